@@ -1,0 +1,98 @@
+# Two commands to begin with: `make run` and `make test`. `make help` lists the rest.
+
+PYTHON ?= python3
+UV ?= uv
+VENV := .venv
+BIN := $(VENV)/bin
+
+# With pip's own defaults and nothing asked; what it installs is fixed by the hashes in the locks.
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+LOCK := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+	--no-emit-index-url --no-config
+
+# A stamp is younger than the lock it installed; while that is so, nothing is installed again.
+RUNTIME := $(VENV)/runtime.stamp
+DEVELOPMENT := $(VENV)/development.stamp
+
+PROMTOOL := $(VENV)/tools/promtool
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help install run test tools check lint format typecheck chaos flood lock clean
+
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+install: $(RUNTIME) ## make .venv with the locked dependencies; .venv/bin/bgtasks then works
+
+run: $(RUNTIME) ## start the service on http://127.0.0.1:8000 (settings: docs/configuration.md)
+	@exec $(BIN)/bgtasks serve
+
+test: check tools ## run every check: lint, format, types, tests with coverage
+	@$(BIN)/python -m pytest --cov --cov-report=term
+
+tools: ## get promtool, which one test needs, where that is possible
+	@command -v promtool >/dev/null || test -x $(PROMTOOL) \
+		|| $(MAKE) --no-print-directory $(PROMTOOL) 2>/dev/null \
+		|| echo "promtool is not to be had here; the test that needs it says so."
+
+check: lint typecheck ## run the checks that run nothing: lint, format, types
+
+lint: $(DEVELOPMENT) ## ruff: rules and format
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --quiet --check .
+
+format: $(DEVELOPMENT) ## let ruff repair what it can, and format
+	@$(BIN)/ruff check --quiet --fix .
+	@$(BIN)/ruff format --quiet .
+
+typecheck: $(DEVELOPMENT) ## mypy, strict
+	@$(BIN)/mypy app executors tests
+
+SECONDS ?= 600
+SEED ?= 1
+chaos: $(DEVELOPMENT) ## kill the service's processes at random for SECONDS=600, with SEED=1
+	@$(BIN)/python -m tests.chaos --seconds $(SECONDS) --seed $(SEED)
+
+SUBMISSIONS ?= 1000000
+flood: $(DEVELOPMENT) ## throw SUBMISSIONS=1000000 at a slow service and watch its memory
+	@SUBMISSIONS=$(SUBMISSIONS) $(BIN)/python -m pytest tests/reliability/test_overload.py -k memory
+
+lock: ## write the locks anew from pyproject.toml (needs uv)
+	@command -v $(UV) >/dev/null || { echo "make lock needs uv: https://docs.astral.sh/uv/"; exit 1; }
+	$(LOCK) --upgrade --group build pyproject.toml -o requirements.lock
+	$(LOCK) --upgrade --group build --extra dev -c requirements.lock pyproject.toml \
+		-o requirements-dev.lock
+
+clean: ## remove .venv and every cache; data/ and outputs/ stay
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage .coverage.* \
+		build bgtasks.egg-info
+	find app executors tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' \
+		|| { echo "bgtasks needs Python 3.11 to 3.13; name one with PYTHON=python3.12"; exit 1; }
+	@echo "Making $(VENV); this is done once and takes a minute."
+	@$(PYTHON) -m venv $(VENV) \
+		|| { rm -rf $(VENV); echo "On Debian: apt-get install python3-venv"; exit 1; }
+
+# --no-deps and --no-build-isolation: the lock is the whole truth, the build backend included.
+$(RUNTIME): requirements.lock pyproject.toml | $(BIN)/python
+	@$(PIP) install --require-hashes --no-deps -r requirements.lock
+	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(DEVELOPMENT): requirements-dev.lock $(RUNTIME)
+	@$(PIP) install --require-hashes --no-deps -r requirements-dev.lock
+	@touch $@
+
+# Out of Debian's package, which is not installed: that would start a service. The lists of packages
+# may be missing; only root can get them.
+$(PROMTOOL): | $(BIN)/python
+	@echo "Getting promtool; this is done once."
+	@mkdir -p $(@D)
+	@cd $(@D) && { apt-get -qq download prometheus \
+		|| { apt-get -qq update && apt-get -qq download prometheus; }; }
+	@cd $(@D) && dpkg-deb --fsys-tarfile prometheus_*.deb \
+		| tar -x --strip-components=3 ./usr/bin/promtool
+	@rm $(@D)/prometheus_*.deb
