@@ -1,0 +1,224 @@
+"""The transitions: from which states each is allowed, what it changes, and what it never does."""
+
+from __future__ import annotations
+
+import dataclasses
+import pickle
+from collections.abc import Callable
+
+import pytest
+
+from app.errors import IllegalTransition, StaleReport
+from app.lifecycle import (
+    FINAL_STATES,
+    MAX_ERROR_CHARACTERS,
+    MAX_LOST_ATTEMPTS,
+    Change,
+    Task,
+    TaskState,
+)
+
+SCHEDULED, PENDING, PROCESSING = TaskState.SCHEDULED, TaskState.PENDING, TaskState.PROCESSING
+SUCCESS, FAILED, CANCELLED = TaskState.SUCCESS, TaskState.FAILED, TaskState.CANCELLED
+
+NEW = Task(
+    id="6f1f8c1e-0000-4000-8000-000000000001",
+    type="note",
+    payload=b"{}",
+    executor="async",
+    created_at=1.0,
+    run_at=1.0,
+)
+RUNNING = NEW.claim("service:1:2", 2.0)
+
+IN_STATE = {
+    SCHEDULED: RUNNING.back_off(1, "busy", 5.0, 3.0),
+    PENDING: NEW,
+    PROCESSING: RUNNING,
+    SUCCESS: RUNNING.succeed(1, b"1", 3.0),
+    FAILED: RUNNING.fail(1, "no", 3.0),
+    CANCELLED: NEW.cancel(3.0),
+}
+
+Verb = Callable[[Task], Task]
+
+BY_HAND_AND_TIME: dict[str, tuple[Verb, set[TaskState]]] = {
+    "become due": (lambda task: task.become_due(), {SCHEDULED}),
+    "claim": (lambda task: task.claim("service:1:2", 9.0), {PENDING}),
+    "cancel": (lambda task: task.cancel(9.0), {SCHEDULED, PENDING, PROCESSING}),
+    "retry": (lambda task: task.retry(9.0), {FAILED, CANCELLED}),
+}
+
+REPORTS: dict[str, Callable[[Task, int], Task]] = {
+    "succeed": lambda task, attempt: task.succeed(attempt, b"1", 9.0),
+    "fail": lambda task, attempt: task.fail(attempt, "no", 9.0),
+    "back off": lambda task, attempt: task.back_off(attempt, "no", 1.0, 9.0),
+    "release": lambda task, attempt: task.release(attempt, "stopping", 9.0),
+    "lose": lambda task, attempt: task.lose(attempt, "gone", 9.0),
+    "stop": lambda task, attempt: task.stop(attempt, 9.0),
+}
+
+
+@pytest.mark.parametrize("state", TaskState)
+@pytest.mark.parametrize("verb", BY_HAND_AND_TIME)
+def test_a_verb_is_legal_in_its_states_only(verb: str, state: TaskState) -> None:
+    transition, legal = BY_HAND_AND_TIME[verb]
+    task = IN_STATE[state]
+
+    if state in legal:
+        assert transition(task) != task
+    else:
+        with pytest.raises(IllegalTransition):
+            transition(task)
+    assert task == IN_STATE[state]
+
+
+@pytest.mark.parametrize("state", set(TaskState) - {PROCESSING})
+@pytest.mark.parametrize("report", REPORTS)
+def test_no_report_is_accepted_while_nothing_runs(report: str, state: TaskState) -> None:
+    with pytest.raises(StaleReport):
+        REPORTS[report](IN_STATE[state], IN_STATE[state].attempt)
+
+
+@pytest.mark.parametrize("report", REPORTS)
+@pytest.mark.parametrize("attempt", [0, 2])
+def test_no_report_of_another_attempt_is_accepted(report: str, attempt: int) -> None:
+    with pytest.raises(StaleReport) as caught:
+        REPORTS[report](RUNNING, attempt)
+
+    assert (caught.value.attempt, caught.value.current) == (attempt, 1)
+
+
+def test_only_finished_states_are_final() -> None:
+    assert {state for state in TaskState if state.is_final} == {SUCCESS, FAILED, CANCELLED}
+    for state, task in IN_STATE.items():
+        assert (task.finished_at is not None) == (state in FINAL_STATES)
+
+
+def test_only_what_is_processing_has_a_worker_and_only_a_success_a_result() -> None:
+    for state, task in IN_STATE.items():
+        assert (task.worker is not None) == (state is PROCESSING)
+        assert (task.result is not None) == (state is SUCCESS)
+
+
+def test_the_attempt_number_grows_with_each_claim_and_never_falls() -> None:
+    task = NEW
+    for attempt in range(1, 6):
+        task = task.claim("service:1:2", 9.0)
+        assert task.attempt == attempt
+        task = (
+            task.fail(attempt, "no", 9.0).retry(9.0)
+            if attempt % 2
+            else task.release(attempt, "stopping", 9.0)
+        )
+        assert task.attempt == attempt
+
+
+def test_a_backoff_keeps_its_delay_and_its_due_time() -> None:
+    task = RUNNING.back_off(1, "busy", 5.0, 100.0)
+
+    assert (task.state, task.delay_seconds, task.run_at) == (SCHEDULED, 5.0, 105.0)
+    assert (task.error, task.attempts_used) == ("busy", 1)
+    assert (task.become_due().delay_seconds, task.become_due().error) == (None, "busy")
+
+
+def test_the_last_attempt_fails_instead_of_backing_off() -> None:
+    task = NEW
+    for attempt in range(1, task.max_attempts):
+        task = task.claim("a:1:2", 2.0).back_off(attempt, "busy", 1.0, 3.0).become_due()
+
+    task = task.claim("a:1:2", 2.0).back_off(task.max_attempts, "busy", 1.0, 3.0)
+
+    assert (task.state, task.attempts_used, task.delay_seconds) == (FAILED, 3, None)
+
+
+def test_a_success_forgets_the_errors_before_it() -> None:
+    task = RUNNING.back_off(1, "busy", 1.0, 3.0).become_due().claim("a:1:2", 5.0)
+
+    assert task.succeed(2, b"1", 6.0).error is None
+
+
+def test_losing_and_failing_have_budgets_of_their_own() -> None:
+    task = RUNNING
+    for lost in range(1, MAX_LOST_ATTEMPTS):
+        task = task.lose(task.attempt, "worker died", 9.0)
+        assert (task.state, task.lost_attempts, task.attempts_used) == (PENDING, lost, 0)
+        task = task.claim("a:1:2", 9.0)
+
+    task = task.lose(task.attempt, "worker died", 9.0)
+
+    assert (task.state, task.reason) == (FAILED, "lost too often")
+    assert task.error == "3 attempts were lost; the last: worker died"
+
+
+def test_a_retry_by_hand_resets_the_budgets_and_the_times_but_not_the_fence() -> None:
+    failed = RUNNING.back_off(1, "busy", 1.0, 3.0).become_due().claim("a:1:2", 5.0).fail(2, "no", 6)
+
+    retried = failed.retry(50.0)
+
+    assert retried == dataclasses.replace(
+        NEW, attempt=2, retries=1, run_at=50.0, reason="retried by hand"
+    )
+
+
+@pytest.mark.parametrize(
+    ("report", "state"),
+    [
+        ("succeed", SUCCESS),
+        ("fail", FAILED),
+        ("back off", CANCELLED),
+        ("release", CANCELLED),
+        ("lose", CANCELLED),
+        ("stop", CANCELLED),
+    ],
+)
+def test_a_cancelled_attempt_ends_as_its_holder_says_and_never_waits_again(
+    report: str, state: TaskState
+) -> None:
+    asked = RUNNING.cancel(3.0)
+    assert (asked.state, asked.cancel_requested) == (PROCESSING, True)
+
+    ended = REPORTS[report](asked, 1)
+
+    assert (ended.state, ended.cancel_requested) == (state, False)
+
+
+def test_nobody_stops_what_nobody_has_cancelled() -> None:
+    with pytest.raises(IllegalTransition, match="stop without a cancellation"):
+        RUNNING.stop(1, 3.0)
+
+
+@pytest.mark.parametrize("report", ["fail", "back off", "lose"])
+def test_long_errors_are_cut_wherever_they_come_from(report: str) -> None:
+    error = "x" * (2 * MAX_ERROR_CHARACTERS)
+    task = {
+        "fail": lambda: RUNNING.fail(1, error, 3.0),
+        "back off": lambda: RUNNING.back_off(1, error, 1.0, 3.0),
+        "lose": lambda: RUNNING.lose(1, error, 3.0),
+    }[report]()
+
+    assert task.error == "x" * (MAX_ERROR_CHARACTERS - 1) + "…"
+    assert len(task.reason) < MAX_ERROR_CHARACTERS + 100
+
+
+def test_a_transition_returns_a_new_task_that_equals_one_made_by_hand() -> None:
+    assert RUNNING is not NEW
+    assert (
+        dataclasses.replace(
+            NEW,
+            state=PROCESSING,
+            attempt=1,
+            worker="service:1:2",
+            started_at=2.0,
+            reason="claimed",
+        )
+        == RUNNING
+    )
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        RUNNING.state = SUCCESS  # type: ignore[misc]
+    assert pickle.loads(pickle.dumps(RUNNING)) == RUNNING
+
+
+def test_a_change_is_about_the_task_as_it_is_or_was() -> None:
+    assert Change(NEW, RUNNING).task is RUNNING
+    assert Change(NEW, None).task is NEW
