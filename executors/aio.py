@@ -1,0 +1,207 @@
+"""The `async` executor: coroutines on an event loop in a thread of its own, for work that waits.
+
+Built for many short calls: submissions gather in a deque, and one wake-up of the loop starts all
+that are there. Time-outs and cancellations are real; a coroutine that swallows its cancellation
+gets `STOP_GRACE_SECONDS`, then its future is resolved without it and its slot counts as stuck.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import OrderedDict, deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from contextvars import Context
+from time import monotonic
+from typing import ClassVar, Final
+
+from executors.base import Outcome, Slots, Work
+from executors.calls import (
+    SHUT_DOWN,
+    Call,
+    Calls,
+    cancellation,
+    failure_of,
+    outcome_of,
+    time_out_of,
+)
+
+try:
+    # A faster loop where there is one; nothing here depends on it.
+    import uvloop
+except ImportError:
+    _new_event_loop: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop
+else:
+    _new_event_loop = uvloop.new_event_loop
+
+STOP_GRACE_SECONDS: Final = 1.0
+"""How long a cancelled coroutine may take to clean up before its slot counts as stuck."""
+
+
+class _Coroutine(Call):
+    """A call with what the loop's thread keeps of it; no other thread touches that."""
+
+    def __init__(self, work: Work) -> None:
+        super().__init__(work)
+        self.task: asyncio.Task[None] | None = None
+        """None while it waits for a slot. The loop itself holds tasks only weakly."""
+        self.timer: asyncio.TimerHandle | None = None
+
+
+class AsyncExecutor:
+    """Runs coroutine functions on an event loop of its own."""
+
+    kind: ClassVar[str] = "async"
+    can_stop: ClassVar[bool] = True
+
+    def __init__(self, slots: int) -> None:
+        self._calls = Calls(slots)
+        self._submitted: deque[_Coroutine] = deque()
+        self._to_stop: deque[_Coroutine] = deque()
+        self._woken = False
+        self._loop = _new_event_loop()
+        self._thread = threading.Thread(target=self._serve, name="executor-async", daemon=True)
+        # Callbacks of the loop would otherwise run in the context of whichever call armed them,
+        # and what that call had bound (a request id) would show up in other calls' log lines.
+        self._context = Context()
+        # Below: the loop's thread only.
+        self._waiting: OrderedDict[_Coroutine, None] = OrderedDict()
+        self._held = 0
+        self._stopping = False
+
+    def start(self) -> None:
+        """Start the thread of the loop."""
+        self._thread.start()
+
+    def slots(self) -> Slots:
+        """What the slots are doing now."""
+        return self._calls.slots()
+
+    def submit(self, work: Work) -> Future[Outcome]:
+        """Run `work` as soon as a slot is free; see `Executor.submit`."""
+        call = _Coroutine(work)
+        self._calls.admit(call)
+        self._submitted.append(call)
+        self._wake()
+        return call
+
+    def cancel(self, future: Future[Outcome], reason: str) -> bool:
+        """Stop a submitted call; see `Executor.cancel`."""
+        assert isinstance(future, _Coroutine)
+        if not self._calls.settle(future, cancellation(reason)):
+            return False
+        self._to_stop.append(future)
+        self._wake()
+        return True
+
+    def shutdown(self, timeout_seconds: float) -> None:
+        """Cancel what runs and end the loop; coroutines that will not stop keep it, and its thread.
+
+        A second call does nothing.
+        """
+        calls = self._calls.close()
+        for call in calls:
+            self._calls.settle(call, SHUT_DOWN)
+        if not self._thread.is_alive():
+            return
+        self._loop.call_soon_threadsafe(self._stop_all, calls, context=self._context)
+        self._thread.join(timeout_seconds)
+        for call in calls:
+            self._calls.give_up(call)
+
+    # -- the loop's thread -----------------------------------------------------------------------
+
+    def _serve(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        self._loop.run_forever()
+        # What the calls left running; a loop that is closed over pending tasks logs each of them.
+        strays = asyncio.all_tasks(self._loop)
+        for task in strays:
+            task.cancel()
+        if strays:
+            self._loop.run_until_complete(asyncio.wait(strays, timeout=STOP_GRACE_SECONDS))
+        self._loop.run_until_complete(self._loop.shutdown_asyncgens())
+        self._loop.close()
+
+    def _wake(self) -> None:
+        # `_look` lowers the flag before it looks, so what was appended before a raised flag was
+        # seen is always found. Two threads may both wake the loop; the second look finds nothing.
+        if not self._woken:
+            self._woken = True
+            self._loop.call_soon_threadsafe(self._look, context=self._context)
+
+    def _look(self) -> None:
+        self._woken = False
+        while self._submitted:
+            call = self._submitted.popleft()
+            if self._held < self._calls.total:
+                self._begin(call)
+            else:
+                self._waiting[call] = None
+        while self._to_stop:
+            self._stop(self._to_stop.popleft())
+
+    def _begin(self, call: _Coroutine) -> None:
+        self._held += 1
+        call.task = self._loop.create_task(self._run(call), context=Context())
+
+    async def _run(self, call: _Coroutine) -> None:
+        if call.verdict is not None:
+            self._end(call, call.verdict)
+            return
+        call.started_at = monotonic()
+        work = call.work
+        if work.timeout_seconds is not None:
+            # A handle of the loop's: asyncio.wait_for would cost a second task, asyncio.timeout
+            # more than all the rest of this function.
+            call.timer = self._loop.call_later(
+                work.timeout_seconds, self._time_out, call, context=self._context
+            )
+        try:
+            outcome = outcome_of(await work.function(*work.args), call.run_seconds)
+        except BaseException as error:  # noqa: BLE001 - SystemExit would end the loop for all calls
+            outcome = failure_of(error, call.run_seconds)
+        self._end(call, outcome)
+
+    def _end(self, call: _Coroutine, outcome: Outcome) -> None:
+        if call.timer is not None:
+            call.timer.cancel()
+        call.task = call.timer = None
+        self._held -= 1
+        self._calls.finish(call, outcome)
+        if self._waiting and self._held < self._calls.total:
+            self._begin(self._waiting.popitem(last=False)[0])
+        elif self._stopping:
+            self._stop_loop_if_idle()
+
+    def _time_out(self, call: _Coroutine) -> None:
+        if self._calls.settle(call, time_out_of(call)):
+            self._stop(call)
+
+    def _stop(self, call: _Coroutine) -> None:
+        """Stop a call that is settled."""
+        if call in self._waiting:
+            del self._waiting[call]
+            self._calls.finish(call, SHUT_DOWN)
+        elif call.task is not None and call.started_at is not None:
+            call.task.cancel()
+            if call.timer is not None:
+                call.timer.cancel()
+            call.timer = self._loop.call_later(
+                STOP_GRACE_SECONDS, self._calls.give_up, call, context=self._context
+            )
+        # Else it has ended, or not begun: cancelled now, its task would end before its first line
+        # and account for nothing. `_run` looks at the verdict first.
+
+    def _stop_all(self, calls: Sequence[Call]) -> None:
+        self._stopping = True
+        self._look()
+        for call in calls:
+            assert isinstance(call, _Coroutine)
+            self._stop(call)
+        self._stop_loop_if_idle()
+
+    def _stop_loop_if_idle(self) -> None:
+        if self._calls.is_idle():
+            self._loop.stop()

@@ -1,0 +1,137 @@
+"""The contract of an executor: it runs one function at a time per slot, and says how it ended.
+
+An executor knows nothing of tasks, registries or HTTP. It takes a `Work`, gives back a
+`concurrent.futures.Future`, and resolves it with an `Outcome`, whatever the function does: raise,
+hang, exit, or take its process down. The future itself never holds an exception.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, ClassVar, Protocol
+
+
+class End(StrEnum):
+    """How an attempt ended."""
+
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    """The function raised."""
+    TIMED_OUT = "timed_out"
+    CANCELLED = "cancelled"
+    """Stopped by `Executor.cancel` or `Executor.shutdown` before it ended by itself."""
+    LOST = "lost"
+    """Its process died; nobody knows how far it came."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How an attempt ended and what it left, as plain data that always crosses a process border."""
+
+    end: End
+    value: bytes | None = None
+    """The result, encoded; set when it succeeded."""
+    error: str | None = None
+    """A message for people; set when it did not succeed."""
+    transient: bool = False
+    """Whether the same work may succeed if it is tried again."""
+    run_seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """A function call for an executor.
+
+    `function` returns an `Outcome`, having dealt with its own errors; whatever it raises all the
+    same becomes a permanent `End.FAILED`. For the `async` executor it is a coroutine function; for
+    `process` it has to be importable by name and its arguments picklable.
+    """
+
+    function: Callable[..., Any]
+    args: tuple[Any, ...] = ()
+    timeout_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Slots:
+    """What an executor's slots are doing: `total` = busy + stuck + free."""
+
+    total: int
+    busy: int
+    stuck: int
+    """Held by a call that was timed out or cancelled and could not be stopped."""
+
+    @property
+    def free(self) -> int:
+        """How many more calls would start at once."""
+        return max(0, self.total - self.busy - self.stuck)
+
+
+class Executor(Protocol):
+    """Runs `Work` in a bounded number of slots. All methods may be called from any thread."""
+
+    kind: ClassVar[str]
+    """Its key in `executors.EXECUTORS`."""
+
+    can_stop: ClassVar[bool]
+    """Whether a running call can be stopped for real. False only for threads."""
+
+    def start(self) -> None:
+        """Acquire threads and whatever else is needed. Call once, before `submit`."""
+
+    def slots(self) -> Slots:
+        """What the slots are doing now."""
+
+    def submit(self, work: Work) -> Future[Outcome]:
+        """Run `work` as soon as a slot is free and resolve the future with its outcome.
+
+        A time-out ends the call with `End.TIMED_OUT` (transient); where the call cannot be
+        stopped, its slot counts as stuck until the function returns. The clock starts when the
+        function can: not while the call waits for a slot, or its child process is spawned.
+
+        The future counts as running from the start, so `Future.cancel` always refuses; `cancel`
+        below is the way. Its callbacks run in a thread of the executor, after the call's slot was
+        freed: they may submit the next call, but must not block or wait for one.
+
+        Raises:
+            RuntimeError: after `shutdown`.
+        """
+
+    def cancel(self, future: Future[Outcome], reason: str) -> bool:
+        """Stop a submitted call; its outcome is `End.CANCELLED` with `reason` as error.
+
+        Does not wait: the future is resolved when the call has ended, and in any case soon.
+
+        Args:
+            future: what `submit` of this executor returned.
+
+        Returns:
+            False if the call cannot be stopped, is being stopped, or has ended; it then goes on, or
+            keeps its outcome.
+        """
+
+    def shutdown(self, timeout_seconds: float) -> None:
+        """Cancel what runs, wait up to `timeout_seconds`, and free everything.
+
+        Every unresolved future is resolved with `End.CANCELLED`; calls that cannot be stopped have
+        until the end of the time to end by themselves. They do not hold the process: their threads
+        are daemons.
+        """
+
+
+ExecutorFactory = Callable[[int], Executor]
+"""Makes an executor with so many slots, not started."""
+
+ExecutorTable = Mapping[str, ExecutorFactory]
+
+
+def describe(error: BaseException) -> str:
+    """An exception as one line for people: its message, or its class if it has none."""
+    try:
+        message = str(error).strip()
+    except Exception:  # noqa: BLE001 - a broken __str__ must not hide the error it belongs to
+        message = ""
+    return message or type(error).__name__

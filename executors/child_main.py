@@ -1,0 +1,98 @@
+"""What runs in a child of the `process` executor: one call after the other, until the pipe ends."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import socket
+from contextvars import Context
+from time import monotonic
+from typing import Final
+
+from executors.base import End, Outcome, describe
+from executors.calls import failure_of, outcome_of
+from executors.wire import LENGTH, READY, decode_request, encode_outcome, frame
+
+_PR_SET_PDEATHSIG: Final = 1
+
+
+def serve(pipe: socket.socket, parent: int) -> None:
+    """Run what comes through `pipe`; returns when its other end is closed."""
+    _die_with(parent)
+    # Kills reach what the calls start as well; and Ctrl-C at the terminal stays the parent's.
+    os.setpgid(0, 0)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    # Spawning made it inheritable. Whoever else held it would keep the parent from seeing its end.
+    pipe.set_inheritable(False)
+    pid = os.getpid()
+    try:
+        pipe.sendall(frame(READY))
+        while (request := _receive(pipe)) is not None:
+            answer = _answer(request)
+            if os.getpid() != pid:
+                os._exit(0)  # a fork that the call has left behind: its answer would be the next's
+            pipe.sendall(frame(answer))
+    except (BrokenPipeError, ConnectionResetError):
+        return  # the parent has closed its end, or is gone
+
+
+def _die_with(parent: int) -> None:
+    """Have the kernel kill this process when the thread that spawned it ends (prctl(2)).
+
+    A slot's thread lives as long as its child, so that is when the whole parent dies; it works even
+    while a call keeps this process from seeing the end of its pipe.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG) failed")
+    if os.getppid() != parent:
+        os._exit(1)  # it died before the call above
+
+
+def _receive(pipe: socket.socket) -> bytes | None:
+    head = _receive_exactly(pipe, LENGTH.size)
+    return None if head is None else _receive_exactly(pipe, LENGTH.unpack(head)[0])
+
+
+def _receive_exactly(pipe: socket.socket, size: int) -> bytes | None:
+    body = pipe.recv(size, socket.MSG_WAITALL)
+    if len(body) == size:
+        return body
+    parts = [body]  # a signal, or more than the kernel gives at once
+    missing = size - len(body)
+    while missing:
+        part = pipe.recv(missing)
+        if not part:
+            return None
+        parts.append(part)
+        missing -= len(part)
+    return b"".join(parts)
+
+
+def _answer(request: bytes) -> bytes:
+    outcome = _run(request)
+    try:
+        return encode_outcome(outcome)
+    except Exception as error:  # noqa: BLE001 - fields can hold anything, and behave as badly
+        return encode_outcome(_refuse("The outcome cannot be sent", error, outcome.run_seconds))
+
+
+def _run(request: bytes) -> Outcome:
+    started = monotonic()
+    try:
+        function, args = decode_request(request)
+    except BaseException as error:  # noqa: BLE001 - imports and unpickling run foreign code
+        return _refuse("The call cannot be loaded in the child process", error, 0.0)
+    started = monotonic()
+    try:
+        # A context of its own: what a call binds must not be seen by the next one.
+        return outcome_of(Context().run(function, *args), monotonic() - started)
+    except BaseException as error:  # noqa: BLE001 - SystemExit would cost the child
+        return failure_of(error, monotonic() - started)
+
+
+def _refuse(problem: str, error: BaseException, run_seconds: float) -> Outcome:
+    message = f"{problem}: {type(error).__name__}: {describe(error)}"
+    return Outcome(End.FAILED, error=message, run_seconds=run_seconds)

@@ -1,0 +1,161 @@
+"""The `thread` executor: blocking calls in daemon threads of our own.
+
+A thread cannot be stopped. A call that is timed out is reported at once, and its slot counts as
+stuck until the function returns; `cancel` stops only calls that still wait for a slot.
+
+Not a ThreadPoolExecutor: the interpreter joins its threads on the way out, so one function that
+hangs would keep the whole process from ending. It also has no time-outs and cannot say which of its
+threads are stuck.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from concurrent.futures import Future
+from contextvars import Context
+from time import monotonic
+from typing import ClassVar
+
+from executors.base import Outcome, Slots, Work
+from executors.calls import (
+    SHUT_DOWN,
+    Call,
+    Calls,
+    cancellation,
+    failure_of,
+    outcome_of,
+    time_out_of,
+)
+
+
+class ThreadExecutor:
+    """Runs plain functions in at most so many threads, started when they are first needed."""
+
+    kind: ClassVar[str] = "thread"
+    can_stop: ClassVar[bool] = False
+
+    def __init__(self, slots: int) -> None:
+        self._calls = Calls(slots)
+        self._lock = threading.Lock()
+        self._work_came = threading.Condition(self._lock)
+        self._deadline_came = threading.Condition(self._lock)
+        # Below: under the lock.
+        self._waiting: OrderedDict[Call, None] = OrderedDict()
+        self._deadlines: dict[Call, float] = {}
+        self._next_look = float("inf")
+        self._threads: list[threading.Thread] = []
+        self._idle = 0
+        self._closed = False
+
+    def start(self) -> None:
+        """Start the thread that watches the deadlines."""
+        self._start_thread(self._watch, "executor-thread-deadlines")
+
+    def slots(self) -> Slots:
+        """What the slots are doing now."""
+        return self._calls.slots()
+
+    def submit(self, work: Work) -> Future[Outcome]:
+        """Run `work` as soon as a slot is free; see `Executor.submit`."""
+        call = Call(work)
+        self._calls.admit(call)
+        with self._lock:
+            self._waiting[call] = None
+            if self._idle >= len(self._waiting):
+                self._work_came.notify()
+            elif len(self._threads) <= self._calls.total:  # one of them is the watch
+                self._start_thread(self._serve, f"executor-thread-{len(self._threads)}")
+        return call
+
+    def cancel(self, future: Future[Outcome], reason: str) -> bool:
+        """Stop a call that still waits for a slot; see `Executor.cancel`."""
+        assert isinstance(future, Call)
+        with self._lock:
+            if future not in self._waiting:
+                return False
+            del self._waiting[future]
+        self._calls.finish(future, cancellation(reason))
+        return True
+
+    def shutdown(self, timeout_seconds: float) -> None:
+        """Drop what waits, wait for what runs, and leave to itself what has not ended by then."""
+        deadline = monotonic() + timeout_seconds
+        unresolved = self._calls.close()
+        with self._lock:
+            self._closed = True
+            waiting = tuple(self._waiting)
+            self._waiting.clear()
+            self._work_came.notify_all()
+            self._deadline_came.notify_all()
+            threads = tuple(self._threads)
+        for call in waiting:
+            self._calls.finish(call, SHUT_DOWN)
+        for thread in threads:
+            thread.join(max(0.0, deadline - monotonic()))
+        for call in unresolved:
+            self._calls.give_up(call)
+
+    # -- the threads -----------------------------------------------------------------------------
+
+    def _start_thread(self, target: Callable[[], None], name: str) -> None:
+        thread = threading.Thread(target=target, name=name, daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _serve(self) -> None:
+        while (call := self._next_call()) is not None:
+            outcome = _run(call)
+            with self._lock:
+                self._deadlines.pop(call, None)
+            self._calls.finish(call, outcome)
+
+    def _next_call(self) -> Call | None:
+        """The oldest call that waits, begun; None: the thread is needed no more."""
+        with self._lock:
+            while not self._waiting:
+                if self._closed:
+                    return None
+                self._idle += 1
+                self._work_came.wait()
+                self._idle -= 1
+            call, _ = self._waiting.popitem(last=False)
+            call.started_at = monotonic()
+            if call.work.timeout_seconds is not None:
+                deadline = call.started_at + call.work.timeout_seconds
+                self._deadlines[call] = deadline
+                if deadline < self._next_look:
+                    self._deadline_came.notify()
+            return call
+
+    def _watch(self) -> None:
+        while (overdue := self._next_overdue()) is not None:
+            for call in overdue:
+                if self._calls.settle(call, time_out_of(call)):
+                    self._calls.give_up(call)
+
+    def _next_overdue(self) -> list[Call] | None:
+        """Wait until time is up for at least one call; None: the executor was shut down."""
+        with self._lock:
+            while not self._closed:
+                now = monotonic()
+                overdue = [call for call, deadline in self._deadlines.items() if deadline <= now]
+                for call in overdue:
+                    del self._deadlines[call]
+                # As many deadlines as slots at most: cheaper to look at all than to keep a heap
+                # free of the many calls that end in time.
+                self._next_look = min(self._deadlines.values(), default=float("inf"))
+                if overdue:
+                    return overdue
+                self._deadline_came.wait(min(self._next_look - now, threading.TIMEOUT_MAX))
+            return None
+
+
+def _run(call: Call) -> Outcome:
+    work = call.work
+    try:
+        # A context of its own: what a call binds must not be seen by the next one on its thread.
+        return outcome_of(Context().run(work.function, *work.args), call.run_seconds)
+    except BaseException as error:  # noqa: BLE001 - SystemExit would end the thread and its slot
+        return failure_of(error, call.run_seconds)

@@ -1,0 +1,371 @@
+from __future__ import annotations
+
+import multiprocessing
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, wait
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from executors.base import End, Executor, Outcome, Work
+from tests.executors import work
+from tests.executors.conftest import DEADLINE_SECONDS, is_running, wait_until
+
+
+@pytest.fixture
+def executor(make_executor: Callable[..., Executor]) -> Executor:
+    return make_executor("process", slots=2)
+
+
+def run(executor: Executor, function: Callable[..., object], *args: object) -> Outcome:
+    return executor.submit(Work(function, args)).result(DEADLINE_SECONDS)
+
+
+def pid_of_child(executor: Executor) -> int:
+    return int(run(executor, work.report_pid).value or b"0")
+
+
+def pid_in(path: Path) -> int:
+    wait_until(lambda: path.exists() and path.read_text(encoding="ascii"))
+    return int(path.read_text(encoding="ascii"))
+
+
+def is_gone(pid: int) -> bool:
+    """Whether no process has this id, or only a dead one that nobody has reaped."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="ascii")
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+    return stat.rpartition(")")[2].split()[0] in "ZX"
+
+
+def children() -> set[int]:
+    """The children of this process that have not been reaped, but for multiprocessing's tracker."""
+    found = set()
+    for task in Path("/proc/self/task").iterdir():
+        found |= {int(pid) for pid in (task / "children").read_text(encoding="ascii").split()}
+    tracker = getattr(multiprocessing.resource_tracker._resource_tracker, "_pid", None)  # type: ignore[attr-defined]
+    return found - {tracker}
+
+
+# -- one child ends --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("function", "args", "error"),
+    [
+        (work.exit_at_once, (3,), "exited with status 3"),
+        (work.exit_at_once, (0,), "exited with status 0"),
+        (work.read_address_zero, (), "was killed by SIGSEGV"),
+        (work.kill_itself, (signal.SIGKILL,), "was killed by SIGKILL, as the kernel does when"),
+        (work.kill_itself, (signal.SIGTERM,), "was killed by SIGTERM"),
+        (work.kill_itself, (40,), "was killed by signal 40"),
+    ],
+)
+def test_a_child_that_dies_costs_its_own_call_and_says_how(
+    executor: Executor,
+    gate: Path,
+    function: Callable[..., object],
+    args: tuple[object, ...],
+    error: str,
+) -> None:
+    other = executor.submit(Work(work.wait_for, (str(gate),)))
+    wait_until(lambda: is_running(gate))
+    outcome = run(executor, function, *args)
+
+    assert (outcome.end, outcome.transient) == (End.LOST, True)
+    assert error in (outcome.error or "")
+    assert run(executor, work.succeed).end is End.SUCCEEDED
+    gate.touch()
+    assert other.result(DEADLINE_SECONDS).end is End.SUCCEEDED
+
+
+def test_a_child_killed_from_outside_costs_its_call(executor: Executor, gate: Path) -> None:
+    future = executor.submit(Work(work.write_pid_and_wait, (str(gate),)))
+    os.kill(pid_in(gate.with_name("gate.pid")), signal.SIGKILL)
+
+    assert future.result(DEADLINE_SECONDS).end is End.LOST
+
+
+def test_an_idle_child_that_is_killed_costs_nothing(executor: Executor) -> None:
+    first = pid_of_child(executor)
+    os.kill(first, signal.SIGKILL)
+    second = pid_of_child(executor)
+
+    assert second != first
+    assert is_gone(first)
+
+
+def test_a_child_that_dies_before_it_picks_its_call_up_costs_nothing(
+    executor: Executor, gate: Path
+) -> None:
+    gate.touch()
+    pid = pid_of_child(executor)
+    os.kill(pid, signal.SIGSTOP)
+    future = executor.submit(Work(work.count_and_wait, (str(gate),)))
+    # It is in the pipe, unread, once the slot's thread waits for an answer.
+    wait_until(lambda: future.started_at is not None)  # type: ignore[attr-defined]
+    os.kill(pid, signal.SIGKILL)
+
+    assert future.result(DEADLINE_SECONDS).end is End.SUCCEEDED
+    runs = gate.with_name("gate.count").read_text(encoding="ascii").split()
+    assert len(runs) == 1
+    assert int(runs[0]) != pid
+
+
+def test_a_fork_that_holds_the_pipe_open_hides_no_death(executor: Executor, gate: Path) -> None:
+    outcome = run(executor, work.start_a_sleeper_and_die, str(gate))
+    os.kill(pid_in(gate.with_name("gate.pid")), signal.SIGKILL)
+
+    assert (outcome.end, outcome.error) == (
+        End.LOST,
+        "The process that ran it exited with status 3",
+    )
+
+
+def test_a_child_that_closes_its_pipe_is_replaced(executor: Executor) -> None:
+    outcome = run(executor, work.close_sockets)
+
+    assert (outcome.end, outcome.error) == (
+        End.LOST,
+        "The process that ran it closed its connection",
+    )
+    assert run(executor, work.succeed).end is End.SUCCEEDED
+
+
+def test_an_answer_that_cannot_be_read_costs_the_call_and_the_child(executor: Executor) -> None:
+    before = pid_of_child(executor)
+    outcome = run(executor, work.scribble, b"\0\0\0\0\0\0\0\3abc")
+
+    assert outcome.end is End.LOST
+    assert outcome.error == "The process that ran it gave an answer that cannot be read"
+    assert pid_of_child(executor) != before
+
+
+def test_a_fork_that_comes_back_from_the_call_answers_nobody(executor: Executor) -> None:
+    assert run(executor, work.fork_and_return_twice).value == b"parent"
+    assert run(executor, work.succeed, b"next").value == b"next"
+
+
+def test_a_child_that_cannot_be_spawned_is_a_transient_failure(
+    executor: Executor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError("no more processes")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(multiprocessing.context.SpawnProcess, "start", fail)
+        outcome = run(executor, work.succeed)
+    assert (outcome.end, outcome.transient) == (End.FAILED, True)
+    assert outcome.error == "The process to run it could not be spawned: no more processes"
+    assert run(executor, work.succeed).end is End.SUCCEEDED
+
+
+# -- stopping --------------------------------------------------------------------------------------
+
+
+def test_a_child_that_ignores_sigterm_is_timed_out(executor: Executor, gate: Path) -> None:
+    future = executor.submit(Work(work.ignore_sigterm, (str(gate),), timeout_seconds=0.2))
+
+    assert future.result(DEADLINE_SECONDS).end is End.TIMED_OUT
+    assert executor.slots().free == 2
+
+
+def test_a_child_that_was_stopped_in_mid_sentence_is_timed_out(executor: Executor) -> None:
+    pid = pid_of_child(executor)
+    os.kill(pid, signal.SIGSTOP)
+    # More than a pipe holds: neither the request nor an answer can ever be complete.
+    big = Work(work.take, (b"x" * 2_000_000,), timeout_seconds=0.2)
+
+    assert executor.submit(big).result(DEADLINE_SECONDS).end is End.TIMED_OUT
+    assert is_gone(pid)
+
+
+def test_when_a_stop_is_reported_the_child_is_gone(executor: Executor, gate: Path) -> None:
+    future = executor.submit(Work(work.write_pid_and_wait, (str(gate),)))
+    pid = pid_in(gate.with_name("gate.pid"))
+    executor.cancel(future, "not wanted")
+
+    assert future.result(DEADLINE_SECONDS).end is End.CANCELLED
+    assert is_gone(pid)
+
+
+def test_what_a_call_has_started_is_killed_with_it(executor: Executor, gate: Path) -> None:
+    future = executor.submit(Work(work.start_a_sleeper, (str(gate),)))
+    sleeper = pid_in(gate.with_name("gate.pid"))
+    executor.cancel(future, "not wanted")
+    future.result(DEADLINE_SECONDS)
+
+    wait_until(lambda: is_gone(sleeper))
+
+
+def test_a_shutdown_leaves_no_child(make_executor: Callable[..., Executor], gate: Path) -> None:
+    before = children()
+    executor = make_executor("process", slots=3)
+    futures = [executor.submit(Work(work.wait_for, (str(gate),))) for _ in range(2)]
+    idle = pid_of_child(executor)
+    wait_until(lambda: is_running(gate))
+    assert len(children() - before) == 3
+    executor.shutdown(5.0)
+
+    assert all(future.result(0).end is End.CANCELLED for future in futures)
+    assert is_gone(idle)
+    assert children() <= before
+
+
+def test_a_shutdown_without_any_time_leaves_no_child_either(executor: Executor) -> None:
+    pid = pid_of_child(executor)
+    executor.shutdown(0.0)
+
+    assert is_gone(pid)
+
+
+# -- what goes over the pipe -----------------------------------------------------------------------
+
+
+def test_large_arguments_and_results_pass(executor: Executor) -> None:
+    value = random.Random(1).randbytes(2_000_000)
+
+    assert run(executor, work.succeed, value).value == value
+
+
+def test_arguments_that_cannot_be_pickled_are_a_failure(executor: Executor) -> None:
+    pid = pid_of_child(executor)
+    outcome = run(executor, work.take, threading.Lock())
+
+    assert outcome.end is End.FAILED
+    assert (outcome.error or "").startswith("The call cannot be sent to a child: TypeError: ")
+    assert pid_of_child(executor) == pid
+
+
+def test_a_function_that_cannot_be_imported_is_a_failure(
+    executor: Executor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def only_here() -> None:
+        """Importable by name in this process, but not in a child."""
+
+    only_here.__qualname__ = "only_here"
+    monkeypatch.setattr(work, "only_here", only_here, raising=False)
+    monkeypatch.setattr(only_here, "__module__", work.__name__)
+    outcome = run(executor, only_here)
+
+    assert outcome.end is End.FAILED
+    assert (outcome.error or "").startswith("The call cannot be loaded in the child process: ")
+
+
+def test_an_outcome_that_cannot_be_sent_is_a_failure(executor: Executor) -> None:
+    pid = pid_of_child(executor)
+    outcome = run(executor, work.return_a_wrong_outcome)
+
+    assert outcome.end is End.FAILED
+    assert (outcome.error or "").startswith("The outcome cannot be sent: TypeError: ")
+    assert pid_of_child(executor) == pid
+
+
+# -- children --------------------------------------------------------------------------------------
+
+
+def test_one_call_after_the_other_needs_one_child(
+    make_executor: Callable[..., Executor],
+) -> None:
+    executor = make_executor("process", slots=8)
+
+    assert len({pid_of_child(executor) for _ in range(20)}) == 1
+
+
+def test_a_child_has_its_own_signal_handlers(executor: Executor) -> None:
+    assert (
+        run(executor, work.signal_handlers).value
+        == repr([int(signal.SIG_IGN), int(signal.SIG_DFL)]).encode()
+    )
+
+
+def test_a_child_loads_no_event_loop(executor: Executor) -> None:
+    loaded = (run(executor, work.loaded_modules).value or b"").decode().split()
+
+    # The functions of these tests import asyncio themselves.
+    assert not {"executors.aio", "executors.processes", "uvloop", "pytest"} & set(loaded)
+
+
+@pytest.fixture
+def parent(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+    """A process with one running and one idle child, whose ids it prints."""
+    script = (
+        "import sys, time; from executors import EXECUTORS; from executors.base import Work\n"
+        "from tests.executors import work\n"
+        "executor = EXECUTORS['process'](2); executor.start()\n"
+        f"executor.submit(Work(work.write_pid_and_wait, ({str(tmp_path / 'gate')!r},)))\n"
+        "print(executor.submit(Work(work.report_pid)).result(20).value.decode(), flush=True)\n"
+        "sys.stdin.read()\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", script],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with process:
+        yield process
+        process.kill()
+
+
+def pids_of_children(parent: subprocess.Popen[str], tmp_path: Path) -> list[int]:
+    assert parent.stdout is not None
+    return [pid_in(tmp_path / "gate.pid"), int(parent.stdout.readline())]
+
+
+def test_when_the_parent_is_killed_its_children_die(
+    parent: subprocess.Popen[str], tmp_path: Path
+) -> None:
+    pids = pids_of_children(parent, tmp_path)
+    parent.kill()
+
+    wait_until(lambda: all(is_gone(pid) for pid in pids))
+
+
+def test_a_parent_that_forgets_the_shutdown_ends_all_the_same_and_quietly(
+    parent: subprocess.Popen[str], tmp_path: Path
+) -> None:
+    pids = pids_of_children(parent, tmp_path)
+    _, errors = parent.communicate("", timeout=DEADLINE_SECONDS)
+
+    assert (parent.returncode, errors) == (0, "")
+    wait_until(lambda: all(is_gone(pid) for pid in pids))
+
+
+# -- under fire ------------------------------------------------------------------------------------
+
+
+def test_kills_during_bursts_of_small_results_cost_one_call_each_at_most(
+    executor: Executor,
+) -> None:
+    before = children()
+    chance = random.Random(7)
+    kills = 0
+    ends: Counter[End] = Counter()
+    pending: set[Future[Outcome]] = set()
+    while kills < 60:
+        pending |= {executor.submit(Work(work.succeed, (b"x" * 2000,))) for _ in range(40)}
+        wait(pending, chance.random() * 0.004)
+        for pid in children() - before:
+            with suppress(ProcessLookupError):  # reaped since
+                os.kill(pid, signal.SIGKILL)
+                kills += 1
+        done, pending = wait(pending, DEADLINE_SECONDS)
+        assert not pending, "a call hangs"
+        ends.update(future.result().end for future in done)
+
+    # FAILED: a child killed before it had picked up its call, and then its successor as well.
+    assert ends[End.LOST] + ends[End.FAILED] <= kills
+    assert ends[End.SUCCEEDED] >= 100
+    assert executor.slots().free == 2

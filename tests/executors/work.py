@@ -1,0 +1,268 @@
+# ruff: noqa: ASYNC110, ASYNC240 - a file is the one event that every kind of executor can wait for
+"""Functions for executors to run. Importable by name, because spawned children do just that."""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import os
+import signal
+import stat
+import sys
+import threading
+import time
+from contextvars import ContextVar
+from pathlib import Path
+from typing import Any, Final, NoReturn
+
+from executors.base import End, Outcome
+
+_bound: Final = ContextVar[str]("bound")
+
+OK = Outcome(End.SUCCEEDED, value=b"{}")
+
+
+class TwoArgumentError(Exception):
+    """Can be pickled, but not unpickled."""
+
+    def __init__(self, first: str, second: str) -> None:
+        super().__init__(f"{first} and {second}")
+
+
+class MuteError(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no message")
+
+
+# -- plain functions -------------------------------------------------------------------------------
+
+
+def succeed(value: bytes = b"{}") -> Outcome:
+    return Outcome(End.SUCCEEDED, value=value)
+
+
+def measure_itself() -> Outcome:
+    return Outcome(End.SUCCEEDED, value=b"{}", run_seconds=123.0)
+
+
+def fail_transiently() -> Outcome:
+    return Outcome(End.FAILED, error="half a pair: \ud800", transient=True, run_seconds=1.5)
+
+
+def raise_error(name: str) -> NoReturn:
+    errors: dict[str, BaseException] = {
+        "ValueError": ValueError("wrong"),
+        "TwoArgumentError": TwoArgumentError("one", "two"),
+        "MuteError": MuteError(),
+        "SystemExit": SystemExit(3),
+        "KeyboardInterrupt": KeyboardInterrupt(),
+        "GeneratorExit": GeneratorExit(),
+    }
+    raise errors[name]
+
+
+def return_something_else() -> int:
+    return 5
+
+
+def wait_for(path: str) -> Outcome:
+    """Say that it runs, and succeed when the file is there."""
+    Path(path + ".running").touch()
+    while not Path(path).exists():
+        time.sleep(0.002)
+    return OK
+
+
+def bind(name: str) -> Outcome:
+    """What the previous call on this slot left bound, and bind `name`."""
+    before = _bound.get("nothing")
+    _bound.set(name)
+    return Outcome(End.SUCCEEDED, value=before.encode())
+
+
+# -- coroutine functions: the same -----------------------------------------------------------------
+
+
+async def succeed_async(value: bytes = b"{}") -> Outcome:
+    return succeed(value)
+
+
+async def measure_itself_async() -> Outcome:
+    return measure_itself()
+
+
+async def fail_transiently_async() -> Outcome:
+    return fail_transiently()
+
+
+async def raise_error_async(name: str) -> NoReturn:
+    raise_error(name)
+
+
+async def return_something_else_async() -> int:
+    return return_something_else()
+
+
+async def wait_for_async(path: str) -> Outcome:
+    Path(path + ".running").touch()
+    while not Path(path).exists():
+        await asyncio.sleep(0.002)
+    return OK
+
+
+async def bind_async(name: str) -> Outcome:
+    return bind(name)
+
+
+# -- async only ------------------------------------------------------------------------------------
+
+
+async def swallow_cancellation(path: str) -> Outcome:
+    Path(path + ".running").touch()
+    while not Path(path).exists():
+        try:
+            await asyncio.sleep(0.002)
+        except asyncio.CancelledError:
+            Path(path + ".swallowed").touch()
+    return OK
+
+
+async def clean_up_slowly(path: str) -> Outcome:
+    try:
+        return await wait_for_async(path)
+    except asyncio.CancelledError:
+        await asyncio.sleep(0.05)
+        Path(path + ".cleaned").touch()
+        raise
+
+
+async def cancel_itself() -> Outcome:
+    task = asyncio.current_task()
+    assert task is not None
+    task.cancel()
+    await asyncio.sleep(10)
+    return OK
+
+
+async def block_the_loop(path: str) -> Outcome:
+    return wait_for(path)
+
+
+_strays: set[asyncio.Task[None]] = set()
+
+
+async def leave_a_stray() -> Outcome:
+    _strays.add(asyncio.create_task(asyncio.sleep(3600)))
+    return OK
+
+
+# -- process only ----------------------------------------------------------------------------------
+
+
+def report_pid() -> Outcome:
+    return Outcome(End.SUCCEEDED, value=str(os.getpid()).encode())
+
+
+def exit_at_once(status: int) -> Outcome:
+    os._exit(status)
+
+
+def kill_itself(number: int) -> Outcome:
+    os.kill(os.getpid(), number)
+    signal.pause()
+    return OK
+
+
+def read_address_zero() -> Outcome:
+    ctypes.string_at(0)
+    return OK
+
+
+def ignore_sigterm(path: str) -> Outcome:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    return wait_for(path)
+
+
+def write_pid_and_wait(path: str) -> Outcome:
+    Path(path + ".pid").write_text(str(os.getpid()), encoding="ascii")
+    return wait_for(path)
+
+
+def count_and_wait(path: str) -> Outcome:
+    with Path(path + ".count").open("a", encoding="ascii") as file:
+        file.write(f"{os.getpid()}\n")
+    return wait_for(path)
+
+
+def start_a_sleeper(path: str) -> Outcome:
+    """Leave a forked process that holds every descriptor of this one, then wait."""
+    pid = os.fork()
+    if pid == 0:
+        time.sleep(3600)
+        os._exit(0)
+    Path(path + ".pid").write_text(str(pid), encoding="ascii")
+    return wait_for(path)
+
+
+def start_a_sleeper_and_die(path: str) -> Outcome:
+    pid = os.fork()
+    if pid == 0:
+        time.sleep(3600)
+        os._exit(0)
+    Path(path + ".pid").write_text(str(pid), encoding="ascii")
+    os._exit(3)
+
+
+def fork_and_return_twice() -> Outcome:
+    pid = os.fork()
+    if pid:
+        os.waitpid(pid, 0)
+    return Outcome(End.SUCCEEDED, value=b"parent" if pid else b"fork")
+
+
+def is_socket(fd: int) -> bool:
+    return stat.S_ISSOCK(os.fstat(fd).st_mode)
+
+
+def scribble(data: bytes) -> Outcome:
+    """Write into every socket of this process, as a stray library might."""
+    for fd in range(3, 64):
+        try:
+            if is_socket(fd):
+                os.write(fd, data)
+        except OSError:
+            continue
+    return OK
+
+
+def close_sockets() -> Outcome:
+    for fd in range(3, 64):
+        try:
+            if is_socket(fd):
+                os.close(fd)
+        except OSError:
+            continue
+    signal.pause()
+    return OK
+
+
+def return_a_wrong_outcome() -> Outcome:
+    value: Any = 5
+    return Outcome(End.SUCCEEDED, value=value)
+
+
+def signal_handlers() -> Outcome:
+    handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    return Outcome(End.SUCCEEDED, value=repr([int(h) for h in handlers]).encode())  # type: ignore[arg-type]
+
+
+def loaded_modules() -> Outcome:
+    return Outcome(End.SUCCEEDED, value="\n".join(sys.modules).encode())
+
+
+def thread_name() -> Outcome:
+    return Outcome(End.SUCCEEDED, value=threading.current_thread().name.encode())
+
+
+def take(argument: object) -> Outcome:
+    return OK
