@@ -1,0 +1,185 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from app.errors import ConfigurationError
+from app.settings import FLAGS, Settings, unknown_variables, variable
+
+NUMBERS = [
+    name for name, field in Settings.model_fields.items() if type(field.default) in (int, float)
+]
+
+
+@pytest.fixture
+def env_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(Settings.model_config, "env_file", ".env")
+    return tmp_path / ".env"
+
+
+def problem(**flags: str) -> str:
+    with pytest.raises(ConfigurationError) as caught:
+        Settings.load(**flags)
+    return str(caught.value)
+
+
+def test_the_defaults_suit_a_laptop() -> None:
+    settings = Settings.load()
+    assert settings.bind == "127.0.0.1:8000"
+    assert settings.workers == 2
+    assert settings.data_dir == Path("data")
+    assert settings.cors_origins == ()
+
+
+def test_settings_cannot_be_changed() -> None:
+    with pytest.raises(ValidationError):
+        Settings.load().workers = 3  # type: ignore[misc]
+
+
+def test_a_flag_wins_over_the_environment_and_that_over_the_file(
+    env_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    env_file.write_text("BGTASKS_WORKERS=3\n")
+    assert Settings.load().workers == 3
+    monkeypatch.setenv("BGTASKS_WORKERS", "4")
+    assert Settings.load().workers == 4
+    assert Settings.load(workers="5").workers == 5
+
+
+def test_an_empty_variable_counts_as_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BGTASKS_WORKERS", "")
+    assert Settings.load().workers == 2
+
+
+def test_a_file_that_is_not_text_is_named(env_file: Path) -> None:
+    env_file.write_bytes(b"BGTASKS_WORKERS=\xff\xfe\n")
+    assert problem() == ".env: must be text in UTF-8"
+
+
+def test_port_binds_all_interfaces(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PORT", "9000")
+    settings = Settings.load()
+    assert (settings.bind, settings.name_of("bind")) == ("0.0.0.0:9000", "PORT")
+
+
+def test_port_yields_to_an_address_however_that_is_given(
+    env_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PORT", "9000")
+    env_file.write_text("BGTASKS_BIND=[::1]:1\n")
+    settings = Settings.load()
+    assert (settings.bind, settings.name_of("bind")) == ("[::1]:1", "BGTASKS_BIND")
+    settings = Settings.load(bind="localhost:2")
+    assert (settings.bind, settings.name_of("bind")) == ("localhost:2", "--bind")
+
+
+def test_a_port_that_is_none_is_blamed_on_port(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PORT", "http")
+    assert problem() == "PORT: must be a port number (got 'http')"
+
+
+def test_request_timeout_is_understood_by_its_plain_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REQUEST_TIMEOUT", "7.5")
+    assert Settings.load().request_timeout_seconds == 7.5
+    monkeypatch.setenv("BGTASKS_REQUEST_TIMEOUT_SECONDS", "8")
+    assert Settings.load().request_timeout_seconds == 8
+
+
+def test_a_wrong_plain_name_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REQUEST_TIMEOUT", "0")
+    assert problem() == "REQUEST_TIMEOUT: must be greater than 0 (got '0')"
+
+
+def test_a_wrong_value_names_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BGTASKS_WORKERS", "x")
+    assert problem() == "BGTASKS_WORKERS: must be a valid integer (got 'x')"
+
+
+def test_a_wrong_value_in_the_file_names_its_variable(env_file: Path) -> None:
+    env_file.write_text("BGTASKS_WORKERS=0\n")
+    assert problem() == "BGTASKS_WORKERS: must be greater than or equal to 1 (got '0')"
+
+
+def test_a_wrong_value_of_a_flag_names_the_flag() -> None:
+    assert problem(workers="x") == "--workers: must be a valid integer (got 'x')"
+    assert problem(registry="redis") == "--registry: must be 'manager' or 'memory' (got 'redis')"
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf", "-1", "1e999", "many"])
+@pytest.mark.parametrize("name", NUMBERS)
+def test_no_number_is_negative_or_not_finite(
+    name: str, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable(name), value)
+    assert problem().startswith(f"{variable(name)}: must be ")
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["8000", ":8000", "host:", "host:port", "host:65536", "::1:8000", "unix:", "host:²"],
+)
+def test_an_address_has_a_host_and_a_port(address: str) -> None:
+    assert problem(bind=address).startswith("--bind: must ")
+
+
+@pytest.mark.parametrize("address", ["[::1]:8000", "localhost:0", "unix:/run/bgtasks.sock"])
+def test_addresses_of_other_kinds(address: str) -> None:
+    assert Settings.load(bind=address).bind == address
+
+
+def test_the_memory_registry_has_one_worker() -> None:
+    assert Settings.load(registry="memory").workers == 1
+    assert Settings.load(registry="memory", workers="1").workers == 1
+
+
+def test_more_workers_for_the_memory_registry_are_refused_to_whoever_asked_for_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    what = "must be 1 with the memory registry"
+    assert problem(registry="memory", workers="3") == f"--workers: {what} (got 3)"
+    monkeypatch.setenv("BGTASKS_WORKERS", "2")
+    assert problem(registry="memory") == f"BGTASKS_WORKERS: {what} (got 2)"
+
+
+def test_origins_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BGTASKS_CORS_ORIGINS", " https://a.example, http://b.example:81/ ,")
+    assert Settings.load().cors_origins == ("https://a.example", "http://b.example:81")
+
+
+@pytest.mark.parametrize("origin", ["a.example", "ftp://a.example", "https://a.example/path"])
+def test_an_origin_is_a_scheme_and_a_host(origin: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BGTASKS_CORS_ORIGINS", origin)
+    assert problem().startswith("BGTASKS_CORS_ORIGINS: must be origins")
+
+
+def test_a_list_may_be_given_as_one() -> None:
+    assert Settings(cors_origins=("*",)).cors_origins == ("*",)
+
+
+def test_the_home_directory_is_understood(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/somebody")
+    assert Settings.load(data_dir="~/tasks").data_dir == Path("/home/somebody/tasks")
+
+
+def test_words_are_understood_in_upper_case(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BGTASKS_LOG_LEVEL", "WARNING")
+    assert Settings.load().log_level == "warning"
+
+
+def test_a_mistyped_variable_is_reported_with_a_suggestion(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("BGTASKS_WORKER", "3")
+    monkeypatch.setenv("BGTASKS_COLOUR", "blue")
+    monkeypatch.setenv("BGTASKS_WORKERS", "3")
+    assert unknown_variables() == [
+        "BGTASKS_COLOUR is not a setting and has no effect",
+        "BGTASKS_WORKER is not a setting and has no effect; did you mean BGTASKS_WORKERS?",
+    ]
+
+
+def test_every_flag_is_of_a_setting() -> None:
+    assert set(FLAGS) <= set(Settings.model_fields)
