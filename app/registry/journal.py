@@ -1,0 +1,342 @@
+"""The journal: every task on disk, in one SQLite file, one transaction a group.
+
+WAL with `synchronous=FULL`: when `write` returns, the group has been fsynced. One thread writes;
+any thread may read, through a connection of its own that sees committed data only.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+import threading
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, Protocol
+
+from app.errors import JournalError, JournalUnavailable
+from app.lifecycle import Change, Task
+from app.metrics import Cell, Tally
+from app.registry.base import MAX_BATCH_BYTES, Find, Page
+from app.registry.schema import (
+    APPLICATION_ID,
+    INSERT_TASK,
+    SCHEMA,
+    SELECT_HEADS,
+    SELECT_TASK,
+    UPDATE_TASK,
+    VERSION,
+    key,
+    lookup_key,
+    mutable_columns,
+    task_columns,
+    to_task,
+)
+
+WAL_BYTES_KEPT: Final = 64 * 2**20
+RETENTION_STEP_ROWS: Final = 1_000
+
+
+@dataclass
+class Group:
+    """What one transaction writes."""
+
+    changes: Sequence[Change]
+    counts: Tally
+    """What the changes add to the counts."""
+    schedules: Mapping[str, float] = field(default_factory=dict)
+    at: float = 0.0
+    """Wall clock; when deleted ids are remembered from."""
+    probe: bool = False
+    """Write something even if nothing has changed."""
+    forget_deleted_before: float | None = None
+    """Deleted ids are remembered back to this time."""
+
+
+@dataclass
+class Contents:
+    """What a registry needs to know at its start."""
+
+    unfinished: Iterator[Task]
+    counts: Tally
+    schedules: dict[str, float]
+    next_order: int
+
+
+class Journal(Protocol):
+    """Where groups go before they are told to anyone."""
+
+    durable: bool
+    """Whether a task that left the memory can be read back."""
+
+    def load(self) -> Contents:
+        """Unfinished tasks, counts and schedules as last committed."""
+
+    def write(self, group: Group) -> None:
+        """Write the group as one transaction, durable on return.
+
+        Raises:
+            JournalUnavailable: nothing of it was written.
+        """
+
+    def read(self, task_id: str) -> Task | None:
+        """The task as committed.
+
+        Raises:
+            JournalUnavailable: it cannot be read; so for all methods that read.
+        """
+
+    def was_deleted(self, task_id: str) -> bool:
+        """Whether retention deleted it, as far back as that is remembered."""
+
+    def find(self, query: Find) -> Page:
+        """Tasks, newest first, as committed."""
+
+    def overdue(self, finished_before: float, after_order: int) -> tuple[list[Task], int | None]:
+        """The next step of retention: finished tasks to delete among the next rows.
+
+        Returns:
+            The tasks, without their errors, results and payloads, and the order to go on after;
+            None when the end is reached.
+        """
+
+    def close(self) -> None:
+        """Close all files."""
+
+
+class SqliteJournal:
+    """The journal in a SQLite file.
+
+    Args:
+        path: the file; made with its tables if it is not there.
+        check: look for corruption first (`PRAGMA quick_check`), which reads the whole file.
+
+    Raises:
+        JournalError: the file is no journal, of a later version, or damaged.
+    """
+
+    durable = True
+
+    def __init__(self, path: Path, *, check: bool = True) -> None:
+        self._path = path
+        self._read_lock = threading.Lock()
+        try:
+            self._inspect(check=check)
+            with contextlib.ExitStack() as opened:
+                self._writer = opened.enter_context(contextlib.closing(self._connect()))
+                self._prepare()
+                self._reader = self._connect()
+                opened.pop_all()
+        except sqlite3.Error as error:
+            raise JournalError(str(path), str(error)) from None
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
+        connection.execute("PRAGMA busy_timeout = 5000")
+        return connection
+
+    def _inspect(self, *, check: bool) -> None:
+        """Refuse what is no sound journal, before anything is opened for writing."""
+        if not self._path.exists():
+            return
+        # Read-only: a connection that may write moves the WAL into the file when it is closed, and
+        # whoever wants to repair a damaged file needs both as they were.
+        uri = f"{self._path.absolute().as_uri()}?mode=ro"
+        with contextlib.closing(sqlite3.connect(uri, uri=True)) as db:
+            if check:
+                (verdict,) = db.execute("PRAGMA quick_check(1)").fetchone()
+                if verdict != "ok":
+                    raise JournalError(str(self._path), f"it is damaged ({_last_line(verdict)})")
+            (application_id,) = db.execute("PRAGMA application_id").fetchone()
+            (version,) = db.execute("PRAGMA user_version").fetchone()
+            (tables,) = db.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        if tables and application_id != APPLICATION_ID:
+            raise JournalError(str(self._path), "it is a SQLite file of another program")
+        if version > VERSION:
+            raise JournalError(
+                str(self._path), f"it has version {version}, and this program knows {VERSION}"
+            )
+
+    def _prepare(self) -> None:
+        db = self._writer
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute("PRAGMA synchronous = FULL")
+        db.execute(f"PRAGMA journal_size_limit = {WAL_BYTES_KEPT}")
+        db.execute("PRAGMA cache_size = -65536")
+        (tables,) = db.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        if not tables:
+            db.executescript(f"BEGIN IMMEDIATE; {SCHEMA} COMMIT;")
+
+    # -- writing -------------------------------------------------------------------------------
+
+    def write(self, group: Group) -> None:
+        db = self._writer
+        try:
+            db.execute("BEGIN IMMEDIATE")
+            self._write_tasks(group)
+            self._write_counts(group.counts)
+            if group.schedules:
+                db.executemany(
+                    "INSERT INTO schedules VALUES (?, ?) ON CONFLICT (name) DO UPDATE "
+                    "SET next_due = max(next_due, excluded.next_due)",
+                    group.schedules.items(),
+                )
+            if group.probe:
+                db.execute("INSERT OR REPLACE INTO probe VALUES (1, ?)", (group.at,))
+            if group.forget_deleted_before is not None:
+                db.execute("DELETE FROM deleted WHERE at < ?", (group.forget_deleted_before,))
+            db.execute("COMMIT")
+        except sqlite3.Error as error:
+            raise JournalUnavailable(f"{error} ({self._path})") from error
+        finally:
+            # A full disk has rolled it back already, and a second rollback would raise.
+            if db.in_transaction:
+                db.execute("ROLLBACK")
+
+    def _write_tasks(self, group: Group) -> None:
+        db = self._writer
+        new, changed, gone = _last_versions(group.changes)
+        if new:
+            db.executemany(INSERT_TASK, map(task_columns, new))
+            db.executemany(
+                "INSERT INTO payloads VALUES (?, ?)", [(task.order, task.payload) for task in new]
+            )
+        if changed:
+            db.executemany(UPDATE_TASK, [(*mutable_columns(t), t.order) for t in changed])
+        if gone:
+            orders = [(task.order,) for task in gone]
+            db.executemany("DELETE FROM tasks WHERE ord = ?", orders)
+            db.executemany("DELETE FROM payloads WHERE ord = ?", orders)
+            db.executemany(
+                "INSERT OR REPLACE INTO deleted VALUES (?, ?)",
+                [(key(task.id), group.at) for task in gone],
+            )
+
+    def _write_counts(self, counts: Mapping[Cell, int]) -> None:
+        self._writer.executemany(
+            "INSERT INTO counts VALUES (?, ?, ?, ?) ON CONFLICT (counter, type, label) "
+            "DO UPDATE SET number = number + excluded.number",
+            [(c, t, str.__str__(label), number) for (c, t, label), number in counts.items()],
+        )
+
+    # -- reading -------------------------------------------------------------------------------
+
+    def load(self) -> Contents:
+        db = self._writer
+        rows = db.execute("SELECT counter, type, label, number FROM counts")
+        counts: Tally = Counter({(c, t, label): number for c, t, label, number in rows})
+        schedules = dict(db.execute("SELECT name, next_due FROM schedules"))
+        (last,) = db.execute("SELECT max(ord) FROM tasks").fetchone()
+        unfinished = db.execute(f"{SELECT_TASK} WHERE finished_at IS NULL ORDER BY ord")
+        return Contents(map(to_task, unfinished), counts, schedules, (last or 0) + 1)
+
+    def read(self, task_id: str) -> Task | None:
+        found = self._query(f"{SELECT_TASK} WHERE id = ?", (lookup_key(task_id),))
+        return to_task(found[0]) if found else None
+
+    def was_deleted(self, task_id: str) -> bool:
+        return bool(self._query("SELECT 1 FROM deleted WHERE id = ?", (lookup_key(task_id),)))
+
+    def find(self, query: Find) -> Page:
+        conditions, values = ["1"], []
+        for column, value in (("state", query.state), ("type", query.type)):
+            if value is not None:
+                conditions.append(f"{column} = ?")
+                values.append(str.__str__(value))
+        if query.before is not None:
+            conditions.append("ord < ?")
+            values.append(str(query.before))
+        sql = f"{SELECT_TASK} WHERE {' AND '.join(conditions)} ORDER BY ord DESC LIMIT ?"
+        tasks: list[Task] = []
+        size = 0
+        with self._reading() as db:
+            for row in db.execute(sql, (*values, query.limit + 1)):
+                if len(tasks) == query.limit or size > MAX_BATCH_BYTES:
+                    return Page(tasks, tasks[-1].order)
+                tasks.append(to_task(row))
+                size += len(tasks[-1].payload) + len(tasks[-1].result or b"")
+        return Page(tasks, None)
+
+    def overdue(self, finished_before: float, after_order: int) -> tuple[list[Task], int | None]:
+        # By order, not by an index on the time of finishing: tasks are finished in about the order
+        # in which they came, and every index is paid for by every task.
+        rows = self._query(
+            f"{SELECT_HEADS} WHERE ord > ? ORDER BY ord LIMIT ?", (after_order, RETENTION_STEP_ROWS)
+        )
+        tasks = [to_task(row) for row in rows]
+        overdue = [t for t in tasks if t.finished_at and t.finished_at < finished_before]
+        at_end = len(tasks) < RETENTION_STEP_ROWS or tasks[-1].created_at >= finished_before
+        return overdue, None if at_end else tasks[-1].order
+
+    def _query(self, sql: str, values: Iterable[object]) -> list[tuple[object, ...]]:
+        with self._reading() as db:
+            return db.execute(sql, tuple(values)).fetchall()
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        """The connection that reads. For a moment: an open read keeps the WAL from being reset."""
+        try:
+            with self._read_lock:
+                yield self._reader
+        except sqlite3.Error as error:
+            raise JournalUnavailable(f"{error} ({self._path})") from error
+
+    def close(self) -> None:
+        with self._read_lock:
+            self._reader.close()
+            self._writer.close()
+
+
+class NullJournal:
+    """No journal: what is not in memory is gone. For tests and `--registry memory`."""
+
+    durable = False
+
+    def load(self) -> Contents:
+        return Contents(iter(()), Counter(), {}, 1)
+
+    def write(self, group: Group) -> None:
+        pass
+
+    def read(self, task_id: str) -> Task | None:
+        return None
+
+    def was_deleted(self, task_id: str) -> bool:
+        return False
+
+    def find(self, query: Find) -> Page:
+        return Page([], None)
+
+    def overdue(self, finished_before: float, after_order: int) -> tuple[list[Task], int | None]:
+        return [], None
+
+    def close(self) -> None:
+        pass
+
+
+def _last_line(text: str) -> str:
+    return text.rpartition("\n")[2]
+
+
+def _last_versions(changes: Iterable[Change]) -> tuple[list[Task], list[Task], list[Task]]:
+    """New, changed and deleted tasks, each once and as it is after all changes."""
+    first: dict[str, Change] = {}
+    last: dict[str, Change] = {}
+    for change in changes:
+        task = change.new or change.old
+        assert task is not None
+        first.setdefault(task.id, change)
+        last[task.id] = change
+    new: list[Task] = []
+    changed: list[Task] = []
+    gone: list[Task] = []
+    for task_id, change in last.items():
+        if change.new is None:
+            if change.old is not None:
+                gone.append(change.old)
+        elif first[task_id].old is None:
+            new.append(change.new)
+        else:
+            changed.append(change.new)
+    return new, changed, gone

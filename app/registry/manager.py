@@ -1,0 +1,207 @@
+"""The registry process: hosts a journaled registry over `multiprocessing.managers`.
+
+Workers reach it through `RegistryProxy`: the shared dictionary of tasks, with verbs. A connection
+of a manager can run code, so the socket lies in a private directory and every connection proves
+that it knows the key there.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from multiprocessing.managers import BaseManager, BaseProxy
+from pathlib import Path
+from typing import Any, Final, cast
+
+from app.errors import BgTasksError
+from app.logs import configure, get_logger
+from app.registry.base import Reply, Request, Worker
+from app.registry.journal import SqliteJournal
+from app.registry.lock import DataDirLock, Endpoint
+from app.registry.mapping import TaskMapping
+from app.registry.memory import MemoryRegistry
+from app.registry.parent import end_with_parent
+from app.registry.rules import Limits
+
+log = get_logger(__name__)
+
+READY: Final = "ready"
+_POLL_SECONDS: Final = 0.05
+
+
+@dataclass(frozen=True)
+class RegistryConfig:
+    """Everything the registry process has to know; it reads no settings itself."""
+
+    data_dir: str
+    max_pending: int
+    max_pending_bytes: int
+    lease_seconds: float
+    retention_hours: float
+    linger_seconds: float
+    """How long a registry that is told to stop waits for the last reports of its workers."""
+    log_level: str
+    log_format: str
+    take_over: bool = True
+    """End the registry that an earlier service may have left behind (see `app.registry.lock`)."""
+
+    def limits(self) -> Limits:
+        """What bounds the registry."""
+        return Limits(self.max_pending, self.max_pending_bytes, self.lease_seconds)
+
+
+class RegistryProxy(TaskMapping, BaseProxy):
+    """A registry in another process, and a read-only mapping of ids to tasks.
+
+    One per connection thread: proxies share a connection per thread, and a broken one stays broken
+    for every later proxy of that thread.
+    """
+
+    _exposed_ = ("exchange", "watch")
+
+    def exchange(
+        self, worker: Worker | None, connection: int, requests: Sequence[Request]
+    ) -> Reply:
+        """See `Registry.exchange`."""
+        return cast("Reply", self._call("exchange", worker, connection, requests))
+
+    def watch(self, worker: Worker, connection: int, timeout_seconds: float) -> bool:
+        """See `Registry.watch`."""
+        return cast("bool", self._call("watch", worker, connection, timeout_seconds))
+
+    def _call(self, method: str, *args: object) -> object:
+        # The stubs say that it returns nothing; it returns what the method returned.
+        call = cast("Callable[[str, tuple[object, ...]], object]", self._callmethod)
+        return call(method, args)
+
+
+class _RegistryManager(BaseManager):
+    pass
+
+
+_hosted: list[MemoryRegistry] = []
+
+_RegistryManager.register(
+    "registry",
+    callable=lambda: _hosted[0],
+    proxytype=RegistryProxy,
+    exposed=RegistryProxy._exposed_,
+)
+
+
+def connect(endpoint: Endpoint) -> RegistryProxy:
+    """A proxy of the registry at `endpoint`, for the calling thread only.
+
+    Raises:
+        OSError, EOFError: it does not answer; worth another try from a fresh thread.
+    """
+    manager = _RegistryManager(address=endpoint.socket, authkey=endpoint.authkey())
+    manager.connect()
+    proxy: RegistryProxy = manager.registry()  # type: ignore[attr-defined]
+    return proxy
+
+
+def serve(
+    config: RegistryConfig,
+    endpoint: Endpoint,
+    master: int,
+    *,
+    check: bool,
+    tell: Callable[[str], None],
+) -> None:
+    """Host the registry until SIGTERM, then until its workers have left.
+
+    Args:
+        master: the process that looks after this one.
+        check: look for corruption before anything else.
+        tell: gets `READY`, or why the registry cannot be hosted.
+    """
+    data_dir = Path(config.data_dir)
+    try:
+        DataDirLock(data_dir).acquire(endpoint, master, take_over=config.take_over)
+        registry = MemoryRegistry(
+            endpoint.service,
+            config.limits(),
+            retention_seconds=config.retention_hours * 3600,
+            journal=SqliteJournal(data_dir / "journal.sqlite3", check=check),
+        )
+    except (BgTasksError, OSError) as error:
+        log.error("registry cannot start", error=str(error))
+        tell(str(error))
+        sys.exit(1)
+    _hosted.append(registry)
+    Path(endpoint.socket).unlink(missing_ok=True)
+    manager = _RegistryManager(address=endpoint.socket, authkey=endpoint.authkey())
+    server: Any = manager.get_server()
+    # A reference that is never given back: without any, the server would forget the object.
+    server.create(None, "registry")
+    threading.Thread(
+        target=_linger, args=(registry, server, config.linger_seconds), name="linger", daemon=True
+    ).start()
+    tell(READY)
+    log.info("registry serves", data_dir=str(data_dir))
+    server.serve_forever()
+
+
+_stop_asked = threading.Event()
+
+
+def _linger(registry: MemoryRegistry, server: Any, seconds: float) -> None:
+    """After SIGTERM: wait for the workers' last reports, then end the server."""
+    _stop_asked.wait()
+    deadline = time.monotonic() + seconds
+    while registry.has_workers() and time.monotonic() < deadline:
+        time.sleep(_POLL_SECONDS)
+    registry.close()
+    server.stop_event.set()
+
+
+def main(arguments: Sequence[str]) -> None:
+    """The process' body; `arguments` as `app.registry.process` writes them."""
+    options = json.loads(arguments[0])
+    config, endpoint = RegistryConfig(**options["config"]), Endpoint(**options["endpoint"])
+    configure(config.log_level, config.log_format)
+    # The socket is made by the manager, as open as the umask lets it be.
+    os.umask(0o177)
+    for ignored in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(ignored, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: _stop_asked.set())
+    end_with_parent(signal.SIGTERM, options["parent"])
+    serve(
+        config,
+        endpoint,
+        options["parent"],
+        check=options["check"],
+        tell=_teller(options["ready_fd"]),
+    )
+
+
+def _teller(ready_fd: int | None) -> Callable[[str], None]:
+    """Says one thing to the parent, if it listens."""
+
+    def tell(line: str) -> None:
+        if ready_fd is not None:
+            os.write(ready_fd, f"{line}\n".encode())
+            os.close(ready_fd)
+
+    return tell
+
+
+def arguments(
+    config: RegistryConfig, endpoint: Endpoint, *, check: bool, ready_fd: int | None
+) -> list[str]:
+    """The command line for `main`, of a child of this process."""
+    options = {
+        "config": asdict(config),
+        "endpoint": asdict(endpoint),
+        "check": check,
+        "ready_fd": ready_fd,
+        "parent": os.getpid(),
+    }
+    return [json.dumps(options)]

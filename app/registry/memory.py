@@ -1,0 +1,189 @@
+"""The registry within one process: rules, group commit and readings put together.
+
+`MemoryRegistry` without a journal is `--registry memory`: all rules, no disk, gone with its
+process. With a journal it is what the registry process hosts (`app.registry.manager`).
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from app.errors import JournalUnavailable, TaskDeleted, TaskNotFound
+from app.lifecycle import Task
+from app.logs import get_logger
+from app.metrics import Snapshot
+from app.registry.base import (
+    Answer,
+    Find,
+    Get,
+    Join,
+    Reply,
+    Request,
+    Scrape,
+    Worker,
+)
+from app.registry.clock import Clock, SystemClock
+from app.registry.committer import Committer
+from app.registry.incarnation import end, is_alive, when_gone
+from app.registry.journal import Journal, NullJournal
+from app.registry.mapping import TaskMapping
+from app.registry.readings import Readings
+from app.registry.retention import Retention
+from app.registry.rules import Limits, Rules
+
+log = get_logger(__name__)
+
+LONGEST_WATCH_SECONDS = 30.0
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What a registry sees of the machine; tests bring their own."""
+
+    clock: Clock = field(default_factory=SystemClock)
+    is_alive: Callable[[Worker], bool] = is_alive
+    end: Callable[[Worker], None] = end
+    """Kills the worker's process, if it still runs."""
+    when_gone: Callable[[Worker, Callable[[], None]], None] = when_gone
+    """Calls back once, from any thread, when the worker's process has ended."""
+
+
+class MemoryRegistry(TaskMapping):
+    """A `Registry`, and a read-only mapping of ids to tasks.
+
+    Args:
+        service: which service's workers may join.
+        limits: what bounds it.
+        retention_seconds: how long finished tasks are kept.
+        journal: where changes are written before they are told; None: nowhere.
+        threaded: False leaves the committing to the caller (`committer.commit`), for tests.
+    """
+
+    def __init__(
+        self,
+        service: str,
+        limits: Limits | None = None,
+        *,
+        retention_seconds: float = 7 * 24 * 3600.0,
+        journal: Journal | None = None,
+        surroundings: Surroundings | None = None,
+        threaded: bool = True,
+    ) -> None:
+        self._journal = journal or NullJournal()
+        self._surroundings = surroundings or Surroundings()
+        self._watched: set[Worker] = set()
+        clock = self._surroundings.clock
+        contents = self._journal.load()
+        self.rules = Rules(service, clock, self._journal, limits or Limits(), contents.next_order)
+        self.rules.schedules.update(contents.schedules)
+        self.readings = Readings(self.rules, clock, contents.counts)
+        self._take_in(contents.unfinished)
+        self.committer = Committer(
+            self.rules,
+            self._journal,
+            self.readings,
+            Retention(self._journal, clock, retention_seconds),
+        )
+        for record in self.rules.ledger:
+            if not record.gone:
+                self._watch_process(record.worker)
+        self._thread = threading.Thread(target=self.committer.run, name="committer", daemon=True)
+        if threaded:
+            self._thread.start()
+
+    def _take_in(self, unfinished: Iterator[Task]) -> None:
+        """Load the journal's tasks; claims of dead or foreign workers are lost (rule 8)."""
+        loaded = 0
+        for task in unfinished:
+            loaded += 1
+            if task.worker is not None:
+                self._restore_holder(task.worker)
+            self.rules.store.load(task)
+        if loaded:
+            interrupted = sum(len(record.held) for record in self.rules.ledger if record.gone)
+            log.info("unfinished tasks loaded", tasks=loaded, interrupted=interrupted)
+
+    def _restore_holder(self, name: str) -> None:
+        if self.rules.ledger.find(name) is not None:
+            return
+        holder = Worker.parse(name)
+        if holder.service == self.rules.attendance.service and self._surroundings.is_alive(holder):
+            self.rules.attendance.restore(holder)
+        else:
+            # Of an earlier service it may still run, with nobody left to report to, and what it
+            # holds would run twice at a time.
+            self._surroundings.end(holder)
+            self.rules.attendance.bury(holder)
+
+    # -- Registry ------------------------------------------------------------------------------
+
+    def exchange(
+        self, worker: Worker | None, connection: int, requests: Sequence[Request]
+    ) -> Reply:
+        call = self.committer.call(worker, connection, requests)
+        # Only now: the death of a worker that the rules do not know yet would go unnoticed.
+        if worker is not None and any(type(request) is Join for request in requests):
+            self._watch_process(worker)
+        answers = [
+            self._complete(request, answer)
+            for request, answer in zip(requests, call.answers, strict=True)
+        ]
+        return Reply(answers, call.claims, call.cancels)
+
+    def watch(self, worker: Worker, connection: int, timeout_seconds: float) -> bool:
+        record = self.rules.ledger.find(str(worker))
+        if record is None or not record.joined or record.connection != connection:
+            return False
+        called = record.attention.wait(min(timeout_seconds, LONGEST_WATCH_SECONDS))
+        record.attention.clear()
+        return called
+
+    def has_workers(self) -> bool:
+        """Whether any worker that has joined still runs and has not left."""
+        return any(record.over is None for record in self.rules.ledger)
+
+    def close(self) -> None:
+        """Commit what has come in, then stop."""
+        self.committer.close()
+        if self._thread.is_alive():
+            self._thread.join()
+        self._journal.close()
+
+    def _watch_process(self, worker: Worker) -> None:
+        if worker in self._watched:
+            return
+        self._watched.add(worker)
+
+        def bury() -> None:
+            self.rules.attendance.worker_gone(worker)
+            self.readings.http.worker_gone(str(worker))
+
+        def gone() -> None:
+            self._watched.discard(worker)
+            self.committer.post(bury)
+
+        self._surroundings.when_gone(worker, gone)
+
+    def _complete(self, request: Request, answer: Answer) -> Answer:
+        try:
+            return self._look_up(request, answer)
+        except JournalUnavailable as error:
+            return error
+
+    def _look_up(self, request: Request, answer: Answer) -> Answer:
+        """Do in the caller's thread what may take long: disk reads and rendering."""
+        match request, answer:
+            case Get(), None:
+                task = self._journal.read(request.task_id)
+                if task is not None:
+                    return task
+                deleted = self._journal.was_deleted(request.task_id)
+                return (TaskDeleted if deleted else TaskNotFound)(request.task_id)
+            case Find(), None:
+                return self._journal.find(request)
+            case Scrape(), Snapshot():
+                return self.readings.metrics.render(answer)
+            case _:
+                return answer

@@ -1,0 +1,161 @@
+"""What a worker has to send to the registry, until it is answered.
+
+Filled by any thread; everything else belongs to the connection's thread of the moment.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from app.registry.base import (
+    MAX_BATCH_BYTES,
+    Add,
+    Cancel,
+    Fire,
+    Leave,
+    Report,
+    Request,
+    Retry,
+    Succeeded,
+)
+
+MAX_BATCH_REQUESTS: Final = 2_000
+
+DEFER_SECONDS: Final = 0.5
+"""How long a report waits that the registry could not take."""
+
+_ONCE: Final = (Retry, Cancel, Fire)
+"""What may have been carried out on a connection that broke, and would be refused a second time."""
+
+
+class Pending:
+    """A request on its way, and the coroutine that waits for its answer; None: nobody does."""
+
+    __slots__ = ("future", "request", "since", "size")
+
+    def __init__(self, request: Request, future: asyncio.Future[Any] | None = None) -> None:
+        self.request = request
+        self.future = future
+        self.since = time.monotonic()
+        self.size = _size(request)
+
+    def is_abandoned(self) -> bool:
+        """Whether somebody waited for the answer and does not any more."""
+        return self.future is not None and self.future.done()
+
+
+class Outbox:
+    """Requests in the order they came, batched; what is unanswered is kept."""
+
+    def __init__(self) -> None:
+        self._incoming: queue.SimpleQueue[Pending | None] = queue.SimpleQueue()
+        self._backlog: deque[Pending] = deque()
+        self._deferred: list[Pending] = []
+        self._deferred_until = 0.0
+        self._in_flight: list[Pending] = []
+
+    def put(self, pending: Pending) -> None:
+        """Send a request with the next batch."""
+        self._incoming.put(pending)
+
+    def nudge(self) -> None:
+        """End a `wait`."""
+        self._incoming.put(None)
+
+    def wait(self, seconds: float) -> bool:
+        """Wait for something to send; true if a nudge ended it."""
+        if self._backlog:
+            return False
+        try:
+            pending = self._incoming.get(timeout=seconds)
+        except queue.Empty:
+            return False
+        if pending is not None:
+            self._backlog.append(pending)
+        return pending is None
+
+    def fill(self, batch: list[Pending], *, leaving: bool) -> list[Pending]:
+        """Add what waits to `batch`, up to the size of one, and remember it as sent.
+
+        Args:
+            leaving: end with a `Leave` if that is the end of it.
+        """
+        self._take_in()
+        size = 0
+        while self._backlog and len(batch) < MAX_BATCH_REQUESTS:
+            if size and size + self._backlog[0].size > MAX_BATCH_BYTES:
+                break
+            pending = self._backlog.popleft()
+            if not pending.is_abandoned():
+                batch.append(pending)
+                size += pending.size
+        if leaving and not (self._backlog or self._deferred):
+            batch.append(Pending(Leave()))
+        self._in_flight = batch
+        return batch
+
+    def answered(self) -> None:
+        """The batch that was sent last has been answered."""
+        self._in_flight = []
+
+    def defer(self, pending: Pending) -> None:
+        """Send a report once more, a little later: the registry could not take it."""
+        self._deferred.append(pending)
+        self._deferred_until = time.monotonic() + DEFER_SECONDS
+
+    def recover(self, refuse: Callable[[Pending], None]) -> None:
+        """Put what a broken connection left unanswered before everything else, reports first.
+
+        Args:
+            refuse: called with what must not be sent again.
+        """
+        reports = self._deferred
+        others: list[Pending] = []
+        for pending in self._in_flight:
+            request = pending.request
+            if isinstance(request, Report):
+                reports.append(pending)
+            elif isinstance(request, _ONCE):
+                refuse(pending)
+            elif pending.future is not None:
+                if isinstance(request, Add):
+                    pending.request = request._replace(again=True)
+                others.append(pending)
+        self._in_flight, self._deferred = [], []
+        self._backlog.extendleft(reversed(reports + others))
+
+    def _take_in(self) -> None:
+        if self._deferred and time.monotonic() >= self._deferred_until:
+            self._backlog.extend(self._deferred)
+            self._deferred = []
+        while True:
+            try:
+                pending = self._incoming.get_nowait()
+            except queue.Empty:
+                return
+            if pending is not None:
+                self._backlog.append(pending)
+
+
+def awaited_tasks(batch: Sequence[Pending]) -> frozenset[str]:
+    """The tasks of a batch whose routes wait for an answer, and will start them."""
+    tasks: list[str] = []
+    for pending in batch:
+        if pending.future is None or pending.future.done():
+            continue
+        if isinstance(pending.request, Add):
+            tasks.append(pending.request.task.id)
+        elif isinstance(pending.request, Retry):
+            tasks.append(pending.request.task_id)
+    return frozenset(tasks)
+
+
+def _size(request: Request) -> int:
+    if isinstance(request, Add):
+        return len(request.task.payload)
+    return len(request.result) if isinstance(request, Succeeded) else 0

@@ -1,0 +1,280 @@
+"""The rules: what each request does to the tasks, and what happens by itself as time passes.
+
+Everything here happens in one thread, in memory, and is neither seen nor told before its commit;
+`app.registry.committer` sees to that. A request that cannot be done raises and changes nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from app.errors import (
+    StaleReport,
+    TaskDeleted,
+    TaskNotFound,
+    TooManyUnfinished,
+)
+from app.lifecycle import Task
+from app.registry.attendance import Attendance
+from app.registry.base import (
+    ABOUT_THE_WORKER,
+    LEASE_SECONDS,
+    MAX_BATCH_BYTES,
+    Add,
+    Cancel,
+    Claim,
+    Failed,
+    Fire,
+    Lost,
+    Released,
+    Retry,
+    Stopped,
+    Succeeded,
+    Worker,
+)
+from app.registry.clock import Clock
+from app.registry.ledger import Ledger
+from app.registry.store import Archive, TaskStore
+
+DUE_AT_ONCE = 1_000
+"""Tasks that become due in one group; the rest follow in the next, so that nobody waits long."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What bounds a registry."""
+
+    max_pending: int = 100_000
+    """Unfinished tasks."""
+    max_pending_bytes: int = 256 * 2**20
+    """Their payloads together."""
+    lease_seconds: float = LEASE_SECONDS
+
+
+class Rules:
+    """One verb for each request that changes something, and `advance` for the time."""
+
+    def __init__(
+        self,
+        service: str,
+        clock: Clock,
+        archive: Archive,
+        limits: Limits,
+        next_order: int = 1,
+    ) -> None:
+        self.clock = clock
+        self.ledger = Ledger()
+        self.store = TaskStore(clock, self.ledger)
+        self.attendance = Attendance(service, clock, self.ledger, self.store, limits.lease_seconds)
+        self.schedules: dict[str, float] = {}
+        """Next due time by schedule, as committed."""
+        self.fired: dict[str, float] = {}
+        """Due times moved by the group at work; they become `schedules` with its commit."""
+        self.drain_rate = 0.0
+        """Tasks finished per second lately, for the advice when to come back."""
+        self._archive = archive
+        self._limits = limits
+        self._next_order = next_order
+        self._verbs: dict[type, Callable[[Any], Any]] = {
+            Add: self._add,
+            Succeeded: self._succeeded,
+            Failed: self._failed,
+            Released: self._released,
+            Lost: self._lost,
+            Stopped: self._stopped,
+            Retry: self._retry,
+            Cancel: self._cancel,
+            Fire: self._fire,
+        }
+
+    # -- entry ---------------------------------------------------------------------------------
+
+    def apply(self, worker: Worker | None, connection: int, request: Any) -> Any:
+        """Carry out one request.
+
+        Raises:
+            BgTasksError: what the request's docstring names; nothing was changed.
+        """
+        kind = type(request)
+        if kind in ABOUT_THE_WORKER:
+            return self.attendance.apply(worker, connection, request)
+        if worker is not None:
+            self.attendance.require(worker, connection)
+        return self._verbs[kind](request)
+
+    def assign(self, worker: Worker, connection: int) -> list[Claim]:
+        """Claim what the worker has free slots for."""
+        record = self.attendance.find(worker, connection)
+        if record is None:
+            return []
+        claims: list[Claim] = []
+        size = 0
+        for kind in record.slots:
+            while record.free(kind) and size < MAX_BATCH_BYTES:
+                task_id = self.store.ready.first(kind)
+                if task_id is None:
+                    break
+                claims.append(self._claim(task_id, str(worker)))
+                size += len(claims[-1].payload)
+        return claims
+
+    def advance(self) -> None:
+        """Let time do its work: tasks become due, leases end."""
+        store = self.store
+        for queue, now in (
+            (store.backing_off, self.clock.elapsed()),
+            (store.scheduled, self.clock.wall()),
+        ):
+            for _ in range(DUE_AT_ONCE):
+                task_id = queue.first_due(now)
+                if task_id is None:
+                    break
+                task = self._unfinished(task_id)
+                store.put(task, task.become_due())
+        self.attendance.end_leases()
+
+    # -- the end of a group --------------------------------------------------------------------
+
+    def commit(self) -> None:
+        """The group is durable."""
+        self.store.commit()
+        self.schedules.update(self.fired)
+        self.fired.clear()
+        self.attendance.commit()
+
+    def undo(self) -> None:
+        """The group could not be written: be as before, so that it can be carried out again."""
+        self.attendance.undo()
+        self._undo_tasks()
+
+    def put_off(self) -> None:
+        """Nothing can be written.
+
+        What workers said of themselves stands, and what follows for their tasks comes with the
+        next group.
+        """
+        self.attendance.commit()
+        self._undo_tasks()
+
+    def _undo_tasks(self) -> None:
+        self.store.undo()
+        self.fired.clear()
+
+    # -- tasks ---------------------------------------------------------------------------------
+
+    def _add(self, request: Add) -> None:
+        task_id = request.task.id
+        if self.store.get(task_id) is not None:
+            return
+        if request.again and (self._archive.read(task_id) or self._archive.was_deleted(task_id)):
+            return
+        self._require_room(len(request.task.payload))
+        task = request.task.accepted(self._next_order)
+        self._next_order += 1
+        self.store.put(None, task)
+
+    def _fire(self, request: Fire) -> bool:
+        due = self.fired.get(request.schedule, self.schedules.get(request.schedule))
+        if due is not None and request.due < due:
+            return False
+        self._add(Add(request.task))
+        # Beyond the due time that was just fired, whatever the caller says: it is not fired again.
+        self.fired[request.schedule] = max(request.next_due, math.nextafter(request.due, math.inf))
+        return True
+
+    def _require_room(self, payload_bytes: int) -> None:
+        limits, store = self._limits, self.store
+        if store.unfinished() >= limits.max_pending:
+            limit, unit = limits.max_pending, "tasks"
+        elif store.unfinished_bytes + payload_bytes > limits.max_pending_bytes:
+            limit, unit = limits.max_pending_bytes, "bytes of payload"
+        else:
+            return
+        raise TooManyUnfinished(limit, unit, self._room_in_seconds())
+
+    def _room_in_seconds(self) -> float:
+        # Until about a hundredth of the limit is free again, at the rate of late.
+        if self.drain_rate <= 0:
+            return 60.0
+        return min(60.0, max(1.0, self._limits.max_pending / 100 / self.drain_rate))
+
+    def _claim(self, task_id: str, worker: str) -> Claim:
+        task = self._unfinished(task_id)
+        claimed = task.claim(worker, self.clock.wall())
+        self.store.put(task, claimed)
+        return Claim(
+            claimed.id,
+            claimed.attempt,
+            claimed.type,
+            claimed.payload,
+            claimed.executor,
+            claimed.attempts_used,
+            claimed.max_attempts,
+            claimed.timeout_seconds,
+        )
+
+    def _succeeded(self, report: Succeeded) -> None:
+        task = self._running(report.task_id, report.attempt)
+        done = task.succeed(report.attempt, report.result, self.clock.wall())
+        self.store.put(task, done, "success", report.run_seconds)
+
+    def _failed(self, report: Failed) -> None:
+        task = self._running(report.task_id, report.attempt)
+        now = self.clock.wall()
+        if report.retry_in_seconds is None:
+            ended = task.fail(report.attempt, report.error, now)
+        else:
+            ended = task.back_off(report.attempt, report.error, report.retry_in_seconds, now)
+        outcome = "timeout" if report.timed_out else "failure"
+        self.store.put(task, ended, outcome, report.run_seconds)
+
+    def _released(self, report: Released) -> None:
+        task = self._running(report.task_id, report.attempt)
+        released = task.release(report.attempt, report.reason, self.clock.wall())
+        self.store.put(task, released, "released")
+
+    def _lost(self, report: Lost) -> None:
+        task = self._running(report.task_id, report.attempt)
+        self.store.put(task, task.lose(report.attempt, report.error, self.clock.wall()), "lost")
+
+    def _stopped(self, report: Stopped) -> None:
+        task = self._running(report.task_id, report.attempt)
+        self.store.put(task, task.stop(report.attempt, self.clock.wall()), "cancelled")
+
+    def _retry(self, request: Retry) -> Task:
+        task = self._any(request.task_id)
+        retried = task.retry(self.clock.wall())
+        self._require_room(len(task.payload))
+        self.store.put(task, retried)
+        return retried
+
+    def _cancel(self, request: Cancel) -> Task:
+        task = self._any(request.task_id)
+        if task.cancel_requested:
+            # Its holder has been told, or will be; once is enough.
+            return task
+        cancelled = task.cancel(self.clock.wall())
+        self.store.put(task, cancelled)
+        return cancelled
+
+    def _unfinished(self, task_id: str) -> Task:
+        task = self.store.get(task_id)
+        assert task is not None, "the queues hold unfinished tasks only"
+        return task
+
+    def _running(self, task_id: str, attempt: int) -> Task:
+        task = self.store.get(task_id)
+        if task is None:
+            raise StaleReport(task_id, attempt, 0, "finished or unknown")
+        return task
+
+    def _any(self, task_id: str) -> Task:
+        task = self.store.get(task_id) or self._archive.read(task_id)
+        if task is not None:
+            return task
+        if self._archive.was_deleted(task_id):
+            raise TaskDeleted(task_id)
+        raise TaskNotFound(task_id)

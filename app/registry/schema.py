@@ -1,0 +1,159 @@
+"""The journal's tables, and tasks as their rows."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from app.lifecycle import Task, TaskState
+
+APPLICATION_ID: Final = 0x62677473
+"""Marks a SQLite file as a journal of this program ("bgts")."""
+
+VERSION: Final = 1
+
+_MUTABLE: Final = (
+    "state",
+    "run_at",
+    "delay_seconds",
+    "started_at",
+    "finished_at",
+    "attempt",
+    "attempts_used",
+    "lost_attempts",
+    "retries",
+    "worker",
+    "cancel_requested",
+    "reason",
+    "error",
+    "result",
+)
+_IMMUTABLE: Final = (
+    "type",
+    "executor",
+    "created_at",
+    "max_attempts",
+    "timeout_seconds",
+    "priority",
+)
+
+# Payloads have a table of their own: SQLite writes a changed row whole, and a task's row changes
+# at least twice while its payload never does. Results come last for a like reason: what stands
+# behind a large value in a row cannot be read without it. The partial index finds the unfinished
+# tasks at the start without reading the finished ones, and is small however many those are.
+SCHEMA: Final = f"""
+PRAGMA application_id = {APPLICATION_ID};
+PRAGMA user_version = {VERSION};
+CREATE TABLE tasks (
+    ord INTEGER PRIMARY KEY,
+    id BLOB NOT NULL,
+    type TEXT NOT NULL,
+    executor TEXT NOT NULL,
+    created_at REAL NOT NULL,
+    max_attempts INTEGER NOT NULL,
+    timeout_seconds REAL,
+    priority INTEGER NOT NULL,
+    state TEXT NOT NULL,
+    run_at REAL NOT NULL,
+    delay_seconds REAL,
+    started_at REAL,
+    finished_at REAL,
+    attempt INTEGER NOT NULL,
+    attempts_used INTEGER NOT NULL,
+    lost_attempts INTEGER NOT NULL,
+    retries INTEGER NOT NULL,
+    worker TEXT,
+    cancel_requested INTEGER NOT NULL,
+    reason TEXT NOT NULL,
+    error TEXT,
+    result BLOB
+);
+CREATE UNIQUE INDEX tasks_by_id ON tasks (id);
+CREATE INDEX tasks_unfinished ON tasks (ord) WHERE finished_at IS NULL;
+CREATE TABLE payloads (ord INTEGER PRIMARY KEY, payload BLOB NOT NULL);
+CREATE TABLE counts (
+    counter TEXT NOT NULL, type TEXT NOT NULL, label TEXT NOT NULL, number INTEGER NOT NULL,
+    PRIMARY KEY (counter, type, label)
+) WITHOUT ROWID;
+CREATE TABLE schedules (name TEXT PRIMARY KEY, next_due REAL NOT NULL) WITHOUT ROWID;
+CREATE TABLE deleted (id BLOB PRIMARY KEY, at REAL NOT NULL) WITHOUT ROWID;
+CREATE INDEX deleted_by_time ON deleted (at);
+CREATE TABLE probe (one INTEGER PRIMARY KEY, at REAL NOT NULL);
+"""
+
+_COLUMNS: Final = ("ord", "id", *_IMMUTABLE, *_MUTABLE)
+
+INSERT_TASK: Final = (
+    f"INSERT INTO tasks ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"
+)
+UPDATE_TASK: Final = f"UPDATE tasks SET {', '.join(f'{c} = ?' for c in _MUTABLE)} WHERE ord = ?"
+SELECT_TASK: Final = f"SELECT {', '.join(_COLUMNS)}, payload FROM tasks JOIN payloads USING (ord)"
+SELECT_HEADS: Final = f"SELECT {', '.join(_COLUMNS[:-2])}, NULL, NULL, x'' FROM tasks"
+"""Tasks without what may be large: their error, result and payload."""
+
+
+def key(task_id: str) -> bytes:
+    """A task id as the journal stores it: 16 bytes instead of 36 characters."""
+    return bytes.fromhex(task_id.replace("-", ""))
+
+
+def lookup_key(task_id: str) -> bytes | None:
+    """The key of a task id that may be none; None, as SQL's NULL, is the key of nothing."""
+    try:
+        raw = key(task_id)
+    except ValueError:
+        return None
+    return raw if task_id == _text(raw) else None
+
+
+def mutable_columns(task: Task) -> tuple[Any, ...]:
+    """What a transition may change, in the order of `UPDATE_TASK`."""
+    return (
+        task.state.value,
+        task.run_at,
+        task.delay_seconds,
+        task.started_at,
+        task.finished_at,
+        task.attempt,
+        task.attempts_used,
+        task.lost_attempts,
+        task.retries,
+        task.worker,
+        task.cancel_requested,
+        task.reason,
+        task.error,
+        task.result,
+    )
+
+
+def task_columns(task: Task) -> tuple[Any, ...]:
+    """A whole task, in the order of `INSERT_TASK`."""
+    return (
+        task.order,
+        key(task.id),
+        task.type,
+        task.executor,
+        task.created_at,
+        task.max_attempts,
+        task.timeout_seconds,
+        task.priority,
+        *mutable_columns(task),
+    )
+
+
+def to_task(row: tuple[Any, ...]) -> Task:
+    """The inverse of `task_columns`, from a row of `SELECT_TASK`."""
+    columns = dict(zip(_COLUMNS, row, strict=False))
+    order, raw_id = columns.pop("ord"), columns.pop("id")
+    columns["state"] = TaskState(columns["state"])
+    columns["cancel_requested"] = bool(columns["cancel_requested"])
+    return Task(
+        id=_text(raw_id),
+        order=order,
+        payload=row[-1],
+        **columns,
+    )
+
+
+def _text(raw_id: bytes) -> str:
+    digits = raw_id.hex()
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"

@@ -1,0 +1,155 @@
+"""The metrics: what a transition adds to the counts, and how it all is told to Prometheus."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from app.lifecycle import Change, Task, TaskState
+from app.metrics import (
+    HTTP_SECONDS,
+    Cell,
+    HttpCounts,
+    HttpTotals,
+    Snapshot,
+    TaskMetrics,
+    counts_by_state,
+    tally,
+)
+
+NEW = Task(
+    id="6f1f8c1e-0000-4000-8000-000000000001",
+    type="note",
+    payload=b"{}",
+    executor="async",
+    created_at=1.0,
+    run_at=1.0,
+)
+RUNNING = NEW.claim("service:1:2", 2.5)
+DONE = RUNNING.succeed(1, b"1", 4.0)
+
+
+def samples(
+    changes: list[Change] | None = None,
+    *,
+    counts: Mapping[Cell, int] | None = None,
+    http: HttpCounts | None = None,
+) -> dict[str, float]:
+    metrics = TaskMetrics()
+    metrics.committed(changes or [], 0.002)
+    snapshot = Snapshot(counts or {}, 1.5, {("async", "busy"): 2}, 3, 4, http or HttpCounts({}, {}))
+    return {
+        sample.name + "".join(f" {key}={sample.labels[key]}" for key in sorted(sample.labels)): (
+            sample.value
+        )
+        for family in text_string_to_metric_families(metrics.render(snapshot).decode())
+        for sample in family.samples
+    }
+
+
+def test_a_task_s_life_adds_up() -> None:
+    life = [
+        Change(None, NEW),
+        Change(NEW, RUNNING),
+        Change(RUNNING, DONE, "success", 1.5),
+        Change(DONE, None),
+    ]
+
+    for length in range(1, len(life) + 1):
+        counts = tally(life[:length])
+        stored = sum(counts_by_state(counts).values())
+        assert counts["submitted", "note", ""] == stored + counts["deleted", "note", ""] == 1
+    assert counts == {
+        ("submitted", "note", ""): 1,
+        ("deleted", "note", ""): 1,
+        ("tasks", "note", "pending"): 0,
+        ("tasks", "note", "processing"): 0,
+        ("tasks", "note", "success"): 0,
+        ("transitions", "note", "pending"): 1,
+        ("transitions", "note", "processing"): 1,
+        ("transitions", "note", "success"): 1,
+        ("attempts", "note", "success"): 1,
+    }
+
+
+def test_a_change_within_a_state_is_no_transition() -> None:
+    assert tally([Change(RUNNING, RUNNING.cancel(3.0))]) == {}
+
+
+def test_counts_by_state_leave_out_what_is_empty() -> None:
+    counts = Counter({("tasks", "note", "pending"): 0, ("tasks", "note", "failed"): 2})
+
+    assert counts_by_state(counts) == {("note", TaskState.FAILED): 2}
+
+
+def test_the_text_is_what_prometheus_reads() -> None:
+    numbers = samples(counts=tally([Change(None, NEW), Change(NEW, RUNNING)]))
+
+    assert numbers["bgtasks_tasks_submitted_total type=note"] == 1
+    assert numbers["bgtasks_tasks state=processing type=note"] == 1
+    assert numbers["bgtasks_tasks state=pending type=note"] == 0
+    assert numbers["bgtasks_task_transitions_total state=pending type=note"] == 1
+    assert numbers["bgtasks_oldest_pending_seconds"] == 1.5
+    assert numbers["bgtasks_executor_slots executor=async state=busy"] == 2
+    assert numbers["bgtasks_workers"] == 3
+    assert numbers["bgtasks_reports_refused_total"] == 4
+
+
+def test_waiting_and_running_are_measured_from_the_transitions() -> None:
+    changes = [Change(NEW, RUNNING), Change(RUNNING, DONE, "success", 0.75)]
+
+    numbers = samples(changes)
+
+    assert numbers["bgtasks_task_wait_seconds_sum type=note"] == 1.5
+    assert numbers["bgtasks_task_run_seconds_sum type=note"] == 0.75
+    assert numbers["bgtasks_journal_batch_size_sum"] == 2
+    assert numbers["bgtasks_journal_commit_seconds_sum"] == 0.002
+
+
+def test_a_cancellation_of_what_runs_is_not_a_second_wait() -> None:
+    numbers = samples([Change(NEW, RUNNING), Change(RUNNING, RUNNING.cancel(3.0))])
+
+    assert numbers["bgtasks_task_wait_seconds_count type=note"] == 1
+
+
+def test_a_clock_that_was_set_back_gives_no_negative_wait() -> None:
+    early = NEW.claim("service:1:2", -100.0)
+
+    assert samples([Change(NEW, early)])["bgtasks_task_wait_seconds_sum type=note"] == 0
+
+
+def http(number: int, seconds: float) -> HttpCounts:
+    """So many requests, all as slow as can be."""
+    buckets = (*[0] * len(HTTP_SECONDS), number)
+    return HttpCounts({("GET", "/", "200"): number}, {("GET", "/"): (buckets, seconds)})
+
+
+def test_http_durations_are_told_as_a_histogram() -> None:
+    buckets = (1, 2, *[0] * (len(HTTP_SECONDS) - 2), 4)
+    counts = HttpCounts({("GET", "/", "200"): 7}, {("GET", "/"): (buckets, 99.5)})
+
+    numbers = samples(http=counts)
+
+    name = "bgtasks_http_request_duration_seconds"
+    assert numbers["bgtasks_http_requests_total method=GET route=/ status=200"] == 7
+    assert numbers[f"{name}_bucket le={HTTP_SECONDS[0]} method=GET route=/"] == 1
+    assert numbers[f"{name}_bucket le={float(HTTP_SECONDS[-1])} method=GET route=/"] == 3
+    assert numbers[f"{name}_bucket le=+Inf method=GET route=/"] == 7
+    assert numbers[f"{name}_count method=GET route=/"] == 7
+    assert numbers[f"{name}_sum method=GET route=/"] == 99.5
+
+
+def test_http_totals_replace_a_worker_s_counts_and_keep_those_of_the_gone() -> None:
+    totals = HttpTotals()
+    totals.report("a", http(1, 10.0))
+    totals.report("a", http(3, 30.0))
+    totals.report("b", http(2, 20.0))
+    for _ in range(2):
+        assert totals.total().requests == {("GET", "/", "200"): 5}
+        totals.worker_gone("a")
+
+    _, seconds = totals.total().seconds["GET", "/"]
+    assert seconds == pytest.approx(50.0)

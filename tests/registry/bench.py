@@ -1,0 +1,214 @@
+"""Registries that are committed by hand, on a clock that is turned by hand."""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from app.errors import JournalUnavailable
+from app.lifecycle import Task, TaskState
+from app.registry.base import Registry, Request, Worker
+from app.registry.committer import Call
+from app.registry.journal import Group, Journal, NullJournal, SqliteJournal
+from app.registry.memory import MemoryRegistry, Surroundings
+from app.registry.rules import Limits
+from tests.registry.peers import SERVICE, Peer, make_task
+
+
+class TurnedClock:
+    """The three clocks; they move only when turned."""
+
+    def __init__(self) -> None:
+        self._wall = 1_750_000_000.0
+        self._passed = 100.0
+
+    def wall(self) -> float:
+        return self._wall
+
+    def elapsed(self) -> float:
+        return self._passed
+
+    def running(self) -> float:
+        return self._passed
+
+    def turn(self, seconds: float) -> None:
+        self._passed += seconds
+        self._wall += seconds
+
+    def set_wall(self, by_seconds: float) -> None:
+        """Somebody sets the machine's clock."""
+        self._wall += by_seconds
+
+
+class Machine:
+    """Which workers' processes run, and who wants to know when they end."""
+
+    def __init__(self) -> None:
+        self._pids = itertools.count(1_000)
+        self._alive: set[Worker] = set()
+        self._callbacks: dict[Worker, list[Callable[[], None]]] = {}
+
+    def start(self, service: str = SERVICE) -> Worker:
+        worker = Worker(service, next(self._pids), 7)
+        self._alive.add(worker)
+        return worker
+
+    def kill(self, worker: Worker) -> None:
+        self._alive.discard(worker)
+        for callback in self._callbacks.pop(worker, []):
+            callback()
+
+    def reboot_observers(self) -> None:
+        """The registry has crashed: nobody is called back any more."""
+        self._callbacks.clear()
+
+    def is_alive(self, worker: Worker) -> bool:
+        return worker in self._alive
+
+    def when_gone(self, worker: Worker, callback: Callable[[], None]) -> None:
+        if worker in self._alive:
+            self._callbacks.setdefault(worker, []).append(callback)
+        else:
+            callback()
+
+
+class FailingNull(NullJournal):
+    """No journal, whose writes fail when told to."""
+
+    failures = 0
+
+    def write(self, group: Group) -> None:
+        _fail_if_told(self)
+
+
+class FailingSqlite(SqliteJournal):
+    """The journal, whose writes fail when told to."""
+
+    failures = 0
+    """So many writes fail from now on."""
+
+    def write(self, group: Group) -> None:
+        _fail_if_told(self)
+        super().write(group)
+
+
+FailingJournal = FailingNull | FailingSqlite
+
+
+def _fail_if_told(journal: FailingJournal) -> None:
+    if journal.failures:
+        journal.failures -= 1
+        raise JournalUnavailable("disk I/O error")
+
+
+class SteppedRegistry(MemoryRegistry):
+    """A registry without a thread: each exchange is one group, carried out by the caller."""
+
+    def __init__(
+        self,
+        clock: TurnedClock,
+        machine: Machine,
+        journal: Journal | None,
+        limits: Limits,
+        *,
+        retention_seconds: float,
+        service: str,
+    ) -> None:
+        super().__init__(
+            service,
+            limits,
+            retention_seconds=retention_seconds,
+            journal=journal,
+            surroundings=Surroundings(clock, machine.is_alive, machine.kill, machine.when_gone),
+            threaded=False,
+        )
+        self.committer.call = self._call  # type: ignore[method-assign]
+
+    def _call(self, worker: Worker | None, connection: int, requests: Sequence[Request]) -> Call:
+        call = Call(worker, connection, requests)
+        self.committer._inbox.put(call)
+        self.committer.commit(self.committer._gather(0.0))
+        return call
+
+    def tick(self) -> None:
+        """A group that nobody has asked for: time and deaths take effect."""
+        self.committer.post(lambda: None)
+        self.committer.commit(self.committer._gather(0.0))
+
+    def together(self, *calls: tuple[Peer | None, Sequence[Request]]) -> list[Call]:
+        """Several callers in one group."""
+        group = [
+            Call(peer.worker if peer else None, peer.connection if peer else 0, requests)
+            for peer, requests in calls
+        ]
+        self.committer.commit(group)
+        return group
+
+
+@dataclass
+class Bench:
+    """Makes stepped registries on one machine, with one clock and, if any, one journal file."""
+
+    directory: Path
+    clock: TurnedClock = field(default_factory=TurnedClock)
+    machine: Machine = field(default_factory=Machine)
+    _open: list[MemoryRegistry] = field(default_factory=list)
+
+    def registry(
+        self,
+        limits: Limits | None = None,
+        *,
+        journal: Journal | None = None,
+        retention_seconds: float = 3600.0,
+        service: str = SERVICE,
+    ) -> SteppedRegistry:
+        registry = SteppedRegistry(
+            self.clock,
+            self.machine,
+            journal,
+            limits or Limits(),
+            retention_seconds=retention_seconds,
+            service=service,
+        )
+        self._open.append(registry)
+        return registry
+
+    def journal(self) -> FailingSqlite:
+        return FailingSqlite(self.directory / "journal.sqlite3", check=False)
+
+    def crash(self) -> FailingSqlite:
+        """All processes of the registry die now: its files as they are on disk, opened anew."""
+        self.machine.reboot_observers()
+        after = Path(tempfile.mkdtemp(dir=self.directory.parent))
+        shutil.copytree(self.directory, after, dirs_exist_ok=True)
+        (after / "journal.sqlite3-shm").unlink(missing_ok=True)
+        self.close()
+        self.directory = after
+        return self.journal()
+
+    def close(self) -> None:
+        for registry in self._open:
+            registry.close()
+        self._open.clear()
+
+    def peer(
+        self,
+        registry: Registry,
+        slots: Mapping[str, int] | None = None,
+        unstoppable: Iterable[str] = (),
+    ) -> Peer:
+        peer = Peer(registry, self.machine.start(), slots, unstoppable)
+        assert peer.join().answers == [None]
+        return peer
+
+    def task(self, *, due_in: float | None = None, **fields: Any) -> Task:
+        """A task made now, by the bench's clock."""
+        now = self.clock.wall()
+        if due_in is not None:
+            fields |= {"run_at": now + due_in, "state": TaskState.SCHEDULED}
+        return make_task(**{"created_at": now, "run_at": now, **fields})

@@ -1,0 +1,393 @@
+"""Group commit: what happens to a group whose transaction fails, and what may be seen of it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.errors import JournalUnavailable, NotJoined, StaleReport, TaskNotFound
+from app.lifecycle import Task, TaskState
+from app.metrics import HttpCounts
+from app.registry.base import (
+    Add,
+    Beat,
+    Cancel,
+    Changes,
+    Fire,
+    Get,
+    Held,
+    Join,
+    Leave,
+    Probe,
+    Retry,
+    Succeeded,
+)
+from app.registry.committer import TICK_SECONDS
+from app.registry.journal import NullJournal
+from app.registry.memory import MemoryRegistry
+from app.registry.store import FINISHED_CACHE_TASKS
+from tests.registry.bench import Bench, FailingNull, FailingSqlite
+from tests.registry.peers import ask, counts, get, raised
+
+PENDING, PROCESSING = TaskState.PENDING, TaskState.PROCESSING
+NEW_WORK_REFUSED, ALL_REFUSED = 1, 2
+"""So many failed writes of one group it takes."""
+
+
+@pytest.fixture(params=["memory", "journal"])
+def journal(request: pytest.FixtureRequest, bench: Bench) -> FailingNull | FailingSqlite:
+    return bench.journal() if request.param == "journal" else FailingNull()
+
+
+@pytest.mark.parametrize("failures", [NEW_WORK_REFUSED, ALL_REFUSED])
+def test_a_group_that_cannot_be_written_leaves_no_trace_of_new_tasks(
+    bench: Bench, journal: FailingNull | FailingSqlite, failures: int
+) -> None:
+    registry = bench.registry(journal=journal)
+    peer = bench.peer(registry)
+    before = ask(registry, Changes("", 0))
+    task = bench.task()
+    journal.failures = failures
+
+    reply = peer.exchange(Add(task), Get(task.id), Fire("nightly", 1.0, 2.0, bench.task()))
+
+    assert [raised(answer) for answer in reply.answers] == [
+        JournalUnavailable,
+        TaskNotFound,
+        JournalUnavailable,
+    ]
+    assert reply.claims == []
+    assert counts(registry) == {}
+    assert len(registry) == 0
+    assert ask(registry, Changes("", 0)) == before
+    # And when it can be written again:
+    journal.failures = 0
+    assert peer.exchange(Add(task), Fire("nightly", 1.0, 2.0, bench.task())).answers == [None, True]
+    assert counts(registry) == {PROCESSING: 2}
+
+
+def test_reports_and_cancellations_may_fit_where_new_tasks_do_not(
+    bench: Bench, journal: FailingNull | FailingSqlite
+) -> None:
+    registry = bench.registry(journal=journal)
+    peer = bench.peer(registry)
+    claim, other = peer.run(bench.task()), peer.run(bench.task())
+    journal.failures = NEW_WORK_REFUSED
+
+    answers = peer.exchange(
+        Add(bench.task()),
+        Succeeded(claim.task_id, claim.attempt, b"1", 0.1),
+        Cancel(other.task_id),
+    ).answers
+
+    assert [raised(answer) for answer in answers] == [JournalUnavailable, None, None]
+    assert get(registry, claim.task_id).state is TaskState.SUCCESS
+    assert peer.told == [Held(other.task_id, 1)]
+
+
+def test_a_refused_report_is_accepted_when_it_is_sent_again(
+    bench: Bench, journal: FailingNull | FailingSqlite
+) -> None:
+    registry = bench.registry(journal=journal)
+    peer = bench.peer(registry)
+    claim = peer.run(bench.task())
+    report = Succeeded(claim.task_id, claim.attempt, b"1", 0.1)
+    journal.failures = ALL_REFUSED
+
+    assert raised(peer.ask(report)) is JournalUnavailable
+    assert get(registry, claim.task_id).state is PROCESSING
+    assert peer.ask(report) is None
+    assert raised(peer.ask(report)) is StaleReport
+
+
+def test_a_cancellation_whose_commit_failed_is_told_to_nobody(
+    bench: Bench, journal: FailingNull | FailingSqlite
+) -> None:
+    registry = bench.registry(journal=journal)
+    peer = bench.peer(registry)
+    claim = peer.run(bench.task())
+    journal.failures = ALL_REFUSED
+
+    assert raised(peer.ask(Cancel(claim.task_id))) is JournalUnavailable
+    peer.beat()
+
+    assert peer.told == []
+    assert not get(registry, claim.task_id).cancel_requested
+    assert raised(peer.stop(claim)) is not None
+
+
+def test_reading_goes_on_while_nothing_can_be_written(
+    bench: Bench, journal: FailingNull | FailingSqlite
+) -> None:
+    registry = bench.registry(journal=journal)
+    peer = bench.peer(registry)
+    claim = peer.run(bench.task())
+    journal.failures = 100
+
+    answers = peer.exchange(Add(bench.task()), Get(claim.task_id), Probe()).answers
+
+    assert [raised(answer) for answer in answers] == [JournalUnavailable, None, JournalUnavailable]
+    assert list(registry) == [claim.task_id]
+    assert raised(ask(registry, Probe())) is JournalUnavailable
+    journal.failures = 0
+    assert ask(registry, Probe()) is None
+
+
+def test_a_worker_can_join_while_nothing_can_be_written(
+    bench: Bench, journal: FailingNull | FailingSqlite
+) -> None:
+    registry = bench.registry(journal=journal)
+    peer = bench.peer(registry)
+    claim = peer.run(bench.task())
+    peer.connection += 1
+    journal.failures = ALL_REFUSED
+
+    reply = peer.exchange(Join(peer.slots, frozenset(), []), Add(bench.task()))
+
+    assert [raised(answer) for answer in reply.answers] == [None, JournalUnavailable]
+    # What the join did not list was not released, and is by the next beat.
+    assert get(registry, claim.task_id).state is PROCESSING
+    peer.slots = {}
+    peer.beat(held=[])
+    assert get(registry, claim.task_id).state is PENDING
+
+
+def test_what_a_beat_releases_is_not_seen_before_it_is_committed(
+    bench: Bench, journal: FailingNull | FailingSqlite
+) -> None:
+    registry = bench.registry(journal=journal)
+    peer = bench.peer(registry)
+    claim = peer.run(bench.task())
+    journal.failures = ALL_REFUSED
+
+    reply = peer.exchange(Beat({}, {}, []), Get(claim.task_id))
+
+    assert reply.answers[1] == get(registry, claim.task_id)
+    assert counts(registry) == {PROCESSING: 1}
+
+
+def test_a_leave_and_a_death_take_effect_as_soon_as_they_can_be_written(
+    bench: Bench, journal: FailingNull | FailingSqlite
+) -> None:
+    registry = bench.registry(journal=journal)
+    leaving, dying = bench.peer(registry), bench.peer(registry)
+    left, lost = leaving.run(bench.task()), dying.run(bench.task())
+    bench.machine.kill(dying.worker)
+    journal.failures = ALL_REFUSED
+
+    assert leaving.exchange(Leave()).answers == [None]
+    assert counts(registry) == {PENDING: 2}
+
+    assert get(registry, left.task_id).lost_attempts == 0
+    assert get(registry, lost.task_id).lost_attempts == 1
+
+
+def test_a_stale_report_is_counted_once_however_often_its_group_is_carried_out(
+    bench: Bench, journal: FailingNull | FailingSqlite
+) -> None:
+    registry = bench.registry(journal=journal)
+    peer = bench.peer(registry)
+    journal.failures = NEW_WORK_REFUSED
+
+    peer.exchange(Add(bench.task()), Succeeded(bench.task().id, 1, b"1", 0.1))
+
+    assert registry.readings.refused_reports == 1
+
+
+def test_what_is_due_while_nothing_can_be_written_is_not_tried_without_a_pause(
+    bench: Bench, journal: FailingNull | FailingSqlite
+) -> None:
+    registry = bench.registry(journal=journal)
+    bench.peer(registry, {"async": 0}).add(bench.task(due_in=1.0))
+    journal.failures = 2
+    bench.clock.turn(5.0)
+    registry.tick()
+
+    assert registry.committer._until_next_due() == TICK_SECONDS
+    registry.tick()
+    assert counts(registry) == {PENDING: 1}
+
+
+def test_the_two_queues_of_due_tasks_decide_how_long_the_committer_waits(bench: Bench) -> None:
+    registry = bench.registry()
+    peer = bench.peer(registry)
+    assert registry.committer._until_next_due() == TICK_SECONDS
+
+    peer.add(bench.task(due_in=0.2))
+    assert registry.committer._until_next_due() == pytest.approx(0.2)
+    peer.fail(peer.run(bench.task()), retry_in=0.1)
+    assert registry.committer._until_next_due() == pytest.approx(0.1)
+    bench.clock.turn(1.0)
+    assert registry.committer._until_next_due() == 0.0
+
+
+def test_one_request_that_breaks_the_rules_own_code_costs_its_group_and_nothing_else(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    registry = bench.registry(journal=bench.journal())
+    peer = bench.peer(registry)
+    impossible = bench.task(priority=2**70)
+    good: Any = bench.task()
+
+    answers = peer.add(impossible, good).answers
+
+    assert [raised(answer) for answer in answers] == [JournalUnavailable] * 2
+    assert peer.table == {}
+    assert peer.add(good).answers == [None]
+    assert counts(registry) == {PROCESSING: 1}
+
+
+def test_no_two_callers_of_one_group_get_the_same_task(bench: Bench) -> None:
+    registry = bench.registry()
+    one, two = bench.peer(registry, {"async": 2}), bench.peer(registry, {"async": 2})
+    tasks = [bench.task() for _ in range(3)]
+
+    calls = registry.together((one, [Add(tasks[0]), Add(tasks[1])]), (two, [Add(tasks[2])]))
+
+    claimed = [claim.task_id for call in calls for claim in call.claims]
+    assert sorted(claimed) == sorted(task.id for task in tasks)
+
+
+def test_two_retries_in_one_group_are_one(bench: Bench) -> None:
+    registry = bench.registry()
+    peer = bench.peer(registry)
+    claim = peer.run(bench.task())
+    peer.fail(claim)
+
+    calls = registry.together((None, [Retry(claim.task_id)]), (None, [Retry(claim.task_id)]))
+
+    assert [isinstance(call.answers[0], Task) for call in calls] == [True, False]
+
+
+def test_claims_of_one_exchange_are_bounded_in_bytes(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.registry.rules.MAX_BATCH_BYTES", 100)
+    registry = bench.registry()
+    bench.peer(registry, {"async": 0}).add(*[bench.task(payload=b"x" * 60) for _ in range(3)])
+    peer = bench.peer(registry, {"async": 3})
+
+    assert len(peer.table) == 2
+    assert peer.watch()
+    assert len(peer.take()) == 1
+
+
+def test_finished_tasks_beyond_the_cache_are_read_from_the_journal(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert FINISHED_CACHE_TASKS >= 1
+    monkeypatch.setattr("app.registry.store.FINISHED_CACHE_TASKS", 2)
+    registry = bench.registry(journal=bench.journal())
+    peer = bench.peer(registry)
+    tasks = [bench.task() for _ in range(5)]
+    for task in tasks:
+        peer.fail(peer.run(task), error=task.id)
+    registry.tick()
+
+    assert registry.rules.store.get(tasks[0].id) is None
+    assert len(registry.rules.store._finished) == 2
+    assert get(registry, tasks[0].id).error == tasks[0].id
+    # It is known all the same: not added twice, and retried from where it lies.
+    assert peer.ask(Add(tasks[0], again=True)) is None
+    assert get(registry, tasks[0].id).state is TaskState.FAILED
+    assert isinstance(ask(registry, Retry(tasks[1].id)), Task)
+    assert len(registry) == 5
+
+
+def test_without_a_journal_finished_tasks_beyond_the_cache_are_deleted_and_counted(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.registry.store.FINISHED_CACHE_BYTES", 100)
+    registry = bench.registry()
+    peer = bench.peer(registry)
+    tasks = [bench.task(payload=b"x" * 40) for _ in range(4)]
+    for task in tasks:
+        peer.succeed(peer.run(task), b"")
+    registry.tick()
+
+    assert list(registry) == [tasks[3].id, tasks[2].id]
+    assert raised(ask(registry, Get(tasks[0].id))) is TaskNotFound
+    assert registry.readings._counts["deleted", "note", ""] == 2
+
+
+def test_events_beyond_the_window_are_a_reset(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.registry.readings.EVENTS_KEPT", 3)
+    registry = bench.registry()
+    bench.peer(registry, {"async": 0}).add(*[bench.task() for _ in range(5)])
+    epoch = registry.readings.epoch
+
+    assert ask(registry, Changes(epoch, 1)).reset
+    window = ask(registry, Changes(epoch, 2))
+    assert (window.reset, len(window.events)) == (False, 3)
+
+
+def test_a_worker_that_is_refused_leaves_no_http_metrics(bench: Bench) -> None:
+    registry = bench.registry()
+    peer = bench.peer(registry)
+    peer.connection += 1
+
+    answer = peer.ask(Beat({}, {}, [], HttpCounts({("GET", "/", "200"): 1}, {})))
+
+    assert raised(answer) is NotJoined
+    assert registry.readings.http.total().requests == {}
+
+
+def test_the_advice_when_to_come_back_follows_the_rate_of_late(bench: Bench) -> None:
+    registry = bench.registry()
+    peer = bench.peer(registry, {"async": 500})
+    assert registry.rules._room_in_seconds() == 60.0
+    claims = list(peer.add(*[bench.task() for _ in range(500)]).claims)
+    bench.clock.turn(1.0)
+    for claim in claims:
+        peer.succeed(claim)
+    bench.clock.turn(5.0)
+    peer.succeed(peer.run(bench.task()))
+
+    assert 1.0 <= registry.rules._room_in_seconds() < 60.0
+
+
+def test_closing_a_registry_refuses_what_comes_later(tmp_path: Path) -> None:
+    registry = MemoryRegistry("service", journal=NullJournal())
+    registry.close()
+
+    with pytest.raises(Exception, match="does not answer"):
+        registry.exchange(None, 0, [Probe()])
+
+
+def test_a_claim_that_could_not_be_written_is_given_to_nobody(
+    bench: Bench, journal: FailingNull | FailingSqlite
+) -> None:
+    registry = bench.registry(journal=journal)
+    task = bench.task()
+    bench.peer(registry, {}).add(task)
+    peer = bench.peer(registry, {})
+    peer.slots = {"async": 1}
+    journal.failures = ALL_REFUSED
+
+    assert peer.beat().claims == []
+    assert get(registry, task.id).state is PENDING
+    assert [claim.attempt for claim in peer.take()] == [1]
+
+
+def test_a_bug_that_escapes_ends_the_process_so_that_it_is_started_again(tmp_path: Path) -> None:
+    script = """
+import sys
+from app.registry.base import Probe
+from app.registry.memory import MemoryRegistry
+registry = MemoryRegistry("s")
+registry.committer._gather = None
+registry.exchange(None, 0, [Probe()])
+registry.exchange(None, 0, [Probe()])
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, timeout=30, check=False
+    )
+
+    assert ended.returncode == 1
+    assert b"ending the process" in ended.stdout + ended.stderr

@@ -1,0 +1,378 @@
+"""A worker's connection: nothing acknowledged twice, nothing lost when it breaks, and the fence."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from uuid import uuid4
+
+import pytest
+
+from app.errors import IllegalTransition, JournalUnavailable, RegistryUnavailable, TaskNotFound
+from app.lifecycle import Task, TaskState
+from app.metrics import HttpCounts
+from app.registry import client as client_module
+from app.registry.base import (
+    Add,
+    Beat,
+    Cancel,
+    Claim,
+    Get,
+    Held,
+    Leave,
+    Registry,
+    Reply,
+    Request,
+    Retry,
+    Succeeded,
+    Worker,
+)
+from app.registry.client import RegistryClient
+from app.registry.connection import RegistryConnection
+from app.registry.incarnation import this_process
+from app.registry.memory import MemoryRegistry, Surroundings
+
+SERVICE = "test"
+
+
+@dataclass
+class Holder:
+    """A dispatcher that starts nothing and remembers everything."""
+
+    capacity: int = 10
+    table: dict[str, Claim] = field(default_factory=dict)
+    left_to_routes: set[str] = field(default_factory=set)
+    cancelled: list[Held] = field(default_factory=list)
+    fences: int = 0
+
+    def slots(self) -> Mapping[str, int]:
+        return {"async": self.capacity}
+
+    def stuck(self) -> Mapping[str, int]:
+        return {}
+
+    def unstoppable(self) -> frozenset[str]:
+        return frozenset()
+
+    def held(self) -> list[Held]:
+        return [Held(task_id, claim.attempt) for task_id, claim in list(self.table.items())]
+
+    def take(self, claims: Sequence[Claim], awaited: frozenset[str]) -> None:
+        self.table.update({claim.task_id: claim for claim in claims})
+        self.left_to_routes |= awaited
+
+    def settle(self, task_id: str, attempt: int) -> None:
+        if task_id in self.table and self.table[task_id].attempt == attempt:
+            del self.table[task_id]
+
+    def cancel(self, claim: Held) -> None:
+        self.cancelled.append(claim)
+
+    def sweep(self) -> None:
+        pass
+
+    def fence(self) -> None:
+        self.fences += 1
+        self.table.clear()
+
+
+class NoHttp:
+    version = 0
+
+    def counts(self) -> HttpCounts:
+        return HttpCounts({}, {})
+
+
+class Line:
+    """A registry behind a connection that can be made to break, before or after the work."""
+
+    def __init__(self, registry: MemoryRegistry) -> None:
+        self.registry = registry
+        self.break_before: Callable[[Sequence[Request]], bool] = lambda requests: False
+        self.break_after: Callable[[Sequence[Request]], bool] = lambda requests: False
+        self.refuse_reports = False
+        self.up = True
+        self.exchanges: list[Sequence[Request]] = []
+
+    def connect(self) -> Registry:
+        if not self.up:
+            raise ConnectionRefusedError
+        return self
+
+    def exchange(
+        self, worker: Worker | None, connection: int, requests: Sequence[Request]
+    ) -> Reply:
+        if not self.up or self.break_before(requests):
+            raise EOFError
+        if self.refuse_reports and any(isinstance(request, Succeeded) for request in requests):
+            return Reply([JournalUnavailable("full") for _ in requests], [], [])
+        reply = self.registry.exchange(worker, connection, requests)
+        self.exchanges.append(requests)
+        if self.break_after(requests):
+            raise EOFError
+        return reply
+
+    def watch(self, worker: Worker, connection: int, timeout_seconds: float) -> bool:
+        return self.registry.watch(worker, connection, timeout_seconds)
+
+
+def once(kind: type) -> Callable[[Sequence[Request]], bool]:
+    """True for the first batch with a request of this kind, and never again."""
+    done = False
+
+    def check(requests: Sequence[Request]) -> bool:
+        nonlocal done
+        if not done and any(isinstance(request, kind) for request in requests):
+            done = True
+            return True
+        return False
+
+    return check
+
+
+@dataclass
+class Side:
+    """A worker's side, connected."""
+
+    line: Line
+    client: RegistryClient
+    holder: Holder
+    connection: RegistryConnection
+
+
+@asynccontextmanager
+async def connected(capacity: int = 10, fence_seconds: float = 8) -> AsyncIterator[Side]:
+    registry = MemoryRegistry(SERVICE, surroundings=Surroundings(when_gone=lambda *_: None))
+    line, holder = Line(registry), Holder(capacity)
+    client = RegistryClient(holder, NoHttp())
+    worker = this_process(SERVICE)
+    connection = RegistryConnection(line.connect, worker, client, holder, fence_seconds)
+    client.bind(asyncio.get_running_loop())
+    connection.start()
+    assert await asyncio.to_thread(connection.wait_joined, 5)
+    try:
+        yield Side(line, client, holder, connection)
+    finally:
+        line.up = True
+        await asyncio.to_thread(connection.close, 5)
+        client.unbind()
+        registry.close()
+
+
+def new_task() -> Task:
+    now = time.time()
+    return Task(
+        id=str(uuid4()),
+        type="notification",
+        payload=b"{}",
+        executor="async",
+        created_at=now,
+        run_at=now,
+    )
+
+
+async def eventually(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not condition():  # noqa: ASYNC110 - what is waited for happens in other threads
+            await asyncio.sleep(0.01)
+
+
+def run(story: Callable[[], object]) -> None:
+    asyncio.run(story())  # type: ignore[arg-type]
+
+
+def test_an_added_task_comes_back_claimed_and_is_left_to_its_route() -> None:
+    async def story() -> None:
+        async with connected() as side:
+            task = new_task()
+            await side.client.call(Add(task))
+            assert side.holder.table[task.id].attempt == 1
+            assert task.id in side.holder.left_to_routes
+
+    run(story)
+
+
+def test_calls_that_gather_share_an_exchange() -> None:
+    async def story() -> None:
+        async with connected(capacity=500) as side:
+            before = len(side.line.exchanges)
+            await asyncio.gather(*(side.client.call(Add(new_task())) for _ in range(400)))
+            assert len(side.line.exchanges) - before < 100
+
+    run(story)
+
+
+def test_an_error_of_the_registry_is_raised_in_the_caller() -> None:
+    async def story() -> None:
+        async with connected() as side:
+            with pytest.raises(TaskNotFound):
+                await side.client.call(Get(str(uuid4())))
+
+    run(story)
+
+
+@pytest.mark.parametrize("moment", ["break_before", "break_after"])
+def test_an_add_on_a_breaking_connection_is_accepted_exactly_once(moment: str) -> None:
+    async def story() -> None:
+        async with connected() as side:
+            setattr(side.line, moment, once(Add))
+            task = new_task()
+            await side.client.call(Add(task))
+            assert len(side.line.registry) == 1
+            # What was claimed in the lost reply was released, and claimed again.
+            await eventually(lambda: task.id in side.holder.table)
+            stored = await side.client.call(Get(task.id))
+            assert stored.state is TaskState.PROCESSING
+            assert stored.attempt == side.holder.table[task.id].attempt
+            assert stored.lost_attempts == 0
+
+    run(story)
+
+
+@pytest.mark.parametrize("moment", ["break_before", "break_after"])
+def test_a_report_on_a_breaking_connection_is_sent_until_it_is_answered(moment: str) -> None:
+    async def story() -> None:
+        async with connected() as side:
+            task = new_task()
+            await side.client.call(Add(task))
+            setattr(side.line, moment, once(Succeeded))
+            side.client.report(Succeeded(task.id, 1, b"{}", 0.0))
+            await eventually(lambda: not side.holder.table)
+            assert (await side.client.call(Get(task.id))).state is TaskState.SUCCESS
+
+    run(story)
+
+
+def test_a_retry_whose_answer_was_lost_is_refused_and_not_repeated() -> None:
+    async def story() -> None:
+        async with connected() as side:
+            task = new_task()
+            await side.client.call(Add(task))
+            await side.client.call(Cancel(task.id))
+            side.line.break_after = once(Retry)
+            with pytest.raises((RegistryUnavailable, IllegalTransition)):
+                await side.client.call(Retry(task.id))
+
+    run(story)
+
+
+def test_reports_are_kept_while_the_journal_cannot_be_written() -> None:
+    async def story() -> None:
+        async with connected() as side:
+            task = new_task()
+            await side.client.call(Add(task))
+            side.line.refuse_reports = True
+            side.client.report(Succeeded(task.id, 1, b"{}", 0.0))
+            await eventually(lambda: bool(side.client._outbox._deferred))
+            assert task.id in side.holder.table
+            side.line.refuse_reports = False
+            await eventually(lambda: not side.holder.table)
+            assert (await side.client.call(Get(task.id))).state is TaskState.SUCCESS
+
+    run(story)
+
+
+def test_a_call_without_a_registry_is_refused_after_a_while(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(client_module, "WAIT_SECONDS", 0.1)
+
+    async def story() -> None:
+        async with connected() as side:
+            side.line.up = False
+            with pytest.raises(RegistryUnavailable):
+                await side.client.call(Add(new_task()))
+            side.line.up = True
+            task = new_task()
+            await eventually(lambda: side.connection._number > 1)
+            monkeypatch.setattr(client_module, "WAIT_SECONDS", 5.0)
+            await side.client.call(Add(task))
+
+    run(story)
+
+
+def test_work_that_others_left_is_fetched_by_an_idle_worker() -> None:
+    async def story() -> None:
+        async with connected() as side:
+            task = new_task()
+            # Added by nobody's worker: only the watch can bring it.
+            await asyncio.to_thread(side.line.registry.exchange, None, 0, [Add(task)])
+            await eventually(lambda: task.id in side.holder.table)
+            assert task.id not in side.holder.left_to_routes
+
+    run(story)
+
+
+def test_a_cancellation_reaches_the_holder() -> None:
+    async def story() -> None:
+        async with connected() as side:
+            task = new_task()
+            await side.client.call(Add(task))
+            await asyncio.to_thread(side.line.registry.exchange, None, 0, [Cancel(task.id)])
+            await eventually(lambda: side.holder.cancelled == [Held(task.id, 1)])
+
+    run(story)
+
+
+def test_a_worker_that_hears_nothing_stops_its_attempts() -> None:
+    async def story() -> None:
+        async with connected(fence_seconds=0.3) as side:
+            task = new_task()
+            await side.client.call(Add(task))
+            side.line.up = False
+            side.line.break_before = lambda requests: True
+            side.client.nudge()
+            await eventually(lambda: side.holder.fences == 1)
+            side.line.break_before = lambda requests: False
+            side.line.up = True
+            # Joined again without it, the claim is released, uncounted, and given out anew.
+            await eventually(lambda: task.id in side.holder.table)
+            assert side.holder.table[task.id].attempt == 2
+
+    run(story)
+
+
+def test_closing_sends_what_is_left_and_leaves() -> None:
+    async def story() -> None:
+        async with connected() as side:
+            done, left = new_task(), new_task()
+            await asyncio.gather(*(side.client.call(Add(task)) for task in (done, left)))
+            side.client.report(Succeeded(done.id, 1, b"{}", 0.0))
+            await asyncio.to_thread(side.connection.close, 5)
+            registry = side.line.registry
+            assert await asyncio.to_thread(lambda: registry[done.id].state) is TaskState.SUCCESS
+            assert await asyncio.to_thread(lambda: registry[left.id].state) is TaskState.PENDING
+            assert not registry.has_workers()
+
+    run(story)
+
+
+def test_the_last_http_metrics_go_before_the_leave() -> None:
+    async def story() -> None:
+        async with connected() as side:
+            await asyncio.to_thread(side.connection.close, 5)
+            last = [type(request) for request in side.line.exchanges[-1]]
+            assert last.index(Beat) < last.index(Leave)
+
+    run(story)
+
+
+def test_a_worker_that_the_registry_has_given_up_stops_its_attempts_and_joins_again() -> None:
+    async def story() -> None:
+        async with connected() as side:
+            task = new_task()
+            await side.client.call(Add(task))
+            rules = side.line.registry.rules
+            record = rules.ledger.find(str(this_process(SERVICE)))
+            assert record is not None
+            # As after a lease that ended while this process was stopped.
+            record.lease_ends = 0.0
+            await eventually(lambda: side.holder.fences == 1)
+            await eventually(lambda: task.id in side.holder.table)
+            stored = await side.client.call(Get(task.id))
+            assert (stored.attempt, stored.lost_attempts) == (2, 1)
+
+    run(story)

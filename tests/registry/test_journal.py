@@ -1,0 +1,360 @@
+"""The journal: the acknowledged is on disk, a full disk refuses, a strange file is left alone."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import sqlite3
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from app.errors import JournalError, JournalUnavailable
+from app.lifecycle import Change, Task, TaskState
+from app.registry.base import Add, Find, Fire, Get, Probe, Retry, Succeeded
+from app.registry.journal import Group, SqliteJournal
+from app.registry.schema import VERSION
+from tests.registry.bench import Bench
+from tests.registry.peers import ask, counts, get, make_task, raised
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "journal.sqlite3"
+
+
+@contextlib.contextmanager
+def opened(path: Path) -> Iterator[SqliteJournal]:
+    journal = SqliteJournal(path)
+    try:
+        yield journal
+    finally:
+        journal.close()
+
+
+def written(*tasks: Task) -> Group:
+    return Group([Change(None, task) for task in tasks], Counter({("submitted", "note", ""): 1}))
+
+
+# -- durability -----------------------------------------------------------------------------------
+
+
+def test_everything_acknowledged_is_there_after_a_crash(bench: Bench) -> None:
+    registry = bench.registry(journal=bench.journal())
+    peer = bench.peer(registry, {"async": 10})
+    done, failed, backing_off = (peer.run(bench.task(payload=b'{"a":1}')) for _ in range(3))
+    peer.succeed(done, b'{"ok":true}')
+    peer.fail(failed, error="no ☃")
+    peer.fail(backing_off, retry_in=60.0)
+    running = peer.run(bench.task(timeout_seconds=2.5, priority=7))
+    scheduled = bench.task(due_in=60.0)
+    waiting = bench.task(executor="thread")
+    peer.add(scheduled, waiting)
+    ask(registry, Fire("nightly", 1.0, 2.0, bench.task(executor="thread")))
+    before = {task_id: get(registry, task_id) for task_id in registry}
+    numbers = counts(registry)
+
+    registry = bench.registry(journal=bench.crash())
+
+    assert {task_id: get(registry, task_id) for task_id in registry} == before
+    assert len(before) == 7
+    assert counts(registry) == numbers
+    assert get(registry, running.task_id).attempt == 1
+    assert ask(registry, Fire("nightly", 1.0, 2.0, bench.task())) is False
+
+
+def test_a_task_is_found_and_retried_and_not_added_again_after_a_restart(bench: Bench) -> None:
+    registry = bench.registry(journal=bench.journal())
+    peer = bench.peer(registry)
+    task = bench.task()
+    peer.fail(peer.run(task))
+
+    registry = bench.registry(journal=bench.crash())
+
+    assert registry.rules.store.get(task.id) is None
+    assert ask(registry, Add(task, again=True)) is None
+    assert counts(registry) == {TaskState.FAILED: 1}
+    assert ask(registry, Retry(task.id)).state is TaskState.PENDING
+    assert ask(registry, Add(task)) is None
+    assert counts(registry) == {TaskState.PENDING: 1}
+
+
+def test_new_tasks_come_after_the_old_ones_after_a_restart(bench: Bench) -> None:
+    registry = bench.registry(journal=bench.journal())
+    first, second = bench.task(), bench.task()
+    ask(registry, Add(first))
+
+    registry = bench.registry(journal=bench.crash())
+    ask(registry, Add(second))
+
+    assert list(registry) == [second.id, first.id]
+    assert list(bench.peer(registry).table) == [first.id, second.id]
+
+
+def test_a_task_survives_the_journal_in_every_field(path: Path) -> None:
+    task = make_task(
+        order=3,
+        payload=b'{"n": [1, 2.5, "\xc3\xa9"]}',
+        executor="process",
+        state=TaskState.CANCELLED,
+        result=None,
+        error="Cancelled while running",
+        delay_seconds=1.5,
+        started_at=10.25,
+        finished_at=11.125,
+        attempt=4,
+        attempts_used=2,
+        lost_attempts=1,
+        max_attempts=9,
+        timeout_seconds=0.5,
+        priority=0,
+        retries=6,
+        worker="service:1:2",
+        cancel_requested=True,
+        reason="because",
+    )
+    with opened(path) as journal:
+        journal.write(written(task))
+
+        assert journal.read(task.id) == task
+
+
+def test_a_commit_is_synced_before_it_is_acknowledged(path: Path) -> None:
+    with opened(path) as journal:
+        pragmas = {
+            name: journal._writer.execute(f"PRAGMA {name}").fetchone()[0]
+            for name in ("journal_mode", "synchronous", "journal_size_limit")
+        }
+
+    assert pragmas == {"journal_mode": "wal", "synchronous": 2, "journal_size_limit": 64 * 2**20}
+
+
+def test_another_process_sees_a_write_as_soon_as_it_has_returned(path: Path) -> None:
+    task = make_task(order=1)
+    with opened(path) as journal, contextlib.closing(sqlite3.connect(path)) as other:
+        journal.write(written(task))
+
+        assert other.execute("SELECT count(*) FROM tasks").fetchone() == (1,)
+
+
+def test_a_group_is_written_whole_or_not_at_all(path: Path) -> None:
+    task = make_task(order=1)
+    with opened(path) as journal:
+        journal.write(written(task))
+        for bad in (make_task(order=1), make_task(order=2, priority=2**70)):
+            with pytest.raises((JournalUnavailable, OverflowError)):
+                journal.write(written(make_task(order=5), bad))
+
+        assert [found.id for found in journal.find(Find()).tasks] == [task.id]
+        assert journal.load().counts == {("submitted", "note", ""): 1}
+        journal.write(written(make_task(order=6)))
+
+
+def test_a_task_that_changed_often_in_a_group_is_written_as_it_was_last(path: Path) -> None:
+    new = make_task(order=1)
+    claimed = new.claim("a:1:2", 5.0)
+    done = claimed.succeed(1, b"1", 6.0)
+    gone = make_task(order=2)
+    with opened(path) as journal:
+        changes = [Change(None, new), Change(new, claimed), Change(claimed, done)]
+        changes += [Change(None, gone), Change(gone, None)]
+        journal.write(Group(changes, Counter()))
+
+        assert journal.read(new.id) == done
+        assert journal.read(gone.id) is None
+        assert journal.was_deleted(gone.id)
+
+
+@pytest.mark.parametrize("spelling", [str.upper, lambda i: i.replace("-", ""), lambda i: i + " "])
+def test_an_id_is_found_under_its_one_spelling_only(path: Path, spelling: object) -> None:
+    task = make_task(order=1)
+    assert callable(spelling)
+    with opened(path) as journal:
+        journal.write(written(task))
+
+        assert journal.read(spelling(task.id)) is None
+        assert not journal.was_deleted(spelling(task.id))
+
+
+# -- a full disk ----------------------------------------------------------------------------------
+
+
+def fill(journal: SqliteJournal) -> None:
+    """Let the file grow no more: SQLite says what it says of a full disk."""
+    (pages,) = journal._writer.execute("PRAGMA page_count").fetchone()
+    journal._writer.execute(f"PRAGMA max_page_count = {pages}")
+
+
+def empty(journal: SqliteJournal) -> None:
+    journal._writer.execute("PRAGMA max_page_count = 1000000")
+
+
+def test_a_full_disk_refuses_new_tasks_and_nothing_else(bench: Bench) -> None:
+    journal = bench.journal()
+    registry = bench.registry(journal=journal)
+    peer = bench.peer(registry, {"async": 10})
+    claim = peer.run(bench.task())
+    fill(journal)
+    large = bench.task(payload=b"x" * 100_000)
+
+    answer, reported, read = peer.exchange(
+        Add(large), Succeeded(claim.task_id, 1, b'"ok"', 0.1), Get(claim.task_id)
+    ).answers
+
+    assert isinstance(answer, JournalUnavailable)
+    assert "full" in str(answer)
+    assert reported is None
+    assert isinstance(read, Task)
+    assert get(registry, claim.task_id).state is TaskState.SUCCESS
+    assert raised(ask(registry, Get(large.id))) is not None
+    assert len(registry) == 1
+
+
+def test_accepting_resumes_by_itself_when_there_is_room_again(bench: Bench) -> None:
+    journal = bench.journal()
+    registry = bench.registry(journal=journal)
+    fill(journal)
+    large = bench.task(payload=b"x" * 100_000)
+    for _ in range(3):
+        assert raised(ask(registry, Add(large))) is JournalUnavailable
+        assert raised(ask(registry, Probe())) in (JournalUnavailable, None)
+
+    empty(journal)
+
+    assert ask(registry, Add(large)) is None
+    assert ask(registry, Probe()) is None
+    assert get(bench.registry(journal=bench.crash()), large.id).payload == large.payload
+
+
+def test_a_journal_that_may_only_be_read_is_noticed_by_a_probe(bench: Bench) -> None:
+    journal = bench.journal()
+    registry = bench.registry(journal=journal)
+    journal._writer.execute("PRAGMA query_only = 1")
+
+    assert raised(ask(registry, Probe())) is JournalUnavailable
+    journal._writer.execute("PRAGMA query_only = 0")
+    assert ask(registry, Probe()) is None
+
+
+# -- files that are no journal --------------------------------------------------------------------
+
+
+def garbage(path: Path) -> None:
+    path.write_bytes(b"These are notes of mine, and no database.\n" * 200)
+
+
+def other_program(path: Path) -> None:
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        db.executescript("CREATE TABLE recipes (name TEXT); INSERT INTO recipes VALUES ('soup');")
+
+
+def later_version(path: Path) -> None:
+    with opened(path) as journal:
+        journal.write(written(make_task(order=1)))
+        journal._writer.execute(f"PRAGMA user_version = {VERSION + 1}")
+
+
+def damaged(path: Path) -> None:
+    with opened(path) as journal:
+        journal.write(written(*[make_task(order=n, payload=b"x" * 3000) for n in range(1, 60)]))
+    content = bytearray(path.read_bytes())
+    content[8192:12288] = b"\xff" * 4096
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("make", "problem"),
+    [
+        (garbage, "not a database"),
+        (other_program, "another program"),
+        (later_version, f"version {VERSION + 1}"),
+        (damaged, "damaged|malformed"),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_named_and_left_as_it_is(
+    path: Path, make: object, problem: str
+) -> None:
+    assert callable(make)
+    make(path)
+    before = hashlib.sha256(path.read_bytes()).hexdigest()
+
+    with pytest.raises(JournalError, match=problem) as caught:
+        SqliteJournal(path)
+
+    assert str(path) in str(caught.value)
+    assert hashlib.sha256(path.read_bytes()).hexdigest() == before
+
+
+def test_a_directory_that_is_not_there_is_a_journal_error(tmp_path: Path) -> None:
+    with pytest.raises(JournalError, match="unable to open"):
+        SqliteJournal(tmp_path / "missing" / "journal.sqlite3")
+
+
+def test_a_journal_opens_as_often_as_one_likes(path: Path) -> None:
+    for order in (1, 2, 3):
+        with opened(path) as journal:
+            assert journal.load().next_order == order
+            journal.write(written(make_task(order=order)))
+
+
+# -- a journal that cannot be read ----------------------------------------------------------------
+
+
+def test_what_cannot_be_read_is_refused_and_what_can_be_written_is_accepted(bench: Bench) -> None:
+    journal = bench.journal()
+    registry = bench.registry(journal=journal)
+    peer = bench.peer(registry)
+    journal._reader.close()
+    task = bench.task()
+
+    reply = peer.exchange(Get(make_task().id), Retry(make_task().id), Find(), Add(task))
+
+    assert [raised(answer) for answer in reply.answers] == [JournalUnavailable] * 3 + [None]
+    assert get(registry, task.id).id == task.id
+
+
+def test_retention_that_cannot_read_stops_nobody(bench: Bench) -> None:
+    journal = bench.journal()
+    journal._reader.close()
+    registry = bench.registry(journal=journal)
+
+    for _ in range(3):
+        bench.clock.turn(120)
+        ask(registry, Add(bench.task()))
+
+    assert sum(counts(registry).values()) == 3
+
+
+def test_retention_does_not_read_what_may_be_large(path: Path) -> None:
+    now = 1_000.0
+    task = make_task(payload=b"x" * 1_000_000).accepted(1).claim("w", now)
+    with opened(path) as journal:
+        journal.write(written(task.succeed(1, b'"large"', now)))
+
+        overdue, after = journal.overdue(now + 1, 0)
+
+    assert after is None
+    assert [(t.id, t.state, t.payload, t.result) for t in overdue] == [
+        (task.id, TaskState.SUCCESS, b"", None)
+    ]
+
+
+def test_a_page_is_bounded_in_bytes_and_the_next_goes_on(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.registry.journal.MAX_BATCH_BYTES", 1_500)
+    tasks = [make_task(payload=b"x" * 1_000).accepted(order) for order in range(1, 6)]
+    found: list[str] = []
+    with opened(path) as journal:
+        journal.write(written(*tasks))
+        page = journal.find(Find())
+        while True:
+            found += [task.id for task in page.tasks]
+            assert len(page.tasks) <= 2
+            if page.next is None:
+                break
+            page = journal.find(Find(before=page.next))
+
+    assert found == [task.id for task in reversed(tasks)]

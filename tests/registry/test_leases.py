@@ -1,0 +1,324 @@
+"""Leases, deaths and restarts, on a clock that is turned by hand."""
+
+from __future__ import annotations
+
+import pytest
+
+from app.errors import NotJoined, StaleReport
+from app.lifecycle import MAX_LOST_ATTEMPTS, TaskState
+from app.registry.base import LEASE_SECONDS, Add, Cancel, Held, Worker
+from app.registry.clock import SystemClock
+from app.registry.incarnation import this_process
+from tests.registry.bench import Bench
+from tests.registry.peers import counts, get, raised
+
+PENDING, PROCESSING = TaskState.PENDING, TaskState.PROCESSING
+
+
+def test_a_silent_worker_s_tasks_are_lost_when_its_lease_ends(bench: Bench) -> None:
+    registry = bench.registry()
+    peer = bench.peer(registry)
+    claim = peer.run(bench.task())
+
+    bench.clock.turn(LEASE_SECONDS - 0.1)
+    registry.tick()
+    assert get(registry, claim.task_id).state is PROCESSING
+    bench.clock.turn(0.1)
+    registry.tick()
+
+    task = get(registry, claim.task_id)
+    assert (task.state, task.lost_attempts) == (PENDING, 1)
+    assert raised(peer.succeed(claim)) is NotJoined
+
+
+def test_beats_renew_a_lease_and_other_requests_do_not(bench: Bench) -> None:
+    registry = bench.registry()
+    beating, busy = bench.peer(registry), bench.peer(registry, {"async": 1})
+    kept, lost = beating.run(bench.task()), busy.run(bench.task())
+
+    for _ in range(3):
+        bench.clock.turn(LEASE_SECONDS / 2)
+        beating.beat()
+        busy.exchange(Add(bench.task(executor="thread")))
+
+    assert get(registry, kept.task_id).state is PROCESSING
+    assert get(registry, lost.task_id).worker != busy.name
+
+
+def test_a_worker_that_comes_back_after_its_lease_joins_anew_and_its_report_is_refused(
+    bench: Bench,
+) -> None:
+    registry = bench.registry()
+    peer, other = bench.peer(registry), bench.peer(registry, {})
+    claim = peer.run(bench.task())
+    bench.clock.turn(LEASE_SECONDS)
+    other.join()
+    other.slots = {"async": 1}
+    other.beat()
+
+    assert peer.join().answers == [None]
+
+    assert raised(peer.succeed(claim)) is StaleReport
+    assert get(registry, claim.task_id).worker == other.name
+
+
+def test_what_cannot_be_stopped_outlives_the_lease_and_ends_with_the_process(bench: Bench) -> None:
+    registry = bench.registry()
+    peer = bench.peer(registry, {"thread": 1, "async": 1}, ["thread"])
+    stuck, other = peer.run(bench.task(executor="thread")), peer.run(bench.task())
+
+    bench.clock.turn(10 * LEASE_SECONDS)
+    registry.tick()
+    registry.tick()
+    assert get(registry, stuck.task_id).state is PROCESSING
+    assert get(registry, other.task_id).state is PENDING
+    bench.machine.kill(peer.worker)
+    registry.tick()
+
+    assert get(registry, stuck.task_id).lost_attempts == 1
+    registry.tick()
+    assert list(registry.rules.ledger) == []
+
+
+def test_a_worker_whose_lease_has_ended_may_still_present_what_cannot_be_stopped(
+    bench: Bench,
+) -> None:
+    registry = bench.registry()
+    peer = bench.peer(registry, {"thread": 1}, ["thread"])
+    claim = peer.run(bench.task(executor="thread"))
+    bench.clock.turn(2 * LEASE_SECONDS)
+    registry.tick()
+
+    peer.join()
+
+    assert peer.succeed(claim) is None
+
+
+def test_a_task_that_kills_its_workers_stops(bench: Bench) -> None:
+    registry = bench.registry()
+    task = bench.task()
+    bench.peer(registry, {}).add(task)
+
+    for _ in range(MAX_LOST_ATTEMPTS):
+        victim = bench.peer(registry)
+        assert list(victim.table) == [task.id]
+        bench.machine.kill(victim.worker)
+        registry.tick()
+
+    assert get(registry, task.id).state is TaskState.FAILED
+    assert "3 attempts were lost" in (get(registry, task.id).error or "")
+
+
+def test_a_dead_worker_cannot_join(bench: Bench) -> None:
+    registry = bench.registry()
+    peer = bench.peer(registry, {"thread": 1}, ["thread"])
+    peer.run(bench.task(executor="thread"))
+    bench.machine.kill(peer.worker)
+    bench.clock.turn(1.0)
+
+    assert [raised(answer) for answer in peer.join().answers] == [NotJoined]
+
+
+def test_setting_the_wall_clock_ends_no_lease_and_stalls_no_backoff(bench: Bench) -> None:
+    registry = bench.registry()
+    peer = bench.peer(registry)
+    backing_off, kept = peer.run(bench.task()), peer.run(bench.task())
+    peer.fail(backing_off, retry_in=5.0)
+
+    bench.clock.set_wall(+3600.0)
+    registry.tick()
+    assert get(registry, kept.task_id).state is PROCESSING
+    assert get(registry, backing_off.task_id).state is TaskState.SCHEDULED
+    bench.clock.set_wall(-7200.0)
+    bench.clock.turn(5.0)
+    peer.beat()
+
+    assert get(registry, backing_off.task_id).attempt == 2
+
+
+def test_an_absolute_time_follows_the_wall_clock(bench: Bench) -> None:
+    registry = bench.registry()
+    task = bench.task(due_in=3600.0)
+    bench.peer(registry, {}).add(task)
+
+    bench.clock.set_wall(+3600.0)
+    registry.tick()
+
+    assert get(registry, task.id).state is PENDING
+
+
+@pytest.mark.parametrize(("set_wall_by", "waits"), [(0.0, 30.0), (-3600.0, 40.0), (3600.0, 0.0)])
+def test_after_a_restart_a_backoff_waits_its_rest_and_at_most_its_delay(
+    bench: Bench, set_wall_by: float, waits: float
+) -> None:
+    registry = bench.registry(journal=bench.journal())
+    peer = bench.peer(registry)
+    claim = peer.run(bench.task())
+    peer.fail(claim, retry_in=40.0)
+    bench.clock.turn(10.0)
+    bench.clock.set_wall(set_wall_by)
+
+    registry = bench.registry(journal=bench.crash())
+
+    assert max(0.0, registry.rules.store.backing_off.next_due() or 0.0) == pytest.approx(
+        bench.clock.elapsed() + waits, abs=3600.0 if waits == 0.0 else 0.001
+    )
+    bench.clock.turn(waits)
+    registry.tick()
+    assert get(registry, claim.task_id).state is PENDING
+
+
+def test_after_a_restart_the_claims_of_dead_and_foreign_workers_are_lost_at_once(
+    bench: Bench,
+) -> None:
+    registry = bench.registry(journal=bench.journal())
+    dead, alive = bench.peer(registry), bench.peer(registry)
+    lost, kept = dead.run(bench.task()), alive.run(bench.task())
+    journal = bench.crash()
+    bench.machine.kill(dead.worker)
+
+    registry = bench.registry(journal=journal)
+
+    assert get(registry, lost.task_id).lost_attempts == 1
+    assert get(registry, kept.task_id).state is PROCESSING
+    another = bench.registry(journal=bench.crash(), service="another")
+    assert get(another, kept.task_id).state is PENDING
+    # It would run what now runs elsewhere, and could report to nobody.
+    assert not bench.machine.is_alive(alive.worker)
+
+
+def test_claims_lost_in_a_restart_are_lost_even_if_that_cannot_be_written_at_first(
+    bench: Bench,
+) -> None:
+    registry = bench.registry(journal=bench.journal())
+    dead = bench.peer(registry)
+    claim = dead.run(bench.task())
+    journal = bench.crash()
+    bench.machine.kill(dead.worker)
+    journal.failures = 2
+
+    registry = bench.registry(journal=journal)
+
+    assert get(registry, claim.task_id).state is PROCESSING
+    assert get(registry, claim.task_id).state is PENDING
+    assert get(registry, claim.task_id).lost_attempts == 1
+
+
+def test_after_a_restart_a_living_worker_has_a_lease_to_present_its_claims(bench: Bench) -> None:
+    registry = bench.registry(journal=bench.journal())
+    prompt, silent = bench.peer(registry), bench.peer(registry)
+    presented, lost = prompt.run(bench.task()), silent.run(bench.task())
+
+    registry = bench.registry(journal=bench.crash())
+    for peer in (prompt, silent):
+        peer.registry = registry
+    assert raised(prompt.succeed(presented)) is NotJoined
+    prompt.table = {presented.task_id: presented}
+    bench.clock.turn(LEASE_SECONDS - 1)
+    prompt.slots = {"async": 1}
+    prompt.join()
+    bench.clock.turn(1.0)
+    registry.tick()
+
+    assert prompt.succeed(presented) is None
+    assert get(registry, lost.task_id).lost_attempts == 1
+
+
+def test_after_a_restart_what_runs_in_a_thread_ends_only_with_its_process(bench: Bench) -> None:
+    registry = bench.registry(journal=bench.journal())
+    silent = bench.peer(registry, {"thread": 1}, unstoppable=["thread"])
+    claim = silent.run(bench.task(executor="thread"))
+
+    registry = bench.registry(journal=bench.crash())
+    bench.clock.turn(2 * LEASE_SECONDS)
+    registry.tick()
+
+    assert get(registry, claim.task_id).state is PROCESSING
+    bench.machine.kill(silent.worker)
+    registry.tick()
+    assert get(registry, claim.task_id).lost_attempts == 1
+
+
+def test_after_a_restart_the_death_of_a_living_holder_is_seen_at_once(bench: Bench) -> None:
+    registry = bench.registry(journal=bench.journal())
+    peer = bench.peer(registry)
+    claim = peer.run(bench.task())
+
+    registry = bench.registry(journal=bench.crash())
+    bench.machine.kill(peer.worker)
+    registry.tick()
+
+    assert get(registry, claim.task_id).state is PENDING
+
+
+def test_after_a_restart_a_holder_is_told_of_its_cancellations(bench: Bench) -> None:
+    registry = bench.registry(journal=bench.journal())
+    peer = bench.peer(registry)
+    claim = peer.run(bench.task())
+    registry.exchange(None, 0, [Cancel(claim.task_id)])
+
+    peer.registry = bench.registry(journal=bench.crash())
+    peer.join()
+
+    assert peer.told == [Held(claim.task_id, 1)]
+    assert peer.stop(claim) is None
+
+
+def test_a_released_task_keeps_its_place_before_those_that_came_later(bench: Bench) -> None:
+    registry = bench.registry()
+    peer = bench.peer(registry, {"async": 1})
+    first, second = bench.task(), bench.task()
+    claim = peer.run(first)
+    peer.add(second)
+
+    peer.release(claim)
+
+    assert list(peer.table) == [first.id]
+
+
+def test_due_tasks_come_in_groups_so_that_nobody_waits_long(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.registry.rules.DUE_AT_ONCE", 2)
+    registry = bench.registry()
+    bench.peer(registry, {}).add(*[bench.task(due_in=1.0) for _ in range(5)])
+    bench.clock.turn(2.0)
+    pending = []
+    for _ in range(3):
+        registry.tick()
+        pending.append(registry.readings._counts["tasks", "note", PENDING])
+
+    assert pending == [2, 4, 5]
+
+
+def test_the_running_clock_leaves_out_the_time_this_process_was_stopped(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = [50.0]
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    clock = SystemClock()
+    now[0] += 0.5
+    assert clock.running() == 0.5
+    now[0] += 3600.0
+    assert clock.running() == 1.5
+    assert clock.elapsed() == 3650.5
+
+
+def test_an_incarnation_survives_being_written_down() -> None:
+    worker = this_process("a:b")
+
+    assert Worker.parse(str(worker)) == worker
+
+
+def test_counts_are_the_same_after_a_restart(bench: Bench) -> None:
+    registry = bench.registry(journal=bench.journal())
+    peer = bench.peer(registry, {"async": 10})
+    peer.succeed(peer.run(bench.task()))
+    peer.fail(peer.run(bench.task()))
+    peer.run(bench.task())
+    before = counts(registry)
+
+    registry = bench.registry(journal=bench.crash())
+
+    assert counts(registry) == before
+    assert len(registry) == 3

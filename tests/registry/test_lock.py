@@ -1,0 +1,140 @@
+"""One registry for a data directory."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from app.errors import RegistryLocked
+from app.registry.incarnation import birth
+from app.registry.lock import (
+    TAKEOVER_AFTER_SECONDS,
+    DataDirLock,
+    Endpoint,
+    holder_of,
+    lock_path,
+)
+from tests.registry.peers import eventually
+
+ENDPOINT = Endpoint("new", "/nowhere/new")
+NOBODY = 2**22 + 1
+"""More than any pid (proc(5), pid_max)."""
+
+HOLD = """
+import sys, pathlib, time
+from app.registry.lock import DataDirLock, Endpoint
+lock = DataDirLock(pathlib.Path(sys.argv[1]))
+lock.acquire(Endpoint("old", "/nowhere/old"), int(sys.argv[2]), take_over=False)
+print("held", flush=True)
+time.sleep(600)
+"""
+
+
+@pytest.fixture
+def holder(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+    """A process that holds the lock."""
+    yield from hold(tmp_path, master=NOBODY)
+
+
+@pytest.fixture
+def holder_in_use(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+    """The same, and its master, this process, lives."""
+    yield from hold(tmp_path, master=os.getpid())
+
+
+def hold(data_dir: Path, master: int) -> Iterator[subprocess.Popen[str]]:
+    command = [sys.executable, "-c", HOLD, str(data_dir), str(master)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
+        yield process
+        process.kill()
+
+
+def acquire(data_dir: Path, *, take_over: bool) -> None:
+    lock = DataDirLock(data_dir)
+    try:
+        lock.acquire(ENDPOINT, os.getpid(), take_over=take_over)
+    finally:
+        os.close(lock._fd)
+
+
+def test_a_lock_says_who_holds_it(tmp_path: Path, holder: subprocess.Popen[str]) -> None:
+    found = holder_of(tmp_path)
+
+    assert found is not None
+    assert (found.pid, found.endpoint) == (holder.pid, Endpoint("old", "/nowhere/old"))
+    assert found.born == birth(holder.pid)
+
+
+def test_a_lock_that_is_held_is_refused_at_once(
+    tmp_path: Path, holder: subprocess.Popen[str]
+) -> None:
+    with pytest.raises(RegistryLocked) as caught:
+        acquire(tmp_path, take_over=False)
+
+    assert caught.value.pid == holder.pid
+    assert holder.poll() is None
+
+
+def test_a_lock_is_taken_over_after_two_seconds_by_ending_its_holder(
+    tmp_path: Path, holder: subprocess.Popen[str]
+) -> None:
+    began = time.monotonic()
+
+    acquire(tmp_path, take_over=True)
+
+    assert TAKEOVER_AFTER_SECONDS <= time.monotonic() - began < TAKEOVER_AFTER_SECONDS + 2
+    assert holder.wait() == -9
+    found = holder_of(tmp_path)
+    assert found is not None
+    assert (found.pid, found.endpoint) == (os.getpid(), ENDPOINT)
+
+
+def test_the_lock_of_a_living_service_is_not_taken_over(
+    tmp_path: Path, holder_in_use: subprocess.Popen[str]
+) -> None:
+    with pytest.raises(RegistryLocked, match=f"process {os.getpid()}"):
+        acquire(tmp_path, take_over=True)
+
+    assert holder_in_use.poll() is None
+
+
+def test_a_holder_that_ends_in_time_is_not_killed(
+    tmp_path: Path, holder: subprocess.Popen[str]
+) -> None:
+    holder.terminate()
+
+    acquire(tmp_path, take_over=True)
+
+    assert holder.wait() == -15
+
+
+def test_a_dead_process_holds_nothing(tmp_path: Path, holder: subprocess.Popen[str]) -> None:
+    holder.kill()
+    holder.wait()
+
+    eventually(lambda: holder_of(tmp_path) is None, "nobody holds the lock")
+    acquire(tmp_path, take_over=False)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "not json", "[]", "{}", '{"pid": 1, "born": 2, "endpoint": {"x": 1}}']
+)
+def test_a_file_that_says_nothing_names_no_holder(tmp_path: Path, text: str) -> None:
+    lock_path(tmp_path).write_text(text)
+
+    assert holder_of(tmp_path) is None
+    acquire(tmp_path, take_over=False)
+
+
+def test_a_lock_is_for_its_owner_s_eyes(tmp_path: Path) -> None:
+    acquire(tmp_path, take_over=False)
+
+    assert lock_path(tmp_path).stat().st_mode & 0o777 == 0o600

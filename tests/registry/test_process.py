@@ -1,0 +1,215 @@
+"""The registry process: it comes back, it waits for its workers, it ends with its parent."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from multiprocessing import AuthenticationError
+from multiprocessing.connection import Client
+from pathlib import Path
+
+import pytest
+
+from app.lifecycle import TaskState
+from app.registry.base import Add, Get, Probe
+from app.registry.incarnation import birth
+from app.registry.lock import TAKEOVER_AFTER_SECONDS, holder_of
+from app.registry.manager import connect
+from app.registry.process import RegistryProcess, RegistryStartError
+from tests.registry.conftest import Hosted
+from tests.registry.peers import Peer, Processes, ask, eventually, get, make_task
+
+
+def test_a_killed_registry_comes_back_with_all_it_had_acknowledged(
+    hosted: Hosted, processes: Processes
+) -> None:
+    process = hosted.start()
+    registry = connect(process.endpoint)
+    peer = Peer(registry, processes.start(process.endpoint.service), {"async": 2})
+    peer.join()
+    done, running = peer.run(make_task()), peer.run(make_task())
+    peer.succeed(done)
+    waiting = make_task(executor="thread")
+    peer.add(waiting)
+    first_pid = process.pid
+
+    hosted.kill(process)
+    registry = hosted.reopen(process)
+
+    assert process.pid != first_pid
+    assert get(registry, done.task_id).state is TaskState.SUCCESS
+    assert get(registry, waiting.id).state is TaskState.PENDING
+    peer.registry = registry
+    peer.join()
+    assert peer.succeed(running) is None
+
+
+def test_a_running_registry_is_left_alone(hosted: Hosted) -> None:
+    process = hosted.start()
+    pid = process.pid
+
+    process.ensure_running()
+
+    assert process.pid == pid
+
+
+def test_a_stopped_registry_is_not_started_again(hosted: Hosted) -> None:
+    process = hosted.start()
+    pid = process.pid
+    process.stop(5.0)
+    process.stop(5.0)
+
+    process.ensure_running()
+
+    assert (process.pid, process._is_running()) == (pid, False)
+    assert not Path(process.endpoint.directory).exists()
+    assert holder_of(hosted.data_dir) is None
+
+
+def test_a_registry_that_is_asked_to_stop_waits_for_its_workers_last_reports(
+    hosted: Hosted, processes: Processes
+) -> None:
+    process = hosted.start()
+    peer = Peer(connect(process.endpoint), processes.start(process.endpoint.service))
+    peer.join()
+    claim = peer.run(make_task())
+
+    os.kill(process.pid or 0, signal.SIGTERM)
+    peer.drain()
+    assert peer.succeed(claim) is None
+    assert process._is_running()
+    peer.leave()
+
+    eventually(lambda: not process._is_running(), "it ends")
+    process.stop(0.0)
+    again = hosted.start()
+    assert get(connect(again.endpoint), claim.task_id).state is TaskState.SUCCESS
+
+
+def test_a_registry_ends_when_its_workers_have_died(hosted: Hosted, processes: Processes) -> None:
+    process = hosted.start()
+    peer = Peer(connect(process.endpoint), processes.start(process.endpoint.service))
+    peer.join()
+    os.kill(process.pid or 0, signal.SIGTERM)
+
+    processes.kill(peer.worker)
+
+    eventually(lambda: not process._is_running(), "it ends")
+
+
+PARENT = """
+import sys, time
+from app.registry.manager import RegistryConfig
+from app.registry.process import RegistryProcess
+config = RegistryConfig(sys.argv[1], 10, 1000, 10.0, 1.0, 30.0, "critical", "json")
+process = RegistryProcess(config)
+process.start()
+print(process.pid, process.endpoint.directory, flush=True)
+time.sleep(600)
+"""
+
+
+def test_a_registry_ends_with_its_parent(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", PARENT, str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        pid, directory = parent.stdout.readline().split()
+        assert birth(int(pid)) is not None
+
+        parent.kill()
+
+        eventually(lambda: birth(int(pid)) is None, "the registry ends")
+    # Its parent would have removed it, or does so when it starts again.
+    shutil.rmtree(directory)
+
+
+def test_a_new_service_ends_the_registry_that_a_dead_one_left_behind(hosted: Hosted) -> None:
+    command = [sys.executable, "-c", PARENT, str(hosted.data_dir)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        pid, directory = parent.stdout.readline().split()
+        left_behind = holder_of(hosted.data_dir)
+        assert left_behind is not None
+        task = make_task()
+        ask(connect(left_behind.endpoint), Add(task))
+        # Frozen, it cannot end with its parent.
+        os.kill(int(pid), signal.SIGSTOP)
+        parent.kill()
+        parent.wait()
+    began = time.monotonic()
+
+    successor = hosted.start()
+
+    assert time.monotonic() - began >= TAKEOVER_AFTER_SECONDS
+    eventually(lambda: birth(int(pid)) is None, "the registry left behind ends")
+    assert not Path(directory).exists()
+    assert ask(connect(successor.endpoint), Get(task.id)).id == task.id
+
+
+def test_a_second_service_on_a_data_directory_is_refused_and_the_first_goes_on(
+    hosted: Hosted,
+) -> None:
+    first = hosted.start()
+
+    with pytest.raises(RegistryStartError, match=f"in use by another service .*{os.getpid()}"):
+        hosted.start()
+
+    assert first._is_running()
+    assert ask(connect(first.endpoint), Probe()) is None
+
+
+def test_workers_can_connect_after_the_private_directory_was_cleaned(hosted: Hosted) -> None:
+    process = hosted.start()
+
+    Path(process.endpoint.directory, "authkey").unlink()
+
+    assert ask(connect(process.endpoint), Probe()) is None
+
+
+def test_a_journal_that_cannot_be_used_is_said_by_the_start(hosted: Hosted) -> None:
+    journal = hosted.data_dir / "journal.sqlite3"
+    journal.write_bytes(b"notes " * 1000)
+
+    with pytest.raises(RegistryStartError, match=r"journal\.sqlite3 cannot be used: .* database"):
+        hosted.start()
+
+    assert journal.read_bytes() == b"notes " * 1000
+
+
+def test_a_data_directory_that_is_not_there_is_said_by_the_start(tmp_path: Path) -> None:
+    hosted = Hosted(tmp_path / "missing")
+
+    with pytest.raises(RegistryStartError, match="No such file"):
+        hosted.start()
+
+
+def test_nobody_else_can_reach_the_socket_or_the_key(hosted: Hosted) -> None:
+    directory = Path(hosted.start().endpoint.directory)
+
+    modes = {path.name: path.stat().st_mode & 0o777 for path in (directory, *directory.iterdir())}
+    assert modes == {directory.name: 0o700, "authkey": 0o600, "registry.sock": 0o600}
+    journal = hosted.data_dir / "journal.sqlite3"
+    assert journal.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_wrong_key_is_refused(hosted: Hosted) -> None:
+    endpoint = hosted.start().endpoint
+
+    with pytest.raises(AuthenticationError):
+        Client(endpoint.socket, authkey=b"wrong")
+
+    assert len(connect(endpoint)) == 0
+
+
+def test_a_registry_process_that_was_never_started_can_be_stopped(hosted: Hosted) -> None:
+    process = RegistryProcess(hosted.config())
+    directory = Path(process.endpoint.directory)
+    assert directory.exists()
+
+    process.stop(1.0)
+
+    assert (process.pid, directory.exists()) == (None, False)

@@ -1,0 +1,128 @@
+"""Retention: deleted after their time, a few at once, counted, remembered for as long again."""
+
+from __future__ import annotations
+
+import pytest
+
+from app.errors import TaskDeleted, TaskNotFound
+from app.lifecycle import Task, TaskState
+from app.registry.base import Add, Cancel, Get, Retry, Scrape
+from app.registry.retention import PAUSE_SECONDS, STEP_PAUSE_SECONDS
+from tests.registry.bench import Bench, SteppedRegistry
+from tests.registry.peers import Peer, ask, counts, raised
+
+KEPT_SECONDS = 1_000.0
+
+
+@pytest.fixture
+def registry(bench: Bench) -> SteppedRegistry:
+    return bench.registry(journal=bench.journal(), retention_seconds=KEPT_SECONDS)
+
+
+def finished(bench: Bench, peer: Peer) -> Task:
+    task = bench.task()
+    peer.succeed(peer.run(task))
+    return task
+
+
+def a_pass(bench: Bench, registry: SteppedRegistry, steps: int = 5) -> None:
+    bench.clock.turn(PAUSE_SECONDS)
+    for _ in range(steps):
+        registry.tick()
+        bench.clock.turn(STEP_PAUSE_SECONDS)
+
+
+def test_finished_tasks_are_deleted_when_their_time_is_over(
+    bench: Bench, registry: SteppedRegistry
+) -> None:
+    peer = bench.peer(registry)
+    old = finished(bench, peer)
+    unfinished = bench.task(due_in=10 * KEPT_SECONDS)
+    peer.add(unfinished)
+    bench.clock.turn(KEPT_SECONDS - PAUSE_SECONDS - 10)
+    young = finished(bench, bench.peer(registry))
+    a_pass(bench, registry)
+    assert len(registry) == 3
+
+    bench.clock.turn(20)
+    a_pass(bench, registry)
+
+    assert list(registry) == [young.id, unfinished.id]
+    for request in (Get(old.id), Retry(old.id), Cancel(old.id)):
+        assert raised(ask(registry, request)) is TaskDeleted
+
+
+def test_a_deleted_task_is_counted_and_not_accepted_again(
+    bench: Bench, registry: SteppedRegistry
+) -> None:
+    old = finished(bench, bench.peer(registry))
+    bench.clock.turn(KEPT_SECONDS + 1)
+    a_pass(bench, registry)
+
+    assert ask(registry, Add(old, again=True)) is None
+
+    assert counts(registry) == {}
+    text = ask(registry, Scrape()).decode()
+    assert 'bgtasks_tasks_submitted_total{type="note"} 1.0' in text
+    assert 'bgtasks_tasks_deleted_total{type="note"} 1.0' in text
+    assert 'bgtasks_tasks{state="success",type="note"} 0.0' in text
+
+
+def test_deleted_ids_are_forgotten_after_as_long_again(
+    bench: Bench, registry: SteppedRegistry
+) -> None:
+    first = finished(bench, bench.peer(registry))
+    bench.clock.turn(KEPT_SECONDS + 1)
+    a_pass(bench, registry)
+    finished(bench, bench.peer(registry))
+    bench.clock.turn(KEPT_SECONDS + 1 + PAUSE_SECONDS)
+    # Forgetting is done by the passes that delete something.
+    a_pass(bench, registry)
+
+    a_pass(bench, registry)
+    assert raised(ask(registry, Get(first.id))) is TaskNotFound
+
+
+def test_a_pass_goes_on_beyond_steps_that_have_nothing_to_delete(
+    bench: Bench, registry: SteppedRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.registry.journal.RETENTION_STEP_ROWS", 2)
+    peer = bench.peer(registry, {"async": 5})
+    peer.add(*[bench.task(due_in=10 * KEPT_SECONDS) for _ in range(6)])
+    old = finished(bench, peer)
+    bench.clock.turn(KEPT_SECONDS + 1)
+
+    a_pass(bench, registry, steps=8)
+
+    assert raised(ask(registry, Get(old.id))) is TaskDeleted
+
+
+def test_an_overdue_task_that_is_retried_at_the_same_moment_stays(
+    bench: Bench, registry: SteppedRegistry
+) -> None:
+    task = bench.task()
+    peer = bench.peer(registry)
+    peer.fail(peer.run(task))
+    bench.clock.turn(KEPT_SECONDS + PAUSE_SECONDS + 1)
+
+    retried = ask(registry, Retry(task.id))
+
+    assert isinstance(retried, Task)
+    assert counts(registry) == {TaskState.PENDING: 1}
+    assert registry.readings._counts["deleted", "note", ""] == 0
+
+
+def test_deletions_that_could_not_be_written_are_made_up_for(bench: Bench) -> None:
+    journal = bench.journal()
+    registry = bench.registry(journal=journal, retention_seconds=KEPT_SECONDS)
+    task = finished(bench, bench.peer(registry))
+    bench.clock.turn(KEPT_SECONDS + PAUSE_SECONDS + 1)
+    journal.failures = 1
+    registry.tick()
+    assert journal.failures == 0
+    assert isinstance(ask(registry, Get(task.id)), Task)
+
+    a_pass(bench, registry)
+    a_pass(bench, registry)
+
+    assert raised(ask(registry, Get(task.id))) is TaskDeleted

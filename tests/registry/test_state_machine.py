@@ -1,0 +1,879 @@
+"""A state machine that does whatever workers, people, clocks, disks and crashes may do to a
+registry, and checks it against a model of a page.
+
+`HYPOTHESIS_EXAMPLES=5000 pytest tests/registry/test_state_machine.py` searches for longer, and
+differently each time.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+import structlog
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from app.errors import (
+    BgTasksError,
+    IllegalTransition,
+    JournalUnavailable,
+    NotJoined,
+    StaleReport,
+    TooManyUnfinished,
+)
+from app.lifecycle import MAX_LOST_ATTEMPTS, Task, TaskState
+from app.registry.base import (
+    LEASE_SECONDS,
+    Add,
+    Beat,
+    Cancel,
+    Claim,
+    Counts,
+    Drain,
+    Failed,
+    Get,
+    Held,
+    Join,
+    Leave,
+    Lost,
+    Registry,
+    Released,
+    Reply,
+    Report,
+    Request,
+    Retry,
+    Stopped,
+    Succeeded,
+    Worker,
+)
+from app.registry.manager import connect
+from app.registry.process import RegistryProcess
+from app.registry.rules import Limits
+from tests.registry.bench import Bench, FailingNull, FailingSqlite, SteppedRegistry
+from tests.registry.conftest import Hosted
+from tests.registry.peers import Peer, Processes, eventually, make_task
+
+PENDING, PROCESSING, SCHEDULED = TaskState.PENDING, TaskState.PROCESSING, TaskState.SCHEDULED
+SUCCESS, FAILED, CANCELLED = TaskState.SUCCESS, TaskState.FAILED, TaskState.CANCELLED
+
+SLOTS = {"async": 2, "thread": 1}
+UNSTOPPABLE = frozenset({"thread"})
+MAX_PENDING = 8
+
+WRITTEN, NO_NEW_WORK, NOTHING = 0, 1, 2
+"""How much of a group was written: one more failed write, one step down."""
+
+
+# -- the model ------------------------------------------------------------------------------------
+
+
+@dataclass
+class ModelTask:
+    """Of a task, what a transition may change and everyone may know."""
+
+    id: str
+    executor: str
+    priority: int
+    max_attempts: int
+    state: TaskState = PENDING
+    due: float = 0.0
+    backing_off: bool = False
+    delay: float = 0.0
+    ready_since: tuple[int, int] | None = (0, 0)
+    """Step and place in it; None: as soon as it is given back."""
+    attempt: int = 0
+    used: int = 0
+    lost: int = 0
+    retries: int = 0
+    worker: str | None = None
+    cancel_requested: bool = False
+
+    def seen(self) -> tuple[object, ...]:
+        """What `visible` says of the real one."""
+        return (
+            self.state,
+            self.attempt,
+            self.used,
+            self.lost,
+            self.retries,
+            self.worker,
+            self.cancel_requested,
+        )
+
+    def finish(self, state: TaskState) -> None:
+        self.state, self.worker, self.cancel_requested = state, None, False
+
+    def lose(self) -> None:
+        if self.cancel_requested:
+            self.finish(CANCELLED)
+            return
+        self.lost += 1
+        if self.lost >= MAX_LOST_ATTEMPTS:
+            self.finish(FAILED)
+        else:
+            self.state, self.worker = PENDING, None
+
+    def release(self) -> None:
+        if self.cancel_requested:
+            self.finish(CANCELLED)
+        else:
+            self.state, self.worker = PENDING, None
+
+
+def visible(task: Task) -> tuple[object, ...]:
+    return (
+        task.state,
+        task.attempt,
+        task.attempts_used,
+        task.lost_attempts,
+        task.retries,
+        task.worker,
+        task.cancel_requested,
+    )
+
+
+@dataclass
+class ModelWorker:
+    """What the registry should know of a worker."""
+
+    name: str
+    lease_ends: float
+    joined: bool = False
+    draining: bool = False
+    over: bool = False
+    gone: bool = False
+    unstoppable: frozenset[str] = frozenset()
+
+
+@dataclass
+class Model:
+    """Tasks and workers as they should be."""
+
+    tasks: dict[str, ModelTask] = field(default_factory=dict)
+    workers: dict[str, ModelWorker] = field(default_factory=dict)
+    step: int = 0
+
+    def held(self, worker: str) -> list[ModelTask]:
+        return [task for task in self.tasks.values() if task.worker == worker]
+
+    def unfinished(self) -> int:
+        return sum(not task.state.is_final for task in self.tasks.values())
+
+    def pass_time(
+        self, wall: float, elapsed: float, written: int, joining: str | None = None
+    ) -> None:
+        """What happens by itself before a group's requests.
+
+        A worker that joins in a group that is carried out twice is back by the second time: it has
+        not lost what could not be written as lost.
+        """
+        for worker in self.workers.values():
+            if not worker.over and worker.lease_ends <= elapsed:
+                worker.over, worker.joined = True, False
+        if written == NOTHING:
+            return
+        for task in self.tasks.values():
+            if task.state is SCHEDULED and task.due <= (elapsed if task.backing_off else wall):
+                task.state, task.ready_since = PENDING, (self.step, 0)
+        for worker in list(self.workers.values()):
+            if worker.over and not self.held(worker.name):
+                del self.workers[worker.name]
+            elif worker.over and not (worker.name == joining and written == NO_NEW_WORK):
+                self.end_claims(worker)
+        self.note_ready()
+
+    def note_ready(self) -> None:
+        for task in self.tasks.values():
+            if task.state is PENDING and task.ready_since is None:
+                task.ready_since = (self.step, 0)
+
+    def end_claims(self, worker: ModelWorker) -> None:
+        for task in self.held(worker.name):
+            if not worker.gone and task.executor in worker.unstoppable:
+                continue
+            if worker.draining:
+                task.release()
+            else:
+                task.lose()
+
+    def release_omitted(self, worker: str, held: Sequence[Held]) -> None:
+        for task in self.held(worker):
+            if (task.id, task.attempt) not in held:
+                task.release()
+
+    def report(self, report: Report, elapsed: float) -> type[BgTasksError] | None:
+        """Carry out a report, or say how it has to be refused."""
+        task = self.tasks[report.task_id]
+        if task.state is not PROCESSING or task.attempt != report.attempt:
+            return StaleReport
+        match report:
+            case Succeeded():
+                task.finish(SUCCESS)
+            case Failed(retry_in_seconds=None):
+                task.used += 1
+                task.finish(FAILED)
+            case Failed(retry_in_seconds=delay):
+                self._back_off(task, delay or 0.0, elapsed)
+            case Released():
+                task.release()
+            case Lost():
+                task.lose()
+            case Stopped() if not task.cancel_requested:
+                return IllegalTransition
+            case Stopped():
+                task.finish(CANCELLED)
+        return None
+
+    def _back_off(self, task: ModelTask, delay: float, elapsed: float) -> None:
+        if task.cancel_requested:
+            task.finish(CANCELLED)
+            return
+        task.used += 1
+        if task.used >= task.max_attempts:
+            task.finish(FAILED)
+            return
+        task.state, task.worker = SCHEDULED, None
+        task.backing_off, task.delay, task.due = True, delay, elapsed + delay
+
+    def cancel(self, task_id: str) -> type[BgTasksError] | None:
+        task = self.tasks[task_id]
+        if task.state.is_final:
+            return IllegalTransition
+        if task.state is PROCESSING:
+            task.cancel_requested = True
+        else:
+            task.finish(CANCELLED)
+        return None
+
+    def retry(self, task_id: str) -> type[BgTasksError] | None:
+        task = self.tasks[task_id]
+        if task.state not in (FAILED, CANCELLED):
+            return IllegalTransition
+        if self.unfinished() >= MAX_PENDING:
+            return TooManyUnfinished
+        task.state, task.ready_since = PENDING, (self.step, 0)
+        task.used = task.lost = 0
+        task.retries += 1
+        return None
+
+    def claim(self, claim: Claim, worker: str) -> None:
+        """A claim was given: it has to be the right one."""
+        task = self.tasks[claim.task_id]
+        assert task.state is PENDING, "claimed what was not ready"
+        assert claim.attempt == task.attempt + 1, "the fence did not grow by one"
+        assert (claim.attempts_used, claim.max_attempts) == (task.used, task.max_attempts)
+        for other in self.tasks.values():
+            if other.state is PENDING and other.executor == task.executor:
+                assert other.priority <= task.priority, "a higher priority was passed over"
+                if other.priority == task.priority:
+                    assert _since(other) >= _since(task), "an older task was passed over"
+        task.state, task.attempt, task.worker = PROCESSING, claim.attempt, worker
+        held = [t for t in self.held(worker) if t.executor == task.executor]
+        assert len(held) <= SLOTS[task.executor], "more claims than slots"
+
+    def counts(self) -> dict[TaskState, int]:
+        numbers: dict[TaskState, int] = {}
+        for task in self.tasks.values():
+            numbers[task.state] = numbers.get(task.state, 0) + 1
+        return numbers
+
+
+def _since(task: ModelTask) -> tuple[int, int]:
+    assert task.ready_since is not None
+    return task.ready_since
+
+
+# -- the machine ----------------------------------------------------------------------------------
+
+WORKERS = st.integers(0, 1)
+PICK = st.integers(0, 10_000)
+REPORTS = st.sampled_from(["succeed", "fail", "back off", "release", "lose", "stop"])
+
+
+class RegistryMachine(RuleBasedStateMachine):
+    """Two workers, a few people and the weather, over one registry."""
+
+    most_crashes: ClassVar[int]
+    weather: ClassVar[bool] = True
+    """Whether clocks and disks can be played with."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.model = Model()
+        self.crashes_left = self.most_crashes
+        self.reported: list[Held] = []
+        self.specs: dict[str, Task] = {}
+        self.directory = Path(tempfile.mkdtemp(prefix="bgtasks-test-"))
+        self.registry = self.open()
+        self.peers = [self.new_peer(), self.new_peer()]
+        for peer in self.peers:
+            self.join(peer)
+
+    # -- what a kind of registry is made of --
+
+    def open(self) -> Registry:
+        raise NotImplementedError
+
+    def crash_registry(self) -> Registry:
+        raise NotImplementedError
+
+    def start_worker(self) -> Worker:
+        raise NotImplementedError
+
+    def kill_worker(self, peer: Peer) -> None:
+        raise NotImplementedError
+
+    def wall(self) -> float:
+        raise NotImplementedError
+
+    def elapsed(self) -> float:
+        raise NotImplementedError
+
+    def failures(self) -> int:
+        return 0
+
+    # -- every exchange goes through here --
+
+    def exchange(self, peer: Peer | None, *requests: Request) -> tuple[Reply, int]:
+        """An exchange, the passing of time in the model, and how much was written."""
+        before = self.failures()
+        self.model.step += 1
+        if peer is None:
+            reply = self.registry.exchange(None, 0, requests)
+        else:
+            reply = self.registry.exchange(peer.worker, peer.connection, requests)
+        written = before - self.failures()
+        joining = peer.name if peer and any(isinstance(r, Join) for r in requests) else None
+        self.model.pass_time(self.wall(), self.elapsed(), written, joining)
+        return reply, written
+
+    def take(self, peer: Peer, reply: Reply, *, deliver: bool = True) -> None:
+        self.model.note_ready()
+        for claim in reply.claims:
+            self.model.claim(claim, peer.name)
+            if deliver:
+                peer.table[claim.task_id] = claim
+        for held in reply.cancels:
+            assert self.model.tasks[held.task_id].cancel_requested
+
+    def expect(
+        self, answer: Any, expected: type[BgTasksError] | None, *, written: bool = True
+    ) -> None:
+        if not written:
+            expected = JournalUnavailable
+        got = type(answer) if isinstance(answer, BgTasksError) else None
+        assert got is expected, f"answered {answer!r}, expected {expected}"
+
+    def known(self, peer: Peer) -> bool:
+        worker = self.model.workers.get(peer.name)
+        return worker is not None and worker.joined
+
+    def new_peer(self) -> Peer:
+        return Peer(self.registry, self.start_worker(), SLOTS, UNSTOPPABLE)
+
+    def pick(self, number: int) -> ModelTask | None:
+        tasks = list(self.model.tasks.values())
+        return tasks[number % len(tasks)] if tasks else None
+
+    # -- rules: tasks --
+
+    @rule(
+        worker=WORKERS,
+        executor=st.sampled_from(["async", "async", "thread"]),
+        priority=st.sampled_from([4, 4, 0, 9]),
+        max_attempts=st.integers(1, 3),
+        due_in=st.sampled_from([None, None, 1.0, 30.0]),
+    )
+    def add(
+        self,
+        worker: int,
+        executor: str,
+        priority: int,
+        max_attempts: int,
+        due_in: float | None,
+    ) -> None:
+        fields: dict[str, Any] = {}
+        if due_in is not None and self.weather:
+            fields = {"state": SCHEDULED, "run_at": self.wall() + due_in}
+        task = make_task(
+            **{
+                "executor": executor,
+                "priority": priority,
+                "max_attempts": max_attempts,
+                "run_at": self.wall(),
+                **fields,
+            }
+        )
+        self.send_add(self.peers[worker], task, again=False)
+
+    def send_add(self, peer: Peer, task: Task, *, again: bool) -> None:
+        known = self.known(peer)
+        reply, written = self.exchange(peer, Add(task, again))
+        joined = known and self.known(peer)
+        expected: type[BgTasksError] | None = None
+        if not joined and written != NOTHING:
+            expected = NotJoined if written == WRITTEN else JournalUnavailable
+        elif written != WRITTEN:
+            expected = JournalUnavailable
+        elif task.id not in self.model.tasks:
+            if self.model.unfinished() >= MAX_PENDING:
+                expected = TooManyUnfinished
+            else:
+                self.specs[task.id] = task
+                self.model.tasks[task.id] = ModelTask(
+                    task.id,
+                    task.executor,
+                    task.priority,
+                    task.max_attempts,
+                    task.state,
+                    task.run_at,
+                    ready_since=(self.model.step, 0),
+                )
+        if written == NOTHING:
+            expected = JournalUnavailable
+        self.expect(reply.answers[0], expected)
+        self.take(peer, reply)
+
+    @precondition(lambda self: self.model.tasks)
+    @rule(worker=WORKERS, number=PICK)
+    def add_again(self, worker: int, number: int) -> None:
+        task = self.pick(number)
+        assert task is not None
+        self.send_add(self.peers[worker], self.specs[task.id], again=True)
+
+    @precondition(lambda self: self.model.tasks)
+    @rule(number=PICK)
+    def cancel(self, number: int) -> None:
+        task = self.pick(number)
+        assert task is not None
+        self.cancel_task(task.id)
+
+    def cancel_task(self, task_id: str) -> None:
+        reply, written = self.exchange(None, Cancel(task_id))
+        expected = self.model.cancel(task_id) if written != NOTHING else None
+        self.expect(reply.answers[0], expected, written=written != NOTHING)
+
+    @precondition(lambda self: self.model.tasks)
+    @rule(number=PICK)
+    def retry(self, number: int) -> None:
+        task = self.pick(number)
+        assert task is not None
+        reply, written = self.exchange(None, Retry(task.id))
+        expected = self.model.retry(task.id) if written == WRITTEN else None
+        self.expect(reply.answers[0], expected, written=written == WRITTEN)
+
+    # -- rules: workers --
+
+    @rule(worker=WORKERS)
+    def claim(self, worker: int) -> None:
+        reply, _ = self.exchange(self.peers[worker])
+        self.take(self.peers[worker], reply)
+
+    @rule(worker=WORKERS)
+    def claim_and_never_hear_of_it(self, worker: int) -> None:
+        peer = self.peers[worker]
+        reply, _ = self.exchange(peer)
+        self.take(peer, reply, deliver=False)
+        self.join(peer)
+
+    @rule(worker=WORKERS)
+    def reconnect(self, worker: int) -> None:
+        self.join(self.peers[worker])
+
+    def join(self, peer: Peer) -> None:
+        peer.connection += 1
+        held = peer.held()
+        reply, written = self.exchange(peer, Join(SLOTS, UNSTOPPABLE, held))
+        self.expect(reply.answers[0], None)
+        known = self.model.workers.get(peer.name)
+        worker = known or ModelWorker(peer.name, 0.0)
+        worker.joined, worker.over, worker.unstoppable = True, False, UNSTOPPABLE
+        worker.lease_ends = self.elapsed() + LEASE_SECONDS
+        self.model.workers[peer.name] = worker
+        if written != NOTHING:
+            self.model.release_omitted(peer.name, held)
+        self.take(peer, reply)
+        assert set(reply.cancels) == {
+            Held(task.id, task.attempt)
+            for task in self.model.held(peer.name)
+            if task.cancel_requested
+        }, "a new connection is told of all cancellations"
+
+    @rule(worker=WORKERS, omit=st.booleans(), number=PICK)
+    def beat(self, worker: int, omit: bool, number: int) -> None:
+        peer = self.peers[worker]
+        held = peer.held()
+        if omit and held:
+            omitted = held.pop(number % len(held))
+            del peer.table[omitted.task_id]
+        known = self.known(peer)
+        reply, written = self.exchange(peer, Beat(SLOTS, {}, held))
+        if not (known and self.known(peer)):
+            self.expect(reply.answers[0], NotJoined)
+            return
+        self.expect(reply.answers[0], None)
+        self.model.workers[peer.name].lease_ends = self.elapsed() + LEASE_SECONDS
+        if written != NOTHING:
+            self.model.release_omitted(peer.name, held)
+        self.take(peer, reply)
+
+    @precondition(lambda self: any(peer.table for peer in self.peers))
+    @rule(worker=WORKERS, number=PICK, how=REPORTS, delay=st.sampled_from([0.5, 5.0, 60.0]))
+    def report(self, worker: int, number: int, how: str, delay: float) -> None:
+        peer = self.peers[worker] if self.peers[worker].table else self.peers[1 - worker]
+        held = peer.held()[number % len(peer.table)]
+        if self.send_report(peer, held, how, delay if self.weather else 600.0):
+            self.reported.append(held)
+
+    @precondition(lambda self: self.reported)
+    @rule(worker=WORKERS, number=PICK, how=REPORTS, later=st.sampled_from([0, 0, 1]))
+    def report_again_or_of_another_attempt(
+        self, worker: int, number: int, how: str, later: int
+    ) -> None:
+        held = self.reported[number % len(self.reported)]
+        held = held._replace(attempt=held.attempt + later)
+        task = self.model.tasks[held.task_id]
+        if task.state is PROCESSING and task.attempt == held.attempt:
+            return
+        self.send_report(self.peers[worker], held, how, 1.0)
+
+    def send_report(self, peer: Peer, held: Held, how: str, delay: float) -> bool:
+        """Report, and whether the answer was one that settles it."""
+        report = _report(held, how, delay)
+        known = self.known(peer)
+        reply, written = self.exchange(peer, report)
+        answer = reply.answers[0]
+        if written == NOTHING:
+            self.expect(answer, JournalUnavailable)
+        elif not (known and self.known(peer)):
+            self.expect(answer, NotJoined)
+        else:
+            self.expect(answer, self.model.report(report, self.elapsed()))
+        settled = not isinstance(answer, NotJoined | JournalUnavailable)
+        if settled and held in peer.held():
+            del peer.table[held.task_id]
+        self.take(peer, reply)
+        return settled
+
+    @rule(worker=WORKERS)
+    def drain(self, worker: int) -> None:
+        peer = self.peers[worker]
+        known = self.known(peer)
+        reply, _ = self.exchange(peer, Drain())
+        if not (known and self.known(peer)):
+            self.expect(reply.answers[0], NotJoined)
+            return
+        self.expect(reply.answers[0], None)
+        self.model.workers[peer.name].draining = True
+        assert reply.claims == []
+
+    @rule(worker=WORKERS)
+    def leave(self, worker: int) -> None:
+        """It leaves, its process ends, and another one starts."""
+        peer = self.peers[worker]
+        known = self.known(peer)
+        reply, written = self.exchange(peer, Leave())
+        if known and self.known(peer):
+            self.expect(reply.answers[0], None)
+            record = self.model.workers[peer.name]
+            record.draining = record.over = True
+            record.joined = False
+            if written != NOTHING:
+                self.model.end_claims(record)
+        else:
+            self.expect(reply.answers[0], NotJoined)
+        self.replace(worker)
+
+    @rule(worker=WORKERS)
+    def die(self, worker: int) -> None:
+        self.replace(worker)
+
+    def replace(self, worker: int) -> None:
+        peer = self.peers[worker]
+        self.kill_worker(peer)
+        record = self.model.workers.get(peer.name)
+        if record is not None:
+            record.gone = record.over = True
+            record.joined = False
+        self.settle_death(peer)
+        self.peers[worker] = self.new_peer()
+        self.join(self.peers[worker])
+
+    def settle_death(self, peer: Peer) -> None:
+        """Where deaths are seen a moment later: wait for it."""
+
+    # -- rules: the weather --
+
+    @precondition(lambda self: self.crashes_left > 0)
+    @rule()
+    def crash(self) -> None:
+        self.crashes_left -= 1
+        self.registry = self.crash_registry()
+        for peer in self.peers:
+            peer.registry = self.registry
+        alive = {peer.name for peer in self.peers}
+        self.model.workers = {
+            name: ModelWorker(
+                name,
+                self.elapsed() + LEASE_SECONDS,
+                over=name not in alive,
+                gone=name not in alive,
+            )
+            for name in {task.worker for task in self.model.tasks.values() if task.worker}
+        }
+        for position, task in enumerate(self.model.tasks.values()):
+            task.ready_since = (0, position) if task.state is PENDING else None
+            if task.state is SCHEDULED and task.backing_off:
+                task.due = self.rest_of_backoff(task)
+
+    def rest_of_backoff(self, task: ModelTask) -> float:
+        return task.due
+
+    # -- invariants --
+
+    @invariant()
+    def the_registry_is_as_the_model_says(self) -> None:
+        ids = list(self.model.tasks)
+        reply, _ = self.exchange(None, *map(Get, ids), Counts())
+        for task_id, task in zip(ids, reply.answers, strict=False):
+            assert isinstance(task, Task), task
+            assert visible(task) == self.model.tasks[task_id].seen()
+            assert task.state.is_final == (task.finished_at is not None)
+            assert (task.result is not None) == (task.state is SUCCESS)
+            self.check_committed(task)
+        numbers: dict[TaskState, int] = {}
+        for (_, state), number in reply.answers[-1].items():  # type: ignore[union-attr]
+            numbers[state] = numbers.get(state, 0) + number
+        assert numbers == self.model.counts(), "counts are exact"
+
+    def check_committed(self, task: Task) -> None:
+        """What can be read is on disk."""
+
+    def teardown(self) -> None:
+        """From wherever the rules have led, every task comes to a final state."""
+        try:
+            self.calm_down()
+            for _ in range(100):
+                if all(task.state.is_final for task in self.model.tasks.values()):
+                    break
+                self.work_on()
+            self.the_registry_is_as_the_model_says()
+            assert all(task.state.is_final for task in self.model.tasks.values()), "stuck"
+        finally:
+            self.close()
+            shutil.rmtree(self.directory, ignore_errors=True)
+
+    def calm_down(self) -> None:
+        for worker in (0, 1):
+            # Drained ones would never take anything any more.
+            self.replace(worker)
+
+    def work_on(self) -> None:
+        for peer in self.peers:
+            self.join(peer)
+            for held in peer.held():
+                self.send_report(peer, held, "succeed", 0.0)
+        self.let_time_pass(61.0)
+
+    def let_time_pass(self, seconds: float) -> None:
+        pass
+
+    def close(self) -> None:
+        raise NotImplementedError
+
+
+def _report(held: Held, how: str, delay: float) -> Report:
+    match how:
+        case "succeed":
+            return Succeeded(*held, b'"ok"', 0.1)
+        case "fail":
+            return Failed(*held, "no", 0.1, None)
+        case "back off":
+            return Failed(*held, "not now", 0.1, delay, timed_out=True)
+        case "release":
+            return Released(*held, "stopped")
+        case "lose":
+            return Lost(*held, "killed")
+        case _:
+            return Stopped(*held)
+
+
+class SteppedMachine(RegistryMachine):
+    """Over a registry of one thread, with clocks to turn and a disk that fails."""
+
+    def open(self) -> Registry:
+        self.bench = Bench(self.directory / "data")
+        self.bench.directory.mkdir()
+        return self._registry(self.first_journal())
+
+    def first_journal(self) -> FailingNull | FailingSqlite:
+        raise NotImplementedError
+
+    def _registry(self, journal: FailingNull | FailingSqlite) -> SteppedRegistry:
+        self.journal = journal
+        limits = Limits(max_pending=MAX_PENDING)
+        return self.bench.registry(limits, journal=journal, retention_seconds=1e9)
+
+    def crash_registry(self) -> Registry:
+        return self._registry(self.bench.crash())
+
+    def start_worker(self) -> Worker:
+        return self.bench.machine.start()
+
+    def kill_worker(self, peer: Peer) -> None:
+        self.bench.machine.kill(peer.worker)
+
+    def wall(self) -> float:
+        return self.bench.clock.wall()
+
+    def elapsed(self) -> float:
+        return self.bench.clock.elapsed()
+
+    def failures(self) -> int:
+        return self.journal.failures
+
+    @rule(failures=st.sampled_from([NO_NEW_WORK, NOTHING, NOTHING + 1]))
+    def break_disk(self, failures: int) -> None:
+        self.journal.failures = failures
+
+    @rule(seconds=st.sampled_from([0.3, 1.0, 4.0, LEASE_SECONDS, 35.0]))
+    def let_time_pass(self, seconds: float) -> None:
+        self.bench.clock.turn(seconds)
+
+    @rule(seconds=st.sampled_from([-3600.0, -5.0, 5.0, 3600.0]))
+    def set_wall_clock(self, seconds: float) -> None:
+        self.bench.clock.set_wall(seconds)
+
+    def calm_down(self) -> None:
+        self.journal.failures = 0
+        self.bench.clock.set_wall(30_000.0)
+        super().calm_down()
+
+    def close(self) -> None:
+        self.bench.close()
+
+
+class MemoryMachine(SteppedMachine):
+    most_crashes = 0
+
+    def first_journal(self) -> FailingNull:
+        return FailingNull()
+
+
+class JournalMachine(SteppedMachine):
+    most_crashes = 100
+
+    def first_journal(self) -> FailingSqlite:
+        return self.bench.journal()
+
+    def check_committed(self, task: Task) -> None:
+        assert self.journal.read(task.id) == task
+
+    def rest_of_backoff(self, task: ModelTask) -> float:
+        stored = self.journal.read(task.id)
+        assert stored is not None
+        rest = min(task.delay, stored.run_at - self.wall())
+        return self.elapsed() + rest
+
+
+class ManagerMachine(RegistryMachine):
+    """Over a real registry process, with SIGKILL for a crash and real processes as workers."""
+
+    most_crashes = 3
+    weather = False
+
+    def open(self) -> Registry:
+        self.processes = Processes()
+        self.hosted = Hosted(self.directory)
+        self.host: RegistryProcess = self.hosted.start(max_pending=MAX_PENDING, lease_seconds=600.0)
+        return connect(self.host.endpoint)
+
+    def crash_registry(self) -> Registry:
+        self.hosted.kill(self.host)
+        return self.hosted.reopen(self.host)
+
+    def start_worker(self) -> Worker:
+        return self.processes.start(self.host.endpoint.service)
+
+    def kill_worker(self, peer: Peer) -> None:
+        self.processes.kill(peer.worker)
+
+    def settle_death(self, peer: Peer) -> None:
+        held = [task.id for task in self.model.held(peer.name)]
+
+        def released() -> bool:
+            answers = self.registry.exchange(None, 0, list(map(Get, held))).answers
+            return all(isinstance(a, Task) and a.worker != peer.name for a in answers)
+
+        eventually(released, "the death is noticed")
+
+    def wall(self) -> float:
+        return 0.0
+
+    def elapsed(self) -> float:
+        return 0.0
+
+    def let_time_pass(self, seconds: float) -> None:
+        """What backs off cannot be waited for."""
+        for task in self.model.tasks.values():
+            if task.state is SCHEDULED:
+                self.cancel_task(task.id)
+
+    def close(self) -> None:
+        self.hosted.close()
+        self.processes.close()
+
+
+# -- running them ---------------------------------------------------------------------------------
+
+EXAMPLES = os.environ.get("HYPOTHESIS_EXAMPLES")
+
+
+@pytest.fixture
+def quiet() -> Iterator[None]:
+    """Thousands of attempts fail here, and a line about each takes longer than all the rest."""
+    before = structlog.get_config()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    yield
+    structlog.configure(**before)
+
+
+def _settings(examples: int, steps: int) -> settings:
+    return settings(
+        max_examples=int(EXAMPLES) if EXAMPLES else examples,
+        stateful_step_count=steps,
+        derandomize=EXAMPLES is None,
+        database=None,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+        report_multiple_bugs=False,
+        # Explaining a failure runs it under a tracer, which takes longer than the test may.
+        phases=[Phase.generate, Phase.shrink],
+    )
+
+
+@pytest.mark.parametrize(
+    ("machine", "examples", "steps"),
+    [(MemoryMachine, 200, 40), (JournalMachine, 120, 40), (ManagerMachine, 8, 25)],
+    ids=["memory", "journal", "manager"],
+)
+@pytest.mark.timeout(0 if EXAMPLES else 60)
+def test_whatever_happens_the_registry_keeps_its_rules(
+    machine: type[RegistryMachine], examples: int, steps: int, quiet: None
+) -> None:
+    run_state_machine_as_test(machine, settings=_settings(examples, steps))
