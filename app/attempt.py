@@ -1,0 +1,165 @@
+"""One attempt at a task: what the executors run, in whichever process.
+
+    load the type -> validate the payload -> start the clock -> run -> encode -> outcome
+
+Whatever goes wrong on the way ends as an `Outcome`; only a cancellation passes through. A spawned
+child loads this module and the task types, and nothing of the HTTP layer.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from multiprocessing import parent_process
+from time import perf_counter
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple, cast
+
+from pydantic import BaseModel, ValidationError
+from structlog.contextvars import bind_contextvars
+
+from app.errors import UnknownTaskType
+from app.logs import configure
+from app.task_types import CATALOGUE
+from app.task_types.base import (
+    Environment,
+    PermanentError,
+    TaskContext,
+    TaskType,
+    TransientError,
+)
+from executors.base import End, Outcome, describe
+
+
+class Attempt(NamedTuple):
+    """One attempt, as plain data that crosses process borders."""
+
+    type: str
+    payload: bytes
+    """JSON, as the task type's payload model wrote it."""
+    context: TaskContext
+
+
+def run_attempt(attempt: Attempt) -> Outcome:
+    """Run a task type whose `run` is a plain function."""
+    _bind_log(attempt)
+    started = perf_counter()
+    task_type = None
+    try:
+        task_type = _load_type(attempt)
+        payload = _validate_payload(task_type, attempt)
+        started = perf_counter()
+        result = task_type.run(payload, attempt.context)
+        return _succeeded(_encode(result, attempt), started)
+    except Exception as error:  # noqa: BLE001 - task types raise what they like
+        return _failed(error, task_type, started)
+
+
+async def run_attempt_async(attempt: Attempt) -> Outcome:
+    """Run a task type whose `run` is a coroutine function. A cancellation passes through."""
+    _bind_log(attempt)
+    started = perf_counter()
+    task_type = None
+    try:
+        task_type = _load_type(attempt)
+        payload = _validate_payload(task_type, attempt)
+        started = perf_counter()
+        result = await cast("Any", task_type.run(payload, attempt.context))
+        return _succeeded(_encode(result, attempt), started)
+    except Exception as error:  # noqa: BLE001 - task types raise what they like
+        return _failed(error, task_type, started)
+
+
+FUNCTIONS: Final[Mapping[str, Callable[[Attempt], Any]]] = MappingProxyType(
+    {"async": run_attempt_async, "thread": run_attempt, "process": run_attempt}
+)
+"""What goes into `executors.base.Work` for each kind of executor."""
+
+
+# -- the steps ---------------------------------------------------------------------------------
+
+
+def _bind_log(attempt: Attempt) -> None:
+    """Have every line that the task type logs carry the task.
+
+    Executors give each call a context of its own, so nothing has to be unbound.
+    """
+    if parent_process() is not None:
+        _configure_child(attempt.context.environment)
+    bind_contextvars(
+        task_id=attempt.context.task_id, type=attempt.type, attempt=attempt.context.attempt
+    )
+
+
+@lru_cache(maxsize=1)
+def _configure_child(environment: Environment) -> None:
+    # A spawned child has inherited no logging.
+    configure(environment.log_level, environment.log_format)
+
+
+def _load_type(attempt: Attempt) -> TaskType:
+    try:
+        return CATALOGUE[attempt.type]
+    except KeyError:
+        # Accepted by a version that had this type; only deploying it again helps.
+        raise PermanentError(str(UnknownTaskType(attempt.type))) from None
+
+
+def _validate_payload(task_type: TaskType, attempt: Attempt) -> BaseModel:
+    try:
+        return task_type.payload.model_validate_json(attempt.payload)
+    except ValidationError as error:
+        problems = "; ".join(
+            f"{'.'.join(map(str, problem['loc'])) or 'payload'}: {problem['msg']}"
+            for problem in error.errors(
+                include_url=False, include_input=False, include_context=False
+            )
+        )
+        raise PermanentError(f"The payload is not valid: {problems}") from None
+
+
+_to_json: Final = json.JSONEncoder(
+    ensure_ascii=False, allow_nan=False, separators=(",", ":")
+).encode
+"""Made once: `json.dumps` with these arguments makes an encoder at each call."""
+
+
+def _encode(result: object, attempt: Attempt) -> bytes:
+    if not isinstance(result, Mapping):
+        kind = type(result).__name__
+        raise PermanentError(f"The result of a task has to be a JSON object, not {kind}")
+    try:
+        encoded = _to_json(dict(result)).encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        raise PermanentError(f"The result is not JSON: {describe(error)}") from error
+    limit = attempt.context.environment.max_result_bytes
+    if len(encoded) > limit:
+        raise PermanentError(
+            f"The result has {len(encoded)} bytes; BGTASKS_MAX_RESULT_BYTES allows {limit}"
+        )
+    return encoded
+
+
+def _succeeded(result: bytes, started: float) -> Outcome:
+    return Outcome(End.SUCCEEDED, value=result, run_seconds=perf_counter() - started)
+
+
+def _failed(error: Exception, task_type: TaskType | None, started: float) -> Outcome:
+    run_seconds = perf_counter() - started
+    transient = (
+        task_type is not None
+        and not isinstance(error, PermanentError)
+        and task_type.retry.is_transient(error)
+    )
+    return Outcome(End.FAILED, error=_message(error), transient=transient, run_seconds=run_seconds)
+
+
+def _message(error: Exception) -> str:
+    message = describe(error)
+    if not isinstance(error, PermanentError | TransientError):
+        # Not written for the person who reads it: "'region'" says little without "KeyError".
+        kind = type(error).__name__
+        message = message if message == kind else f"{kind}: {message}"
+    # Half a surrogate pair, as file names can have, could be stored and sent by nobody.
+    return message.encode(errors="replace").decode()

@@ -1,0 +1,219 @@
+from __future__ import annotations
+
+import asyncio
+import pickle
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+from structlog.contextvars import get_contextvars
+from tenacity import retry_always
+
+from app.attempt import FUNCTIONS, Attempt, run_attempt, run_attempt_async
+from app.task_types.base import (
+    Environment,
+    PermanentError,
+    RetryPolicy,
+    SingleLine,
+    TaskContext,
+    TaskType,
+    TransientError,
+)
+from executors.base import End, Outcome
+
+CONTEXT = TaskContext(
+    "the-task", 1, 0, Environment(Path("outputs"), 0, 0, 0, 0, max_result_bytes=100)
+)
+
+
+class Payload(BaseModel):
+    number: int
+    line: SingleLine = ""
+
+
+RunIt = Callable[..., Outcome]
+
+
+@pytest.fixture(params=["plain", "async"])
+def run_it(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> RunIt:
+    """Run a task type made of a plain function, by each of the two ways there are."""
+
+    def run(
+        function: Callable[..., Any],
+        payload: bytes = b'{"number":1}',
+        type_name: str = "probe",
+        **options: Any,
+    ) -> Outcome:
+        async def coroutine(payload: Any, context: TaskContext) -> Any:
+            return function(payload, context)
+
+        task_type = (
+            TaskType("probe", Payload, function, executor="thread", **options)
+            if request.param == "plain"
+            else TaskType("probe", Payload, coroutine, **options)
+        )
+        monkeypatch.setattr("app.attempt.CATALOGUE", {"probe": task_type})
+        attempt = Attempt(type_name, payload, CONTEXT)
+        if request.param == "plain":
+            return run_attempt(attempt)
+        return asyncio.run(run_attempt_async(attempt))
+
+    return run
+
+
+def raising(error: BaseException) -> Callable[..., Any]:
+    def function(payload: Any, context: TaskContext) -> Any:
+        raise error
+
+    return function
+
+
+def returning(result: object) -> Callable[..., Any]:
+    return lambda payload, context: result
+
+
+def test_a_success_is_the_result_as_json(run_it: RunIt) -> None:
+    outcome = run_it(lambda payload, context: {"é": payload.number, "id": context.task_id})
+    assert outcome.end is End.SUCCEEDED
+    assert outcome.value == '{"é":1,"id":"the-task"}'.encode()
+    assert outcome.error is None
+
+
+def test_the_clock_covers_the_run(run_it: RunIt) -> None:
+    def busy(payload: Any, context: TaskContext) -> dict[str, Any]:
+        until = time.perf_counter() + 0.02
+        while time.perf_counter() < until:
+            pass
+        return {}
+
+    assert 0.02 <= run_it(busy).run_seconds < 5
+
+
+def test_an_unknown_type_fails_for_good(run_it: RunIt) -> None:
+    outcome = run_it(returning({}), type_name="gone")
+    assert (outcome.end, outcome.transient) == (End.FAILED, False)
+    assert outcome.error == "There is no task type 'gone'"
+
+
+@pytest.mark.parametrize(
+    ("payload", "named"),
+    [
+        (b'{"number":"x","line":"a\\nb"}', ["number", "line"]),
+        (b"{}", ["number"]),
+        (b"no JSON", ["payload"]),
+        (b"\xff", ["payload"]),
+        (b'{"number":' + b"[" * 5_000, ["payload"]),
+    ],
+)
+def test_a_payload_that_is_not_valid_fails_for_good_and_lists_its_fields(
+    run_it: RunIt, payload: bytes, named: list[str]
+) -> None:
+    outcome = run_it(returning({}), payload, retry=RetryPolicy(retry=retry_always))
+    assert (outcome.end, outcome.transient) == (End.FAILED, False)
+    assert outcome.error is not None
+    for field in named:
+        assert f"{field}: " in outcome.error
+
+
+@pytest.mark.parametrize(
+    ("error", "message", "transient"),
+    [
+        (TransientError("busy"), "busy", True),
+        (PermanentError("no"), "no", False),
+        (ConnectionResetError("gone"), "ConnectionResetError: gone", True),
+        (TimeoutError(), "TimeoutError", True),
+        (KeyError("region"), "KeyError: 'region'", False),
+        (ValueError(), "ValueError", False),
+        (OSError(2, "No such file", "x"), "FileNotFoundError: [Errno 2] No such file: 'x'", False),
+        (RuntimeError("a\udc80b"), "RuntimeError: a?b", False),
+    ],
+)
+def test_what_a_task_raises_becomes_an_outcome(
+    run_it: RunIt, error: Exception, message: str, transient: bool
+) -> None:
+    outcome = run_it(raising(error))
+    assert outcome == Outcome(
+        End.FAILED, error=message, transient=transient, run_seconds=outcome.run_seconds
+    )
+
+
+def test_the_types_own_policy_decides_what_is_transient(run_it: RunIt) -> None:
+    policy = RetryPolicy(retry=retry_always)
+    assert run_it(raising(KeyError("x")), retry=policy).transient
+    assert not run_it(raising(PermanentError("x")), retry=policy).transient
+
+
+@pytest.mark.parametrize("result", [None, [], "text", 1, b"{}"])
+def test_a_result_that_is_no_object_fails_for_good(run_it: RunIt, result: object) -> None:
+    outcome = run_it(returning(result))
+    assert (outcome.end, outcome.transient) == (End.FAILED, False)
+    assert outcome.error is not None
+    assert "JSON object" in outcome.error
+
+
+def _endless() -> dict[str, Any]:
+    circle: dict[str, Any] = {}
+    circle["self"] = circle
+    return circle
+
+
+@pytest.mark.parametrize(
+    "result",
+    [{"a": float("nan")}, {"a": float("inf")}, {"a": object()}, {"a": "\ud800"}, _endless()],
+)
+def test_a_result_that_cannot_be_written_fails_for_good(run_it: RunIt, result: object) -> None:
+    outcome = run_it(returning(result))
+    assert (outcome.end, outcome.transient) == (End.FAILED, False)
+    assert outcome.error is not None
+    assert "not JSON" in outcome.error
+
+
+@pytest.mark.parametrize(("size", "end"), [(100, End.SUCCEEDED), (101, End.FAILED)])
+def test_a_result_over_the_limit_fails_for_good_and_names_the_setting(
+    run_it: RunIt, size: int, end: End
+) -> None:
+    outcome = run_it(returning({"a": "x" * (size - len('{"a":""}'))}))
+    assert outcome.end is end
+    if end is End.FAILED:
+        assert not outcome.transient
+        assert outcome.error == "The result has 101 bytes; BGTASKS_MAX_RESULT_BYTES allows 100"
+
+
+def test_a_cancellation_passes_through(monkeypatch: pytest.MonkeyPatch) -> None:
+    entered = asyncio.Event()
+
+    async def wait_for_ever(payload: Any, context: TaskContext) -> dict[str, Any]:
+        entered.set()
+        await asyncio.Event().wait()
+        return {}
+
+    async def cancel_it() -> None:
+        running = asyncio.create_task(run_attempt_async(Attempt("probe", b'{"number":1}', CONTEXT)))
+        await entered.wait()
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+
+    catalogue = {"probe": TaskType("probe", Payload, wait_for_ever)}
+    monkeypatch.setattr("app.attempt.CATALOGUE", catalogue)
+    asyncio.run(cancel_it())
+
+
+def test_attempt_and_function_cross_a_process_border() -> None:
+    attempt = Attempt("report", b'{"name":"Sales","details":{}}', CONTEXT)
+    function, copy = pickle.loads(pickle.dumps((FUNCTIONS["process"], attempt)))
+    assert function(copy).value == b'{"message":"Report generated"}'
+
+
+def test_what_a_task_type_logs_carries_the_task(run_it: RunIt) -> None:
+    bound: dict[str, Any] = {}
+
+    def work(payload: Payload, context: TaskContext) -> dict[str, str]:
+        bound.update(get_contextvars())
+        return {}
+
+    assert run_it(work).end is End.SUCCEEDED
+    assert (bound["task_id"], bound["type"], bound["attempt"]) == ("the-task", "probe", 1)

@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+import errno
+import json
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.task_types.base import Environment, PermanentError, TaskContext, TransientError
+from app.task_types.file import FILE, FilePayload, save_json
+
+CONTENT: dict[str, Any] = {"user": "jöhn", "numbers": [1, 2.5, -0.0, 10**20], "deep": {"": None}}
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.mark.anyio
+async def test_the_result_tells_where_the_file_is(
+    make_context: Callable[..., TaskContext], environment: Environment
+) -> None:
+    result: Any = await FILE.run(FilePayload(content=CONTENT), make_context())  # type: ignore[misc]
+    path = environment.output_dir / "the-task.json"
+    assert result == {"message": "File saved", "path": str(path)}
+    assert json.loads(path.read_bytes()) == CONTENT
+
+
+def test_a_file_saved_twice_is_there_once(
+    make_context: Callable[..., TaskContext], environment: Environment
+) -> None:
+    save_json({"old": "x" * 1_000}, make_context(attempt=1))
+    path = save_json(CONTENT, make_context(attempt=2))
+    assert json.loads(path.read_bytes()) == CONTENT
+    assert list(environment.output_dir.iterdir()) == [path]
+
+
+def test_what_a_killed_attempt_left_is_cleaned_up(
+    make_context: Callable[..., TaskContext], environment: Environment
+) -> None:
+    environment.output_dir.mkdir()
+    (environment.output_dir / ".the-task.1.tmp").write_text('{"half')
+    bystander = environment.output_dir / ".another-task.1.tmp"
+    bystander.write_text("{")
+    path = save_json(CONTENT, make_context(attempt=3))
+    assert set(environment.output_dir.iterdir()) == {path, bystander}
+
+
+@pytest.mark.parametrize("in_the_way", ["outputs", "outputs/the-task.json"])
+def test_a_place_that_cannot_be_written_fails_for_good_and_is_named(
+    make_context: Callable[..., TaskContext], tmp_path: Path, in_the_way: str
+) -> None:
+    obstacle = tmp_path / in_the_way
+    if obstacle.name == "outputs":
+        obstacle.write_text("a file")
+    else:
+        obstacle.mkdir(parents=True)
+    expected = re.escape(str(tmp_path / "outputs/the-task.json"))
+    with pytest.raises(PermanentError, match=f"Cannot write {expected}: "):
+        save_json(CONTENT, make_context())
+
+
+def test_a_full_disk_is_worth_another_attempt_and_leaves_nothing(
+    make_context: Callable[..., TaskContext],
+    environment: Environment,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def full(_descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(TransientError, match=r"the-task\.json: No space left on device"):
+        save_json(CONTENT, make_context())
+    assert not list(environment.output_dir.iterdir())
+
+
+def test_the_content_is_on_disk_before_it_has_its_name(
+    make_context: Callable[..., TaskContext], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps: list[str] = []
+    fsync, replace = os.fsync, Path.replace
+
+    def traced_fsync(descriptor: int) -> None:
+        steps.append("sync " + Path(f"/proc/self/fd/{descriptor}").readlink().name)
+        fsync(descriptor)
+
+    def traced_replace(path: Path, target: Path) -> Path:
+        steps.append(f"rename to {target.name}")
+        return replace(path, target)
+
+    monkeypatch.setattr(os, "fsync", traced_fsync)
+    monkeypatch.setattr(Path, "replace", traced_replace)
+    save_json(CONTENT, make_context())
+    assert steps == ["sync .the-task.1.tmp", "rename to the-task.json", "sync outputs"]
