@@ -1,0 +1,123 @@
+"""What the HTTP layer, or anything else in front, asks of the service."""
+
+from __future__ import annotations
+
+import re
+import time
+import uuid
+from collections.abc import Mapping
+from typing import Final
+
+from pydantic import BaseModel
+
+from app.dispatcher import Dispatcher
+from app.errors import Draining, TaskNotFound, UnknownTaskType
+from app.lifecycle import Task
+from app.registry.base import Add, Cancel, Find, Get, Page, Probe, Retry
+from app.registry.client import RegistryClient
+from app.task_types.base import TaskType
+
+_UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+
+
+class TaskService:
+    """Tasks, by the verbs their users know. Belongs to one event loop, which it never blocks.
+
+    Every method may raise `app.errors.Unavailable`: nothing was done, or (for a call that was not
+    answered in time) nobody knows.
+    """
+
+    def __init__(
+        self, client: RegistryClient, dispatcher: Dispatcher, catalogue: Mapping[str, TaskType]
+    ) -> None:
+        self._client = client
+        self._dispatcher = dispatcher
+        self._catalogue = catalogue
+        self.draining = False
+        """Set when this process is about to stop."""
+
+    async def submit(self, type_name: str, payload: BaseModel) -> str:
+        """Accept a task. When this returns, the task is on disk.
+
+        Returns:
+            Its id. `start` with it, once the answer is sent, starts the task if it can be.
+
+        Raises:
+            UnknownTaskType: there is no such type.
+        """
+        task_type = self._catalogue.get(type_name)
+        if task_type is None:
+            raise UnknownTaskType(type_name)
+        now = time.time()
+        task = Task(
+            id=str(uuid.uuid4()),
+            type=type_name,
+            payload=payload.model_dump_json().encode(),
+            executor=task_type.executor,
+            created_at=now,
+            run_at=now,
+            max_attempts=task_type.retry.max_attempts,
+        )
+        await self._client.call(Add(task))
+        return task.id
+
+    async def start(self, task_id: str) -> None:
+        """Start a task that was accepted or retried here, if a slot was free. Never raises.
+
+        It is what `BackgroundTasks` carry, and they stop at the first one that does.
+        """
+        await self._dispatcher.start(task_id)
+
+    async def get(self, task_id: str) -> Task:
+        """The task as it stands.
+
+        Raises:
+            TaskNotFound: there is none; also for ids that are no UUIDs.
+        """
+        task: Task = await self._client.call(Get(_checked(task_id)))
+        return task
+
+    async def retry(self, task_id: str) -> Task:
+        """Try a failed or cancelled task again.
+
+        Raises:
+            TaskNotFound: there is none.
+            IllegalTransition: it is in another state, or somebody else has just retried it.
+        """
+        task: Task = await self._client.call(Retry(_checked(task_id)))
+        return task
+
+    async def cancel(self, task_id: str) -> Task:
+        """Cancel a task, or ask the worker that runs it to stop.
+
+        Raises:
+            TaskNotFound: there is none.
+            IllegalTransition: it is finished.
+        """
+        task: Task = await self._client.call(Cancel(_checked(task_id)))
+        return task
+
+    async def find(self, query: Find) -> Page:
+        """Tasks, newest first."""
+        page: Page = await self._client.call(query)
+        return page
+
+    async def probe(self) -> None:
+        """Whether tasks would be accepted now: writes to the journal.
+
+        Raises:
+            Draining, RegistryUnavailable, JournalUnavailable: they would not be, or not for long.
+        """
+        if self.draining:
+            raise Draining
+        await self._client.call(Probe())
+
+    async def scrape(self) -> bytes:
+        """The metrics of the whole service in Prometheus' text format."""
+        return await self._client.scrape()
+
+
+def _checked(task_id: str) -> str:
+    if _UUID.fullmatch(task_id) is None:
+        raise TaskNotFound(task_id)
+    return task_id.lower()

@@ -1,0 +1,285 @@
+"""The dispatcher: every claim it takes is started once, reported once, and held until settled."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from concurrent.futures import Future
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+
+from app import dispatcher as dispatcher_module
+from app.dispatcher import Dispatcher
+from app.registry.base import Claim, Failed, Held, Lost, Released, Report, Stopped, Succeeded
+from app.task_types import CATALOGUE
+from app.task_types.base import Environment
+from executors.base import End, Outcome, Slots, Work
+
+SUCCESS = Outcome(End.SUCCEEDED, value=b'{"message":"ok"}', run_seconds=0.5)
+
+
+class ManualExecutor:
+    """Runs nothing: the test resolves its futures."""
+
+    kind: ClassVar[str] = "async"
+    can_stop: ClassVar[bool] = True
+
+    def __init__(self) -> None:
+        self.works: list[Work] = []
+        self.futures: list[Future[Outcome]] = []
+        self.closed = False
+
+    def start(self) -> None:
+        pass
+
+    def slots(self) -> Slots:
+        return Slots(total=10, busy=len(self.works), stuck=1)
+
+    def submit(self, work: Work) -> Future[Outcome]:
+        if self.closed:
+            raise RuntimeError("shut down")
+        self.works.append(work)
+        self.futures.append(Future())
+        return self.futures[-1]
+
+    def cancel(self, future: Future[Outcome], reason: str) -> bool:
+        if future.done():
+            return False
+        future.set_result(Outcome(End.CANCELLED, error=reason))
+        return True
+
+    def shutdown(self, timeout_seconds: float) -> None:
+        self.closed = True
+
+
+class ManualThreads(ManualExecutor):
+    kind: ClassVar[str] = "thread"
+    can_stop: ClassVar[bool] = False
+
+    def cancel(self, future: Future[Outcome], reason: str) -> bool:
+        return False
+
+
+class Bench:
+    """A dispatcher with its surroundings."""
+
+    def __init__(self, output_dir: Path) -> None:
+        self.executor = ManualExecutor()
+        self.threads = ManualThreads()
+        self.reports: list[Report] = []
+        self.dispatcher = Dispatcher(
+            {"async": self.executor, "thread": self.threads},
+            CATALOGUE,
+            Environment(output_dir, 0, 0, 0, 0, 1_000),
+            timeout_seconds=60,
+            report=self.reports.append,
+        )
+
+    def take(self, *claims: Claim, awaited: bool = False) -> None:
+        ids = frozenset(claim.task_id for claim in claims) if awaited else frozenset()
+        self.dispatcher.take(claims, ids)
+
+    def start(self, task_id: str) -> None:
+        asyncio.run(self.dispatcher.start(task_id))
+
+    def end(self, outcome: Outcome) -> Report:
+        self.executor.futures[-1].set_result(outcome)
+        return self.reports[-1]
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    return Bench(tmp_path)
+
+
+def claim(
+    task_id: str = "t",
+    attempt: int = 1,
+    *,
+    executor: str = "async",
+    attempts_used: int = 0,
+    type_name: str = "notification",
+    timeout_seconds: float | None = None,
+) -> Claim:
+    return Claim(task_id, attempt, type_name, b"{}", executor, attempts_used, 3, timeout_seconds)
+
+
+def test_a_claim_that_a_route_waits_for_is_started_by_its_background_task(bench: Bench) -> None:
+    bench.take(claim(), awaited=True)
+    assert not bench.executor.works
+    bench.start("t")
+    assert len(bench.executor.works) == 1
+
+
+def test_a_claim_that_nobody_waits_for_is_started_at_once(bench: Bench) -> None:
+    bench.take(claim())
+    assert len(bench.executor.works) == 1
+
+
+def test_a_claim_is_started_once_however_often_it_is_asked_for(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dispatcher_module, "SWEEP_AFTER_SECONDS", 0)
+    bench.take(claim(), awaited=True)
+    bench.start("t")
+    bench.start("t")
+    bench.dispatcher.sweep()
+    assert len(bench.executor.works) == 1
+
+
+def test_what_its_background_task_leaves_lying_is_swept_up(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.take(claim(), awaited=True)
+    bench.dispatcher.sweep()
+    assert not bench.executor.works, "its background task may still come"
+    monkeypatch.setattr(dispatcher_module, "SWEEP_AFTER_SECONDS", 0)
+    bench.dispatcher.sweep()
+    assert len(bench.executor.works) == 1
+
+
+def test_starting_a_task_that_is_not_here_does_nothing(bench: Bench) -> None:
+    bench.start("claimed elsewhere")
+    assert not bench.executor.works
+
+
+def test_a_claim_is_held_until_its_report_is_settled(bench: Bench) -> None:
+    bench.take(claim())
+    bench.end(SUCCESS)
+    assert bench.dispatcher.held() == [Held("t", 1)]
+    bench.dispatcher.settle("t", 1)
+    assert bench.dispatcher.held() == []
+
+
+def test_settling_an_attempt_leaves_its_successor_held(bench: Bench) -> None:
+    bench.take(claim(attempt=1))
+    bench.take(claim(attempt=2))
+    bench.dispatcher.settle("t", 1)
+    assert bench.dispatcher.held() == [Held("t", 2)]
+
+
+@pytest.mark.parametrize(
+    ("outcome", "report"),
+    [
+        (SUCCESS, Succeeded("t", 1, b'{"message":"ok"}', 0.5)),
+        (Outcome(End.LOST, error="killed by SIGKILL"), Lost("t", 1, "killed by SIGKILL")),
+        (Outcome(End.CANCELLED, error="shut down"), Released("t", 1, "shut down")),
+        (Outcome(End.FAILED, error="no"), Failed("t", 1, "no", 0.0, None)),
+    ],
+)
+def test_each_end_of_an_attempt_has_its_report(
+    bench: Bench, outcome: Outcome, report: Report
+) -> None:
+    bench.take(claim())
+    assert bench.end(outcome) == report
+
+
+def test_a_transient_error_is_reported_with_a_delay_while_attempts_remain(bench: Bench) -> None:
+    transient = Outcome(End.FAILED, error="busy", transient=True)
+    bench.take(claim(attempts_used=1))
+    report = bench.end(transient)
+    assert isinstance(report, Failed)
+    assert report.retry_in_seconds is not None
+    assert report.retry_in_seconds > 0
+    bench.take(claim(attempts_used=2))
+    last = bench.end(transient)
+    assert isinstance(last, Failed)
+    assert last.retry_in_seconds is None
+
+
+def test_a_timeout_is_reported_as_one(bench: Bench) -> None:
+    bench.take(claim())
+    report = bench.end(Outcome(End.TIMED_OUT, error="took too long", transient=True))
+    assert isinstance(report, Failed)
+    assert report.timed_out
+
+
+def test_a_task_s_own_time_limit_goes_before_the_service_s(bench: Bench) -> None:
+    bench.take(claim("a"), claim("b", timeout_seconds=5))
+    assert [work.timeout_seconds for work in bench.executor.works] == [60, 5]
+
+
+def test_a_type_that_is_gone_is_still_run_and_fails_there(bench: Bench) -> None:
+    bench.take(claim(type_name="of an earlier version"))
+    work = bench.executor.works[0]
+    outcome = asyncio.run(work.function(*work.args))
+    assert outcome.end is End.FAILED
+    assert isinstance(bench.end(outcome), Failed)
+
+
+@pytest.mark.parametrize("kind", ["async", "process"])
+def test_a_claim_that_cannot_be_started_is_released_and_nothing_raises(
+    bench: Bench, kind: str
+) -> None:
+    bench.executor.closed = True
+    bench.take(claim(executor=kind), awaited=True)
+    bench.start("t")
+    assert isinstance(bench.reports[0], Released)
+
+
+def test_a_cancelled_attempt_is_reported_as_stopped(bench: Bench) -> None:
+    bench.take(claim())
+    bench.dispatcher.cancel(Held("t", 1))
+    assert bench.reports == [Stopped("t", 1)]
+
+
+def test_a_cancellation_of_another_attempt_is_ignored(bench: Bench) -> None:
+    bench.take(claim(attempt=2))
+    bench.dispatcher.cancel(Held("t", 1))
+    assert not bench.reports
+
+
+def test_a_cancellation_before_the_start_takes_effect_at_the_start(bench: Bench) -> None:
+    bench.take(claim(), awaited=True)
+    bench.dispatcher.cancel(Held("t", 1))
+    bench.start("t")
+    assert bench.reports == [Stopped("t", 1)]
+
+
+def test_the_fence_stops_and_forgets_what_can_be_stopped_without_a_report(bench: Bench) -> None:
+    bench.take(claim("a"), claim("b", executor="thread"))
+    bench.take(claim("c"), awaited=True)
+    bench.dispatcher.fence()
+    assert bench.executor.futures[0].result().end is End.CANCELLED
+    assert bench.reports == []
+    assert bench.dispatcher.held() == [Held("b", 1)]
+    bench.start("c")
+    assert len(bench.executor.works) == 1, "c belongs to somebody else by now"
+
+
+def test_a_drain_waits_for_the_attempts_to_end(bench: Bench) -> None:
+    bench.take(claim())
+
+    def finish() -> None:
+        bench.end(SUCCESS)
+        bench.dispatcher.settle("t", 1)
+
+    threading.Timer(0.05, finish).start()
+    assert bench.dispatcher.drain(grace_seconds=10, flush_seconds=10)
+    assert isinstance(bench.reports[0], Succeeded)
+
+
+def test_a_drain_releases_what_outlasts_the_grace(bench: Bench) -> None:
+    bench.take(claim("a"), claim("b", executor="thread"))
+    assert not bench.dispatcher.drain(grace_seconds=0, flush_seconds=0)
+    assert bench.reports == [Released("a", 1, "its worker is stopping")]
+
+
+def test_stuck_slots_are_not_offered_to_the_registry(bench: Bench) -> None:
+    assert bench.dispatcher.slots() == {"async": 9, "thread": 9}
+    assert bench.dispatcher.stuck() == {"async": 1, "thread": 1}
+    assert bench.dispatcher.unstoppable() == {"thread"}
+
+
+def test_an_attempt_that_is_replaced_by_its_successor_is_stopped_without_a_report(
+    bench: Bench,
+) -> None:
+    bench.take(claim(attempt=1))
+    bench.take(claim("other", attempt=1), awaited=True)
+    bench.take(claim(attempt=2), claim("other", attempt=2))
+    assert bench.executor.futures[0].result().end is End.CANCELLED
+    assert bench.reports == []
+    assert sorted(bench.dispatcher.held()) == [Held("other", 2), Held("t", 2)]
+    assert len(bench.executor.works) == 3, "the first attempt at the other was never started"
