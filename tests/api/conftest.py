@@ -1,0 +1,125 @@
+"""The API on a service that is a dictionary."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from pydantic import BaseModel
+
+from app.api import install
+from app.api.http_metrics import HttpMetrics
+from app.errors import TaskNotFound, Unavailable
+from app.lifecycle import Task, TaskState
+from app.settings import Settings
+
+
+class FakeService:
+    """`TaskService`'s interface over a dictionary; its tasks stand wherever a test puts them."""
+
+    def __init__(self) -> None:
+        self.tasks: dict[str, Task] = {}
+        self.started: list[str] = []
+        self.unavailable: Unavailable | None = None
+        self.broken: Exception | None = None
+
+    async def submit(self, type_name: str, payload: BaseModel) -> str:
+        self._answer()
+        now = time.time()
+        task = Task(
+            id=str(uuid.uuid4()),
+            type=type_name,
+            payload=payload.model_dump_json().encode(),
+            executor="async",
+            created_at=now,
+            run_at=now,
+        )
+        self.tasks[task.id] = task
+        return task.id
+
+    async def start(self, task_id: str) -> None:
+        self.started.append(task_id)
+
+    async def get(self, task_id: str) -> Task:
+        self._answer()
+        if task_id not in self.tasks:
+            raise TaskNotFound(task_id)
+        return self.tasks[task_id]
+
+    async def retry(self, task_id: str) -> Task:
+        self.tasks[task_id] = (await self.get(task_id)).retry(time.time())
+        return self.tasks[task_id]
+
+    async def probe(self) -> None:
+        self._answer()
+
+    async def scrape(self) -> bytes:
+        self._answer()
+        return b"bgtasks_workers 1.0\n"
+
+    def _answer(self) -> None:
+        for error in (self.unavailable, self.broken):
+            if error is not None:
+                raise error
+
+    # -- for tests -----------------------------------------------------------------------------
+
+    @property
+    def only_task(self) -> Task:
+        [task] = self.tasks.values()
+        return task
+
+    def put(self, state: TaskState, **changes: Any) -> Task:
+        """Have a report in this state."""
+        task = Task(
+            id=str(uuid.uuid4()),
+            type="report",
+            payload=b"{}",
+            executor="process",
+            created_at=1_750_932_000.25,
+            run_at=1_750_932_000.25,
+            state=state,
+            **changes,
+        )
+        self.tasks[task.id] = task
+        return task
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture
+def service() -> FakeService:
+    return FakeService()
+
+
+@pytest.fixture
+def http_metrics() -> HttpMetrics:
+    return HttpMetrics()
+
+
+@pytest.fixture
+def settings() -> Settings:
+    return Settings(_env_file=None, max_body_bytes=10_000, cors_origins=())
+
+
+@pytest.fixture
+def app(service: FakeService, http_metrics: HttpMetrics, settings: Settings) -> FastAPI:
+    app = FastAPI(title="bgtasks", version="1.2.3", docs_url=None, redoc_url=None)
+    app.state.service = service
+    install(app, settings, http_metrics)
+    return app
+
+
+@pytest.fixture
+async def client(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
+    transport = httpx.ASGITransport(app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://service") as client:
+        yield client

@@ -1,0 +1,240 @@
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from typing import Any
+
+import httpx
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+from pydantic import BaseModel
+
+from app.api import schemas
+from app.errors import RegistryUnavailable
+from app.lifecycle import TaskState
+
+pytestmark = pytest.mark.anyio
+
+EVERYWHERE = {"405", "413", "500"}
+
+OPERATIONS = {
+    ("POST", "/notify/"): {"202", "415", "422", "503"} | EVERYWHERE,
+    ("POST", "/report/"): {"202", "415", "422", "503"} | EVERYWHERE,
+    ("POST", "/file/"): {"202", "415", "422", "503"} | EVERYWHERE,
+    ("GET", "/status/{task_id}"): {"200", "404", "503"} | EVERYWHERE,
+    ("POST", "/retry-task/{task_id}"): {"200", "400", "404", "503"} | EVERYWHERE,
+    ("POST", "/api/notifications/notify"): {"200", "503"} | EVERYWHERE,
+    ("POST", "/send-email"): {"200", "415", "422", "503"} | EVERYWHERE,
+    ("GET", "/task/{task_id}/status"): {"200", "404", "503"} | EVERYWHERE,
+    ("GET", "/healthz"): {"200"} | EVERYWHERE,
+    ("GET", "/readyz"): {"200", "503"} | EVERYWHERE,
+    ("GET", "/metrics"): {"200", "503"} | EVERYWHERE,
+}
+
+
+@pytest.fixture
+async def openapi(client: httpx.AsyncClient) -> Any:
+    return (await client.get("/openapi.json")).json()
+
+
+def operations(openapi: Any) -> list[tuple[str, str, Any]]:
+    return [
+        (method.upper(), path, operation)
+        for path, item in openapi["paths"].items()
+        for method, operation in item.items()
+    ]
+
+
+async def test_every_operation_is_there_once_with_every_answer(openapi: Any) -> None:
+    assert {
+        (method, path): set(operation["responses"])
+        for method, path, operation in operations(openapi)
+    } == OPERATIONS
+
+
+async def test_every_operation_explains_itself(openapi: Any) -> None:
+    ids = [operation["operationId"] for _, _, operation in operations(openapi)]
+    assert len(set(ids)) == len(ids)
+    for _, path, operation in operations(openapi):
+        assert operation["summary"], path
+        assert operation["description"], path
+        assert operation["tags"], path
+        assert re.fullmatch(r"[a-zA-Z]+", operation["operationId"])
+
+
+async def test_every_error_is_a_problem_document_with_an_example(openapi: Any) -> None:
+    for _, path, operation in operations(openapi):
+        for status, answer in operation["responses"].items():
+            if int(status) >= 400:
+                [(media_type, content)] = answer["content"].items()
+                assert media_type == "application/problem+json", path
+                assert content["schema"]["$ref"].endswith("/ProblemDocument")
+                schemas.ProblemDocument.model_validate(content["example"])
+                assert content["example"]["status"] == int(status)
+
+
+async def test_every_accepting_answer_documents_its_location(openapi: Any) -> None:
+    accepting = [operation for method, _, operation in operations(openapi) if method == "POST"]
+    assert len(accepting) == 6
+    for operation in accepting:
+        success = operation["responses"].get("202") or operation["responses"]["200"]
+        assert success["headers"]["Location"]["description"]
+
+
+PROVOCATIONS: list[tuple[str, dict[str, Any]]] = [
+    ("", {}),
+    ("", {"json": {}}),
+    ("", {"content": b"x", "headers": {"Content-Type": "text/plain"}}),
+    ("", {"content": b"x" * 20_000, "headers": {"Content-Type": "application/json"}}),
+    ("", {"content": b"x", "headers": {"Content-Length": "20000"}}),
+    ("PUT", {}),
+]
+
+
+async def test_every_problem_that_can_be_provoked_is_documented_and_the_other_way_round(
+    openapi: Any, client: httpx.AsyncClient, service: Any
+) -> None:
+    task = service.put(TaskState.SUCCESS)
+    for method, path, operation in operations(openapi):
+        provoked = set[int]()
+        for trouble in (None, RegistryUnavailable(), RuntimeError()):
+            service.broken = trouble
+            for task_id in (task.id, "unknown"):
+                url = path.replace("{task_id}", task_id)
+                for other_method, options in PROVOCATIONS:
+                    answer = await client.request(other_method or method, url, **options)
+                    provoked.add(answer.status_code)
+            if "requestBody" in operation:
+                schema = operation["requestBody"]["content"]["application/json"]["schema"]
+                [example] = referenced(openapi, schema)["examples"]
+                provoked.add((await client.request(method, path, json=example)).status_code)
+        service.broken = None
+        documented = {int(status) for status in operation["responses"]}
+        # Where the service is not asked, it cannot fail.
+        assert (
+            documented - provoked <= {200, 500}
+            if path == "/healthz"
+            else documented <= provoked | {200}
+        )
+        assert provoked <= documented, path
+
+
+async def test_every_task_id_has_an_example(openapi: Any) -> None:
+    parameters = [
+        parameter
+        for _, _, operation in operations(openapi)
+        for parameter in operation.get("parameters", ())
+    ]
+    assert [parameter["name"] for parameter in parameters] == ["task_id"] * 3
+    for parameter in parameters:
+        assert parameter["description"]
+        assert parameter["examples"]["task"]["value"] == schemas.EXAMPLE_ID
+
+
+async def test_the_answer_of_the_metrics_has_an_example(openapi: Any) -> None:
+    [(media_type, content)] = openapi["paths"]["/metrics"]["get"]["responses"]["200"][
+        "content"
+    ].items()
+    assert media_type == "text/plain"
+    [family] = text_string_to_metric_families(content["example"])
+    assert family.name == "bgtasks_tasks"
+    assert family.samples
+
+
+async def test_the_description_says_what_becomes_of_a_request_id(openapi: Any) -> None:
+    description = " ".join(openapi["info"]["description"].split())
+    assert "`X-Request-ID`: the one that was sent, if it is 1 to 128 characters" in description
+    assert "any other is replaced" in description
+    assert "Warnings and errors that are logged while the request is served carry it" in description
+    assert "logged at the log level `debug` only" in description
+
+
+def referenced(openapi: Any, schema: Any) -> Any:
+    return openapi["components"]["schemas"][schema["$ref"].rsplit("/", 1)[1]]
+
+
+async def test_request_and_response_models_have_examples(openapi: Any) -> None:
+    for _, path, operation in operations(openapi):
+        bodies = [operation["requestBody"]] if "requestBody" in operation else []
+        bodies += [a for s, a in operation["responses"].items() if s in ("200", "202")]
+        for body in bodies:
+            if (content := body["content"].get("application/json")) is not None:
+                assert referenced(openapi, content["schema"])["examples"], path
+
+
+async def test_every_reference_leads_somewhere(openapi: Any, client: httpx.AsyncClient) -> None:
+    text = (await client.get("/openapi.json")).text
+    for name in set(re.findall(r'"#/components/schemas/([^"]+)"', text)):
+        assert name in openapi["components"]["schemas"]
+
+
+async def test_the_examples_of_requests_are_accepted(
+    openapi: Any, client: httpx.AsyncClient
+) -> None:
+    for _, path, operation in operations(openapi):
+        if "requestBody" in operation:
+            schema = operation["requestBody"]["content"]["application/json"]["schema"]
+            [example] = referenced(openapi, schema)["examples"]
+            assert (await client.post(path, json=example)).is_success
+
+
+async def test_the_answers_written_by_hand_are_what_the_schemas_say(
+    client: httpx.AsyncClient,
+) -> None:
+    message = {"email": "a@example.com", "message": ""}
+    models: dict[type[BaseModel], httpx.Response] = {
+        schemas.Started: await client.post("/notify", json=message),
+        schemas.Scheduled: await client.post("/api/notifications/notify"),
+        schemas.Health: await client.get("/readyz"),
+        schemas.ProblemDocument: await client.post("/notify", json={}),
+    }
+    for model, answer in models.items():
+        model.model_validate_json(answer.content, strict=True)
+
+
+@pytest.mark.parametrize("path", ["/docs", "/docs/"])
+async def test_the_page_loads_nothing_from_another_host(
+    client: httpx.AsyncClient, path: str
+) -> None:
+    page = await client.get(path)
+    assert page.status_code == 200
+    assert "//" not in re.sub(
+        r"<!--.*?-->|^\s*//.*$", "", page.text, flags=re.DOTALL | re.MULTILINE
+    )
+    assets = re.findall(r'(?:href|src)="([^"]+)"', page.text)
+    assert len(assets) == 3
+    for asset in assets:
+        answer = await client.get(asset)
+        assert answer.status_code == 200
+        assert len(answer.content) > 500
+    assert "default-src 'self'" in page.headers["content-security-policy"]
+
+
+async def test_the_content_security_policy_lets_the_pages_own_script_run(
+    client: httpx.AsyncClient,
+) -> None:
+    page = await client.get("/docs")
+    [script] = re.findall(r"<script>(.*?)</script>", page.text, re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert f"'sha256-{digest}'" in page.headers["content-security-policy"]
+
+
+async def test_a_browser_is_led_to_the_page(client: httpx.AsyncClient) -> None:
+    answer = await client.get("/", headers={"Accept": "text/html,application/xhtml+xml"})
+    assert answer.status_code in (302, 307)
+    assert answer.headers["location"] == "/docs"
+
+
+async def test_a_program_gets_links_that_work(client: httpx.AsyncClient) -> None:
+    links = (await client.get("/")).json()
+    assert (links.pop("name"), links.pop("version")) == ("bgtasks", "1.2.3")
+    assert set(links) == {"docs", "openapi", "metrics"}
+    for link in links.values():
+        assert (await client.get(link)).status_code == 200
+
+
+async def test_there_is_no_page_that_needs_a_network(client: httpx.AsyncClient) -> None:
+    assert (await client.get("/redoc")).status_code == 404
+    assert (await client.get("/docs/assets/nothing.js")).status_code == 404
+    assert (await client.get("/docs/assets/..%2f..%2fmain.py")).status_code == 404

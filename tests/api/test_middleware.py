@@ -1,0 +1,312 @@
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
+
+import httpx
+import pytest
+import structlog
+from fastapi import BackgroundTasks, FastAPI
+from fastapi.responses import StreamingResponse
+
+from app.api.http_metrics import UNMATCHED, HttpMetrics
+from app.api.middleware import DISCARD_FACTOR
+from app.logs import configure, get_logger
+
+pytestmark = pytest.mark.anyio
+
+LIMIT = 10_000  # of conftest's settings
+JSON = {"Content-Type": "application/json"}
+
+
+def file_of(size: int) -> bytes:
+    frame = b'{"content":{"a":""}}'
+    return frame.replace(b'""', b'"' + b"x" * (size - len(frame)) + b'"')
+
+
+# -- request ids -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("request_id", ["a", "A.b_c-9", "x" * 128])
+async def test_a_clients_request_id_is_sent_back(
+    client: httpx.AsyncClient, request_id: str
+) -> None:
+    answer = await client.get("/healthz", headers={"X-Request-ID": request_id})
+    assert answer.headers["x-request-id"] == request_id
+
+
+@pytest.mark.parametrize("request_id", ["", "x" * 129, "a b", "a\tb", "a;b", "é", '{"a"}'])
+async def test_an_unacceptable_request_id_is_replaced(
+    client: httpx.AsyncClient, request_id: str
+) -> None:
+    headers = [(b"X-Request-ID", request_id.encode())]
+    answer = await client.get("/healthz", headers=headers)
+    assert answer.headers["x-request-id"] not in ("", request_id)
+
+
+async def test_every_answer_has_a_request_id_of_its_own(client: httpx.AsyncClient) -> None:
+    paths = ["/healthz", "/nothing", "/status/x", "/notify/", "/docs"]
+    ids = [(await client.get(path)).headers["x-request-id"] for path in paths]
+    assert len(set(ids)) == len(paths)
+
+
+async def test_the_request_id_is_bound_for_the_handler_and_its_background_tasks(
+    client: httpx.AsyncClient, app: FastAPI
+) -> None:
+    seen: list[object] = []
+
+    async def look() -> None:
+        seen.append(structlog.contextvars.get_contextvars()["request_id"])
+
+    @app.get("/look")
+    async def handler(background: BackgroundTasks) -> None:
+        background.add_task(look)
+        await look()
+
+    await client.get("/look", headers={"X-Request-ID": "mine"})
+    assert seen == ["mine", "mine"]
+
+
+@pytest.fixture
+def log_lines(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Iterator[Callable[[str], Callable[[], list[dict[str, Any]]]]]:
+    """Have everything logged as in production, at a level; gives what was logged so far."""
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+
+    def log_at(chosen: str) -> Callable[[], list[dict[str, Any]]]:
+        configure(chosen, "json")
+        # Loggers remember the configuration they were first used with.
+        monkeypatch.setattr("app.api.middleware.log", get_logger("app.api.middleware"))
+        return lambda: [
+            line
+            for line in map(json.loads, capsys.readouterr().err.splitlines())
+            if line["logger_name"] != "httpx"  # the client's
+        ]
+
+    yield log_at
+    structlog.reset_defaults()
+    root.handlers, root.level = handlers, level
+    logging.captureWarnings(capture=False)
+
+
+async def test_what_is_logged_during_a_request_has_its_id(
+    client: httpx.AsyncClient, app: FastAPI, service: Any, log_lines: Any
+) -> None:
+    @app.get("/warn")
+    async def handler(background: BackgroundTasks) -> None:
+        get_logger("app.example").warning("ours")
+        logging.getLogger("asyncio").warning("theirs")
+        background.add_task(lambda: get_logger("app.example").warning("afterwards"))
+
+    logged = log_lines("info")
+    await client.get("/warn", headers={"X-Request-ID": "first"})
+    service.broken = RuntimeError("broken")
+    await client.get("/status/x", headers={"X-Request-ID": "second"})
+    assert [(line["request_id"], line["level"]) for line in logged()] == [
+        *[("first", "warning")] * 3,
+        ("second", "error"),
+    ]
+
+
+async def test_a_request_that_goes_well_is_logged_at_debug_only(
+    client: httpx.AsyncClient, log_lines: Any
+) -> None:
+    headers = {"X-Request-ID": "mine"}
+    logged = log_lines("info")
+    await client.get("/healthz", headers=headers)
+    assert logged() == []
+    logged = log_lines("debug")
+    await client.get("/healthz", headers=headers)
+    [line] = logged()
+    assert (line["request_id"], line["path"], line["status"]) == ("mine", "/healthz", 200)
+
+
+# -- metrics -----------------------------------------------------------------------------------
+
+
+async def test_requests_are_counted_by_route_template(
+    client: httpx.AsyncClient, http_metrics: HttpMetrics
+) -> None:
+    for path in ("/status/a", "/status/b/", "/nothing/1", "/nothing/2", "/healthz", "/docs"):
+        await client.get(path)
+    await client.post("/healthz")
+    assert http_metrics.counts().requests == {
+        ("GET", "/status/{task_id}", "404"): 2,
+        ("GET", UNMATCHED, "404"): 2,
+        ("GET", "/healthz", "200"): 1,
+        ("GET", "/docs", "200"): 1,
+        ("POST", "/healthz", "405"): 1,
+    }
+
+
+async def test_refused_and_unexpected_requests_are_counted_too(
+    client: httpx.AsyncClient, service: Any, http_metrics: HttpMetrics
+) -> None:
+    await client.post("/file/", content=file_of(LIMIT + 1), headers=JSON)
+    service.broken = RuntimeError
+    await client.get("/status/x")
+    assert http_metrics.counts().requests == {
+        ("POST", UNMATCHED, "413"): 1,
+        ("GET", "/status/{task_id}", "500"): 1,
+    }
+
+
+async def test_a_request_is_counted_before_its_background_tasks_run(
+    client: httpx.AsyncClient, app: FastAPI, http_metrics: HttpMetrics
+) -> None:
+    versions: list[int] = []
+
+    @app.get("/look")
+    async def handler(background: BackgroundTasks) -> None:
+        background.add_task(lambda: versions.append(http_metrics.version))
+
+    await client.get("/look")
+    assert versions == [1]
+
+
+async def test_a_background_task_that_raises_does_not_spoil_its_answer(
+    client: httpx.AsyncClient, app: FastAPI, http_metrics: HttpMetrics
+) -> None:
+    @app.get("/raise")
+    async def handler(background: BackgroundTasks) -> None:
+        background.add_task(lambda: 1 / 0)
+
+    assert (await client.get("/raise")).status_code == 200
+    assert http_metrics.version == 1
+
+
+async def test_half_an_answer_is_left_to_the_server_to_end(app: FastAPI) -> None:
+    async def parts() -> AsyncIterator[bytes]:
+        yield b"half"
+        raise RuntimeError("no more")
+
+    @app.get("/half")
+    async def handler() -> StreamingResponse:
+        return StreamingResponse(parts())
+
+    transport = httpx.ASGITransport(app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://service") as client:
+        with pytest.raises(RuntimeError, match="no more"):
+            await client.get("/half")
+
+
+# -- the body limit ----------------------------------------------------------------------------
+
+
+async def test_a_body_at_the_limit_is_taken(client: httpx.AsyncClient) -> None:
+    answer = await client.post("/file/", content=file_of(LIMIT), headers=JSON)
+    assert answer.status_code == 202
+
+
+class Parts:
+    """A body that comes in parts, and knows how many were asked for."""
+
+    def __init__(self, number: int, size: int) -> None:
+        self.number = number
+        self.part = b"x" * size
+        self.taken = 0
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for _ in range(self.number):
+            self.taken += 1
+            yield self.part
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        pytest.param({"Content-Length": str(100 * 1_000)}, id="announced"),
+        pytest.param({"Content-Length": "9" * 5_000}, id="announced beyond reason"),
+        pytest.param({"Transfer-Encoding": "chunked"}, id="not announced"),
+        pytest.param({"Content-Length": "10"}, id="announced wrongly"),
+        pytest.param({"Content-Length": "-1"}, id="announced nonsense"),
+    ],
+)
+async def test_a_body_over_the_limit_is_refused(
+    client: httpx.AsyncClient, service: Any, headers: dict[str, str]
+) -> None:
+    answer = await client.post("/file/", content=Parts(100, 1_000), headers={**JSON, **headers})
+    assert answer.status_code == 413
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert str(LIMIT) in answer.json()["detail"]
+    assert answer.headers["connection"] == "close"
+    assert answer.headers["x-request-id"]
+    assert not service.tasks
+
+
+class Exchange:
+    """A request whose client keeps sending parts of 1,000 bytes, as the application sees it."""
+
+    def __init__(self, headers: dict[str, str], parts: int | None = None) -> None:
+        self.parts = parts
+        self.taken = 0
+        self.taken_before_the_answer: int | None = None
+        self.status = 0
+        self.body = b""
+        self.complete = False
+        fields = {"content-type": "application/json", **headers}
+        self.scope: dict[str, Any] = {
+            "type": "http",
+            "method": "POST",
+            "path": "/file/",
+            "query_string": b"",
+            "headers": [(n.encode(), v.encode()) for n, v in fields.items()],
+        }
+
+    async def receive(self) -> Any:
+        if self.parts is None or self.taken < self.parts:
+            self.taken += 1
+            return {"type": "http.request", "body": b"x" * 1_000, "more_body": True}
+        await asyncio.Event().wait()
+        pytest.fail("nothing sets it")
+
+    async def send(self, message: Any) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            return
+        self.body += message.get("body", b"")
+        if self.taken_before_the_answer is None:
+            self.taken_before_the_answer = self.taken
+        self.complete = not message.get("more_body", False)
+
+
+@pytest.mark.parametrize(
+    ("headers", "before"),
+    [
+        pytest.param({"content-length": "99999999"}, 0, id="announced"),
+        pytest.param({"transfer-encoding": "chunked"}, 11, id="not announced"),
+        pytest.param(
+            {"transfer-encoding": "chunked", "expect": "100-continue"}, 11, id="was told to go on"
+        ),
+    ],
+)
+async def test_the_refusal_is_sent_at_once_and_then_the_body_is_dropped_up_to_a_limit(
+    app: FastAPI, headers: dict[str, str], before: int
+) -> None:
+    exchange = Exchange(headers)
+    await app(exchange.scope, exchange.receive, exchange.send)
+    assert exchange.status == json.loads(exchange.body)["status"] == 413
+    assert exchange.taken_before_the_answer == before
+    assert exchange.taken == before + DISCARD_FACTOR * LIMIT // 1_000
+    assert exchange.complete
+
+
+async def test_a_refused_body_is_not_waited_for_without_end(
+    app: FastAPI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.api.middleware.DISCARD_SECONDS", 0.01)
+    exchange = Exchange({"content-length": "99999999"}, parts=5)
+    async with asyncio.timeout(10):
+        await app(exchange.scope, exchange.receive, exchange.send)
+    assert (exchange.status, exchange.taken, exchange.complete) == (413, 5, True)
+
+
+async def test_a_client_that_asks_first_is_refused_without_reading(app: FastAPI) -> None:
+    exchange = Exchange({"content-length": "99999999", "expect": "100-Continue"})
+    await app(exchange.scope, exchange.receive, exchange.send)
+    assert (exchange.status, exchange.taken, exchange.complete) == (413, 0, True)

@@ -1,0 +1,106 @@
+"""Imports point one way: the table of docs/architecture.md, held."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+TABLE: dict[str, tuple[str, ...]] = {
+    "app": (),
+    "app.errors": (),
+    "app.lifecycle": ("app.errors",),
+    "app.logs": ("structlog",),
+    "app.metrics": ("app.lifecycle", "prometheus_client"),
+    # uvloop only if it is there.
+    "executors": ("executors", "tenacity", "anyio", "uvloop"),
+    "app.task_types": (
+        "executors", "app.errors", "app.logs", "app.task_types", "pydantic", "email_validator",
+    ),
+    "app.attempt": (
+        "app.errors", "app.logs", "app.task_types", "executors", "pydantic", "structlog",
+    ),
+    "app.registry": (
+        "app.errors", "app.lifecycle", "app.logs", "app.metrics", "app.registry", "tenacity",
+    ),
+    "app.dispatcher": (
+        "app.attempt", "app.logs", "app.registry.base", "app.task_types.base", "executors",
+    ),
+    "app.service": (
+        "app.dispatcher", "app.errors", "app.lifecycle", "app.logs", "app.registry.base",
+        "app.registry.client", "app.task_types.base", "pydantic",
+    ),
+    "app.settings": ("app.errors", "app.logs", "dotenv", "pydantic", "pydantic_core",
+                     "pydantic_settings"),
+    "app.api": (
+        "app.api", "app.service", "app.lifecycle", "app.errors", "app.logs", "app.metrics",
+        "app.registry.base", "app.settings", "app.task_types", "fastapi", "starlette", "pydantic",
+        "pydantic_core", "prometheus_client", "structlog",
+    ),
+    "app.directories": ("app.errors", "app.settings"),
+    "app.listener": ("app.errors", "app.settings"),
+    "app.http_protocol": ("uvicorn",),
+    "app.worker": ("app.http_protocol", "app.logs", "gunicorn", "uvicorn", "uvicorn_worker"),
+}  # fmt: skip
+"""What a module, or a package's modules, may import besides the standard library."""
+
+TOP = ("app.main", "app.serve", "app.cli")
+"""May import everything; nobody else imports them."""
+
+MODULES = {
+    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+    for package in ("app", "executors")
+    for path in sorted((ROOT / package).rglob("*.py"))
+}
+
+
+def imports(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            module = str(node.module)
+            # "from app import api" is about app.api; "from app import __version__" is not.
+            names = [f"{module}.{alias.name}" for alias in node.names]
+            yield from (name if name in MODULES else module for name in names)
+
+
+def is_of(name: str, package: str) -> bool:
+    return name == package or name.startswith(package + ".")
+
+
+@pytest.mark.parametrize("module", [name for name in MODULES if name not in TOP])
+def test_a_module_imports_what_its_layer_may(module: str) -> None:
+    layer = max((row for row in TABLE if is_of(module, row)), key=len)
+    assert layer != "app" or module == "app", f"{module} is in no row of the table"
+    allowed = (*TABLE[layer], *sys.stdlib_module_names)
+    found = {name for name in imports(MODULES[module]) if name != "app"}
+    assert {name for name in found if not any(is_of(name, row) for row in allowed)} == set()
+
+
+def test_every_row_of_the_table_is_there() -> None:
+    assert {*TABLE, *TOP} - {"app.api", "app.registry"} <= set(MODULES)
+
+
+def test_a_spawned_child_loads_no_web_framework() -> None:
+    heavy = ("fastapi", "starlette", "gunicorn", "uvicorn", "pydantic_settings")
+    seen: set[str] = set()
+    waiting = ["app.attempt", "app.cli"]
+    while waiting:
+        module = waiting.pop()
+        seen.add(module)
+        if module in MODULES:
+            # Imports inside functions happen where they are called.
+            top = ast.parse(MODULES[module].read_text()).body
+            found = [n for n in top if isinstance(n, ast.Import | ast.ImportFrom)]
+            for node in found:
+                source = node.module if isinstance(node, ast.ImportFrom) else node.names[0].name
+                if source not in seen:
+                    waiting.append(str(source))
+    assert not {name for name in seen for row in heavy if is_of(name, row)}
