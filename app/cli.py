@@ -1,0 +1,114 @@
+"""The command line: `bgtasks serve`, `bgtasks --version`.
+
+Spawned children import the console script, and so this module, again: it imports nothing heavy
+before `main` runs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from app import __version__
+
+HELP = {
+    "bind": ("ADDRESS", "where to listen"),
+    "workers": ("N", "web worker processes"),
+    "data_dir": ("DIRECTORY", "where the journal of all tasks lives"),
+    "output_dir": ("DIRECTORY", "where file tasks write"),
+    "registry": ("KIND", "manager (durable) or memory (for trying things out)"),
+    "grace_seconds": ("SECONDS", "how long running attempts may go on after SIGTERM"),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Returns:
+        The exit status: 0, or 2 for a wrong setting, 1 for anything else that prevents the start.
+    """
+    from app.logs import flush_or_discard  # noqa: PLC0415 - see the module
+
+    try:
+        return _run(argv)
+    finally:
+        # Whoever read them may have gone; the exit status is to be right all the same.
+        flush_or_discard(sys.stdout)
+        flush_or_discard(sys.stderr)
+
+
+def _run(argv: Sequence[str] | None) -> int:
+    from app.errors import BgTasksError, ConfigurationError  # noqa: PLC0415 - see the module
+
+    arguments = _parser().parse_args(argv)
+    if arguments.command is None:
+        _parser().print_help()
+        return 0
+    flags = {name: getattr(arguments, name) for name in HELP}
+    try:
+        _serve(flags)
+    except ConfigurationError as error:
+        return _refuse(error, 2)
+    except BgTasksError as error:
+        return _refuse(error, 1)
+    return 0
+
+
+def _refuse(error: Exception, status: int) -> int:
+    with contextlib.suppress(OSError):
+        sys.stderr.write(f"bgtasks: {error}\n")
+    return status
+
+
+def _serve(flags: dict[str, str | None]) -> None:
+    from app.settings import Settings  # noqa: PLC0415 - see the module
+
+    # Before the rest is imported, so that a wrong setting is said at once.
+    settings = Settings.load(**flags)
+
+    from app.serve import serve  # noqa: PLC0415 - see the module
+
+    serve(settings)
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose status is right although nobody can read what it prints."""
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        # As later versions of Python do by themselves.
+        with contextlib.suppress(OSError):
+            super()._print_message(message, file)
+
+
+def _parser() -> argparse.ArgumentParser:
+    from app.settings import FLAGS, Settings, variable  # noqa: PLC0415 - see the module
+
+    parser = _Parser(
+        prog="bgtasks", description="Background tasks over HTTP.", allow_abbrev=False
+    )
+    parser.add_argument("--version", action="version", version=f"bgtasks {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    serving = commands.add_parser(
+        "serve",
+        help="run the service",
+        description="Run the service: web workers and the registry process.",
+        epilog="Every setting can be given as an environment variable or in .env; "
+        "docs/configuration.md lists them all.",
+        allow_abbrev=False,
+    )
+    for field, (metavar, text) in HELP.items():
+        default = Settings.model_fields[field].default
+        serving.add_argument(
+            FLAGS[field],
+            dest=field,
+            metavar=metavar,
+            help=f"{text} ({variable(field)}; default {default})",
+        )
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

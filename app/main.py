@@ -1,0 +1,210 @@
+"""The composition root: `create_app` and its lifespan. Nobody below knows the concrete classes.
+
+`bgtasks serve` makes one application per web worker, all with the same registry process.
+`uvicorn --factory app.main:create_app` works too: the first worker on a data directory starts the
+registry, and later ones join it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final
+
+from fastapi import FastAPI
+
+from app import __version__, api
+from app.api.http_metrics import HttpMetrics
+from app.directories import prepare_directories
+from app.dispatcher import Dispatcher
+from app.errors import ConfigurationError
+from app.logs import configure, get_logger
+from app.registry.access import REGISTRIES, Access, RegistryConfig, of_service
+from app.registry.base import FENCE_SHARE, Report
+from app.registry.client import RegistryClient
+from app.registry.connection import RegistryConnection
+from app.registry.incarnation import this_process
+from app.registry.lock import Endpoint
+from app.service import TaskService
+from app.settings import Settings
+from app.task_types import CATALOGUE
+from app.task_types.base import Environment
+from executors import EXECUTORS
+
+log = get_logger(__name__)
+
+JOIN_SECONDS: Final = 5.0
+FLUSH_SECONDS: Final = 3.0
+EXECUTOR_STOP_SECONDS: Final = 2.0
+GUARD_SECONDS: Final = 0.5
+_LINGER_MARGIN_SECONDS: Final = 15.0
+
+
+def create_app(settings: Settings | None = None, *, endpoint: Endpoint | None = None) -> FastAPI:
+    """The application of one web worker.
+
+    Args:
+        settings: None: read from the environment and `.env`.
+        endpoint: the registry process of the service this worker belongs to; None: an own one, or
+            the one that serves the data directory already.
+
+    Raises:
+        SystemExit: a setting that was read here is wrong; a line on stderr names it.
+    """
+    chosen = settings if settings is not None else _own_settings()
+    http_metrics = HttpMetrics()
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        worker = WebWorker(chosen, _reach(chosen, endpoint), http_metrics)
+        guard = asyncio.create_task(worker.guard_registry())
+        await worker.start()
+        app.state.service = worker.service
+        app.state.begin_drain = worker.begin_drain
+        try:
+            yield
+        finally:
+            guard.cancel()
+            await worker.stop()
+
+    app = FastAPI(
+        title="bgtasks",
+        version=__version__,
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+    )
+    api.install(app, chosen, http_metrics)
+    return app
+
+
+class WebWorker:
+    """What a web worker is made of besides its routes, and the order it starts and stops in."""
+
+    def __init__(self, settings: Settings, access: Access, http_metrics: HttpMetrics) -> None:
+        self._settings = settings
+        self._access = access
+        slots = {
+            "async": settings.async_slots,
+            "thread": settings.thread_slots,
+            "process": settings.process_slots,
+        }
+        self._executors = {kind: make(slots[kind]) for kind, make in EXECUTORS.items()}
+        self._dispatcher = Dispatcher(
+            self._executors,
+            CATALOGUE,
+            environment(settings),
+            settings.request_timeout_seconds,
+            self._report,
+        )
+        self._client = RegistryClient(self._dispatcher, http_metrics)
+        self._connection = RegistryConnection(
+            access.connect,
+            this_process(access.service),
+            self._client,
+            self._dispatcher,
+            fence_seconds=settings.lease_seconds * FENCE_SHARE,
+        )
+        self.service = TaskService(self._client, self._dispatcher, CATALOGUE)
+        self._draining_since: float | None = None
+
+    def _report(self, report: Report) -> None:
+        self._client.report(report)
+
+    async def start(self) -> None:
+        """Start the executors and join the registry."""
+        for executor in self._executors.values():
+            executor.start()
+        self._client.bind(asyncio.get_running_loop())
+        self._connection.start()
+        if not await asyncio.to_thread(self._connection.wait_joined, JOIN_SECONDS):
+            log.error("registry does not answer yet; requests are refused until it does")
+
+    def begin_drain(self) -> None:
+        """Take no more claims; the grace of running attempts begins.
+
+        To be called as soon as it is known that this process has to stop: its connections may take
+        a while to end.
+        """
+        if self._draining_since is None:
+            self._draining_since = time.monotonic()
+            self.service.draining = True
+            self._client.drain()
+
+    async def stop(self) -> None:
+        """Let the attempts end, release the rest, send the last reports, and leave."""
+        self.begin_drain()
+        if not await asyncio.to_thread(
+            self._dispatcher.drain, self._grace_left_seconds(), FLUSH_SECONDS
+        ):
+            log.warning("attempts that cannot be stopped are left to the end of the process")
+        for executor in self._executors.values():
+            # What cannot be stopped gets what is left of the grace, and no more.
+            limit = EXECUTOR_STOP_SECONDS if executor.can_stop else self._grace_left_seconds()
+            await asyncio.to_thread(executor.shutdown, min(EXECUTOR_STOP_SECONDS, limit))
+        await asyncio.to_thread(self._connection.close, FLUSH_SECONDS)
+        self._client.unbind()
+        await asyncio.to_thread(self._access.close)
+
+    def _grace_left_seconds(self) -> float:
+        assert self._draining_since is not None
+        return max(0.0, self._draining_since + self._settings.grace_seconds - time.monotonic())
+
+    async def guard_registry(self) -> None:
+        """Where no master looks after the registry process, look after it here."""
+        guard = self._access.guard
+        while guard is not None:
+            await asyncio.sleep(GUARD_SECONDS)
+            # In this very thread: the kernel ends the process with the thread that made it.
+            guard()
+
+
+def _own_settings() -> Settings:
+    """Settings and logging of a process that nobody else has set up."""
+    try:
+        settings = Settings.load()
+        configure(settings.log_level, settings.log_format)
+        prepare_directories(settings)
+    except ConfigurationError as error:
+        # As `bgtasks serve` says it; uvicorn would show a traceback.
+        sys.stderr.write(f"bgtasks: {error}\n")
+        raise SystemExit(2) from None
+    return settings
+
+
+def _reach(settings: Settings, endpoint: Endpoint | None) -> Access:
+    if endpoint is not None:
+        return of_service(endpoint)
+    return REGISTRIES[settings.registry](registry_config(settings))
+
+
+def environment(settings: Settings) -> Environment:
+    """What task types get to know of the settings."""
+    return Environment(
+        output_dir=settings.output_dir.absolute(),
+        notification_delay_seconds=settings.notification_delay_seconds,
+        report_delay_seconds=settings.report_delay_seconds,
+        file_delay_seconds=settings.file_delay_seconds,
+        email_delay_seconds=settings.email_delay_seconds,
+        max_result_bytes=settings.max_result_bytes,
+        log_level=settings.log_level,
+        log_format=settings.log_format,
+    )
+
+
+def registry_config(settings: Settings) -> RegistryConfig:
+    """What the registry process gets to know of the settings."""
+    return RegistryConfig(
+        data_dir=str(settings.data_dir.absolute()),
+        max_pending=settings.max_pending,
+        max_pending_bytes=settings.max_pending_bytes,
+        lease_seconds=settings.lease_seconds,
+        retention_hours=settings.retention_hours,
+        # After the grace of the attempts, their workers stop executors and flush their reports.
+        linger_seconds=settings.grace_seconds + _LINGER_MARGIN_SECONDS,
+        log_level=settings.log_level,
+        log_format=settings.log_format,
+    )

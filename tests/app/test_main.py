@@ -1,0 +1,189 @@
+"""The application as it is composed: routes, service, registry, dispatcher and executors."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from structlog.testing import capture_logs
+
+from app.main import create_app
+from app.settings import Settings
+
+NOTIFICATION = {"email": "johndoe@example.com", "message": "x"}
+BOUNCE = {"email": "bounce@simulator.example", "message": "x"}
+
+
+def settings(directory: Path, **changes: Any) -> Settings:
+    options: dict[str, Any] = {
+        "registry": "memory",
+        "workers": 1,
+        "data_dir": directory / "data",
+        "output_dir": directory / "outputs",
+        "notification_delay_seconds": 0,
+        "report_delay_seconds": 0,
+        "file_delay_seconds": 0,
+        "email_delay_seconds": 0,
+        **changes,
+    }
+    return Settings(**options)
+
+
+@asynccontextmanager
+async def running(chosen: Settings) -> AsyncIterator[tuple[FastAPI, httpx.AsyncClient]]:
+    """The application within its lifespan, and a client of it."""
+    app = create_app(chosen)
+    transport = httpx.ASGITransport(app=app)
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=transport, base_url="http://test") as client,
+    ):
+        yield app, client
+
+
+async def finished(client: httpx.AsyncClient, task_id: str) -> dict[str, Any]:
+    async with asyncio.timeout(20):
+        while True:
+            document: dict[str, Any] = (await client.get(f"/status/{task_id}")).json()
+            if document["status"] != "pending":
+                return document
+            await asyncio.sleep(0.01)
+
+
+def run(story: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("registry", ["memory", "manager"])
+def test_a_submitted_task_is_done(tmp_path: Path, registry: str) -> None:
+    async def story() -> None:
+        async with running(settings(tmp_path, registry=registry)) as (_, client):
+            answer = await client.post("/notify/", json=NOTIFICATION)
+            assert answer.status_code == 202
+            document = await finished(client, answer.json()["task_id"])
+            assert document["result"] == {"message": "Notification sent"}
+
+    run(story)
+
+
+def test_an_uncontended_task_is_started_by_its_background_task(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with running(settings(tmp_path)) as (_, client):
+            with capture_logs() as lines:
+                answer = await client.post("/notify/", json=NOTIFICATION)
+                task_id = answer.json()["task_id"]
+                await finished(client, task_id)
+            starts = [line for line in lines if line["event"] == "attempt starts"]
+            assert [(line["task_id"], line["by"]) for line in starts] == [
+                (task_id, "background task")
+            ]
+
+    run(story)
+
+
+def test_a_task_retried_by_hand_is_started_by_its_background_task(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with running(settings(tmp_path)) as (_, client):
+            answer = await client.post("/notify/", json=BOUNCE)
+            task_id = answer.json()["task_id"]
+            assert (await finished(client, task_id))["status"] == "failed"
+            with capture_logs() as lines:
+                assert (await client.post(f"/retry-task/{task_id}")).status_code == 200
+                assert (await finished(client, task_id))["retries"] == 1
+            starts = [line for line in lines if line["event"] == "attempt starts"]
+            assert [line["by"] for line in starts] == ["background task"]
+
+    run(story)
+
+
+def test_tasks_beyond_the_slots_wait_and_are_done(tmp_path: Path) -> None:
+    async def story() -> None:
+        chosen = settings(tmp_path, async_slots=2, notification_delay_seconds=0.05)
+        async with running(chosen) as (_, client):
+            answers = await asyncio.gather(
+                *(client.post("/notify/", json=NOTIFICATION) for _ in range(10))
+            )
+            for answer in answers:
+                document = await finished(client, answer.json()["task_id"])
+                assert document["status"] == "success"
+
+    run(story)
+
+
+def test_beyond_the_limit_tasks_are_refused_with_advice_and_nothing_is_stored(
+    tmp_path: Path,
+) -> None:
+    async def story() -> None:
+        chosen = settings(tmp_path, max_pending=2, notification_delay_seconds=30, grace_seconds=0)
+        async with running(chosen) as (_, client):
+            answers = [await client.post("/notify/", json=NOTIFICATION) for _ in range(3)]
+            assert [answer.status_code for answer in answers] == [202, 202, 503]
+            assert int(answers[-1].headers["retry-after"]) >= 1
+            assert "limit of 2 unfinished tasks" in answers[-1].json()["detail"]
+            metrics = (await client.get("/metrics")).text
+            assert 'bgtasks_tasks_submitted_total{type="notification"} 2.0' in metrics
+
+    run(story)
+
+
+def test_a_draining_worker_is_not_ready_and_still_answers(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with running(settings(tmp_path)) as (app, client):
+            assert (await client.get("/readyz")).status_code == 200
+            app.state.begin_drain()
+            assert (await client.get("/readyz")).status_code == 503
+            assert (await client.get("/healthz")).status_code == 200
+            # Accepted and kept for whoever comes next: this worker takes no more claims.
+            answer = await client.post("/notify/", json=NOTIFICATION)
+            assert answer.status_code == 202
+            document = (await client.get(f"/status/{answer.json()['task_id']}")).json()
+            assert document["status"] == "pending"
+
+    run(story)
+
+
+def test_a_cancelled_task_shows_as_failed_and_can_be_retried(tmp_path: Path) -> None:
+    async def story() -> None:
+        chosen = settings(tmp_path, notification_delay_seconds=30, grace_seconds=0)
+        async with running(chosen) as (app, client):
+            answer = await client.post("/notify/", json=NOTIFICATION)
+            task_id = answer.json()["task_id"]
+            await app.state.service.cancel(task_id)
+            document = await finished(client, task_id)
+            assert (document["status"], document["error"]) == (
+                "failed",
+                "Cancelled while running",
+            )
+            assert (await client.post(f"/retry-task/{task_id}")).status_code == 200
+
+    run(story)
+
+
+def test_a_second_worker_joins_the_registry_of_the_first(tmp_path: Path) -> None:
+    async def story() -> None:
+        chosen = settings(tmp_path, registry="manager")
+        async with running(chosen) as (_, first), running(chosen) as (_, second):
+            answer = await first.post("/notify/", json=NOTIFICATION)
+            document = await finished(second, answer.json()["task_id"])
+            assert document["status"] == "success"
+
+    run(story)
+
+
+def test_tasks_outlive_the_application(tmp_path: Path) -> None:
+    async def story() -> None:
+        chosen = settings(
+            tmp_path, registry="manager", notification_delay_seconds=30, grace_seconds=0
+        )
+        async with running(chosen) as (_, client):
+            task_id = (await client.post("/notify/", json=NOTIFICATION)).json()["task_id"]
+        async with running(settings(tmp_path, registry="manager")) as (_, client):
+            assert (await finished(client, task_id))["status"] == "success"
+
+    run(story)

@@ -1,0 +1,426 @@
+from __future__ import annotations
+
+import contextlib
+import http.client
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+SCRIPT = Path(__file__).with_name("small_service.py")
+DEADLINE_SECONDS = 20.0
+
+
+def wait_until(condition: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {DEADLINE_SECONDS} s: {what}"
+        time.sleep(0.01)
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return False
+    return stat.rpartition(")")[2].split()[0] != "Z"
+
+
+class Service:
+    """A running `bgtasks serve` with the small application."""
+
+    def __init__(self, directory: Path, *arguments: str, **environment: str) -> None:
+        self.directory = directory
+        self.connections: list[http.client.HTTPConnection] = []
+        self.events_file = directory / "events"
+        self.events_file.touch()
+        self.stderr_file = directory / "stderr"
+        with self.stderr_file.open("a") as stderr:
+            self.process = subprocess.Popen(
+                [sys.executable, str(SCRIPT), "serve", "--bind", "127.0.0.1:0", *arguments],
+                stdout=subprocess.PIPE,
+                stderr=stderr,
+                text=True,
+                cwd=directory,
+                env={**os.environ, "EVENTS": str(self.events_file), **environment},
+            )
+        assert self.process.stdout is not None
+        self.welcome = self.process.stdout.readline() + self.process.stdout.readline()
+        found = re.search(r"http://127\.0\.0\.1:(\d+)", self.welcome)
+        self.port = int(found[1]) if found else 0
+
+    def events(self) -> list[tuple[str, int]]:
+        lines = self.events_file.read_text().splitlines()
+        return [(name, int(pid)) for name, pid in (line.split() for line in lines)]
+
+    def names(self) -> list[str]:
+        return [name for name, _ in self.events()]
+
+    def wait_for(self, name: str, count: int = 1) -> list[int]:
+        """The pids of the processes that noted `name`, once there are `count`."""
+        wait_until(lambda: self.names().count(name) >= count, f"{count} x {name}")
+        return [pid for noted, pid in self.events() if noted == name]
+
+    def registries(self) -> list[int]:
+        return [int(name.partition("-")[2]) for name in self.names() if name[-1].isdigit()]
+
+    def connect(self) -> http.client.HTTPConnection:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=DEADLINE_SECONDS)
+        self.connections.append(connection)
+        return connection
+
+    def stderr(self) -> str:
+        return self.stderr_file.read_text()
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
+        self.process.send_signal(number)
+        return self.process.wait(DEADLINE_SECONDS)
+
+    def end(self) -> None:
+        """As a stop if that works, so that its coverage is saved; and leave nothing behind."""
+        (self.directory / "gate").touch()
+        for connection in self.connections:
+            connection.close()
+        try:
+            self.stop()
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+        for pid in {*self.registries(), *(pid for _, pid in self.events())}:
+            if is_alive(pid):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+
+
+Start = Callable[..., Service]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    services: list[Service] = []
+
+    def start_one(*arguments: str, workers: int = 2, **environment: str) -> Service:
+        services.append(Service(tmp_path, *arguments, **environment))
+        if services[-1].welcome:
+            services[-1].wait_for("worker-started", workers)
+        return services[-1]
+
+    yield start_one
+    for service in services:
+        service.end()
+
+
+def get(connection: http.client.HTTPConnection, path: str = "/") -> tuple[int, bool]:
+    """The pid of who answered, and whether it said that it closes the connection."""
+    connection.request("GET", path)
+    answer = connection.getresponse()
+    return int(answer.read()), answer.getheader("connection") == "close"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT])
+def test_a_stop_ends_workers_before_the_registry_with_status_0(
+    start: Start, number: signal.Signals
+) -> None:
+    service = start()
+    assert service.stop(number) == 0
+    assert service.names()[-1] == "registry-stopped"
+    assert service.names().count("begin-drain") == service.names().count("worker-ended") == 2
+    assert not any(is_alive(pid) for pid in service.registries())
+
+
+def test_the_welcome_is_a_call_to_try(start: Start) -> None:
+    service = start()
+    assert f"http://127.0.0.1:{service.port} with 2 workers" in service.welcome
+    assert f"curl -i http://127.0.0.1:{service.port}/notify/" in service.welcome
+    assert get(service.connect())[0] in service.wait_for("worker-started")
+
+
+@pytest.mark.parametrize(("host", "here"), [("0.0.0.0", "127.0.0.1"), ("[::]", "[::1]")])
+def test_the_welcome_says_if_the_whole_network_is_served(
+    start: Start, host: str, here: str
+) -> None:
+    service = start("--bind", f"{host}:0")
+    found = re.search(r" at http://(.*):(\d+) \(all interfaces\) with ", service.welcome)
+    assert found is not None
+    assert found[1] == host
+    assert f"curl -i http://{here}:{found[2]}/notify/" in service.welcome
+
+
+def test_the_data_directory_is_private(start: Start) -> None:
+    service = start()
+    assert (service.directory / "data").stat().st_mode & 0o777 == 0o700
+    assert (service.directory / "outputs").is_dir()
+
+
+def test_a_worker_takes_no_headers_without_end(start: Start) -> None:
+    service = start()
+    connection = service.connect()
+    connection.request("GET", "/", headers={"a": "x" * 70_000})
+    answer = connection.getresponse()
+    assert (answer.status, answer.getheader("connection")) == (431, "close")
+    assert answer.getheader("content-type") == "application/problem+json"
+    assert get(service.connect())[0] in service.wait_for("worker-started")
+
+
+def test_a_stop_answers_the_request_under_way_after_telling_the_application(start: Start) -> None:
+    service = start()
+    connection = service.connect()
+    connection.request("GET", "/gate")
+    service.wait_for("request-waits")
+    service.process.terminate()
+    service.wait_for("begin-drain", 2)
+    (service.directory / "gate").touch()
+    answer = connection.getresponse()
+    assert (answer.status, answer.getheader("connection")) == (200, "close")
+    assert service.process.wait(DEADLINE_SECONDS) == 0
+
+
+def test_an_endless_request_does_not_keep_the_lifespan_from_ending(start: Start) -> None:
+    service = start("--grace", "0")
+    connection = service.connect()
+    connection.request("GET", "/gate")
+    service.wait_for("request-waits")
+    assert service.stop() == 0
+    assert service.names().count("worker-ended") == 2
+
+
+def test_a_worker_tells_its_keep_alive_connections_to_close(start: Start) -> None:
+    service = start()
+    connection = service.connect()
+    pid, closing = get(connection)
+    assert not closing
+    os.kill(pid, signal.SIGTERM)
+    service.wait_for("begin-drain")
+    assert get(connection) == (pid, True)
+
+
+def test_an_idle_connection_hardly_delays_a_stop(start: Start) -> None:
+    service = start()
+    connection = service.connect()
+    get(connection)
+    began = time.monotonic()
+    assert service.stop() == 0
+    assert time.monotonic() - began < 5
+
+
+def test_a_second_stop_signal_from_the_keyboard_is_quick(start: Start) -> None:
+    service = start()
+    connection = service.connect()
+    connection.request("GET", "/gate")
+    service.wait_for("request-waits")
+    service.process.send_signal(signal.SIGINT)
+    service.wait_for("begin-drain", 2)
+    assert service.stop(signal.SIGINT) == 0
+
+
+def test_a_reload_replaces_the_workers_without_failing_a_request(start: Start) -> None:
+    service = start()
+    old = service.wait_for("worker-started", 2)
+    stop, failures, answers = threading.Event(), list[Exception](), list[int]()
+
+    def ask_on_one_connection() -> None:
+        connection = service.connect()
+        while not stop.is_set():
+            try:
+                answers.append(get(connection)[0])
+            except (http.client.HTTPException, OSError) as error:
+                failures.append(error)
+                connection.close()
+        connection.close()
+
+    clients = [threading.Thread(target=ask_on_one_connection) for _ in range(4)]
+    for client in clients:
+        client.start()
+    service.process.send_signal(signal.SIGHUP)
+    wait_until(lambda: service.names().count("worker-ended") == 2, "the old workers end")
+    new = [pid for pid in service.wait_for("worker-started", 4) if pid not in old]
+    wait_until(lambda: set(new) & set(answers[-50:]) != set(), "a new worker answers")
+    stop.set()
+    for client in clients:
+        client.join()
+    assert failures == []
+    assert set(answers) & set(old)
+    assert len(service.registries()) == 1
+
+
+def test_the_old_workers_go_on_until_the_new_ones_serve(start: Start) -> None:
+    service = start()
+    service.process.send_signal(signal.SIGHUP)
+    service.wait_for("begin-drain", 2)
+    assert service.names().index("begin-drain") > 3
+    assert service.names()[: service.names().index("begin-drain")].count("worker-started") == 4
+
+
+def test_a_registry_that_died_is_started_again(start: Start) -> None:
+    service = start()
+    os.kill(service.registries()[0], signal.SIGKILL)
+    wait_until(lambda: len(service.registries()) == 2, "a second registry")
+    assert service.stop() == 0
+
+
+def test_a_registry_that_dies_during_a_stop_is_started_again(start: Start) -> None:
+    service = start()
+    connection = service.connect()
+    connection.request("GET", "/gate")
+    service.wait_for("request-waits")
+    service.process.terminate()
+    service.wait_for("begin-drain", 2)
+    os.kill(service.registries()[0], signal.SIGKILL)
+    wait_until(lambda: len(service.registries()) == 2, "a second registry")
+    (service.directory / "gate").touch()
+    assert connection.getresponse().status == 200
+    assert service.process.wait(DEADLINE_SECONDS) == 0
+    assert not any(is_alive(pid) for pid in service.registries())
+
+
+def test_a_worker_that_died_is_replaced(start: Start) -> None:
+    service = start()
+    os.kill(service.wait_for("worker-started", 2)[0], signal.SIGKILL)
+    service.wait_for("worker-started", 3)
+    assert service.stop() == 0
+
+
+def test_workers_end_in_order_when_the_master_is_killed(start: Start) -> None:
+    service = start()
+    workers = service.wait_for("worker-started", 2)
+    service.process.kill()
+    service.wait_for("worker-ended", 2)
+    wait_until(lambda: not any(is_alive(pid) for pid in workers), "the workers end")
+
+
+def test_a_second_master_is_refused(start: Start) -> None:
+    service = start()
+    service.process.send_signal(signal.SIGUSR2)
+    wait_until(lambda: "SIGUSR2 ignored" in service.stderr(), "the warning")
+    assert service.stop() == 0
+
+
+def test_workers_can_be_added_and_taken_away(start: Start) -> None:
+    service = start()
+    service.process.send_signal(signal.SIGTTIN)
+    service.wait_for("worker-started", 3)
+    service.process.send_signal(signal.SIGTTOU)
+    service.wait_for("worker-ended")
+    assert service.stop() == 0
+
+
+def test_the_memory_registry_has_no_process_and_one_worker(start: Start) -> None:
+    service = start("--registry", "memory", workers=1)
+    assert "with 1 worker;" in service.welcome
+    service.process.send_signal(signal.SIGTTIN)
+    wait_until(lambda: "SIGTTIN ignored" in service.stderr(), "the warning")
+    assert "nothing outlives this process" in service.stderr()
+    assert service.stop() == 0
+    assert service.names() == ["worker-started", "begin-drain", "worker-ended"]
+
+
+def test_a_unix_socket_is_served_and_removed(start: Start, tmp_path: Path) -> None:
+    path = tmp_path / "bgtasks.sock"
+    # Left behind by a master that was killed.
+    with socket.socket(socket.AF_UNIX) as stale:
+        stale.bind(str(path))
+    service = start("--bind", f"unix:{path}")
+    assert f"curl -i --unix-socket {path} http://localhost/notify/" in service.welcome
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(path))
+        client.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert client.recv(1000).startswith(b"HTTP/1.1 200")
+    # A proxy that runs as another user may connect; the directory decides who comes near.
+    assert path.stat().st_mode & 0o777 == 0o666
+    assert service.stop() == 0
+    assert not path.exists()
+
+
+def test_debug_lines_are_the_service_s_and_not_gunicorn_s(start: Start) -> None:
+    service = start(BGTASKS_LOG_LEVEL="debug")
+    assert "Listening at" in service.stderr()
+    assert "Current configuration" not in service.stderr()
+
+
+def test_a_mistyped_variable_is_warned_about(start: Start) -> None:
+    service = start(BGTASKS_WORKER="3")
+    assert "did you mean BGTASKS_WORKERS?" in service.stderr()
+
+
+def refused(service: Service) -> tuple[int, str]:
+    status = service.process.wait(DEADLINE_SECONDS)
+    assert service.welcome == ""
+    return status, service.stderr().splitlines()[-1]
+
+
+def test_an_address_in_use_is_one_line(start: Start) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        service = start("--bind", address)
+        problem = f"bgtasks: --bind: cannot listen at {address}: Address already in use"
+        assert refused(service) == (2, problem)
+    assert service.stderr().count("\n") == 1
+
+
+def test_a_unix_socket_in_use_is_one_line(start: Start, tmp_path: Path) -> None:
+    path = tmp_path / "taken.sock"
+    with socket.socket(socket.AF_UNIX) as taken:
+        taken.bind(str(path))
+        taken.listen()
+        status, line = refused(start("--bind", f"unix:{path}"))
+    assert (status, line) == (
+        2,
+        f"bgtasks: --bind: cannot listen at unix:{path}: Address already in use",
+    )
+
+
+@pytest.mark.parametrize(("field", "flag"), [("data", "--data-dir"), ("output", "--output-dir")])
+def test_a_directory_that_cannot_be_is_one_line(
+    start: Start, tmp_path: Path, field: str, flag: str
+) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    status, line = refused(start(flag, str(file / field)))
+    assert status == 2
+    assert line == f"bgtasks: {flag}: {file / field} cannot be used: Not a directory"
+
+
+@pytest.mark.parametrize("flag", ["--data-dir", "--output-dir"])
+def test_a_directory_that_is_a_file_is_one_line(start: Start, tmp_path: Path, flag: str) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    assert refused(start(flag, str(file))) == (2, f"bgtasks: {flag}: {file} is not a directory")
+
+
+def test_a_registry_that_leaves_during_a_stop_is_not_started_again(start: Start) -> None:
+    # Where a supervisor sends the stop to all processes at once.
+    service = start()
+    connection = service.connect()
+    connection.request("GET", "/gate")
+    service.wait_for("request-waits")
+    service.process.terminate()
+    service.wait_for("begin-drain", 2)
+    (registry,) = service.registries()
+    os.kill(registry, signal.SIGTERM)
+    wait_until(lambda: not Path(f"/proc/{registry}").exists(), "the registry is reaped")
+    (service.directory / "gate").touch()
+    assert connection.getresponse().status == 200
+    assert service.process.wait(DEADLINE_SECONDS) == 0
+    assert service.registries() == [registry]
+
+
+def test_a_registry_that_cannot_start_is_one_line_and_status_1(start: Start) -> None:
+    status, line = refused(start(REGISTRY="broken"))
+    assert status == 1
+    assert line == "bgtasks: The journal tasks.db cannot be used: not a database"
+
+
+def test_a_worker_that_cannot_start_ends_the_service(start: Start) -> None:
+    service = start(APPLICATION="broken", workers=0)
+    assert service.process.wait(DEADLINE_SECONDS) == 3
+    assert not any(is_alive(pid) for pid in service.registries())
