@@ -1,0 +1,193 @@
+"""A real `bgtasks serve`: gunicorn, two web workers, a registry process, HTTP on a free port."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import httpx
+import pytest
+
+BGTASKS = Path(sys.executable).with_name("bgtasks")
+DELAYS = ("NOTIFICATION", "REPORT", "FILE", "EMAIL")
+UNFINISHED = frozenset({"pending", "processing"})
+
+T = TypeVar("T")
+
+
+def wait_for(condition: Callable[[], T | None], what: str, seconds: float = 30.0) -> T:
+    """Wait until `condition` gives something true, and return that."""
+    deadline = time.monotonic() + seconds
+    while not (found := condition()):
+        if time.monotonic() > deadline:
+            pytest.fail(f"{what}: not within {seconds:.0f} s")
+        time.sleep(0.02)
+    return found
+
+
+class Service:
+    """One service on a directory of its own; may be started again after its death."""
+
+    command: tuple[str, ...] = (str(BGTASKS), "serve")
+
+    def __init__(self, directory: Path, **settings: str) -> None:
+        self.data_dir = directory / "data"
+        self.output_dir = directory / "outputs"
+        self.log_file = directory / "log"
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.address = f"127.0.0.1:{probe.getsockname()[1]}"
+        self.url = f"http://{self.address}"
+        self._environment = {
+            **{name: value for name, value in os.environ.items() if "BGTASKS" not in name},
+            **{f"BGTASKS_{kind}_DELAY_SECONDS": "0" for kind in DELAYS},
+            "BGTASKS_BIND": self.address,
+            "BGTASKS_DATA_DIR": str(self.data_dir),
+            "BGTASKS_OUTPUT_DIR": str(self.output_dir),
+        }
+        self.set(**settings)
+        self.master: subprocess.Popen[bytes] | None = None
+        # A connection for each request: the kernel spreads them over the workers.
+        self.client = httpx.Client(
+            base_url=self.url, timeout=30, limits=httpx.Limits(max_keepalive_connections=0)
+        )
+
+    def set(self, **settings: str) -> None:
+        """Change settings, for the next start."""
+        changes = {f"BGTASKS_{name.upper()}": value for name, value in settings.items()}
+        self._environment.update(changes)
+
+    def start(self, *, ready: bool = True, output: int | None = None) -> None:
+        """Start it, and wait until it is `ready` unless told otherwise.
+
+        What it writes goes to its log file, or to the descriptor `output`.
+        """
+        with self.log_file.open("ab") as log:
+            self.master = subprocess.Popen(
+                self.command,
+                env=self._environment,
+                cwd=self.log_file.parent,
+                stdout=log if output is None else output,
+                stderr=log if output is None else output,
+                start_new_session=True,
+            )
+        if ready:
+            wait_for(self.is_ready, f"service ready; its log: {self.log_file}")
+
+    def is_ready(self) -> bool:
+        """Whether tasks would be accepted."""
+        assert self.master is not None
+        if self.master.poll() is not None:
+            pytest.fail(f"the service ended at its start: {self.log_file.read_text()[-2000:]}")
+        try:
+            return self.client.get("/readyz").status_code == 200
+        except httpx.TransportError:
+            return False
+
+    def stop(self, number: signal.Signals = signal.SIGTERM, seconds: float = 40) -> int:
+        """Ask the master to stop, wait for it, and return its exit status."""
+        assert self.master is not None
+        self.master.send_signal(number)
+        return self.master.wait(seconds)
+
+    def processes(self) -> list[int]:
+        """All living processes of this service: its environment names its directory."""
+        marker = f"BGTASKS_DATA_DIR={self.data_dir}".encode()
+        found = []
+        for entry in Path("/proc").iterdir():
+            if not entry.name.isdigit():
+                continue
+            try:
+                if (
+                    marker in (entry / "environ").read_bytes().split(b"\0")
+                    and (entry / "stat").read_text().rpartition(")")[2].split()[0] != "Z"
+                ):
+                    found.append(int(entry.name))
+            except (OSError, IndexError):
+                continue
+        return found
+
+    def kill_everything(self) -> None:
+        """`kill -9` of every process, all at once."""
+        for pid in self.processes():
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+        if self.master is not None:
+            self.master.wait(10)
+        wait_for(lambda: not self.processes(), "all processes gone")
+
+    def registry_pid(self) -> int:
+        """The registry process, as the lock's file says."""
+        pid: int = json.loads((self.data_dir / "registry.lock").read_text())["pid"]
+        return pid
+
+    def worker_pids(self) -> list[int]:
+        """The web workers."""
+        assert self.master is not None
+        children = Path(f"/proc/{self.master.pid}/task/{self.master.pid}/children")
+        return [int(pid) for pid in children.read_text().split() if int(pid) != self.registry_pid()]
+
+    # -- HTTP ----------------------------------------------------------------------------------
+
+    def post(self, path: str, body: Any = None) -> httpx.Response:
+        """POST a JSON body, or none."""
+        return self.client.post(path, json=body)
+
+    def get(self, path: str) -> httpx.Response:
+        """GET."""
+        return self.client.get(path)
+
+    def submit(self, path: str, body: Any) -> str:
+        """POST a task and return its id."""
+        answer = self.post(path, body)
+        assert answer.status_code in (200, 202), answer.text
+        task_id: str = answer.json()["task_id"]
+        return task_id
+
+    def finished(self, task_id: str, seconds: float = 30.0) -> dict[str, Any]:
+        """The task's status document, as soon as it is finished."""
+
+        def look() -> dict[str, Any] | None:
+            answer = self.get(f"/status/{task_id}")
+            if answer.status_code == 503:
+                return None
+            document: dict[str, Any] = answer.json()
+            assert answer.status_code == 200, document
+            return None if document["status"] in UNFINISHED else document
+
+        return wait_for(look, f"task {task_id} finished", seconds)
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """A running service with two workers and no delays, shared by a module's tests."""
+    running = Service(tmp_path_factory.mktemp("service"))
+    running.start()
+    yield running
+    assert running.stop() == 0
+    assert wait_for(lambda: not running.processes(), "no process left behind", 5)
+
+
+@pytest.fixture
+def new_service(tmp_path: Path) -> Iterator[Callable[..., Service]]:
+    """Makes services with settings of their own, not started; kills what is left of them."""
+    made: list[Service] = []
+
+    def make(**settings: str) -> Service:
+        made.append(Service(tmp_path / str(len(made)), **settings))
+        made[-1].log_file.parent.mkdir()
+        return made[-1]
+
+    yield make
+    for service in made:
+        service.kill_everything()

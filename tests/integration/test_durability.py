@@ -1,0 +1,134 @@
+"""What a 202 promises, shown with SIGKILL; and what a stop that is asked for does."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+
+import httpx
+import pytest
+
+from tests.integration.conftest import Service, wait_for
+
+NOTIFICATION = {"email": "johndoe@example.com", "message": "x"}
+NewService = Callable[..., Service]
+
+
+def test_a_task_answered_202_survives_the_death_of_everything(new_service: NewService) -> None:
+    service = new_service(file_delay_seconds="1")
+    service.start()
+    task_ids = [service.submit("/file/", {"content": {"n": n}}) for n in range(5)]
+    service.kill_everything()
+    service.start()
+    for task_id in task_ids:
+        assert service.finished(task_id)["status"] == "success"
+        assert (service.output_dir / f"{task_id}.json").exists()
+    assert service.stop() == 0
+
+
+def test_a_dead_worker_s_tasks_are_done_by_another(new_service: NewService) -> None:
+    service = new_service(notification_delay_seconds="1")
+    service.start()
+    task_ids = [service.submit("/notify/", NOTIFICATION) for _ in range(20)]
+    before = service.worker_pids()
+    os.kill(before[0], signal.SIGKILL)
+    for task_id in task_ids:
+        assert service.finished(task_id, 20)["status"] == "success"
+    wait_for(lambda: len(service.worker_pids()) == 2, "a new worker in the place of the dead one")
+    assert service.stop() == 0
+
+
+def test_a_dead_registry_is_started_again_with_all_tasks(new_service: NewService) -> None:
+    service = new_service(notification_delay_seconds="0.5")
+    service.start()
+    task_ids = [service.submit("/notify/", NOTIFICATION) for _ in range(20)]
+    dead = service.registry_pid()
+    os.kill(dead, signal.SIGKILL)
+
+    def accepts_again() -> bool:
+        answer = service.post("/notify/", NOTIFICATION)
+        assert answer.status_code in (202, 503), answer.text
+        if answer.status_code == 503:
+            assert int(answer.headers["retry-after"]) >= 1
+            return False
+        task_ids.append(answer.json()["task_id"])
+        return True
+
+    wait_for(accepts_again, "tasks accepted again", 10)
+    assert service.registry_pid() != dead
+    for task_id in task_ids:
+        assert service.finished(task_id)["status"] == "success"
+    assert service.stop() == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT])
+def test_a_stop_lets_running_attempts_end(new_service: NewService, number: signal.Signals) -> None:
+    service = new_service(notification_delay_seconds="1")
+    service.start()
+    task_id = service.submit("/notify/", NOTIFICATION)
+    assert service.stop(number) == 0
+    wait_for(lambda: not service.processes(), "no process left behind", 5)
+    service.start()
+    # Done before the restart, so it was never tried again.
+    status = service.get(f"/status/{task_id}").json()
+    assert status["status"] == "success"
+    assert _attempts(service)["success"] == 1
+    assert service.stop() == 0
+
+
+def test_a_stop_releases_what_outlasts_the_grace_without_counting_it(
+    new_service: NewService,
+) -> None:
+    service = new_service(notification_delay_seconds="30", grace_seconds="0.2")
+    service.start()
+    task_id = service.submit("/notify/", NOTIFICATION)
+    assert service.stop() == 0
+    service.start()
+    wait_for(lambda: _attempts(service).get("released") == 1, "attempt released")
+    assert service.get(f"/status/{task_id}").json()["status"] == "pending"
+    assert "lost" not in _attempts(service)
+    assert service.stop() == 0
+
+
+def test_a_reload_under_load_fails_no_request_and_loses_no_task(new_service: NewService) -> None:
+    service = new_service()
+    service.start()
+    assert service.master is not None
+    before = set(service.worker_pids())
+    task_ids: list[str] = []
+    with httpx.Client(base_url=service.url, timeout=10) as client:
+
+        def submit_until_reloaded() -> bool:
+            answer = client.post("/notify/", json=NOTIFICATION)
+            assert answer.status_code == 202
+            task_ids.append(answer.json()["task_id"])
+            now = set(service.worker_pids())
+            return len(now) == 2 and not now & before
+
+        service.master.send_signal(signal.SIGHUP)
+        wait_for(submit_until_reloaded, "both workers replaced")
+    for task_id in task_ids:
+        assert service.finished(task_id)["status"] == "success"
+    assert _attempts(service) == {"success": len(task_ids)}
+    assert service.stop() == 0
+
+
+def test_the_death_of_the_master_ends_all_processes(new_service: NewService) -> None:
+    service = new_service()
+    service.start()
+    assert service.master is not None
+    service.submit("/notify/", NOTIFICATION)
+    os.kill(service.master.pid, signal.SIGKILL)
+    service.master.wait(10)
+    wait_for(lambda: not service.processes(), "workers, children and registry gone", 15)
+
+
+def _attempts(service: Service) -> dict[str, int]:
+    """Attempts that ended, by outcome, as `/metrics` shows them."""
+    counts: dict[str, int] = {}
+    for line in service.get("/metrics").text.splitlines():
+        if line.startswith("bgtasks_task_attempts_total{"):
+            outcome = line.partition('outcome="')[2].partition('"')[0]
+            counts[outcome] = counts.get(outcome, 0) + int(float(line.rpartition(" ")[2]))
+    return counts

@@ -1,0 +1,74 @@
+"""The application under uvicorn alone: one process for HTTP and tasks, which owns the registry."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.integration.conftest import Service, wait_for
+
+UVICORN = (str(Path(sys.executable).with_name("uvicorn")), "--factory", "app.main:create_app")
+REPORT = {"name": "Sales", "details": {}}
+
+
+class UvicornService(Service):
+    """The same, started by uvicorn."""
+
+    def __init__(self, directory: Path, **settings: str) -> None:
+        super().__init__(directory, **settings)
+        self.command = (*UVICORN, "--port", self.address.rpartition(":")[2])
+
+
+@pytest.fixture
+def service(tmp_path: Path) -> Iterator[UvicornService]:
+    running = UvicornService(tmp_path)
+    running.start()
+    yield running
+    running.kill_everything()
+
+
+def test_tasks_are_done_and_a_stop_leaves_no_process(service: UvicornService) -> None:
+    assert service.finished(service.submit("/report/", REPORT))["status"] == "success"
+    # By the signal: uvicorn passes it on to itself at the end.
+    assert service.stop(seconds=10) in (0, -signal.SIGTERM)
+    wait_for(lambda: not service.processes(), "no process left behind", 5)
+
+
+def test_its_registry_is_started_again_when_it_dies(service: UvicornService) -> None:
+    task_id = service.submit("/report/", REPORT)
+    service.finished(task_id)
+    dead = service.registry_pid()
+    os.kill(dead, signal.SIGKILL)
+    wait_for(lambda: service.registry_pid() != dead, "another registry")
+    assert service.finished(task_id)["status"] == "success"
+    assert service.stop(seconds=10) in (0, -signal.SIGTERM)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "problem"),
+    [
+        ("BGTASKS_WORKERS", "x", "must be a valid integer (got 'x')"),
+        ("BGTASKS_DATA_DIR", "/etc/passwd", "/etc/passwd is not a directory"),
+        ("BGTASKS_OUTPUT_DIR", "/etc/passwd", "/etc/passwd is not a directory"),
+    ],
+)
+def test_a_wrong_setting_is_one_line_and_status_2(
+    tmp_path: Path, variable: str, value: str, problem: str
+) -> None:
+    run = subprocess.run(
+        UVICORN,
+        env={**os.environ, variable: value},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert (run.returncode, run.stdout) == (2, "")
+    assert run.stderr == f"bgtasks: {variable}: {problem}\n"
