@@ -1,0 +1,110 @@
+"""Clients that submit tasks of all types without pause, and log what was acknowledged."""
+
+from __future__ import annotations
+
+import json
+import random
+import threading
+import time
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import httpx
+
+CLIENTS = 4
+PAUSE_SECONDS = 0.05
+"""After a refusal; a client that asks again at once would only measure refusals."""
+
+
+class Acknowledged(NamedTuple):
+    """A task that was answered 202 (or what its route says instead)."""
+
+    task_id: str
+    kind: str
+    content: Mapping[str, Any] | None
+    """What a file task has to write."""
+
+
+def submission(rng: random.Random, number: int) -> tuple[str, str, Mapping[str, Any] | None]:
+    """Kind, path and body of the next task. Few reports: they have the fewest slots."""
+    kind = rng.choices(
+        ["notification", "flaky", "bounce", "bare", "file", "email", "report"],
+        [5, 1, 1, 1, 4, 4, 1],
+    )[0]
+    message = {"message": f"m{number}"}
+    match kind:
+        case "notification":
+            return kind, "/notify/", {"email": "johndoe@example.com", **message}
+        case "flaky" | "bounce":
+            return kind, "/notify", {"email": f"{kind}@simulator.example", **message}
+        case "bare":
+            return kind, "/api/notifications/notify", None
+        case "file":
+            return kind, "/file/", {"content": {"number": number, "random": rng.random()}}
+        case "email":
+            return kind, "/send-email", {"email": "a@example.com", "subject": "s", "body": "b"}
+        case _:
+            return kind, "/report/", {"name": f"r{number}", "details": {"number": number}}
+
+
+class Clients:
+    """`CLIENTS` threads at a bounded rate together. Acknowledged tasks go to a file, at once."""
+
+    def __init__(self, url: str, log_file: Path, seed: int, per_second: float) -> None:
+        self.answers: Counter[str] = Counter()
+        """By status, or by what went wrong on the way."""
+        self._url = url
+        self._log_file = log_file
+        self._interval_seconds = CLIENTS / per_second
+        self._lock = threading.Lock()
+        self._over = threading.Event()
+        self._threads = [
+            threading.Thread(target=self._submit, args=[random.Random(f"{seed}-{number}")])
+            for number in range(CLIENTS)
+        ]
+
+    def start(self) -> None:
+        for thread in self._threads:
+            thread.start()
+
+    def end(self) -> None:
+        self._over.set()
+        for thread in self._threads:
+            thread.join()
+
+    def acknowledged(self) -> list[Acknowledged]:
+        """What the log has."""
+        if not self._log_file.exists():
+            return []
+        lines = self._log_file.read_text().splitlines()
+        return [Acknowledged(*json.loads(line)) for line in lines]
+
+    def _submit(self, rng: random.Random) -> None:
+        number, due = 0, time.monotonic()
+        client = httpx.Client(base_url=self._url, timeout=10)
+        with client, self._log_file.open("a") as log:
+            while not self._over.wait(due - time.monotonic()):
+                due = max(due + self._interval_seconds, time.monotonic() - 1.0)
+                number += 1
+                kind, path, body = submission(rng, number)
+                try:
+                    answer = client.post(path, json=body)
+                except httpx.TransportError as error:
+                    # Nobody has said 202: the task may be there or not.
+                    self._count(type(error).__name__)
+                    self._over.wait(PAUSE_SECONDS)
+                    continue
+                self._count(str(answer.status_code))
+                if answer.is_success:
+                    task_id = answer.headers["location"].rpartition("/")[2]
+                    content = body["content"] if kind == "file" and body else None
+                    log.write(json.dumps([task_id, kind, content]) + "\n")
+                    log.flush()
+                else:
+                    self._over.wait(PAUSE_SECONDS)
+
+    def _count(self, answer: str) -> None:
+        with self._lock:
+            self.answers[answer] += 1

@@ -1,0 +1,158 @@
+"""The killer: signals at random, with a note of what was under way at each."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Final, TypeVar
+
+from tests.chaos.fleet import Fleet
+from tests.reliability.conftest import FaultyService
+
+T = TypeVar("T")
+
+PAUSE_SECONDS: Final = (0.2, 1.4)
+FREEZE_SECONDS: Final = {"worker": (0.3, 7.0), "child": (0.3, 3.0), "registry": (0.3, 6.0),
+                         "master": (0.3, 3.0)}  # fmt: skip
+"""A worker's and the registry's freezes go beyond the lease of 5 s."""
+
+KINDS: Final = (
+    *("worker SIGKILL", "worker SIGTERM", "worker SIGHUP", "worker freeze"),
+    *("child SIGKILL", "child SIGTERM", "child freeze"),
+    *("registry SIGKILL", "registry SIGTERM", "registry SIGHUP", "registry freeze"),
+    *("master SIGKILL", "master SIGTERM", "master SIGHUP", "master freeze"),
+    "everything SIGKILL",
+)
+VICTIM_SECONDS: Final = 5.0
+"""How long a kind waits for somebody to kill, and for attempts under way."""
+
+MASTER_STOP_SECONDS: Final = 40.0
+
+
+@dataclass
+class Kill:
+    """One strike."""
+
+    kind: str
+    at: float
+    pids: frozenset[int]
+    """Whose attempts it may end: the victim's, and those of all that depend on it."""
+    in_flight: int
+    """Attempts under way in those; for the registry, whose death should end none, in all."""
+    until: float = 0.0
+    """When those that were frozen go on."""
+
+
+@dataclass
+class Killer:
+    """Strikes until told to end. All kinds come equally often, in an order of the seed's."""
+
+    service: FaultyService
+    fleet: Fleet
+    rng: random.Random
+    kills: list[Kill] = field(default_factory=list)
+    _frozen: dict[int, float] = field(default_factory=dict)
+    """When to continue whom."""
+
+    def run(self, over: threading.Event) -> None:
+        """Strike until `over`, then leave everybody running."""
+        round_: list[str] = []
+        while not self._pause(self.rng.uniform(*PAUSE_SECONDS), over):
+            self._raise_master()
+            if not round_:
+                round_ = self.rng.sample(KINDS, len(KINDS))
+            self._strike(*round_.pop().split())
+        for pid in list(self._frozen):
+            self._continue(pid)
+        self._raise_master()
+
+    # -- striking ----------------------------------------------------------------------------------
+
+    def _strike(self, role: str, how: str) -> None:
+        pid = self._wait_for(lambda: self._victim(role))
+        if pid is None:
+            return
+        self._note(f"{role} {how}", pid)
+        if role == "everything":
+            for each in self.service.processes():
+                _send(each, signal.SIGKILL)
+        elif how == "freeze":
+            _send(pid, signal.SIGSTOP)
+            self._frozen[pid] = time.monotonic() + self.rng.uniform(*FREEZE_SECONDS[role])
+            self.kills[-1].until = self._frozen[pid]
+        else:
+            _send(pid, signal.Signals[how])
+        if role == "everything" or (role == "master" and how in ("SIGKILL", "SIGTERM")):
+            self._wait_master_ended()
+            self._raise_master()
+
+    def _victim(self, role: str) -> int | None:
+        """Somebody of that role with attempts under way."""
+        running = self.fleet.running()
+        workers = [pid for pid in self.fleet.workers() if pid not in self._frozen]
+        busy: set[int | None]
+        match role:
+            case "worker":
+                busy = {mark.pid for mark in running if mark.pid in workers}
+            case "child":
+                children = {mark.pid for mark in running if mark.parent in workers}
+                busy = {pid for pid in children if pid not in self._frozen}
+            case "registry":
+                busy = {self.fleet.registry()} if running else set()
+            case _:
+                busy = {self.fleet.master()} if running else set()
+        found = sorted(pid for pid in busy if pid is not None)
+        return self.rng.choice(found) if found else None
+
+    def _note(self, kind: str, pid: int) -> None:
+        role = kind.partition(" ")[0]
+        running = self.fleet.running()
+        if role in ("master", "everything") or kind == "registry freeze":
+            pids = frozenset(self.service.processes()) - {self.fleet.master()}
+        else:
+            pids = self.fleet.with_children(pid)
+        hit = [mark for mark in running if mark.pid in pids or role == "registry"]
+        self.kills.append(Kill(kind, time.monotonic(), pids, len(hit)))
+
+    # -- who looks after the service ---------------------------------------------------------------
+
+    def _raise_master(self) -> None:
+        """What a supervisor would do."""
+        if self.fleet.master() is None:
+            self.service.start(ready=False)
+
+    def _wait_master_ended(self) -> None:
+        self._wait_for(lambda: self.fleet.master() is None, MASTER_STOP_SECONDS)
+
+    def _wait_for(self, found: Callable[[], T | None], seconds: float = VICTIM_SECONDS) -> T | None:
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            if result := found():
+                return result
+            self._pause(0.05, threading.Event())
+        return None
+
+    def _pause(self, seconds: float, over: threading.Event) -> bool:
+        """Wait, continuing whoever's time has come; whether it is over."""
+        end = time.monotonic() + seconds
+        while (now := time.monotonic()) < end and not over.is_set():
+            for pid, at in list(self._frozen.items()):
+                if at <= now:
+                    self._continue(pid)
+            over.wait(min(0.05, end - now))
+        return over.is_set()
+
+    def _continue(self, pid: int) -> None:
+        del self._frozen[pid]
+        _send(pid, signal.SIGCONT)
+
+
+def _send(pid: int, number: signal.Signals) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(pid, number)

@@ -1,0 +1,201 @@
+"""A service whose tasks can be watched, held and made to do harm."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from app.lifecycle import Task
+from app.registry.base import Add, Get, Request
+from app.registry.lock import holder_of
+from app.registry.manager import connect
+from tests.integration.conftest import Service, wait_for
+
+SCRIPT = Path(__file__).with_name("faulty_service.py")
+EXECUTORS = {
+    "wait": "async",
+    "wait-thread": "thread",
+    "wait-process": "process",
+    "wait-deaf": "process",
+    "die": "process",
+    "poison": "async",
+}
+
+
+class Mark(NamedTuple):
+    """A line of the trace that the tasks write."""
+
+    word: str
+    """begin, end, error or cut"""
+    task_id: str
+    attempt: int
+    pid: int
+    parent: int
+    at: float
+    """`time.monotonic`, which is the same in all processes."""
+
+    @classmethod
+    def parse(cls, line: str) -> Mark:
+        word, task_id, attempt, pid, parent, at = line.split()
+        return cls(word, task_id, int(attempt), int(pid), int(parent), float(at))
+
+
+def read_trace(path: Path) -> list[Mark]:
+    if not path.exists():
+        return []
+    return [Mark.parse(line) for line in path.read_text().splitlines()]
+
+
+class FaultyService(Service):
+    """A service with the task types of `faulty_service.py`."""
+
+    command = (sys.executable, str(SCRIPT), "serve")
+
+    def __init__(self, directory: Path, **settings: str) -> None:
+        super().__init__(directory, **settings)
+        self.trace_file = directory / "trace"
+        self.gate = directory / "gate"
+        self._environment["TRACE"] = str(self.trace_file)
+
+    # -- tasks that no route accepts ---------------------------------------------------------------
+
+    def add(self, type_name: str, payload: Mapping[str, Any] | None = None, **fields: Any) -> str:
+        """Have the registry accept a task; without a payload it waits at the gate."""
+        now = time.time()
+        body = {"gate": str(self.gate)} if payload is None else payload
+        task = Task(
+            id=str(uuid.uuid4()),
+            type=type_name,
+            payload=json.dumps(body).encode(),
+            executor=EXECUTORS[type_name],
+            created_at=now,
+            run_at=now,
+            **fields,
+        )
+        answer = self.ask(Add(task))
+        assert answer is None, answer
+        return task.id
+
+    def task(self, task_id: str) -> Task:
+        """The whole record."""
+        task = self.ask(Get(task_id))
+        assert isinstance(task, Task), task
+        return task
+
+    def tasks(self, task_ids: Sequence[str]) -> list[Task | None]:
+        """The records; None for an id that is not known."""
+        answers: list[Any] = []
+        for first in range(0, len(task_ids), 1_000):
+            answers += self.ask_all([Get(i) for i in task_ids[first : first + 1_000]])
+        return [answer if isinstance(answer, Task) else None for answer in answers]
+
+    def ask(self, request: Request) -> Any:
+        return self.ask_all([request])[0]
+
+    def ask_all(self, requests: Sequence[Request]) -> Sequence[Any]:
+        # A fresh thread: proxies of one thread share a connection, and its registry may be dead.
+        with ThreadPoolExecutor(1) as fresh:
+            return fresh.submit(self._exchange, requests).result()
+
+    def _exchange(self, requests: Sequence[Request]) -> Sequence[Any]:
+        holder = holder_of(self.data_dir)
+        assert holder is not None, "no registry runs"
+        return connect(holder.endpoint).exchange(None, 0, requests).answers
+
+    def open_gate(self) -> None:
+        self.gate.touch()
+
+    def ended(self, task_id: str, seconds: float = 20.0) -> Task:
+        """The task's record as soon as it is finished."""
+        self.finished(task_id, seconds)
+        return self.task(task_id)
+
+    def all_ended(self, task_ids: Sequence[str], seconds: float = 20.0) -> list[Task]:
+        """The records of many tasks as soon as all are finished."""
+
+        def find() -> list[Task] | None:
+            tasks = [task for task in self.tasks(task_ids) if task and task.state.is_final]
+            return tasks if len(tasks) == len(task_ids) else None
+
+        return wait_for(find, f"{len(task_ids)} tasks finished", seconds)
+
+    # -- what the tasks have seen ------------------------------------------------------------------
+
+    def trace(self) -> list[Mark]:
+        return read_trace(self.trace_file)
+
+    def begun(self, task_id: str, attempt: int, seconds: float = 20.0) -> Mark:
+        """The beginning of an attempt, waited for."""
+
+        def find() -> Mark | None:
+            for mark in self.trace():
+                if (mark.word, mark.task_id, mark.attempt) == ("begin", task_id, attempt):
+                    return mark
+            return None
+
+        return wait_for(find, f"attempt {attempt} of {task_id} begun", seconds)
+
+    def beginnings(self, task_id: str) -> int:
+        return sum(mark[:2] == ("begin", task_id) for mark in self.trace())
+
+    def metric(self, name: str, **labels: str) -> float:
+        """The sum of a metric's samples with these labels."""
+        families = text_string_to_metric_families(self.get("/metrics").text)
+        return sum(
+            sample.value
+            for family in families
+            for sample in family.samples
+            if sample.name == name and labels.items() <= sample.labels.items()
+        )
+
+    def log_text(self) -> str:
+        return self.log_file.read_text()
+
+
+def kill(pid: int, number: int) -> float:
+    """Send a signal; gives the time of it."""
+    at = time.monotonic()
+    os.kill(pid, number)
+    return at
+
+
+NewService = Callable[..., FaultyService]
+
+
+@pytest.fixture
+def new_service(tmp_path: Path) -> Iterator[NewService]:
+    """Makes services with settings of their own, not started; kills what is left of them."""
+    made: list[FaultyService] = []
+
+    def make(**settings: str) -> FaultyService:
+        directory = tmp_path / str(len(made))
+        directory.mkdir()
+        made.append(FaultyService(directory, **settings))
+        return made[-1]
+
+    yield make
+    for service in made:
+        service.kill_everything()
+        service.client.close()
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FaultyService]:
+    """A running service with few slots, shared by a module's tests."""
+    service = FaultyService(tmp_path_factory.mktemp("service"), thread_slots="1")
+    service.start()
+    yield service
+    service.open_gate()
+    assert service.stop() == 0
+    wait_for(lambda: not service.processes(), "no process left behind", 5)
+    service.client.close()

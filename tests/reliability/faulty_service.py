@@ -1,0 +1,157 @@
+"""A script: `bgtasks` whose tasks leave a trace, and with task types that do harm.
+
+The trace is the file named by `TRACE`: a line when an attempt begins and one when it ends (`end`,
+`error`, or `cut` if it was stopped), appended by whoever runs it and seen by nothing of the
+service. Spawned children import this script again, as their main module, and so know its types.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from pydantic import BaseModel
+
+import app.task_types
+from app.task_types.base import RetryPolicy, TaskContext, TaskType
+
+
+def trace(word: str, context: TaskContext) -> None:
+    process = f"{os.getpid()} {os.getppid()}"
+    line = f"{word} {context.task_id} {context.attempt} {process} {time.monotonic():.6f}\n"
+    # One write each: lines of several processes do not mix.
+    file = os.open(os.environ["TRACE"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    try:
+        os.write(file, line.encode())
+    finally:
+        os.close(file)
+
+
+@contextmanager
+def tracing(context: TaskContext) -> Iterator[None]:
+    trace("begin", context)
+    try:
+        yield
+    except BaseException as error:
+        trace("error" if isinstance(error, Exception) else "cut", context)
+        raise
+    trace("end", context)
+
+
+def traced(task_type: TaskType) -> TaskType:
+    run: Callable[..., Any] = task_type.run
+
+    def run_traced(payload: BaseModel, context: TaskContext) -> Mapping[str, Any]:
+        with tracing(context):
+            result: Mapping[str, Any] = run(payload, context)
+        return result
+
+    async def run_traced_async(payload: BaseModel, context: TaskContext) -> Mapping[str, Any]:
+        with tracing(context):
+            result: Mapping[str, Any] = await run(payload, context)
+        return result
+
+    is_async = task_type.executor == "async"
+    return replace(task_type, run=run_traced_async if is_async else run_traced)
+
+
+# -- tasks that wait until a test lets them go -----------------------------------------------------
+
+
+class Gated(BaseModel):
+    gate: str
+    """A file; while it is not there, the task waits."""
+
+
+def wait(payload: Gated, context: TaskContext) -> dict[str, int]:
+    gate = Path(payload.gate)
+    while not gate.exists():
+        time.sleep(0.01)
+    return {"attempt": context.attempt}
+
+
+async def wait_async(payload: Gated, context: TaskContext) -> dict[str, int]:
+    is_open = Path(payload.gate).exists
+    while not is_open():  # noqa: ASYNC110 - a test opens it
+        await asyncio.sleep(0.01)
+    return {"attempt": context.attempt}
+
+
+def wait_deaf(payload: Gated, context: TaskContext) -> dict[str, int]:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    return wait(payload, context)
+
+
+# -- tasks that die --------------------------------------------------------------------------------
+
+
+class Death(BaseModel):
+    how: str
+
+
+def die(payload: Death, context: TaskContext) -> dict[str, int]:
+    match payload.how:
+        case "exit":
+            os._exit(3)
+        case "segfault":
+            ctypes.string_at(0)
+        case "out of memory":
+            # What the kernel does to whom it chooses.
+            os.kill(os.getpid(), signal.SIGKILL)
+    raise ValueError(payload.how)
+
+
+class Poison(BaseModel):
+    data_dir: str
+
+
+async def poison(payload: Poison, context: TaskContext) -> dict[str, int]:
+    take_down(payload.data_dir)
+    return {}
+
+
+def take_down(data_dir: str) -> None:
+    """Kill all processes of this service, the calling one last."""
+    mark = f"BGTASKS_DATA_DIR={data_dir}".encode()
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            ours = mark in (entry / "environ").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if ours and int(entry.name) != os.getpid():
+            os.kill(int(entry.name), signal.SIGKILL)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+NO_RETRY = RetryPolicy(max_attempts=1)
+
+HARMFUL = (
+    TaskType("wait", Gated, wait_async),
+    TaskType("wait-thread", Gated, wait, executor="thread", retry=NO_RETRY),
+    TaskType("wait-process", Gated, wait, executor="process", retry=NO_RETRY),
+    TaskType("wait-deaf", Gated, wait_deaf, executor="process", retry=NO_RETRY),
+    TaskType("die", Death, die, executor="process"),
+    TaskType("poison", Poison, poison),
+)
+
+app.task_types.CATALOGUE = MappingProxyType(  # type: ignore[misc]
+    {
+        task_type.name: traced(task_type)
+        for task_type in (*app.task_types.CATALOGUE.values(), *HARMFUL)
+    }
+)
+
+if __name__ == "__main__":
+    from app.cli import main
+
+    sys.exit(main())

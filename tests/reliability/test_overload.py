@@ -1,0 +1,128 @@
+"""More work than the service can do, and clients that are slow on purpose."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+
+from app.errors import TooManyUnfinished
+from app.registry.rules import Limits
+from tests.registry.bench import Bench
+from tests.registry.conftest import bench, processes
+from tests.reliability.conftest import FaultyService, NewService
+from tests.reliability.flood import REQUEST, flood
+
+__all__ = ["bench", "processes"]
+
+NOTIFICATION = {"email": "johndoe@example.com", "message": "x"}
+SUBMISSIONS = int(os.environ.get("SUBMISSIONS", "8000"))
+"""`make flood` throws a million."""
+
+LIMIT = 500
+GROWTH_BYTES = 100 * 2**20
+"""For the tasks that are kept, the latest finished ones, and SQLite's cache of 64 MiB. Kept in
+whole, the submissions would add 16 kB each: 128 MB in the suite, 16 GB in `make flood`."""
+
+SLOW_CLIENTS = 100
+GRACE_SECONDS = 1.0
+
+
+def test_a_refusal_s_retry_after_follows_from_how_fast_tasks_are_done(bench: Bench) -> None:
+    registry = bench.registry(Limits(max_pending=400))
+    peer = bench.peer(registry, slots={"async": 400})
+    peer.add(*[bench.task() for _ in range(400)])
+    # Two tasks a second for a while; then a hundredth of the limit is free after two seconds.
+    for claim in list(peer.table.values())[:40]:
+        bench.clock.turn(0.5)
+        peer.beat()
+        peer.succeed(claim)
+        peer.add(bench.task())
+    refusal = peer.add(bench.task()).answers[0]
+    assert isinstance(refusal, TooManyUnfinished)
+    assert refusal.retry_after_seconds == pytest.approx(2.0, rel=0.3)
+
+
+def test_at_the_limit_tasks_are_refused_until_there_is_room(new_service: NewService) -> None:
+    service = new_service(max_pending="20")
+    service.start()
+    waiting = [service.add("wait") for _ in range(20)]
+    refused = service.post("/notify/", NOTIFICATION)
+    assert refused.status_code == 503
+    assert 1 <= int(refused.headers["retry-after"]) <= 60
+    assert service.metric("bgtasks_tasks_submitted_total") == 20
+    service.open_gate()
+    service.all_ended(waiting)
+    assert service.post("/notify/", NOTIFICATION).status_code == 202
+    assert service.stop() == 0
+
+
+@pytest.mark.timeout(1800)
+def test_memory_is_bounded_however_much_is_thrown_at_a_slow_service(
+    new_service: NewService,
+) -> None:
+    # 500 unfinished tasks at most, of which 40 a second are done.
+    service = new_service(
+        max_pending=str(LIMIT),
+        notification_delay_seconds="1",
+        async_slots="20",
+        log_level="warning",
+    )
+    service.start()
+    before = memory_bytes(service)
+    answers = flood(service.address, SUBMISSIONS)
+
+    assert set(answers) == {202, 503}
+    assert answers.total() == SUBMISSIONS
+    assert answers[503] > 0.5 * SUBMISSIONS
+    assert memory_bytes(service) - before < GROWTH_BYTES
+    assert service.metric("bgtasks_tasks_submitted_total") == answers[202]
+    assert service.metric("bgtasks_tasks") == answers[202]
+    assert service.stop() == 0
+
+
+def memory_bytes(service: FaultyService) -> int:
+    """What all its processes together have in memory and share with nobody."""
+    return sum(
+        int(kilobytes) * 1024
+        for pid in service.processes()
+        for kilobytes in re.findall(
+            r"^Private_\w+: +(\d+) kB", Path(f"/proc/{pid}/smaps_rollup").read_text(), re.MULTILINE
+        )
+    )
+
+
+def test_slow_and_half_open_clients_hold_only_their_own_connection(
+    new_service: NewService,
+) -> None:
+    service = new_service(grace_seconds=str(GRACE_SECONDS))
+    service.start()
+    with half_open(service.address, REQUEST[:40]):
+        with half_open(service.address, REQUEST[:-10]):
+            began = time.monotonic()
+            task_ids = [service.submit("/notify/", NOTIFICATION) for _ in range(100)]
+            assert {task.state for task in service.all_ended(task_ids)} == {"success"}
+            assert time.monotonic() - began < 5
+            assert service.get("/readyz").status_code == 200
+            assert service.metric("bgtasks_tasks_submitted_total") == len(task_ids)
+        began = time.monotonic()
+        assert service.stop() == 0
+        assert time.monotonic() - began < GRACE_SECONDS + 2
+    assert not service.processes()
+
+
+@contextmanager
+def half_open(address: str, beginning: bytes) -> Iterator[None]:
+    """Clients that have sent the beginning of a request and do not go on."""
+    host, _, port = address.rpartition(":")
+    with ExitStack() as connections:
+        for _ in range(SLOW_CLIENTS):
+            connection = connections.enter_context(socket.create_connection((host, int(port))))
+            connection.sendall(beginning)
+        yield

@@ -1,0 +1,141 @@
+"""How soon work goes on after each kind of death. The limits are the promise, not what is usual."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.integration.conftest import wait_for
+from tests.reliability.conftest import FaultyService, NewService, kill
+
+NOTIFICATION = {"email": "johndoe@example.com", "message": "x"}
+
+
+@pytest.fixture
+def fresh_service(new_service: NewService) -> Iterator[FaultyService]:
+    """For tests that leave little of it as it was. With the shortest lease there is."""
+    service = new_service(lease_seconds="5")
+    service.start()
+    yield service
+    assert service.stop() == 0
+    wait_for(lambda: not service.processes(), "no process left behind", 5)
+
+
+def test_a_dead_pool_child_s_task_begins_again_within_2_seconds(service: FaultyService) -> None:
+    task_id = service.add("wait-process")
+    neighbours = [service.add(kind) for kind in ("wait-process", "wait", "wait-thread")]
+    for neighbour in neighbours:
+        service.begun(neighbour, 1)
+    killed_at = kill(service.begun(task_id, 1).pid, signal.SIGKILL)
+
+    assert service.begun(task_id, 2).at - killed_at < 2.0
+    service.open_gate()
+    task = service.ended(task_id)
+    assert (task.state, task.attempt, task.lost_attempts) == ("success", 2, 1)
+    for neighbour in neighbours:
+        assert service.ended(neighbour).attempt == 1
+    service.gate.unlink()
+
+
+def test_a_dead_web_worker_s_tasks_begin_again_within_2_seconds(
+    fresh_service: FaultyService,
+) -> None:
+    service = fresh_service
+    kinds = ["wait"] * 10 + ["wait-process"] * 2 + ["wait-thread"] * 4
+    task_ids = [service.add(kind) for kind in kinds]
+    begun = {task_id: service.begun(task_id, 1).pid for task_id in task_ids}
+    victim = next(pid for pid in begun.values() if pid in service.worker_pids())
+    killed_at = kill(victim, signal.SIGKILL)
+
+    lost = [task_id for task_id, pid in begun.items() if pid == victim]
+    for task_id in lost:
+        assert service.begun(task_id, 2).at - killed_at < 2.0
+    service.open_gate()
+    assert {task.state for task in service.all_ended(task_ids)} == {"success"}
+    wait_for(lambda: len(service.worker_pids()) == 2, "a new worker in the place of the dead one")
+
+
+def test_a_dead_registry_accepts_again_within_2_seconds_and_keeps_all(
+    service: FaultyService,
+) -> None:
+    running = [service.add(kind) for kind in ("wait", "wait-thread", "wait-process")]
+    for task_id in running:
+        service.begun(task_id, 1)
+    accepted = [service.submit("/notify/", NOTIFICATION)]
+    killed_at = kill(service.registry_pid(), signal.SIGKILL)
+    answers = [service.post("/notify/", NOTIFICATION)]
+    while answers[-1].status_code != 202:
+        assert answers[-1].status_code == 503
+        assert int(answers[-1].headers["retry-after"]) >= 1
+        answers.append(service.post("/notify/", NOTIFICATION))
+
+    assert time.monotonic() - killed_at < 2.0
+    accepted.append(answers[-1].json()["task_id"])
+    service.open_gate()
+    assert {task.state for task in service.all_ended(accepted + running)} == {"success"}
+    # What ran went on: its worker has presented the claims again.
+    assert [service.beginnings(task_id) for task_id in running] == [1, 1, 1]
+    service.gate.unlink()
+
+
+def test_after_the_death_of_everything_all_tasks_begin_within_5_seconds_of_the_start(
+    fresh_service: FaultyService,
+) -> None:
+    service = fresh_service
+    task_ids = [service.add(kind) for kind in ["wait"] * 20 + ["wait-thread", "wait-process"] * 2]
+    for task_id in task_ids:
+        service.begun(task_id, 1)
+    waiting = service.submit("/notify/", {**NOTIFICATION, "email": "flaky@simulator.example"})
+    service.kill_everything()
+    started_at = time.monotonic()
+    service.start()
+
+    for task_id in task_ids:
+        assert service.begun(task_id, 2).at - started_at < 5.0
+    service.open_gate()
+    assert {task.state for task in service.all_ended([*task_ids, waiting])} == {"success"}
+
+
+def test_a_master_killed_alone_can_be_started_again_at_once(fresh_service: FaultyService) -> None:
+    service = fresh_service
+    task_ids = [service.add(kind) for kind in ("wait", "wait-process")]
+    for task_id in task_ids:
+        service.begun(task_id, 1)
+    assert service.master is not None
+    service.master.kill()
+    service.master.wait()
+    started_at = time.monotonic()
+    service.start()
+
+    for task_id in task_ids:
+        assert service.begun(task_id, 2).at - started_at < 10.0
+    service.open_gate()
+    assert {task.state for task in service.all_ended(task_ids)} == {"success"}
+    # The orphaned worker was ended before its tasks were given away: no attempt beside another.
+    assert {mark.attempt for mark in service.trace() if mark.word == "end"} == {2}
+
+
+def test_a_frozen_worker_s_tasks_go_elsewhere_and_what_it_says_late_changes_nothing(
+    fresh_service: FaultyService,
+) -> None:
+    service = fresh_service
+    task_ids = [service.add(kind) for kind in ["wait"] * 6 + ["wait-process"] * 6]
+    begun = {task_id: service.begun(task_id, 1).pid for task_id in task_ids}
+    frozen = next(pid for pid in begun.values() if pid in service.worker_pids())
+    frozen_at = kill(frozen, signal.SIGSTOP)
+    try:
+        held = [task_id for task_id, pid in begun.items() if pid == frozen]
+        for task_id in held:
+            assert 2.0 < service.begun(task_id, 2, 10).at - frozen_at < 8.0
+        service.open_gate()
+        elsewhere = service.all_ended(held)
+        assert {task.attempt for task in elsewhere} == {2}
+    finally:
+        kill(frozen, signal.SIGCONT)
+    wait_for(lambda: service.metric("bgtasks_workers") == 2, "the worker back")
+    for before in elsewhere:
+        assert service.task(before.id) == before
+    assert {task.state for task in service.all_ended(task_ids)} == {"success"}

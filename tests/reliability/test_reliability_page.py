@@ -1,0 +1,23 @@
+"""`docs/reliability.md` promises what tests show."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+TESTS = Path(__file__).parents[1]
+PAGE = (TESTS.parent / "docs" / "reliability.md").read_text()
+
+
+def test_every_row_names_a_test_that_exists() -> None:
+    rows = [row for row in PAGE.splitlines() if row.startswith("| ") and row.count("|") == 4]
+    named = [re.findall(r"`(test_\w+)`", row) for row in rows if "| test |" not in row]
+    assert len(named) > 20
+    assert all(len(names) == 1 for names in named)
+    defined = {
+        name
+        for folder in ("reliability", "chaos")
+        for file in (TESTS / folder).glob("test_*.py")
+        for name in re.findall(r"^def (test_\w+)", file.read_text(), re.MULTILINE)
+    }
+    assert {names[0] for names in named} <= defined

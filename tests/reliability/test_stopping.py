@@ -1,0 +1,72 @@
+"""Stopping and reloading under load: nothing lost, nothing run twice, nothing left behind."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections import Counter
+from pathlib import Path
+
+from tests.integration.conftest import wait_for
+from tests.reliability.conftest import FaultyService, NewService
+from tests.reliability.load import SteadyLoad
+
+GRACE_SECONDS = 1.0
+
+
+def test_a_stop_under_load_is_in_time_loses_nothing_and_counts_nothing(
+    new_service: NewService,
+) -> None:
+    service = new_service(grace_seconds=str(GRACE_SECONDS))
+    service.start()
+    interrupted = [service.add(kind) for kind in ["wait"] * 5 + ["wait-process"] * 3]
+    for task_id in interrupted:
+        service.begun(task_id, 1)
+    with SteadyLoad(service.url, per_second=200) as load:
+        wait_for(lambda: len(load.accepted) > 100, "a hundred tasks accepted")
+        began = time.monotonic()
+        status = service.stop()
+        took = time.monotonic() - began
+    assert status == 0
+    assert took < GRACE_SECONDS + 2
+    wait_for(lambda: not service.processes(), "no process left behind", 1)
+
+    service.open_gate()
+    service.start()
+    for task in service.all_ended(interrupted):
+        assert (task.state, task.attempt) == ("success", 2)
+        assert (task.lost_attempts, task.attempts_used) == (0, 0)
+    assert {task.state for task in service.all_ended(load.accepted)} == {"success"}
+    runs = Counter(mark.task_id for mark in service.trace() if mark.word == "begin")
+    assert {runs[task_id] for task_id in load.accepted} == {1}
+    assert service.metric("bgtasks_task_attempts_total", outcome="lost") == 0
+    assert service.stop() == 0
+
+
+def test_reloads_under_load_fail_no_request_and_run_nothing_twice(new_service: NewService) -> None:
+    service = new_service(notification_delay_seconds="0.2")
+    service.start()
+    running = [service.add(kind) for kind in ("wait", "wait-thread", "wait-process")]
+    for task_id in running:
+        service.begun(task_id, 1)
+    with SteadyLoad(service.url, per_second=200) as load:
+        _reload(service)
+        _reload(service)
+        enough = len(load.accepted) + 100
+        wait_for(lambda: len(load.accepted) > enough, "more tasks accepted")
+    assert load.failures == []
+    task_ids = [*load.accepted, *running]
+    assert {task.state for task in service.all_ended(task_ids)} == {"success"}
+    runs = Counter(mark.task_id for mark in service.trace() if mark.word == "begin")
+    assert runs == dict.fromkeys(task_ids, 1)
+    assert service.stop() == 0
+    wait_for(lambda: not service.processes(), "no process left behind", 1)
+
+
+def _reload(service: FaultyService) -> None:
+    assert service.master is not None
+    old = set(service.worker_pids())
+    service.master.send_signal(signal.SIGHUP)
+    wait_for(lambda: len(set(service.worker_pids()) - old) == 2, "new workers forked")
+    service.open_gate()
+    wait_for(lambda: not any(Path(f"/proc/{pid}").exists() for pid in old), "old workers gone")
