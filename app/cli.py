@@ -86,9 +86,7 @@ class _Parser(argparse.ArgumentParser):
 def _parser() -> argparse.ArgumentParser:
     from app.settings import FLAGS, Settings, variable  # noqa: PLC0415 - see the module
 
-    parser = _Parser(
-        prog="bgtasks", description="Background tasks over HTTP.", allow_abbrev=False
-    )
+    parser = _Parser(prog="bgtasks", description="Background tasks over HTTP.", allow_abbrev=False)
     parser.add_argument("--version", action="version", version=f"bgtasks {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     serving = commands.add_parser(
