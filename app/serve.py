@@ -46,14 +46,11 @@ sends the requests should be the one to close."""
 
 REGISTRY_STOP_SECONDS: Final = 5.0
 
-REGISTRY_MISSED_SECONDS: Final = 1.0
-"""How long a registry that is gone during a stop is not replaced. Workers try to deliver their last
-reports for longer."""
-
 _MARGIN_SECONDS: Final = 10.0
 """For the lifespan beyond the grace: stopping the executors and sending the last reports."""
 
 _NEWCOMERS_SECONDS: Final = 10.0
+_MISSED_SECONDS: Final = 1.0
 _POLL_SECONDS: Final = 0.02
 _ENDED_NOT_REAPED: Final = os.WEXITED | os.WNOHANG | os.WNOWAIT
 
@@ -237,19 +234,17 @@ class Supervisor(Arbiter):  # type: ignore[misc] # gunicorn has no types
         """During a stop: whether it has been gone for so long that a worker must need it.
 
         A stop sent to all processes at once ends it, rightly, after the last report of the last
-        worker, which may take a moment more to end.
+        worker, which may take a moment more to end. Those that need it still try for longer.
         """
         assert self._registry is not None
-        assert self._registry.pid is not None
-        try:
-            gone = os.waitid(os.P_PID, self._registry.pid, _ENDED_NOT_REAPED) is not None
-        except ChildProcessError:
-            gone = True  # reaped, with the workers
+        pid, gone = self._registry.pid or 0, True
+        with contextlib.suppress(ChildProcessError):  # reaped, with the workers
+            gone = os.waitid(os.P_PID, pid, _ENDED_NOT_REAPED) is not None
         if not gone:
             self._registry_gone_since = math.inf
             return False
         self._registry_gone_since = min(self._registry_gone_since, time.monotonic())
-        return time.monotonic() - self._registry_gone_since >= REGISTRY_MISSED_SECONDS
+        return time.monotonic() - self._registry_gone_since >= _MISSED_SECONDS
 
     def spawn_worker(self) -> Any:
         """Fork a worker. In the worker, never returns."""
