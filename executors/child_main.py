@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 from contextvars import Context
+from functools import partial
 from time import monotonic
 from typing import Final
 
@@ -15,15 +16,15 @@ from executors.calls import failure_of, outcome_of
 from executors.wire import LENGTH, READY, decode_request, encode_outcome, frame
 
 _PR_SET_PDEATHSIG: Final = 1
+_STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 def serve(pipe: socket.socket, parent: int) -> None:
     """Run what comes through `pipe`; returns when its other end is closed."""
     _die_with(parent)
-    # Kills reach what the calls start as well; and Ctrl-C at the terminal stays the parent's.
+    # Kills reach what the calls start as well.
     os.setpgid(0, 0)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    _leave_stops_to_the_parent()
     # Spawning made it inheritable. Whoever else held it would keep the parent from seeing its end.
     pipe.set_inheritable(False)
     pid = os.getpid()
@@ -49,6 +50,33 @@ def _die_with(parent: int) -> None:
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG) failed")
     if os.getppid() != parent:
         os._exit(1)  # it died before the call above
+
+
+def _leave_stops_to_the_parent() -> None:
+    """Let signals that ask for a stop pass by.
+
+    They are often sent to every process of a service at once, and the parent then decides how long
+    its calls may go on; it ends this process by closing the pipe, or with SIGKILL.
+    """
+    for number in _STOP_SIGNALS:
+        # Not SIG_IGN: programs that a call executes would inherit that, and could not be stopped.
+        signal.signal(number, lambda *_: None)
+    # What a call forks can be stopped. Until it is ready for a stop, the stop waits.
+    os.register_at_fork(
+        before=partial(signal.pthread_sigmask, signal.SIG_BLOCK, _STOP_SIGNALS),
+        after_in_parent=_unblock_stops,
+        after_in_child=_take_stops,
+    )
+
+
+def _take_stops() -> None:
+    for number in _STOP_SIGNALS:
+        signal.signal(number, signal.SIG_DFL)
+    _unblock_stops()
+
+
+def _unblock_stops() -> None:
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOP_SIGNALS)
 
 
 def _receive(pipe: socket.socket) -> bytes | None:

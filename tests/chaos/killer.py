@@ -118,6 +118,8 @@ class Killer:
         else:
             pids = self.fleet.with_children(pid)
         hit = [mark for mark in running if mark.pid in pids or role == "registry"]
+        if kind == "child SIGTERM":
+            pids = frozenset()  # a stop is its parent's business, and it goes on
         self.kills.append(Kill(kind, time.monotonic(), pids, len(hit)))
 
     # -- who looks after the service ---------------------------------------------------------------

@@ -66,7 +66,7 @@ def children() -> set[int]:
         (work.exit_at_once, (0,), "exited with status 0"),
         (work.read_address_zero, (), "was killed by SIGSEGV"),
         (work.kill_itself, (signal.SIGKILL,), "was killed by SIGKILL, as the kernel does when"),
-        (work.kill_itself, (signal.SIGTERM,), "was killed by SIGTERM"),
+        (work.kill_itself, (signal.SIGABRT,), "was killed by SIGABRT"),
         (work.kill_itself, (40,), "was killed by signal 40"),
     ],
 )
@@ -281,11 +281,22 @@ def test_one_call_after_the_other_needs_one_child(
     assert len({pid_of_child(executor) for _ in range(20)}) == 1
 
 
-def test_a_child_has_its_own_signal_handlers(executor: Executor) -> None:
-    assert (
-        run(executor, work.signal_handlers).value
-        == repr([int(signal.SIG_IGN), int(signal.SIG_DFL)]).encode()
-    )
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_request_to_stop_costs_a_child_nothing(
+    executor: Executor, gate: Path, number: signal.Signals
+) -> None:
+    future = executor.submit(Work(work.write_pid_and_wait, (str(gate),)))
+    os.kill(pid_in(gate.with_name("gate.pid")), number)
+    gate.touch()
+
+    assert future.result(DEADLINE_SECONDS).end is End.SUCCEEDED
+
+
+@pytest.mark.parametrize("start", [work.terminate_a_fork, work.terminate_a_program])
+def test_what_a_call_starts_can_be_terminated(
+    executor: Executor, start: Callable[..., object]
+) -> None:
+    assert run(executor, start).value == str(-signal.SIGTERM).encode()
 
 
 def test_a_child_loads_no_event_loop(executor: Executor) -> None:

@@ -8,6 +8,7 @@ import ctypes
 import os
 import signal
 import stat
+import subprocess
 import sys
 import threading
 import time
@@ -251,9 +252,20 @@ def return_a_wrong_outcome() -> Outcome:
     return Outcome(End.SUCCEEDED, value=value)
 
 
-def signal_handlers() -> Outcome:
-    handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
-    return Outcome(End.SUCCEEDED, value=repr([int(h) for h in handlers]).encode())  # type: ignore[arg-type]
+def terminate_a_fork() -> Outcome:
+    pid = os.fork()
+    if pid == 0:
+        signal.pause()
+        os._exit(0)
+    os.kill(pid, signal.SIGTERM)
+    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    return Outcome(End.SUCCEEDED, value=str(status).encode())
+
+
+def terminate_a_program() -> Outcome:
+    program = subprocess.Popen(["sleep", "3600"])
+    program.terminate()
+    return Outcome(End.SUCCEEDED, value=str(program.wait()).encode())
 
 
 def loaded_modules() -> Outcome:

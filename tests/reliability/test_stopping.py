@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 from collections import Counter
@@ -40,6 +41,25 @@ def test_a_stop_under_load_is_in_time_loses_nothing_and_counts_nothing(
     runs = Counter(mark.task_id for mark in service.trace() if mark.word == "begin")
     assert {runs[task_id] for task_id in load.accepted} == {1}
     assert service.metric("bgtasks_task_attempts_total", outcome="lost") == 0
+    assert service.stop() == 0
+
+
+def test_a_stop_sent_to_every_process_counts_no_attempt(new_service: NewService) -> None:
+    # As systemd does it by default; the pool children get the signal, too.
+    service = new_service(grace_seconds=str(GRACE_SECONDS))
+    service.start()
+    interrupted = [service.add(kind) for kind in ["wait", *["wait-process"] * 3]]
+    children = {service.begun(task_id, 1).pid for task_id in interrupted} - {*service.worker_pids()}
+    assert service.master is not None
+    assert children <= set(service.processes())
+    for pid in service.processes():
+        os.kill(pid, signal.SIGTERM)
+    assert service.master.wait(30) == 0
+
+    service.open_gate()
+    service.start()
+    for task in service.all_ended(interrupted):
+        assert (task.state, task.attempt, task.lost_attempts) == ("success", 2, 0)
     assert service.stop() == 0
 
 
