@@ -51,7 +51,7 @@ class Retention:
         for task in overdue:
             kept = store.get(task.id)
             if kept is None or kept.state.is_final:
-                store.put(task, None)
+                store.delete(task)
         if self._next_after is None and self._after == 0 and not overdue:
             # Nothing to delete in a whole pass: nothing to write either.
             self._pause(now)

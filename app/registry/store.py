@@ -50,6 +50,8 @@ class TaskStore:
         self.unfinished_bytes = 0
         self.changes: list[Change] = []
         """Since the last `commit` or `undo`."""
+        self._deleted_unseen: set[str] = set()
+        """Of those changes, deletions of tasks that are not in memory."""
 
     # -- reading -------------------------------------------------------------------------------
 
@@ -87,6 +89,15 @@ class TaskStore:
         self.changes.append(Change(old, new, outcome, run_seconds))
         self._replace(old, new)
 
+    def delete(self, task: Task) -> None:
+        """Note that retention deletes a finished task; it need not be whole, nor in memory."""
+        kept = self._finished.get(task.id)
+        if kept is not None:
+            self.put(kept, None)
+        else:
+            self.changes.append(Change(task, None))
+            self._deleted_unseen.add(task.id)
+
     def load(self, task: Task) -> None:
         """Take in a task that is in the journal already."""
         self._replace(None, task)
@@ -98,7 +109,8 @@ class TaskStore:
     def undo(self) -> None:
         """The changes so far could not be written: be as before them."""
         for change in reversed(self.changes):
-            self._replace(change.new, change.old)
+            if change.task.id not in self._deleted_unseen:
+                self._replace(change.new, change.old)
         self._settle()
 
     def overflow(self) -> list[Task]:
@@ -128,6 +140,7 @@ class TaskStore:
             if task is None or task.state is not TaskState.SCHEDULED:
                 self._backoffs.pop(task_id, None)
         self.changes = []
+        self._deleted_unseen.clear()
 
     def _replace(self, old: Task | None, new: Task | None) -> None:
         if old is not None:

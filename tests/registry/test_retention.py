@@ -8,7 +8,7 @@ from app.errors import TaskDeleted, TaskNotFound
 from app.lifecycle import Task, TaskState
 from app.registry.base import Add, Cancel, Get, Retry, Scrape
 from app.registry.retention import PAUSE_SECONDS, STEP_PAUSE_SECONDS
-from tests.registry.bench import Bench, SteppedRegistry
+from tests.registry.bench import Bench, FailingSqlite, SteppedRegistry
 from tests.registry.peers import Peer, ask, counts, raised
 
 KEPT_SECONDS = 1_000.0
@@ -112,15 +112,22 @@ def test_an_overdue_task_that_is_retried_at_the_same_moment_stays(
     assert registry.readings._counts["deleted", "note", ""] == 0
 
 
-def test_deletions_that_could_not_be_written_are_made_up_for(bench: Bench) -> None:
-    journal = bench.journal()
-    registry = bench.registry(journal=journal, retention_seconds=KEPT_SECONDS)
+@pytest.mark.parametrize("in_memory", [True, False])
+def test_deletions_that_could_not_be_written_change_nothing_and_are_made_up_for(
+    bench: Bench, in_memory: bool
+) -> None:
+    registry = bench.registry(journal=bench.journal(), retention_seconds=KEPT_SECONDS)
     task = finished(bench, bench.peer(registry))
+    before = ask(registry, Get(task.id))
+    journal = bench.crash() if not in_memory else registry._journal
+    assert isinstance(journal, FailingSqlite)
+    if not in_memory:
+        registry = bench.registry(journal=journal, retention_seconds=KEPT_SECONDS)
     bench.clock.turn(KEPT_SECONDS + PAUSE_SECONDS + 1)
     journal.failures = 1
     registry.tick()
     assert journal.failures == 0
-    assert isinstance(ask(registry, Get(task.id)), Task)
+    assert ask(registry, Get(task.id)) == before
 
     a_pass(bench, registry)
     a_pass(bench, registry)
