@@ -6,6 +6,7 @@
     │   └── TaskDeleted             one had, and retention has deleted it
     ├── UnknownTaskType             no task type has this name
     ├── IllegalTransition           the task's state does not allow this verb
+    ├── IdempotencyMismatch         the key was used for another submission
     ├── StaleReport                 a report of an attempt that is not the running one
     ├── NotJoined                   a worker speaks that the registry does not know (yet, any more)
     ├── JournalError                the journal's file cannot be used; left untouched
@@ -77,6 +78,21 @@ class IllegalTransition(BgTasksError):
 
     def __str__(self) -> str:
         return f"Task {self.task_id} is {self.state} and cannot {self.verb}"
+
+
+class IdempotencyMismatch(BgTasksError):
+    """The idempotency key came before, with another submission; nothing was stored."""
+
+    def __init__(self, key: str, task_id: str) -> None:
+        super().__init__(key, task_id)
+        self.key = key
+        self.task_id = task_id
+
+    def __str__(self) -> str:
+        return (
+            f"The idempotency key {self.key!r} was used for another submission, which became "
+            f"task {self.task_id}; use a new key for a new submission"
+        )
 
 
 class StaleReport(BgTasksError):

@@ -106,6 +106,10 @@ class Task:
     """0 to 9; higher is sooner."""
     retries: int = 0
     """Retries by hand."""
+    idempotency_key: str | None = None
+    """The submitter's name for the submission: a repeated one gets this task again."""
+    fingerprint: bytes | None = None
+    """Of what was submitted under the key; the key with anything else is a mistake."""
     worker: str | None = None
     """The incarnation that holds it, while PROCESSING."""
     cancel_requested: bool = False

@@ -16,6 +16,7 @@ from starlette.responses import Response
 
 from app.errors import (
     BgTasksError,
+    IdempotencyMismatch,
     IllegalTransition,
     TaskNotFound,
     Unavailable,
@@ -29,6 +30,7 @@ STATUSES: Final[Mapping[type[BgTasksError], int]] = MappingProxyType(
         TaskNotFound: 404,
         IllegalTransition: 400,
         UnknownTaskType: 422,
+        IdempotencyMismatch: 422,
         Unavailable: 503,
         BgTasksError: 500,
     }

@@ -15,7 +15,8 @@ The rules
         beat omits is released.
     6.  The registry keeps the ledger of slots: a worker never holds more claims of a kind than it
         has slots of it.
-    7.  `Add` is idempotent by task id.
+    7.  `Add` is idempotent by task id and by `Task.idempotency_key`, which is kept as long as its
+        task. A repeated key waits for the same commit as everything else.
     8.  A claim names the worker's incarnation (`Worker`). After a restart of the registry, claims
         of dead incarnations, or of another service's, are lost at once; living ones have a full
         lease to present theirs.
@@ -137,7 +138,10 @@ class Leave(NamedTuple):
 class Add(NamedTuple):
     """Accept a task (PENDING or SCHEDULED). Idempotent by its id. Answer: None.
 
-    Errors: `TooManyUnfinished`, `JournalUnavailable`; nothing is stored then.
+    If its `idempotency_key` came before with the same `fingerprint`, nothing is stored. Answer: the
+    task that was accepted then, as it stands now.
+
+    Errors, with nothing stored: `IdempotencyMismatch`, `TooManyUnfinished`, `JournalUnavailable`.
     """
 
     task: Task

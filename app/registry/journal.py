@@ -19,14 +19,12 @@ from app.errors import JournalError, JournalUnavailable
 from app.lifecycle import Change, Task
 from app.metrics import Cell, Tally
 from app.registry.base import MAX_BATCH_BYTES, Find, Page
+from app.registry.journal_file import connect, inspect, prepare
 from app.registry.schema import (
-    APPLICATION_ID,
     INSERT_TASK,
-    SCHEMA,
     SELECT_HEADS,
     SELECT_TASK,
     UPDATE_TASK,
-    VERSION,
     key,
     lookup_key,
     mutable_columns,
@@ -34,7 +32,6 @@ from app.registry.schema import (
     to_task,
 )
 
-WAL_BYTES_KEPT: Final = 64 * 2**20
 RETENTION_STEP_ROWS: Final = 1_000
 
 
@@ -87,6 +84,9 @@ class Journal(Protocol):
             JournalUnavailable: it cannot be read; so for all methods that read.
         """
 
+    def read_by_key(self, idempotency_key: str) -> Task | None:
+        """The task that was accepted under this key, as committed."""
+
     def was_deleted(self, task_id: str) -> bool:
         """Whether retention deleted it, as far back as that is remembered."""
 
@@ -113,7 +113,7 @@ class SqliteJournal:
         check: look for corruption first (`PRAGMA quick_check`), which reads the whole file.
 
     Raises:
-        JournalError: the file is no journal, of a later version, or damaged.
+        JournalError: the file is no journal, of a later version, or damaged; it is left as it was.
     """
 
     durable = True
@@ -122,51 +122,14 @@ class SqliteJournal:
         self._path = path
         self._read_lock = threading.Lock()
         try:
-            self._inspect(check=check)
+            inspect(path, check=check)
             with contextlib.ExitStack() as opened:
-                self._writer = opened.enter_context(contextlib.closing(self._connect()))
-                self._prepare()
-                self._reader = self._connect()
+                self._writer = opened.enter_context(contextlib.closing(connect(path)))
+                prepare(self._writer)
+                self._reader = connect(path)
                 opened.pop_all()
         except sqlite3.Error as error:
             raise JournalError(str(path), str(error)) from None
-
-    def _connect(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
-        connection.execute("PRAGMA busy_timeout = 5000")
-        return connection
-
-    def _inspect(self, *, check: bool) -> None:
-        """Refuse what is no sound journal, before anything is opened for writing."""
-        if not self._path.exists():
-            return
-        # Read-only: a connection that may write moves the WAL into the file when it is closed, and
-        # whoever wants to repair a damaged file needs both as they were.
-        uri = f"{self._path.absolute().as_uri()}?mode=ro"
-        with contextlib.closing(sqlite3.connect(uri, uri=True)) as db:
-            if check:
-                (verdict,) = db.execute("PRAGMA quick_check(1)").fetchone()
-                if verdict != "ok":
-                    raise JournalError(str(self._path), f"it is damaged ({_last_line(verdict)})")
-            (application_id,) = db.execute("PRAGMA application_id").fetchone()
-            (version,) = db.execute("PRAGMA user_version").fetchone()
-            (tables,) = db.execute("SELECT count(*) FROM sqlite_master").fetchone()
-        if tables and application_id != APPLICATION_ID:
-            raise JournalError(str(self._path), "it is a SQLite file of another program")
-        if version > VERSION:
-            raise JournalError(
-                str(self._path), f"it has version {version}, and this program knows {VERSION}"
-            )
-
-    def _prepare(self) -> None:
-        db = self._writer
-        db.execute("PRAGMA journal_mode = WAL")
-        db.execute("PRAGMA synchronous = FULL")
-        db.execute(f"PRAGMA journal_size_limit = {WAL_BYTES_KEPT}")
-        db.execute("PRAGMA cache_size = -65536")
-        (tables,) = db.execute("SELECT count(*) FROM sqlite_master").fetchone()
-        if not tables:
-            db.executescript(f"BEGIN IMMEDIATE; {SCHEMA} COMMIT;")
 
     # -- writing -------------------------------------------------------------------------------
 
@@ -233,6 +196,10 @@ class SqliteJournal:
 
     def read(self, task_id: str) -> Task | None:
         found = self._query(f"{SELECT_TASK} WHERE id = ?", (lookup_key(task_id),))
+        return to_task(found[0]) if found else None
+
+    def read_by_key(self, idempotency_key: str) -> Task | None:
+        found = self._query(f"{SELECT_TASK} WHERE idempotency_key = ?", (idempotency_key,))
         return to_task(found[0]) if found else None
 
     def was_deleted(self, task_id: str) -> bool:
@@ -302,6 +269,9 @@ class NullJournal:
     def read(self, task_id: str) -> Task | None:
         return None
 
+    def read_by_key(self, idempotency_key: str) -> Task | None:
+        return None
+
     def was_deleted(self, task_id: str) -> bool:
         return False
 
@@ -313,10 +283,6 @@ class NullJournal:
 
     def close(self) -> None:
         pass
-
-
-def _last_line(text: str) -> str:
-    return text.rpartition("\n")[2]
 
 
 def _last_versions(changes: Iterable[Change]) -> tuple[list[Task], list[Task], list[Task]]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from app.errors import (
+    IdempotencyMismatch,
     StaleReport,
     TaskDeleted,
     TaskNotFound,
@@ -165,16 +166,31 @@ class Rules:
 
     # -- tasks ---------------------------------------------------------------------------------
 
-    def _add(self, request: Add) -> None:
+    def _add(self, request: Add) -> Task | None:
         task_id = request.task.id
         if self.store.get(task_id) is not None:
-            return
+            return None
         if request.again and (self._archive.read(task_id) or self._archive.was_deleted(task_id)):
-            return
+            return None
+        first = self._accepted_before(request.task)
+        if first is not None:
+            return first
         self._require_room(len(request.task.payload))
         task = request.task.accepted(self._next_order)
         self._next_order += 1
         self.store.put(None, task)
+        return None
+
+    def _accepted_before(self, task: Task) -> Task | None:
+        """The task that was accepted under the same idempotency key, if one was."""
+        key = task.idempotency_key
+        if key is None:
+            return None
+        # Memory first: it knows what this group has accepted, and what it has deleted.
+        first = self.store.get_by_key(key) or self._archive.read_by_key(key)
+        if first is not None and first.fingerprint != task.fingerprint:
+            raise IdempotencyMismatch(key, first.id)
+        return first
 
     def _fire(self, request: Fire) -> bool:
         due = self.fired.get(request.schedule, self.schedules.get(request.schedule))

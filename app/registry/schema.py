@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, Final
 
 from app.lifecycle import Task, TaskState
@@ -9,7 +11,7 @@ from app.lifecycle import Task, TaskState
 APPLICATION_ID: Final = 0x62677473
 """Marks a SQLite file as a journal of this program ("bgts")."""
 
-VERSION: Final = 1
+VERSION: Final = 2
 
 _MUTABLE: Final = (
     "state",
@@ -34,6 +36,8 @@ _IMMUTABLE: Final = (
     "max_attempts",
     "timeout_seconds",
     "priority",
+    "idempotency_key",
+    "fingerprint",
 )
 
 # Payloads have a table of their own: SQLite writes a changed row whole, and a task's row changes
@@ -52,6 +56,8 @@ CREATE TABLE tasks (
     max_attempts INTEGER NOT NULL,
     timeout_seconds REAL,
     priority INTEGER NOT NULL,
+    idempotency_key TEXT,
+    fingerprint BLOB,
     state TEXT NOT NULL,
     run_at REAL NOT NULL,
     delay_seconds REAL,
@@ -69,6 +75,8 @@ CREATE TABLE tasks (
 );
 CREATE UNIQUE INDEX tasks_by_id ON tasks (id);
 CREATE INDEX tasks_unfinished ON tasks (ord) WHERE finished_at IS NULL;
+CREATE UNIQUE INDEX tasks_by_idempotency_key ON tasks (idempotency_key)
+    WHERE idempotency_key IS NOT NULL;
 CREATE TABLE payloads (ord INTEGER PRIMARY KEY, payload BLOB NOT NULL);
 CREATE TABLE counts (
     counter TEXT NOT NULL, type TEXT NOT NULL, label TEXT NOT NULL, number INTEGER NOT NULL,
@@ -79,6 +87,18 @@ CREATE TABLE deleted (id BLOB PRIMARY KEY, at REAL NOT NULL) WITHOUT ROWID;
 CREATE INDEX deleted_by_time ON deleted (at);
 CREATE TABLE probe (one INTEGER PRIMARY KEY, at REAL NOT NULL);
 """
+
+MIGRATIONS: Final[Mapping[int, str]] = MappingProxyType(
+    {
+        1: """
+ALTER TABLE tasks ADD COLUMN idempotency_key TEXT;
+ALTER TABLE tasks ADD COLUMN fingerprint BLOB;
+CREATE UNIQUE INDEX tasks_by_idempotency_key ON tasks (idempotency_key)
+    WHERE idempotency_key IS NOT NULL;
+"""
+    }
+)
+"""What makes the next version of each."""
 
 _COLUMNS: Final = ("ord", "id", *_IMMUTABLE, *_MUTABLE)
 
@@ -136,6 +156,8 @@ def task_columns(task: Task) -> tuple[Any, ...]:
         task.max_attempts,
         task.timeout_seconds,
         task.priority,
+        task.idempotency_key,
+        task.fingerprint,
         *mutable_columns(task),
     )
 

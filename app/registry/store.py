@@ -25,6 +25,9 @@ class Archive(Protocol):
     def read(self, task_id: str) -> Task | None:
         """The task as committed; None if there is none."""
 
+    def read_by_key(self, idempotency_key: str) -> Task | None:
+        """The task that was accepted under this key, as committed; None if there is none."""
+
     def was_deleted(self, task_id: str) -> bool:
         """Whether retention deleted a task of this id, as far back as that is remembered."""
 
@@ -38,6 +41,8 @@ class TaskStore:
         self._unfinished: dict[str, Task] = {}
         self._finished: OrderedDict[str, Task] = OrderedDict()
         self._finished_bytes = 0
+        self._by_key: dict[str, str] = {}
+        """Ids of the tasks in memory that have an idempotency key."""
         self._ages: dict[str, int] = {}
         self._next_age = 0
         self._backoffs: dict[str, float] = {}
@@ -58,6 +63,11 @@ class TaskStore:
     def get(self, task_id: str) -> Task | None:
         """The task if it is in memory."""
         return self._unfinished.get(task_id) or self._finished.get(task_id)
+
+    def get_by_key(self, idempotency_key: str) -> Task | None:
+        """The task that was accepted under this key, if it is in memory."""
+        task_id = self._by_key.get(idempotency_key)
+        return None if task_id is None else self.get(task_id)
 
     def unfinished(self) -> int:
         """How many tasks are not finished."""
@@ -147,6 +157,8 @@ class TaskStore:
             self._take_out(old)
         if new is None:
             return
+        if new.idempotency_key is not None:
+            self._by_key[new.idempotency_key] = new.id
         if new.state.is_final:
             self._finished[new.id] = new
             self._finished_bytes += _size(new)
@@ -161,6 +173,7 @@ class TaskStore:
             return
         if self._unfinished.pop(old.id, None) is not None:
             self.unfinished_bytes -= len(old.payload)
+            self._drop_key(old)
         match old.state:
             case TaskState.PENDING:
                 self.ready.discard(old.id, old.executor)
@@ -196,6 +209,11 @@ class TaskStore:
         task = self._finished.pop(task_id, None)
         if task is not None:
             self._finished_bytes -= _size(task)
+            self._drop_key(task)
+
+    def _drop_key(self, task: Task) -> None:
+        if task.idempotency_key is not None:
+            del self._by_key[task.idempotency_key]
 
 
 def _size(task: Task) -> int:

@@ -30,6 +30,7 @@ from hypothesis.stateful import (
 
 from app.errors import (
     BgTasksError,
+    IdempotencyMismatch,
     IllegalTransition,
     JournalUnavailable,
     NotJoined,
@@ -166,6 +167,8 @@ class Model:
 
     tasks: dict[str, ModelTask] = field(default_factory=dict)
     workers: dict[str, ModelWorker] = field(default_factory=dict)
+    keys: dict[str, tuple[str, bytes | None]] = field(default_factory=dict)
+    """Idempotency keys: which task has it, and the fingerprint it came with."""
     step: int = 0
 
     def held(self, worker: str) -> list[ModelTask]:
@@ -215,6 +218,28 @@ class Model:
         for task in self.held(worker):
             if (task.id, task.attempt) not in held:
                 task.release()
+
+    def add(self, task: Task) -> type[BgTasksError] | None:
+        """Accept a task, or say how it has to be refused; a repeated key changes nothing."""
+        if task.id in self.tasks:
+            return None
+        if task.idempotency_key in self.keys:
+            same = self.keys[task.idempotency_key][1] == task.fingerprint
+            return None if same else IdempotencyMismatch
+        if self.unfinished() >= MAX_PENDING:
+            return TooManyUnfinished
+        self.tasks[task.id] = ModelTask(
+            task.id,
+            task.executor,
+            task.priority,
+            task.max_attempts,
+            task.state,
+            task.run_at,
+            ready_since=(self.step, 0),
+        )
+        if task.idempotency_key is not None:
+            self.keys[task.idempotency_key] = (task.id, task.fingerprint)
+        return None
 
     def report(self, report: Report, elapsed: float) -> type[BgTasksError] | None:
         """Carry out a report, or say how it has to be refused."""
@@ -398,14 +423,19 @@ class RegistryMachine(RuleBasedStateMachine):
         priority=st.sampled_from([4, 4, 0, 9]),
         max_attempts=st.integers(1, 3),
         due_in=st.sampled_from([None, None, 1.0, 30.0]),
+        key=st.sampled_from([None, None, "a", "b"]),
+        fingerprint=st.sampled_from([b"x", b"x", b"y"]),
     )
     def add(
         self,
+        *,
         worker: int,
         executor: str,
         priority: int,
         max_attempts: int,
         due_in: float | None,
+        key: str | None,
+        fingerprint: bytes,
     ) -> None:
         fields: dict[str, Any] = {}
         if due_in is not None and self.weather:
@@ -416,6 +446,8 @@ class RegistryMachine(RuleBasedStateMachine):
                 "priority": priority,
                 "max_attempts": max_attempts,
                 "run_at": self.wall(),
+                "idempotency_key": key,
+                "fingerprint": None if key is None else fingerprint,
                 **fields,
             }
         )
@@ -430,23 +462,19 @@ class RegistryMachine(RuleBasedStateMachine):
             expected = NotJoined if written == WRITTEN else JournalUnavailable
         elif written != WRITTEN:
             expected = JournalUnavailable
-        elif task.id not in self.model.tasks:
-            if self.model.unfinished() >= MAX_PENDING:
-                expected = TooManyUnfinished
-            else:
-                self.specs[task.id] = task
-                self.model.tasks[task.id] = ModelTask(
-                    task.id,
-                    task.executor,
-                    task.priority,
-                    task.max_attempts,
-                    task.state,
-                    task.run_at,
-                    ready_since=(self.model.step, 0),
-                )
+        else:
+            expected = self.model.add(task)
+            self.specs.setdefault(task.id, task)
         if written == NOTHING:
             expected = JournalUnavailable
-        self.expect(reply.answers[0], expected)
+        answer = reply.answers[0]
+        self.expect(answer, expected)
+        if isinstance(answer, Task):
+            assert task.idempotency_key is not None
+            assert answer.id == self.model.keys[task.idempotency_key][0]
+            assert visible(answer) == self.model.tasks[answer.id].seen()
+        elif expected is None:
+            assert task.id in self.model.tasks, "neither accepted nor recognised"
         self.take(peer, reply)
 
     @precondition(lambda self: self.model.tasks)

@@ -1,0 +1,117 @@
+"""The journal's file over the versions: an earlier one is brought up to date, or left as it was."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from types import MappingProxyType
+
+import pytest
+
+from app.errors import JournalError
+from app.lifecycle import TaskState
+from app.registry.base import Add, Fire, Get
+from app.registry.journal import SqliteJournal
+from app.registry.schema import MIGRATIONS, SCHEMA, VERSION
+from tests.registry.bench import Bench, FailingSqlite
+from tests.registry.peers import ask, make_task
+
+JOURNALS = Path(__file__).with_name("journals")
+"""`version_N.sqlite3` was written by the program when N was its version, with the tasks below."""
+
+TASKS = {
+    1: (TaskState.SUCCESS, b'{"message":"sent"}', None),
+    2: (TaskState.FAILED, None, "no ☃"),
+    3: (TaskState.SCHEDULED, None, "not now"),
+    4: (TaskState.PROCESSING, None, None),
+    5: (TaskState.PENDING, None, None),
+    6: (TaskState.SCHEDULED, None, None),
+    7: (TaskState.PENDING, None, None),
+}
+
+
+def task_id(number: int) -> str:
+    return f"00000000-0000-4000-8000-{number:012d}"
+
+
+def of_version(version: int, directory: Path) -> Path:
+    return Path(shutil.copy(JOURNALS / f"version_{version}.sqlite3", directory / "journal.sqlite3"))
+
+
+def version_of(path: Path) -> int:
+    with closing(sqlite3.connect(path)) as db:
+        (version,) = db.execute("PRAGMA user_version").fetchone()
+        return int(version)
+
+
+def columns(path: Path) -> dict[str, set[str]]:
+    """The tables and indexes of a journal, and what they are of."""
+    with closing(sqlite3.connect(path)) as db:
+        names = [name for (name,) in db.execute("SELECT name FROM sqlite_master")]
+        return {
+            name: {row[1] for row in db.execute(f"PRAGMA table_xinfo({name})")}
+            | {row[2] for row in db.execute(f"PRAGMA index_xinfo({name})")}
+            for name in names
+        }
+
+
+def test_there_is_a_file_of_every_earlier_version() -> None:
+    assert list(MIGRATIONS) == list(range(1, VERSION))
+    assert all(version_of(JOURNALS / f"version_{version}.sqlite3") for version in MIGRATIONS)
+
+
+@pytest.mark.parametrize("version", MIGRATIONS)
+def test_a_journal_of_an_earlier_version_keeps_all_its_tasks(version: int, tmp_path: Path) -> None:
+    journal = SqliteJournal(of_version(version, tmp_path))
+    try:
+        for number, (state, result, error) in TASKS.items():
+            task = journal.read(task_id(number))
+            assert task is not None
+            assert (task.state, task.result, task.error) == (state, result, error)
+            assert (task.order, task.payload) == (number, b'{"n":%d}' % number)
+    finally:
+        journal.close()
+    assert version_of(tmp_path / "journal.sqlite3") == VERSION
+
+
+@pytest.mark.parametrize("version", MIGRATIONS)
+def test_an_updated_journal_is_what_a_new_one_is(version: int, tmp_path: Path) -> None:
+    path = of_version(version, tmp_path)
+    SqliteJournal(path).close()
+    with closing(sqlite3.connect(tmp_path / "new")) as db:
+        db.executescript(SCHEMA)
+    assert columns(path) == columns(tmp_path / "new")
+
+
+@pytest.mark.parametrize("version", MIGRATIONS)
+def test_a_registry_goes_on_where_the_earlier_version_stopped(version: int, bench: Bench) -> None:
+    registry = bench.registry(journal=FailingSqlite(of_version(version, bench.directory)))
+    peer = bench.peer(registry, {"async": 9, "process": 9})
+    peer.take()
+
+    claims = dict(peer.table)
+    assert set(claims) == {task_id(number) for number in (4, 5, 7)}
+    assert claims[task_id(4)].attempt == 2
+    for claim in claims.values():
+        peer.succeed(claim)
+        assert ask(registry, Get(claim.task_id)).state is TaskState.SUCCESS
+    assert ask(registry, Fire("nightly", 2.0, 3.0, make_task())) is False
+    new = make_task(idempotency_key="k", fingerprint=b"f")
+    ask(registry, Add(new))
+    assert ask(registry, Get(new.id)).order == len(TASKS) + 1
+
+
+def test_an_update_that_fails_leaves_the_file_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = of_version(1, tmp_path)
+    before = columns(path)
+    broken = MappingProxyType({**MIGRATIONS, 1: MIGRATIONS[1] + "INSERT INTO nowhere VALUES (1);"})
+    monkeypatch.setattr("app.registry.journal_file.MIGRATIONS", broken)
+
+    with pytest.raises(JournalError, match="nowhere"):
+        SqliteJournal(path)
+
+    assert (version_of(path), columns(path)) == (1, before)
