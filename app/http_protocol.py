@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any, ClassVar, Final
 
@@ -18,12 +19,21 @@ _MAX_DISCARDED_BYTES: Final = 16 * MAX_HEAD_BYTES
 class BoundedHttpProtocol(HttpToolsProtocol):
     """uvicorn's protocol, with limits to what a client can make it hold or wait for.
 
-    uvicorn keeps headers of any size in memory and waits for their end for ever. What is refused
-    here was never a request: it has no request id and is not counted.
+    uvicorn keeps headers of any size in memory, and waits for ever for the end of a request or for
+    a first one. What is refused here was never a whole request.
     """
 
-    head_seconds: ClassVar[float] = 10.0
+    first_seconds: ClassVar[float] = 65.0
+    """From the connection to the first byte. Between two requests, uvicorn's keep-alive counts."""
+
+    head_seconds: float = 10.0
     """From the first byte of a request to the end of its headers."""
+
+    body_seconds: float = 30.0
+    """Between two parts of a body."""
+
+    haste_seconds: ClassVar[float] = 0.5
+    """Instead of either, once the server stops."""
 
     linger_seconds: ClassVar[float] = 1.0
     """How long a refused client may go on sending. Closing with unread data in the connection would
@@ -34,8 +44,20 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._in_head = False
         self._refused = False
         self._timer: asyncio.TimerHandle | None = None
+        self._late: Callable[[], None] | None = None
+        """What the timer calls."""
         # Since the last end of a head or part of a body: at most this much is in the parser.
         self._held_bytes = 0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)  # type: ignore[arg-type]
+        self._wait(self.first_seconds, self.transport.close)
+
+    def hasten(self) -> None:
+        """The server stops: wait `haste_seconds` and no longer for what is still to come."""
+        self.head_seconds = self.body_seconds = self.haste_seconds
+        if self._late is not None and self._late != self.transport.close:
+            self._wait(self.haste_seconds, self._late)
 
     def data_received(self, data: bytes) -> None:
         self._held_bytes += len(data)
@@ -44,13 +66,17 @@ class BoundedHttpProtocol(HttpToolsProtocol):
                 self.transport.close()
             return
         super().data_received(data)
+        cycle: Any = self.cycle
         if self._held_bytes > MAX_HEAD_BYTES:
             self._refuse_head()
-        elif not self._in_head:
-            self._stop_timer()
-        elif self._timer is None:
+        elif self._in_head:
             # Hardly ever: most heads come in one piece.
-            self._timer = self.loop.call_later(self.head_seconds, self._head_is_late)
+            if self._late != self._head_is_late:
+                self._wait(self.head_seconds, self._head_is_late)
+        elif cycle is not None and cycle.more_body:
+            self._wait(self.body_seconds, self._body_is_late)
+        elif cycle is not None:
+            self._stop_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_timer()
@@ -84,8 +110,18 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, limit)
 
     def _head_is_late(self) -> None:
-        limit = f"The headers may take {self.head_seconds:.0f} s to arrive"
+        limit = f"The headers may take {self.head_seconds:g} s to arrive"
         self._refuse(HTTPStatus.REQUEST_TIMEOUT, limit)
+
+    def _body_is_late(self) -> None:
+        if self.flow.read_paused:
+            # It is the application that does not read on.
+            self._wait(self.body_seconds, self._body_is_late)
+        elif not is_busy(self):
+            self.transport.close()  # the request was answered without its body
+        else:
+            limit = f"Nothing has come of the body for {self.body_seconds:g} s"
+            self._refuse(HTTPStatus.REQUEST_TIMEOUT, limit)
 
     def _refuse(self, status: HTTPStatus, detail: str) -> None:
         """Answer, drop what else comes, and close the connection."""
@@ -108,12 +144,18 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self.transport.write(_problem(status, detail))
         if self.transport.can_write_eof():
             self.transport.write_eof()
-        self._timer = self.loop.call_later(self.linger_seconds, self.transport.close)
+        self._wait(self.linger_seconds, self.transport.close)
+
+    def _wait(self, seconds: float, late: Callable[[], None]) -> None:
+        """Call `late` unless something else is waited for, or nothing, before that."""
+        self._stop_timer()
+        self._late = late
+        self._timer = self.loop.call_later(seconds, late)
 
     def _stop_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
-            self._timer = None
+            self._timer = self._late = None
 
 
 def _problem(status: HTTPStatus, detail: str) -> bytes:

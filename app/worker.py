@@ -19,7 +19,6 @@ from typing import Any, Final, NoReturn
 
 from gunicorn.arbiter import Arbiter
 from uvicorn import Config, Server
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn_worker import UvicornWorker
 
 from app.http_protocol import BoundedHttpProtocol, is_busy
@@ -109,8 +108,10 @@ class DrainingServer(Server):
         closing = [*self.server_state.default_headers, (b"connection", b"close")]
         self.server_state.default_headers = closing
         for connection in self.server_state.connections:
-            if isinstance(connection, HttpToolsProtocol) and connection.cycle is not None:
-                connection.cycle.default_headers = closing
+            if isinstance(connection, BoundedHttpProtocol):
+                connection.hasten()
+                if connection.cycle is not None:
+                    connection.cycle.default_headers = closing
 
     async def _drain(self, began: float) -> None:
         loop = asyncio.get_running_loop()

@@ -36,8 +36,9 @@ of `A-Z`, `a-z`, `0-9`, `.`, `_` and `-`; any other is replaced by a new one. Wa
 that are logged while the request is served carry it as `request_id`. A request that goes well is
 logged at the log level `debug` only, with the same field.
 
-What is no HTTP request (400), has more than 64 KiB of headers (431) or takes more than 10 s to send
-them (408) is refused before it has a request id, and the connection is closed.
+What is no HTTP request (400), has more than 64 KiB of headers (431), takes more than 10 s to send
+them or falls silent for 30 s in its body (408) is refused without a request id, and the connection
+is closed.
 """
 
 _TAGS: Final = [

@@ -5,6 +5,7 @@ uvicorn with the web worker's protocol, in a thread of its own.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import http.client
 import json
@@ -27,7 +28,7 @@ TRIES = 20
 
 
 class ImpatientProtocol(BoundedHttpProtocol):
-    head_seconds = 0.2
+    first_seconds = head_seconds = body_seconds = 0.2
 
 
 class Server:
@@ -46,8 +47,8 @@ class Server:
     def connect(self) -> socket.socket:
         return socket.create_connection(("127.0.0.1", self.port), timeout=DEADLINE_SECONDS)
 
-    def connections(self) -> int:
-        return len(self.uvicorn.server_state.connections)
+    def connections(self) -> list[Any]:
+        return list(self.uvicorn.server_state.connections)
 
     def stop(self) -> None:
         self.uvicorn.should_exit = True
@@ -207,6 +208,76 @@ def test_a_head_that_trickles_in_is_given_up_all_the_same(serve: Serve) -> None:
             with contextlib.suppress(TimeoutError):
                 received = connection.recv(1_000)
         assert received.startswith(b"HTTP/1.1 408 ")
+
+
+def test_a_connection_that_never_says_anything_is_closed(serve: Serve) -> None:
+    with serve(ImpatientProtocol).connect() as connection:
+        assert connection.recv(1) == b""
+
+
+HALF_A_BODY = (
+    b"POST /file/ HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+    b'Content-Length: 100\r\n\r\n{"content"'
+)
+
+
+def test_a_body_that_falls_silent_is_given_up(serve: Serve) -> None:
+    with serve(ImpatientProtocol).connect() as connection:
+        connection.sendall(HALF_A_BODY)
+        assert problem(connection) == 408
+
+
+def test_a_body_that_comes_slowly_but_steadily_is_taken(serve: Serve) -> None:
+    pause = threading.Event()
+    with serve(ImpatientProtocol).connect() as connection:
+        connection.sendall(HALF_A_BODY.partition(b"{")[0])
+        for byte in b'{"content":{}}'.ljust(100):
+            connection.sendall(bytes([byte]))
+            pause.wait(ImpatientProtocol.body_seconds / 20)
+        assert connection.recv(1_000).startswith(b"HTTP/1.1 202 ")
+
+
+def test_an_application_that_reads_slowly_is_no_silent_client(serve: Serve) -> None:
+    async def slow(scope: Any, receive: Any, send: Any) -> None:
+        await asyncio.sleep(5 * ImpatientProtocol.body_seconds)
+        while (message := await receive()).get("more_body"):
+            pass
+        assert message["type"] == "http.request"
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body"})
+
+    size = 10_000_000
+    with serve(ImpatientProtocol, slow).connect() as connection:
+        connection.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % size)
+        connection.sendall(bytes(size))
+        assert connection.recv(1_000).startswith(b"HTTP/1.1 204 ")
+
+
+def test_an_answer_that_did_not_need_the_body_is_the_only_one(serve: Serve) -> None:
+    with serve(ImpatientProtocol).connect() as connection:
+        connection.sendall(HALF_A_BODY.replace(b"/file/", b"/nowhere"))
+        [(status, _, _)] = answers(connection)
+        assert status == 404
+
+
+def is_awaited(connection: Any) -> bool:
+    """Whether the rest of a request is waited for."""
+    return connection._late in (connection._head_is_late, connection._body_is_late)
+
+
+@pytest.mark.parametrize("beginning", [HALF_A_BODY, HALF_A_BODY[:30]], ids=["body", "head"])
+def test_a_server_that_stops_does_not_wait_for_the_rest_of_a_request(
+    serve: Serve, beginning: bytes
+) -> None:
+    server = serve()
+    with server.connect() as connection:
+        connection.sendall(beginning)
+        deadline = time.monotonic() + DEADLINE_SECONDS
+        while not any(is_awaited(each) for each in server.connections()):
+            assert time.monotonic() < deadline
+        for each in server.connections():
+            each.loop.call_soon_threadsafe(each.hasten)
+        assert problem(connection) == 408
 
 
 def test_a_connection_in_use_is_not_given_up(serve: Serve) -> None:
