@@ -37,6 +37,9 @@ WAIT_SECONDS: Final = 3.0
 """How long a call waits for a registry that does not answer."""
 
 MAX_WAITING_CALLS: Final = 10_000
+MAX_WAITING_BYTES: Final = 64 * 2**20
+"""Of payloads in waiting calls: an outage of the registry must not fill the memory."""
+
 IDLE_SECONDS: Final = 0.25
 NEWS_SECONDS: Final = 0.5
 """How old the HTTP metrics that other workers show may be."""
@@ -105,6 +108,7 @@ class RegistryClient:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._outbox = Outbox()
         self._waiting: dict[Pending, None] = {}
+        self._waiting_bytes = 0
         self._draining = False
         self._leaving = False
         self.has_left = False
@@ -133,16 +137,24 @@ class RegistryClient:
             BgTasksError: what the request's docstring names; `RegistryUnavailable` if there is no
                 answer within `WAIT_SECONDS`, and then nobody knows whether it was carried out.
         """
-        if self._loop is None or len(self._waiting) >= MAX_WAITING_CALLS:
+        if (
+            self._loop is None
+            # Not those that wait: while nothing is sent, refused ones stay in the outbox, too.
+            or self._outbox.incoming() >= MAX_WAITING_CALLS
+            or self._waiting_bytes >= MAX_WAITING_BYTES
+        ):
             raise RegistryUnavailable
         future: asyncio.Future[Any] = self._loop.create_future()
         pending = Pending(request, future)
         self._waiting[pending] = None
+        self._waiting_bytes += pending.size
         self._outbox.put(pending)
         try:
             answer = await future
         finally:
             self._waiting.pop(pending, None)
+            self._waiting_bytes -= pending.size
+            pending.let_go()
         if isinstance(answer, BgTasksError):
             raise answer
         return answer

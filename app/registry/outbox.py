@@ -18,6 +18,7 @@ from app.registry.base import (
     Cancel,
     Fire,
     Leave,
+    Probe,
     Report,
     Request,
     Retry,
@@ -33,6 +34,9 @@ _ONCE: Final = (Retry, Cancel, Fire)
 """What may have been carried out on a connection that broke, and would be refused a second time."""
 
 
+_SMALL: Final = Probe()
+
+
 class Pending:
     """A request on its way, and the coroutine that waits for its answer; None: nobody does."""
 
@@ -43,6 +47,10 @@ class Pending:
         self.future = future
         self.since = time.monotonic()
         self.size = _size(request)
+
+    def let_go(self) -> None:
+        """Nobody waits for the answer any more: keep nothing that may be large."""
+        self.request = _SMALL
 
     def is_abandoned(self) -> bool:
         """Whether somebody waited for the answer and does not any more."""
@@ -58,6 +66,10 @@ class Outbox:
         self._deferred: list[Pending] = []
         self._deferred_until = 0.0
         self._in_flight: list[Pending] = []
+
+    def incoming(self) -> int:
+        """About how many requests no batch was made of yet."""
+        return self._incoming.qsize()
 
     def put(self, pending: Pending) -> None:
         """Send a request with the next batch."""

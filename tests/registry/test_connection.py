@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from queue import SimpleQueue
 from uuid import uuid4
 
 import pytest
@@ -34,6 +36,7 @@ from app.registry.client import RegistryClient
 from app.registry.connection import RegistryConnection
 from app.registry.incarnation import this_process
 from app.registry.memory import MemoryRegistry, Surroundings
+from app.registry.outbox import Pending
 
 SERVICE = "test"
 
@@ -292,6 +295,46 @@ def test_a_call_without_a_registry_is_refused_after_a_while(
             await side.client.call(Add(task))
 
     run(story)
+
+
+@pytest.mark.parametrize(
+    ("bound", "value"), [("MAX_WAITING_CALLS", 20), ("MAX_WAITING_BYTES", 20_000)]
+)
+def test_a_silent_registry_does_not_fill_the_memory(
+    monkeypatch: pytest.MonkeyPatch, bound: str, value: int
+) -> None:
+    monkeypatch.setattr(client_module, "WAIT_SECONDS", 0.1)
+    monkeypatch.setattr(client_module, bound, value)
+
+    async def story() -> None:
+        async with connected() as side:
+            frozen = threading.Event()
+            side.line.break_before = lambda requests: not frozen.wait(10)
+            for _ in range(3):
+                calls = [
+                    side.client.call(Add(replace(new_task(), payload=bytes(1_000))))
+                    for _ in range(50)
+                ]
+                answers = await asyncio.gather(*calls, return_exceptions=True)
+                assert {type(answer) for answer in answers} == {RegistryUnavailable}
+            kept = list_of(side.client._outbox._incoming)
+            assert len(kept) <= client_module.MAX_WAITING_CALLS
+            assert sum(isinstance(pending.request, Add) for pending in kept) == 0
+            frozen.set()
+            await eventually(lambda: side.client._outbox.incoming() == 0)
+            monkeypatch.setattr(client_module, "WAIT_SECONDS", 5.0)
+            await side.client.call(Add(new_task()))
+            assert side.client._waiting_bytes == 0
+
+    run(story)
+
+
+def list_of(pendings: SimpleQueue[Pending | None]) -> list[Pending]:
+    """What is in the queue, which is left as it was."""
+    found = [pendings.get() for _ in range(pendings.qsize())]
+    for pending in found:
+        pendings.put(pending)
+    return [pending for pending in found if pending is not None]
 
 
 def test_work_that_others_left_is_fetched_by_an_idle_worker() -> None:
