@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import threading
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Final
 
@@ -60,14 +61,12 @@ def create_app(settings: Settings | None = None, *, endpoint: Endpoint | None = 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         worker = WebWorker(chosen, _reach(chosen, endpoint), http_metrics)
-        guard = asyncio.create_task(worker.guard_registry())
         await worker.start()
         app.state.service = worker.service
         app.state.begin_drain = worker.begin_drain
         try:
             yield
         finally:
-            guard.cancel()
             await worker.stop()
 
     app = FastAPI(
@@ -110,6 +109,8 @@ class WebWorker:
         )
         self.service = TaskService(self._client, self._dispatcher, CATALOGUE)
         self._draining_since: float | None = None
+        self._over = threading.Event()
+        self._guard: threading.Thread | None = None
 
     def _report(self, report: Report) -> None:
         self._client.report(report)
@@ -118,6 +119,14 @@ class WebWorker:
         """Start the executors and join the registry."""
         for executor in self._executors.values():
             executor.start()
+        if self._access.guard is not None:
+            self._guard = threading.Thread(
+                target=self._guard_registry,
+                args=[self._access.guard],
+                name="registry-guard",
+                daemon=True,
+            )
+            self._guard.start()
         self._client.bind(asyncio.get_running_loop())
         self._connection.start()
         if not await asyncio.to_thread(self._connection.wait_joined, JOIN_SECONDS):
@@ -147,18 +156,22 @@ class WebWorker:
             await asyncio.to_thread(executor.shutdown, min(EXECUTOR_STOP_SECONDS, limit))
         await asyncio.to_thread(self._connection.close, FLUSH_SECONDS)
         self._client.unbind()
+        self._over.set()
+        if self._guard is not None:
+            await asyncio.to_thread(self._guard.join)
         await asyncio.to_thread(self._access.close)
 
     def _grace_left_seconds(self) -> float:
         assert self._draining_since is not None
         return max(0.0, self._draining_since + self._settings.grace_seconds - time.monotonic())
 
-    async def guard_registry(self) -> None:
-        """Where no master looks after the registry process, look after it here."""
-        guard = self._access.guard
-        while guard is not None:
-            await asyncio.sleep(GUARD_SECONDS)
-            # In this very thread: the kernel ends the process with the thread that made it.
+    def _guard_registry(self, guard: Callable[[], None]) -> None:
+        """Where no master looks after the registry process, look after it here.
+
+        In a thread of its own, which lasts: it reads files and starts a process, and the kernel
+        ends that process with the thread that has started it.
+        """
+        while not self._over.wait(GUARD_SECONDS):
             guard()
 
 

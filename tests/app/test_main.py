@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from fastapi import FastAPI
 from structlog.testing import capture_logs
 
 from app.main import create_app
+from app.registry.access import Access, RegistryConfig, in_memory
 from app.settings import Settings
 
 NOTIFICATION = {"email": "johndoe@example.com", "message": "x"}
@@ -83,6 +86,29 @@ def test_an_uncontended_task_is_started_by_its_background_task(tmp_path: Path) -
             assert [(line["task_id"], line["by"]) for line in starts] == [
                 (task_id, "background task")
             ]
+
+    run(story)
+
+
+def test_a_registry_without_a_master_is_looked_after_apart_from_the_event_loop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[threading.Thread] = []
+
+    def watched(config: RegistryConfig) -> Access:
+        return replace(in_memory(config), guard=lambda: looked.append(threading.current_thread()))
+
+    monkeypatch.setattr("app.main.REGISTRIES", {"memory": watched})
+    monkeypatch.setattr("app.main.GUARD_SECONDS", 0.01)
+
+    async def story() -> None:
+        async with running(settings(tmp_path)), asyncio.timeout(20):
+            while len(looked) < 3:  # noqa: ASYNC110 - another thread does it
+                await asyncio.sleep(0.01)
+        assert set(looked) & {threading.current_thread()} == set()
+        # One that lasts: the kernel would end the registry with the thread that has started it.
+        assert len(set(looked)) == 1
+        assert not looked[0].is_alive()
 
     run(story)
 
