@@ -156,10 +156,8 @@ def _failed(error: Exception, task_type: TaskType | None, started: float) -> Out
 
 
 def _message(error: Exception) -> str:
-    message = describe(error)
-    if not isinstance(error, PermanentError | TransientError):
-        # Not written for the person who reads it: "'region'" says little without "KeyError".
-        kind = type(error).__name__
-        message = message if message == kind else f"{kind}: {message}"
-    # Half a surrogate pair, as file names can have, could be stored and sent by nobody.
-    return message.encode(errors="replace").decode()
+    message, kind = describe(error), type(error).__name__
+    if isinstance(error, PermanentError | TransientError) or message == kind:
+        return message
+    # Not written for the person who reads it: "'region'" says little without "KeyError".
+    return f"{kind}: {message}"

@@ -154,7 +154,7 @@ class Task:
             TaskState.FAILED,
             now,
             "failed",
-            error=_cut(error),
+            error=_storable(error),
             attempts_used=self.attempts_used + 1,
         )
 
@@ -172,7 +172,7 @@ class Task:
         return self._evolve(
             state=TaskState.SCHEDULED,
             worker=None,
-            error=_cut(error),
+            error=_storable(error),
             attempts_used=self.attempts_used + 1,
             delay_seconds=delay_seconds,
             run_at=now + delay_seconds,
@@ -184,7 +184,7 @@ class Task:
         self._require_attempt(attempt)
         if self.cancel_requested:
             return self.stop(attempt, now)
-        return self._evolve(state=TaskState.PENDING, worker=None, reason=reason)
+        return self._evolve(state=TaskState.PENDING, worker=None, reason=_storable(reason))
 
     def lose(self, attempt: int, error: str, now: float) -> Task:
         """PROCESSING -> PENDING, counted: nobody knows how far the attempt came.
@@ -195,13 +195,13 @@ class Task:
         self._require_attempt(attempt)
         if self.cancel_requested:
             return self.stop(attempt, now)
-        error, lost = _cut(error), self.lost_attempts + 1
+        error, lost = _storable(error), self.lost_attempts + 1
         if lost >= MAX_LOST_ATTEMPTS:
             return self._finish(
                 TaskState.FAILED,
                 now,
                 "lost too often",
-                error=_cut(f"{lost} attempts were lost; the last: {error}"),
+                error=_storable(f"{lost} attempts were lost; the last: {error}"),
                 lost_attempts=lost,
             )
         return self._evolve(
@@ -298,7 +298,11 @@ class Change(NamedTuple):
         return task
 
 
-def _cut(error: str) -> str:
-    if len(error) <= MAX_ERROR_CHARACTERS:
-        return error
-    return error[: MAX_ERROR_CHARACTERS - 1] + "…"
+def _storable(text: str) -> str:
+    """Foreign text as a record can hold it, whatever it is."""
+    if not text.isascii():
+        # Half a surrogate pair, as file names can have, can be stored and sent by nobody.
+        text = text.encode(errors="replace").decode()
+    if len(text) <= MAX_ERROR_CHARACTERS:
+        return text
+    return text[: MAX_ERROR_CHARACTERS - 1] + "…"

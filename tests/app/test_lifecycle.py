@@ -201,6 +201,15 @@ def test_long_errors_are_cut_wherever_they_come_from(report: str) -> None:
     assert len(task.reason) < MAX_ERROR_CHARACTERS + 100
 
 
+def test_foreign_texts_that_nobody_could_store_are_made_storable() -> None:
+    text = "a file \udc80 ü"
+
+    assert RUNNING.fail(1, text, 3.0).error == "a file ? ü"
+    assert RUNNING.release(1, text, 3.0).reason == "a file ? ü"
+    for task in (RUNNING.lose(1, text, 3.0), RUNNING.back_off(1, text, 1.0, 3.0)):
+        assert f"{task.error} {task.reason}".encode()
+
+
 def test_a_transition_returns_a_new_task_that_equals_one_made_by_hand() -> None:
     assert RUNNING is not NEW
     assert (
