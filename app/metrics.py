@@ -13,7 +13,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-from prometheus_client import CollectorRegistry, Histogram, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Histogram,
+    disable_created_metrics,
+    generate_latest,
+)
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.metrics_core import Metric
 
@@ -99,6 +104,9 @@ class TaskMetrics:
     _histograms: CollectorRegistry = field(default_factory=CollectorRegistry)
 
     def __post_init__(self) -> None:
+        # A switch of the whole process, which is the library's only one. Prometheus does not need
+        # these series, and they would be as many as there are counts.
+        disable_created_metrics()  # type: ignore[no-untyped-call]
         registry = self._histograms
         self._wait = Histogram(
             "bgtasks_task_wait_seconds",

@@ -98,6 +98,10 @@ def test_the_text_is_what_prometheus_reads() -> None:
     assert numbers["bgtasks_reports_refused_total"] == 4
 
 
+def test_there_are_no_series_that_nobody_needs() -> None:
+    assert [name for name in samples([Change(NEW, RUNNING)]) if "_created" in name] == []
+
+
 def test_waiting_and_running_are_measured_from_the_transitions() -> None:
     changes = [Change(NEW, RUNNING), Change(RUNNING, DONE, "success", 0.75)]
 
