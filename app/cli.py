@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import os
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -30,6 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit status: 0, or 2 for a wrong setting, 1 for anything else that prevents the start.
     """
+    _open_standard_streams()
     from app.logs import flush_or_discard  # noqa: PLC0415 - see the module
 
     try:
@@ -38,6 +40,23 @@ def main(argv: Sequence[str] | None = None) -> int:
         # Whoever read them may have gone; the exit status is to be right all the same.
         flush_or_discard(sys.stdout)
         flush_or_discard(sys.stderr)
+
+
+def _open_standard_streams() -> None:
+    """Lead to nowhere whichever of the standard streams the caller has closed.
+
+    Else the next files and sockets would get their numbers, and be written into as logs.
+    """
+    for fd in range(3):
+        try:
+            os.fstat(fd)
+        except OSError:
+            # Those below are open, so this is the number it gets.
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
+    if sys.stdout is None:
+        sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115 - for the life of the process
+    if sys.stderr is None:
+        sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115 - the same
 
 
 def _run(argv: Sequence[str] | None) -> int:

@@ -58,6 +58,16 @@ def test_a_reader_that_was_never_there_does_not_prevent_the_start(
     works_and_stops(service)
 
 
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"])
+def test_standard_streams_that_are_closed_do_not_prevent_the_start(
+    new_service: Callable[..., Service], closed: str
+) -> None:
+    service = new_service(log_level="debug")
+    service.command = ("sh", "-c", f'exec "$@" {closed}', "sh", *service.command)
+    service.start()
+    works_and_stops(service)
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
 def test_a_log_on_a_full_disk_costs_neither_a_task_nor_the_exit_status(
     new_service: Callable[..., Service],
