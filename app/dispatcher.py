@@ -79,6 +79,8 @@ class Dispatcher:
         self._table: dict[str, _Attempt] = {}
         self._changed = threading.Condition()
         self._unstarted = 0
+        self._closed = False
+        """Whether the executors may be shut down by now."""
 
     # -- starting ------------------------------------------------------------------------------
 
@@ -128,6 +130,10 @@ class Dispatcher:
             attempt.started = True
             self._unstarted -= 1
         claim = attempt.claim
+        if self._closed:
+            # The registry had given it before it heard that this worker stops.
+            self._report(Released(claim.task_id, claim.attempt, _Stop.RELEASE.value))
+            return
         log.debug(
             "attempt starts", task_id=claim.task_id, type=claim.type, attempt=claim.attempt, by=by
         )
@@ -254,11 +260,17 @@ class Dispatcher:
         """Wait for the attempts to end; after `grace_seconds` release the rest. Blocks.
 
         Waits up to `flush_seconds` more for their reports to be answered, and not at all for what
-        cannot be stopped.
+        cannot be stopped. Claims that still come after that are released.
 
         Returns:
             Whether nothing is left; what is left cannot be stopped.
         """
+        try:
+            return self._drain(grace_seconds, flush_seconds)
+        finally:
+            self._closed = True
+
+    def _drain(self, grace_seconds: float, flush_seconds: float) -> bool:
         self.sweep()
         if self._wait_until(lambda: not self._table, grace_seconds):
             return True

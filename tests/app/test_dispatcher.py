@@ -267,6 +267,19 @@ def test_a_drain_releases_what_outlasts_the_grace(bench: Bench) -> None:
     assert bench.reports == [Released("a", 1, "its worker is stopping")]
 
 
+def test_claims_that_come_after_the_drain_are_released(bench: Bench) -> None:
+    # In an answer of the registry that was on its way when this worker began to stop.
+    assert bench.dispatcher.drain(grace_seconds=0, flush_seconds=0)
+    bench.take(claim("a"))
+    bench.take(claim("b"), awaited=True)
+    asyncio.run(bench.dispatcher.start("b"))
+    assert bench.reports == [
+        Released("a", 1, "its worker is stopping"),
+        Released("b", 1, "its worker is stopping"),
+    ]
+    assert bench.executor.works == []
+
+
 def test_stuck_slots_are_not_offered_to_the_registry(bench: Bench) -> None:
     assert bench.dispatcher.slots() == {"async": 9, "thread": 9}
     assert bench.dispatcher.stuck() == {"async": 1, "thread": 1}
