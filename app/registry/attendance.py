@@ -34,6 +34,8 @@ class Attendance:
         self._ledger = ledger
         self._store = store
         self._lease_seconds = lease_seconds
+        self.silent: set[Worker] = set()
+        """Those whose lease has ended, and who have not died or come back since."""
         self._left: list[WorkerRecord] = []
         """Workers that the group at work has let go."""
         self._verbs: dict[type, Callable[[WorkerRecord, Any], None]] = {
@@ -110,6 +112,7 @@ class Attendance:
 
     def worker_gone(self, worker: Worker) -> None:
         """The worker's process has ended: its claims end with the group at hand."""
+        self.silent.discard(worker)
         record = self._ledger.find(str(worker))
         if record is not None:
             record.gone = True
@@ -131,6 +134,7 @@ class Attendance:
         record.connection = connection
         record.joined = True
         record.over = None
+        self.silent.discard(worker)
         record.slots = request.slots
         record.unstoppable = request.unstoppable
         record.untold = {
@@ -162,6 +166,7 @@ class Attendance:
         now = self._clock.running()
         for record in self._ledger:
             if record.over is None and record.lease_ends <= now:
+                self.silent.add(record.worker)
                 self._end(record, f"worker {record.worker.pid} fell silent")
             elif record.over is not None and not record.held:
                 # Not sooner than in the group after: the last one might have been taken back.

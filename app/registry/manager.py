@@ -142,7 +142,10 @@ def serve(
     # A reference that is never given back: without any, the server would forget the object.
     server.create(None, "registry")
     threading.Thread(
-        target=_linger, args=(registry, server, config.linger_seconds), name="linger", daemon=True
+        target=_linger,
+        args=(registry, server, config.linger_seconds, master),
+        name="linger",
+        daemon=True,
     ).start()
     tell(READY)
     log.info("registry serves", data_dir=str(data_dir))
@@ -152,12 +155,16 @@ def serve(
 _stop_asked = threading.Event()
 
 
-def _linger(registry: MemoryRegistry, server: Any, seconds: float) -> None:
+def _linger(registry: MemoryRegistry, server: Any, seconds: float, master: int) -> None:
     """After SIGTERM: wait for the workers' last reports, then end the server."""
     _stop_asked.wait()
     deadline = time.monotonic() + seconds
     while registry.has_workers() and time.monotonic() < deadline:
         time.sleep(_POLL_SECONDS)
+    if os.getppid() != master:
+        # A frozen one could not end with the master, and nobody is left to end it. It would hold
+        # the address, and the service could not be started again.
+        registry.end_silent_workers()
     registry.close()
     server.stop_event.set()
 

@@ -144,6 +144,12 @@ class MemoryRegistry(TaskMapping):
         """Whether any worker that has joined still runs and has not left."""
         return any(record.over is None for record in self.rules.ledger)
 
+    def end_silent_workers(self) -> None:
+        """Kill the processes of those workers that have been silent for their whole lease."""
+        for worker in list(self.rules.attendance.silent):
+            log.warning("ending a worker that is silent", worker=str(worker))
+            self._surroundings.end(worker)
+
     def close(self) -> None:
         """Commit what has come in, then stop."""
         self.committer.close()

@@ -103,9 +103,10 @@ def test_a_registry_ends_when_its_workers_have_died(hosted: Hosted, processes: P
 
 PARENT = """
 import sys, time
+lease_seconds = float(sys.argv[2]) if len(sys.argv) > 2 else 10.0
 from app.registry.manager import RegistryConfig
 from app.registry.process import RegistryProcess
-config = RegistryConfig(sys.argv[1], 10, 1000, 10.0, 1.0, 30.0, "critical", "json")
+config = RegistryConfig(sys.argv[1], 10, 1000, lease_seconds, 1.0, 30.0, "critical", "json")
 process = RegistryProcess(config)
 process.start()
 print(process.pid, process.endpoint.directory, flush=True)
@@ -124,6 +125,31 @@ def test_a_registry_ends_with_its_parent(tmp_path: Path) -> None:
 
         eventually(lambda: birth(int(pid)) is None, "the registry ends")
     # Its parent would have removed it, or does so when it starts again.
+    shutil.rmtree(directory)
+
+
+def test_a_registry_whose_parent_has_died_ends_silent_workers_and_no_others(
+    tmp_path: Path, processes: Processes
+) -> None:
+    command = [sys.executable, "-c", PARENT, str(tmp_path), "0.5"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        pid, directory = parent.stdout.readline().split()
+        holder = holder_of(tmp_path)
+        assert holder is not None
+        registry = connect(holder.endpoint)
+        frozen, orderly = (
+            Peer(registry, processes.start(holder.endpoint.service)) for _ in range(2)
+        )
+        frozen.join()
+        orderly.join()
+        orderly.leave()
+
+        parent.kill()
+
+        eventually(lambda: birth(int(pid)) is None, "the registry ends")
+        assert birth(frozen.worker.pid) is None
+        assert birth(orderly.worker.pid) is not None
     shutil.rmtree(directory)
 
 

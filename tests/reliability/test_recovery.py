@@ -5,7 +5,9 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 
+import httpx
 import pytest
 
 from tests.integration.conftest import wait_for
@@ -139,3 +141,28 @@ def test_a_frozen_worker_s_tasks_go_elsewhere_and_what_it_says_late_changes_noth
     for before in elsewhere:
         assert service.task(before.id) == before
     assert {task.state for task in service.all_ended(task_ids)} == {"success"}
+
+
+def test_a_worker_that_is_frozen_when_its_master_dies_does_not_keep_the_service_down(
+    fresh_service: FaultyService,
+) -> None:
+    service = fresh_service
+    task_id = service.add("wait")
+    old = service.worker_pids()
+    kill(service.begun(task_id, 1).pid, signal.SIGSTOP)
+    assert service.master is not None
+    service.master.kill()
+    service.master.wait()
+
+    def is_up() -> bool:
+        # As a supervisor does it: the address may be in use for a while.
+        assert service.master is not None
+        if service.master.poll() is not None:
+            service.start(ready=False)
+        with suppress(httpx.TransportError):
+            return service.get("/readyz").is_success and not set(old) & set(service.processes())
+        return False
+
+    wait_for(is_up, "the service up again", 20)
+    service.open_gate()
+    assert service.ended(task_id).attempt == 2
