@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 import time
 import uuid
 from collections.abc import Mapping
-from typing import Final
+from dataclasses import replace
+from typing import Final, NamedTuple
 
 from pydantic import BaseModel
 
@@ -18,6 +21,14 @@ from app.registry.client import RegistryClient
 from app.task_types.base import TaskType
 
 _UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+
+
+class Submission(NamedTuple):
+    """What has become of a submission."""
+
+    task_id: str
+    replayed: bool = False
+    """Whether the task was accepted before, under the same idempotency key."""
 
 
 class TaskService:
@@ -36,14 +47,21 @@ class TaskService:
         self.draining = False
         """Set when this process is about to stop."""
 
-    async def submit(self, type_name: str, payload: BaseModel) -> str:
+    async def submit(
+        self, type_name: str, payload: BaseModel, idempotency_key: str | None = None
+    ) -> Submission:
         """Accept a task. When this returns, the task is on disk.
+
+        Args:
+            idempotency_key: the submitter's name for this submission; the same again gives the
+                task of the first one, as long as that is kept.
 
         Returns:
             Its id. `start` with it, once the answer is sent, starts the task if it can be.
 
         Raises:
             UnknownTaskType: there is no such type.
+            IdempotencyMismatch: the key came before with another type or payload.
         """
         task_type = self._catalogue.get(type_name)
         if task_type is None:
@@ -58,8 +76,12 @@ class TaskService:
             run_at=now,
             max_attempts=task_type.retry.max_attempts,
         )
-        await self._client.call(Add(task))
-        return task.id
+        if idempotency_key is not None:
+            task = replace(task, idempotency_key=idempotency_key, fingerprint=_fingerprint(task))
+        first: Task | None = await self._client.call(Add(task))
+        if first is not None:
+            return Submission(first.id, replayed=True)
+        return Submission(task.id)
 
     async def start(self, task_id: str) -> None:
         """Start a task that was accepted or retried here, if a slot was free. Never raises.
@@ -121,3 +143,9 @@ def _checked(task_id: str) -> str:
     if _UUID.fullmatch(task_id) is None:
         raise TaskNotFound(task_id)
     return task_id.lower()
+
+
+def _fingerprint(task: Task) -> bytes:
+    """What tells two submissions apart: the type, and the payload as canonical JSON."""
+    canonical = json.dumps(json.loads(task.payload), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(f"{task.type}\n{canonical}".encode()).digest()

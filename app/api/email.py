@@ -37,7 +37,7 @@ SHOWN_AS: Final[Mapping[TaskState, str]] = MappingProxyType(
     operation_id="sendEmail",
     response_model=schemas.Started,
     response_description="Accepted",
-    responses=schemas.answers(*schemas.SUBMISSION_PROBLEMS, headers_of={200: schemas.LOCATION}),
+    **schemas.accepting(200),
 )
 async def send_email(
     payload: EmailPayload, background: BackgroundTasks, request: Request

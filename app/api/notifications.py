@@ -25,9 +25,9 @@ _SCHEDULED: Final = b'{"ok":true,"message":"Notification scheduled in background
     operation_id="notifyDemonstration",
     response_model=schemas.Scheduled,
     response_description="Scheduled",
-    responses=schemas.answers(503, headers_of={200: schemas.LOCATION}),
+    **schemas.accepting(200, problems=(422, 503)),
 )
 async def notify(background: BackgroundTasks, request: Request) -> Response:
     """Send a notification to `success@simulator.example`. A body is ignored."""
-    task_id = await submit(request, background, NOTIFICATION.name, _PAYLOAD)
-    return Accepted(200, _SCHEDULED, task_id)
+    submission = await submit(request, background, NOTIFICATION.name, _PAYLOAD)
+    return Accepted(200, _SCHEDULED, submission)

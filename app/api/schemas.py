@@ -6,12 +6,14 @@ serialising a model costs more than the rest of the handler; tests hold them to 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any, Final, Literal
 
 from fastapi import Path
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
+from app.api.idempotency import HEADER, INVALID_KEY, MAX_KEY_CHARACTERS
 from app.api.problems import MEDIA_TYPE, UNEXPECTED, title
 
 EXAMPLE_ID: Final = "2f1c7a52-6f0b-4c3e-9d57-0a5c1f4b8e11"
@@ -136,6 +138,24 @@ LOCATION: Final[dict[str, Any]] = {
         "example": f"/status/{EXAMPLE_ID}",
     }
 }
+_REPLAYED: Final[dict[str, Any]] = {
+    "Idempotent-Replayed": {
+        "description": "The submission came before under the same key; this is its task.",
+        "schema": {"type": "string", "enum": ["true"]},
+        "example": "true",
+    }
+}
+_IDEMPOTENCY_KEY: Final[dict[str, Any]] = {
+    "name": HEADER,
+    "in": "header",
+    "required": False,
+    "description": (
+        "The client's name for this submission, in quotes or without. The same key with the same "
+        "submission gives the first one's task again, for as long as that is kept."
+    ),
+    "schema": {"type": "string", "minLength": 1, "maxLength": MAX_KEY_CHARACTERS + 2},
+    "example": '"8e03978e-40d5-43dd-bc93-6894a57f9324"',
+}
 _PROBLEM_HEADERS: Final[dict[int, dict[str, Any]]] = {
     405: {
         "Allow": {
@@ -171,7 +191,10 @@ _WHEN: Final[dict[int, tuple[str, str]]] = {
         "The body is not declared as JSON.",
         "Send a JSON body with Content-Type: application/json, not 'text/plain'",
     ),
-    422: ("The body is not valid; nothing was stored.", "#/email: Field required"),
+    422: (
+        "The body is not valid, or the idempotency key is another submission's. Nothing stored.",
+        "#/email: Field required",
+    ),
     500: (
         "Something that nobody expected; the service's log has more.",
         f"{UNEXPECTED} {_EXAMPLE_REQUEST_ID}",
@@ -182,11 +205,24 @@ _WHEN: Final[dict[int, tuple[str, str]]] = {
     ),
 }
 
+_NO_KEY: Final = ("The idempotency key is none. Nothing stored.", INVALID_KEY)
+
 COMMON_PROBLEMS: Final = (405, 413, 500)
 """Of every route. Also 413: a body is measured whether or not the route has a use for it."""
 
 SUBMISSION_PROBLEMS: Final = (415, 422, 503)
 LOOKUP_PROBLEMS: Final = (404, 503)
+
+
+def accepting(status: int, problems: Sequence[int] = SUBMISSION_PROBLEMS) -> dict[str, Any]:
+    """What all accepting routes have in common, as options of theirs."""
+    responses = answers(*problems, headers_of={status: LOCATION | _REPLAYED})
+    responses[400] = _problem(400, _NO_KEY)
+    return {
+        "status_code": status,
+        "responses": responses,
+        "openapi_extra": {"parameters": [_IDEMPOTENCY_KEY]},
+    }
 
 
 def answers(
@@ -199,8 +235,8 @@ def answers(
     return documented
 
 
-def _problem(status: int) -> dict[str, Any]:
-    when, detail = _WHEN[status]
+def _problem(status: int, said: tuple[str, str] | None = None) -> dict[str, Any]:
+    when, detail = said or _WHEN[status]
     example: dict[str, Any] = {
         "type": "about:blank",
         "title": title(status),

@@ -8,8 +8,10 @@ from fastapi import BackgroundTasks, Request
 from pydantic import BaseModel
 from starlette.responses import Response
 
+from app.api.idempotency import REPLAYED, key_of
+
 if TYPE_CHECKING:
-    from app.service import TaskService
+    from app.service import Submission, TaskService
 
 _JSON: Final = (b"content-type", b"application/json")
 
@@ -24,32 +26,31 @@ def service_of(request: Request) -> TaskService:
 
 async def submit(
     request: Request, background: BackgroundTasks, type_name: str, payload: BaseModel
-) -> bytes:
-    """Have a task accepted, and started once the answer is out.
-
-    Returns:
-        The task's id. The task is on disk by then.
-    """
+) -> Submission:
+    """Have a task accepted, and started once the answer is out. It is on disk on return."""
     service = service_of(request)
-    task_id = await service.submit(type_name, payload)
-    background.add_task(service.start, task_id)
-    return task_id.encode("ascii")
+    submission = await service.submit(type_name, payload, key_of(request.scope))
+    background.add_task(service.start, submission.task_id)
+    return submission
 
 
 class Accepted(Response):
     """The answer of an accepting route, its bytes put together by hand (3 us less a request)."""
 
-    def __init__(self, status: int, body: bytes, task_id: bytes) -> None:
+    def __init__(self, status: int, body: bytes, submission: Submission) -> None:
         self.status_code = status
         self.background = None
         self.body = body
         self.raw_headers = [
             (b"content-length", b"%d" % len(body)),
             _JSON,
-            (b"location", b"/status/%b" % task_id),
+            (b"location", b"/status/%b" % submission.task_id.encode("ascii")),
         ]
+        if submission.replayed:
+            self.raw_headers.append(REPLAYED)
 
 
-def started(status: int, task_id: bytes) -> Accepted:
+def started(status: int, submission: Submission) -> Accepted:
     """The answer of those routes that tell the task's id."""
-    return Accepted(status, b'{"task_id":"%b","status":"started"}' % task_id, task_id)
+    body = b'{"task_id":"%b","status":"started"}' % submission.task_id.encode("ascii")
+    return Accepted(status, body, submission)

@@ -24,7 +24,11 @@ from app.task_types.report import REPORT, ReportPayload
 
 router = new_router("Tasks")
 
-_ACCEPTED: Final = schemas.answers(*schemas.SUBMISSION_PROBLEMS, headers_of={202: schemas.LOCATION})
+_ACCEPTING: Final = {
+    "response_model": schemas.Started,
+    "response_description": "Accepted",
+    **schemas.accepting(202),
+}
 
 SHOWN_AS: Final[Mapping[TaskState, str]] = MappingProxyType(
     {
@@ -41,12 +45,9 @@ SHOWN_AS: Final[Mapping[TaskState, str]] = MappingProxyType(
 
 @router.post(
     "/notify/",
-    status_code=202,
     summary="Send a notification",
     operation_id="notify",
-    response_model=schemas.Started,
-    response_description="Accepted",
-    responses=_ACCEPTED,
+    **_ACCEPTING,
 )
 async def notify(
     payload: NotificationPayload, background: BackgroundTasks, request: Request
@@ -61,12 +62,9 @@ async def notify(
 
 @router.post(
     "/report/",
-    status_code=202,
     summary="Generate a report",
     operation_id="generateReport",
-    response_model=schemas.Started,
-    response_description="Accepted",
-    responses=_ACCEPTED,
+    **_ACCEPTING,
 )
 async def generate_report(
     payload: ReportPayload, background: BackgroundTasks, request: Request
@@ -77,12 +75,9 @@ async def generate_report(
 
 @router.post(
     "/file/",
-    status_code=202,
     summary="Save a JSON file",
     operation_id="saveFile",
-    response_model=schemas.Started,
-    response_description="Accepted",
-    responses=_ACCEPTED,
+    **_ACCEPTING,
 )
 async def save_file(
     payload: FilePayload, background: BackgroundTasks, request: Request

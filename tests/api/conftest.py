@@ -14,8 +14,9 @@ from pydantic import BaseModel
 
 from app.api import install
 from app.api.http_metrics import HttpMetrics
-from app.errors import TaskNotFound, Unavailable
+from app.errors import IdempotencyMismatch, TaskNotFound, Unavailable
 from app.lifecycle import Task, TaskState
+from app.service import Submission
 from app.settings import Settings
 
 
@@ -28,8 +29,15 @@ class FakeService:
         self.unavailable: Unavailable | None = None
         self.broken: Exception | None = None
 
-    async def submit(self, type_name: str, payload: BaseModel) -> str:
+    async def submit(
+        self, type_name: str, payload: BaseModel, idempotency_key: str | None = None
+    ) -> Submission:
         self._answer()
+        for first in self.tasks.values():
+            if idempotency_key is not None and first.idempotency_key == idempotency_key:
+                if first.type != type_name:
+                    raise IdempotencyMismatch(idempotency_key, first.id)
+                return Submission(first.id, replayed=True)
         now = time.time()
         task = Task(
             id=str(uuid.uuid4()),
@@ -38,9 +46,10 @@ class FakeService:
             executor="async",
             created_at=now,
             run_at=now,
+            idempotency_key=idempotency_key,
         )
         self.tasks[task.id] = task
-        return task.id
+        return Submission(task.id)
 
     async def start(self, task_id: str) -> None:
         self.started.append(task_id)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+from collections import Counter
 from typing import Any
 
 import httpx
@@ -11,21 +12,23 @@ from prometheus_client.parser import text_string_to_metric_families
 from pydantic import BaseModel
 
 from app.api import schemas
+from app.api.idempotency import key_of
 from app.errors import RegistryUnavailable
 from app.lifecycle import TaskState
 
 pytestmark = pytest.mark.anyio
 
 EVERYWHERE = {"405", "413", "500"}
+SUBMISSION = {"400", "415", "422", "503"}
 
 OPERATIONS = {
-    ("POST", "/notify/"): {"202", "415", "422", "503"} | EVERYWHERE,
-    ("POST", "/report/"): {"202", "415", "422", "503"} | EVERYWHERE,
-    ("POST", "/file/"): {"202", "415", "422", "503"} | EVERYWHERE,
+    ("POST", "/notify/"): SUBMISSION | {"202"} | EVERYWHERE,
+    ("POST", "/report/"): SUBMISSION | {"202"} | EVERYWHERE,
+    ("POST", "/file/"): SUBMISSION | {"202"} | EVERYWHERE,
     ("GET", "/status/{task_id}"): {"200", "404", "503"} | EVERYWHERE,
     ("POST", "/retry-task/{task_id}"): {"200", "400", "404", "503"} | EVERYWHERE,
-    ("POST", "/api/notifications/notify"): {"200", "503"} | EVERYWHERE,
-    ("POST", "/send-email"): {"200", "415", "422", "503"} | EVERYWHERE,
+    ("POST", "/api/notifications/notify"): SUBMISSION - {"415"} | {"200"} | EVERYWHERE,
+    ("POST", "/send-email"): SUBMISSION | {"200"} | EVERYWHERE,
     ("GET", "/task/{task_id}/status"): {"200", "404", "503"} | EVERYWHERE,
     ("GET", "/healthz"): {"200"} | EVERYWHERE,
     ("GET", "/readyz"): {"200", "503"} | EVERYWHERE,
@@ -89,6 +92,8 @@ PROVOCATIONS: list[tuple[str, dict[str, Any]]] = [
     ("", {"content": b"x" * 20_000, "headers": {"Content-Type": "application/json"}}),
     ("", {"content": b"x", "headers": {"Content-Length": "20000"}}),
     ("PUT", {}),
+    ("", {"headers": {"Idempotency-Key": '"'}}),
+    ("", {"headers": {"Idempotency-Key": "taken"}}),
 ]
 
 
@@ -96,6 +101,7 @@ async def test_every_problem_that_can_be_provoked_is_documented_and_the_other_wa
     openapi: Any, client: httpx.AsyncClient, service: Any
 ) -> None:
     task = service.put(TaskState.SUCCESS)
+    service.put(TaskState.SUCCESS, idempotency_key="taken")
     for method, path, operation in operations(openapi):
         provoked = set[int]()
         for trouble in (None, RegistryUnavailable(), RuntimeError()):
@@ -108,7 +114,9 @@ async def test_every_problem_that_can_be_provoked_is_documented_and_the_other_wa
             if "requestBody" in operation:
                 schema = operation["requestBody"]["content"]["application/json"]["schema"]
                 [example] = referenced(openapi, schema)["examples"]
-                provoked.add((await client.request(method, path, json=example)).status_code)
+                for headers in ({}, {"Idempotency-Key": '"'}):
+                    answer = await client.request(method, path, json=example, headers=headers)
+                    provoked.add(answer.status_code)
         service.broken = None
         documented = {int(status) for status in operation["responses"]}
         # Where the service is not asked, it cannot fail.
@@ -120,16 +128,21 @@ async def test_every_problem_that_can_be_provoked_is_documented_and_the_other_wa
         assert provoked <= documented, path
 
 
-async def test_every_task_id_has_an_example(openapi: Any) -> None:
+async def test_every_parameter_has_a_description_and_an_example(openapi: Any) -> None:
     parameters = [
         parameter
         for _, _, operation in operations(openapi)
         for parameter in operation.get("parameters", ())
     ]
-    assert [parameter["name"] for parameter in parameters] == ["task_id"] * 3
+    names = [parameter["name"] for parameter in parameters]
+    assert Counter(names) == {"task_id": 3, "Idempotency-Key": 5}
     for parameter in parameters:
         assert parameter["description"]
-        assert parameter["examples"]["task"]["value"] == schemas.EXAMPLE_ID
+        if parameter["name"] == "task_id":
+            assert parameter["examples"]["task"]["value"] == schemas.EXAMPLE_ID
+        else:
+            headers = [(b"idempotency-key", parameter["example"].encode())]
+            assert key_of({"headers": headers})
 
 
 async def test_the_answer_of_the_metrics_has_an_example(openapi: Any) -> None:

@@ -90,6 +90,31 @@ def test_an_uncontended_task_is_started_by_its_background_task(tmp_path: Path) -
     run(story)
 
 
+@pytest.mark.parametrize("registry", ["memory", "manager"])
+def test_a_repeated_idempotency_key_gives_the_first_task(tmp_path: Path, registry: str) -> None:
+    async def story() -> None:
+        async with running(settings(tmp_path, registry=registry)) as (_, client):
+
+            async def send(path: str, **body: Any) -> httpx.Response:
+                return await client.post(path, json=body, headers={"Idempotency-Key": "k"})
+
+            first = await send("/file/", content={"a": 1, "b": {"c": 2, "d": 3}})
+            task_id = first.json()["task_id"]
+            assert (await finished(client, task_id))["status"] == "success"
+            # The same as canonical JSON.
+            again = await send("/file", content={"b": {"d": 3, "c": 2}, "a": 1})
+            assert (again.status_code, again.json()) == (202, first.json())
+            assert again.headers["idempotent-replayed"] == "true"
+            for other in (
+                await send("/file/", content={"a": 2, "b": {"c": 2, "d": 3}}),
+                await send("/notify/", **NOTIFICATION),
+            ):
+                assert other.status_code == 422
+                assert task_id in other.json()["detail"]
+
+    run(story)
+
+
 def test_a_registry_without_a_master_is_looked_after_apart_from_the_event_loop(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -139,9 +139,11 @@ class Service:
 
     # -- HTTP ----------------------------------------------------------------------------------
 
-    def post(self, path: str, body: Any = None) -> httpx.Response:
+    def post(
+        self, path: str, body: Any = None, headers: dict[str, str] | None = None
+    ) -> httpx.Response:
         """POST a JSON body, or none."""
-        return self.client.post(path, json=body)
+        return self.client.post(path, json=body, headers=headers)
 
     def get(self, path: str) -> httpx.Response:
         """GET."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
@@ -24,6 +25,29 @@ def test_a_task_answered_202_survives_the_death_of_everything(new_service: NewSe
     for task_id in task_ids:
         assert service.finished(task_id)["status"] == "success"
         assert (service.output_dir / f"{task_id}.json").exists()
+    assert service.stop() == 0
+
+
+def test_a_submission_repeated_at_once_and_after_a_crash_is_one_task(
+    new_service: NewService,
+) -> None:
+    service = new_service()
+    service.start()
+
+    def submit(_: int = 0) -> httpx.Response:
+        return service.post("/notify/", NOTIFICATION, headers={"Idempotency-Key": '"once"'})
+
+    # A connection each, so that both workers get some of them at the same moment.
+    with ThreadPoolExecutor(16) as clients:
+        answers = list(clients.map(submit, range(64)))
+    service.kill_everything()
+    service.start()
+    answers.append(submit())
+
+    assert {answer.status_code for answer in answers} == {202}
+    assert len({answer.json()["task_id"] for answer in answers}) == 1
+    assert sum("idempotent-replayed" not in answer.headers for answer in answers) == 1
+    assert service.finished(answers[0].json()["task_id"])["status"] == "success"
     assert service.stop() == 0
 
 
