@@ -1,7 +1,7 @@
 """Keeps a worker connected to its registry: connects, joins, exchanges, and begins again.
 
-Each connection has a fresh thread of its own. A manager's proxies share one connection per thread,
-and as long as any proxy of a dead one lives, every later proxy of that thread inherits it.
+Each connection has a thread of its own, and the keeper looks on from another: only so it notices a
+registry that leaves a call without an answer.
 """
 
 from __future__ import annotations

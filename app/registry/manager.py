@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from multiprocessing.managers import BaseManager, BaseProxy
+from multiprocessing.util import ForkAwareLocal
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -59,11 +60,20 @@ class RegistryConfig:
 class RegistryProxy(TaskMapping, BaseProxy):
     """A registry in another process, and a read-only mapping of ids to tasks.
 
-    One per connection thread: proxies share a connection per thread, and a broken one stays broken
-    for every later proxy of that thread.
+    It has a connection of its own for each thread that uses it; once broken, it stays so.
     """
 
     _exposed_ = ("exchange", "watch")
+
+    def __init__(self, token: Any, serializer: str, **options: Any) -> None:
+        # Not counted: what gives a count back is a finaliser, and where that runs, in whatever
+        # thread the collector does, it opens a connection and may close that thread's own.
+        super().__init__(token, serializer, **{**options, "incref": False})
+        # Otherwise the proxies of a thread share one, and inherit a broken one from each other.
+        self._tls = ForkAwareLocal()
+
+    def _after_fork(self) -> None:
+        """A fork, as a task may make one, has no business with the registry."""
 
     def exchange(
         self, worker: Worker | None, connection: int, requests: Sequence[Request]
@@ -96,10 +106,10 @@ _RegistryManager.register(
 
 
 def connect(endpoint: Endpoint) -> RegistryProxy:
-    """A proxy of the registry at `endpoint`, for the calling thread only.
+    """A proxy of the registry at `endpoint`.
 
     Raises:
-        OSError, EOFError: it does not answer; worth another try from a fresh thread.
+        OSError, EOFError: it does not answer; worth another try.
     """
     manager = _RegistryManager(address=endpoint.socket, authkey=endpoint.authkey())
     manager.connect()

@@ -10,7 +10,6 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from multiprocessing.managers import BaseProxy
 from pathlib import Path
 from typing import Any
 
@@ -160,8 +159,6 @@ class Hosted:
 
     def reopen(self, process: RegistryProcess) -> RegistryProxy:
         """Have a dead registry process started again, and connect to it."""
-        # A broken connection of this thread would be used again; see `RegistryProxy`.
-        BaseProxy._address_to_local.pop(process.endpoint.socket, None)
         # The pause between two restarts is not what is tested with this.
         process._not_before = 0.0
 

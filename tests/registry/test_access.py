@@ -6,7 +6,6 @@ import contextlib
 import os
 import signal
 from collections.abc import Iterator
-from multiprocessing.managers import BaseProxy
 from pathlib import Path
 
 import pytest
@@ -34,8 +33,7 @@ def own(hosted: Hosted, opened: contextlib.ExitStack) -> Access:
 
 def reached(hosted: Hosted, access: Access) -> Registry:
     """The registry from this thread, whichever process serves it now."""
-    holder = eventually(lambda: holder_of(hosted.data_dir), "somebody serves")
-    BaseProxy._address_to_local.pop(holder.endpoint.socket, None)
+    eventually(lambda: holder_of(hosted.data_dir), "somebody serves")
 
     def attempt() -> list[Registry]:
         assert access.guard is not None

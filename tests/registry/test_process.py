@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import signal
@@ -46,6 +47,20 @@ def test_a_killed_registry_comes_back_with_all_it_had_acknowledged(
     peer.registry = registry
     peer.join()
     assert peer.succeed(running) is None
+
+
+def test_a_proxy_that_is_collected_takes_no_connection_along(hosted: Hosted) -> None:
+    process = hosted.start()
+    used, unused = connect(process.endpoint), connect(process.endpoint)
+    ask(used, Probe())
+    connection = used._tls.connection
+
+    del unused
+    gc.collect()
+
+    assert not connection.closed
+    assert ask(used, Probe()) is None
+    assert used._tls.connection is connection
 
 
 def test_a_running_registry_is_left_alone(hosted: Hosted) -> None:

@@ -8,7 +8,6 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -103,11 +102,6 @@ class FaultyService(Service):
         return self.ask_all([request])[0]
 
     def ask_all(self, requests: Sequence[Request]) -> Sequence[Any]:
-        # A fresh thread: proxies of one thread share a connection, and its registry may be dead.
-        with ThreadPoolExecutor(1) as fresh:
-            return fresh.submit(self._exchange, requests).result()
-
-    def _exchange(self, requests: Sequence[Request]) -> Sequence[Any]:
         holder = holder_of(self.data_dir)
         assert holder is not None, "no registry runs"
         return connect(holder.endpoint).exchange(None, 0, requests).answers
