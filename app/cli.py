@@ -1,4 +1,4 @@
-"""The command line: `bgtasks serve`, `bgtasks --version`.
+"""The command line: `bgtasks serve`, `bgtasks backup`, `bgtasks restore`, `bgtasks --version`.
 
 Spawned children import the console script, and so this module, again: it imports nothing heavy
 before `main` runs.
@@ -11,6 +11,7 @@ import contextlib
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from app import __version__
@@ -66,9 +67,8 @@ def _run(argv: Sequence[str] | None) -> int:
     if arguments.command is None:
         _parser().print_help()
         return 0
-    flags = {name: getattr(arguments, name) for name in HELP}
     try:
-        _serve(flags)
+        COMMANDS[arguments.command](arguments)
     except ConfigurationError as error:
         return _refuse(error, 2)
     except BgTasksError as error:
@@ -82,15 +82,43 @@ def _refuse(error: Exception, status: int) -> int:
     return status
 
 
-def _serve(flags: dict[str, str | None]) -> None:
+def _say(text: str) -> None:
+    with contextlib.suppress(OSError):
+        sys.stdout.write(f"{text}\n")
+
+
+def _serve(arguments: argparse.Namespace) -> None:
     from app.settings import Settings  # noqa: PLC0415 - see the module
 
     # Before the rest is imported, so that a wrong setting is said at once.
-    settings = Settings.load(**flags)
+    settings = Settings.load(**{name: getattr(arguments, name) for name in HELP})
 
     from app.serve import serve  # noqa: PLC0415 - see the module
 
     serve(settings)
+
+
+def _backup(arguments: argparse.Namespace) -> None:
+    from app.backup import back_up  # noqa: PLC0415 - see the module
+    from app.settings import Settings  # noqa: PLC0415
+
+    settings = Settings.load(data_dir=arguments.data_dir)
+    unfinished = back_up(settings.data_dir, arguments.file)
+    _say(f"{arguments.file}: backup of {settings.data_dir}; unfinished tasks: {unfinished}")
+
+
+def _restore(arguments: argparse.Namespace) -> None:
+    from app.backup import restore  # noqa: PLC0415 - see the module
+    from app.settings import Settings  # noqa: PLC0415
+
+    settings = Settings.load(data_dir=arguments.data_dir)
+    unfinished, former = restore(settings.data_dir, arguments.file)
+    _say(f"{settings.data_dir}: restored from {arguments.file}; unfinished tasks: {unfinished}")
+    if former is not None:
+        _say(f"{former}: the journal as it was before")
+
+
+COMMANDS = {"serve": _serve, "backup": _backup, "restore": _restore}
 
 
 class _Parser(argparse.ArgumentParser):
@@ -103,8 +131,6 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _parser() -> argparse.ArgumentParser:
-    from app.settings import FLAGS, Settings, variable  # noqa: PLC0415 - see the module
-
     parser = _Parser(prog="bgtasks", description="Background tasks over HTTP.", allow_abbrev=False)
     parser.add_argument("--version", action="version", version=f"bgtasks {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
@@ -116,15 +142,39 @@ def _parser() -> argparse.ArgumentParser:
         "docs/configuration.md lists them all.",
         allow_abbrev=False,
     )
-    for field, (metavar, text) in HELP.items():
-        default = Settings.model_fields[field].default
-        serving.add_argument(
-            FLAGS[field],
-            dest=field,
-            metavar=metavar,
-            help=f"{text} ({variable(field)}; default {default})",
-        )
+    for field in HELP:
+        _add_setting(serving, field)
+    backing_up = commands.add_parser(
+        "backup",
+        help="copy the journal while the service runs",
+        description="Copy the journal of all tasks to FILE, which is replaced if it is there. The "
+        "service goes on meanwhile. What file tasks wrote is not part of it.",
+        allow_abbrev=False,
+    )
+    restoring = commands.add_parser(
+        "restore",
+        help="put a backup in the journal's place; the service has to be stopped",
+        description="Put a backup in the journal's place. The service has to be stopped. The "
+        "former journal is kept beside it, until the next time.",
+        allow_abbrev=False,
+    )
+    for command in (backing_up, restoring):
+        command.add_argument("file", metavar="FILE", type=Path, help="the backup")
+        _add_setting(command, "data_dir")
     return parser
+
+
+def _add_setting(parser: argparse.ArgumentParser, field: str) -> None:
+    from app.settings import FLAGS, Settings, variable  # noqa: PLC0415 - see the module
+
+    metavar, text = HELP[field]
+    default = Settings.model_fields[field].default
+    parser.add_argument(
+        FLAGS[field],
+        dest=field,
+        metavar=metavar,
+        help=f"{text} ({variable(field)}; default {default})",
+    )
 
 
 if __name__ == "__main__":

@@ -11,6 +11,8 @@
     ├── NotJoined                   a worker speaks that the registry does not know (yet, any more)
     ├── JournalError                the journal's file cannot be used; left untouched
     ├── RegistryLocked              another service works on this data directory
+    ├── NotBackedUp                 no backup was written; what was at its place still is
+    ├── NotRestored                 a backup was not restored; the journal is as it was
     └── Unavailable                 cannot be done now; `retry_after_seconds` says when to ask again
         ├── TooManyUnfinished       the limit of unfinished tasks, or of their bytes, is reached
         ├── JournalUnavailable      the journal cannot be written
@@ -148,6 +150,30 @@ class RegistryLocked(BgTasksError):
             f"the data directory {self.data_dir} is in use by another service "
             f"(process {self.pid}); stop that one, or set BGTASKS_DATA_DIR to another directory"
         )
+
+
+class NotBackedUp(BgTasksError):
+    """No backup was written to `path`; what was there still is."""
+
+    def __init__(self, path: str, problem: str) -> None:
+        super().__init__(path, problem)
+        self.path = path
+        self.problem = problem
+
+    def __str__(self) -> str:
+        return f"No backup was written to {self.path}: {self.problem}"
+
+
+class NotRestored(BgTasksError):
+    """The backup at `path` was not restored; the journal is as it was."""
+
+    def __init__(self, path: str, problem: str) -> None:
+        super().__init__(path, problem)
+        self.path = path
+        self.problem = problem
+
+    def __str__(self) -> str:
+        return f"{self.path} was not restored: {self.problem}"
 
 
 class Unavailable(BgTasksError):

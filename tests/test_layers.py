@@ -42,6 +42,7 @@ TABLE: dict[str, tuple[str, ...]] = {
         "app.registry.base", "app.settings", "app.task_types", "fastapi", "starlette", "pydantic",
         "pydantic_core", "prometheus_client", "structlog",
     ),
+    "app.backup": ("app.errors", "app.registry"),
     "app.directories": ("app.errors", "app.settings"),
     "app.listener": ("app.errors", "app.settings"),
     "app.http_protocol": ("uvicorn",),

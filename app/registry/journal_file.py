@@ -16,6 +16,11 @@ log = get_logger(__name__)
 WAL_BYTES_KEPT: Final = 64 * 2**20
 
 
+def journal_path(data_dir: Path) -> Path:
+    """Where it is in a data directory."""
+    return data_dir / "journal.sqlite3"
+
+
 def connect(path: Path) -> sqlite3.Connection:
     """A connection for any thread, one at a time; transactions are begun by hand."""
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
@@ -23,22 +28,31 @@ def connect(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def inspect(path: Path, *, check: bool) -> None:
+def reading(path: Path) -> sqlite3.Connection:
+    """A connection that leaves the file and its WAL as they are.
+
+    One that may write moves the WAL into the file when it is closed, and whoever wants to repair a
+    damaged file needs both as they were.
+    """
+    return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
+
+
+def inspect(path: Path, *, check: bool) -> bool:
     """Refuse what is no sound journal, before anything is opened for writing.
 
     Args:
         check: look for corruption, too, which reads the whole file.
 
+    Returns:
+        Whether it is one; False if there is no file, or an empty one.
+
     Raises:
         JournalError: the file is no journal, of a later version, or damaged.
-        sqlite3.Error: it cannot even be asked.
+        sqlite3.Error: it cannot be read.
     """
     if not path.exists():
-        return
-    # Read-only: a connection that may write moves the WAL into the file when it is closed, and
-    # whoever wants to repair a damaged file needs both as they were.
-    uri = f"{path.absolute().as_uri()}?mode=ro"
-    with contextlib.closing(sqlite3.connect(uri, uri=True)) as db:
+        return False
+    with contextlib.closing(reading(path)) as db:
         if check:
             (verdict,) = db.execute("PRAGMA quick_check(1)").fetchone()
             if verdict != "ok":
@@ -50,6 +64,7 @@ def inspect(path: Path, *, check: bool) -> None:
         raise JournalError(str(path), "it is a SQLite file of another program")
     if version > VERSION:
         raise JournalError(str(path), f"it has version {version}, and this program knows {VERSION}")
+    return bool(tables)
 
 
 def prepare(db: sqlite3.Connection) -> None:

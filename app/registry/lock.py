@@ -8,6 +8,7 @@ import json
 import os
 import signal
 import time
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -116,7 +117,7 @@ class DataDirLock:
             RegistryLocked: held by the registry of a living service, or `take_over` is false.
         """
         deadline = time.monotonic() + TAKEOVER_AFTER_SECONDS
-        while not self._try():
+        while not self.try_once():
             holder = holder_of(self._data_dir)
             if not take_over:
                 raise RegistryLocked(str(self._data_dir), holder.pid if holder else 0)
@@ -132,12 +133,17 @@ class DataDirLock:
             time.sleep(_POLL_SECONDS)
         self._write(endpoint, master)
 
-    def _try(self) -> bool:
+    def try_once(self) -> bool:
+        """Take the lock if it is free; whose it is, is not written."""
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return False
         return True
+
+    def close(self) -> None:
+        """Give the lock up before the process ends."""
+        os.close(self._fd)
 
     def _write(self, endpoint: Endpoint, master: int) -> None:
         pid = os.getpid()
@@ -146,3 +152,22 @@ class DataDirLock:
         # In one write over the last one, with spaces for the rest of it: whoever reads meanwhile
         # finds one record or the other, and never none or half of one.
         os.pwrite(self._fd, text.ljust(os.fstat(self._fd).st_size), 0)
+
+
+@contextlib.contextmanager
+def unserved(data_dir: Path) -> Iterator[None]:
+    """Keep every service off a data directory that none works on; one that starts waits.
+
+    Raises:
+        RegistryLocked: a service works on it.
+    """
+    lock = DataDirLock(data_dir)
+    try:
+        holder = last_holder_of(data_dir)
+        # A lock that is free does not say it all: a registry that died is about to be started
+        # again. Nor does the record, if the service is in another container.
+        if not lock.try_once() or (holder is not None and holder.is_looked_after()):
+            raise RegistryLocked(str(data_dir), holder.master if holder else 0)
+        yield
+    finally:
+        lock.close()

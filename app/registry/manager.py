@@ -24,6 +24,7 @@ from app.errors import BgTasksError
 from app.logs import configure, get_logger
 from app.registry.base import Reply, Request, Worker
 from app.registry.journal import SqliteJournal
+from app.registry.journal_file import journal_path
 from app.registry.lock import DataDirLock, Endpoint
 from app.registry.mapping import TaskMapping
 from app.registry.memory import MemoryRegistry
@@ -139,7 +140,7 @@ def serve(
             endpoint.service,
             config.limits(),
             retention_seconds=config.retention_hours * 3600,
-            journal=SqliteJournal(data_dir / "journal.sqlite3", check=check),
+            journal=SqliteJournal(journal_path(data_dir), check=check),
         )
     except (BgTasksError, OSError) as error:
         log.error("registry cannot start", error=str(error))

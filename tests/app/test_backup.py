@@ -1,0 +1,414 @@
+"""Backups: sound, whole or not at all, and never put under a running service."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import shutil
+import sqlite3
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app import backup
+from app.backup import back_up, restore
+from app.cli import main
+from app.errors import BgTasksError, JournalError, NotBackedUp, NotRestored, RegistryLocked
+from app.lifecycle import Change, Task
+from app.registry.journal import Group, SqliteJournal
+from app.registry.journal_file import journal_path
+from app.registry.lock import DataDirLock, Endpoint, lock_path
+from app.registry.schema import VERSION
+from tests.registry.peers import make_task
+
+NOBODY = 2**22 + 1
+"""More than any pid (proc(5), pid_max)."""
+
+
+@pytest.fixture
+def data_dir(tmp_path: Path) -> Path:
+    directory = tmp_path / "data"
+    directory.mkdir()
+    return directory
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "backup.sqlite3"
+
+
+@contextlib.contextmanager
+def journal_of(data_dir: Path, *tasks: Task) -> Iterator[SqliteJournal]:
+    """The journal of a service that runs; everything is in its WAL still."""
+    data_dir.mkdir(exist_ok=True)
+    journal = SqliteJournal(journal_path(data_dir))
+    try:
+        journal.write(Group([Change(None, task) for task in tasks], Counter()))
+        yield journal
+    finally:
+        journal.close()
+
+
+def unfinished(data_dir: Path) -> set[str]:
+    with journal_of(data_dir) as journal:
+        return {task.id for task in journal.load().unfinished}
+
+
+def files(directory: Path) -> set[str]:
+    return {path.name for path in directory.iterdir()}
+
+
+def make_backup(tmp_path: Path, *tasks: Task) -> Path:
+    with journal_of(tmp_path / "elsewhere", *tasks):
+        back_up(tmp_path / "elsewhere", tmp_path / "backup.sqlite3")
+    return tmp_path / "backup.sqlite3"
+
+
+def large_tasks() -> list[Task]:
+    return [make_task(order=n, payload=b"x" * 9_000) for n in range(1, 9)]
+
+
+def damage(path: Path) -> bytes:
+    """Overwrite all but the first two pages; return the whole."""
+    content = path.read_bytes()
+    content = content[:8192] + b"\xff" * (len(content) - 8192)
+    path.write_bytes(content)
+    return content
+
+
+# -- backup ---------------------------------------------------------------------------------------
+
+
+def test_a_backup_has_what_is_committed_while_the_journal_is_open(
+    data_dir: Path, file: Path
+) -> None:
+    waiting, done = make_task(order=1), make_task(order=2, finished_at=1.0)
+
+    with journal_of(data_dir, waiting, done):
+        assert back_up(data_dir, file) == 1
+
+    assert restore(data_dir.with_name("other"), file) == (1, None)
+    with journal_of(data_dir.with_name("other")) as journal:
+        assert {journal.read(task.id) for task in (waiting, done)} == {waiting, done}
+
+
+def test_a_backup_is_one_file_for_its_owner_s_eyes(data_dir: Path, file: Path) -> None:
+    with journal_of(data_dir, make_task(order=1)):
+        back_up(data_dir, file)
+
+    assert files(file.parent) == {"data", file.name}
+    assert file.stat().st_mode & 0o777 == 0o600
+    with contextlib.closing(sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True)) as db:
+        assert db.execute("PRAGMA journal_mode").fetchone() == ("delete",)
+
+
+def test_a_backup_takes_the_place_of_an_earlier_one(data_dir: Path, file: Path) -> None:
+    with journal_of(data_dir, make_task(order=1)) as journal:
+        back_up(data_dir, file)
+        journal.write(Group([Change(None, make_task(order=2))], Counter()))
+
+        assert back_up(data_dir, file) == 2
+
+
+def test_a_damaged_journal_is_not_backed_up_and_the_earlier_backup_stays(
+    data_dir: Path, file: Path
+) -> None:
+    with journal_of(data_dir, *large_tasks()):
+        pass
+    damage(journal_path(data_dir))
+    file.write_text("earlier")
+
+    with pytest.raises(JournalError, match=r"journal\.sqlite3 cannot be used: it is damaged"):
+        back_up(data_dir, file)
+
+    assert file.read_text() == "earlier"
+    assert files(file.parent) == {"data", file.name}
+
+
+def test_without_a_journal_there_is_no_backup(data_dir: Path, file: Path) -> None:
+    with pytest.raises(NotBackedUp, match=f"there is no journal in {data_dir}"):
+        back_up(data_dir, file)
+
+    assert not file.exists()
+
+
+def test_the_journal_is_not_replaced_by_its_own_backup(data_dir: Path) -> None:
+    with (
+        journal_of(data_dir, make_task(order=1)),
+        pytest.raises(NotBackedUp, match="choose another"),
+    ):
+        back_up(data_dir, data_dir / ".." / "data" / "journal.sqlite3")
+
+
+def test_a_backup_that_cannot_be_written_says_where(data_dir: Path, file: Path) -> None:
+    with (
+        journal_of(data_dir, make_task(order=1)),
+        pytest.raises(NotBackedUp, match=r"No such file or directory \(.*/nowhere/"),
+    ):
+        back_up(data_dir, file.parent / "nowhere" / "b")
+
+
+# -- restore --------------------------------------------------------------------------------------
+
+
+def test_a_restored_journal_is_the_backup_and_the_former_is_kept(
+    tmp_path: Path, data_dir: Path
+) -> None:
+    old, new = make_task(order=1), make_task(order=1)
+    make_backup(tmp_path, old)
+    with journal_of(data_dir, new):
+        pass
+
+    count, former = restore(data_dir, tmp_path / "backup.sqlite3")
+
+    assert (count, former) == (1, data_dir / "journal.sqlite3.replaced")
+    assert unfinished(data_dir) == {old.id}
+    assert former is not None
+    assert restore(data_dir, former)[0] == 1
+    assert unfinished(data_dir) == {new.id}
+
+
+def test_a_wal_left_by_a_crash_goes_with_the_former_journal(tmp_path: Path, data_dir: Path) -> None:
+    old, crashed = make_task(order=1), make_task(order=1)
+    file = make_backup(tmp_path, old)
+    leave_as_after_a_crash(tmp_path, data_dir, crashed)
+    assert journal_path(data_dir).with_name("journal.sqlite3-wal").stat().st_size > 0
+
+    _, former = restore(data_dir, file)
+
+    assert files(data_dir) == {"journal.sqlite3", "journal.sqlite3.replaced", "registry.lock"}
+    assert unfinished(data_dir) == {old.id}
+    assert former is not None
+    restore(data_dir, former)
+    assert unfinished(data_dir) == {crashed.id}
+
+
+def test_a_damaged_journal_is_kept_as_it_was_with_its_wal(tmp_path: Path, data_dir: Path) -> None:
+    old = make_task(order=1)
+    file = make_backup(tmp_path, old)
+    with journal_of(tmp_path / "killed", *large_tasks()):
+        pass
+    leave_as_after_a_crash(tmp_path, data_dir, make_task(order=9))
+    wal = journal_path(data_dir).with_name("journal.sqlite3-wal").read_bytes()
+    damaged = damage(journal_path(data_dir))
+
+    restore(data_dir, file)
+
+    assert (data_dir / "journal.sqlite3.replaced").read_bytes() == damaged
+    assert (data_dir / "journal.sqlite3.replaced-wal").read_bytes() == wal
+    assert unfinished(data_dir) == {old.id}
+
+
+def test_a_wal_that_was_kept_goes_when_its_journal_goes(tmp_path: Path, data_dir: Path) -> None:
+    file = make_backup(tmp_path, make_task(order=1))
+    leave_as_after_a_crash(tmp_path, data_dir, make_task(order=1))
+    journal_path(data_dir).with_name("journal.sqlite3.replaced-wal").write_bytes(b"older")
+
+    restore(data_dir, file)
+
+    assert files(data_dir) == {"journal.sqlite3", "journal.sqlite3.replaced", "registry.lock"}
+
+
+def leave_as_after_a_crash(tmp_path: Path, data_dir: Path, task: Task) -> None:
+    """A journal with its WAL, as a killed service leaves them."""
+    with journal_of(tmp_path / "killed", task):
+        shutil.copytree(tmp_path / "killed", data_dir, dirs_exist_ok=True)
+
+
+class Killed(BaseException):
+    """What no handler is for."""
+
+
+def kill_before(patch: pytest.MonkeyPatch, step: int) -> None:
+    """End the process before its step-th change to a directory."""
+    steps = itertools.count()
+    for name in ("unlink", "replace", "hardlink_to"):
+
+        def change(*args: Any, change: Any = getattr(Path, name), **options: Any) -> Any:
+            if next(steps) == step:
+                raise Killed
+            return change(*args, **options)
+
+        patch.setattr(Path, name, change)
+
+
+def test_a_restore_killed_anywhere_leaves_a_journal_in_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, new = make_task(order=1), make_task(order=1)
+    file = make_backup(tmp_path, old)
+    for step in itertools.count():
+        data_dir = tmp_path / f"data-{step}"
+        with journal_of(data_dir, new):
+            pass
+        try:
+            with monkeypatch.context() as patch:
+                kill_before(patch, step)
+                restore(data_dir, file)
+        except Killed:
+            assert journal_path(data_dir).exists()
+            assert unfinished(data_dir) in ({new.id}, {old.id})
+            restore(data_dir, file)
+            assert unfinished(data_dir) == {old.id}
+        else:
+            break
+    assert step > 3
+
+
+def test_what_is_restored_belongs_to_the_owner_of_the_directory(
+    tmp_path: Path, data_dir: Path
+) -> None:
+    file = make_backup(tmp_path, make_task(order=1))
+    if os.geteuid() == 0:
+        os.chown(data_dir, 12_345, 12_345)
+
+    restore(data_dir, file)
+
+    owner = data_dir.stat().st_uid
+    assert journal_path(data_dir).stat().st_uid == owner
+    assert lock_path(data_dir).stat().st_uid == owner
+    assert journal_path(data_dir).stat().st_mode & 0o777 == 0o600
+
+
+# -- what is refused ------------------------------------------------------------------------------
+
+
+def test_a_data_directory_whose_lock_is_held_is_refused(tmp_path: Path, data_dir: Path) -> None:
+    file = make_backup(tmp_path, make_task(order=1))
+    lock = DataDirLock(data_dir)
+    # As in another container: the process is not to be seen, but its lock is.
+    lock.acquire(Endpoint("s", "/nowhere"), NOBODY, take_over=False)
+    try:
+        with pytest.raises(RegistryLocked):
+            restore(data_dir, file)
+    finally:
+        lock.close()
+    assert files(data_dir) == {"registry.lock"}
+
+    restore(data_dir, file)
+
+
+def test_a_service_whose_registry_is_just_being_started_again_is_refused(
+    tmp_path: Path, data_dir: Path
+) -> None:
+    file = make_backup(tmp_path, make_task(order=1))
+    lock = DataDirLock(data_dir)
+    lock.acquire(Endpoint("s", "/nowhere"), os.getpid(), take_over=False)
+    lock.close()
+
+    with pytest.raises(RegistryLocked, match=f"process {os.getpid()}"):
+        restore(data_dir, file)
+
+
+def test_a_service_that_starts_during_a_restore_waits(
+    tmp_path: Path, data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = make_backup(tmp_path, make_task(order=1))
+    put = backup._put
+    took: list[bool] = []
+
+    def looked_at(copy: Path, path: Path) -> None:
+        lock = DataDirLock(data_dir)
+        took.append(lock.try_once())
+        lock.close()
+        put(copy, path)
+
+    monkeypatch.setattr(backup, "_put", looked_at)
+    restore(data_dir, file)
+
+    assert took == [False]
+
+
+def broken(file: Path, how: str) -> None:
+    if how == "damaged":
+        damage(file)
+    elif how == "no database":
+        file.write_text("notes" * 1_000)
+    elif how == "empty":
+        file.write_bytes(b"")
+    elif how == "another program's":
+        file.unlink()
+        with contextlib.closing(sqlite3.connect(file)) as db:
+            db.execute("CREATE TABLE t (c)")
+    elif how == "later":
+        with contextlib.closing(sqlite3.connect(file)) as db:
+            db.execute(f"PRAGMA user_version = {VERSION + 1}")
+    elif how == "missing":
+        file.unlink()
+    else:
+        file.unlink()
+        file.mkdir()
+
+
+@pytest.mark.parametrize(
+    ("how", "problem"),
+    [
+        ("damaged", "it is damaged"),
+        ("no database", "file is not a database"),
+        ("empty", "it is empty"),
+        ("another program's", "it is a SQLite file of another program"),
+        ("later", f"it has version {VERSION + 1}, and this program knows {VERSION}"),
+        ("missing", "No such file or directory"),
+        ("a directory", "Is a directory"),
+    ],
+)
+def test_what_is_no_sound_backup_is_refused_and_the_journal_stays(
+    tmp_path: Path, data_dir: Path, how: str, problem: str
+) -> None:
+    file = make_backup(tmp_path, *large_tasks())
+    broken(file, how)
+    present = make_task(order=1)
+    with journal_of(data_dir, present):
+        pass
+
+    with pytest.raises(NotRestored) as refused:
+        restore(data_dir, file)
+
+    assert str(refused.value).startswith(f"{file} was not restored: {problem}")
+    assert files(data_dir) <= {"journal.sqlite3", "registry.lock"}
+    assert unfinished(data_dir) == {present.id}
+
+
+# -- the command line -----------------------------------------------------------------------------
+
+
+def test_the_commands_say_in_one_line_what_they_did(
+    data_dir: Path, file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with journal_of(data_dir, make_task(order=1)):
+        assert main(["backup", str(file), "--data-dir", str(data_dir)]) == 0
+    assert capsys.readouterr().out == f"{file}: backup of {data_dir}; unfinished tasks: 1\n"
+
+    assert main(["restore", str(file), "--data-dir", str(data_dir)]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        f"{data_dir}: restored from {file}; unfinished tasks: 1",
+        f"{data_dir}/journal.sqlite3.replaced: the journal as it was before",
+    ]
+
+
+def test_the_data_directory_may_come_from_the_environment(
+    data_dir: Path, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BGTASKS_DATA_DIR", str(data_dir))
+    with journal_of(data_dir, make_task(order=1)):
+        assert main(["backup", str(file)]) == 0
+
+
+@pytest.mark.parametrize("command", ["backup", "restore"])
+def test_a_refusal_is_one_line_and_status_1(
+    command: str, data_dir: Path, file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([command, str(file), "--data-dir", str(data_dir)]) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("bgtasks: ")
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("error", [NotBackedUp("f", "p"), NotRestored("f", "p")])
+def test_the_errors_can_be_built_again_from_their_arguments(error: BgTasksError) -> None:
+    assert str(type(error)(*error.args)) == str(error)
