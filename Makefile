@@ -18,10 +18,10 @@ PROMTOOL := $(VENV)/tools/promtool
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install run test tools check lint format typecheck chaos flood lock clean
+.PHONY: help install run test tools check lint format typecheck chaos flood deploy-test lock clean
 
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 install: $(RUNTIME) ## make .venv with the locked dependencies; .venv/bin/bgtasks then works
 
@@ -31,10 +31,10 @@ run: $(RUNTIME) ## start the service on http://127.0.0.1:8000 (settings: docs/co
 test: check tools ## run every check: lint, format, types, tests with coverage
 	@$(BIN)/python -m pytest --cov --cov-report=term
 
-tools: ## get promtool, which one test needs, where that is possible
+tools: ## get promtool, which some tests need, where that is possible
 	@command -v promtool >/dev/null || test -x $(PROMTOOL) \
 		|| $(MAKE) --no-print-directory $(PROMTOOL) 2>/dev/null \
-		|| echo "promtool is not to be had here; the test that needs it says so."
+		|| echo "promtool is not to be had here; the tests that need it say so."
 
 check: lint typecheck ## run the checks that run nothing: lint, format, types
 
@@ -57,6 +57,9 @@ chaos: $(DEVELOPMENT) ## kill the service's processes at random for SECONDS=600,
 SUBMISSIONS ?= 1000000
 flood: $(DEVELOPMENT) ## throw SUBMISSIONS=1000000 at a slow service and watch its memory
 	@SUBMISSIONS=$(SUBMISSIONS) $(BIN)/python -m pytest tests/reliability/test_overload.py -k memory
+
+deploy-test: $(DEVELOPMENT) ## build the image and try the Compose deployment out (needs Docker)
+	@$(BIN)/python -m pytest tests/deploy -m engine
 
 lock: ## write the locks anew from pyproject.toml (needs uv)
 	@command -v $(UV) >/dev/null || { echo "make lock needs uv: https://docs.astral.sh/uv/"; exit 1; }

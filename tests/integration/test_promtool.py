@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 
-import pytest
-
 from tests.integration.conftest import Service, wait_for
+from tests.promtool import needs_promtool, promtool
 
-PROMTOOL = shutil.which("promtool", path=f"{os.environ['PATH']}:{sys.prefix}/tools")
 
-
-@pytest.mark.skipif(PROMTOOL is None, reason="promtool is not there; make tools gets it")
+@needs_promtool
 def test_promtool_has_nothing_to_say(new_service: Callable[..., Service]) -> None:
-    assert PROMTOOL is not None
     service = new_service()
     service.start()
     bounced = service.submit("/notify/", {"email": "bounce@simulator.example", "message": "m"})
@@ -32,10 +24,7 @@ def test_promtool_has_nothing_to_say(new_service: Callable[..., Service]) -> Non
     for task_id in task_ids:
         service.finished(task_id)
     text = _with_http_metrics(service)
-    check = subprocess.run(
-        [PROMTOOL, "check", "metrics"], input=text, capture_output=True, text=True, check=False
-    )
-    assert (check.returncode, check.stdout + check.stderr) == (0, "")
+    assert promtool("check", "metrics", stdin=text) == (0, "")
     assert service.stop() == 0
 
 

@@ -1,0 +1,1 @@
+"""The deployment: checked as files by `make test`, and run by `make deploy-test`."""

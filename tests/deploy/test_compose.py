@@ -1,0 +1,84 @@
+"""The Compose file, as far as it can be judged without an engine."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.settings import Settings, variable
+from tests.deploy.files import COMPOSE, DEPLOY, read_yaml
+
+SERVICES: dict[str, dict[str, Any]] = read_yaml(COMPOSE)["services"]
+SAID_BY_THE_IMAGE = {"BGTASKS_BIND", "BGTASKS_DATA_DIR", "BGTASKS_OUTPUT_DIR"}
+SETTINGS = {variable(name) for name in Settings.model_fields} - SAID_BY_THE_IMAGE
+
+
+def test_it_is_a_compose_file() -> None:
+    check = [str(Path(sys.executable).with_name("check-jsonschema"))]
+    check += ["--builtin-schema", "vendor.compose-spec", str(COMPOSE)]
+    run = subprocess.run(check, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stdout + run.stderr
+
+
+def test_every_setting_is_passed_on() -> None:
+    assert set(SERVICES["api"]["environment"]) == SETTINGS | {"REQUEST_TIMEOUT"}
+
+
+def test_the_example_file_has_every_setting_and_every_variable_of_the_compose_file() -> None:
+    example = re.findall(r"^# ([A-Z_]+)=", (DEPLOY / ".env.example").read_text(), re.MULTILINE)
+    variables = re.findall(r"\$\{([A-Z_]+):-", COMPOSE.read_text())
+    assert set(example) == SETTINGS | set(variables)
+    assert len(example) == len(set(example))
+
+
+def test_the_example_file_s_values_are_the_defaults() -> None:
+    example = re.findall(r"^# ([A-Z_]+)=(.*)", (DEPLOY / ".env.example").read_text(), re.MULTILINE)
+    written = dict(re.findall(r"\$\{([A-Z_]+):-([^}]*)\}", COMPOSE.read_text()))
+    defaults = {variable(n): str(f.default) for n, f in Settings.model_fields.items()} | written
+    differ = {name for name, value in example if value != defaults[name].removesuffix(".0")}
+    assert differ == {"BGTASKS_CORS_ORIGINS"}
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_a_service_is_reached_from_this_machine_only_and_is_kept_small(name: str) -> None:
+    service = SERVICES[name]
+    assert all(port.startswith("127.0.0.1:") for port in service["ports"])
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert {"cpus", "memory"} <= set(service["deploy"]["resources"]["limits"])
+
+
+@pytest.mark.parametrize("name", set(SERVICES) - {"api"})
+def test_an_image_that_is_pulled_has_its_version(name: str) -> None:
+    assert re.search(r":v?\d+\.\d+\.\d+$", SERVICES[name]["image"])
+
+
+def test_the_service_is_waited_for_longer_than_it_may_take_to_stop() -> None:
+    grace = re.fullmatch(r"\$\{API_STOP_GRACE:-(\d+)s\}", SERVICES["api"]["stop_grace_period"])
+    assert grace is not None
+    assert int(grace[1]) > Settings.model_fields["grace_seconds"].default + 25
+
+
+def test_what_has_to_be_there_first_is_waited_for() -> None:
+    first = {name: service.get("depends_on", {}) for name, service in SERVICES.items()}
+    healthy = {"condition": "service_healthy"}
+    assert first == {
+        "api": {},
+        "prometheus": {"api": healthy},
+        "grafana": {"prometheus": healthy},
+        "locust": {"api": healthy},
+    }
+
+
+def test_nobody_sees_the_dashboard_without_a_login_unless_that_is_asked_for() -> None:
+    environment = SERVICES["grafana"]["environment"]
+    assert environment["GF_AUTH_ANONYMOUS_ENABLED"] == "${GRAFANA_ANONYMOUS:-false}"
+
+
+def test_load_is_made_only_when_asked_for() -> None:
+    assert [n for n, service in SERVICES.items() if service.get("profiles")] == ["locust"]

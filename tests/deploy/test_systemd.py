@@ -1,0 +1,54 @@
+"""The systemd unit."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from app.settings import Settings, variable
+from tests.deploy.files import DEPLOY
+
+UNIT = DEPLOY / "bgtasks.service"
+TEXT = UNIT.read_text()
+ANALYZE = shutil.which("systemd-analyze")
+
+needs_systemd_analyze = pytest.mark.skipif(
+    ANALYZE is None, reason="systemd-analyze is not there; it comes with systemd"
+)
+
+
+def analyze(*arguments: str) -> tuple[int, str]:
+    run = subprocess.run(
+        [str(ANALYZE), *arguments], capture_output=True, text=True, check=False, timeout=30
+    )
+    return run.returncode, run.stdout + run.stderr
+
+
+@needs_systemd_analyze
+def test_systemd_understands_every_line(tmp_path: Path) -> None:
+    # It looks for the program, too, which is not installed here.
+    unit = tmp_path / UNIT.name
+    unit.write_text(re.sub(r"^ExecStart=\S+", "ExecStart=/bin/true", TEXT, flags=re.MULTILINE))
+    assert analyze("verify", str(unit)) == (0, "")
+
+
+@needs_systemd_analyze
+def test_the_service_is_exposed_by_less_than_3_of_10() -> None:
+    status, said = analyze("security", "--offline=true", "--threshold=29", str(UNIT))
+    assert status == 0, said[-200:]
+
+
+def test_it_is_waited_for_longer_than_it_may_take_to_stop() -> None:
+    wait = re.search(r"^TimeoutStopSec=(\d+)$", TEXT, re.MULTILINE)
+    assert wait is not None
+    assert int(wait[1]) > Settings.model_fields["grace_seconds"].default + 25
+
+
+def test_it_sets_only_settings_that_exist() -> None:
+    names = set(re.findall(r"^Environment=(\w+)=", TEXT, re.MULTILINE))
+    assert names
+    assert names <= {variable(name) for name in Settings.model_fields}
