@@ -35,6 +35,9 @@ TASKS: Final = "tasks"
 DELETED: Final = "deleted"
 ATTEMPTS: Final = "attempts"
 
+OUTCOMES: Final = ("success", "failure", "timeout", "lost", "released", "cancelled")
+"""How attempts end."""
+
 TASK_SECONDS: Final = (
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800,
 )  # fmt: skip
@@ -191,10 +194,22 @@ class _Collector:
                 labels=["type"],
             ),
         }
-        for (counter, type_name, label), number in sorted(self._snapshot.counts.items()):
+        for (counter, type_name, label), number in sorted(self._with_zeros().items()):
             labels = [type_name, str(label)] if label else [type_name]
             families[counter].add_metric(labels, number)  # type: ignore[attr-defined]
         yield from families.values()
+
+    def _with_zeros(self) -> dict[Cell, int]:
+        """What could be counted of each type too, so that its first time is seen as an increase."""
+        counts = dict(self._snapshot.counts)
+        for type_name in {type_name for _, type_name, _ in counts}:
+            for state in TaskState:
+                counts.setdefault((TASKS, type_name, state), 0)
+                counts.setdefault((TRANSITIONS, type_name, state), 0)
+            for outcome in OUTCOMES:
+                counts.setdefault((ATTEMPTS, type_name, outcome), 0)
+            counts.setdefault((DELETED, type_name, ""), 0)
+        return counts
 
     def _service(self) -> Iterator[Metric]:
         snapshot = self._snapshot

@@ -11,6 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from app.lifecycle import Change, Task, TaskState
 from app.metrics import (
     HTTP_SECONDS,
+    OUTCOMES,
     Cell,
     HttpCounts,
     HttpTotals,
@@ -96,6 +97,18 @@ def test_the_text_is_what_prometheus_reads() -> None:
     assert numbers["bgtasks_executor_slots executor=async state=busy"] == 2
     assert numbers["bgtasks_workers"] == 3
     assert numbers["bgtasks_reports_refused_total"] == 4
+
+
+def test_what_has_not_happened_yet_is_told_as_zero() -> None:
+    # Prometheus sees no increase in a series that begins with its first event.
+    numbers = samples(counts=tally([Change(None, NEW)]))
+
+    for outcome in OUTCOMES:
+        assert numbers[f"bgtasks_task_attempts_total outcome={outcome} type=note"] == 0
+    for state in set(TaskState) - {TaskState.PENDING}:
+        assert numbers[f"bgtasks_tasks state={state} type=note"] == 0
+        assert numbers[f"bgtasks_task_transitions_total state={state} type=note"] == 0
+    assert numbers["bgtasks_tasks_deleted_total type=note"] == 0
 
 
 def test_there_are_no_series_that_nobody_needs() -> None:
