@@ -117,6 +117,7 @@ class DataDirLock:
             RegistryLocked: held by the registry of a living service, or `take_over` is false.
         """
         deadline = time.monotonic() + TAKEOVER_AFTER_SECONDS
+        said = False
         while not self.try_once():
             holder = holder_of(self._data_dir)
             if not take_over:
@@ -130,6 +131,14 @@ class DataDirLock:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(holder.pid, signal.SIGKILL)
                 deadline = time.monotonic() + TAKEOVER_AFTER_SECONDS
+            elif time.monotonic() > deadline and not said:
+                # The kernel keeps the lock for somebody who cannot be seen from here.
+                log.warning(
+                    "data directory is in use by a service that cannot be seen from here, in "
+                    "another container perhaps; waiting for its end",
+                    data_dir=str(self._data_dir),
+                )
+                said = True
             time.sleep(_POLL_SECONDS)
         self._write(endpoint, master)
 

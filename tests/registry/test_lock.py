@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from app.errors import RegistryLocked
 from app.registry.incarnation import birth
@@ -138,3 +141,20 @@ def test_a_lock_is_for_its_owner_s_eyes(tmp_path: Path) -> None:
     acquire(tmp_path, take_over=False)
 
     assert lock_path(tmp_path).stat().st_mode & 0o777 == 0o600
+
+
+def test_a_holder_that_cannot_be_seen_is_waited_for_and_spoken_of(
+    tmp_path: Path, holder: subprocess.Popen[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # In another container its pid is nobody's, or somebody else's.
+    monkeypatch.setattr("app.registry.lock.TAKEOVER_AFTER_SECONDS", 0.1)
+    record = json.loads(lock_path(tmp_path).read_text())
+    lock_path(tmp_path).write_text(json.dumps(record | {"pid": NOBODY}))
+    with capture_logs() as lines, ThreadPoolExecutor(1) as thread:
+        waiting = thread.submit(acquire, tmp_path, take_over=True)
+        eventually(lambda: lines, "a line in the log")
+        assert "cannot be seen from here" in lines[0]["event"]
+        assert not waiting.done()
+        holder.kill()
+        waiting.result(10)
+    assert len(lines) == 1
