@@ -18,7 +18,8 @@ PROMTOOL := $(VENV)/tools/promtool
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install run test tools check lint format typecheck chaos flood deploy-test lock clean
+.PHONY: help install run test tools check lint format typecheck chaos flood bench load load-ui \
+	load-tools deploy-test lock clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,7 +32,7 @@ run: $(RUNTIME) ## start the service on http://127.0.0.1:8000 (settings: docs/co
 test: check tools ## run every check: lint, format, types, tests with coverage
 	@$(BIN)/python -m pytest --cov --cov-report=term
 
-tools: ## get promtool, which some tests need, where that is possible
+tools: load-tools ## get promtool, wrk and strace, which some tests need, where that is possible
 	@command -v promtool >/dev/null || test -x $(PROMTOOL) \
 		|| $(MAKE) --no-print-directory $(PROMTOOL) 2>/dev/null \
 		|| echo "promtool is not to be had here; the tests that need it say so."
@@ -47,7 +48,7 @@ format: $(DEVELOPMENT) ## let ruff repair what it can, and format
 	@$(BIN)/ruff format --quiet .
 
 typecheck: $(DEVELOPMENT) ## mypy, strict
-	@$(BIN)/mypy app executors tests
+	@$(BIN)/mypy app executors loadtests tests
 
 SECONDS ?= 600
 SEED ?= 1
@@ -61,6 +62,30 @@ flood: $(DEVELOPMENT) ## throw SUBMISSIONS=1000000 at a slow service and watch i
 deploy-test: $(DEVELOPMENT) ## build the image and try the Compose deployment out (needs Docker)
 	@$(BIN)/python -m pytest tests/deploy -m engine
 
+bench: $(DEVELOPMENT) load-tools ## measure it beside plain FastAPI: ONLY=post,latency WORKERS=1 ROUNDS=5
+	@$(BIN)/python -m loadtests.bench $(if $(ONLY),--only $(ONLY)) \
+		$(if $(WORKERS),--workers $(WORKERS)) $(if $(ROUNDS),--rounds $(ROUNDS)) $(BENCH)
+
+USERS ?= 50
+load: SECONDS = 30
+load: $(DEVELOPMENT) ## have USERS=50 use it for SECONDS=30 (Locust), and judge
+	@$(BIN)/python -m loadtests.load --users $(USERS) --seconds $(SECONDS)
+
+load-ui: $(DEVELOPMENT) ## the same on Locust's web page, http://127.0.0.1:8089
+	@$(BIN)/python -m loadtests.load --users $(USERS) --ui
+
+# wrk makes the load of the benchmark; strace sees whether tasks are synced. Only root can install
+# them, and whoever needs one that is missing says so himself.
+load-tools:
+	@for tool in wrk strace; do \
+		command -v $$tool >/dev/null && continue; \
+		test "$$(id -u)" = 0 || { echo "$$tool is missing: apt-get install $$tool"; continue; }; \
+		export DEBIAN_FRONTEND=noninteractive; \
+		apt-get -qq install $$tool >/dev/null 2>&1 \
+			|| { apt-get -qq update && apt-get -qq install $$tool; } >/dev/null 2>&1 \
+			|| echo "$$tool is not to be had here."; \
+	done
+
 lock: ## write the locks anew from pyproject.toml (needs uv)
 	@command -v $(UV) >/dev/null || { echo "make lock needs uv: https://docs.astral.sh/uv/"; exit 1; }
 	$(LOCK) --upgrade --group build pyproject.toml -o requirements.lock
@@ -70,7 +95,7 @@ lock: ## write the locks anew from pyproject.toml (needs uv)
 clean: ## remove .venv and every cache; data/ and outputs/ stay
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage .coverage.* \
 		build bgtasks.egg-info
-	find app executors tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	find app executors loadtests tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' \

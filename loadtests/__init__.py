@@ -1,0 +1,1 @@
+"""Benchmarks (`make bench`) and load tests (`make load`) of whole services over HTTP."""

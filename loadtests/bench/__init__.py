@@ -1,0 +1,7 @@
+"""`make bench`: how fast the service is, beside a FastAPI route that does nothing.
+
+    sizes -> bench (servers, rounds) -> measurements, a table of them -> rows -> report
+
+Every measurement checks itself: answers, counts and syncs have to be what was asked for, or the
+run ends with an error instead of a figure.
+"""

@@ -1,0 +1,36 @@
+"""What is measured: one module a subject, and the table of them all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
+from typing import Final
+
+from loadtests.bench.figures import Row
+from loadtests.bench.measurements import (
+    finish,
+    growth,
+    latency,
+    pools,
+    posts,
+    reads,
+    scrape,
+    waiting,
+)
+from loadtests.bench.stand import Stand
+
+Measurement = Callable[[Stand], Iterable[Row]]
+
+MEASUREMENTS: Final[Mapping[str, Measurement]] = MappingProxyType(
+    {
+        "post": posts.measure,
+        "latency": latency.measure,
+        "finish": finish.measure,
+        "reads": reads.measure,
+        "metrics": scrape.measure,
+        "executors": pools.measure,
+        "waiting": waiting.measure,
+        "growth": growth.measure,
+    }
+)
+"""By the name that `make bench ONLY=...` selects them by, in the order of the report."""

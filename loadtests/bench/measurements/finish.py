@@ -1,0 +1,64 @@
+"""How long it takes until one task is finished, seen by whoever has submitted it."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from typing import Final
+
+from loadtests.bench import synced
+from loadtests.bench.figures import Figure, Row, percentile
+from loadtests.bench.notification import SUBMIT
+from loadtests.bench.stand import Stand, check_accepted, durable_text
+from loadtests.connection import Connection, get
+from loadtests.errors import LoadTestError
+
+POLL_PAUSE_SECONDS: Final = 0.0002
+"""So that polling costs the service little, and the figure little more than what it measures."""
+
+_SUCCESS: Final = b'"status":"success"'
+_PENDING: Final = b'"status":"pending"'
+
+
+def measure(stand: Stand) -> Iterator[Row]:
+    """From the submission until a status read says so, one task at a time, on one connection."""
+    service = stand.service()
+    rounds: list[list[float]] = []
+    polls: list[int] = []
+    tasks = stand.sizes.one_by_one
+    with service:
+        durability = synced.require(service, stand.sizes.synced)
+        stand.warm_up(service)
+        first = before = service.counts()
+        for _ in stand.rounds("finish"):
+            with service.connect() as connection:
+                seen = [_follow(connection) for _ in range(tasks)]
+            rounds.append([milliseconds for milliseconds, _ in seen])
+            polls += [number for _, number in seen]
+            after = service.wait_finished(before.submitted + tasks)
+            check_accepted(tasks, 0, before, after)
+            before = after
+    for share in (0.5, 0.99):
+        yield Row(
+            "finish",
+            f"submit to finished, one at a time: p{share * 100:.0f}",
+            "ms",
+            Figure.of(percentile(took, share) for took in rounds),
+            durable=durable_text(durability, first, before),
+            note=f"{percentile(polls, 0.5):.0f} polls, in the median",
+        )
+
+
+def _follow(connection: Connection) -> tuple[float, int]:
+    """Milliseconds until it is seen finished, and how many looks that took."""
+    started = time.perf_counter()
+    task_id = json.loads(connection.expect(202, SUBMIT))["task_id"]
+    look = get(f"/status/{task_id}")
+    polls = 1
+    while _SUCCESS not in (body := connection.expect(200, look)):
+        if _PENDING not in body:
+            raise LoadTestError(f"a task did not succeed: {body.decode()}")
+        time.sleep(POLL_PAUSE_SECONDS)
+        polls += 1
+    return (time.perf_counter() - started) * 1e3, polls

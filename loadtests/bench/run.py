@@ -1,0 +1,41 @@
+"""One run: the chosen measurements, one after the other, and their report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from loadtests.bench import report
+from loadtests.bench.measurements import MEASUREMENTS
+from loadtests.bench.sizes import Sizes
+from loadtests.bench.stand import Stand
+from loadtests.errors import LoadTestError
+
+
+def run(
+    only: Sequence[str], sizes: Sizes, directory: Path, output: Path, say: Callable[[str], None]
+) -> tuple[str, tuple[Path, Path]]:
+    """Measure and report.
+
+    Args:
+        only: keys of `MEASUREMENTS`.
+        sizes: how large.
+        directory: where the servers have their data; on the disk that is to be measured.
+        output: where the report goes.
+        say: told what happens next.
+
+    Returns:
+        The table, and the files written.
+
+    Raises:
+        LoadTestError: a measurement is unknown, or did not measure what it says.
+    """
+    unknown = set(only) - set(MEASUREMENTS)
+    if unknown:
+        names = ", ".join(MEASUREMENTS)
+        raise LoadTestError(f"no such measurement: {', '.join(sorted(unknown))}; there are {names}")
+    machine = report.Machine.here(directory)
+    stand = Stand(sizes, directory, say)
+    rows = [row for name, measure in MEASUREMENTS.items() if name in only for row in measure(stand)]
+    text = report.table(machine, sizes, rows)
+    return text, report.write(output, text, report.document(machine, sizes, rows))

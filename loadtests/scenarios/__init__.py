@@ -1,0 +1,1 @@
+"""How users behave; one module a scenario."""

@@ -1,0 +1,126 @@
+"""Each measurement, as small as it can be: it measures what it says. Never how long that takes."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+
+from executors.base import End, Outcome
+from loadtests.bench.figures import Row
+from loadtests.bench.measurements import MEASUREMENTS, pools
+from loadtests.bench.stand import Stand
+from loadtests.errors import LoadTestError
+from tests.loadtests.conftest import SMALL, Journal, needs_wrk
+
+pytestmark = [needs_wrk, pytest.mark.timeout(180)]
+
+
+def measured(stand: Stand, name: str) -> list[Row]:
+    rows = list(MEASUREMENTS[name](stand))
+    assert rows
+    for row in rows:
+        assert row.measurement == name
+        assert len(row.ours.values) == SMALL.rounds
+        assert row.ours.low > 0
+        if row.beside is not None:
+            assert row.ratio is not None
+            assert row.beside_name
+    return rows
+
+
+def tasks_of(row: Row) -> int:
+    """The number of tasks that is printed beside the figure."""
+    found = re.search(r"; ([\d,]+) tasks in [\d,]+ commits", row.durable)
+    assert found, row.durable
+    return int(found[1].replace(",", ""))
+
+
+def traced(row: Row) -> int:
+    """The submissions before the measurement, all of which have to be synced."""
+    if "not traced" in row.durable:
+        pytest.skip(row.durable)
+    assert row.durable.startswith(f"{SMALL.synced} of {SMALL.synced} synced before the 202")
+    return SMALL.synced
+
+
+def test_posts_are_accepted_stored_and_done_and_no_more_than_that(
+    stand: Stand, journal: Journal
+) -> None:
+    accepted, finished = measured(stand, "post")
+    assert tasks_of(accepted) > SMALL.connections
+    assert journal.states() == {"success": traced(accepted) + tasks_of(accepted)}
+    assert finished.beside == accepted.ours
+    assert accepted.beside_name == "bare route"
+
+
+def test_a_latency_is_that_of_tasks_which_are_stored_and_done(
+    stand: Stand, journal: Journal
+) -> None:
+    p50, p99 = measured(stand, "latency")
+    assert tasks_of(p50) == SMALL.requests
+    assert journal.states() == {"success": traced(p50) + SMALL.requests}
+    assert p99.ours.median >= p50.ours.median
+
+
+def test_a_task_that_is_followed_is_followed_to_its_end(stand: Stand, journal: Journal) -> None:
+    p50, _ = measured(stand, "finish")
+    assert tasks_of(p50) == SMALL.one_by_one
+    assert journal.states() == {"success": traced(p50) + SMALL.one_by_one}
+
+
+def test_status_reads_are_of_tasks_that_were_done(stand: Stand, journal: Journal) -> None:
+    (row,) = measured(stand, "reads")
+    assert journal.states() == {"success": traced(row) + SMALL.readable}
+
+
+def test_metrics_are_read_while_the_tasks_are_unfinished(stand: Stand, journal: Journal) -> None:
+    p50, _ = measured(stand, "metrics")
+    assert sum(journal.states().values()) == traced(p50) + SMALL.registered
+    assert set(journal.states()) <= {"pending", "processing"}
+
+
+def test_waiting_tasks_really_wait(stand: Stand, journal: Journal) -> None:
+    accepted, finished = measured(stand, "waiting")
+    assert journal.states() == {"success": traced(accepted) + SMALL.waiting}
+    assert min(journal.took_seconds()) >= SMALL.waiting_seconds * 0.99  # the clock may be slewed
+    assert tasks_of(accepted) >= SMALL.waiting
+    assert finished.ours.median >= SMALL.waiting_seconds
+
+
+def test_growth_has_every_figure_at_every_size(stand: Stand) -> None:
+    rows = measured(stand, "growth")
+    names = {row.name for row in rows}
+    assert {name.partition(" ")[0] for name in names} == {"0", "300"}
+    assert len(names) == len(rows) == 10
+    assert all((row.beside is None) == row.name.startswith("0 ") for row in rows)
+
+
+def test_executors_are_measured_beside_the_raw_pools(stand: Stand) -> None:
+    rows = measured(stand, "executors")
+    assert [row.beside_name for row in rows] == [
+        "asyncio tasks",
+        "ThreadPoolExecutor",
+        "ProcessPoolExecutor",
+    ]
+
+
+def fails() -> Outcome:
+    return Outcome(End.FAILED, error="no")
+
+
+async def no_op_elsewhere() -> Outcome:
+    return Outcome(End.SUCCEEDED, value=b"1")
+
+
+@pytest.mark.parametrize(
+    ("kind", "function"),
+    [("thread", fails), ("process", fails), ("async", no_op_elsewhere)],
+)
+def test_calls_that_did_not_run_where_they_should_give_no_figure(
+    monkeypatch: pytest.MonkeyPatch, stand: Stand, kind: str, function: Any
+) -> None:
+    monkeypatch.setattr(pools, "FUNCTIONS", {**pools.FUNCTIONS, kind: function})
+    with pytest.raises(LoadTestError, match="ran"):
+        list(MEASUREMENTS["executors"](stand))
