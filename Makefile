@@ -57,7 +57,7 @@ chaos: $(DEVELOPMENT) ## kill the service's processes at random for SECONDS=600,
 
 SUBMISSIONS ?= 1000000
 flood: $(DEVELOPMENT) ## throw SUBMISSIONS=1000000 at a slow service and watch its memory
-	@SUBMISSIONS=$(SUBMISSIONS) $(BIN)/python -m pytest tests/reliability/test_overload.py -k memory
+	@SUBMISSIONS=$(SUBMISSIONS) $(BIN)/python -m pytest -s tests/reliability/test_overload.py -k memory
 
 deploy-test: $(DEVELOPMENT) ## build the image and try the Compose deployment out (needs Docker)
 	@$(BIN)/python -m pytest tests/deploy -m engine
