@@ -16,6 +16,44 @@ MAX_HEAD_BYTES: Final = 64 * 1024
 _MAX_DISCARDED_BYTES: Final = 16 * MAX_HEAD_BYTES
 
 
+class OneWriteTransport:
+    """A transport that puts together what is written in one go.
+
+    uvicorn writes an answer's head and its body apart, and uvloop sends each at once: two system
+    calls and two packets an answer.
+    """
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport = transport
+        self._loop = loop
+        self._parts: list[bytes] = []
+
+    def write(self, data: bytes) -> None:
+        """Send the data, with what else is written before the loop goes on."""
+        if not self._parts:
+            self._loop.call_soon(self._flush)
+        self._parts.append(data)
+
+    def _flush(self) -> None:
+        if self._parts:
+            data = b"".join(self._parts)
+            self._parts.clear()
+            self._transport.write(data)
+
+    def write_eof(self) -> None:
+        """Say that nothing else will be sent."""
+        self._flush()
+        self._transport.write_eof()
+
+    def close(self) -> None:
+        """Send what was written, then close."""
+        self._flush()
+        self._transport.close()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+
 class BoundedHttpProtocol(HttpToolsProtocol):
     """uvicorn's protocol, with limits to what a client can make it hold or wait for.
 
@@ -50,7 +88,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._held_bytes = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        super().connection_made(transport)  # type: ignore[arg-type]
+        super().connection_made(OneWriteTransport(transport, self.loop))  # type: ignore[arg-type]
         self._wait(self.first_seconds, self.transport.close)
 
     def hasten(self) -> None:

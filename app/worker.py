@@ -21,6 +21,7 @@ from gunicorn.arbiter import Arbiter
 from uvicorn import Config, Server
 from uvicorn_worker import UvicornWorker
 
+from app.garbage import spare_the_loaded
 from app.http_protocol import BoundedHttpProtocol, is_busy
 from app.logs import get_logger
 
@@ -172,6 +173,7 @@ class DrainingUvicornWorker(UvicornWorker):  # type: ignore[misc] # has no types
 
     def _start_beating(self) -> None:
         # Not before it serves: the first beat tells the master that this worker can take over.
+        spare_the_loaded()
         self._beating = asyncio.create_task(self._beat())
 
     async def _beat(self) -> None:

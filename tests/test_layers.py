@@ -14,6 +14,7 @@ ROOT = Path(__file__).parents[1]
 TABLE: dict[str, tuple[str, ...]] = {
     "app": (),
     "app.errors": (),
+    "app.garbage": (),
     "app.lifecycle": ("app.errors",),
     "app.logs": ("structlog",),
     "app.metrics": ("app.lifecycle", "prometheus_client"),
@@ -26,7 +27,8 @@ TABLE: dict[str, tuple[str, ...]] = {
         "app.errors", "app.logs", "app.task_types", "executors", "pydantic", "structlog",
     ),
     "app.registry": (
-        "app.errors", "app.lifecycle", "app.logs", "app.metrics", "app.registry", "tenacity",
+        "app.errors", "app.garbage", "app.lifecycle", "app.logs", "app.metrics", "app.registry",
+        "tenacity",
     ),
     "app.dispatcher": (
         "app.attempt", "app.logs", "app.registry.base", "app.task_types.base", "executors",
@@ -46,7 +48,9 @@ TABLE: dict[str, tuple[str, ...]] = {
     "app.directories": ("app.errors", "app.settings"),
     "app.listener": ("app.errors", "app.settings"),
     "app.http_protocol": ("uvicorn",),
-    "app.worker": ("app.http_protocol", "app.logs", "gunicorn", "uvicorn", "uvicorn_worker"),
+    "app.worker": (
+        "app.garbage", "app.http_protocol", "app.logs", "gunicorn", "uvicorn", "uvicorn_worker",
+    ),
 }  # fmt: skip
 """What a module, or a package's modules, may import besides the standard library."""
 

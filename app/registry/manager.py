@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, Final, cast
 
 from app.errors import BgTasksError
+from app.garbage import spare_the_loaded
 from app.logs import configure, get_logger
 from app.registry.base import Reply, Request, Worker
 from app.registry.journal import SqliteJournal
@@ -158,6 +159,7 @@ def serve(
         name="linger",
         daemon=True,
     ).start()
+    spare_the_loaded()
     tell(READY)
     log.info("registry serves", data_dir=str(data_dir))
     server.serve_forever()

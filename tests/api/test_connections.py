@@ -20,7 +20,7 @@ import pytest
 import uvicorn
 from fastapi import FastAPI
 
-from app.http_protocol import MAX_HEAD_BYTES, BoundedHttpProtocol
+from app.http_protocol import MAX_HEAD_BYTES, BoundedHttpProtocol, OneWriteTransport
 
 DEADLINE_SECONDS = 20.0
 LIMIT = 10_000  # of conftest's settings
@@ -98,6 +98,62 @@ def problem(connection: socket.socket) -> int:
     assert document["title"]
     assert document["detail"]
     return status
+
+
+# -- answers -----------------------------------------------------------------------------------
+
+
+class RecordingTransport(asyncio.Transport):
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: list[Any] = []
+
+    def write(self, data: Any) -> None:
+        self.calls.append(data)
+
+    def write_eof(self) -> None:
+        self.calls.append("eof")
+
+    def close(self) -> None:
+        self.calls.append("close")
+
+
+@pytest.mark.parametrize("ending", [None, "eof", "close"])
+def test_what_is_written_in_one_go_is_sent_in_one_and_before_an_end(ending: str | None) -> None:
+    recorder = RecordingTransport()
+
+    async def story() -> None:
+        transport = OneWriteTransport(recorder, asyncio.get_running_loop())
+        for part in (b"head", b"", b"body"):
+            transport.write(part)
+        assert recorder.calls == []
+        if ending == "eof":
+            transport.write_eof()
+        elif ending == "close":
+            transport.close()
+        await asyncio.sleep(0)
+        transport.write(b"more")
+        await asyncio.sleep(0)
+
+    asyncio.run(story())
+    assert recorder.calls == [b"headbody", *([ending] if ending else []), b"more"]
+
+
+def test_an_answer_is_one_write(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[bytes] = []
+    flush = OneWriteTransport._flush
+
+    def recorded(transport: OneWriteTransport) -> None:
+        if transport._parts:
+            written.append(b"".join(transport._parts))
+        flush(transport)
+
+    monkeypatch.setattr(OneWriteTransport, "_flush", recorded)
+    with serve().connect() as connection:
+        connection.sendall(get())
+        received = connection.recv(65_536)
+    assert written == [received]
+    assert received.endswith(b'{"status":"ok"}')
 
 
 # -- bodies ------------------------------------------------------------------------------------

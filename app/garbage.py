@@ -1,0 +1,24 @@
+"""Python's collector, set for a process that runs long and makes many short-lived objects."""
+
+from __future__ import annotations
+
+import gc
+from typing import Final
+
+YOUNG_OBJECTS: Final = 10_000
+"""How many containers may be made, less those freed, before the young are looked through: by
+default 700, which a busy worker makes in a few requests."""
+
+GENERATIONS: Final = (20, 20)
+
+
+def spare_the_loaded() -> None:
+    """Look through what is loaded by now no more, and through the rest less often.
+
+    To be called once everything is imported and made. Modules, models and routes are some hundred
+    thousand objects; a full collection over them stops the process for 50 ms, several times a
+    second under load (`docs/performance.md`).
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(YOUNG_OBJECTS, *GENERATIONS)

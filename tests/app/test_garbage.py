@@ -1,0 +1,29 @@
+"""The collector's settings, in a process of their own: they are the whole process's."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+STORY = """
+import gc
+class Loaded:
+    pass
+loaded = Loaded()
+from app.garbage import YOUNG_OBJECTS, spare_the_loaded
+spare_the_loaded()
+assert gc.get_threshold()[0] == YOUNG_OBJECTS
+assert not any(thing is loaded.__dict__ or thing is loaded for thing in gc.get_objects())
+made = Loaded()
+made.itself = made
+assert gc.isenabled()
+del made
+assert gc.collect() >= 1, "what is made later is still collected"
+"""
+
+
+def test_what_is_loaded_is_spared_and_what_comes_later_is_collected() -> None:
+    run = subprocess.run(
+        [sys.executable, "-c", STORY], capture_output=True, text=True, check=False, timeout=30
+    )
+    assert (run.returncode, run.stderr) == (0, "")
