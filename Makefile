@@ -29,8 +29,9 @@ install: $(RUNTIME) ## make .venv with the locked dependencies; .venv/bin/bgtask
 run: $(RUNTIME) ## start the service on http://127.0.0.1:8000 (settings: docs/configuration.md)
 	@exec $(BIN)/bgtasks serve
 
+# Many tests wait for processes to start, end or run out of time; a file stays with one of them.
 test: check tools ## run every check: lint, format, types, tests with coverage
-	@$(BIN)/python -m pytest --cov --cov-report=term
+	@$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --cov --cov-report=term
 
 tools: load-tools ## get promtool, wrk and strace, which some tests need, where that is possible
 	@command -v promtool >/dev/null || test -x $(PROMTOOL) \

@@ -155,4 +155,4 @@ def _attempts(service: Service) -> dict[str, int]:
         if line.startswith("bgtasks_task_attempts_total{"):
             outcome = line.partition('outcome="')[2].partition('"')[0]
             counts[outcome] = counts.get(outcome, 0) + int(float(line.rpartition(" ")[2]))
-    return counts
+    return {outcome: number for outcome, number in counts.items() if number}
