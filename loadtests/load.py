@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -61,6 +62,8 @@ def _headless(directory: Path, arguments: argparse.Namespace) -> int:
 
 
 def _ui(directory: Path, arguments: argparse.Namespace) -> int:
+    # A shell starts what it puts into the background without it, and that is inherited.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     with _service(directory) as service:
         sys.stdout.write(f"http://127.0.0.1:{arguments.port}; Ctrl-C ends it\n")
         sys.stdout.flush()
