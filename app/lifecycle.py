@@ -118,6 +118,10 @@ class Task:
 
     # -- in ------------------------------------------------------------------------------------
 
+    def submitted(self, task_id: str, payload: bytes, now: float) -> Task:
+        """A new task like this one, which is a mere pattern."""
+        return self._evolve(id=task_id, payload=payload, created_at=now, run_at=now)
+
     def accepted(self, order: int) -> Task:
         """A new task with its place in the order of acceptance."""
         return self._evolve(order=order)

@@ -43,7 +43,7 @@ class TaskService:
     ) -> None:
         self._client = client
         self._dispatcher = dispatcher
-        self._catalogue = catalogue
+        self._patterns = {name: _pattern(task_type) for name, task_type in catalogue.items()}
         self.draining = False
         """Set when this process is about to stop."""
 
@@ -63,19 +63,10 @@ class TaskService:
             UnknownTaskType: there is no such type.
             IdempotencyMismatch: the key came before with another type or payload.
         """
-        task_type = self._catalogue.get(type_name)
-        if task_type is None:
+        pattern = self._patterns.get(type_name)
+        if pattern is None:
             raise UnknownTaskType(type_name)
-        now = time.time()
-        task = Task(
-            id=str(uuid.uuid4()),
-            type=type_name,
-            payload=payload.model_dump_json().encode(),
-            executor=task_type.executor,
-            created_at=now,
-            run_at=now,
-            max_attempts=task_type.retry.max_attempts,
-        )
+        task = pattern.submitted(str(uuid.uuid4()), payload.model_dump_json().encode(), time.time())
         if idempotency_key is not None:
             task = replace(task, idempotency_key=idempotency_key, fingerprint=_fingerprint(task))
         first: Task | None = await self._client.call(Add(task))
@@ -143,6 +134,18 @@ def _checked(task_id: str) -> str:
     if _UUID.fullmatch(task_id) is None:
         raise TaskNotFound(task_id)
     return task_id.lower()
+
+
+def _pattern(task_type: TaskType) -> Task:
+    return Task(
+        id="",
+        type=task_type.name,
+        payload=b"",
+        executor=task_type.executor,
+        created_at=0.0,
+        run_at=0.0,
+        max_attempts=task_type.retry.max_attempts,
+    )
 
 
 def _fingerprint(task: Task) -> bytes:

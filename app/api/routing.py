@@ -16,6 +16,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from app.api import schemas
+from app.api.direct import direct
 
 _JSON: Final = re.compile(r"application/([\w!#$&^.+-]+\+)?json\s*(;|$)", re.IGNORECASE)
 
@@ -65,12 +66,19 @@ class Route(APIRoute):
         self.allowed = sorted(self.methods or ())
         if "GET" in self.allowed:
             self.allowed.append("HEAD")
+        self.app = direct(self, self._request) or self.app
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer. HEAD is served as GET, of which the server sends the head only."""
         if scope["method"] not in self.allowed:
             raise HTTPException(405, headers={"Allow": ", ".join(self.allowed)})
         await self.app(scope, receive, send)
+
+    def _request(self, scope: Scope, receive: Receive) -> StrictRequest:
+        request = StrictRequest(scope, receive)
+        if self.body_field is not None:
+            _require_json(request)
+        return request
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """FastAPI's handler, behind the check of the content type."""
