@@ -38,7 +38,9 @@ class OneWriteTransport:
         if self._parts:
             data = b"".join(self._parts)
             self._parts.clear()
-            self._transport.write(data)
+            # Its client may have gone since.
+            if not self._transport.is_closing():
+                self._transport.write(data)
 
     def write_eof(self) -> None:
         """Say that nothing else will be sent."""

@@ -11,6 +11,7 @@ import http.client
 import json
 import re
 import socket
+import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -108,6 +109,9 @@ class RecordingTransport(asyncio.Transport):
         super().__init__()
         self.calls: list[Any] = []
 
+    def is_closing(self) -> bool:
+        return "close" in self.calls
+
     def write(self, data: Any) -> None:
         self.calls.append(data)
 
@@ -136,7 +140,28 @@ def test_what_is_written_in_one_go_is_sent_in_one_and_before_an_end(ending: str 
         await asyncio.sleep(0)
 
     asyncio.run(story())
-    assert recorder.calls == [b"headbody", *([ending] if ending else []), b"more"]
+    more = [] if ending == "close" else [b"more"]
+    assert recorder.calls == [b"headbody", *([ending] if ending else []), *more]
+
+
+def test_clients_that_pipeline_and_hang_up_leave_no_error_in_the_log(
+    serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = serve()
+    for _ in range(TRIES):
+        connection = server.connect()
+        connection.sendall(get() * 3)
+        # Without reading, so that it is reset.
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        connection.close()
+    with server.connect() as connection:
+        connection.sendall(get("Connection: close"))
+        assert answers(connection)
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while server.connections():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == []
 
 
 def test_an_answer_is_one_write(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
