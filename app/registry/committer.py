@@ -242,7 +242,7 @@ class Committer:
             return False
         if not partly:
             self._note_recovery(group)
-        self._tell(group, time.perf_counter() - started)
+        self._tell(group, time.perf_counter() - started, partly=partly)
         return True
 
     def _take_back(self, calls: Sequence[Call], error: JournalUnavailable) -> None:
@@ -261,11 +261,13 @@ class Committer:
             log.info("journal can be written again; accepting tasks")
             self._journal_fails = False
 
-    def _tell(self, group: Group, commit_seconds: float) -> None:
+    def _tell(self, group: Group, commit_seconds: float, *, partly: bool) -> None:
         """The group is durable: now it may be seen."""
         self._rules.commit()
         self._readings.committed(group, commit_seconds)
-        self._retention.committed()
+        if not partly:
+            # Its deletions were in what could not be written.
+            self._retention.committed()
         self._rules.drain_rate = self._readings.drain_rate.per_second
 
     def _answer_committed(self, calls: Sequence[Call]) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from app.errors import TaskDeleted, TaskNotFound
 from app.lifecycle import Task, TaskState
-from app.registry.base import Add, Cancel, Get, Retry, Scrape
+from app.registry.base import Add, Cancel, Get, Retry, Scrape, Succeeded
 from app.registry.retention import PAUSE_SECONDS, STEP_PAUSE_SECONDS
 from tests.registry.bench import Bench, FailingSqlite, SteppedRegistry
 from tests.registry.peers import Peer, ask, counts, raised
@@ -110,6 +110,29 @@ def test_an_overdue_task_that_is_retried_at_the_same_moment_stays(
     assert isinstance(retried, Task)
     assert counts(registry) == {TaskState.PENDING: 1}
     assert registry.readings._counts["deleted", "note", ""] == 0
+
+
+def test_a_group_that_is_only_partly_written_leaves_no_deletion_out(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.registry.journal.RETENTION_STEP_ROWS", 2)
+    journal = bench.journal()
+    registry = bench.registry(journal=journal, retention_seconds=KEPT_SECONDS)
+    peer = bench.peer(registry, {"async": 9})
+    old = [finished(bench, peer) for _ in range(4)]
+    running = peer.run(bench.task())
+    bench.clock.turn(KEPT_SECONDS + PAUSE_SECONDS + 1)
+    peer = bench.peer(registry, {"async": 9})
+    claim = peer.table.get(running.task_id) or peer.take()[0]
+    bench.clock.turn(PAUSE_SECONDS + 1)
+    # The whole group fails, and its reports alone can be written.
+    journal.failures = 1
+    peer.exchange(Add(bench.task()), Succeeded(claim.task_id, claim.attempt, b"{}", 0.1))
+    for _ in range(4):
+        bench.clock.turn(STEP_PAUSE_SECONDS)
+        registry.tick()
+
+    assert {raised(ask(registry, Get(task.id))) for task in old} == {TaskDeleted}
 
 
 @pytest.mark.parametrize("in_memory", [True, False])
