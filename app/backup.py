@@ -36,7 +36,11 @@ def back_up(data_dir: Path, file: Path) -> int:
     try:
         if not inspect(journal, check=False):
             raise NotBackedUp(str(file), f"there is no journal in {data_dir}")
-        if file.resolve().parent == data_dir.resolve():
+        if file.exists() and not file.is_file():
+            raise NotBackedUp(str(file), "what is there is no regular file")
+        # The file and not a link to it is replaced.
+        file = file.resolve()
+        if file.parent == data_dir.resolve():
             # One mistaken for the journal would replace it under the running service.
             raise NotBackedUp(str(file), "the data directory is the service's; choose another")
         with _beside(file) as copy:

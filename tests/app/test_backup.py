@@ -20,7 +20,7 @@ from app.cli import main
 from app.errors import BgTasksError, JournalError, NotBackedUp, NotRestored, RegistryLocked
 from app.lifecycle import Change, Task
 from app.registry.journal import Group, SqliteJournal
-from app.registry.journal_file import journal_path
+from app.registry.journal_file import inspect, journal_path
 from app.registry.lock import DataDirLock, Endpoint, lock_path
 from app.registry.schema import VERSION
 from tests.registry.peers import make_task
@@ -412,3 +412,22 @@ def test_a_refusal_is_one_line_and_status_1(
 @pytest.mark.parametrize("error", [NotBackedUp("f", "p"), NotRestored("f", "p")])
 def test_the_errors_can_be_built_again_from_their_arguments(error: BgTasksError) -> None:
     assert str(type(error)(*error.args)) == str(error)
+
+
+def test_what_is_no_regular_file_is_left_alone(data_dir: Path, tmp_path: Path) -> None:
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    with journal_of(data_dir, make_task()), pytest.raises(NotBackedUp, match="no regular file"):
+        back_up(data_dir, fifo)
+    assert fifo.is_fifo()
+
+
+def test_the_file_a_link_leads_to_is_replaced_and_not_the_link(
+    data_dir: Path, file: Path, tmp_path: Path
+) -> None:
+    link = tmp_path / "link"
+    link.symlink_to(file)
+    with journal_of(data_dir, make_task()):
+        back_up(data_dir, link)
+    assert link.is_symlink()
+    assert inspect(file, check=True)
