@@ -211,10 +211,13 @@ class JournalUnavailable(Unavailable):
 
 
 class RegistryUnavailable(Unavailable):
-    """The registry does not answer; it is being started again."""
+    """The registry did not answer in time; nobody knows whether the request was carried out."""
 
     def __str__(self) -> str:
-        return "The task registry does not answer; it is being started again"
+        return (
+            "The task registry does not answer. Whether this was carried out is not known; with an "
+            "Idempotency-Key a submission can be repeated safely"
+        )
 
 
 class Draining(Unavailable):

@@ -7,7 +7,7 @@ from typing import Final
 
 YOUNG_OBJECTS: Final = 10_000
 """How many containers may be made, less those freed, before the young are looked through: by
-default 700, which a busy worker makes in a few requests."""
+default 700 or 2,000, which a busy worker makes in a few requests."""
 
 GENERATIONS: Final = (20, 20)
 

@@ -53,7 +53,7 @@ def _allow_origins(app: FastAPI, origins: Sequence[str]) -> None:
     app.add_middleware(
         CORSMiddleware,
         allow_origins=origins,
-        allow_methods=["GET", "POST", "DELETE"],
+        allow_methods=["GET", "POST"],
         allow_headers=["*"],
-        expose_headers=["Location", "Retry-After", "X-Request-ID"],
+        expose_headers=["Idempotent-Replayed", "Location", "Retry-After", "X-Request-ID"],
     )

@@ -200,7 +200,7 @@ _WHEN: Final[dict[int, tuple[str, str]]] = {
         f"{UNEXPECTED} {_EXAMPLE_REQUEST_ID}",
     ),
     503: (
-        "Not now; nothing was changed. Ask again after `Retry-After` seconds.",
+        "Not now; try again after `Retry-After` seconds. Nothing was done, or the detail says so.",
         "The limit of 100000 unfinished tasks is reached; try again in 1 s",
     ),
 }
@@ -208,7 +208,7 @@ _WHEN: Final[dict[int, tuple[str, str]]] = {
 _NO_KEY: Final = ("The idempotency key is none. Nothing stored.", INVALID_KEY)
 
 COMMON_PROBLEMS: Final = (405, 413, 500)
-"""Of every route. Also 413: a body is measured whether or not the route has a use for it."""
+"""Of every route. Also 413: a body that is announced is measured, of use or not."""
 
 SUBMISSION_PROBLEMS: Final = (415, 422, 503)
 LOOKUP_PROBLEMS: Final = (404, 503)

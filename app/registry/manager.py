@@ -144,8 +144,11 @@ def serve(
             journal=SqliteJournal(journal_path(data_dir), check=check),
         )
     except (BgTasksError, OSError) as error:
-        log.error("registry cannot start", error=str(error))
-        tell(str(error))
+        problem = str(error)
+        if isinstance(error, OSError) and error.filename is None:
+            problem = f"{data_dir}: {error.strerror or error}"
+        log.error("registry cannot start", error=problem)
+        tell(problem)
         sys.exit(1)
     _hosted.append(registry)
     Path(endpoint.socket).unlink(missing_ok=True)

@@ -160,10 +160,12 @@ def awaited_tasks(batch: Sequence[Pending]) -> frozenset[str]:
     for pending in batch:
         if pending.future is None or pending.future.done():
             continue
-        if isinstance(pending.request, Add):
-            tasks.append(pending.request.task.id)
-        elif isinstance(pending.request, Retry):
-            tasks.append(pending.request.task_id)
+        # Once: the event loop lets go of requests that nobody waits for any more.
+        request = pending.request
+        if isinstance(request, Add):
+            tasks.append(request.task.id)
+        elif isinstance(request, Retry):
+            tasks.append(request.task_id)
     return frozenset(tasks)
 
 

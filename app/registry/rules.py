@@ -186,7 +186,8 @@ class Rules:
         key = task.idempotency_key
         if key is None:
             return None
-        # Memory first: it knows what this group has accepted, and what it has deleted.
+        # Memory first: it knows what this group has accepted. What retention deletes, it deletes
+        # after a group's requests, so what the archive has is still there.
         first = self.store.get_by_key(key) or self._archive.read_by_key(key)
         if first is not None and first.fingerprint != task.fingerprint:
             raise IdempotencyMismatch(key, first.id)

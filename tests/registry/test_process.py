@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import os
 import shutil
@@ -12,13 +13,15 @@ import time
 from multiprocessing import AuthenticationError
 from multiprocessing.connection import Client
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
 from app.lifecycle import TaskState
+from app.registry import manager
 from app.registry.base import Add, Get, Probe
 from app.registry.incarnation import birth
-from app.registry.lock import TAKEOVER_AFTER_SECONDS, holder_of
+from app.registry.lock import TAKEOVER_AFTER_SECONDS, Endpoint, holder_of
 from app.registry.manager import connect
 from app.registry.process import RegistryProcess, RegistryStartError
 from tests.registry.conftest import Hosted
@@ -219,6 +222,19 @@ def test_a_journal_that_cannot_be_used_is_said_by_the_start(hosted: Hosted) -> N
         hosted.start()
 
     assert journal.read_bytes() == b"notes " * 1000
+
+
+def test_a_full_disk_at_the_start_is_said_with_its_place(
+    hosted: Hosted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full = OSError(errno.ENOSPC, "No space left on device")
+    monkeypatch.setattr("app.registry.lock.DataDirLock.acquire", Mock(side_effect=full))
+    said: list[str] = []
+
+    with pytest.raises(SystemExit):
+        manager.serve(hosted.config(), Endpoint("s", "/nowhere"), 1, check=True, tell=said.append)
+
+    assert said == [f"{hosted.data_dir}: No space left on device"]
 
 
 def test_a_data_directory_that_is_not_there_is_said_by_the_start(tmp_path: Path) -> None:
