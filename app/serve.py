@@ -15,6 +15,7 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Iterator
 from typing import Any, Final, Protocol
 
 from gunicorn.app.base import BaseApplication
@@ -175,8 +176,9 @@ class Supervisor(Arbiter):  # type: ignore[misc] # gunicorn has no types
         super().start()
         if self._registry is not None:
             try:
-                self._registry.start()
-            except BgTasksError:
+                with _obeying_stops():
+                    self._registry.start()
+            except (BgTasksError, SystemExit):
                 self.stop()
                 raise
             self._registry_started = True
@@ -287,6 +289,27 @@ class Supervisor(Arbiter):  # type: ignore[misc] # gunicorn has no types
             log.warning("SIGTTIN ignored; the memory registry has room for one worker")
             return
         super().handle_ttin()
+
+
+@contextlib.contextmanager
+def _obeying_stops() -> Iterator[None]:
+    """Leave at once by `SystemExit` if a stop is asked for.
+
+    gunicorn's handlers only note a signal for the loop that has not begun yet, and the registry's
+    start may take long: it looks through the journal, or waits for the data directory.
+    """
+
+    def leave(number: int, _frame: object) -> None:
+        log.info("stop asked for during the start", signal=signal.Signals(number).name)
+        sys.exit(0)
+
+    stops = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
+    noting = {number: signal.signal(number, leave) for number in stops}
+    try:
+        yield
+    finally:
+        for number, handler in noting.items():
+            signal.signal(number, handler)
 
 
 class StructuredLogger(Logger):  # type: ignore[misc] # gunicorn has no types

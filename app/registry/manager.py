@@ -194,7 +194,7 @@ def main(arguments: Sequence[str]) -> None:
     os.umask(0o177)
     for ignored in (signal.SIGINT, signal.SIGHUP):
         signal.signal(ignored, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda *_: _stop_asked.set())
+    signal.signal(signal.SIGTERM, _stop)
     end_with_parent(signal.SIGTERM, options["parent"])
     serve(
         config,
@@ -203,6 +203,13 @@ def main(arguments: Sequence[str]) -> None:
         check=options["check"],
         tell=_teller(options["ready_fd"]),
     )
+
+
+def _stop(*_: object) -> None:
+    _stop_asked.set()
+    if not _hosted:
+        # It waits for the data directory, or looks through the journal.
+        sys.exit(0)
 
 
 def _teller(ready_fd: int | None) -> Callable[[str], None]:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 from collections.abc import Callable
+
+import pytest
 
 from tests.integration.conftest import Service, wait_for
 
@@ -66,6 +69,21 @@ def test_a_second_service_on_the_data_directory_is_refused_and_the_first_goes_on
     lost = 'bgtasks_task_attempts_total{outcome="lost",type="notification"} 0.0'
     assert lost in first.get("/metrics").text
     assert first.stop() == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_stop_is_obeyed_while_the_start_waits_for_the_data_directory(
+    new_service: NewService, number: signal.Signals
+) -> None:
+    service = new_service()
+    service.data_dir.mkdir()
+    with (service.data_dir / "registry.lock").open("w") as lock:
+        # By somebody who has left no record, as in another container.
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        service.start(ready=False)
+        wait_for(lambda: "cannot be seen from here" in service.log_file.read_text(), "it waits", 10)
+        assert service.stop(number, seconds=4) == 0
+    wait_for(lambda: not service.processes(), "no process left behind", 5)
 
 
 def test_a_service_can_be_started_right_after_the_death_of_its_master(
