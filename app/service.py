@@ -68,7 +68,8 @@ class TaskService:
             raise UnknownTaskType(type_name)
         task = pattern.submitted(str(uuid.uuid4()), payload.model_dump_json().encode(), time.time())
         if idempotency_key is not None:
-            task = replace(task, idempotency_key=idempotency_key, fingerprint=_fingerprint(task))
+            fingerprint = _fingerprint(type_name, payload)
+            task = replace(task, idempotency_key=idempotency_key, fingerprint=fingerprint)
         first: Task | None = await self._client.call(Add(task))
         if first is not None:
             return Submission(first.id, replayed=True)
@@ -148,7 +149,9 @@ def _pattern(task_type: TaskType) -> Task:
     )
 
 
-def _fingerprint(task: Task) -> bytes:
-    """What tells two submissions apart: the type, and the payload as canonical JSON."""
-    canonical = json.dumps(json.loads(task.payload), sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(f"{task.type}\n{canonical}".encode()).digest()
+def _fingerprint(type_name: str, payload: BaseModel) -> bytes:
+    """What tells two submissions apart: the type, and what was sent, as canonical JSON."""
+    # Not the defaults: a later version may have others, and the key has to hold all the same.
+    sent = json.loads(payload.model_dump_json(exclude_unset=True))
+    canonical = json.dumps(sent, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(f"{type_name}\n{canonical}".encode()).digest()

@@ -136,7 +136,7 @@ def _log_end_of_attempt(change: Change) -> None:
         )
     elif new.state is TaskState.FAILED:
         log.error("attempt failed; the task has failed", error=new.error, **fields)
-    elif change.outcome == "lost":
+    elif change.outcome == "lost" and not new.state.is_final:
         log.warning(
             "attempt lost; the task will be claimed again",
             lost_attempts=new.lost_attempts,
