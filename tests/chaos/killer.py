@@ -33,6 +33,7 @@ VICTIM_SECONDS: Final = 5.0
 """How long a kind waits for somebody to kill, and for attempts under way."""
 
 MASTER_STOP_SECONDS: Final = 40.0
+MORE_TRIES: Final = 3
 
 
 @dataclass
@@ -61,16 +62,26 @@ class Killer:
     """When to continue whom."""
 
     def run(self, over: threading.Event) -> None:
-        """Strike until `over`, then leave everybody running."""
+        """Strike until `over` and until no kind is missing, then leave everybody running."""
         round_: list[str] = []
         while not self._pause(self.rng.uniform(*PAUSE_SECONDS), over):
             self._raise_master()
             if not round_:
                 round_ = self.rng.sample(KINDS, len(KINDS))
             self._strike(*round_.pop().split())
+        self._strike_missing()
         for pid in list(self._frozen):
             self._continue(pid)
         self._raise_master()
+
+    def _strike_missing(self) -> None:
+        """Kinds that have not met attempts under way: a slow machine has had too little time."""
+        for _ in range(MORE_TRIES):
+            struck = {kill.kind for kill in self.kills if kill.in_flight}
+            for kind in (kind for kind in KINDS if kind not in struck):
+                self._pause(self.rng.uniform(*PAUSE_SECONDS), threading.Event())
+                self._raise_master()
+                self._strike(*kind.split())
 
     # -- striking ----------------------------------------------------------------------------------
 
