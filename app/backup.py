@@ -60,7 +60,7 @@ def restore(data_dir: Path, file: Path) -> tuple[int, Path | None]:
 
     Raises:
         RegistryLocked: a service works on the data directory.
-        NotRestored: `file` is no sound journal of this version, or cannot be copied.
+        NotRestored: `file` is no sound journal of this or an earlier version, or cannot be copied.
     """
     journal = journal_path(data_dir)
     try:

@@ -18,9 +18,10 @@ REPLAYED: Final = (b"idempotent-replayed", b"true")
 
 MAX_KEY_CHARACTERS: Final = 255
 
+EXAMPLE_KEY: Final = '"8e03978e-40d5-43dd-bc93-6894a57f9324"'
 INVALID_KEY: Final = (
     f"Send one {HEADER} of 1 to {MAX_KEY_CHARACTERS} ASCII characters, such as a UUID: "
-    f'{HEADER}: "8e03978e-40d5-43dd-bc93-6894a57f9324"'
+    f"{HEADER}: {EXAMPLE_KEY}"
 )
 
 _NAME: Final = HEADER.lower().encode()

@@ -83,12 +83,9 @@ class Route(APIRoute):
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """FastAPI's handler, behind the check of the content type."""
         handle = super().get_route_handler()
-        takes_body = self.body_field is not None
 
         async def handle_strictly(request: Request) -> Response:
-            if takes_body:
-                _require_json(request)
-            return await handle(StrictRequest(request.scope, request.receive))
+            return await handle(self._request(request.scope, request.receive))
 
         return handle_strictly
 

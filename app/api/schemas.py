@@ -13,7 +13,7 @@ from typing import Annotated, Any, Final, Literal
 from fastapi import Path
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-from app.api.idempotency import HEADER, INVALID_KEY, MAX_KEY_CHARACTERS
+from app.api.idempotency import EXAMPLE_KEY, HEADER, INVALID_KEY, MAX_KEY_CHARACTERS
 from app.api.problems import MEDIA_TYPE, UNEXPECTED, title
 
 EXAMPLE_ID: Final = "2f1c7a52-6f0b-4c3e-9d57-0a5c1f4b8e11"
@@ -154,7 +154,7 @@ _IDEMPOTENCY_KEY: Final[dict[str, Any]] = {
         "submission gives the first one's task again, for as long as that is kept."
     ),
     "schema": {"type": "string", "minLength": 1, "maxLength": MAX_KEY_CHARACTERS + 2},
-    "example": '"8e03978e-40d5-43dd-bc93-6894a57f9324"',
+    "example": EXAMPLE_KEY,
 }
 _PROBLEM_HEADERS: Final[dict[int, dict[str, Any]]] = {
     405: {
@@ -200,7 +200,7 @@ _WHEN: Final[dict[int, tuple[str, str]]] = {
         f"{UNEXPECTED} {_EXAMPLE_REQUEST_ID}",
     ),
     503: (
-        "Not now; try again after `Retry-After` seconds. Nothing was done, or the detail says so.",
+        "Ask again after `Retry-After` seconds. Nothing was done, unless the detail doubts it.",
         "The limit of 100000 unfinished tasks is reached; try again in 1 s",
     ),
 }
