@@ -58,13 +58,18 @@ def create_app(settings: Settings | None = None, *, endpoint: Endpoint | None = 
     """
     chosen = settings if settings is not None else _own_settings()
     http_metrics = HttpMetrics()
+    stopped_early = threading.Event()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         worker = WebWorker(chosen, _reach(chosen, endpoint), http_metrics)
+        # Before it joins: a worker that is stopped while it starts would be given the tasks that
+        # the others release just then.
+        app.state.begin_drain = worker.begin_drain
+        if stopped_early.is_set():
+            worker.begin_drain()
         await worker.start()
         app.state.service = worker.service
-        app.state.begin_drain = worker.begin_drain
         try:
             yield
         finally:
@@ -81,6 +86,7 @@ def create_app(settings: Settings | None = None, *, endpoint: Endpoint | None = 
             tracing=False, metrics=False, logs=False, operation_spans=False, auto_configure=False
         ),
     )
+    app.state.begin_drain = stopped_early.set
     api.install(app, chosen, http_metrics)
     return app
 

@@ -238,3 +238,20 @@ def test_tasks_outlive_the_application(tmp_path: Path) -> None:
             assert (await finished(client, task_id))["status"] == "success"
 
     run(story)
+
+
+def test_a_worker_that_is_stopped_while_it_starts_takes_no_task(tmp_path: Path) -> None:
+    async def story() -> None:
+        app = create_app(settings(tmp_path))
+        app.state.begin_drain()
+        transport = httpx.ASGITransport(app=app)
+        async with (
+            app.router.lifespan_context(app),
+            httpx.AsyncClient(transport=transport, base_url="http://test") as client,
+        ):
+            assert (await client.get("/readyz")).status_code == 503
+            answer = await client.post("/notify/", json=NOTIFICATION)
+            document = (await client.get(f"/task/{answer.json()['task_id']}/status")).json()
+            assert document["status"] == "pending"
+
+    run(story)

@@ -109,9 +109,10 @@ def test_a_stop_releases_what_outlasts_the_grace_without_counting_it(
     task_id = service.submit("/notify/", NOTIFICATION)
     assert service.stop() == 0
     service.start()
-    wait_for(lambda: _attempts(service).get("released") == 1, "attempt released")
+    # More than once, if the other worker was told of the stop so much later that it could claim
+    # what the first one released.
+    assert set(_attempts(service)) == {"released"}
     assert service.get(f"/status/{task_id}").json()["status"] == "pending"
-    assert "lost" not in _attempts(service)
     assert service.stop() == 0
 
 
