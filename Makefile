@@ -49,7 +49,7 @@ format: $(DEVELOPMENT) ## let ruff repair what it can, and format
 	@$(BIN)/ruff format --quiet .
 
 typecheck: $(DEVELOPMENT) ## mypy, strict
-	@$(BIN)/mypy app executors loadtests tests
+	@$(BIN)/mypy app executors clients/python/bgtasks_client loadtests tests
 
 SECONDS ?= 600
 SEED ?= 1
@@ -95,8 +95,8 @@ lock: ## write the locks anew from pyproject.toml (needs uv)
 
 clean: ## remove .venv and every cache; data/ and outputs/ stay
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage .coverage.* \
-		build bgtasks.egg-info
-	find app executors loadtests tests -name __pycache__ -type d -prune -exec rm -rf {} +
+		build bgtasks.egg-info clients/python/build clients/python/bgtasks_client.egg-info
+	find app executors clients loadtests tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' \
@@ -106,9 +106,9 @@ $(BIN)/python:
 		|| { rm -rf $(VENV); echo "On Debian: apt-get install python3-venv"; exit 1; }
 
 # --no-deps and --no-build-isolation: the lock is the whole truth, the build backend included.
-$(RUNTIME): requirements.lock pyproject.toml | $(BIN)/python
+$(RUNTIME): requirements.lock pyproject.toml clients/python/pyproject.toml | $(BIN)/python
 	@$(PIP) install --require-hashes --no-deps -r requirements.lock
-	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@$(PIP) install --no-deps --no-build-isolation --editable . --editable clients/python
 	@touch $@
 
 $(DEVELOPMENT): requirements-dev.lock $(RUNTIME)

@@ -45,6 +45,9 @@ PLAIN_NAMES: Final[Mapping[str, str]] = {
 }
 """Names without the prefix that others set, for settings they can decide."""
 
+NOT_SETTINGS: Final = frozenset({"BGTASKS_URL"})
+"""Names with the prefix that are not the service's: where the command line finds it."""
+
 _ALL_INTERFACES: Final = "0.0.0.0:"
 _DAY: Final = 86_400.0
 _MIB: Final = 2**20
@@ -253,7 +256,7 @@ def unknown_variables() -> list[str]:
     known = [variable(field) for field in Settings.model_fields]
     messages = []
     for name in sorted(_variables()):
-        if name.startswith(PREFIX) and name not in known:
+        if name.startswith(PREFIX) and name not in known and name not in NOT_SETTINGS:
             close = difflib.get_close_matches(name, known, n=1, cutoff=0.8)
             hint = f"; did you mean {close[0]}?" if close else ""
             messages.append(f"{name} is not a setting and has no effect{hint}")

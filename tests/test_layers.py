@@ -48,6 +48,7 @@ TABLE: dict[str, tuple[str, ...]] = {
     "app.directories": ("app.errors", "app.settings"),
     "app.listener": ("app.errors", "app.settings"),
     "app.http_protocol": ("uvicorn",),
+    "app.cli": ("app", "bgtasks_client", "httpx", "rich"),
     "app.worker": (
         "app.garbage", "app.http_protocol", "app.logs", "gunicorn", "uvicorn", "uvicorn_worker",
     ),

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from app import __version__
-from app.cli import HELP, main
+from app.cli import main
+from app.cli.service import HELP
 from app.errors import BgTasksError, JournalError
 from app.settings import FLAGS, Settings, variable
 

@@ -181,5 +181,12 @@ def test_a_mistyped_variable_is_reported_with_a_suggestion(
     ]
 
 
+def test_where_the_command_line_finds_the_service_is_no_typo(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("BGTASKS_URL", "http://127.0.0.1:8000")
+    assert unknown_variables() == []
+
+
 def test_every_flag_is_of_a_setting() -> None:
     assert set(FLAGS) <= set(Settings.model_fields)

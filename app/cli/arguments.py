@@ -1,0 +1,149 @@
+"""The arguments of the commands about tasks."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+from datetime import datetime
+from pathlib import Path
+from typing import Any, NoReturn
+
+from bgtasks_client import DEFAULT_URL, TaskStatus
+
+
+def add_submit(parser: argparse.ArgumentParser) -> None:
+    """Of `bgtasks submit`."""
+    parser.add_argument("type", metavar="TYPE", help="the task type")
+    _add_payload(parser)
+    _add_wait(parser)
+    parser.add_argument("--delay", metavar="SECONDS", type=_seconds, help="run it so much later")
+    parser.add_argument("--run-at", metavar="TIME", type=_time, help="run it then (RFC 3339)")
+    parser.add_argument("--priority", metavar="N", type=_integer, help="0 to 9, higher sooner")
+    parser.add_argument("--max-attempts", metavar="N", type=_integer, help="give up after so many")
+    parser.add_argument("--timeout", metavar="SECONDS", type=_seconds, help="for one attempt")
+    parser.add_argument("--deadline", metavar="TIME", type=_time, help="too late after that")
+    parser.add_argument("--key", metavar="KEY", help="the same key again gives the same task")
+    _add_common(parser)
+
+
+def add_status(parser: argparse.ArgumentParser) -> None:
+    """Of `bgtasks status`."""
+    _add_id(parser)
+    parser.add_argument("--watch", action="store_true", help="show its progress until its end")
+    _add_common(parser)
+
+
+def add_list(parser: argparse.ArgumentParser) -> None:
+    """Of `bgtasks list`."""
+    _add_filters(parser)
+    parser.add_argument("--after", metavar="TIME", type=_time, help="created after that")
+    parser.add_argument("--before", metavar="TIME", type=_time, help="created before that")
+    parser.add_argument(
+        "--limit", metavar="N", type=_count, default=50, help="at most so many (default 50)"
+    )
+    _add_common(parser)
+
+
+def add_retry(parser: argparse.ArgumentParser) -> None:
+    """Of `bgtasks retry`."""
+    _add_id(parser)
+    _add_payload(parser)
+    _add_wait(parser)
+    _add_common(parser)
+
+
+def add_cancel(parser: argparse.ArgumentParser) -> None:
+    """Of `bgtasks cancel`."""
+    _add_id(parser)
+    _add_common(parser)
+
+
+def add_tail(parser: argparse.ArgumentParser) -> None:
+    """Of `bgtasks tail`."""
+    _add_filters(parser)
+    _add_common(parser)
+
+
+def _add_id(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("id", metavar="ID", help="the task's id")
+
+
+def _add_payload(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "payload",
+        metavar="PAYLOAD",
+        nargs="?",
+        type=_payload,
+        help="a JSON object; @FILE reads it from a file, - from standard input",
+    )
+
+
+def _add_wait(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--wait", action="store_true", help="wait for its end")
+
+
+def _add_filters(parser: argparse.ArgumentParser) -> None:
+    statuses = [str(status) for status in TaskStatus]
+    parser.add_argument("--status", metavar="STATUS", choices=statuses, help=", ".join(statuses))
+    parser.add_argument("--type", metavar="TYPE", help="the task type")
+
+
+def _add_common(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--url", metavar="URL", help=f"the service (BGTASKS_URL; default {DEFAULT_URL})"
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON, one document a line")
+
+
+def _payload(text: str) -> dict[str, Any]:
+    try:
+        if text == "-":
+            text = sys.stdin.read()
+        elif text.startswith("@"):
+            text = Path(text[1:]).read_text(encoding="utf-8")
+        found = json.loads(text, parse_constant=_no_number)
+    except OSError as error:
+        raise argparse.ArgumentTypeError(f"cannot be read: {error}") from None
+    except (ValueError, RecursionError) as error:
+        raise argparse.ArgumentTypeError(f"is not JSON: {error}") from None
+    if not isinstance(found, dict):
+        raise argparse.ArgumentTypeError('must be a JSON object, like {"name": "value"}')
+    return found
+
+
+def _no_number(text: str) -> NoReturn:
+    raise ValueError(f"{text} is no number of JSON")
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not math.isfinite(seconds):
+        raise argparse.ArgumentTypeError(f"must be a number of seconds (got {text!r})")
+    return seconds
+
+
+def _integer(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"must be a whole number (got {text!r})") from None
+
+
+def _count(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text) > 0):
+        raise argparse.ArgumentTypeError(f"must be a number from 1 on (got {text!r})")
+    return int(text)
+
+
+def _time(text: str) -> datetime:
+    """A time without an offset is meant as the clock on the wall shows it."""
+    try:
+        return datetime.fromisoformat(text).astimezone()
+    except (ValueError, OverflowError):
+        message = f"must be a time like 2027-01-31T08:00:00+01:00 (got {text!r})"
+        raise argparse.ArgumentTypeError(message) from None

@@ -1,0 +1,207 @@
+"""The API, call by call: which request to send, and what its answer says. Nothing here does I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Generic, TypeVar
+from urllib.parse import quote
+
+import httpx
+
+from bgtasks_client.errors import UnexpectedAnswer, api_error
+from bgtasks_client.retries import retry_after_seconds
+from bgtasks_client.tasks import CancelOutcome, NewTask, Task, TaskDetails
+
+T = TypeVar("T")
+
+LONGEST_WAIT_SECONDS = 60
+"""The service cuts what is longer."""
+
+PAGE_SIZE = 500
+"""The largest that the service gives."""
+
+_CANCEL_SECONDS = 5.0
+"""So long the service waits for the worker that runs the task."""
+
+_SILENCE_SECONDS = 45.0
+"""A stream has a heartbeat every 15 s; after three are missing, nobody is there any more."""
+
+
+@dataclass(frozen=True)
+class Call(Generic[T]):
+    """A request, and how to read its answer."""
+
+    method: str
+    path: str
+    read: Callable[[Any], T]
+    """From the answer's JSON. Raises KeyError, TypeError or ValueError if it is something else."""
+    params: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: Any = None
+    repeatable: bool = True
+    """Whether sent twice it does no more than sent once."""
+    wait_seconds: float = 0.0
+    """How much longer than others the answer may take."""
+    stream: bool = False
+
+    def timeout(self, usual: httpx.Timeout) -> httpx.Timeout:
+        """The time limits, given what they are for a call that is answered at once."""
+        read = usual.read
+        if self.stream:
+            read = _SILENCE_SECONDS
+        elif read is not None:
+            read += self.wait_seconds
+        return httpx.Timeout(connect=usual.connect, read=read, write=usual.write, pool=usual.pool)
+
+    def result(self, response: httpx.Response) -> T:
+        """What the answer says.
+
+        Raises:
+            ApiError: no.
+            UnexpectedAnswer: it is not this API's.
+        """
+        check(response)
+        try:
+            return self.read(response.json())
+        except (KeyError, TypeError, ValueError) as error:
+            problem = f"{type(error).__name__}: {error} in the answer to {self.method} {self.path}"
+            raise UnexpectedAnswer(str(response.url), problem) from error
+
+
+@dataclass(frozen=True)
+class Cancellation:
+    """What became of the wish to cancel, and the task as it is now."""
+
+    outcome: CancelOutcome
+    task: Task
+
+
+@dataclass(frozen=True)
+class Page:
+    """Some tasks of a list, and where the next are."""
+
+    tasks: Sequence[Task]
+    next: str | None
+
+
+def check(response: httpx.Response) -> None:
+    """Raise the ApiError of an answer that is one, UnexpectedAnswer for a redirection."""
+    if response.is_success:
+        return
+    if not response.is_error:
+        raise UnexpectedAnswer(str(response.url), f"{response.status_code}, not the service's")
+    try:
+        problem = response.json()
+    except ValueError:
+        problem = None
+    if not isinstance(problem, dict):
+        # Not from the service, but from something before it.
+        problem = {"title": f"{response.status_code} {response.reason_phrase}".strip()}
+    raise api_error(
+        response.status_code, problem, retry_after_seconds=retry_after_seconds(response)
+    )
+
+
+def submit(task: NewTask, key: str, wait_seconds: int) -> Call[Task]:
+    """Submit a task; under its key it is accepted once, however often it is sent."""
+    waiting = _waiting(wait_seconds)
+    return Call(
+        "POST",
+        "/tasks",
+        Task.of,
+        body=task.body(),
+        headers={"Idempotency-Key": _quoted(key), **waiting},
+        wait_seconds=wait_seconds,
+    )
+
+
+def submit_many(tasks: Sequence[NewTask], key: str) -> Call[list[Task]]:
+    """Submit tasks, all or none; the key is that of the whole."""
+    return Call(
+        "POST",
+        "/tasks/batch",
+        _tasks,
+        body={"tasks": [task.body() for task in tasks]},
+        headers={"Idempotency-Key": _quoted(key)},
+    )
+
+
+def get(task_id: str, wait_seconds: int = 0) -> Call[TaskDetails]:
+    """Look at a task; with a wait, not before it is finished or the time is up."""
+    return Call(
+        "GET",
+        f"/tasks/{_segment(task_id)}",
+        TaskDetails.of,
+        headers=_waiting(wait_seconds),
+        wait_seconds=wait_seconds,
+    )
+
+
+def page(
+    filters: Mapping[str, str | datetime | None], limit: int, cursor: str | None
+) -> Call[Page]:
+    """List tasks, newest first."""
+    said = {name: str(value) for name, value in _said(filters).items()}
+    said |= {"limit": str(limit)} | ({"cursor": cursor} if cursor else {})
+    return Call("GET", "/tasks", _page, params=said)
+
+
+def retry(task_id: str, payload: Mapping[str, Any] | None) -> Call[Task]:
+    """Run a failed or cancelled task again."""
+    body = None if payload is None else {"payload": payload}
+    path = f"/tasks/{_segment(task_id)}/retry"
+    return Call("POST", path, Task.of, body=body, repeatable=False)
+
+
+def cancel(task_id: str) -> Call[Cancellation]:
+    """Cancel a task that is not finished."""
+    path = f"/tasks/{_segment(task_id)}/cancel"
+    return Call("POST", path, _cancellation, repeatable=False, wait_seconds=_CANCEL_SECONDS)
+
+
+def events(
+    task_id: str | None, filters: Mapping[str, str | datetime | None], last_event_id: str
+) -> Call[None]:
+    """Open a stream of events: of one task, or of all that the filters let through."""
+    headers = {"Accept": "text/event-stream", "Cache-Control": "no-store"}
+    if last_event_id:
+        headers["Last-Event-ID"] = last_event_id
+    path = "/events" if task_id is None else f"/tasks/{_segment(task_id)}/events"
+    params = {name: str(value) for name, value in _said(filters).items()}
+    return Call("GET", path, lambda _: None, params=params, headers=headers, stream=True)
+
+
+def _said(filters: Mapping[str, str | datetime | None]) -> dict[str, str]:
+    return {
+        name: value.isoformat() if isinstance(value, datetime) else value
+        for name, value in filters.items()
+        if value is not None
+    }
+
+
+def _waiting(seconds: int) -> dict[str, str]:
+    """RFC 7240."""
+    return {"Prefer": f"wait={seconds}"} if seconds > 0 else {}
+
+
+def _quoted(key: str) -> str:
+    """A string of RFC 8941."""
+    return '"' + key.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def _segment(task_id: str) -> str:
+    return quote(str(task_id), safe="")
+
+
+def _tasks(document: Any) -> list[Task]:
+    return [Task.of(one) for one in document["tasks"]]
+
+
+def _page(document: Any) -> Page:
+    return Page(_tasks(document), document["next"])
+
+
+def _cancellation(document: Any) -> Cancellation:
+    return Cancellation(CancelOutcome(document["outcome"]), Task.of(document["task"]))

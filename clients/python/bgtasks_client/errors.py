@@ -1,0 +1,136 @@
+"""What can go wrong, as a tree.
+
+BgTasksClientError
+├── ConnectionFailed     no answer, after all attempts
+├── UnexpectedAnswer     an answer that is not of this service, or of another version
+├── WaitTimeout          the task was not finished in time (also a TimeoutError)
+├── TaskFailed           the task ended without a result
+└── ApiError             the service said no; the problem document's members
+    ├── Invalid          400, 413, 415, 422: the request is wrong and will stay so
+    ├── NotFound         404: no such task
+    ├── Gone             410: there was one; retention has deleted it
+    ├── Conflict         409: the task's state does not allow it
+    └── Unavailable      502, 503, 504: later perhaps
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from bgtasks_client.tasks import Task
+
+
+class BgTasksClientError(Exception):
+    """Anything this package raises, except for wrong arguments."""
+
+
+class ConnectionFailed(BgTasksClientError):
+    """No answer; the cause is httpx's error. A submission may have been accepted all the same."""
+
+    def __init__(self, url: str, cause: str) -> None:
+        super().__init__(f"No answer from {url}: {cause}")
+        self.url = url
+
+
+class UnexpectedAnswer(BgTasksClientError):
+    """Something answered that does not speak this API."""
+
+    def __init__(self, url: str, problem: str) -> None:
+        super().__init__(f"{url} did not answer as bgtasks does: {problem}")
+        self.url = url
+
+
+class WaitTimeout(BgTasksClientError, TimeoutError):
+    """The task goes on; `task` is how it stood last."""
+
+    def __init__(self, task: Task, timeout_seconds: float) -> None:
+        super().__init__(f"Task {task.id} is {task.status} after {timeout_seconds:g} s")
+        self.task = task
+
+
+class TaskFailed(BgTasksClientError):
+    """The task failed or was cancelled; `task.error` says why."""
+
+    def __init__(self, task: Task) -> None:
+        super().__init__(f"Task {task.id} {task.status}: {task.error}")
+        self.task = task
+
+
+@dataclass(frozen=True)
+class FieldError:
+    """One wrong field of a request."""
+
+    location: str
+    """Where it is: `body`, `query`, `path` or `header`."""
+    pointer: str
+    """Which it is, as a JSON pointer in a fragment: `#/payload/email`."""
+    message: str
+
+
+class ApiError(BgTasksClientError):
+    """The service refused; what its problem document (RFC 9457) says."""
+
+    def __init__(
+        self, status: int, problem: Mapping[str, Any], *, retry_after_seconds: float | None = None
+    ) -> None:
+        self.status = status
+        self.title = str(problem.get("title") or status)
+        self.detail = str(problem.get("detail") or self.title)
+        self.errors = tuple(_field_errors(problem.get("errors")))
+        self.retry_after_seconds = retry_after_seconds
+        super().__init__(self.detail)
+
+
+class Invalid(ApiError):
+    """The request itself is wrong: sent again, it is refused again."""
+
+
+class NotFound(ApiError):
+    """There is no such task."""
+
+
+class Gone(ApiError):
+    """The task was finished long ago, and retention has deleted it."""
+
+
+class Conflict(ApiError):
+    """The task is not in a state that allows this."""
+
+
+class Unavailable(ApiError):
+    """The service cannot take it now; see `retry_after_seconds`."""
+
+
+_CLASSES = {
+    400: Invalid,
+    404: NotFound,
+    409: Conflict,
+    410: Gone,
+    413: Invalid,
+    415: Invalid,
+    422: Invalid,
+    502: Unavailable,
+    503: Unavailable,
+    504: Unavailable,
+}
+
+
+def api_error(
+    status: int, problem: Mapping[str, Any], *, retry_after_seconds: float | None = None
+) -> ApiError:
+    """The error of a status."""
+    error_class = _CLASSES.get(status, ApiError)
+    return error_class(status, problem, retry_after_seconds=retry_after_seconds)
+
+
+def _field_errors(listed: object) -> list[FieldError]:
+    if not isinstance(listed, list):
+        return []
+    return [
+        FieldError(*(str(one.get(name, "")) for name in ("location", "pointer", "message")))
+        for one in listed
+        if isinstance(one, dict)
+    ]

@@ -1,0 +1,102 @@
+"""A stream of events that survives its connections. Nothing here does I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+
+import httpx
+
+from bgtasks_client import calls
+from bgtasks_client.errors import ConnectionFailed, UnexpectedAnswer
+from bgtasks_client.event_stream import EventStreamParser
+from bgtasks_client.events import Event, StateEvent, TaskEvent, event_of
+from bgtasks_client.flows import explained
+from bgtasks_client.retries import RETRIED_STATUSES, Patience, Retries, retry_after_seconds
+
+
+class Subscription:
+    """Where a listener is in a stream, and what to do when a connection ends.
+
+    A client sends `call()`; gives the response to `opened`, and if that says so its bytes to
+    `feed`. When the connection has ended, it gives the error, if there was one, to `broken` and
+    waits so long; and so on until `is_over`.
+    """
+
+    def __init__(
+        self,
+        task_id: str | None,
+        filters: Mapping[str, str | datetime | None],
+        last_event_id: str | None,
+        retries: Retries,
+    ) -> None:
+        self.is_over = False
+        self._task_id = task_id
+        self._filters = filters
+        self._patience = Patience(retries)
+        self._parser = EventStreamParser(last_event_id or "")
+        self._asked: float | None = None
+        self._url = ""
+
+    def call(self) -> calls.Call[None]:
+        """The request that goes on where the stream was."""
+        return calls.events(self._task_id, self._filters, self._parser.last_event_id)
+
+    def opened(self, response: httpx.Response) -> bool:
+        """Whether events follow. The body of anything but a 200 has been read.
+
+        Raises:
+            ApiError: there is no such stream.
+            UnexpectedAnswer: it is no stream.
+        """
+        self._url = str(response.url)
+        self._asked = None
+        if response.status_code == httpx.codes.NO_CONTENT:
+            self.is_over = True
+            return False
+        if response.status_code in RETRIED_STATUSES:
+            self._asked = retry_after_seconds(response)
+            return False
+        calls.check(response)
+        if response.headers.get("Content-Type", "").split(";")[0] != "text/event-stream":
+            raise UnexpectedAnswer(self._url, "no event stream")
+        # What the last connection left incomplete is sent again.
+        former, self._parser = self._parser, EventStreamParser(self._parser.last_event_id)
+        self._parser.retry_seconds = former.retry_seconds
+        return True
+
+    def feed(self, chunk: bytes) -> Iterator[Event]:
+        """The events that these bytes complete."""
+        self._patience.renew()
+        for message in self._parser.feed(chunk):
+            try:
+                event = event_of(message)
+            except (KeyError, TypeError, ValueError) as error:
+                problem = f"{type(error).__name__}: {error} in an event {message.event}"
+                raise UnexpectedAnswer(self._url, problem) from error
+            if event is None:
+                continue
+            # A task's stream has nothing more to tell then, and the next one would begin anew.
+            if self._task_id is not None and _is_final(event):
+                self.is_over = True
+            yield event
+
+    def broken(self, error: httpx.TransportError | None) -> float:
+        """How many seconds to wait before the next connection.
+
+        Raises:
+            ConnectionFailed: the patience is at its end.
+        """
+        at_least = max(self._asked or 0.0, self._parser.retry_seconds or 0.0)
+        delay = self._patience.delay_seconds(at_least)
+        if delay is None:
+            url = self._url if error is None else str(error.request.url)
+            cause = "the stream ends again and again" if error is None else explained(error)
+            raise ConnectionFailed(url, cause) from error
+        return delay
+
+
+def _is_final(event: Event) -> bool:
+    if isinstance(event, StateEvent):
+        return event.status.is_final
+    return isinstance(event, TaskEvent) and event.task.is_finished

@@ -1,0 +1,226 @@
+"""A task as the service tells of it. Members that a later service adds are in `document`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any, Self
+
+
+class TaskStatus(StrEnum):
+    """Where a task is; the last three are final."""
+
+    SCHEDULED = "scheduled"
+    PENDING = "pending"
+    PROCESSING = "processing"
+    SUCCESS = "success"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def is_final(self) -> bool:
+        """Whether only a retry by hand leaves it."""
+        return self in _FINAL
+
+
+_FINAL = frozenset({TaskStatus.SUCCESS, TaskStatus.FAILED, TaskStatus.CANCELLED})
+
+
+class CancelOutcome(StrEnum):
+    """What became of the wish to cancel."""
+
+    PREVENTED = "prevented"
+    """It had not started, and will not."""
+    STOPPED = "stopped"
+    """It ran, and was stopped."""
+    FINISHED = "finished"
+    """It was finished, or finished first."""
+    UNSTOPPABLE = "unstoppable"
+    """It runs in a thread: it was asked, but only it can end itself."""
+    REQUESTED = "requested"
+    """It was asked, and its worker has not answered yet."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What the running attempt said of itself last."""
+
+    fraction: float
+    """0 to 1."""
+    message: str | None
+    at: datetime
+
+    @classmethod
+    def of(cls, document: Mapping[str, Any]) -> Self:
+        """Read it from JSON."""
+        at = datetime.fromisoformat(document["at"])
+        return cls(float(document["fraction"]), document["message"], at)
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One run of a task."""
+
+    attempt: int
+    worker: str
+    started_at: datetime
+    finished_at: datetime | None
+    wait_seconds: float
+    run_seconds: float | None
+    outcome: str | None
+    """`success`, `failure`, `timeout`, `lost`, `released`, `cancelled`; None while it runs."""
+    error: str | None
+
+    @classmethod
+    def of(cls, document: Mapping[str, Any]) -> Self:
+        """Read it from JSON."""
+        return cls(
+            attempt=document["attempt"],
+            worker=document["worker"],
+            started_at=datetime.fromisoformat(document["started_at"]),
+            finished_at=_time(document["finished_at"]),
+            wait_seconds=document["wait_seconds"],
+            run_seconds=document["run_seconds"],
+            outcome=document["outcome"],
+            error=document["error"],
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """A task. Times are in UTC and aware of it."""
+
+    id: str
+    type: str
+    status: TaskStatus
+    payload: Mapping[str, Any]
+    result: Mapping[str, Any] | None
+    error: str | None
+    """Of the last attempt; None after a success."""
+    created_at: datetime
+    run_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    attempts: int
+    """Attempts begun so far, over the whole life."""
+    retries: int
+    """By hand."""
+    max_attempts: int
+    priority: int
+    progress: Progress | None
+    document: Mapping[str, Any] = field(repr=False, compare=False)
+    """The JSON this was read from."""
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether it has reached its final state."""
+        return self.status.is_final
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether it is finished, and well."""
+        return self.status is TaskStatus.SUCCESS
+
+    @classmethod
+    def of(cls, document: Mapping[str, Any]) -> Self:
+        """Read it from JSON.
+
+        Raises:
+            KeyError, TypeError, ValueError: it is no task.
+        """
+        return cls(**_members(document))
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskDetails(Task):
+    """A task with its history, as asked for by its id."""
+
+    executor: str
+    """`async`, `thread` or `process`."""
+    timeout_seconds: float | None
+    """Its own limit for an attempt, if it has one."""
+    deadline: datetime | None
+    idempotency_key: str | None
+    schedule: str | None
+    """The schedule that made it."""
+    cancel_requested: bool
+    history: tuple[Attempt, ...]
+    """Oldest first."""
+
+    @classmethod
+    def of(cls, document: Mapping[str, Any]) -> Self:
+        """Read it from JSON; raises what `Task.of` does."""
+        return cls(
+            **_members(document),
+            executor=document["executor"],
+            timeout_seconds=document["timeout_seconds"],
+            deadline=_time(document["deadline"]),
+            idempotency_key=document["idempotency_key"],
+            schedule=document["schedule"],
+            cancel_requested=document["cancel_requested"],
+            history=tuple(Attempt.of(one) for one in document["history"]),
+        )
+
+
+@dataclass(frozen=True)
+class NewTask:
+    """A task to be submitted with others; the same as the arguments of `submit`."""
+
+    type: str
+    payload: Mapping[str, Any] | None = None
+    delay: float | timedelta | None = None
+    """From now, in seconds unless it says otherwise; or else `run_at`."""
+    run_at: datetime | None = None
+    priority: int | None = None
+    """0 to 9, higher sooner."""
+    max_attempts: int | None = None
+    timeout: float | timedelta | None = None
+    """For one attempt."""
+    deadline: datetime | None = None
+
+    def body(self) -> dict[str, Any]:
+        """As JSON; what is not said is left to the service."""
+        members = {
+            "type": self.type,
+            "payload": self.payload,
+            "delay_seconds": seconds_of(self.delay),
+            "run_at": self.run_at and self.run_at.isoformat(),
+            "priority": self.priority,
+            "max_attempts": self.max_attempts,
+            "timeout_seconds": seconds_of(self.timeout),
+            "deadline": self.deadline and self.deadline.isoformat(),
+        }
+        return {name: value for name, value in members.items() if value is not None}
+
+
+def seconds_of(duration: float | timedelta | None) -> float | None:
+    """A duration as the service takes it."""
+    return duration.total_seconds() if isinstance(duration, timedelta) else duration
+
+
+def _members(document: Mapping[str, Any]) -> dict[str, Any]:
+    progress = document["progress"]
+    return {
+        "id": document["id"],
+        "type": document["type"],
+        "status": TaskStatus(document["status"]),
+        "payload": document["payload"],
+        "result": document["result"],
+        "error": document["error"],
+        "created_at": datetime.fromisoformat(document["created_at"]),
+        "run_at": datetime.fromisoformat(document["run_at"]),
+        "started_at": _time(document["started_at"]),
+        "finished_at": _time(document["finished_at"]),
+        "attempts": document["attempts"],
+        "retries": document["retries"],
+        "max_attempts": document["max_attempts"],
+        "priority": document["priority"],
+        "progress": None if progress is None else Progress.of(progress),
+        "document": document,
+    }
+
+
+def _time(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text)

@@ -1,0 +1,79 @@
+"""What the service answers with, as the API's contract has it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+ID = "463a6064-7979-4e48-ae70-1c6ccfd5b41f"
+AT = "2026-11-21T09:10:08.539385+00:00"
+
+
+def task(**members: Any) -> dict[str, Any]:
+    """A task that waits, but for these members."""
+    return {
+        "id": ID,
+        "type": "notification",
+        "status": "pending",
+        "payload": {"email": "a@example.com", "message": "Hello"},
+        "result": None,
+        "error": None,
+        "created_at": AT,
+        "run_at": AT,
+        "started_at": None,
+        "finished_at": None,
+        "attempts": 0,
+        "retries": 0,
+        "max_attempts": 3,
+        "priority": 4,
+        "progress": None,
+        **members,
+    }
+
+
+def details(**members: Any) -> dict[str, Any]:
+    """The same, as asked for by its id."""
+    return {
+        **task(),
+        "executor": "async",
+        "timeout_seconds": None,
+        "deadline": None,
+        "idempotency_key": None,
+        "schedule": None,
+        "cancel_requested": False,
+        "history": [],
+        **members,
+    }
+
+
+def succeeded(**members: Any) -> dict[str, Any]:
+    """One that is finished, and well."""
+    attempt = {
+        "attempt": 1,
+        "worker": "service:12:34",
+        "started_at": AT,
+        "finished_at": AT,
+        "wait_seconds": 0.25,
+        "run_seconds": 2.0,
+        "outcome": "success",
+        "error": None,
+    }
+    done = {"result": {"message": "Notification sent"}, "attempts": 1, "finished_at": AT}
+    return details(status="success", history=[attempt], **done, **members)
+
+
+def problem(status: int, detail: str = "No.", **members: Any) -> dict[str, Any]:
+    """A problem document."""
+    return {"type": "about:blank", "title": "No", "status": status, "detail": detail, **members}
+
+
+def state(status: str, **members: Any) -> dict[str, Any]:
+    """The data of a state event."""
+    return {
+        "task_id": ID,
+        "type": "notification",
+        "status": status,
+        "at": AT,
+        "reason": None,
+        "attempt": 1,
+        **members,
+    }

@@ -1,0 +1,423 @@
+"""The commands about tasks, before a service that answers as a test says."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from bgtasks_client import Client, ResetEvent, Retries, TaskStatus
+from rich.console import Console
+
+from app.cli import TASKS, main
+from app.cli import tasks as commands
+from app.cli.terminal import COLOURS, Terminal
+from tests.client.conftest import IMPATIENT, Handler
+from tests.client.documents import AT, ID, details, problem, state, succeeded, task
+from tests.client.test_streams import PROGRESS, event
+
+
+@pytest.fixture
+def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[Handler]:
+    handler = Handler()
+    transport = httpx.MockTransport(handler)
+    with httpx.Client(transport=transport) as http:
+
+        def client(arguments: Any, retries: Retries = IMPATIENT) -> Client:
+            return Client(commands._url(arguments), retries=IMPATIENT, http=http)
+
+        monkeypatch.setattr(commands, "_client", client)
+        yield handler
+
+
+@pytest.fixture
+def out(capsys: pytest.CaptureFixture[str]) -> Callable[[], str]:
+    return lambda: capsys.readouterr().out
+
+
+def test_submit_prints_the_id_alone(service: Handler, out: Callable[[], str]) -> None:
+    service.answer(202, task())
+    assert main(["submit", "notification", '{"message": "Hello"}']) == 0
+    assert out() == f"{ID}\n"
+    sent = json.loads(service.requests[0].content)
+    assert sent == {"type": "notification", "payload": {"message": "Hello"}}
+
+
+def test_submit_passes_everything_on(service: Handler) -> None:
+    service.answer(202, task())
+    options = [
+        "--delay",
+        "5",
+        "--priority",
+        "9",
+        "--max-attempts",
+        "2",
+        "--timeout",
+        "1.5",
+        "--key",
+        "k",
+    ]
+    deadline = ["--deadline", "2027-01-01T00:00:00+00:00"]
+    assert main(["submit", "report", *options, *deadline]) == 0
+    sent = json.loads(service.requests[0].content)
+    assert sent.pop("deadline")
+    assert sent == {
+        "type": "report",
+        "delay_seconds": 5.0,
+        "priority": 9,
+        "max_attempts": 2,
+        "timeout_seconds": 1.5,
+    }
+    assert service.requests[0].headers["Idempotency-Key"] == '"k"'
+
+
+def test_a_payload_is_read_from_standard_input_or_a_file(
+    service: Handler, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO('{"from": "stdin"}'))
+    (tmp_path / "payload.json").write_text('{"from": "file"}')
+    for argument in ("-", f"@{tmp_path}/payload.json"):
+        service.answer(202, task())
+        assert main(["submit", "report", argument]) == 0
+    sent = [json.loads(request.content)["payload"]["from"] for request in service.requests]
+    assert sent == ["stdin", "file"]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["submit"],
+        ["submit", "report", "{"],
+        ["submit", "report", "[1]"],
+        ["submit", "report", '{"a": NaN}'],
+        ["submit", "report", "@/nowhere/at/all"],
+        ["submit", "report", "--delay", "nan"],
+        ["submit", "report", "--delay", "soon"],
+        ["submit", "report", "--priority", "high"],
+        ["submit", "report", "--run-at", "tomorrow"],
+        ["list", "--status", "lost"],
+        ["list", "--limit", "0"],
+        ["status"],
+        ["status", ID, "--wat"],
+        ["launch"],
+    ],
+)
+def test_wrong_usage_is_status_2_and_nothing_is_sent(
+    service: Handler, arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as leaving:
+        main(arguments)
+    assert leaving.value.code == 2
+    assert "_" not in capsys.readouterr().err.splitlines()[-1]
+    assert service.requests == []
+
+
+@pytest.mark.parametrize(
+    ("document", "status"), [(succeeded(), 0), (details(status="failed", error="no"), 1)]
+)
+def test_submit_waits_and_its_status_is_the_task_s(
+    service: Handler, out: Callable[[], str], document: dict[str, Any], status: int
+) -> None:
+    service.answer(202, task())
+    service.answer(200, document)
+    assert main(["submit", "notification", "--wait"]) == status
+    assert f"status: {document['status']}\n" in out()
+    assert service.requests[1].headers["Prefer"] == "wait=60"
+
+
+def test_status_is_a_line_for_each_fact(service: Handler, out: Callable[[], str]) -> None:
+    service.answer(200, succeeded(error="two\nlines \x1b[31mred"))
+    assert main(["status", ID]) == 0
+    lines = out().splitlines()
+    assert lines[:3] == [f"id: {ID}", "type: notification", "status: success"]
+    assert "error: two lines  [31mred" in lines
+    assert lines[-1] == "attempt 1: success"
+
+
+def test_json_is_the_document_on_one_line(service: Handler, out: Callable[[], str]) -> None:
+    service.answer(200, succeeded(later_member=1))
+    assert main(["status", ID, "--json"]) == 0
+    (line,) = out().splitlines()
+    assert json.loads(line) == succeeded(later_member=1)
+
+
+def test_watch_follows_a_task_to_its_end(service: Handler, out: Callable[[], str]) -> None:
+    service.answer(200, details(status="processing"))
+    service.stream(event("e-1", "progress", PROGRESS), event("e-2", "state", state("failed")))
+    service.answer(200, details(status="failed", error="no such mailbox"))
+    assert main(["status", ID, "--watch"]) == 1
+    assert "error: no such mailbox\n" in out()
+    assert service.requests[1].url.path == f"/tasks/{ID}/events"
+
+
+def test_watch_of_a_finished_task_only_shows_it(service: Handler, out: Callable[[], str]) -> None:
+    service.answer(200, succeeded())
+    assert main(["status", ID, "--watch"]) == 0
+    assert len(service.requests) == 1
+
+
+def test_list_is_columns_between_tabs(service: Handler, out: Callable[[], str]) -> None:
+    tasks = [task(), task(status="failed", error="no\tsuch\nmailbox", attempts=3)]
+    service.answer(200, {"tasks": tasks, "next": None})
+    assert main(["list", "--status", "failed", "--type", "notification"]) == 0
+    assert out().splitlines() == [
+        f"{ID}\tpending\tnotification\t{AT}\t0\t",
+        f"{ID}\tfailed\tnotification\t{AT}\t3\tno such mailbox",
+    ]
+    expected = {"status": "failed", "type": "notification", "limit": "50"}
+    assert dict(service.requests[0].url.params) == expected
+
+
+def test_a_time_without_an_offset_is_local(
+    service: Handler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service.answer(200, {"tasks": [], "next": None})
+    assert main(["list", "--after", "2027-01-31T08:00:00"]) == 0
+    sent = service.requests[0].url.params["created_after"]
+    assert sent.startswith("2027-01-31T08:00:00")
+    assert len(sent) > len("2027-01-31T08:00:00")
+
+
+def test_retry_sends_another_payload_if_there_is_one(
+    service: Handler, out: Callable[[], str]
+) -> None:
+    service.answer(202, task())
+    assert main(["retry", ID, '{"a": 1}']) == 0
+    assert out() == f"{ID}\n"
+    assert json.loads(service.requests[0].content) == {"payload": {"a": 1}}
+
+
+@pytest.mark.parametrize(
+    ("outcome", "status"),
+    [("prevented", 0), ("stopped", 0), ("requested", 0), ("finished", 1), ("unstoppable", 1)],
+)
+def test_cancel_says_what_became_of_it(
+    service: Handler, out: Callable[[], str], outcome: str, status: int
+) -> None:
+    service.answer(200, {"outcome": outcome, "task": task()})
+    assert main(["cancel", ID]) == status
+    assert out().startswith(f"{ID}: ")
+
+
+def test_tail_shows_each_event_until_the_stream_ends(
+    service: Handler, out: Callable[[], str]
+) -> None:
+    service.answer(200, {"tasks": [], "next": None})
+    service.stream(
+        event("e-1", "reset", {"counts": {"report": {"success": 2, "failed": 0}, "file": {}}}),
+        event("e-2", "state", state("failed", reason="no\nmailbox")),
+        event("e-3", "progress", {**PROGRESS, "message": "half"}),
+        event("e-4", "task", task()),
+    )
+    service.answers.append(httpx.Response(204))
+    assert main(["tail", "--type", "notification"]) == 0
+    assert out().splitlines() == [
+        "from here on; tasks now: report: 2 success",
+        f"{AT}  {ID}  notification  attempt 1  failed (no mailbox)",
+        f"{AT}  {ID}  notification  attempt 1  50% (half)",
+        f"{ID}  notification  pending",
+    ]
+
+
+def test_tail_prints_json_for_programs(service: Handler, out: Callable[[], str]) -> None:
+    service.answer(200, {"tasks": [], "next": None})
+    service.stream(event("e-2", "state", state("failed")), event("e-3", "task", task()))
+    service.answers.append(httpx.Response(204))
+    assert main(["tail", "--json"]) == 0
+    first, second = (json.loads(line) for line in out().splitlines())
+    assert first == {"event": "state", "id": "e-2", **state("failed")}
+    assert second == {"event": "task", "id": "e-3", "task": task()}
+
+
+@pytest.mark.parametrize(("status", "document"), [(404, problem(404, "No task x")), (500, None)])
+def test_a_refusal_is_one_line_and_status_1(
+    service: Handler, capsys: pytest.CaptureFixture[str], status: int, document: Any
+) -> None:
+    service.answer(status, document)
+    assert main(["status", ID]) == 1
+    detail = "No task x" if document else "500 Internal Server Error"
+    assert capsys.readouterr().err == f"bgtasks: {detail}\n"
+
+
+def test_ctrl_c_is_quiet(service: Handler, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Handler, "__call__", _interrupted)
+        assert main(["status", ID]) == 130
+    assert capsys.readouterr() == ("", "")
+
+
+def _interrupted(*_: object) -> httpx.Response:
+    raise KeyboardInterrupt
+
+
+def test_the_url_is_the_flag_s_or_the_variable_s(
+    service: Handler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(3):
+        service.answer(200, succeeded())
+    assert main(["status", ID]) == 0
+    monkeypatch.setenv("BGTASKS_URL", "http://variable:1/below/")
+    assert main(["status", ID]) == 0
+    assert main(["status", ID, "--url", "http://flag:2"]) == 0
+    urls = [str(request.url).removesuffix(f"/tasks/{ID}") for request in service.requests]
+    assert urls == ["http://127.0.0.1:8000", "http://variable:1/below", "http://flag:2"]
+
+
+@pytest.mark.parametrize("url", ["nonsense", "http://a:b", "ftp://x"])
+def test_what_is_no_url_is_wrong_usage(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["status", ID, "--url", url]) == 2
+    assert capsys.readouterr().err.startswith(f"bgtasks: {url!r} is no URL")
+
+
+def test_a_service_that_is_not_there_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["status", ID, "--url", "http://127.0.0.1:1"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("bgtasks: No answer from http://127.0.0.1:1/")
+    assert "start it with bgtasks serve" in line
+
+
+@pytest.mark.parametrize("missing", ["bgtasks_client", "rich"])
+def test_without_the_client_one_line_says_how_to_get_it(
+    missing: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delitem(sys.modules, "app.cli.tasks")
+    error = ModuleNotFoundError(missing, name=missing)
+    monkeypatch.setattr("builtins.__import__", _without("app.cli.tasks", error))
+    assert main(["status", ID]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"bgtasks: status needs {missing}")
+
+
+def _without(module: str, error: ModuleNotFoundError) -> Callable[..., Any]:
+    real = __import__
+
+    def imported(name: str, *rest: Any) -> Any:
+        if name == module:
+            raise error
+        return real(name, *rest)
+
+    return imported
+
+
+def test_the_help_names_every_command(out: Callable[[], str]) -> None:
+    assert main([]) == 0
+    text = out()
+    assert all(f"    {name} " in text for name in TASKS)
+    assert set(TASKS) == set(commands.COMMANDS)
+
+
+@pytest.mark.parametrize("name", list(TASKS))
+def test_each_command_has_its_help(name: str, out: Callable[[], str]) -> None:
+    with pytest.raises(SystemExit) as leaving:
+        main([name, "--help"])
+    assert leaving.value.code == 0
+    assert "--url URL" in out()
+
+
+SCRIPT = """
+import sys
+from app.cli import main, tasks
+from app.cli.command import Command
+
+def run(arguments, output):
+    output.submitted(type("Task", (), {"id": "x"}))
+
+def add_arguments(parser):
+    parser.add_argument("--json", action="store_true")
+
+tasks.COMMANDS["list"] = Command("", add_arguments, tasks._to_the_service(run))
+sys.exit(main(["list"]))
+"""
+
+
+def test_a_reader_that_has_enough_ends_it_quietly() -> None:
+    # As `head` does, which closes the pipe while the command writes.
+    read, write = os.pipe()
+    os.close(read)
+    run = subprocess.run(
+        [sys.executable, "-c", SCRIPT],
+        stdout=write,
+        stderr=subprocess.PIPE,
+        timeout=30,
+        check=False,
+    )
+    os.close(write)
+    assert (run.returncode, run.stderr) == (141, b"")
+
+
+def test_output_that_cannot_be_written_is_one_line() -> None:
+    with Path("/dev/full").open("wb") as full:
+        run = subprocess.run(
+            [sys.executable, "-c", SCRIPT],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            timeout=30,
+            check=False,
+        )
+    assert run.returncode == 1
+    assert run.stderr.startswith(b"bgtasks: cannot write: ")
+    assert run.stderr.count(b"\n") == 1
+
+
+class TestOnATerminal:
+    @pytest.fixture
+    def screen(self) -> io.StringIO:
+        return io.StringIO()
+
+    @pytest.fixture
+    def terminal(self, screen: io.StringIO) -> Terminal:
+        return Terminal(Console(file=screen, force_terminal=True, width=120, highlight=False))
+
+    def test_every_status_has_a_colour(self) -> None:
+        assert set(COLOURS) == set(TaskStatus)
+
+    def test_a_stranger_s_text_is_no_markup_and_no_command(
+        self, terminal: Terminal, screen: io.StringIO
+    ) -> None:
+        from bgtasks_client import Task, TaskDetails
+
+        error = "[red]no[/red] \x1b]0;title\x07"
+        terminal.task(TaskDetails.of(details(status="failed", error=error)))
+        terminal.tasks([Task.of(task(status="failed", error=error))])
+        assert screen.getvalue().count("[red]no[/red]") == 2
+        assert "\x1b]" not in screen.getvalue()
+
+    def test_no_tasks_are_said_to_be_none(self, terminal: Terminal, screen: io.StringIO) -> None:
+        terminal.tasks([])
+        assert screen.getvalue() == "no tasks\n"
+
+    def test_watching_shows_how_far_it_is(self, terminal: Terminal, screen: io.StringIO) -> None:
+        from bgtasks_client.event_stream import Message
+        from bgtasks_client.events import event_of
+
+        def watched() -> Iterator[Any]:
+            for kind, data in (
+                ("task", task(status="processing")),
+                ("progress", {**PROGRESS, "fraction": 0.42, "message": "[b]half[/b]"}),
+            ):
+                yield event_of(Message(kind, json.dumps(data), "e-1"))
+            yield ResetEvent(id="e-2", counts={})
+
+        terminal.watch(watched())
+        assert "42%" in screen.getvalue()
+        assert "[b]half[/b]" in screen.getvalue()
+
+    def test_the_rest_is_printed_too(self, terminal: Terminal, screen: io.StringIO) -> None:
+        from bgtasks_client import Task
+        from bgtasks_client.event_stream import Message
+        from bgtasks_client.events import event_of
+
+        found = event_of(Message("state", json.dumps(state("failed")), "e-1"))
+        assert found is not None
+        terminal.submitted(Task.of(task()))
+        terminal.cancelled("stopped", Task.of(task()))
+        terminal.event(found)
+        assert screen.getvalue().count(ID) == 3
+        assert "stopped while it ran" in screen.getvalue()

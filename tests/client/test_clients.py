@@ -1,0 +1,192 @@
+"""Both clients: what they send, and what they make of the answers."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import bgtasks_client
+import httpx
+import pytest
+from bgtasks_client import (
+    ApiError,
+    AsyncClient,
+    Client,
+    Conflict,
+    FieldError,
+    Gone,
+    Invalid,
+    NewTask,
+    NotFound,
+    TaskDetails,
+    Unavailable,
+)
+
+from tests.client.conftest import URL, Handler
+from tests.client.documents import AT, ID, details, problem, succeeded, task
+
+
+def test_the_clients_are_twins() -> None:
+    def face(cls: type) -> dict[str, list[str]]:
+        methods = inspect.getmembers(cls, inspect.isfunction)
+        return {
+            name: [str(p) for p in inspect.signature(method).parameters.values()]
+            for name, method in methods
+            if not name.startswith("_")
+        }
+
+    assert face(Client) == face(AsyncClient)
+
+
+def test_everything_public_is_exported() -> None:
+    assert all(hasattr(bgtasks_client, name) for name in bgtasks_client.__all__)
+
+
+def test_a_submission_is_one_post(client: Any, service: Handler) -> None:
+    service.answer(202, task())
+    submitted = client.submit("notification", {"message": "Hello"}, delay=1.5, priority=9)
+    (request,) = service.requests
+    assert (request.method, str(request.url)) == ("POST", f"{URL}/tasks")
+    assert json.loads(request.content) == {
+        "type": "notification",
+        "payload": {"message": "Hello"},
+        "delay_seconds": 1.5,
+        "priority": 9,
+    }
+    assert request.headers["X-Key"] == "k"
+    assert (submitted.id, submitted.status, submitted.is_finished) == (ID, "pending", False)
+    assert submitted.created_at == datetime.fromisoformat(AT)
+
+
+def test_a_submission_is_repeated_after_a_failure(client: Any, service: Handler) -> None:
+    service.answers = [httpx.ReadError("cut")]
+    service.answer(503, problem(503), **{"Retry-After": "0"})
+    service.answer(202, task())
+    assert client.submit("notification").id == ID
+    assert len({request.headers["Idempotency-Key"] for request in service.requests}) == 1
+
+
+def test_many_are_submitted_in_one_request(client: Any, service: Handler) -> None:
+    service.answer(202, {"tasks": [task(id="a"), task(id="b")]})
+    submitted = client.submit_many([NewTask("report", {"name": "n"}), NewTask("file")])
+    assert [one.id for one in submitted] == ["a", "b"]
+    (request,) = service.requests
+    assert request.url.path == "/below/tasks/batch"
+    assert "Idempotency-Key" in request.headers
+    assert json.loads(request.content) == {
+        "tasks": [{"type": "report", "payload": {"name": "n"}}, {"type": "file"}]
+    }
+
+
+def test_a_task_comes_with_its_history(client: Any, service: Handler) -> None:
+    service.answer(200, succeeded(later_member=1))
+    found = client.get(ID)
+    assert isinstance(found, TaskDetails)
+    assert found.succeeded
+    assert found.history[0].run_seconds == 2.0
+    assert found.document["later_member"] == 1
+
+
+def test_progress_is_read(client: Any, service: Handler) -> None:
+    progress = {"fraction": 0.5, "message": "half", "at": AT}
+    service.answer(200, details(status="processing", progress=progress))
+    found = client.get(ID).progress
+    assert (found.fraction, found.message) == (0.5, "half")
+
+
+def test_an_id_cannot_lead_elsewhere(client: Any, service: Handler) -> None:
+    service.answer(404, problem(404))
+    with pytest.raises(NotFound):
+        client.get("../events?x=1")
+    assert service.requests[0].url.raw_path == b"/below/tasks/..%2Fevents%3Fx%3D1"
+
+
+def test_a_long_poll_may_take_its_time(client: Any, service: Handler) -> None:
+    service.answer(200, succeeded())
+    client.wait(ID, timeout=20)
+    timeout = service.requests[0].extensions["timeout"]
+    assert (timeout["connect"], timeout["read"]) == (5.0, 25.0)
+
+
+def test_a_task_is_cancelled(client: Any, service: Handler) -> None:
+    service.answer(200, {"outcome": "stopped", "task": task(status="cancelled")})
+    cancellation = client.cancel(ID)
+    assert (cancellation.outcome, cancellation.task.status) == ("stopped", "cancelled")
+    assert (service.requests[0].method, service.requests[0].url.path) == (
+        "POST",
+        f"/below/tasks/{ID}/cancel",
+    )
+
+
+@pytest.mark.parametrize(("payload", "body"), [(None, b""), ({"a": 1}, b'{"payload":{"a":1}}')])
+def test_a_task_is_retried(
+    client: Any, service: Handler, payload: dict[str, Any] | None, body: bytes
+) -> None:
+    service.answer(202, task(retries=1))
+    assert client.retry(ID, payload).retries == 1
+    assert service.requests[0].content.replace(b" ", b"") == body
+
+
+def test_a_list_goes_from_page_to_page_with_all_its_filters(client: Any, service: Handler) -> None:
+    service.answer(200, {"tasks": [task(id="c"), task(id="b")], "next": "x=="})
+    service.answer(200, {"tasks": [task(id="a")], "next": None})
+    after = datetime(2026, 11, 21, tzinfo=UTC)
+    found = client.list(status="failed", type="report", created_after=after)
+    assert [one.id for one in found] == ["c", "b", "a"]
+    first, second = (dict(request.url.params) for request in service.requests)
+    expected = {"status": "failed", "type": "report", "created_after": after.isoformat()}
+    assert first == {**expected, "limit": "500"}
+    assert second == {**first, "cursor": "x=="}
+
+
+def test_a_list_ends_at_its_limit(client: Any, service: Handler) -> None:
+    for _ in range(2):
+        service.answer(200, {"tasks": [task()] * 500, "next": "x"})
+    service.answer(200, {"tasks": [task()] * 5, "next": "y"})
+    assert len(list(client.list(limit=1005))) == 1005
+    assert [request.url.params["limit"] for request in service.requests] == ["500", "500", "5"]
+
+
+@pytest.mark.parametrize(
+    ("status", "error_class"),
+    [(400, Invalid), (404, NotFound), (409, Conflict), (410, Gone), (413, Invalid), (422, Invalid)],
+)
+def test_a_refusal_is_the_error_of_its_status(
+    client: Any, service: Handler, status: int, error_class: type[ApiError]
+) -> None:
+    wrong = {"location": "body", "pointer": "#/payload/email", "message": "required"}
+    service.answer(status, problem(status, "#/payload/email: required", errors=[wrong]))
+    with pytest.raises(error_class, match=r"^#/payload/email: required$") as refused:
+        client.submit("notification")
+    assert (refused.value.status, refused.value.title) == (status, "No")
+    assert refused.value.errors == (FieldError("body", "#/payload/email", "required"),)
+    assert len(service.requests) == 1
+
+
+def test_any_other_refusal_is_one_too(client: Any, service: Handler) -> None:
+    service.answer(500, problem(500))
+    with pytest.raises(ApiError) as refused:
+        client.get(ID)
+    assert type(refused.value) is ApiError
+
+
+def test_what_a_proxy_says_is_told_by_its_status(client: Any, service: Handler) -> None:
+    service.answers = [httpx.Response(502, text="<html>oh</html>")]
+    with pytest.raises(Unavailable, match="502 Bad Gateway"):
+        client.cancel(ID)
+
+
+def test_a_client_of_one_s_own_stays_open() -> None:
+    transport = httpx.MockTransport(lambda _: httpx.Response(200, json=details()))
+    with httpx.Client(transport=transport) as http:
+        with Client(http=http) as client:
+            client.get(ID)
+        assert not http.is_closed
+
+
+def test_its_own_connections_are_closed() -> None:
+    with Client() as client:
+        assert not client._http.is_closed
+    assert client._http.is_closed
