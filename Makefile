@@ -49,7 +49,7 @@ format: $(DEVELOPMENT) ## let ruff repair what it can, and format
 	@$(BIN)/ruff format --quiet .
 
 typecheck: $(DEVELOPMENT) ## mypy, strict
-	@$(BIN)/mypy app executors clients/python/bgtasks_client loadtests tests
+	@$(BIN)/mypy app bgtasks clients/python/bgtasks_client examples executors loadtests tests
 
 SECONDS ?= 600
 SEED ?= 1
@@ -96,7 +96,8 @@ lock: ## write the locks anew from pyproject.toml (needs uv)
 clean: ## remove .venv and every cache; data/ and outputs/ stay
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage .coverage.* \
 		build bgtasks.egg-info clients/python/build clients/python/bgtasks_client.egg-info
-	find app executors clients loadtests tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	find app bgtasks clients examples executors loadtests tests -name __pycache__ -type d -prune \
+		-exec rm -rf {} +
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' \

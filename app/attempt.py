@@ -8,6 +8,8 @@ child loads this module and the task types, and nothing of the HTTP layer.
 
 from __future__ import annotations
 
+import asyncio
+import inspect
 import json
 from collections.abc import Callable, Mapping
 from functools import lru_cache
@@ -21,15 +23,17 @@ from structlog.contextvars import bind_contextvars
 
 from app.errors import UnknownTaskType
 from app.logs import configure
-from app.task_types import CATALOGUE
 from app.task_types.base import (
+    Cancelled,
     Environment,
     PermanentError,
     TaskContext,
     TaskType,
     TransientError,
 )
+from app.task_types.modules import load_catalogue
 from executors.base import End, Outcome, describe
+from executors.notes import current_line
 
 
 class Attempt(NamedTuple):
@@ -43,7 +47,7 @@ class Attempt(NamedTuple):
 
 def run_attempt(attempt: Attempt) -> Outcome:
     """Run a task type whose `run` is a plain function."""
-    _bind_log(attempt)
+    _connect(attempt)
     started = perf_counter()
     task_type = None
     try:
@@ -51,24 +55,39 @@ def run_attempt(attempt: Attempt) -> Outcome:
         payload = _validate_payload(task_type, attempt)
         started = perf_counter()
         result = task_type.run(payload, attempt.context)
-        return _succeeded(_encode(result, attempt), started)
+        if inspect.iscoroutine(result):
+            # The type's executor has changed since the task was accepted.
+            result = asyncio.run(result)
+        return _succeeded(
+            encode_result(result, attempt.context.environment.max_result_bytes), started
+        )
     except Exception as error:  # noqa: BLE001 - task types raise what they like
-        return _failed(error, task_type, started)
+        return _failed(error, attempt, task_type, started)
+    finally:
+        _disconnect(attempt)
 
 
 async def run_attempt_async(attempt: Attempt) -> Outcome:
     """Run a task type whose `run` is a coroutine function. A cancellation passes through."""
-    _bind_log(attempt)
+    _connect(attempt)
     started = perf_counter()
     task_type = None
     try:
         task_type = _load_type(attempt)
         payload = _validate_payload(task_type, attempt)
         started = perf_counter()
-        result = await cast("Any", task_type.run(payload, attempt.context))
-        return _succeeded(_encode(result, attempt), started)
+        if task_type.executor == "async":
+            result = await cast("Any", task_type.run(payload, attempt.context))
+        else:
+            # It has changed since the task was accepted; the event loop must not wait all the same.
+            result = await asyncio.to_thread(task_type.run, payload, attempt.context)
+        return _succeeded(
+            encode_result(result, attempt.context.environment.max_result_bytes), started
+        )
     except Exception as error:  # noqa: BLE001 - task types raise what they like
-        return _failed(error, task_type, started)
+        return _failed(error, attempt, task_type, started)
+    finally:
+        _disconnect(attempt)
 
 
 FUNCTIONS: Final[Mapping[str, Callable[[Attempt], Any]]] = MappingProxyType(
@@ -80,16 +99,22 @@ FUNCTIONS: Final[Mapping[str, Callable[[Attempt], Any]]] = MappingProxyType(
 # -- the steps ---------------------------------------------------------------------------------
 
 
-def _bind_log(attempt: Attempt) -> None:
-    """Have every line that the task type logs carry the task.
+def _connect(attempt: Attempt) -> None:
+    """Give the attempt its line to the executor, and its task to every line that it logs.
 
     Executors give each call a context of its own, so nothing has to be unbound.
     """
+    attempt.context.line = current_line()
     if parent_process() is not None:
         _configure_child(attempt.context.environment)
     bind_contextvars(
         task_id=attempt.context.task_id, type=attempt.type, attempt=attempt.context.attempt
     )
+
+
+def _disconnect(attempt: Attempt) -> None:
+    # The line is the call, which holds the attempt: a circle, which costs a run of the collector.
+    attempt.context.line = None
 
 
 @lru_cache(maxsize=1)
@@ -100,7 +125,7 @@ def _configure_child(environment: Environment) -> None:
 
 def _load_type(attempt: Attempt) -> TaskType:
     try:
-        return CATALOGUE[attempt.type]
+        return load_catalogue(attempt.context.environment.task_modules)[attempt.type]
     except KeyError:
         # Accepted by a version that had this type; only deploying it again helps.
         raise PermanentError(str(UnknownTaskType(attempt.type))) from None
@@ -125,7 +150,12 @@ _to_json: Final = json.JSONEncoder(
 """Made once: `json.dumps` with these arguments makes an encoder at each call."""
 
 
-def _encode(result: object, attempt: Attempt) -> bytes:
+def encode_result(result: object, limit_bytes: int) -> bytes:
+    """What a task type's `run` returned, as it is stored.
+
+    Raises:
+        PermanentError: it is no JSON object, or larger than `limit_bytes`.
+    """
     if not isinstance(result, Mapping):
         kind = type(result).__name__
         raise PermanentError(f"The result of a task has to be a JSON object, not {kind}")
@@ -133,10 +163,9 @@ def _encode(result: object, attempt: Attempt) -> bytes:
         encoded = _to_json(dict(result)).encode()
     except (TypeError, ValueError, RecursionError) as error:
         raise PermanentError(f"The result is not JSON: {describe(error)}") from error
-    limit = attempt.context.environment.max_result_bytes
-    if len(encoded) > limit:
+    if len(encoded) > limit_bytes:
         raise PermanentError(
-            f"The result has {len(encoded)} bytes; BGTASKS_MAX_RESULT_BYTES allows {limit}"
+            f"The result has {len(encoded)} bytes; BGTASKS_MAX_RESULT_BYTES allows {limit_bytes}"
         )
     return encoded
 
@@ -145,11 +174,15 @@ def _succeeded(result: bytes, started: float) -> Outcome:
     return Outcome(End.SUCCEEDED, value=result, run_seconds=perf_counter() - started)
 
 
-def _failed(error: Exception, task_type: TaskType | None, started: float) -> Outcome:
+def _failed(
+    error: Exception, attempt: Attempt, task_type: TaskType | None, started: float
+) -> Outcome:
     run_seconds = perf_counter() - started
+    if isinstance(error, Cancelled) and attempt.context.cancelled:
+        return Outcome(End.CANCELLED, error="Stopped when it was asked to", run_seconds=run_seconds)
     transient = (
         task_type is not None
-        and not isinstance(error, PermanentError)
+        and not isinstance(error, PermanentError | Cancelled)
         and task_type.retry.is_transient(error)
     )
     return Outcome(End.FAILED, error=_message(error), transient=transient, run_seconds=run_seconds)
@@ -157,6 +190,8 @@ def _failed(error: Exception, task_type: TaskType | None, started: float) -> Out
 
 def _message(error: Exception) -> str:
     message, kind = describe(error), type(error).__name__
+    if isinstance(error, Cancelled):
+        return f"The task raised {kind}, but nobody had cancelled it: {message}"
     if isinstance(error, PermanentError | TransientError) or message == kind:
         return message
     # Not written for the person who reads it: "'region'" says little without "KeyError".

@@ -9,6 +9,7 @@ and what a background task leaves lying, because its client went away, is swept 
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -21,7 +22,8 @@ from app.attempt import FUNCTIONS, Attempt
 from app.logs import get_logger
 from app.registry.base import Claim, Failed, Held, Lost, Released, Report, Stopped, Succeeded
 from app.task_types.base import Environment, TaskContext, TaskType
-from executors.base import End, Executor, Outcome, Work
+from app.task_types.context import Progress
+from executors.base import End, Executor, Outcome, Work, describe
 from executors.retry import RetryPolicy
 
 log = get_logger(__name__)
@@ -61,6 +63,7 @@ class Dispatcher:
         environment: what attempts are given.
         timeout_seconds: the limit for attempts whose task and type say nothing.
         report: sends a report to the registry.
+        progress: hears how far an attempt is: task id, attempt, fraction, message. Must not wait.
     """
 
     def __init__(
@@ -70,12 +73,15 @@ class Dispatcher:
         environment: Environment,
         timeout_seconds: float,
         report: Callable[[Report], None],
+        *,
+        progress: Callable[[str, int, float, str | None], None] = lambda *_: None,
     ) -> None:
         self._executors = executors
         self._catalogue = catalogue
         self._environment = environment
         self._timeout_seconds = timeout_seconds
         self._report = report
+        self._progress = progress
         self._table: dict[str, _Attempt] = {}
         self._changed = threading.Condition()
         self._unstarted = 0
@@ -157,12 +163,30 @@ class Dispatcher:
             executor.cancel(future, attempt.stop.value)
 
     def _work(self, claim: Claim) -> Work:
-        context = TaskContext(claim.task_id, claim.attempt, claim.attempts_used, self._environment)
+        context = TaskContext(
+            claim.task_id, claim.attempt, claim.attempts_used, self._environment, claim.type
+        )
         return Work(
             FUNCTIONS[claim.executor],
             (Attempt(claim.type, claim.payload, context),),
             self._limit(claim),
+            partial(self._noted, claim),
         )
+
+    def _noted(self, claim: Claim, note: bytes) -> None:
+        """What an attempt notes is its progress."""
+        try:
+            fraction, message = Progress.decoded(note)
+        except ValueError as error:
+            # Only a child that is broken says such things.
+            log.warning(
+                "attempt's note cannot be read; dropped",
+                task_id=claim.task_id,
+                attempt=claim.attempt,
+                error=str(error),
+            )
+            return
+        self._progress(claim.task_id, claim.attempt, fraction, message)
 
     def _limit(self, claim: Claim) -> float:
         if claim.timeout_seconds is not None:
@@ -204,14 +228,30 @@ class Dispatcher:
                 type=claim.type,
                 attempt=claim.attempt,
             )
-        delay_seconds = self._policy(claim).next_delay_seconds(
-            claim.attempts_used + 1,
-            transient=outcome.transient,
-            max_attempts=claim.max_attempts,
-        )
         return Failed(
-            claim.task_id, claim.attempt, error, outcome.run_seconds, delay_seconds, timed_out
+            claim.task_id,
+            claim.attempt,
+            error,
+            outcome.run_seconds,
+            self._delay_seconds(claim, transient=outcome.transient),
+            timed_out,
         )
+
+    def _delay_seconds(self, claim: Claim, *, transient: bool) -> float | None:
+        attempts_used = claim.attempts_used + 1
+        for policy in (self._policy(claim), RetryPolicy()):
+            try:
+                delay_seconds = policy.next_delay_seconds(
+                    attempts_used, transient=transient, max_attempts=claim.max_attempts
+                )
+                if delay_seconds is None or 0 <= delay_seconds < math.inf:
+                    return delay_seconds
+                problem = f"waits {delay_seconds} s"
+            except Exception as error:  # noqa: BLE001 - a type's policy may be anybody's code
+                problem = describe(error)
+            # The report must not be lost over it: nothing else would ever end this attempt.
+            log.error("retry policy is broken; the default is used", type=claim.type, error=problem)
+        return None
 
     def _policy(self, claim: Claim) -> RetryPolicy:
         task_type = self._catalogue.get(claim.type)

@@ -11,7 +11,7 @@ import asyncio
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Final
 
@@ -32,8 +32,8 @@ from app.registry.incarnation import this_process
 from app.registry.lock import Endpoint
 from app.service import TaskService
 from app.settings import Settings
-from app.task_types import CATALOGUE
-from app.task_types.base import Environment
+from app.task_types.base import Environment, TaskType
+from app.task_types.modules import load_catalogue
 from executors import EXECUTORS
 
 log = get_logger(__name__)
@@ -55,14 +55,16 @@ def create_app(settings: Settings | None = None, *, endpoint: Endpoint | None = 
 
     Raises:
         SystemExit: a setting that was read here is wrong; a line on stderr names it.
+        ConfigurationError: one of `settings` names a module that cannot be used.
     """
     chosen = settings if settings is not None else _own_settings()
+    catalogue = load_catalogue(chosen.task_modules)
     http_metrics = HttpMetrics()
     stopped_early = threading.Event()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        worker = WebWorker(chosen, _reach(chosen, endpoint), http_metrics)
+        worker = WebWorker(chosen, catalogue, _reach(chosen, endpoint), http_metrics)
         # Before it joins: a worker that is stopped while it starts would be given the tasks that
         # the others release just then.
         app.state.begin_drain = worker.begin_drain
@@ -94,7 +96,13 @@ def create_app(settings: Settings | None = None, *, endpoint: Endpoint | None = 
 class WebWorker:
     """What a web worker is made of besides its routes, and the order it starts and stops in."""
 
-    def __init__(self, settings: Settings, access: Access, http_metrics: HttpMetrics) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        catalogue: Mapping[str, TaskType],
+        access: Access,
+        http_metrics: HttpMetrics,
+    ) -> None:
         self._settings = settings
         self._access = access
         slots = {
@@ -105,10 +113,11 @@ class WebWorker:
         self._executors = {kind: make(slots[kind]) for kind, make in EXECUTORS.items()}
         self._dispatcher = Dispatcher(
             self._executors,
-            CATALOGUE,
+            catalogue,
             environment(settings),
             settings.request_timeout_seconds,
             self._report,
+            progress=self._progress,
         )
         self._client = RegistryClient(self._dispatcher, http_metrics)
         self._connection = RegistryConnection(
@@ -118,13 +127,16 @@ class WebWorker:
             self._dispatcher,
             fence_seconds=settings.lease_seconds * FENCE_SHARE,
         )
-        self.service = TaskService(self._client, self._dispatcher, CATALOGUE)
+        self.service = TaskService(self._client, self._dispatcher, catalogue)
         self._draining_since: float | None = None
         self._over = threading.Event()
         self._guard: threading.Thread | None = None
 
     def _report(self, report: Report) -> None:
         self._client.report(report)
+
+    def _progress(self, task_id: str, attempt: int, fraction: float, message: str | None) -> None:
+        """Where the registry will be told; until it takes progress, nobody is."""
 
     async def start(self) -> None:
         """Start the executors and join the registry."""
@@ -191,6 +203,7 @@ def _own_settings() -> Settings:
     try:
         settings = Settings.load()
         configure(settings.log_level, settings.log_format)
+        load_catalogue(settings.task_modules)
         prepare_directories(settings)
     except ConfigurationError as error:
         # As `bgtasks serve` says it; uvicorn would show a traceback.
@@ -216,6 +229,7 @@ def environment(settings: Settings) -> Environment:
         max_result_bytes=settings.max_result_bytes,
         log_level=settings.log_level,
         log_format=settings.log_format,
+        task_modules=settings.task_modules,
     )
 
 

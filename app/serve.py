@@ -28,6 +28,7 @@ from app.errors import BgTasksError
 from app.listener import Address, listen
 from app.logs import configure, flush_or_discard, get_logger
 from app.settings import Settings, unknown_variables
+from app.task_types.modules import load_catalogue
 from app.worker import (
     IDLE_SECONDS,
     REQUEST_DRAIN_SECONDS,
@@ -81,7 +82,7 @@ def serve(settings: Settings) -> None:
     """Run the service until it is told to stop; leaves by `SystemExit`.
 
     Raises:
-        ConfigurationError: the address or a directory cannot be used.
+        ConfigurationError: the address, a directory or a module of task types cannot be used.
         BgTasksError: the registry cannot start.
     """
     configure(settings.log_level, settings.log_format)
@@ -89,6 +90,8 @@ def serve(settings: Settings) -> None:
         log.warning(message)
     # Imported here once, for all workers; the application itself is made in each.
     main = importlib.import_module("app.main")
+    # The same goes for the user's modules; a mistake in one is to be said before anything starts.
+    load_catalogue(settings.task_modules)
     prepare_directories(settings)
     listener = listen(settings)
     registry: RegistryProcess | None = None

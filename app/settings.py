@@ -91,6 +91,7 @@ Directory = Annotated[Path, AfterValidator(_directory)]
 Origins = Annotated[
     tuple[str, ...], NoDecode, BeforeValidator(_comma_separated), AfterValidator(_origins)
 ]
+Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_comma_separated)]
 Count = Annotated[int, Field(ge=1)]
 DelaySeconds = Annotated[float, Field(ge=0, le=_DAY, allow_inf_nan=False)]
 
@@ -177,6 +178,11 @@ class Settings(BaseSettings):
         10.0,
         description="After so long without a sign of life, a worker's tasks are given away; at "
         "least 5. The worker itself stops them a fifth earlier.",
+    )
+    task_modules: Names = Field(
+        (),
+        description="Modules with task types of your own, separated by commas: "
+        "[Task types](task-types.md).",
     )
     cors_origins: Origins = Field(
         (), description="Origins whose pages may call the API, separated by commas; `*` for all."

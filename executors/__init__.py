@@ -1,6 +1,7 @@
 """How to run a function, time it out and decide on another try. Knows nothing of tasks or HTTP.
 
-`EXECUTORS` has every kind there is; `base` is their contract.
+`EXECUTORS` has every kind there is; `base` is their contract. `note` and `current_line` are for the
+functions that they run.
 """
 
 from __future__ import annotations
@@ -9,8 +10,9 @@ from types import MappingProxyType
 from typing import Final
 
 from executors.base import Executor, ExecutorTable
+from executors.notes import current_line, note
 
-__all__ = ["EXECUTORS"]
+__all__ = ["EXECUTORS", "current_line", "note"]
 
 # Each factory imports its own module: a spawned child loads this package on its way to
 # `executors.child_main`, and has no use for event loops and pools.

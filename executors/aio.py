@@ -26,6 +26,7 @@ from executors.calls import (
     outcome_of,
     time_out_of,
 )
+from executors.notes import CURRENT
 
 try:
     # A faster loop where there is one; nothing here depends on it.
@@ -151,6 +152,7 @@ class AsyncExecutor:
             self._end(call, call.verdict)
             return
         call.started_at = monotonic()
+        CURRENT.set(call)
         work = call.work
         if work.timeout_seconds is not None:
             # A handle of the loop's: asyncio.wait_for would cost a second task, asyncio.timeout

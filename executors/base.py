@@ -53,6 +53,9 @@ class Work:
     function: Callable[..., Any]
     args: tuple[Any, ...] = ()
     timeout_seconds: float | None = None
+    on_note: Callable[[bytes], None] | None = None
+    """Called with what the function notes (`executors.notes`) before its outcome; from any thread
+    but never by two at once. Must not wait. From a child, the bytes are the child's word only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +106,8 @@ class Executor(Protocol):
     def cancel(self, future: Future[Outcome], reason: str) -> bool:
         """Stop a submitted call; its outcome is `End.CANCELLED` with `reason` as error.
 
-        Does not wait: the future is resolved when the call has ended, and in any case soon.
+        Does not wait: the future is resolved when the call has ended, and in any case soon. A call
+        that cannot be stopped is asked to (`executors.notes.Line.is_stop_asked`).
 
         Args:
             future: what `submit` of this executor returned.

@@ -16,6 +16,7 @@ from concurrent.futures import Future
 from time import monotonic
 
 from executors.base import End, Outcome, Slots, Work, describe
+from executors.notes import Notepad
 
 SHUT_DOWN = Outcome(End.CANCELLED, error="The executor was shut down")
 
@@ -25,6 +26,8 @@ class Call(Future[Outcome]):
 
     It counts as running from the start, so `Future.cancel` always refuses: a future cancelled
     behind the executor's back would have no outcome.
+
+    To the function that runs it is the `executors.notes.Line`.
     """
 
     def __init__(self, work: Work) -> None:
@@ -35,11 +38,45 @@ class Call(Future[Outcome]):
         """When its function began, monotonic; None until then."""
         self.verdict: Outcome | None = None
         """How it ends, once that is settled. Written by `Calls` only."""
+        self.is_cancel_asked = False
+        """Whether a cancellation was asked for that cannot be had."""
+        self._notepad: Notepad | None = None
 
     @property
     def run_seconds(self) -> float:
         """How long its function has been running."""
         return 0.0 if self.started_at is None else monotonic() - self.started_at
+
+    @property
+    def is_stop_asked(self) -> bool:
+        """See `executors.notes.Line`."""
+        return self.is_cancel_asked or self.verdict is not None
+
+    def note(self, data: bytes) -> None:
+        """See `executors.notes.Line`."""
+        (self._notepad or self._new_notepad()).note(data)
+
+    def close_notes(self) -> None:
+        """Deliver no note from now on."""
+        if self._notepad is not None:
+            self._notepad.close()
+
+    def _new_notepad(self) -> Notepad:
+        # Made when it is needed: most calls have nothing to say.
+        with _NEW_NOTEPAD:
+            if self._notepad is None:
+                self._notepad = Notepad(self._deliver)
+            return self._notepad
+
+    def _deliver(self, data: bytes) -> bool:
+        # The verdict comes before `close_notes`: a notepad that is made too late for that to close
+        # it delivers nothing, either.
+        if self.work.on_note is not None and self.verdict is None:
+            self.work.on_note(data)
+        return True
+
+
+_NEW_NOTEPAD = threading.Lock()
 
 
 class Calls:
@@ -83,6 +120,7 @@ class Calls:
             self._stuck.discard(call)
             verdict = self._take(call, outcome)
         if verdict is not None:
+            call.close_notes()
             call.set_result(verdict)
 
     def give_up(self, call: Call) -> None:
@@ -95,6 +133,7 @@ class Calls:
             if verdict is not None:
                 self._stuck.add(call)
         if verdict is not None:
+            call.close_notes()
             call.set_result(verdict)
 
     def close(self) -> Sequence[Call]:

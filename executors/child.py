@@ -14,7 +14,7 @@ from time import monotonic
 from typing import Final
 
 from executors import child_main
-from executors.wire import LENGTH, frame
+from executors.wire import Replies, frame
 
 START_TIMEOUT_SECONDS: Final = 60.0
 """How long a child may take to import what it needs; the clock of a call starts after that."""
@@ -57,7 +57,7 @@ class Child:
 
     def __init__(self, wake: int) -> None:
         self._wake = wake
-        self._incoming = bytearray()
+        self._replies = Replies()
         self._pipe, theirs = socket.socketpair()
         self._pipe.setblocking(False)
         self._process = _SPAWN.Process(
@@ -94,23 +94,29 @@ class Child:
         Raises:
             ChildDied: it ended, or took too long.
         """
-        first = self._exchange(b"", monotonic() + START_TIMEOUT_SECONDS, is_stopped)
+        deadline = monotonic() + START_TIMEOUT_SECONDS
+        first = self._exchange(b"", deadline, is_stopped, lambda _: None)
         if first is None and not is_stopped():
             self.kill()
             raise ChildDied(f"did not start in {START_TIMEOUT_SECONDS:g} s", picked_up=False)
         return first is not None
 
     def ask(
-        self, request: bytes, deadline: float | None, is_stopped: Callable[[], bool]
+        self,
+        request: bytes,
+        deadline: float | None,
+        is_stopped: Callable[[], bool],
+        on_note: Callable[[bytes], None],
     ) -> bytes | None:
         """Send `request` and return the answer; None if the deadline came, or `is_stopped`.
 
-        After None the child is still at it, and can only be killed.
+        `on_note` gets what the child notes meanwhile. After None the child is still at it, and can
+        only be killed.
 
         Raises:
             ChildDied: it ended.
         """
-        return self._exchange(frame(request), deadline, is_stopped)
+        return self._exchange(frame(request), deadline, is_stopped, on_note)
 
     def kill(self) -> None:
         """End it now, with what it has started, and wait until it has ended."""
@@ -143,7 +149,11 @@ class Child:
     # -- the conversation --------------------------------------------------------------------------
 
     def _exchange(
-        self, outgoing: bytes, deadline: float | None, is_stopped: Callable[[], bool]
+        self,
+        outgoing: bytes,
+        deadline: float | None,
+        is_stopped: Callable[[], bool],
+        on_note: Callable[[bytes], None],
     ) -> bytes | None:
         unsent = self._send(memoryview(outgoing))
         pipe = self._pipe.fileno()
@@ -154,7 +164,11 @@ class Child:
                 unsent = self._send(unsent)
             if events.get(pipe, 0) & ~select.POLLOUT:
                 answer = self._receive(all_sent=not unsent)
+                # Only here, between looks at the deadline: a flood of notes cannot hold those up.
+                if (latest := self._replies.take_note()) is not None:
+                    on_note(latest)
                 if answer is not None:
+                    self._replies.clear()
                     return answer
             elif self.death in events:
                 # Its end of the pipe is still open, in something that it has forked.
@@ -177,7 +191,7 @@ class Child:
         return unsent
 
     def _receive(self, *, all_sent: bool) -> bytes | None:
-        """The next frame, if it is complete."""
+        """The answer, if it is complete."""
         try:
             part = self._pipe.recv(_CHUNK_BYTES)
         except BlockingIOError:
@@ -188,15 +202,7 @@ class Child:
             raise ChildDied(self._how_it_ended(), picked_up=False) from None
         if not part:
             raise ChildDied(self._how_it_ended(), picked_up=all_sent)
-        self._incoming += part
-        if len(self._incoming) < LENGTH.size:
-            return None
-        end = LENGTH.size + LENGTH.unpack_from(self._incoming)[0]
-        if len(self._incoming) < end:
-            return None
-        body = bytes(memoryview(self._incoming)[LENGTH.size : end])
-        self._incoming.clear()
-        return body
+        return self._replies.feed(part)
 
     def _how_it_ended(self) -> str:
         # The pipe ends a moment before the process does. If only the pipe was closed, the child is

@@ -13,7 +13,8 @@ from typing import Final
 
 from executors.base import End, Outcome, describe
 from executors.calls import failure_of, outcome_of
-from executors.wire import LENGTH, READY, decode_request, encode_outcome, frame
+from executors.notes import CURRENT, Notepad
+from executors.wire import LENGTH, NOTE, READY, decode_request, encode_outcome, frame
 
 _PR_SET_PDEATHSIG: Final = 1
 _STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -31,9 +32,12 @@ def serve(pipe: socket.socket, parent: int) -> None:
     try:
         pipe.sendall(frame(READY))
         while (request := _receive(pipe)) is not None:
-            answer = _answer(request)
+            line = _Line(pipe)
+            answer = _answer(request, line)
             if os.getpid() != pid:
                 os._exit(0)  # a fork that the call has left behind: its answer would be the next's
+            # What the call has left running must not cut into the answer, or into the next call.
+            line.close()
             pipe.sendall(frame(answer))
     except (BrokenPipeError, ConnectionResetError):
         return  # the parent has closed its end, or is gone
@@ -99,15 +103,48 @@ def _receive_exactly(pipe: socket.socket, size: int) -> bytes | None:
     return b"".join(parts)
 
 
-def _answer(request: bytes) -> bytes:
-    outcome = _run(request)
+class _Line:
+    """The `executors.notes.Line` of one call: its notes go through the pipe, before the answer."""
+
+    is_stop_asked = False
+    """Calls in children are stopped without being asked."""
+
+    def __init__(self, pipe: socket.socket) -> None:
+        self._pipe = pipe
+        self._pid = os.getpid()
+        self._notepad = Notepad(self._send)
+
+    def note(self, data: bytes) -> None:
+        # A fork shares the pipe, but no lock that would keep its words apart from ours.
+        if os.getpid() == self._pid:
+            self._notepad.note(data)
+
+    def close(self) -> None:
+        self._notepad.close()
+
+    def _send(self, data: bytes) -> bool:
+        outgoing = frame(NOTE + data)
+        try:
+            sent = self._pipe.send(outgoing, socket.MSG_DONTWAIT)
+            # The kernel takes so little whole or not at all; if it should not, it has to be
+            # finished, or nothing after it could be read.
+            self._pipe.sendall(outgoing[sent:])
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True  # the parent is gone, or the call has closed the pipe
+        return True
+
+
+def _answer(request: bytes, line: _Line) -> bytes:
+    outcome = _run(request, line)
     try:
         return encode_outcome(outcome)
     except Exception as error:  # noqa: BLE001 - fields can hold anything, and behave as badly
         return encode_outcome(_refuse("The outcome cannot be sent", error, outcome.run_seconds))
 
 
-def _run(request: bytes) -> Outcome:
+def _run(request: bytes, line: _Line) -> Outcome:
     started = monotonic()
     try:
         function, args = decode_request(request)
@@ -116,7 +153,9 @@ def _run(request: bytes) -> Outcome:
     started = monotonic()
     try:
         # A context of its own: what a call binds must not be seen by the next one.
-        return outcome_of(Context().run(function, *args), monotonic() - started)
+        context = Context()
+        context.run(CURRENT.set, line)
+        return outcome_of(context.run(function, *args), monotonic() - started)
     except BaseException as error:  # noqa: BLE001 - SystemExit would cost the child
         return failure_of(error, monotonic() - started)
 

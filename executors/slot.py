@@ -143,7 +143,7 @@ class Slot:
         call.started_at = monotonic()
         limit = call.work.timeout_seconds
         deadline = None if limit is None else call.started_at + limit
-        answer = child.ask(request, deadline, is_settled)
+        answer = child.ask(request, deadline, is_settled, call.note)
         if answer is not None:
             return self._read(answer, call)
         if not is_settled():

@@ -1,7 +1,8 @@
 """The `thread` executor: blocking calls in daemon threads of our own.
 
 A thread cannot be stopped. A call that is timed out is reported at once, and its slot counts as
-stuck until the function returns; `cancel` stops only calls that still wait for a slot.
+stuck until the function returns; `cancel` stops only calls that still wait for a slot, and asks the
+others to stop by themselves.
 
 Not a ThreadPoolExecutor: the interpreter joins its threads on the way out, so one function that
 hangs would keep the whole process from ending. It also has no time-outs and cannot say which of its
@@ -28,6 +29,7 @@ from executors.calls import (
     outcome_of,
     time_out_of,
 )
+from executors.notes import CURRENT
 
 
 class ThreadExecutor:
@@ -70,10 +72,11 @@ class ThreadExecutor:
         return call
 
     def cancel(self, future: Future[Outcome], reason: str) -> bool:
-        """Stop a call that still waits for a slot; see `Executor.cancel`."""
+        """Stop a call that still waits for a slot, ask one that runs; see `Executor.cancel`."""
         assert isinstance(future, Call)
         with self._lock:
             if future not in self._waiting:
+                future.is_cancel_asked = True
                 return False
             del self._waiting[future]
         self._calls.finish(future, cancellation(reason))
@@ -156,6 +159,8 @@ def _run(call: Call) -> Outcome:
     work = call.work
     try:
         # A context of its own: what a call binds must not be seen by the next one on its thread.
-        return outcome_of(Context().run(work.function, *work.args), call.run_seconds)
+        context = Context()
+        context.run(CURRENT.set, call)
+        return outcome_of(context.run(work.function, *work.args), call.run_seconds)
     except BaseException as error:  # noqa: BLE001 - SystemExit would end the thread and its slot
         return failure_of(error, call.run_seconds)

@@ -1,7 +1,8 @@
 """What goes over the pipe between a slot and its child: frames, each a length and so many bytes.
 
-A request is a pickled function and its arguments. A reply is one `Outcome` in a form of its own, so
-that nothing a child sends is ever unpickled: the child may be broken, or cut off in mid-sentence.
+A request is a pickled function and its arguments. A reply is any number of notes, then one
+`Outcome` in a form of its own, so that nothing a child sends is ever unpickled: the child may be
+broken, or cut off in mid-sentence.
 """
 
 from __future__ import annotations
@@ -12,11 +13,15 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from executors.base import End, Outcome
+from executors.notes import MAX_NOTE_BYTES
 
 LENGTH: Final = struct.Struct("!Q")
 
 READY: Final = b"ready"
 """A child's first frame: it has started, and looks for requests."""
+
+NOTE: Final = b"\xff"
+"""A note's frame begins with it; no outcome's does."""
 
 _OUTCOME: Final = struct.Struct("!BBdI")
 _ENDS: Final = tuple(End)
@@ -73,3 +78,45 @@ def decode_outcome(body: bytes) -> Outcome:
         transient=bool(flags & _TRANSIENT),
         run_seconds=run_seconds,
     )
+
+
+class Replies:
+    """Takes a child's words apart; of notes it keeps the last, however many a child sends."""
+
+    def __init__(self) -> None:
+        self._incoming = bytearray()
+        self._note: bytes | None = None
+
+    def feed(self, part: bytes) -> bytes | None:
+        """The body of the first frame in it that is no note, once that is complete.
+
+        A note that is too long for one, which its child cannot have meant, is taken for an outcome
+        that cannot be read.
+        """
+        self._incoming += part
+        at, end = 0, len(self._incoming)
+        with memoryview(self._incoming) as incoming:
+            while end - at >= LENGTH.size:
+                start = at + LENGTH.size
+                stop = start + LENGTH.unpack_from(incoming, at)[0]
+                is_note = stop > start and self._incoming[start : start + 1] == NOTE
+                if is_note and stop - start > MAX_NOTE_BYTES + 1:
+                    return b""
+                if stop > end:
+                    break
+                if not is_note:
+                    return bytes(incoming[start:stop])
+                self._note = bytes(incoming[start + 1 : stop])
+                at = stop
+        del self._incoming[:at]
+        return None
+
+    def take_note(self) -> bytes | None:
+        """The last note since the last time, if any."""
+        latest, self._note = self._note, None
+        return latest
+
+    def clear(self) -> None:
+        """Forget what came after an answer: the next is another request's."""
+        self._incoming.clear()
+        self._note = None

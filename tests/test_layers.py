@@ -22,6 +22,7 @@ TABLE: dict[str, tuple[str, ...]] = {
     "executors": ("executors", "tenacity", "anyio", "uvloop"),
     "app.task_types": (
         "executors", "app.errors", "app.logs", "app.task_types", "pydantic", "email_validator",
+        "structlog",
     ),
     "app.attempt": (
         "app.errors", "app.logs", "app.task_types", "executors", "pydantic", "structlog",
@@ -31,7 +32,8 @@ TABLE: dict[str, tuple[str, ...]] = {
         "tenacity",
     ),
     "app.dispatcher": (
-        "app.attempt", "app.logs", "app.registry.base", "app.task_types.base", "executors",
+        "app.attempt", "app.logs", "app.registry.base", "app.task_types.base",
+        "app.task_types.context", "executors",
     ),
     "app.service": (
         "app.dispatcher", "app.errors", "app.lifecycle", "app.logs", "app.registry.base",
@@ -45,6 +47,7 @@ TABLE: dict[str, tuple[str, ...]] = {
         "pydantic_core", "prometheus_client", "structlog",
     ),
     "app.backup": ("app.errors", "app.registry"),
+    "bgtasks": ("app.attempt", "app.task_types"),
     "app.directories": ("app.errors", "app.settings"),
     "app.listener": ("app.errors", "app.settings"),
     "app.http_protocol": ("uvicorn",),
@@ -60,7 +63,7 @@ TOP = ("app.main", "app.serve", "app.cli")
 
 MODULES = {
     ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
-    for package in ("app", "executors")
+    for package in ("app", "bgtasks", "executors")
     for path in sorted((ROOT / package).rglob("*.py"))
 }
 
@@ -97,7 +100,7 @@ def test_every_row_of_the_table_is_there() -> None:
 def test_a_spawned_child_loads_no_web_framework() -> None:
     heavy = ("fastapi", "starlette", "gunicorn", "uvicorn", "pydantic_settings")
     seen: set[str] = set()
-    waiting = ["app.attempt", "app.cli"]
+    waiting = ["app.attempt", "app.cli", "bgtasks"]
     while waiting:
         module = waiting.pop()
         seen.add(module)

@@ -14,6 +14,7 @@ from tenacity import retry_always
 
 from app.attempt import FUNCTIONS, Attempt, run_attempt, run_attempt_async
 from app.task_types.base import (
+    Cancelled,
     Environment,
     PermanentError,
     RetryPolicy,
@@ -55,7 +56,7 @@ def run_it(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> R
             if request.param == "plain"
             else TaskType("probe", Payload, coroutine, **options)
         )
-        monkeypatch.setattr("app.attempt.CATALOGUE", {"probe": task_type})
+        monkeypatch.setattr("app.attempt.load_catalogue", lambda _: {"probe": task_type})
         attempt = Attempt(type_name, payload, CONTEXT)
         if request.param == "plain":
             return run_attempt(attempt)
@@ -197,8 +198,43 @@ def test_a_cancellation_passes_through(monkeypatch: pytest.MonkeyPatch) -> None:
             await running
 
     catalogue = {"probe": TaskType("probe", Payload, wait_for_ever)}
-    monkeypatch.setattr("app.attempt.CATALOGUE", catalogue)
+    monkeypatch.setattr("app.attempt.load_catalogue", lambda _: catalogue)
     asyncio.run(cancel_it())
+
+
+class ALine:
+    def __init__(self, *, is_stop_asked: bool) -> None:
+        self.is_stop_asked = is_stop_asked
+
+    def note(self, data: bytes) -> None:
+        pass
+
+
+@pytest.mark.parametrize("is_asked", [True, False])
+def test_a_task_that_stops_is_cancelled_if_that_was_asked_for_and_else_fails_for_good(
+    run_it: RunIt, monkeypatch: pytest.MonkeyPatch, *, is_asked: bool
+) -> None:
+    monkeypatch.setattr("app.attempt.current_line", lambda: ALine(is_stop_asked=is_asked))
+    outcome = run_it(raising(Cancelled("enough")), retry=RetryPolicy(retry=retry_always))
+
+    assert not outcome.transient
+    if is_asked:
+        assert (outcome.end, outcome.error) == (End.CANCELLED, "Stopped when it was asked to")
+    else:
+        assert outcome.end is End.FAILED
+        assert outcome.error == "The task raised Cancelled, but nobody had cancelled it: enough"
+
+
+def test_an_attempt_runs_on_the_line_of_its_call(
+    run_it: RunIt, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line = ALine(is_stop_asked=True)
+    monkeypatch.setattr("app.attempt.current_line", lambda: line)
+    assert run_it(lambda payload, context: {"cancelled": context.cancelled}).value == (
+        b'{"cancelled":true}'
+    )
+    # The line is the call, which holds the attempt: kept, they would be garbage in a circle.
+    assert CONTEXT.line is None
 
 
 def test_attempt_and_function_cross_a_process_border() -> None:

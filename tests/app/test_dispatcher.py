@@ -3,21 +3,54 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import threading
 from concurrent.futures import Future
+from datetime import timedelta
 from pathlib import Path
 from typing import ClassVar
 
 import pytest
+from pydantic import BaseModel
+from structlog.testing import capture_logs
+from tenacity import RetryCallState
+from tenacity.wait import wait_base
 
 from app import dispatcher as dispatcher_module
 from app.dispatcher import Dispatcher
 from app.registry.base import Claim, Failed, Held, Lost, Released, Report, Stopped, Succeeded
 from app.task_types import CATALOGUE
-from app.task_types.base import Environment
+from app.task_types.base import Environment, RetryPolicy, TaskContext, TaskType
+from app.task_types.context import Progress
 from executors.base import End, Outcome, Slots, Work
 
 SUCCESS = Outcome(End.SUCCEEDED, value=b'{"message":"ok"}', run_seconds=0.5)
+
+
+class Anything(BaseModel):
+    pass
+
+
+async def do_nothing(payload: Anything, context: TaskContext) -> dict[str, str]:
+    return {}
+
+
+class WaitsFor(wait_base):
+    def __init__(self, answer: float) -> None:
+        self.answer = answer
+
+    def __call__(self, retry_state: RetryCallState) -> float:
+        if self.answer < 0:
+            raise ZeroDivisionError
+        return self.answer
+
+
+PECULIAR = (
+    TaskType("two-minutes", Anything, do_nothing, timeout=timedelta(minutes=2)),
+    TaskType("raises", Anything, do_nothing, retry=RetryPolicy(wait=WaitsFor(-1))),
+    TaskType("for-ever", Anything, do_nothing, retry=RetryPolicy(wait=WaitsFor(math.inf))),
+    TaskType("no-number", Anything, do_nothing, retry=RetryPolicy(wait=WaitsFor(math.nan))),
+)
 
 
 class ManualExecutor:
@@ -69,12 +102,14 @@ class Bench:
         self.executor = ManualExecutor()
         self.threads = ManualThreads()
         self.reports: list[Report] = []
+        self.progress: list[tuple[str, int, float, str | None]] = []
         self.dispatcher = Dispatcher(
             {"async": self.executor, "thread": self.threads},
-            CATALOGUE,
+            {**CATALOGUE, **{task_type.name: task_type for task_type in PECULIAR}},
             Environment(output_dir, 0, 0, 0, 0, 1_000),
             timeout_seconds=60,
             report=self.reports.append,
+            progress=lambda *progress: self.progress.append(progress),
         )
 
     def take(self, *claims: Claim, awaited: bool = False) -> None:
@@ -199,6 +234,51 @@ def test_a_timeout_is_reported_as_one(bench: Bench) -> None:
 def test_a_task_s_own_time_limit_goes_before_the_service_s(bench: Bench) -> None:
     bench.take(claim("a"), claim("b", timeout_seconds=5))
     assert [work.timeout_seconds for work in bench.executor.works] == [60, 5]
+
+
+def test_a_type_s_own_time_limit_goes_before_the_service_s(bench: Bench) -> None:
+    bench.take(claim("a", type_name="two-minutes"))
+    assert bench.executor.works[0].timeout_seconds == 120
+
+
+@pytest.mark.parametrize("type_name", ["raises", "for-ever", "no-number"])
+def test_a_broken_retry_policy_loses_no_report(bench: Bench, type_name: str) -> None:
+    bench.take(claim(type_name=type_name))
+    with capture_logs() as lines:
+        report = bench.end(Outcome(End.FAILED, error="busy", transient=True))
+
+    assert isinstance(report, Failed)
+    assert report.retry_in_seconds is not None
+    assert 0 < report.retry_in_seconds < 60
+    assert [line["event"] for line in lines] == ["retry policy is broken; the default is used"]
+
+
+def test_what_an_attempt_notes_is_its_progress(bench: Bench) -> None:
+    bench.take(claim(attempt=3))
+    on_note = bench.executor.works[0].on_note
+    assert on_note is not None
+    on_note(Progress(0.5, "half").encoded())
+    on_note(Progress(1.0, None).encoded())
+    assert bench.progress == [("t", 3, 0.5, "half"), ("t", 3, 1.0, None)]
+
+
+@pytest.mark.parametrize("data", [b"", b"\xff", b"{}", b"[2, null]", b"[NaN, null]", b"[" * 9_999])
+def test_a_note_that_is_no_progress_is_dropped_with_a_warning(bench: Bench, data: bytes) -> None:
+    bench.take(claim())
+    on_note = bench.executor.works[0].on_note
+    assert on_note is not None
+    with capture_logs() as lines:
+        on_note(data)
+    assert [line["event"] for line in lines] == ["attempt's note cannot be read; dropped"]
+    assert bench.progress == []
+
+
+def test_an_attempt_in_a_thread_that_stops_when_asked_is_reported_as_stopped(bench: Bench) -> None:
+    bench.take(claim(executor="thread"))
+    bench.dispatcher.cancel(Held("t", 1))
+    assert bench.reports == []
+    bench.threads.futures[0].set_result(Outcome(End.CANCELLED, error="as asked"))
+    assert bench.reports == [Stopped("t", 1)]
 
 
 def test_a_type_that_is_gone_is_still_run_and_fails_there(bench: Bench) -> None:

@@ -41,7 +41,7 @@ def test_the_example_file_s_values_are_the_defaults() -> None:
     written = dict(re.findall(r"\$\{([A-Z_]+):-([^}]*)\}", COMPOSE.read_text()))
     defaults = {variable(n): str(f.default) for n, f in Settings.model_fields.items()} | written
     differ = {name for name, value in example if value != defaults[name].removesuffix(".0")}
-    assert differ == {"BGTASKS_CORS_ORIGINS"}
+    assert differ == {"BGTASKS_CORS_ORIGINS", "BGTASKS_TASK_MODULES"}
 
 
 @pytest.mark.parametrize("name", SERVICES)

@@ -59,9 +59,14 @@ def executor(kind: str, make_executor: MakeExecutor) -> Executor:
 def call(kind: str) -> Callable[..., Work]:
     """Makes the `Work` of a function in `tests.executors.work`, as the executor's kind takes it."""
 
-    def make(name: str, *args: Any, timeout_seconds: float | None = None) -> Work:
+    def make(
+        name: str,
+        *args: Any,
+        timeout_seconds: float | None = None,
+        on_note: Callable[[bytes], None] | None = None,
+    ) -> Work:
         function = getattr(work, f"{name}_async" if kind == "async" else name)
-        return Work(function, args, timeout_seconds)
+        return Work(function, args, timeout_seconds, on_note)
 
     return make
 

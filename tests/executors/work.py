@@ -16,7 +16,10 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
+import executors
 from executors.base import End, Outcome
+from executors.notes import MAX_NOTE_BYTES
+from executors.wire import NOTE, frame
 
 _bound: Final = ContextVar[str]("bound")
 
@@ -278,3 +281,114 @@ def thread_name() -> Outcome:
 
 def take(argument: object) -> Outcome:
     return OK
+
+
+# -- what notes ------------------------------------------------------------------------------------
+
+
+def note_and_wait(path: str, *notes: bytes) -> Outcome:
+    """Note everything in quick succession, then wait."""
+    for data in notes:
+        executors.note(data)
+    return wait_for(path)
+
+
+async def note_and_wait_async(path: str, *notes: bytes) -> Outcome:
+    for data in notes:
+        executors.note(data)
+    return await wait_for_async(path)
+
+
+def note_and_end(*notes: bytes) -> Outcome:
+    for data in notes:
+        executors.note(data)
+    return OK
+
+
+async def note_and_end_async(*notes: bytes) -> Outcome:
+    return note_and_end(*notes)
+
+
+def note_too_much() -> Outcome:
+    executors.note(b"x" * (MAX_NOTE_BYTES + 1))
+    return OK
+
+
+async def note_too_much_async() -> Outcome:
+    return note_too_much()
+
+
+def note_from_a_thread(path: str) -> Outcome:
+    line = executors.current_line()
+    assert line is not None
+    thread = threading.Thread(target=line.note, args=[b"from a thread"])
+    thread.start()
+    thread.join()
+    return wait_for(path)
+
+
+async def note_from_a_thread_async(path: str) -> Outcome:
+    await asyncio.to_thread(executors.note, b"from a thread")
+    return await wait_for_async(path)
+
+
+def note_all_the_while(path: str) -> Outcome:
+    """From four threads, until the file is there; then return a large value."""
+    line = executors.current_line()
+    assert line is not None
+
+    def flood() -> None:
+        while not is_over.is_set():
+            line.note(b"n" * 1000)
+
+    is_over = threading.Event()
+    threads = [threading.Thread(target=flood, daemon=True) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    wait_for(path)
+
+    def end() -> None:
+        is_over.set()
+        for thread in threads:
+            thread.join()
+        Path(path + ".over").touch()
+
+    # They go on beyond this call's end.
+    threading.Timer(0.3, end).start()
+    return Outcome(End.SUCCEEDED, value=b"v" * 3_000_000)
+
+
+async def note_all_the_while_async(path: str) -> Outcome:
+    return await asyncio.to_thread(note_all_the_while, path)
+
+
+def stop_when_asked(path: str) -> Outcome:
+    line = executors.current_line()
+    assert line is not None
+    Path(path + ".running").touch()
+    while not line.is_stop_asked:
+        time.sleep(0.002)
+    return Outcome(End.CANCELLED, error="as asked")
+
+
+def write_notes_by_hand(path: str) -> Outcome:
+    """Fill the pipe with notes without end, as no line would."""
+    Path(path + ".running").touch()
+    data = frame(NOTE + b"x") * 10_000
+    while not Path(path).exists():
+        for fd in range(3, 64):
+            try:
+                if is_socket(fd):
+                    os.write(fd, data)
+            except OSError:
+                continue
+    return OK
+
+
+def note_from_a_fork(path: str) -> Outcome:
+    pid = os.fork()
+    if pid == 0:
+        executors.note(b"from a fork")
+        os._exit(0)
+    os.waitpid(pid, 0)
+    return note_and_wait(path, b"from the child")

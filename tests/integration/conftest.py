@@ -42,6 +42,8 @@ class Service:
         self.data_dir = directory / "data"
         self.output_dir = directory / "outputs"
         self.log_file = directory / "log"
+        self.directory = directory
+        """Where it is started."""
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.address = f"127.0.0.1:{probe.getsockname()[1]}"
@@ -74,7 +76,7 @@ class Service:
             self.master = subprocess.Popen(
                 self.command,
                 env=self._environment,
-                cwd=self.log_file.parent,
+                cwd=self.directory,
                 stdout=log if output is None else output,
                 stderr=log if output is None else output,
                 start_new_session=True,

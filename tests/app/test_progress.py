@@ -1,0 +1,75 @@
+"""Progress on its whole way: from `run`, by its executor, to what the dispatcher tells."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from app.dispatcher import Dispatcher
+from app.registry.base import Claim, Report, Succeeded
+from app.task_types.base import Environment
+from app.task_types.modules import load_catalogue
+from executors import EXECUTORS
+from tests.integration.conftest import wait_for
+
+MODULE = """
+from pydantic import BaseModel
+from bgtasks import TaskType
+
+class Payload(BaseModel):
+    pass
+
+def work(payload, context):
+    context.progress(0.25, "a quarter")
+    return {}
+
+async def work_async(payload, context):
+    return work(payload, context)
+
+A = TaskType("a-async", Payload, work_async)
+T = TaskType("a-thread", Payload, work, executor="thread")
+P = TaskType("a-process", Payload, work, executor="process")
+"""
+
+
+@pytest.fixture
+def modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, ...]]:
+    (tmp_path / "module_with_progress.py").write_text(MODULE)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    # Spawning imports the parent's main module again, and pytest is a heavy one.
+    monkeypatch.setattr(sys.modules["__main__"], "__spec__", None)
+    monkeypatch.delattr(sys.modules["__main__"], "__file__", raising=False)
+    yield ("module_with_progress",)
+    sys.modules.pop("module_with_progress", None)
+    load_catalogue.cache_clear()
+
+
+@pytest.mark.parametrize("kind", sorted(EXECUTORS))
+def test_progress_arrives_before_the_report(
+    tmp_path: Path, modules: tuple[str, ...], kind: str
+) -> None:
+    told: list[object] = []
+    executor = EXECUTORS[kind](1)
+    executor.start()
+
+    def report(report: Report) -> None:
+        told.append(report)
+
+    dispatcher = Dispatcher(
+        {kind: executor},
+        load_catalogue(modules),
+        Environment(tmp_path, 0, 0, 0, 0, 1_000, task_modules=modules),
+        20.0,
+        report,
+        progress=lambda *progress: told.append(progress),
+    )
+    dispatcher.take([Claim("t", 2, f"a-{kind}", b"{}", kind, 0, 3, None)], frozenset())
+    wait_for(lambda: len(told) == 2, "progress and report")
+    executor.shutdown(5.0)
+
+    assert told[0] == ("t", 2, 0.25, "a quarter")
+    assert isinstance(told[1], Succeeded)

@@ -1,0 +1,67 @@
+"""What authors of task types test them with."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from pydantic import BaseModel, ValidationError
+
+from bgtasks import Cancelled, PermanentError, TaskContext, TaskType, TransientError
+from bgtasks.testing import RecordingContext, run_once
+
+
+class Payload(BaseModel):
+    number: int = 1
+
+
+async def run_async(payload: Payload, context: TaskContext) -> dict[str, int]:
+    context.progress(0.5, "half")
+    return {"double": 2 * payload.number}
+
+
+def run_plainly(payload: Payload, context: TaskContext) -> dict[str, int]:
+    context.progress(0.5, "half")
+    if context.cancelled:
+        raise Cancelled
+    if context.attempts_used == 0:
+        raise TransientError("busy")
+    return {"double": 2 * payload.number}
+
+
+ASYNC = TaskType("async", Payload, run_async)
+PLAIN = TaskType("plain", Payload, run_plainly, executor="thread")
+
+
+@pytest.mark.parametrize("task_type", [ASYNC, PLAIN])
+def test_an_attempt_s_result_is_what_would_be_stored(task_type: TaskType) -> None:
+    context = RecordingContext(attempt=2, attempts_used=1)
+    assert run_once(task_type, {"number": 3}, context) == {"double": 6}
+    assert context.reported == [(0.5, "half")]
+
+
+def test_what_run_raises_comes_through() -> None:
+    with pytest.raises(TransientError, match="busy"):
+        run_once(PLAIN, {})
+
+
+def test_a_cancellation_can_be_tried_out() -> None:
+    context = RecordingContext()
+    assert not context.cancelled
+    context.cancel()
+    with pytest.raises(Cancelled):
+        run_once(PLAIN, {}, context)
+
+
+def test_a_payload_that_would_be_refused_is_refused() -> None:
+    with pytest.raises(ValidationError):
+        run_once(ASYNC, {"number": "many"})
+
+
+@pytest.mark.parametrize("result", [None, [], {"a": {1, 2}}, {"a": float("nan")}])
+def test_a_result_that_would_fail_the_attempt_fails_here(result: Any) -> None:
+    async def run(payload: Payload, context: TaskContext) -> Any:
+        return result
+
+    with pytest.raises(PermanentError):
+        run_once(TaskType("wrong", Payload, run), {})

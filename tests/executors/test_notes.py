@@ -1,0 +1,339 @@
+"""What running calls note arrives, whichever executor runs them; and never too much of it."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from executors import current_line, note, notes
+from executors.base import End, Executor, Work
+from executors.calls import Call as RunningCall
+from executors.calls import Calls
+from executors.child_main import _Line
+from executors.notes import INTERVAL_SECONDS, MAX_NOTE_BYTES, Notepad
+from executors.wire import LENGTH, NOTE, Replies, frame
+from tests.executors import work
+from tests.executors.conftest import DEADLINE_SECONDS, is_running, wait_until
+
+Call = Callable[..., Work]
+
+
+class Heard:
+    """Notes as they arrive, with the time."""
+
+    def __init__(self) -> None:
+        self.notes: list[bytes] = []
+        self.times: list[float] = []
+
+    def __call__(self, data: bytes) -> None:
+        self.notes.append(data)
+        self.times.append(time.monotonic())
+
+
+@pytest.fixture
+def heard() -> Heard:
+    return Heard()
+
+
+# -- every executor --------------------------------------------------------------------------------
+
+
+def test_a_note_arrives_while_the_call_runs(
+    executor: Executor, call: Call, gate: Path, heard: Heard
+) -> None:
+    future = executor.submit(call("note_and_wait", str(gate), b"half", on_note=heard))
+    wait_until(lambda: heard.notes)
+
+    assert heard.notes == [b"half"]
+    assert not future.done()
+    gate.touch()
+    assert future.result(DEADLINE_SECONDS).end is End.SUCCEEDED
+
+
+def test_of_many_in_quick_succession_the_last_arrives(
+    executor: Executor, call: Call, gate: Path, heard: Heard
+) -> None:
+    quick = [str(number).encode() for number in range(2_000)]
+    future = executor.submit(call("note_and_wait", str(gate), *quick, on_note=heard))
+    wait_until(lambda: heard.notes and heard.notes[-1] == quick[-1])
+
+    assert len(heard.notes) < 20
+    assert [int(data) for data in heard.notes] == sorted(int(data) for data in heard.notes)
+    gate.touch()
+    assert future.result(DEADLINE_SECONDS).end is End.SUCCEEDED
+
+
+def test_no_note_comes_after_the_outcome(executor: Executor, call: Call, heard: Heard) -> None:
+    for _ in range(5):
+        work_ = call("note_and_end", b"first", b"second", on_note=heard)
+        assert executor.submit(work_).result(DEADLINE_SECONDS).end is End.SUCCEEDED
+        at_the_end = len(heard.notes)
+        # Whatever was put off would come within the time of one more note.
+        wait_until(lambda: not is_reminding())
+        assert len(heard.notes) == at_the_end
+    assert b"second" not in heard.notes
+
+
+def is_reminding() -> bool:
+    return any(thread.name == "executor-notes" for thread in threading.enumerate())
+
+
+def test_a_note_that_is_too_long_is_the_call_s_error(executor: Executor, call: Call) -> None:
+    outcome = executor.submit(call("note_too_much")).result(DEADLINE_SECONDS)
+
+    assert outcome.end is End.FAILED
+    assert outcome.error == "ValueError: a note may have 4096 bytes, not 4097"
+
+
+def test_nobody_has_to_listen(executor: Executor, call: Call) -> None:
+    outcome = executor.submit(call("note_and_end", b"x")).result(DEADLINE_SECONDS)
+    assert outcome.end is End.SUCCEEDED
+
+
+def test_a_listener_that_raises_harms_nobody(
+    executor: Executor, call: Call, gate: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(_: bytes) -> None:
+        raise ValueError("listener")
+
+    future = executor.submit(call("note_and_wait", str(gate), b"x", on_note=fail))
+    wait_until(lambda: "a note could not be delivered" in caplog.text)
+    gate.touch()
+    assert future.result(DEADLINE_SECONDS).end is End.SUCCEEDED
+
+
+def test_a_thread_of_the_call_may_note_as_well(
+    executor: Executor, call: Call, gate: Path, heard: Heard
+) -> None:
+    future = executor.submit(call("note_from_a_thread", str(gate), on_note=heard))
+    wait_until(lambda: heard.notes)
+
+    assert heard.notes == [b"from a thread"]
+    gate.touch()
+    assert future.result(DEADLINE_SECONDS).end is End.SUCCEEDED
+
+
+def test_notes_from_many_threads_cut_into_no_outcome(
+    executor: Executor, call: Call, gate: Path, heard: Heard
+) -> None:
+    future = executor.submit(call("note_all_the_while", str(gate), on_note=heard))
+    wait_until(lambda: len(heard.notes) > 2)
+    gate.touch()
+    outcome = future.result(DEADLINE_SECONDS)
+
+    assert (outcome.end, outcome.value) == (End.SUCCEEDED, b"v" * 3_000_000)
+    assert set(heard.notes) == {b"n" * 1000}
+    # The threads still note, but not for the call that comes next.
+    heard_of_the_next, next_gate = Heard(), gate.with_name("next")
+    successor = executor.submit(call("wait_for", str(next_gate), on_note=heard_of_the_next))
+    wait_until(gate.with_name("gate.over").exists)
+    next_gate.touch()
+    assert successor.result(DEADLINE_SECONDS).end is End.SUCCEEDED
+    assert heard_of_the_next.notes == []
+
+
+# -- asking to stop --------------------------------------------------------------------------------
+
+
+def test_a_thread_that_is_cancelled_can_see_it_and_stop(
+    make_executor: Callable[..., Executor], gate: Path
+) -> None:
+    executor = make_executor("thread")
+    future = executor.submit(Work(work.stop_when_asked, (str(gate),)))
+    wait_until(lambda: is_running(gate))
+
+    assert not executor.cancel(future, "not wanted")
+    outcome = future.result(DEADLINE_SECONDS)
+    assert (outcome.end, outcome.error) == (End.CANCELLED, "as asked")
+
+
+def test_a_thread_whose_time_is_up_can_see_it_and_free_its_slot(
+    make_executor: Callable[..., Executor], gate: Path
+) -> None:
+    executor = make_executor("thread")
+    future = executor.submit(Work(work.stop_when_asked, (str(gate),), timeout_seconds=0.05))
+
+    assert future.result(DEADLINE_SECONDS).end is End.TIMED_OUT
+    wait_until(lambda: executor.slots().stuck == 0)
+
+
+# -- children --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def children(make_executor: Callable[..., Executor]) -> Executor:
+    return make_executor("process", slots=1)
+
+
+def test_a_child_that_never_stops_noting_is_timed_out(
+    children: Executor, gate: Path, heard: Heard
+) -> None:
+    flood = Work(work.write_notes_by_hand, (str(gate),), timeout_seconds=0.5, on_note=heard)
+    started = time.monotonic()
+    outcome = children.submit(flood).result(DEADLINE_SECONDS)
+
+    assert outcome.end is End.TIMED_OUT
+    assert outcome.run_seconds < 2
+    assert len(heard.notes) <= (time.monotonic() - started) / INTERVAL_SECONDS + 2
+    assert children.submit(Work(work.succeed)).result(DEADLINE_SECONDS).end is End.SUCCEEDED
+
+
+def test_a_child_that_never_stops_noting_can_be_cancelled(children: Executor, gate: Path) -> None:
+    future = children.submit(Work(work.write_notes_by_hand, (str(gate),)))
+    wait_until(lambda: is_running(gate))
+
+    assert children.cancel(future, "not wanted")
+    assert future.result(DEADLINE_SECONDS).end is End.CANCELLED
+
+
+def test_a_fork_of_a_child_notes_nothing(children: Executor, gate: Path, heard: Heard) -> None:
+    future = children.submit(Work(work.note_from_a_fork, (str(gate),), on_note=heard))
+    wait_until(lambda: heard.notes)
+    gate.touch()
+
+    assert future.result(DEADLINE_SECONDS).end is End.SUCCEEDED
+    assert heard.notes == [b"from the child"]
+
+
+def test_of_the_notes_in_one_part_the_last_is_kept() -> None:
+    replies = Replies()
+    whole = frame(NOTE + b"1") + frame(NOTE + b"2") + frame(b"\0 the outcome")
+
+    assert replies.feed(whole[:25]) is None
+    assert replies.take_note() == b"2"
+    assert replies.take_note() is None
+    assert replies.feed(whole[25:]) == b"\0 the outcome"
+
+
+def test_a_frame_may_come_byte_by_byte() -> None:
+    replies = Replies()
+    *early, last = frame(NOTE + b"note") + frame(b"outcome")
+
+    assert [replies.feed(bytes([byte])) for byte in early] == [None] * len(early)
+    assert replies.take_note() == b"note"
+    assert replies.feed(bytes([last])) == b"outcome"
+
+
+@pytest.mark.parametrize(
+    "beginning",
+    [LENGTH.pack(2**40) + NOTE, LENGTH.pack(MAX_NOTE_BYTES + 2) + NOTE, LENGTH.pack(0) + NOTE],
+)
+def test_what_no_line_sends_is_an_outcome_that_cannot_be_read(beginning: bytes) -> None:
+    assert Replies().feed(beginning) == b""
+
+
+def test_a_note_that_the_pipe_has_no_room_for_comes_later_and_holds_nobody_up() -> None:
+    ours, theirs = socket.socketpair()
+    ours.settimeout(DEADLINE_SECONDS)
+    sent = 0
+    with ours, theirs:
+        with suppress(BlockingIOError):
+            while True:
+                sent += theirs.send(b"." * 4096, socket.MSG_DONTWAIT)
+        _Line(theirs).note(b"progress")
+        expected = b"." * sent + frame(NOTE + b"progress")
+        incoming = b""
+        while len(incoming) < len(expected):
+            incoming += ours.recv(65_536)
+    assert incoming == expected
+
+
+# -- the end of a call -----------------------------------------------------------------------------
+
+
+def test_a_first_note_that_comes_after_the_outcome_is_dropped(heard: Heard) -> None:
+    calls, call = Calls(1), executor_call(heard)
+    calls.admit(call)
+    calls.finish(call, work.OK)
+    call.note(b"late")
+    assert heard.notes == []
+
+
+def test_the_outcome_waits_for_a_note_that_is_being_delivered() -> None:
+    finishers: list[threading.Thread] = []
+    was_done: list[bool] = []
+
+    def listen(_: bytes) -> None:
+        finishers.append(threading.Thread(target=calls.finish, args=[call, work.OK]))
+        finishers[0].start()
+        wait_until(lambda: call.verdict is not None)
+        was_done.append(call.done())
+
+    calls, call = Calls(1), executor_call(listen)
+    calls.admit(call)
+    call.note(b"x")
+    finishers[0].join(DEADLINE_SECONDS)
+    assert was_done == [False]
+    assert call.done()
+
+
+def executor_call(on_note: Callable[[bytes], None]) -> RunningCall:
+    return RunningCall(Work(work.succeed, on_note=on_note))
+
+
+# -- the notepad -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def in_quick_succession(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(notes, "INTERVAL_SECONDS", 0.02)
+    yield
+    wait_until(lambda: not is_reminding())
+
+
+@pytest.mark.usefixtures("in_quick_succession")
+def test_what_cannot_be_delivered_now_is_delivered_later() -> None:
+    attempts: list[bytes] = []
+
+    def deliver(data: bytes) -> bool:
+        attempts.append(data)
+        return len(attempts) > 2
+
+    Notepad(deliver).note(b"x")
+    wait_until(lambda: len(attempts) == 3)
+    wait_until(lambda: not is_reminding())
+    assert attempts == [b"x"] * 3
+
+
+@pytest.mark.usefixtures("in_quick_succession")
+def test_deliveries_are_an_interval_apart(heard: Heard) -> None:
+    def deliver(data: bytes) -> bool:
+        heard(data)
+        return True
+
+    notepad = Notepad(deliver)
+    until = time.monotonic() + 0.3
+    while time.monotonic() < until:
+        notepad.note(b"x")
+
+    apart = [later - earlier for earlier, later in zip(heard.times, heard.times[1:], strict=False)]
+    assert apart
+    assert min(apart) > 0.018
+
+
+@pytest.mark.usefixtures("in_quick_succession")
+def test_nothing_is_delivered_after_the_close() -> None:
+    delivered: list[bytes] = []
+
+    def deliver(data: bytes) -> bool:
+        delivered.append(data)
+        return True
+
+    notepad = Notepad(deliver)
+    notepad.note(b"first")
+    notepad.note(b"second")
+    notepad.close()
+    notepad.note(b"third")
+    wait_until(lambda: not is_reminding())
+    assert delivered == [b"first"]
+
+
+def test_outside_of_a_call_there_is_no_line() -> None:
+    assert current_line() is None
+    note(b"to nobody")

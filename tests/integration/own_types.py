@@ -1,0 +1,58 @@
+"""A real service with task types of somebody's own."""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from app.lifecycle import Task
+from app.registry.base import Add, Cancel, Get, Request
+from app.registry.lock import holder_of
+from app.registry.manager import connect
+from tests.integration.conftest import Service
+
+
+class OwnTypesService(Service):
+    """A service whose tasks are handed to its registry, without any route."""
+
+    def add(self, type_name: str, executor: str, payload: Mapping[str, Any]) -> str:
+        """Have a task accepted."""
+        now = time.time()
+        body = json.dumps(payload).encode()
+        task = Task(str(uuid.uuid4()), type_name, body, executor, created_at=now, run_at=now)
+        assert self._ask(Add(task)) is None
+        return task.id
+
+    def cancel(self, task_id: str) -> None:
+        """Have it cancelled, or its worker asked to stop it."""
+        assert isinstance(self._ask(Cancel(task_id)), Task)
+
+    def task(self, task_id: str) -> Task:
+        """The whole record."""
+        task = self._ask(Get(task_id))
+        assert isinstance(task, Task), task
+        return task
+
+    def _ask(self, request: Request) -> Any:
+        holder = holder_of(self.data_dir)
+        assert holder is not None, "no registry runs"
+        return connect(holder.endpoint).exchange(None, 0, [request]).answers[0]
+
+
+@contextmanager
+def serving(home: Path, directory: Path, **settings: str) -> Iterator[OwnTypesService]:
+    """A running service that was started in `directory` and has its files in `home`."""
+    service = OwnTypesService(home, **settings)
+    service.directory = directory
+    service.start()
+    try:
+        yield service
+        assert service.stop() == 0
+    finally:
+        service.kill_everything()
+        service.client.close()

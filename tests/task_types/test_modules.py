@@ -1,0 +1,177 @@
+"""Modules with task types of one's own: found, or refused in one line that says what is wrong."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from app.errors import ConfigurationError
+from app.task_types import CATALOGUE
+from app.task_types.modules import load_catalogue
+
+PREAMBLE = """\
+from pydantic import BaseModel
+from bgtasks import TaskType
+
+class Payload(BaseModel):
+    pass
+
+async def run(payload, context):
+    return {}
+
+"""
+
+Write = Callable[[str, str], None]
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An empty current directory, of whose modules nothing is left afterwards."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [entry for entry in sys.path if entry])
+    before = set(sys.modules)
+    load_catalogue.cache_clear()
+    yield tmp_path
+    load_catalogue.cache_clear()
+    for name in set(sys.modules) - before:
+        del sys.modules[name]
+
+
+@pytest.fixture
+def write(here: Path) -> Write:
+    def write(path: str, text: str) -> None:
+        file = here / path
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(text)
+
+    return write
+
+
+def names(*modules: str) -> set[str]:
+    return set(load_catalogue(modules)) - set(CATALOGUE)
+
+
+def problem(*modules: str) -> str:
+    with pytest.raises(ConfigurationError) as caught:
+        load_catalogue(modules)
+    assert caught.value.setting == "BGTASKS_TASK_MODULES"
+    assert "\n" not in caught.value.problem
+    return caught.value.problem
+
+
+def test_without_modules_there_is_what_comes_with_the_service() -> None:
+    assert load_catalogue(()) is CATALOGUE
+
+
+def test_every_task_type_at_the_top_level_of_a_module_is_there(write: Write) -> None:
+    write("shop/__init__.py", "")
+    two = "A = TaskType('a', Payload, run)\n_B = TaskType('b', Payload, run)"
+    write("shop/tasks.py", PREAMBLE + two)
+    write("billing.py", PREAMBLE + "INVOICE = TaskType('invoice', Payload, run)")
+    assert names("shop.tasks", "billing") == {"a", "b", "invoice"}
+    assert set(CATALOGUE) <= set(load_catalogue(("shop.tasks", "billing")))
+
+
+def test_a_type_that_several_modules_have_is_there_once(write: Write) -> None:
+    write("one.py", PREAMBLE + "A = TaskType('a', Payload, run)\nB = A")
+    write("two.py", "from one import A\nfrom app.task_types.email import EMAIL")
+    assert names("one", "two", "one") == {"a"}
+
+
+def test_a_module_is_imported_once(write: Write, here: Path) -> None:
+    # A second import would find the directory there, and raise.
+    write("once.py", PREAMBLE + "import os\nos.mkdir('mark')\nA = TaskType('a', Payload, run)")
+    load_catalogue(("once",))
+    load_catalogue(("once",))
+    assert (here / "mark").is_dir()
+
+
+def test_what_lies_in_the_current_directory_takes_nobody_s_place(write: Write) -> None:
+    write("json.py", "raise RuntimeError('imported in place of the real one')")
+    write("app.py", "raise RuntimeError('imported in place of the service')")
+    write("shop.py", PREAMBLE + "import json\nA = TaskType('a', Payload, run)")
+    assert names("shop") == {"a"}
+    assert sys.path[-1] == str(Path.cwd())
+
+
+@pytest.mark.parametrize("own", ["app.tasks", "executors", "bgtasks.tasks"])
+def test_the_service_s_own_packages_cannot_be_extended(write: Write, own: str) -> None:
+    package = own.partition(".")[0]
+    write(f"{own.replace('.', '/')}.py", PREAMBLE)
+    expected = f"{own}: {package!r} is a package of the service; yours needs another name"
+    assert problem(own) == expected
+
+
+@pytest.mark.parametrize("name", ["shop/tasks.py", "shop..tasks", ".tasks", "shop tasks", "a:b"])
+def test_what_is_no_module_s_name_is_refused(name: str) -> None:
+    assert problem(name) == f"{name}: is not the name of a module, such as shop.tasks"
+
+
+def test_a_module_that_is_not_there_is_named(write: Write, here: Path) -> None:
+    places = f"; it is looked for on the import path and in {here}"
+    missing = "shop.tasks: ModuleNotFoundError: No module named"
+    assert problem("shop.tasks") == f"{missing} 'shop'{places}"
+    write("shop/__init__.py", "")
+    importlib.invalidate_caches()
+    assert problem("shop.tasks") == f"{missing} 'shop.tasks'{places}"
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (
+            "\nimport missing",
+            "ModuleNotFoundError: No module named 'missing' ({here}/broken.py, line 2)",
+        ),
+        ("\ndef (", "SyntaxError: invalid syntax (broken.py, line 2)"),
+        ("\nraise ValueError('two\\nlines')", "ValueError: two lines ({here}/broken.py, line 2)"),
+        ("raise SystemExit(3)", "SystemExit: 3 ({here}/broken.py, line 1)"),
+        ("import os\n\nos.environ['SHOP']", "KeyError: 'SHOP' ({here}/broken.py, line 3)"),
+        ("assert False", "AssertionError ({here}/broken.py, line 1)"),
+        (
+            PREAMBLE + "A = TaskType('Not A Name', Payload, run)",
+            (
+                "ValueError: task type 'Not A Name': a name has 1 to 64 of a-z, 0-9, '_', '.' and "
+                "'-', the first a letter ({here}/broken.py, line 10)"
+            ),
+        ),
+        (
+            PREAMBLE + "\nA = TaskType('a', dict, run)",
+            (
+                "TypeError: task type 'a': payload must be a pydantic model (a class), not "
+                "<class 'dict'> ({here}/broken.py, line 11)"
+            ),
+        ),
+        ("x = 1", "has no TaskType at its top level"),
+        ("from app.task_types.email import EMAIL", "has no TaskType at its top level"),
+        (
+            PREAMBLE + "A = TaskType('email', Payload, run)",
+            "the name 'email' is taken by the service itself",
+        ),
+        (
+            PREAMBLE + "A = TaskType('a', Payload, run)\nB = TaskType('a', Payload, run)",
+            "the name 'a' is taken by broken",
+        ),
+    ],
+)
+def test_a_mistake_in_a_module_is_named_with_its_place(
+    write: Write, here: Path, text: str, reason: str
+) -> None:
+    write("broken.py", text)
+    assert problem("broken") == f"broken: {reason.format(here=here)}"
+
+
+def test_a_name_that_two_modules_have_is_refused_with_both(write: Write) -> None:
+    write("one.py", PREAMBLE + "A = TaskType('a', Payload, run)")
+    write("two.py", PREAMBLE + "A = TaskType('a', Payload, run)")
+    assert problem("one", "two") == "two: the name 'a' is taken by one"
+
+
+def test_a_key_stroke_that_stops_the_start_is_no_mistake_of_the_module(write: Write) -> None:
+    write("slow.py", "raise KeyboardInterrupt")
+    with pytest.raises(KeyboardInterrupt):
+        load_catalogue(("slow",))
