@@ -5,6 +5,8 @@
     ├── TaskNotFound                no task has this id
     │   └── TaskDeleted             one had, and retention has deleted it
     ├── UnknownTaskType             no task type has this name
+    ├── ScheduleNotFound            no schedule has this name
+    ├── TooManySchedules            the limit of schedules is reached
     ├── IllegalTransition           the task's state does not allow this verb
     ├── IdempotencyMismatch         the key was used for another submission
     ├── StaleReport                 a report of an attempt that is not the running one
@@ -67,6 +69,28 @@ class UnknownTaskType(BgTasksError):
 
     def __str__(self) -> str:
         return f"There is no task type {self.name!r}"
+
+
+class ScheduleNotFound(BgTasksError):
+    """No schedule has this name."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.name = name
+
+    def __str__(self) -> str:
+        return f"There is no schedule {self.name!r}"
+
+
+class TooManySchedules(BgTasksError):
+    """The limit of schedules is reached; nothing was stored."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(limit)
+        self.limit = limit
+
+    def __str__(self) -> str:
+        return f"There are {self.limit} schedules, which is the limit; delete one first"
 
 
 class IllegalTransition(BgTasksError):

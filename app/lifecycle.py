@@ -12,6 +12,8 @@ r"""The life of a task: its states, and the only ways from one to the next. Read
                      succeed |     |  fail, no attempts left
                              v     v
                         SUCCESS   FAILED, CANCELLED ---- retry (by hand) ----> PENDING
+                                     ^
+              SCHEDULED, PENDING ----+ expire (deadline passed)
 
 A `Task` is a value: each transition checks where the task stands and returns the next value, or
 raises `IllegalTransition` and changes nothing. Only a registry calls them (`app.registry`).
@@ -22,6 +24,7 @@ All times are POSIX timestamps in seconds, UTC.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Final, NamedTuple
 
@@ -34,6 +37,9 @@ DEFAULT_MAX_ATTEMPTS: Final = 3
 DEFAULT_PRIORITY: Final = 4
 HIGHEST_PRIORITY: Final = 9
 
+INTERNAL_KEY: Final = "\x1f"
+"""In idempotency keys that the registry makes itself: no client can send it."""
+
 MAX_ERROR_CHARACTERS: Final = 4_000
 """Longer error messages are cut, so that a record's size is bounded by its payload and result."""
 
@@ -42,7 +48,7 @@ class TaskState(StrEnum):
     """Where a task stands; each member says what can still go wrong there."""
 
     SCHEDULED = "scheduled"
-    """Waits for its time (`run_at`). Nothing runs; it can only be cancelled."""
+    """Waits for its time (`run_at`). Nothing runs; it can be cancelled, and its deadline pass."""
 
     PENDING = "pending"
     """Waits for a free slot, oldest of the highest priority first."""
@@ -80,8 +86,9 @@ class Task:
     executor: str
     """The kind of executor its attempts run on: a key of `executors.EXECUTORS`."""
     created_at: float
+    """Never before that of a task accepted earlier, even if the clock was set back."""
     run_at: float
-    """When it is, or was, due."""
+    """When it is, or was, due: since when its latest attempt could have been started."""
     order: int = 0
     """Acceptance order, given by the registry; also the task's key in the journal."""
     state: TaskState = TaskState.PENDING
@@ -102,6 +109,10 @@ class Task:
     max_attempts: int = DEFAULT_MAX_ATTEMPTS
     timeout_seconds: float | None = None
     """Limit for one attempt; None: the task type's, or the service's default."""
+    deadline: float | None = None
+    """No attempt starts after this time: what still waits then is failed."""
+    schedule: str | None = None
+    """The schedule that has made it."""
     priority: int = DEFAULT_PRIORITY
     """0 to 9; higher is sooner."""
     retries: int = 0
@@ -122,9 +133,14 @@ class Task:
         """A new task like this one, which is a mere pattern."""
         return self._evolve(id=task_id, payload=payload, created_at=now, run_at=now)
 
-    def accepted(self, order: int) -> Task:
-        """A new task with its place in the order of acceptance."""
-        return self._evolve(order=order)
+    def accepted(self, order: int, not_before: float = 0.0) -> Task:
+        """A new task with its place in the order of acceptance.
+
+        Args:
+            not_before: `created_at` of the task accepted before it, so that the order of
+                acceptance is the order of creation as well, whatever the wall clock does.
+        """
+        return self._evolve(order=order, created_at=max(self.created_at, not_before))
 
     # -- out of waiting ------------------------------------------------------------------------
 
@@ -143,6 +159,18 @@ class Task:
             started_at=now,
             reason="claimed",
         )
+
+    def is_late(self, now: float) -> bool:
+        """Whether its deadline has passed: no attempt may start any more."""
+        return self.deadline is not None and now >= self.deadline
+
+    def expire(self, now: float) -> Task:
+        """SCHEDULED or PENDING -> FAILED: its deadline has passed."""
+        self._require("expire", TaskState.SCHEDULED, TaskState.PENDING)
+        error = f"Not started before its deadline {_rfc3339(self.deadline)}"
+        if self.error is not None:
+            error = f"{error}; the last attempt: {self.error}"
+        return self._finish(TaskState.FAILED, now, "deadline passed", error=_storable(error))
 
     # -- the end of an attempt -----------------------------------------------------------------
 
@@ -165,14 +193,20 @@ class Task:
     def back_off(self, attempt: int, error: str, delay_seconds: float, now: float) -> Task:
         """PROCESSING -> SCHEDULED for another attempt in `delay_seconds`.
 
-        Without attempts left the task fails instead, whatever the reporter believed; with a
-        cancellation asked for it is cancelled.
+        Without attempts left, or with a deadline that comes before the next one, the task fails
+        instead, whatever the reporter believed; with a cancellation asked for it is cancelled.
         """
         self._require_attempt(attempt)
         if self.cancel_requested:
             return self.stop(attempt, now)
         if self.attempts_used + 1 >= self.max_attempts:
             return self.fail(attempt, error, now)
+        if self.is_late(now + delay_seconds):
+            # First, so that a long error is cut and not this.
+            deadline = _rfc3339(self.deadline)
+            return self.fail(
+                attempt, f"No attempt left before its deadline {deadline}: {error}", now
+            )
         return self._evolve(
             state=TaskState.SCHEDULED,
             worker=None,
@@ -188,7 +222,9 @@ class Task:
         self._require_attempt(attempt)
         if self.cancel_requested:
             return self.stop(attempt, now)
-        return self._evolve(state=TaskState.PENDING, worker=None, reason=_storable(reason))
+        return self._evolve(
+            state=TaskState.PENDING, worker=None, run_at=now, reason=_storable(reason)
+        )
 
     def lose(self, attempt: int, error: str, now: float) -> Task:
         """PROCESSING -> PENDING, counted: nobody knows how far the attempt came.
@@ -211,6 +247,7 @@ class Task:
         return self._evolve(
             state=TaskState.PENDING,
             worker=None,
+            run_at=now,
             error=error,
             lost_attempts=lost,
             reason=f"attempt {attempt} lost: {error}",
@@ -234,11 +271,19 @@ class Task:
             TaskState.CANCELLED, now, "cancelled", error="Cancelled before it was started"
         )
 
-    def retry(self, now: float) -> Task:
-        """FAILED or CANCELLED -> PENDING with fresh budgets. The attempt number goes on."""
+    def retry(self, now: float, payload: bytes | None = None) -> Task:
+        """FAILED or CANCELLED -> PENDING with fresh budgets. The attempt number goes on.
+
+        A deadline that has passed is dropped: whoever asks for another attempt wants it to start.
+
+        Args:
+            payload: takes the place of the task's own; None: as it was.
+        """
         self._require("be retried", TaskState.FAILED, TaskState.CANCELLED)
         return self._evolve(
             state=TaskState.PENDING,
+            payload=self.payload if payload is None else payload,
+            deadline=None if self.is_late(now) else self.deadline,
             result=None,
             error=None,
             run_at=now,
@@ -300,6 +345,12 @@ class Change(NamedTuple):
         task = self.new or self.old
         assert task is not None
         return task
+
+
+def _rfc3339(timestamp: float | None) -> str:
+    assert timestamp is not None
+    # What lies before 1970 may lie before the year 1 as well, which no datetime can say.
+    return datetime.fromtimestamp(max(timestamp, 0.0), UTC).isoformat(timespec="seconds")
 
 
 def _storable(text: str) -> str:

@@ -16,6 +16,7 @@ TABLE: dict[str, tuple[str, ...]] = {
     "app.errors": (),
     "app.garbage": (),
     "app.lifecycle": ("app.errors",),
+    "app.schedule": ("app.lifecycle",),
     "app.logs": ("structlog",),
     "app.metrics": ("app.lifecycle", "prometheus_client"),
     # uvloop only if it is there.
@@ -29,7 +30,7 @@ TABLE: dict[str, tuple[str, ...]] = {
     ),
     "app.registry": (
         "app.errors", "app.garbage", "app.lifecycle", "app.logs", "app.metrics", "app.registry",
-        "tenacity",
+        "app.schedule", "tenacity",
     ),
     "app.dispatcher": (
         "app.attempt", "app.logs", "app.registry.base", "app.task_types.base",

@@ -25,13 +25,16 @@ from app.metrics import tally
 from app.registry.base import (
     ABOUT_THE_WORKER,
     Add,
+    AddAll,
     Answer,
     Beat,
     Claim,
+    Count,
     Find,
     Fire,
     Get,
     Held,
+    Inspect,
     Probe,
     Request,
     Retry,
@@ -49,8 +52,8 @@ TICK_SECONDS: Final = 0.25
 """The longest the time-driven rules wait; due times are met sooner."""
 
 _NOTHING: Final[frozenset[type]] = frozenset()
-_CHANGES_NOTHING: Final = READS | {Get, Find, Probe}
-_NEEDS_ROOM: Final = frozenset({Add, Fire, Retry})
+_CHANGES_NOTHING: Final = READS | {Get, Inspect, Find, Count, Probe}
+_NEEDS_ROOM: Final = frozenset({Add, AddAll, Fire, Retry})
 
 
 @dataclass
@@ -176,6 +179,7 @@ class Committer:
         for due, now in (
             (store.backing_off.next_due(), clock.elapsed()),
             (store.scheduled.next_due(), clock.wall()),
+            (store.deadlines.next_due(), clock.wall()),
         ):
             if due is not None:
                 wait = min(wait, due - now)
@@ -314,9 +318,16 @@ class Committer:
             return self._rules.store.get(request.task_id)
         if isinstance(request, Find) and not self._journal.durable:
             return self._rules.store.find(request)
+        if isinstance(request, Count):
+            return self._count(request)
         if isinstance(request, Probe) and self._journal_fails:
             return JournalUnavailable(self._problem)
         return None
+
+    def _count(self, query: Count) -> int | None:
+        if query.created_after is None and query.created_before is None:
+            return self._readings.count(query)
+        return None if self._journal.durable else self._rules.store.count(query)
 
     def _draw_attention(self) -> None:
         """Wake the workers that could claim more, or have to be told of a cancellation."""

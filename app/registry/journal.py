@@ -18,10 +18,16 @@ from typing import Final, Protocol
 from app.errors import JournalError, JournalUnavailable
 from app.lifecycle import Change, Task
 from app.metrics import Cell, Tally
-from app.registry.base import MAX_BATCH_BYTES, Find, Page
+from app.registry import listing
+from app.registry.attempts import MOST_SHOWN, ended_attempt, with_history
+from app.registry.base import AttemptRecord, Count, Details, Find, Page
 from app.registry.journal_file import connect, inspect, prepare
+from app.registry.rows import rows_of
 from app.registry.schema import (
+    INSERT_ATTEMPT,
     INSERT_TASK,
+    PUT_PAYLOAD,
+    SELECT_ATTEMPTS,
     SELECT_HEADS,
     SELECT_TASK,
     UPDATE_TASK,
@@ -59,6 +65,8 @@ class Contents:
     counts: Tally
     schedules: dict[str, float]
     next_order: int
+    last_created_at: float = 0.0
+    """Of the task accepted last."""
 
 
 class Journal(Protocol):
@@ -90,8 +98,14 @@ class Journal(Protocol):
     def was_deleted(self, task_id: str) -> bool:
         """Whether retention deleted it, as far back as that is remembered."""
 
+    def details(self, task_id: str) -> Details | None:
+        """The task with its history, as committed."""
+
     def find(self, query: Find) -> Page:
         """Tasks, newest first, as committed."""
+
+    def count(self, query: Count) -> int:
+        """How many tasks there are, as committed."""
 
     def overdue(self, finished_before: float, after_order: int) -> tuple[list[Task], int | None]:
         """The next step of retention: finished tasks to delete among the next rows.
@@ -159,21 +173,23 @@ class SqliteJournal:
 
     def _write_tasks(self, group: Group) -> None:
         db = self._writer
-        new, changed, gone = _last_versions(group.changes)
-        if new:
-            db.executemany(INSERT_TASK, map(task_columns, new))
-            db.executemany(
-                "INSERT INTO payloads VALUES (?, ?)", [(task.order, task.payload) for task in new]
-            )
-        if changed:
-            db.executemany(UPDATE_TASK, [(*mutable_columns(t), t.order) for t in changed])
-        if gone:
-            orders = [(task.order,) for task in gone]
+        rows = rows_of(group.changes)
+        if rows.new:
+            db.executemany(INSERT_TASK, map(task_columns, rows.new))
+        if rows.changed:
+            db.executemany(UPDATE_TASK, [(*mutable_columns(t), t.order) for t in rows.changed])
+        if rows.payloads:
+            db.executemany(PUT_PAYLOAD, rows.payloads)
+        if rows.attempts:
+            db.executemany(INSERT_ATTEMPT, rows.attempts)
+        if rows.gone:
+            orders = [(task.order,) for task in rows.gone]
             db.executemany("DELETE FROM tasks WHERE ord = ?", orders)
             db.executemany("DELETE FROM payloads WHERE ord = ?", orders)
+            db.executemany("DELETE FROM attempts WHERE ord = ?", orders)
             db.executemany(
                 "INSERT OR REPLACE INTO deleted VALUES (?, ?)",
-                [(key(task.id), group.at) for task in gone],
+                [(key(task.id), group.at) for task in rows.gone],
             )
 
     def _write_counts(self, counts: Mapping[Cell, int]) -> None:
@@ -190,9 +206,10 @@ class SqliteJournal:
         rows = db.execute("SELECT counter, type, label, number FROM counts")
         counts: Tally = Counter({(c, t, label): number for c, t, label, number in rows})
         schedules = dict(db.execute("SELECT name, next_due FROM schedules"))
-        (last,) = db.execute("SELECT max(ord) FROM tasks").fetchone()
-        unfinished = db.execute(f"{SELECT_TASK} WHERE finished_at IS NULL ORDER BY ord")
-        return Contents(map(to_task, unfinished), counts, schedules, (last or 0) + 1)
+        last = db.execute("SELECT ord, created_at FROM tasks ORDER BY ord DESC LIMIT 1").fetchone()
+        order, created_at = last or (0, 0.0)
+        unfinished = map(to_task, db.execute(listing.SELECT_UNFINISHED))
+        return Contents(unfinished, counts, schedules, order + 1, created_at)
 
     def read(self, task_id: str) -> Task | None:
         found = self._query(f"{SELECT_TASK} WHERE id = ?", (lookup_key(task_id),))
@@ -205,25 +222,23 @@ class SqliteJournal:
     def was_deleted(self, task_id: str) -> bool:
         return bool(self._query("SELECT 1 FROM deleted WHERE id = ?", (lookup_key(task_id),)))
 
+    def details(self, task_id: str) -> Details | None:
+        with self._snapshot() as db:
+            row = db.execute(f"{SELECT_TASK} WHERE id = ?", (lookup_key(task_id),)).fetchone()
+            if row is None:
+                return None
+            task = to_task(row)
+            latest = f"{SELECT_ATTEMPTS} WHERE ord = ? ORDER BY attempt DESC LIMIT {MOST_SHOWN}"
+            ended = [AttemptRecord(*row) for row in db.execute(latest, (task.order,))]
+        return with_history(task, ended[::-1])
+
     def find(self, query: Find) -> Page:
-        conditions, values = ["1"], []
-        for column, value in (("state", query.state), ("type", query.type)):
-            if value is not None:
-                conditions.append(f"{column} = ?")
-                values.append(str.__str__(value))
-        if query.before is not None:
-            conditions.append("ord < ?")
-            values.append(str(query.before))
-        sql = f"{SELECT_TASK} WHERE {' AND '.join(conditions)} ORDER BY ord DESC LIMIT ?"
-        tasks: list[Task] = []
-        size = 0
-        with self._reading() as db:
-            for row in db.execute(sql, (*values, query.limit + 1)):
-                if len(tasks) == query.limit or size > MAX_BATCH_BYTES:
-                    return Page(tasks, tasks[-1].order)
-                tasks.append(to_task(row))
-                size += len(tasks[-1].payload) + len(tasks[-1].result or b"")
-        return Page(tasks, None)
+        with self._snapshot() as db:
+            return listing.find(db, query)
+
+    def count(self, query: Count) -> int:
+        with self._snapshot() as db:
+            return listing.count(db, query)
 
     def overdue(self, finished_before: float, after_order: int) -> tuple[list[Task], int | None]:
         # By order, not by an index on the time of finishing: tasks are finished in about the order
@@ -233,8 +248,9 @@ class SqliteJournal:
         )
         tasks = [to_task(row) for row in rows]
         overdue = [t for t in tasks if t.finished_at and t.finished_at < finished_before]
-        at_end = len(tasks) < RETENTION_STEP_ROWS or tasks[-1].created_at >= finished_before
-        return overdue, None if at_end else tasks[-1].order
+        if len(tasks) < RETENTION_STEP_ROWS or _is_recent(tasks[-1], finished_before):
+            return overdue, None
+        return overdue, tasks[-1].order
 
     def _query(self, sql: str, values: Iterable[object]) -> list[tuple[object, ...]]:
         with self._reading() as db:
@@ -249,6 +265,16 @@ class SqliteJournal:
         except sqlite3.Error as error:
             raise JournalUnavailable(f"{error} ({self._path})") from error
 
+    @contextlib.contextmanager
+    def _snapshot(self) -> Iterator[sqlite3.Connection]:
+        """The same in one transaction: several statements that see one moment."""
+        with self._reading() as db:
+            db.execute("BEGIN")
+            try:
+                yield db
+            finally:
+                db.execute("ROLLBACK")
+
     def close(self) -> None:
         with self._read_lock:
             self._reader.close()
@@ -260,11 +286,24 @@ class NullJournal:
 
     durable = False
 
+    def __init__(self) -> None:
+        self._details: dict[str, Details] = {}
+        """Of the tasks in memory, as committed; without the attempt that runs."""
+
     def load(self) -> Contents:
         return Contents(iter(()), Counter(), {}, 1)
 
     def write(self, group: Group) -> None:
-        pass
+        for change in group.changes:
+            task = change.task
+            kept = self._details.get(task.id)
+            attempts = kept.attempts if kept else ()
+            if change.new is None:
+                self._details.pop(task.id, None)
+                continue
+            if ended := ended_attempt(change):
+                attempts = [*attempts, ended][-MOST_SHOWN:]
+            self._details[task.id] = Details(task, attempts, None)
 
     def read(self, task_id: str) -> Task | None:
         return None
@@ -275,8 +314,15 @@ class NullJournal:
     def was_deleted(self, task_id: str) -> bool:
         return False
 
+    def details(self, task_id: str) -> Details | None:
+        kept = self._details.get(task_id)
+        return None if kept is None else with_history(kept.task, kept.attempts)
+
     def find(self, query: Find) -> Page:
         return Page([], None)
+
+    def count(self, query: Count) -> int:
+        return 0
 
     def overdue(self, finished_before: float, after_order: int) -> tuple[list[Task], int | None]:
         return [], None
@@ -285,24 +331,8 @@ class NullJournal:
         pass
 
 
-def _last_versions(changes: Iterable[Change]) -> tuple[list[Task], list[Task], list[Task]]:
-    """New, changed and deleted tasks, each once and as it is after all changes."""
-    first: dict[str, Change] = {}
-    last: dict[str, Change] = {}
-    for change in changes:
-        task = change.new or change.old
-        assert task is not None
-        first.setdefault(task.id, change)
-        last[task.id] = change
-    new: list[Task] = []
-    changed: list[Task] = []
-    gone: list[Task] = []
-    for task_id, change in last.items():
-        if change.new is None:
-            if change.old is not None:
-                gone.append(change.old)
-        elif first[task_id].old is None:
-            new.append(change.new)
-        else:
-            changed.append(change.new)
-    return new, changed, gone
+def _is_recent(task: Task, moment: float) -> bool:
+    """Whether the tasks after this one cannot have been finished before `moment`."""
+    # After the clock was set back tasks are finished long before they say they were created.
+    finished_at = moment if task.finished_at is None else task.finished_at
+    return task.created_at >= moment and finished_at >= moment

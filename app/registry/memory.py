@@ -16,8 +16,10 @@ from app.logs import get_logger
 from app.metrics import Snapshot
 from app.registry.base import (
     Answer,
+    Count,
     Find,
     Get,
+    Inspect,
     Join,
     Reply,
     Request,
@@ -76,7 +78,14 @@ class MemoryRegistry(TaskMapping):
         self._watched: set[Worker] = set()
         clock = self._surroundings.clock
         contents = self._journal.load()
-        self.rules = Rules(service, clock, self._journal, limits or Limits(), contents.next_order)
+        self.rules = Rules(
+            service,
+            clock,
+            self._journal,
+            limits or Limits(),
+            next_order=contents.next_order,
+            last_created_at=contents.last_created_at,
+        )
         self.rules.schedules.update(contents.schedules)
         self.readings = Readings(self.rules, clock, contents.counts)
         self._take_in(contents.unfinished)
@@ -182,14 +191,18 @@ class MemoryRegistry(TaskMapping):
         """Do in the caller's thread what may take long: disk reads and rendering."""
         match request, answer:
             case Get(), None:
-                task = self._journal.read(request.task_id)
-                if task is not None:
-                    return task
-                deleted = self._journal.was_deleted(request.task_id)
-                return (TaskDeleted if deleted else TaskNotFound)(request.task_id)
+                return self._journal.read(request.task_id) or self._missing(request.task_id)
+            case Inspect(), None:
+                return self._journal.details(request.task_id) or self._missing(request.task_id)
             case Find(), None:
                 return self._journal.find(request)
+            case Count(), None:
+                return self._journal.count(request)
             case Scrape(), Snapshot():
                 return self.readings.metrics.render(answer)
             case _:
                 return answer
+
+    def _missing(self, task_id: str) -> TaskNotFound:
+        deleted = self._journal.was_deleted(task_id)
+        return (TaskDeleted if deleted else TaskNotFound)(task_id)

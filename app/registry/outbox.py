@@ -15,6 +15,7 @@ from typing import Any, Final
 from app.registry.base import (
     MAX_BATCH_BYTES,
     Add,
+    AddAll,
     Cancel,
     Fire,
     Leave,
@@ -135,7 +136,7 @@ class Outbox:
             elif isinstance(request, _ONCE):
                 refuse(pending)
             elif pending.future is not None:
-                if isinstance(request, Add):
+                if isinstance(request, Add | AddAll):
                     pending.request = request._replace(again=True)
                 others.append(pending)
         self._in_flight, self._deferred = [], []
@@ -164,6 +165,8 @@ def awaited_tasks(batch: Sequence[Pending]) -> frozenset[str]:
         request = pending.request
         if isinstance(request, Add):
             tasks.append(request.task.id)
+        elif isinstance(request, AddAll):
+            tasks += [task.id for task in request.tasks]
         elif isinstance(request, Retry):
             tasks.append(request.task_id)
     return frozenset(tasks)
@@ -172,4 +175,8 @@ def awaited_tasks(batch: Sequence[Pending]) -> frozenset[str]:
 def _size(request: Request) -> int:
     if isinstance(request, Add):
         return len(request.task.payload)
-    return len(request.result) if isinstance(request, Succeeded) else 0
+    if isinstance(request, Succeeded):
+        return len(request.result)
+    if isinstance(request, AddAll):
+        return sum(len(task.payload) for task in request.tasks)
+    return len(request.payload or b"") if isinstance(request, Retry) else 0

@@ -9,7 +9,7 @@ from typing import Final
 from app.lifecycle import Change, TaskState
 from app.logs import get_logger
 from app.metrics import HttpTotals, Snapshot, Tally, TaskMetrics, counts_by_state
-from app.registry.base import Answer, Changes, Counts, Event, Events, Request, Scrape
+from app.registry.base import Answer, Changes, Count, Counts, Event, Events, Request, Scrape
 from app.registry.clock import Clock
 from app.registry.journal import Group
 from app.registry.rules import Rules
@@ -67,6 +67,8 @@ class Readings:
             old, new = change.old, change.new
             if change.outcome is not None:
                 _log_end_of_attempt(change)
+            elif new is not None and new.state is TaskState.FAILED:
+                log.error("deadline passed; the task has failed", task_id=new.id, type=new.type)
             if new is not None and (old is None or old.state is not new.state):
                 finished += new.state.is_final
                 self._sequence += 1
@@ -84,6 +86,14 @@ class Readings:
                 return self._snapshot()
             case _:
                 return counts_by_state(self._counts)
+
+    def count(self, query: Count) -> int:
+        """How many tasks there are of a type and in a state; knows nothing of their times."""
+        return sum(
+            number
+            for (type_name, state), number in counts_by_state(self._counts).items()
+            if query.type in (None, type_name) and query.state in (None, state)
+        )
 
     def _changes(self, request: Changes) -> Events:
         first = self._events[0].sequence if self._events else self._sequence + 1

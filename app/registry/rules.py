@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from app.errors import (
@@ -25,6 +25,7 @@ from app.registry.base import (
     LEASE_SECONDS,
     MAX_BATCH_BYTES,
     Add,
+    AddAll,
     Cancel,
     Claim,
     Failed,
@@ -36,6 +37,7 @@ from app.registry.base import (
     Succeeded,
     Worker,
 )
+from app.registry.batch import as_batch, member_key
 from app.registry.clock import Clock
 from app.registry.ledger import Ledger
 from app.registry.store import Archive, TaskStore
@@ -64,7 +66,9 @@ class Rules:
         clock: Clock,
         archive: Archive,
         limits: Limits,
+        *,
         next_order: int = 1,
+        last_created_at: float = 0.0,
     ) -> None:
         self.clock = clock
         self.ledger = Ledger()
@@ -79,8 +83,10 @@ class Rules:
         self._archive = archive
         self._limits = limits
         self._next_order = next_order
+        self._last_created_at = last_created_at
         self._verbs: dict[type, Callable[[Any], Any]] = {
             Add: self._add,
+            AddAll: self._add_all,
             Succeeded: self._succeeded,
             Failed: self._failed,
             Released: self._released,
@@ -112,19 +118,34 @@ class Rules:
         if record is None:
             return []
         claims: list[Claim] = []
-        size = 0
+        size = late = 0
+        now = self.clock.wall()
         for kind in record.slots:
-            while record.free(kind) and size < MAX_BATCH_BYTES:
+            while record.free(kind) and size < MAX_BATCH_BYTES and late < DUE_AT_ONCE:
                 task_id = self.store.ready.first(kind)
                 if task_id is None:
                     break
-                claims.append(self._claim(task_id, str(worker)))
-                size += len(claims[-1].payload)
+                task = self._unfinished(task_id)
+                if task.is_late(now):
+                    # More of them than `advance` takes in one group, or one that came too late.
+                    self.store.put(task, task.expire(now))
+                    late += 1
+                    continue
+                claims.append(self._claim(task, str(worker), now))
+                size += len(task.payload)
         return claims
 
     def advance(self) -> None:
-        """Let time do its work: tasks become due, leases end."""
+        """Let time do its work: deadlines pass, tasks become due, leases end."""
         store = self.store
+        now = self.clock.wall()
+        # First: what is past its deadline need not become due.
+        for _ in range(DUE_AT_ONCE):
+            task_id = store.deadlines.first_due(now)
+            if task_id is None:
+                break
+            task = self._unfinished(task_id)
+            store.put(task, task.expire(now))
         for queue, now in (
             (store.backing_off, self.clock.elapsed()),
             (store.scheduled, self.clock.wall()),
@@ -167,28 +188,65 @@ class Rules:
     # -- tasks ---------------------------------------------------------------------------------
 
     def _add(self, request: Add) -> Task | None:
-        task_id = request.task.id
-        if self.store.get(task_id) is not None:
+        task = request.task
+        if self._is_known(task.id, request.again):
             return None
-        if request.again and (self._archive.read(task_id) or self._archive.was_deleted(task_id)):
-            return None
-        first = self._accepted_before(request.task)
+        first = self._accepted_before(task)
         if first is not None:
             return first
-        self._require_room(len(request.task.payload))
-        task = request.task.accepted(self._next_order)
-        self._next_order += 1
-        self.store.put(None, task)
+        self._require_room(len(task.payload))
+        self._accept(task)
         return None
+
+    def _add_all(self, request: AddAll) -> list[Task] | None:
+        tasks = as_batch(request.tasks)
+        # All or none were accepted, so one of them tells it of all.
+        if not tasks or self._is_known(tasks[0].id, request.again):
+            return None
+        first = self._accepted_before(tasks[0])
+        if first is not None:
+            return self._batch_of(first, len(tasks))
+        self._require_room(sum(len(task.payload) for task in tasks), len(tasks))
+        for task in tasks:
+            self._accept(task)
+        return None
+
+    def _is_known(self, task_id: str, again: bool) -> bool:
+        if self.store.get(task_id) is not None:
+            return True
+        archive = self._archive
+        return again and (archive.read(task_id) is not None or archive.was_deleted(task_id))
+
+    def _accept(self, task: Task) -> None:
+        accepted = task.accepted(self._next_order, self._last_created_at)
+        self._next_order += 1
+        self._last_created_at = accepted.created_at
+        self.store.put(None, accepted)
+
+    def _batch_of(self, first: Task, size: int) -> list[Task]:
+        """The tasks of a batch that was accepted before, as they stand now."""
+        tasks = [first]
+        results = 0
+        for position in range(1, size):
+            task = self._with_key(member_key(first, position))
+            if task is None:
+                continue
+            results += len(task.result or b"")
+            # A thousand results together could be larger than the memory.
+            tasks.append(task if results <= MAX_BATCH_BYTES else replace(task, result=None))
+        return tasks
+
+    def _with_key(self, key: str) -> Task | None:
+        # Memory first: it knows what this group has accepted. What retention deletes, it deletes
+        # after a group's requests, so what the archive has is still there.
+        return self.store.get_by_key(key) or self._archive.read_by_key(key)
 
     def _accepted_before(self, task: Task) -> Task | None:
         """The task that was accepted under the same idempotency key, if one was."""
         key = task.idempotency_key
         if key is None:
             return None
-        # Memory first: it knows what this group has accepted. What retention deletes, it deletes
-        # after a group's requests, so what the archive has is still there.
-        first = self.store.get_by_key(key) or self._archive.read_by_key(key)
+        first = self._with_key(key)
         if first is not None and first.fingerprint != task.fingerprint:
             raise IdempotencyMismatch(key, first.id)
         return first
@@ -202,9 +260,9 @@ class Rules:
         self.fired[request.schedule] = max(request.next_due, math.nextafter(request.due, math.inf))
         return True
 
-    def _require_room(self, payload_bytes: int) -> None:
+    def _require_room(self, payload_bytes: int, tasks: int = 1) -> None:
         limits, store = self._limits, self.store
-        if store.unfinished() >= limits.max_pending:
+        if store.unfinished() + tasks > limits.max_pending:
             limit, unit = limits.max_pending, "tasks"
         elif store.unfinished_bytes + payload_bytes > limits.max_pending_bytes:
             limit, unit = limits.max_pending_bytes, "bytes of payload"
@@ -218,9 +276,8 @@ class Rules:
             return 60.0
         return min(60.0, max(1.0, self._limits.max_pending / 100 / self.drain_rate))
 
-    def _claim(self, task_id: str, worker: str) -> Claim:
-        task = self._unfinished(task_id)
-        claimed = task.claim(worker, self.clock.wall())
+    def _claim(self, task: Task, worker: str, now: float) -> Claim:
+        claimed = task.claim(worker, now)
         self.store.put(task, claimed)
         return Claim(
             claimed.id,
@@ -263,8 +320,8 @@ class Rules:
 
     def _retry(self, request: Retry) -> Task:
         task = self._any(request.task_id)
-        retried = task.retry(self.clock.wall())
-        self._require_room(len(task.payload))
+        retried = task.retry(self.clock.wall(), request.payload)
+        self._require_room(len(retried.payload))
         self.store.put(task, retried)
         return retried
 

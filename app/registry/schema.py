@@ -11,10 +11,11 @@ from app.lifecycle import Task, TaskState
 APPLICATION_ID: Final = 0x62677473
 """Marks a SQLite file as a journal of this program ("bgts")."""
 
-VERSION: Final = 2
+VERSION: Final = 3
 
 _MUTABLE: Final = (
     "state",
+    "deadline",
     "run_at",
     "delay_seconds",
     "started_at",
@@ -38,12 +39,15 @@ _IMMUTABLE: Final = (
     "priority",
     "idempotency_key",
     "fingerprint",
+    "schedule",
 )
 
 # Payloads have a table of their own: SQLite writes a changed row whole, and a task's row changes
-# at least twice while its payload never does. Results come last for a like reason: what stands
-# behind a large value in a row cannot be read without it. The partial index finds the unfinished
-# tasks at the start without reading the finished ones, and is small however many those are.
+# at least twice while its payload hardly ever does. Results come last for a like reason: what
+# stands behind a large value in a row cannot be read without it. The index by type and state ends
+# with the order, as every index does: it finds the unfinished tasks at the start, and every list of
+# tasks, without reading the others. An attempt has a row once it has ended; the running one is told
+# by its task's row.
 SCHEMA: Final = f"""
 PRAGMA application_id = {APPLICATION_ID};
 PRAGMA user_version = {VERSION};
@@ -58,7 +62,9 @@ CREATE TABLE tasks (
     priority INTEGER NOT NULL,
     idempotency_key TEXT,
     fingerprint BLOB,
+    schedule TEXT,
     state TEXT NOT NULL,
+    deadline REAL,
     run_at REAL NOT NULL,
     delay_seconds REAL,
     started_at REAL,
@@ -74,10 +80,22 @@ CREATE TABLE tasks (
     result BLOB
 );
 CREATE UNIQUE INDEX tasks_by_id ON tasks (id);
-CREATE INDEX tasks_unfinished ON tasks (ord) WHERE finished_at IS NULL;
+CREATE INDEX tasks_by_type_and_state ON tasks (type, state);
 CREATE UNIQUE INDEX tasks_by_idempotency_key ON tasks (idempotency_key)
     WHERE idempotency_key IS NOT NULL;
 CREATE TABLE payloads (ord INTEGER PRIMARY KEY, payload BLOB NOT NULL);
+CREATE TABLE attempts (
+    ord INTEGER NOT NULL,
+    attempt INTEGER NOT NULL,
+    worker TEXT NOT NULL,
+    due_at REAL NOT NULL,
+    started_at REAL NOT NULL,
+    finished_at REAL NOT NULL,
+    run_seconds REAL,
+    outcome TEXT NOT NULL,
+    error TEXT,
+    PRIMARY KEY (ord, attempt)
+) WITHOUT ROWID;
 CREATE TABLE counts (
     counter TEXT NOT NULL, type TEXT NOT NULL, label TEXT NOT NULL, number INTEGER NOT NULL,
     PRIMARY KEY (counter, type, label)
@@ -95,7 +113,31 @@ ALTER TABLE tasks ADD COLUMN idempotency_key TEXT;
 ALTER TABLE tasks ADD COLUMN fingerprint BLOB;
 CREATE UNIQUE INDEX tasks_by_idempotency_key ON tasks (idempotency_key)
     WHERE idempotency_key IS NOT NULL;
-"""
+""",
+        # The times of creation become as what is accepted from now on has them: in order.
+        2: """
+ALTER TABLE tasks ADD COLUMN schedule TEXT;
+ALTER TABLE tasks ADD COLUMN deadline REAL;
+DROP INDEX tasks_unfinished;
+CREATE INDEX tasks_by_type_and_state ON tasks (type, state);
+UPDATE tasks SET created_at = latest FROM (
+    SELECT ord AS late, latest FROM (
+        SELECT ord, created_at, max(created_at) OVER (ORDER BY ord) AS latest FROM tasks
+    ) WHERE latest > created_at
+) WHERE ord = late;
+CREATE TABLE attempts (
+    ord INTEGER NOT NULL,
+    attempt INTEGER NOT NULL,
+    worker TEXT NOT NULL,
+    due_at REAL NOT NULL,
+    started_at REAL NOT NULL,
+    finished_at REAL NOT NULL,
+    run_seconds REAL,
+    outcome TEXT NOT NULL,
+    error TEXT,
+    PRIMARY KEY (ord, attempt)
+) WITHOUT ROWID;
+""",
     }
 )
 """What makes the next version of each."""
@@ -107,6 +149,13 @@ INSERT_TASK: Final = (
 )
 UPDATE_TASK: Final = f"UPDATE tasks SET {', '.join(f'{c} = ?' for c in _MUTABLE)} WHERE ord = ?"
 SELECT_TASK: Final = f"SELECT {', '.join(_COLUMNS)}, payload FROM tasks JOIN payloads USING (ord)"
+PUT_PAYLOAD: Final = "REPLACE INTO payloads VALUES (?, ?)"
+INSERT_ATTEMPT: Final = "INSERT INTO attempts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+SELECT_ATTEMPTS: Final = (
+    "SELECT attempt, worker, due_at, started_at, finished_at, run_seconds, outcome, error "
+    "FROM attempts"
+)
+"""Rows that are `AttemptRecord`s."""
 SELECT_HEADS: Final = f"SELECT {', '.join(_COLUMNS[:-2])}, NULL, NULL, x'' FROM tasks"
 """Tasks without what may be large: their error, result and payload."""
 
@@ -129,6 +178,7 @@ def mutable_columns(task: Task) -> tuple[Any, ...]:
     """What a transition may change, in the order of `UPDATE_TASK`."""
     return (
         task.state.value,
+        task.deadline,
         task.run_at,
         task.delay_seconds,
         task.started_at,
@@ -158,6 +208,7 @@ def task_columns(task: Task) -> tuple[Any, ...]:
         task.priority,
         task.idempotency_key,
         task.fingerprint,
+        task.schedule,
         *mutable_columns(task),
     )
 

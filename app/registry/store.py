@@ -7,10 +7,11 @@ tasks, and notes each change, so that a group whose commit failed can be taken b
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterator
 from typing import Protocol
 
 from app.lifecycle import Change, Task, TaskState
-from app.registry.base import Find, Page
+from app.registry.base import Count, Find, Page
 from app.registry.clock import Clock
 from app.registry.ledger import Ledger
 from app.registry.queues import DueQueue, ReadyQueue
@@ -52,6 +53,8 @@ class TaskStore:
         """By the `elapsed` clock: a wall clock that is set cannot stall them."""
         self.scheduled = DueQueue()
         """By the `wall` clock."""
+        self.deadlines = DueQueue()
+        """Of the waiting tasks that have one, by the `wall` clock."""
         self.unfinished_bytes = 0
         self.changes: list[Change] = []
         """Since the last `commit` or `undo`."""
@@ -75,16 +78,26 @@ class TaskStore:
 
     def find(self, query: Find) -> Page:
         """Tasks in memory, newest first."""
-        matching = [
-            task
-            for task in (*self._unfinished.values(), *self._finished.values())
-            if (query.state is None or task.state is query.state)
-            and (query.type is None or task.type == query.type)
-            and (query.before is None or task.order < query.before)
-        ]
+        before = query.before
+        matching = [t for t in self._matching(query) if before is None or t.order < before]
         matching.sort(key=lambda task: task.order, reverse=True)
         page = matching[: query.limit]
         return Page(page, page[-1].order if len(matching) > query.limit else None)
+
+    def count(self, query: Count) -> int:
+        """How many tasks there are in memory."""
+        return sum(1 for _ in self._matching(query))
+
+    def _matching(self, query: Find | Count) -> Iterator[Task]:
+        after, before = query.created_after, query.created_before
+        for task in (*self._unfinished.values(), *self._finished.values()):
+            if (
+                (query.state is None or task.state is query.state)
+                and (query.type is None or task.type == query.type)
+                and (after is None or task.created_at >= after)
+                and (before is None or task.created_at < before)
+            ):
+                yield task
 
     # -- changing ------------------------------------------------------------------------------
 
@@ -174,6 +187,8 @@ class TaskStore:
         if self._unfinished.pop(old.id, None) is not None:
             self.unfinished_bytes -= len(old.payload)
             self._drop_key(old)
+        if old.deadline is not None:
+            self.deadlines.discard(old.id)
         match old.state:
             case TaskState.PENDING:
                 self.ready.discard(old.id, old.executor)
@@ -184,6 +199,8 @@ class TaskStore:
                 self.scheduled.discard(old.id)
 
     def _put_in(self, new: Task) -> None:
+        if new.deadline is not None and new.state is not TaskState.PROCESSING:
+            self.deadlines.push(new.id, new.deadline)
         match new.state:
             case TaskState.PENDING:
                 # A released task keeps its age, and so its place before those that came later.

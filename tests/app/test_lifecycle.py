@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import pickle
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -45,6 +46,7 @@ Verb = Callable[[Task], Task]
 BY_HAND_AND_TIME: dict[str, tuple[Verb, set[TaskState]]] = {
     "become due": (lambda task: task.become_due(), {SCHEDULED}),
     "claim": (lambda task: task.claim("service:1:2", 9.0), {PENDING}),
+    "expire": (lambda task: replace(task, deadline=9.0).expire(9.0), {SCHEDULED, PENDING}),
     "cancel": (lambda task: task.cancel(9.0), {SCHEDULED, PENDING, PROCESSING}),
     "retry": (lambda task: task.retry(9.0), {FAILED, CANCELLED}),
 }
@@ -130,6 +132,61 @@ def test_the_last_attempt_fails_instead_of_backing_off() -> None:
     task = task.claim("a:1:2", 2.0).back_off(task.max_attempts, "busy", 1.0, 3.0)
 
     assert (task.state, task.attempts_used, task.delay_seconds) == (FAILED, 3, None)
+
+
+@pytest.mark.parametrize("report", ["release", "lose"])
+def test_what_is_given_back_is_due_from_then_on(report: str) -> None:
+    assert REPORTS[report](RUNNING, 1).run_at == 9.0
+
+
+def test_tasks_are_created_in_the_order_in_which_they_are_accepted() -> None:
+    assert NEW.accepted(7, not_before=0.5) == replace(NEW, order=7)
+    assert NEW.accepted(7, not_before=5.0) == replace(NEW, order=7, created_at=5.0)
+
+
+def test_what_expires_has_failed_and_says_why() -> None:
+    task = replace(NEW, deadline=1_750_000_000.0)
+    assert (task.is_late(1_749_999_999.0), task.is_late(1_750_000_000.0)) == (False, True)
+
+    expired = task.expire(1_750_000_001.0)
+
+    assert (expired.state, expired.reason) == (FAILED, "deadline passed")
+    assert expired.error == "Not started before its deadline 2025-06-15T15:06:40+00:00"
+    assert (expired.attempts_used, expired.finished_at) == (0, 1_750_000_001.0)
+
+
+def test_what_expires_between_two_attempts_keeps_the_error_of_the_last() -> None:
+    expired = replace(IN_STATE[SCHEDULED], deadline=7.0).expire(7.5)
+
+    assert expired.error == (
+        "Not started before its deadline 1970-01-01T00:00:07+00:00; the last attempt: busy"
+    )
+
+
+def test_a_deadline_before_all_times_can_be_told() -> None:
+    assert replace(NEW, deadline=-1e12).expire(1.0).error is not None
+
+
+def test_an_attempt_that_would_start_after_the_deadline_is_not_waited_for() -> None:
+    task = replace(RUNNING, deadline=8.0)
+    assert task.back_off(1, "busy", 4.9, 3.0).state is SCHEDULED
+
+    failed = task.back_off(1, "busy", 5.0, 3.0)
+
+    assert (failed.state, failed.attempts_used) == (FAILED, 1)
+    assert failed.error == "No attempt left before its deadline 1970-01-01T00:00:08+00:00: busy"
+
+
+@pytest.mark.parametrize(("deadline", "kept"), [(None, None), (60.0, 60.0), (50.0, None)])
+def test_a_retry_by_hand_drops_a_deadline_that_has_passed(
+    deadline: float | None, kept: float | None
+) -> None:
+    assert replace(IN_STATE[FAILED], deadline=deadline).retry(50.0).deadline == kept
+
+
+def test_a_retry_by_hand_may_bring_another_payload() -> None:
+    assert IN_STATE[FAILED].retry(50.0).payload == b"{}"
+    assert IN_STATE[FAILED].retry(50.0, b'{"n":2}').payload == b'{"n":2}'
 
 
 def test_a_success_forgets_the_errors_before_it() -> None:

@@ -84,6 +84,7 @@ class FailingNull(NullJournal):
 
     def write(self, group: Group) -> None:
         _fail_if_told(self)
+        super().write(group)
 
 
 class FailingSqlite(SqliteJournal):

@@ -19,6 +19,7 @@ from app.metrics import HttpCounts
 from app.registry import client as client_module
 from app.registry.base import (
     Add,
+    AddAll,
     Beat,
     Cancel,
     Claim,
@@ -236,6 +237,30 @@ def test_an_add_on_a_breaking_connection_is_accepted_exactly_once(moment: str) -
 
 
 @pytest.mark.parametrize("moment", ["break_before", "break_after"])
+def test_a_batch_on_a_breaking_connection_is_accepted_exactly_once(moment: str) -> None:
+    async def story() -> None:
+        async with connected() as side:
+            setattr(side.line, moment, once(AddAll))
+            tasks = [new_task() for _ in range(3)]
+            assert await side.client.call(AddAll(tasks)) is None
+            await eventually(lambda: set(side.holder.table) == {task.id for task in tasks})
+            assert len(side.line.registry) == 3
+            assert AddAll(tasks, again=True) in side.line.exchanges[-1]
+
+    run(story)
+
+
+def test_the_tasks_of_a_batch_are_left_to_its_route() -> None:
+    async def story() -> None:
+        async with connected() as side:
+            tasks = [new_task() for _ in range(3)]
+            await side.client.call(AddAll(tasks))
+            assert side.holder.left_to_routes == {task.id for task in tasks}
+
+    run(story)
+
+
+@pytest.mark.parametrize("moment", ["break_before", "break_after"])
 def test_a_report_on_a_breaking_connection_is_sent_until_it_is_answered(moment: str) -> None:
     async def story() -> None:
         async with connected() as side:
@@ -335,6 +360,14 @@ def list_of(pendings: SimpleQueue[Pending | None]) -> list[Pending]:
     for pending in found:
         pendings.put(pending)
     return [pending for pending in found if pending is not None]
+
+
+def test_a_request_is_as_large_as_the_payloads_it_carries() -> None:
+    task = replace(new_task(), payload=b"x" * 70)
+
+    assert Pending(AddAll([task, task])).size == 140
+    assert Pending(Retry(task.id, b"y" * 30)).size == 30
+    assert Pending(Retry(task.id)).size == 0
 
 
 def test_work_that_others_left_is_fetched_by_an_idle_worker() -> None:

@@ -304,6 +304,27 @@ def test_a_retry_gives_fresh_budgets_and_the_next_attempt_number(reach: Reach) -
     assert peer.table[task.id].attempt == 2
 
 
+def test_a_retry_with_another_payload_runs_with_it(reach: Reach) -> None:
+    peer = reach.peer()
+    task = failed(reach, peer)
+
+    retried = peer.ask(Retry(task.id, b'{"n":2}'))
+
+    assert retried.payload == b'{"n":2}'
+    assert peer.table[task.id].payload == b'{"n":2}'
+    assert reach.get(task).payload == b'{"n":2}'
+
+
+def test_a_retry_needs_room_for_the_payload_it_brings(make_reach: MakeReach) -> None:
+    reach = make_reach(Limits(max_pending_bytes=100))
+    task = failed(reach, reach.peer())
+
+    assert raised(reach.ask(Retry(task.id, b"x" * 101))) is TooManyUnfinished
+    assert reach.get(task) == task
+    assert reach.ask(Retry(task.id, b"x" * 100)).state is PENDING
+    assert raised(reach.ask(Add(make_task(payload=b"x")))) is TooManyUnfinished
+
+
 def test_only_failed_and_cancelled_tasks_can_be_retried(reach: Reach) -> None:
     peer = reach.peer({"async": 1})
     running = peer.run(make_task())

@@ -13,7 +13,7 @@ import pytest
 
 from app.errors import JournalError, JournalUnavailable
 from app.lifecycle import Change, Task, TaskState
-from app.registry.base import Add, Find, Fire, Get, Probe, Retry, Succeeded
+from app.registry.base import Add, Cancel, Find, Fire, Get, Probe, Retry, Succeeded
 from app.registry.journal import Group, SqliteJournal
 from app.registry.schema import VERSION
 from tests.registry.bench import Bench
@@ -109,6 +109,10 @@ def test_a_task_survives_the_journal_in_every_field(path: Path) -> None:
         lost_attempts=1,
         max_attempts=9,
         timeout_seconds=0.5,
+        deadline=12.5,
+        schedule="nightly",
+        idempotency_key="k",
+        fingerprint=b"f",
         priority=0,
         retries=6,
         worker="service:1:2",
@@ -119,6 +123,19 @@ def test_a_task_survives_the_journal_in_every_field(path: Path) -> None:
         journal.write(written(task))
 
         assert journal.read(task.id) == task
+
+
+def test_another_payload_is_as_durable_as_the_first(bench: Bench) -> None:
+    registry = bench.registry(journal=bench.journal())
+    task = bench.task()
+    ask(registry, Add(task))
+    ask(registry, Cancel(task.id))
+    ask(registry, Retry(task.id, b'{"n":2}'))
+
+    registry = bench.registry(journal=bench.crash())
+
+    assert get(registry, task.id).payload == b'{"n":2}'
+    assert bench.peer(registry).table[task.id].payload == b'{"n":2}'
 
 
 def test_a_commit_is_synced_before_it_is_acknowledged(path: Path) -> None:
@@ -341,10 +358,25 @@ def test_retention_does_not_read_what_may_be_large(path: Path) -> None:
     ]
 
 
+def test_retention_goes_on_behind_times_of_creation_that_are_ahead_of_the_clock(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.registry.journal.RETENTION_STEP_ROWS", 2)
+    tasks = [make_task(order=n, created_at=9_000.0).claim("w", 10.0) for n in range(1, 5)]
+    with opened(path) as journal:
+        journal.write(written(*[task.succeed(1, b"1", 10.0) for task in tasks]))
+
+        overdue, after = journal.overdue(20.0, 0)
+
+        assert [task.order for task in overdue] == [1, 2]
+        assert after == 2
+        assert journal.overdue(10.0, 0) == ([], None)
+
+
 def test_a_page_is_bounded_in_bytes_and_the_next_goes_on(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.registry.journal.MAX_BATCH_BYTES", 1_500)
+    monkeypatch.setattr("app.registry.listing.MAX_BATCH_BYTES", 1_500)
     tasks = [make_task(payload=b"x" * 1_000).accepted(order) for order in range(1, 6)]
     found: list[str] = []
     with opened(path) as journal:

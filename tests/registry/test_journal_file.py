@@ -12,7 +12,7 @@ import pytest
 
 from app.errors import JournalError
 from app.lifecycle import TaskState
-from app.registry.base import Add, Fire, Get
+from app.registry.base import Add, Count, Find, Fire, Get, Inspect
 from app.registry.journal import SqliteJournal
 from app.registry.schema import MIGRATIONS, SCHEMA, VERSION
 from tests.registry.bench import Bench, FailingSqlite
@@ -101,6 +101,42 @@ def test_a_registry_goes_on_where_the_earlier_version_stopped(version: int, benc
     new = make_task(idempotency_key="k", fingerprint=b"f")
     ask(registry, Add(new))
     assert ask(registry, Get(new.id)).order == len(TASKS) + 1
+
+
+@pytest.mark.parametrize("version", MIGRATIONS)
+def test_a_history_begins_with_the_attempts_that_end_after_the_update(
+    version: int, bench: Bench
+) -> None:
+    registry = bench.registry(journal=FailingSqlite(of_version(version, bench.directory)))
+    registry.tick()
+
+    assert ask(registry, Inspect(task_id(1))).attempts == []
+    assert [(a.attempt, a.outcome) for a in ask(registry, Inspect(task_id(4))).attempts] == [
+        (1, "lost")
+    ]
+
+
+@pytest.mark.parametrize("version", MIGRATIONS)
+def test_an_update_puts_the_times_of_creation_in_order(version: int, tmp_path: Path) -> None:
+    path = of_version(version, tmp_path)
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("UPDATE tasks SET created_at = created_at - 100 WHERE ord IN (3, 4, 6)")
+        db.commit()
+    journal = SqliteJournal(path)
+    try:
+        tasks = journal.find(Find()).tasks[::-1]
+        assert [task.created_at - 1_760_000_000.0 for task in tasks] == [1, 2, 2, 2, 5, 5, 7]
+        assert journal.count(Count(created_before=1_760_000_002.0)) == 1
+    finally:
+        journal.close()
+
+
+def test_a_key_of_version_2_is_still_known(bench: Bench) -> None:
+    registry = bench.registry(journal=FailingSqlite(of_version(2, bench.directory)))
+
+    repeated = ask(registry, Add(make_task(idempotency_key="k5", fingerprint=b"five")))
+
+    assert repeated.id == task_id(5)
 
 
 def test_an_update_that_fails_leaves_the_file_as_it_was(

@@ -11,8 +11,9 @@ import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -41,14 +42,17 @@ from app.lifecycle import MAX_LOST_ATTEMPTS, Task, TaskState
 from app.registry.base import (
     LEASE_SECONDS,
     Add,
+    AddAll,
     Beat,
     Cancel,
     Claim,
     Counts,
+    Details,
     Drain,
     Failed,
     Get,
     Held,
+    Inspect,
     Join,
     Leave,
     Lost,
@@ -91,6 +95,8 @@ class ModelTask:
     executor: str
     priority: int
     max_attempts: int
+    payload: bytes = b"{}"
+    deadline: float | None = None
     state: TaskState = PENDING
     due: float = 0.0
     backing_off: bool = False
@@ -114,7 +120,12 @@ class ModelTask:
             self.retries,
             self.worker,
             self.cancel_requested,
+            self.deadline,
+            self.payload,
         )
+
+    def is_late(self, wall: float) -> bool:
+        return self.deadline is not None and wall >= self.deadline
 
     def finish(self, state: TaskState) -> None:
         self.state, self.worker, self.cancel_requested = state, None, False
@@ -145,6 +156,8 @@ def visible(task: Task) -> tuple[object, ...]:
         task.retries,
         task.worker,
         task.cancel_requested,
+        task.deadline,
+        task.payload,
     )
 
 
@@ -169,6 +182,8 @@ class Model:
     workers: dict[str, ModelWorker] = field(default_factory=dict)
     keys: dict[str, tuple[str, bytes | None]] = field(default_factory=dict)
     """Idempotency keys: which task has it, and the fingerprint it came with."""
+    batches: dict[str, list[str]] = field(default_factory=dict)
+    """Of the keys that came with a batch: its tasks."""
     step: int = 0
 
     def held(self, worker: str) -> list[ModelTask]:
@@ -191,14 +206,19 @@ class Model:
         if written == NOTHING:
             return
         for task in self.tasks.values():
-            if task.state is SCHEDULED and task.due <= (elapsed if task.backing_off else wall):
-                task.state, task.ready_since = PENDING, (self.step, 0)
+            self._let_wait(task, wall, elapsed)
         for worker in list(self.workers.values()):
             if worker.over and not self.held(worker.name):
                 del self.workers[worker.name]
             elif worker.over and not (worker.name == joining and written == NO_NEW_WORK):
                 self.end_claims(worker)
         self.note_ready()
+
+    def _let_wait(self, task: ModelTask, wall: float, elapsed: float) -> None:
+        if task.state in (SCHEDULED, PENDING) and task.is_late(wall):
+            task.finish(FAILED)
+        elif task.state is SCHEDULED and task.due <= (elapsed if task.backing_off else wall):
+            task.state, task.ready_since = PENDING, (self.step, 0)
 
     def note_ready(self) -> None:
         for task in self.tasks.values():
@@ -228,20 +248,42 @@ class Model:
             return None if same else IdempotencyMismatch
         if self.unfinished() >= MAX_PENDING:
             return TooManyUnfinished
+        self._accept(task, 0)
+        if task.idempotency_key is not None:
+            self.keys[task.idempotency_key] = (task.id, task.fingerprint)
+        return None
+
+    def add_all(self, tasks: Sequence[Task]) -> type[BgTasksError] | None:
+        """The same for a batch, all or none."""
+        first = tasks[0]
+        if first.id in self.tasks:
+            return None
+        key, fingerprint = first.idempotency_key, b"of a batch: " + (first.fingerprint or b"")
+        if key in self.keys:
+            return None if self.keys[key][1] == fingerprint else IdempotencyMismatch
+        if self.unfinished() + len(tasks) > MAX_PENDING:
+            return TooManyUnfinished
+        for place, task in enumerate(tasks, start=1):
+            self._accept(task, place)
+        if key is not None:
+            self.keys[key] = (first.id, fingerprint)
+            self.batches[key] = [task.id for task in tasks]
+        return None
+
+    def _accept(self, task: Task, place: int) -> None:
         self.tasks[task.id] = ModelTask(
             task.id,
             task.executor,
             task.priority,
             task.max_attempts,
+            task.payload,
+            task.deadline,
             task.state,
             task.run_at,
-            ready_since=(self.step, 0),
+            ready_since=(self.step, place),
         )
-        if task.idempotency_key is not None:
-            self.keys[task.idempotency_key] = (task.id, task.fingerprint)
-        return None
 
-    def report(self, report: Report, elapsed: float) -> type[BgTasksError] | None:
+    def report(self, report: Report, wall: float, elapsed: float) -> type[BgTasksError] | None:
         """Carry out a report, or say how it has to be refused."""
         task = self.tasks[report.task_id]
         if task.state is not PROCESSING or task.attempt != report.attempt:
@@ -253,7 +295,7 @@ class Model:
                 task.used += 1
                 task.finish(FAILED)
             case Failed(retry_in_seconds=delay):
-                self._back_off(task, delay or 0.0, elapsed)
+                self._back_off(task, delay or 0.0, wall, elapsed)
             case Released():
                 task.release()
             case Lost():
@@ -264,12 +306,12 @@ class Model:
                 task.finish(CANCELLED)
         return None
 
-    def _back_off(self, task: ModelTask, delay: float, elapsed: float) -> None:
+    def _back_off(self, task: ModelTask, delay: float, wall: float, elapsed: float) -> None:
         if task.cancel_requested:
             task.finish(CANCELLED)
             return
         task.used += 1
-        if task.used >= task.max_attempts:
+        if task.used >= task.max_attempts or task.is_late(wall + delay):
             task.finish(FAILED)
             return
         task.state, task.worker = SCHEDULED, None
@@ -285,7 +327,7 @@ class Model:
             task.finish(CANCELLED)
         return None
 
-    def retry(self, task_id: str) -> type[BgTasksError] | None:
+    def retry(self, task_id: str, payload: bytes | None, wall: float) -> type[BgTasksError] | None:
         task = self.tasks[task_id]
         if task.state not in (FAILED, CANCELLED):
             return IllegalTransition
@@ -294,16 +336,21 @@ class Model:
         task.state, task.ready_since = PENDING, (self.step, 0)
         task.used = task.lost = 0
         task.retries += 1
+        task.payload = payload or task.payload
+        task.deadline = None if task.is_late(wall) else task.deadline
         return None
 
-    def claim(self, claim: Claim, worker: str) -> None:
+    def claim(self, claim: Claim, worker: str, wall: float) -> None:
         """A claim was given: it has to be the right one."""
         task = self.tasks[claim.task_id]
         assert task.state is PENDING, "claimed what was not ready"
+        assert not task.is_late(wall), "claimed what is past its deadline"
+        assert claim.payload == task.payload
         assert claim.attempt == task.attempt + 1, "the fence did not grow by one"
         assert (claim.attempts_used, claim.max_attempts) == (task.used, task.max_attempts)
         for other in self.tasks.values():
-            if other.state is PENDING and other.executor == task.executor:
+            waits = other.state is PENDING and not other.is_late(wall)
+            if waits and other.executor == task.executor:
                 assert other.priority <= task.priority, "a higher priority was passed over"
                 if other.priority == task.priority:
                     assert _since(other) >= _since(task), "an older task was passed over"
@@ -343,6 +390,7 @@ class RegistryMachine(RuleBasedStateMachine):
         self.crashes_left = self.most_crashes
         self.reported: list[Held] = []
         self.specs: dict[str, Task] = {}
+        self.sent_batches: list[Sequence[Task]] = []
         self.directory = Path(tempfile.mkdtemp(prefix="bgtasks-test-"))
         self.registry = self.open()
         self.peers = [self.new_peer(), self.new_peer()]
@@ -390,7 +438,7 @@ class RegistryMachine(RuleBasedStateMachine):
     def take(self, peer: Peer, reply: Reply, *, deliver: bool = True) -> None:
         self.model.note_ready()
         for claim in reply.claims:
-            self.model.claim(claim, peer.name)
+            self.model.claim(claim, peer.name, self.wall())
             if deliver:
                 peer.table[claim.task_id] = claim
         for held in reply.cancels:
@@ -423,6 +471,7 @@ class RegistryMachine(RuleBasedStateMachine):
         priority=st.sampled_from([4, 4, 0, 9]),
         max_attempts=st.integers(1, 3),
         due_in=st.sampled_from([None, None, 1.0, 30.0]),
+        deadline_in=st.sampled_from([None, None, None, -1.0, 2.0, 40.0]),
         key=st.sampled_from([None, None, "a", "b"]),
         fingerprint=st.sampled_from([b"x", b"x", b"y"]),
     )
@@ -434,12 +483,15 @@ class RegistryMachine(RuleBasedStateMachine):
         priority: int,
         max_attempts: int,
         due_in: float | None,
+        deadline_in: float | None,
         key: str | None,
         fingerprint: bytes,
     ) -> None:
         fields: dict[str, Any] = {}
         if due_in is not None and self.weather:
             fields = {"state": SCHEDULED, "run_at": self.wall() + due_in}
+        if deadline_in is not None and self.weather:
+            fields["deadline"] = self.wall() + deadline_in
         task = make_task(
             **{
                 "executor": executor,
@@ -454,21 +506,9 @@ class RegistryMachine(RuleBasedStateMachine):
         self.send_add(self.peers[worker], task, again=False)
 
     def send_add(self, peer: Peer, task: Task, *, again: bool) -> None:
-        known = self.known(peer)
-        reply, written = self.exchange(peer, Add(task, again))
-        joined = known and self.known(peer)
-        expected: type[BgTasksError] | None = None
-        if not joined and written != NOTHING:
-            expected = NotJoined if written == WRITTEN else JournalUnavailable
-        elif written != WRITTEN:
-            expected = JournalUnavailable
-        else:
-            expected = self.model.add(task)
-            self.specs.setdefault(task.id, task)
-        if written == NOTHING:
-            expected = JournalUnavailable
+        reply, expected = self.submit(peer, Add(task, again), lambda: self.model.add(task))
+        self.specs.setdefault(task.id, task)
         answer = reply.answers[0]
-        self.expect(answer, expected)
         if isinstance(answer, Task):
             assert task.idempotency_key is not None
             assert answer.id == self.model.keys[task.idempotency_key][0]
@@ -476,6 +516,60 @@ class RegistryMachine(RuleBasedStateMachine):
         elif expected is None:
             assert task.id in self.model.tasks, "neither accepted nor recognised"
         self.take(peer, reply)
+
+    def submit(
+        self, peer: Peer, request: Add | AddAll, accept: Callable[[], type[BgTasksError] | None]
+    ) -> tuple[Reply, type[BgTasksError] | None]:
+        """Send something new, and how it was expected to be answered: as `accept` says."""
+        known = self.known(peer)
+        reply, written = self.exchange(peer, request)
+        expected: type[BgTasksError] | None = JournalUnavailable
+        if written == WRITTEN:
+            expected = accept() if known and self.known(peer) else NotJoined
+        self.expect(reply.answers[0], expected)
+        return reply, expected
+
+    @rule(
+        worker=WORKERS,
+        size=st.integers(1, 4),
+        deadline_in=st.sampled_from([None, None, 2.0]),
+        key=st.sampled_from([None, "a", "b", "c"]),
+        fingerprint=st.sampled_from([b"x", b"x", b"y"]),
+    )
+    def add_all(
+        self, *, worker: int, size: int, deadline_in: float | None, key: str | None,
+        fingerprint: bytes,
+    ) -> None:  # fmt: skip
+        deadline = None
+        if deadline_in is not None and self.weather:
+            deadline = self.wall() + deadline_in
+        if key is not None:
+            # The same fingerprint means the same submission, and so as many tasks.
+            size = 2 + fingerprint[0] % 2
+        tasks = [make_task(run_at=self.wall(), deadline=deadline) for _ in range(size)]
+        if key is not None:
+            tasks[0] = replace(tasks[0], idempotency_key=key, fingerprint=fingerprint)
+        self.send_batch(self.peers[worker], tasks, again=False)
+
+    def send_batch(self, peer: Peer, tasks: Sequence[Task], *, again: bool) -> None:
+        accept = partial(self.model.add_all, tasks)
+        reply, expected = self.submit(peer, AddAll(tasks, again), accept)
+        answer = reply.answers[0]
+        if isinstance(answer, list):
+            accepted = self.model.batches[tasks[0].idempotency_key or ""]
+            assert [task.id for task in answer] == accepted
+            assert [visible(t) for t in answer] == [self.model.tasks[i].seen() for i in accepted]
+        elif expected is None:
+            assert all(task.id in self.model.tasks for task in tasks), "not all were accepted"
+            self.specs.update({task.id: task for task in tasks})
+            self.sent_batches.append(tasks)
+        self.take(peer, reply)
+
+    @precondition(lambda self: self.sent_batches)
+    @rule(worker=WORKERS, number=PICK)
+    def add_all_again(self, worker: int, number: int) -> None:
+        tasks = self.sent_batches[number % len(self.sent_batches)]
+        self.send_batch(self.peers[worker], tasks, again=True)
 
     @precondition(lambda self: self.model.tasks)
     @rule(worker=WORKERS, number=PICK)
@@ -497,12 +591,13 @@ class RegistryMachine(RuleBasedStateMachine):
         self.expect(reply.answers[0], expected, written=written != NOTHING)
 
     @precondition(lambda self: self.model.tasks)
-    @rule(number=PICK)
-    def retry(self, number: int) -> None:
+    @rule(number=PICK, payload=st.sampled_from([None, None, b'{"other":1}']))
+    def retry(self, number: int, payload: bytes | None) -> None:
         task = self.pick(number)
         assert task is not None
-        reply, written = self.exchange(None, Retry(task.id))
-        expected = self.model.retry(task.id) if written == WRITTEN else None
+        reply, written = self.exchange(None, Retry(task.id, payload))
+        wall = self.wall()
+        expected = self.model.retry(task.id, payload, wall) if written == WRITTEN else None
         self.expect(reply.answers[0], expected, written=written == WRITTEN)
 
     # -- rules: workers --
@@ -591,7 +686,7 @@ class RegistryMachine(RuleBasedStateMachine):
         elif not (known and self.known(peer)):
             self.expect(answer, NotJoined)
         else:
-            self.expect(answer, self.model.report(report, self.elapsed()))
+            self.expect(answer, self.model.report(report, self.wall(), self.elapsed()))
         settled = not isinstance(answer, NotJoined | JournalUnavailable)
         if settled and held in peer.held():
             del peer.table[held.task_id]
@@ -661,6 +756,7 @@ class RegistryMachine(RuleBasedStateMachine):
                 self.elapsed() + LEASE_SECONDS,
                 over=name not in alive,
                 gone=name not in alive,
+                unstoppable=UNSTOPPABLE,
             )
             for name in {task.worker for task in self.model.tasks.values() if task.worker}
         }
@@ -677,17 +773,28 @@ class RegistryMachine(RuleBasedStateMachine):
     @invariant()
     def the_registry_is_as_the_model_says(self) -> None:
         ids = list(self.model.tasks)
-        reply, _ = self.exchange(None, *map(Get, ids), Counts())
+        reply, _ = self.exchange(None, *map(Get, ids), *map(Inspect, ids), Counts())
         for task_id, task in zip(ids, reply.answers, strict=False):
             assert isinstance(task, Task), task
             assert visible(task) == self.model.tasks[task_id].seen()
             assert task.state.is_final == (task.finished_at is not None)
             assert (task.result is not None) == (task.state is SUCCESS)
             self.check_committed(task)
+        for found, task in zip(reply.answers[len(ids) :], reply.answers, strict=False):
+            if isinstance(found, Details) and isinstance(task, Task):
+                assert found.task == task
+                self.check_history(found)
         numbers: dict[TaskState, int] = {}
         for (_, state), number in reply.answers[-1].items():  # type: ignore[union-attr]
             numbers[state] = numbers.get(state, 0) + number
         assert numbers == self.model.counts(), "counts are exact"
+
+    def check_history(self, found: Details) -> None:
+        """Each claim has become an attempt, and each has ended but the running one."""
+        task = found.task
+        assert [a.attempt for a in found.attempts] == list(range(1, task.attempt + 1))
+        running = [a.attempt for a in found.attempts if a.outcome is None]
+        assert running == ([task.attempt] if task.state is PROCESSING else [])
 
     def check_committed(self, task: Task) -> None:
         """What can be read is on disk."""

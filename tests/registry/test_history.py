@@ -1,0 +1,200 @@
+"""The history of a task: each of its attempts, as `Inspect` tells of them."""
+
+from __future__ import annotations
+
+import uuid
+from itertools import pairwise
+
+from app.errors import TaskDeleted, TaskNotFound
+from app.lifecycle import MAX_LOST_ATTEMPTS, TaskState
+from app.metrics import OUTCOMES
+from app.registry.attempts import MOST_SHOWN
+from app.registry.base import (
+    Add,
+    AttemptRecord,
+    Cancel,
+    Claim,
+    Details,
+    Failed,
+    Inspect,
+    Registry,
+    Retry,
+)
+from tests.registry.bench import Bench
+from tests.registry.conftest import Reach
+from tests.registry.peers import ask, get, make_task, raised
+
+
+def history(registry: Registry, task_id: str) -> list[AttemptRecord]:
+    found = ask(registry, Inspect(task_id))
+    assert isinstance(found, Details)
+    assert found.task == get(registry, task_id)
+    return list(found.attempts)
+
+
+def of(reach: Reach, claim: Claim) -> list[AttemptRecord]:
+    return history(reach.registry, claim.task_id)
+
+
+def test_a_task_that_waits_has_no_history(reach: Reach) -> None:
+    task = make_task()
+    reach.ask(Add(task))
+
+    assert history(reach.registry, task.id) == []
+
+
+def test_the_running_attempt_is_the_last_and_has_no_end(reach: Reach) -> None:
+    peer = reach.peer()
+    claim = peer.run(make_task())
+
+    task = reach.get(claim)
+    assert of(reach, claim) == [AttemptRecord(1, peer.name, task.run_at, task.started_at or 0.0)]
+
+
+def test_an_attempt_that_succeeded_has_all_its_times_and_no_error(reach: Reach) -> None:
+    peer = reach.peer()
+    claim = peer.run(make_task())
+    peer.succeed(claim)
+
+    task = reach.get(claim)
+    [attempt] = of(reach, claim)
+
+    assert attempt == AttemptRecord(
+        1, peer.name, task.run_at, task.started_at or 0.0, task.finished_at, 0.25, "success"
+    )
+
+
+def test_each_way_to_end_is_told_with_its_error(reach: Reach) -> None:
+    peer = reach.peer()
+    claim = peer.run(make_task(max_attempts=9))
+    peer.lose(claim, error="killed by SIGKILL")
+    peer.release(peer.table[claim.task_id], reason="the worker stops")
+    timed_out = peer.table[claim.task_id]
+    peer.report(Failed(claim.task_id, timed_out.attempt, "too slow", 1.5, None, timed_out=True))
+    peer.ask(Retry(claim.task_id))
+    peer.fail(peer.table[claim.task_id], error="no")
+    peer.ask(Retry(claim.task_id))
+    peer.ask(Cancel(claim.task_id))
+    peer.stop(peer.table[claim.task_id])
+    peer.ask(Retry(claim.task_id))
+    peer.succeed(peer.table[claim.task_id])
+
+    told = of(reach, claim)
+
+    assert [(a.attempt, a.outcome, a.run_seconds, a.error) for a in told] == [
+        (1, "lost", None, "killed by SIGKILL"),
+        (2, "released", None, "the worker stops"),
+        (3, "timeout", 1.5, "too slow"),
+        (4, "failure", 0.25, "no"),
+        (5, "cancelled", None, "Cancelled while running"),
+        (6, "success", 0.25, None),
+    ]
+    assert {a.outcome for a in told} == set(OUTCOMES)
+    assert {a.worker for a in told} == {peer.name}
+    for earlier, later in pairwise(told):
+        assert earlier.finished_at is not None
+        assert earlier.started_at <= earlier.finished_at <= later.started_at
+
+
+def test_an_attempt_waits_from_when_it_could_have_been_started(bench: Bench) -> None:
+    registry = bench.registry(journal=bench.journal())
+    peer = bench.peer(registry)
+    start = bench.clock.wall()
+    claim = peer.run(bench.task())
+    bench.clock.turn(1.0)
+    peer.fail(claim, retry_in=5.0)
+    bench.clock.turn(7.0)
+    [claim] = peer.take()
+    bench.clock.turn(1.0)
+    peer.lose(claim)
+
+    assert [(a.due_at - start, a.started_at - start) for a in history(registry, claim.task_id)] == [
+        (0.0, 0.0),
+        (6.0, 8.0),
+        (9.0, 9.0),
+    ]
+
+
+def test_a_history_survives_a_crash(bench: Bench) -> None:
+    registry = bench.registry(journal=bench.journal())
+    peer = bench.peer(registry)
+    claim = peer.run(bench.task(max_attempts=9))
+    peer.release(claim)
+    before = history(registry, claim.task_id)
+    bench.machine.kill(peer.worker)
+
+    registry = bench.registry(journal=bench.crash())
+    registry.tick()
+
+    told = history(registry, claim.task_id)
+    assert told[0] == before[0]
+    assert [a.outcome for a in told] == ["released", "lost"]
+    assert told[1].error == "the service went down"
+
+
+def test_an_attempt_whose_end_could_not_be_written_runs_on(bench: Bench) -> None:
+    journal = bench.journal()
+    registry = bench.registry(journal=journal)
+    peer = bench.peer(registry)
+    claim = peer.run(bench.task())
+    journal.failures = 2
+    peer.ask(Failed(claim.task_id, 1, "no", 0.1, None))
+
+    assert [a.outcome for a in history(registry, claim.task_id)] == [None]
+    peer.fail(claim)
+    assert [a.outcome for a in history(registry, claim.task_id)] == ["failure"]
+
+
+def test_a_history_is_deleted_with_its_task(bench: Bench) -> None:
+    journal = bench.journal()
+    registry = bench.registry(journal=journal, retention_seconds=100.0)
+    peer = bench.peer(registry)
+    claim = peer.run(bench.task())
+    peer.succeed(claim)
+    for _ in range(3):
+        bench.clock.turn(100.0)
+        registry.tick()
+
+    assert raised(ask(registry, Inspect(claim.task_id))) is TaskDeleted
+    assert journal._writer.execute("SELECT count(*) FROM attempts").fetchone() == (0,)
+
+
+def test_what_does_not_exist_has_no_history(reach: Reach) -> None:
+    for task_id in (str(uuid.uuid4()), "no-uuid", ""):
+        assert raised(reach.ask(Inspect(task_id))) is TaskNotFound
+
+
+def test_without_a_journal_a_history_goes_with_its_task(bench: Bench) -> None:
+    registry = bench.registry()
+    peer = bench.peer(registry)
+    claim = peer.run(bench.task())
+    peer.succeed(claim)
+    registry.rules.store.put(get(registry, claim.task_id), None)
+    registry.tick()
+
+    assert raised(ask(registry, Inspect(claim.task_id))) is TaskNotFound
+
+
+def test_of_a_long_history_the_latest_attempts_are_shown(bench: Bench) -> None:
+    for journal in (None, bench.journal()):
+        registry = bench.registry(journal=journal)
+        peer = bench.peer(registry)
+        claim = peer.run(bench.task())
+        for _ in range(MOST_SHOWN + 2):
+            peer.release(peer.table[claim.task_id])
+
+        told = history(registry, claim.task_id)
+
+        assert len(told) == MOST_SHOWN + 1
+        assert told[-1].outcome is None
+        assert [a.attempt for a in told] == list(range(3, MOST_SHOWN + 4))
+
+
+def test_a_task_lost_too_often_says_so_in_its_last_attempt(reach: Reach) -> None:
+    peer = reach.peer()
+    claim = peer.run(make_task())
+    for _ in range(MAX_LOST_ATTEMPTS):
+        peer.lose(peer.table[claim.task_id])
+
+    assert reach.state(claim) is TaskState.FAILED
+    assert of(reach, claim)[-1].error == "3 attempts were lost; the last: killed by SIGKILL"
