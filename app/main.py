@@ -8,13 +8,17 @@ registry, and later ones join it.
 from __future__ import annotations
 
 import asyncio
+import signal
 import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from typing import Final
+from functools import partial
+from types import FrameType
+from typing import Any, Final
 
+import uvicorn
 from fastapi import FastAPI
 from fastapi.telemetry import TelemetryConfig
 
@@ -23,6 +27,7 @@ from app.api.http_metrics import HttpMetrics
 from app.directories import prepare_directories
 from app.dispatcher import Dispatcher
 from app.errors import ConfigurationError
+from app.events.hub import EventHub
 from app.logs import configure, get_logger
 from app.registry.access import REGISTRIES, Access, RegistryConfig, of_service
 from app.registry.base import FENCE_SHARE, Report
@@ -70,6 +75,7 @@ def create_app(settings: Settings | None = None, *, endpoint: Endpoint | None = 
         app.state.begin_drain = worker.begin_drain
         if stopped_early.is_set():
             worker.begin_drain()
+        _hear_uvicorns_signals(worker.begin_drain)
         await worker.start()
         app.state.service = worker.service
         try:
@@ -127,7 +133,8 @@ class WebWorker:
             self._dispatcher,
             fence_seconds=settings.lease_seconds * FENCE_SHARE,
         )
-        self.service = TaskService(self._client, self._dispatcher, catalogue)
+        self._events = EventHub(access.connect, self._client.call)
+        self.service = TaskService(self._client, self._dispatcher, catalogue, self._events)
         self._draining_since: float | None = None
         self._over = threading.Event()
         self._guard: threading.Thread | None = None
@@ -136,7 +143,7 @@ class WebWorker:
         self._client.report(report)
 
     def _progress(self, task_id: str, attempt: int, fraction: float, message: str | None) -> None:
-        """Where the registry will be told; until it takes progress, nobody is."""
+        self._client.progress(task_id, attempt, fraction, message)
 
     async def start(self) -> None:
         """Start the executors and join the registry."""
@@ -165,6 +172,8 @@ class WebWorker:
             self._draining_since = time.monotonic()
             self.service.draining = True
             self._client.drain()
+            # Streams and waits would hold the connections, and those the stop.
+            self._events.close()
 
     async def stop(self) -> None:
         """Let the attempts end, release the rest, send the last reports, and leave."""
@@ -196,6 +205,32 @@ class WebWorker:
         """
         while not self._over.wait(GUARD_SECONDS):
             guard()
+
+
+def _hear_uvicorns_signals(begin_drain: Callable[[], None]) -> None:
+    """Have the worker told of a stop as soon as uvicorn alone is.
+
+    It tells its application when all connections have ended; one that streams would not end.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        handle = signal.getsignal(number)
+        if callable(handle) and isinstance(getattr(handle, "__self__", None), uvicorn.Server):
+            signal.signal(number, partial(_pass_on, loop, begin_drain, handle))
+
+
+def _pass_on(
+    loop: asyncio.AbstractEventLoop,
+    begin_drain: Callable[[], None],
+    handle: Callable[[int, FrameType | None], Any],
+    number: int,
+    frame: FrameType | None,
+) -> None:
+    if not loop.is_closed():
+        loop.call_soon_threadsafe(begin_drain)
+    handle(number, frame)
 
 
 def _own_settings() -> Settings:

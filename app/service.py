@@ -8,19 +8,27 @@ import re
 import time
 import uuid
 from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from typing import Final, NamedTuple
 
 from pydantic import BaseModel
 
 from app.dispatcher import Dispatcher
-from app.errors import Draining, TaskNotFound, UnknownTaskType
+from app.errors import Draining, TaskNotFound, Unavailable, UnknownTaskType
+from app.events.hub import EventHub
+from app.events.listeners import TaskListener
+from app.events.streams import AllStream, TaskStream, of_all, of_task
+from app.events.window import Position
 from app.lifecycle import Task
 from app.registry.base import Add, Cancel, Find, Get, Page, Probe, Retry
 from app.registry.client import RegistryClient
 from app.task_types.base import TaskType
 
 _UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+
+LOOK_AGAIN_SECONDS: Final = 1.0
+"""How often a task that is waited for is looked at while its events cannot be followed."""
 
 
 class Submission(NamedTuple):
@@ -39,9 +47,14 @@ class TaskService:
     """
 
     def __init__(
-        self, client: RegistryClient, dispatcher: Dispatcher, catalogue: Mapping[str, TaskType]
+        self,
+        client: RegistryClient,
+        dispatcher: Dispatcher,
+        catalogue: Mapping[str, TaskType],
+        events: EventHub,
     ) -> None:
         self._client = client
+        self.events = events
         self._dispatcher = dispatcher
         self._patterns = {name: _pattern(task_type) for name, task_type in catalogue.items()}
         self.draining = False
@@ -90,6 +103,54 @@ class TaskService:
         """
         task: Task = await self._client.call(Get(_checked(task_id)))
         return task
+
+    async def wait(self, task_id: str, seconds: float) -> Task:
+        """The task as soon as it is finished, or as it stands after `seconds`.
+
+        A process that is about to stop does not wait. Where the registry goes away meanwhile, it
+        is waited for as well.
+
+        Raises:
+            TaskNotFound: there is none.
+        """
+        until = time.monotonic() + seconds
+        # Listening comes first: whatever ends the task after it was looked at is heard.
+        with self.events.of_task(_checked(task_id)) as listener:
+            while True:
+                left = until - time.monotonic()
+                live = self.events.is_live
+                try:
+                    task = await self.get(task_id)
+                    if task.state.is_final or left <= 0 or self.events.closed:
+                        return task
+                except Unavailable:
+                    if left <= 0 or self.events.closed:
+                        raise
+                    live = False
+                longest = left if live else min(left, LOOK_AGAIN_SECONDS)
+                await self._sleep_until_final(listener, longest, live=live)
+
+    async def _sleep_until_final(
+        self, listener: TaskListener, seconds: float, *, live: bool
+    ) -> None:
+        """Until there is a reason to look at the task: it has ended, or it may have."""
+        until = time.monotonic() + seconds
+        while await listener.sleep(until - time.monotonic()):
+            heard = listener.take()
+            if heard is None or any(event.state.is_final for event in heard):
+                return
+            if self.events.closed or self.events.is_live != live:
+                return
+
+    def task_stream(
+        self, task_id: str, position: Position | None
+    ) -> AbstractAsyncContextManager[TaskStream]:
+        """The events of a task; see `app.events.streams.of_task`."""
+        return of_task(self.events, self._client.call, _checked(task_id), position)
+
+    def all_streams(self, position: Position | None) -> AbstractAsyncContextManager[AllStream]:
+        """The events of all tasks; see `app.events.streams.of_all`."""
+        return of_all(self.events, position)
 
     async def retry(self, task_id: str) -> Task:
         """Try a failed or cancelled task again.

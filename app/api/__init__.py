@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from starlette.middleware.cors import CORSMiddleware
 
-from app.api import documentation, email, notifications, operations, problems, tasks
+from app.api import documentation, email, events, notifications, operations, problems, tasks
 from app.api.middleware import BodyLimit, RequestContext
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def install(app: FastAPI, settings: Settings, http_metrics: HttpMetrics) -> None
     """
     routes = [
         route
-        for surface in (tasks, notifications, email, operations, documentation)
+        for surface in (tasks, notifications, email, events, operations, documentation)
         for route in surface.router.routes
     ]
     # include_router would look for each route twice, at 6 us a request; and these come before

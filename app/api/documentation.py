@@ -45,6 +45,7 @@ _TAGS: Final = [
     {"name": "Tasks", "description": "Notifications, reports and files; status and retry."},
     {"name": "Notifications", "description": "A demonstration that needs no body."},
     {"name": "Email", "description": "Sending emails."},
+    {"name": "Events", "description": "What happens to tasks, as it happens."},
     {"name": "Operations", "description": "Health and metrics."},
 ]
 

@@ -86,7 +86,16 @@ class RequestContext:
 class _Exchange:
     """The way back of one request."""
 
-    __slots__ = ("_metrics", "_request_id", "_scope", "_send", "_started", "answered", "status")
+    __slots__ = (
+        "_metrics",
+        "_observed",
+        "_request_id",
+        "_scope",
+        "_send",
+        "_started",
+        "answered",
+        "status",
+    )
 
     def __init__(self, scope: Scope, send: Send, request_id: bytes, metrics: HttpMetrics) -> None:
         self._started = perf_counter()
@@ -94,6 +103,7 @@ class _Exchange:
         self._send = send
         self._request_id = request_id
         self._metrics = metrics
+        self._observed = False
         self.status = 0
         self.answered = False
 
@@ -106,10 +116,13 @@ class _Exchange:
                 *message.get("headers", ()),
                 (REQUEST_ID_HEADER, self._request_id),
             ]
-        elif kind == "http.response.body" and not message.get("more_body"):
+        elif kind == "http.response.body" and message.get("more_body"):
+            # How long a stream lasts says nothing of how fast the service answers.
+            self._observe_once()
+        elif kind == "http.response.body":
             # Here and not when the application returns: that is after the background tasks.
             self.answered = True
-            self._observe()
+            self._observe_once()
             log.debug(
                 "request answered",
                 method=self._scope["method"],
@@ -118,7 +131,10 @@ class _Exchange:
             )
         await self._send(message)
 
-    def _observe(self) -> None:
+    def _observe_once(self) -> None:
+        if self._observed:
+            return
+        self._observed = True
         route = self._scope.get("route")
         self._metrics.observe(
             self._scope["method"],

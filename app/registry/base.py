@@ -103,6 +103,7 @@ from app.registry.requests import (
 __all__ = [
     "ABOUT_THE_WORKER",
     "FENCE_SHARE",
+    "FOLLOW_GATHER_SECONDS",
     "HEARTBEAT_SECONDS",
     "LEASE_SECONDS",
     "MAX_BATCH_BYTES",
@@ -163,6 +164,9 @@ UNSTOPPABLE = frozenset({"thread"})
 said so itself."""
 FENCE_SHARE = 0.8
 """A worker without an answer for this share of its lease stops its own attempts."""
+FOLLOW_GATHER_SECONDS = 0.02
+"""For so long events gather from one answer to a follower to the next: a busy registry answers its
+followers fifty times a second, not once a commit."""
 
 
 class Worker(NamedTuple):
@@ -208,6 +212,17 @@ class Registry(Protocol):
 
         Returns:
             Whether it would; False after `timeout_seconds`, at most 30, or if not joined.
+        """
+
+    def follow(self, epoch: str, after: int, timeout_seconds: float) -> Events:
+        """Wait until there are events after the position (`epoch`, `after`), and give them.
+
+        A call takes at least `FOLLOW_GATHER_SECONDS` if there are any, so that those of a busy
+        registry come in portions, of at most 2,000. A follower that gets `Events.reset` goes on
+        from `Events.sequence`, any other from the last event it has got.
+
+        Returns:
+            As for `Changes`; without events after `timeout_seconds`, at most 30.
         """
 
 

@@ -26,6 +26,7 @@ from app.registry.base import (
     Held,
     Join,
     Leave,
+    Progress,
     Reply,
     Report,
     Request,
@@ -43,6 +44,10 @@ MAX_WAITING_BYTES: Final = 64 * 2**20
 IDLE_SECONDS: Final = 0.25
 NEWS_SECONDS: Final = 0.5
 """How old the HTTP metrics that other workers show may be."""
+PROGRESS_SECONDS: Final = 0.1
+"""How often progress is sent at most."""
+_MAX_PROGRESS: Final = 500
+"""In one batch."""
 _EXPIRY_SECONDS: Final = 0.25
 
 
@@ -109,6 +114,9 @@ class RegistryClient:
         self._outbox = Outbox()
         self._waiting: dict[Pending, None] = {}
         self._waiting_bytes = 0
+        self._progress: dict[str, Progress] = {}
+        """The last word of each attempt that is not sent yet; there are no more than claims."""
+        self._progress_due = 0.0
         self._draining = False
         self._leaving = False
         self.has_left = False
@@ -180,6 +188,15 @@ class RegistryClient:
         """Send a report until it is answered."""
         self._outbox.put(Pending(report))
 
+    def progress(
+        self, task_id: str, attempt: int, fraction: float, message: str | None = None
+    ) -> None:
+        """Tell how far an attempt is, soon and at most once.
+
+        Of what is told of a task in quick succession, the last word is sent.
+        """
+        self._progress[task_id] = Progress(task_id, attempt, fraction, message)
+
     def drain(self) -> None:
         """Have the registry give this worker no more claims."""
         self._draining = True
@@ -217,6 +234,8 @@ class RegistryClient:
         self._holder.sweep()
         # With the last batch too: it carries the HTTP metrics up to the end.
         batch = [Pending(self._beat())] if self._leaving or self._is_beat_due() else []
+        if self._progress:
+            self._add_progress(batch)
         return self._outbox.fill(batch, leaving=self._leaving) or ([] if nudged else None)
 
     def settle(self, batch: Sequence[Pending], reply: Reply) -> None:
@@ -257,6 +276,15 @@ class RegistryClient:
         self._http_sent = self._http.version
         holder = self._holder
         return Beat(holder.slots(), holder.stuck(), holder.held(), self._http.counts())
+
+    def _add_progress(self, batch: list[Pending]) -> None:
+        now = time.monotonic()
+        if now < self._progress_due:
+            return
+        self._progress_due = now + PROGRESS_SECONDS
+        # Others add to it meanwhile.
+        while self._progress and len(batch) < _MAX_PROGRESS:
+            batch.append(Pending(self._progress.popitem()[1]))
 
     def _is_beat_due(self) -> bool:
         since = time.monotonic() - self._last_beat

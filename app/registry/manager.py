@@ -23,7 +23,7 @@ from typing import Any, Final, cast
 from app.errors import BgTasksError
 from app.garbage import spare_the_loaded
 from app.logs import configure, get_logger
-from app.registry.base import Reply, Request, Worker
+from app.registry.base import Events, Reply, Request, Worker
 from app.registry.journal import SqliteJournal
 from app.registry.journal_file import journal_path
 from app.registry.lock import DataDirLock, Endpoint
@@ -65,7 +65,7 @@ class RegistryProxy(TaskMapping, BaseProxy):
     It has a connection of its own for each thread that uses it; once broken, it stays so.
     """
 
-    _exposed_ = ("exchange", "watch")
+    _exposed_ = ("exchange", "watch", "follow")
 
     def __init__(self, token: Any, serializer: str, **options: Any) -> None:
         # Not counted: what gives a count back is a finaliser, and where that runs, in whatever
@@ -86,6 +86,10 @@ class RegistryProxy(TaskMapping, BaseProxy):
     def watch(self, worker: Worker, connection: int, timeout_seconds: float) -> bool:
         """See `Registry.watch`."""
         return cast("bool", self._call("watch", worker, connection, timeout_seconds))
+
+    def follow(self, epoch: str, after: int, timeout_seconds: float) -> Events:
+        """See `Registry.follow`."""
+        return cast("Events", self._call("follow", epoch, after, timeout_seconds))
 
     def _call(self, method: str, *args: object) -> object:
         # The stubs say that it returns nothing; it returns what the method returned.

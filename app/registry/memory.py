@@ -16,11 +16,15 @@ from app.logs import get_logger
 from app.metrics import Snapshot
 from app.registry.base import (
     Answer,
+    Changes,
     Count,
+    Details,
+    Events,
     Find,
     Get,
     Inspect,
     Join,
+    Page,
     Reply,
     Request,
     Scrape,
@@ -38,6 +42,8 @@ from app.registry.rules import Limits, Rules
 log = get_logger(__name__)
 
 LONGEST_WATCH_SECONDS = 30.0
+
+_WITH_PROGRESS = frozenset({Details, Page})
 
 
 @dataclass(frozen=True)
@@ -149,6 +155,16 @@ class MemoryRegistry(TaskMapping):
         record.attention.clear()
         return called
 
+    def follow(self, epoch: str, after: int, timeout_seconds: float) -> Events:
+        log = self.readings.events
+        found = log.follow(epoch, after, min(timeout_seconds, LONGEST_WATCH_SECONDS))
+        if found is not None:
+            return Events(log.epoch, log.sequence, found, False)
+        # By the committer: the counts have to be those of the very sequence.
+        [answer] = self.committer.call(None, 0, [Changes(epoch, after)]).answers
+        assert isinstance(answer, Events)
+        return answer
+
     def has_workers(self) -> bool:
         """Whether any worker that has joined still runs and has not left."""
         return any(record.over is None for record in self.rules.ledger)
@@ -161,6 +177,7 @@ class MemoryRegistry(TaskMapping):
 
     def close(self) -> None:
         """Commit what has come in, then stop."""
+        self.readings.events.close()
         self.committer.close()
         if self._thread.is_alive():
             self._thread.join()
@@ -183,9 +200,10 @@ class MemoryRegistry(TaskMapping):
 
     def _complete(self, request: Request, answer: Answer) -> Answer:
         try:
-            return self._look_up(request, answer)
+            found = self._look_up(request, answer)
         except JournalUnavailable as error:
             return error
+        return self.readings.with_progress(found) if type(found) in _WITH_PROGRESS else found
 
     def _look_up(self, request: Request, answer: Answer) -> Answer:
         """Do in the caller's thread what may take long: disk reads and rendering."""

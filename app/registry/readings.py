@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
-import secrets
-from collections import Counter, deque
+from collections import Counter
 from typing import Final
 
-from app.lifecycle import Change, TaskState
+from app.errors import StaleReport
+from app.lifecycle import Change, Task, TaskState
 from app.logs import get_logger
 from app.metrics import HttpTotals, Snapshot, Tally, TaskMetrics, counts_by_state
-from app.registry.base import Answer, Changes, Count, Counts, Event, Events, Request, Scrape
+from app.registry.base import (
+    Answer,
+    Changes,
+    Count,
+    Counts,
+    Details,
+    Event,
+    Events,
+    Page,
+    Progress,
+    ProgressMark,
+    Request,
+    Scrape,
+)
 from app.registry.clock import Clock
+from app.registry.events import EventLog
 from app.registry.journal import Group
 from app.registry.rules import Rules
 
@@ -18,8 +32,8 @@ log = get_logger(__name__)
 
 EVENTS_KEPT: Final = 10_000
 
-READS: Final = frozenset({Counts, Changes, Scrape})
-"""Requests that are answered from here."""
+READS: Final = frozenset({Counts, Changes, Progress, Scrape})
+"""Requests that are answered from here. None is written to the journal."""
 
 
 class DrainRate:
@@ -50,9 +64,9 @@ class Readings:
         self._rules = rules
         self._clock = clock
         self._counts: Tally = Counter(counts)
-        self.epoch = secrets.token_hex(8)
-        self._events: deque[Event] = deque(maxlen=EVENTS_KEPT)
-        self._sequence = 0
+        self.events = EventLog(EVENTS_KEPT)
+        self._progress: dict[str, ProgressMark] = {}
+        """Of running attempts, by task id."""
         self.metrics = TaskMetrics()
         self.http = HttpTotals()
         self.refused_reports = 0
@@ -63,6 +77,8 @@ class Readings:
         self._counts.update(group.counts)
         self.metrics.committed(group.changes, seconds)
         finished = 0
+        events: list[Event] = []
+        sequence = self.events.sequence
         for change in group.changes:
             old, new = change.old, change.new
             if change.outcome is not None:
@@ -71,10 +87,14 @@ class Readings:
                 log.error("deadline passed; the task has failed", task_id=new.id, type=new.type)
             if new is not None and (old is None or old.state is not new.state):
                 finished += new.state.is_final
-                self._sequence += 1
-                self._events.append(
-                    Event(self._sequence, new.id, new.type, new.state, group.at, new.reason)
+                sequence += 1
+                events.append(
+                    Event(sequence, new.id, new.type, new.state, group.at, new.reason, new.attempt)
                 )
+                if self._progress:
+                    self._progress.pop(new.id, None)
+        if events:
+            self.events.extend(events)
         self.drain_rate.count(finished, self._clock.elapsed())
 
     def read(self, request: Request) -> Answer:
@@ -82,6 +102,8 @@ class Readings:
         match request:
             case Changes():
                 return self._changes(request)
+            case Progress():
+                return self._note_progress(request)
             case Scrape():
                 return self._snapshot()
             case _:
@@ -96,12 +118,51 @@ class Readings:
         )
 
     def _changes(self, request: Changes) -> Events:
-        first = self._events[0].sequence if self._events else self._sequence + 1
-        missed = request.epoch != self.epoch or request.after < first - 1
-        if missed or request.after > self._sequence:
-            return Events(self.epoch, self._sequence, [], True, counts_by_state(self._counts))
-        events = [event for event in self._events if event.sequence > request.after]
-        return Events(self.epoch, self._sequence, events, False)
+        log = self.events
+        events = log.since(request.epoch, request.after)
+        if events is None:
+            return Events(log.epoch, log.sequence, [], True, counts_by_state(self._counts))
+        return Events(log.epoch, log.sequence, events, False)
+
+    def _note_progress(self, request: Progress) -> StaleReport | None:
+        task = self._rules.store.get(request.task_id)
+        if task is None:
+            return StaleReport(request.task_id, request.attempt, 0, "finished or unknown")
+        if task.state is not TaskState.PROCESSING or task.attempt != request.attempt:
+            return StaleReport(task.id, request.attempt, task.attempt, task.state.value)
+        now = self._clock.wall()
+        mark = ProgressMark(task.attempt, request.fraction, request.message, now)
+        self._progress[task.id] = mark
+        event = Event(
+            self.events.sequence + 1,
+            task.id,
+            task.type,
+            task.state,
+            now,
+            task.reason,
+            task.attempt,
+            mark,
+        )
+        self.events.extend([event])
+        return None
+
+    def with_progress(self, answer: Answer) -> Answer:
+        """A `Details` or `Page` with the progress of what runs. May be called from any thread."""
+        match answer:
+            case Details():
+                return answer._replace(progress=self._progress_of(answer.task))
+            case Page() if self._progress:
+                marks = {task.id: self._progress_of(task) for task in answer.tasks}
+                known = {task_id: mark for task_id, mark in marks.items() if mark is not None}
+                return answer._replace(progress=known)
+            case _:
+                return answer
+
+    def _progress_of(self, task: Task) -> ProgressMark | None:
+        mark = self._progress.get(task.id)
+        # The task was looked up a moment ago, and may have gone on since.
+        running = task.state is TaskState.PROCESSING
+        return mark if mark is not None and running and mark.attempt == task.attempt else None
 
     def _snapshot(self) -> Snapshot:
         slots: Counter[tuple[str, str]] = Counter()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx
@@ -14,10 +15,28 @@ from pydantic import BaseModel
 
 from app.api import install
 from app.api.http_metrics import HttpMetrics
-from app.errors import IdempotencyMismatch, TaskNotFound, Unavailable
+from app.errors import IdempotencyMismatch, RegistryUnavailable, TaskNotFound, Unavailable
+from app.events.hub import EventHub
+from app.events.window import Position
 from app.lifecycle import Task, TaskState
 from app.service import Submission
 from app.settings import Settings
+
+
+class FakeStream:
+    """A stream that gives these items and is over."""
+
+    position = Position("ab", 1)
+
+    def __init__(self, items: Sequence[Any]) -> None:
+        self._items = list(items)
+
+    @property
+    def is_over(self) -> bool:
+        return not self._items
+
+    async def next(self, seconds: float) -> Any:
+        return self._items.pop(0)
 
 
 class FakeService:
@@ -26,8 +45,15 @@ class FakeService:
     def __init__(self) -> None:
         self.tasks: dict[str, Task] = {}
         self.started: list[str] = []
+        self.events = EventHub(self._unreachable, self._unreachable)
+        self.streamed: list[Any] = [None]
+        """What a stream gives; None: it was quiet for a while."""
+        self.asked_from: list[Position | None] = []
         self.unavailable: Unavailable | None = None
         self.broken: Exception | None = None
+
+    def _unreachable(self, *_: object) -> Any:
+        raise RegistryUnavailable
 
     async def submit(
         self, type_name: str, payload: BaseModel, idempotency_key: str | None = None
@@ -63,6 +89,20 @@ class FakeService:
     async def retry(self, task_id: str) -> Task:
         self.tasks[task_id] = (await self.get(task_id)).retry(time.time())
         return self.tasks[task_id]
+
+    @asynccontextmanager
+    async def task_stream(
+        self, task_id: str, position: Position | None
+    ) -> AsyncIterator[FakeStream]:
+        await self.get(task_id)
+        self.asked_from.append(position)
+        yield FakeStream(self.streamed if position is None else [])
+
+    @asynccontextmanager
+    async def all_streams(self, position: Position | None) -> AsyncIterator[FakeStream]:
+        self._answer()
+        self.asked_from.append(position)
+        yield FakeStream(self.streamed)
 
     async def probe(self) -> None:
         self._answer()

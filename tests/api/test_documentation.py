@@ -30,6 +30,8 @@ OPERATIONS = {
     ("POST", "/api/notifications/notify"): SUBMISSION - {"415"} | {"200"} | EVERYWHERE,
     ("POST", "/send-email"): SUBMISSION | {"200"} | EVERYWHERE,
     ("GET", "/task/{task_id}/status"): {"200", "404", "503"} | EVERYWHERE,
+    ("GET", "/tasks/{task_id}/events"): {"200", "204", "404", "503"} | EVERYWHERE,
+    ("GET", "/events"): {"200", "422", "503"} | EVERYWHERE,
     ("GET", "/healthz"): {"200"} | EVERYWHERE,
     ("GET", "/readyz"): {"200", "503"} | EVERYWHERE,
     ("GET", "/metrics"): {"200", "503"} | EVERYWHERE,
@@ -94,6 +96,8 @@ PROVOCATIONS: list[tuple[str, dict[str, Any]]] = [
     ("PUT", {}),
     ("", {"headers": {"Idempotency-Key": '"'}}),
     ("", {"headers": {"Idempotency-Key": "taken"}}),
+    ("", {"params": {"status": "unknown"}}),
+    ("", {"headers": {"Last-Event-ID": "ab-1"}}),
 ]
 
 
@@ -135,11 +139,20 @@ async def test_every_parameter_has_a_description_and_an_example(openapi: Any) ->
         for parameter in operation.get("parameters", ())
     ]
     names = [parameter["name"] for parameter in parameters]
-    assert Counter(names) == {"task_id": 3, "Idempotency-Key": 5}
+    assert Counter(names) == {
+        "task_id": 4,
+        "Idempotency-Key": 5,
+        "Last-Event-ID": 2,
+        "last_event_id": 2,
+        "type": 1,
+        "status": 1,
+    }
     for parameter in parameters:
         assert parameter["description"]
         if parameter["name"] == "task_id":
             assert parameter["examples"]["task"]["value"] == schemas.EXAMPLE_ID
+        elif parameter["name"] != "Idempotency-Key":
+            assert parameter["examples"]
         else:
             headers = [(b"idempotency-key", parameter["example"].encode())]
             assert key_of({"headers": headers})

@@ -13,6 +13,7 @@ from pydantic import BaseModel
 
 from app.dispatcher import Dispatcher
 from app.errors import IdempotencyMismatch, UnknownTaskType
+from app.events.hub import EventHub
 from app.metrics import HttpCounts
 from app.registry.client import RegistryClient
 from app.registry.connection import RegistryConnection
@@ -62,7 +63,7 @@ async def serving() -> AsyncIterator[TaskService]:
     connection.start()
     assert await asyncio.to_thread(connection.wait_joined, 5)
     try:
-        yield TaskService(client, dispatcher, CATALOGUE)
+        yield TaskService(client, dispatcher, CATALOGUE, EventHub(lambda: registry, client.call))
     finally:
         await asyncio.to_thread(connection.close, 5)
         client.unbind()

@@ -320,7 +320,7 @@ def test_events_beyond_the_window_are_a_reset(
     monkeypatch.setattr("app.registry.readings.EVENTS_KEPT", 3)
     registry = bench.registry()
     bench.peer(registry, {"async": 0}).add(*[bench.task() for _ in range(5)])
-    epoch = registry.readings.epoch
+    epoch = registry.readings.events.epoch
 
     assert ask(registry, Changes(epoch, 1)).reset
     window = ask(registry, Changes(epoch, 2))

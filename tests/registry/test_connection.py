@@ -23,6 +23,7 @@ from app.registry.base import (
     Beat,
     Cancel,
     Claim,
+    Events,
     Get,
     Held,
     Leave,
@@ -118,6 +119,9 @@ class Line:
         if self.break_after(requests):
             raise EOFError
         return reply
+
+    def follow(self, epoch: str, after: int, timeout_seconds: float) -> Events:
+        raise AssertionError("a follower has a connection of its own")
 
     def watch(self, worker: Worker, connection: int, timeout_seconds: float) -> bool:
         return self.registry.watch(worker, connection, timeout_seconds)

@@ -1,0 +1,1 @@
+"""The events of tasks, for whoever listens at this worker."""
