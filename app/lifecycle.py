@@ -133,6 +133,17 @@ class Task:
         """A new task like this one, which is a mere pattern."""
         return self._evolve(id=task_id, payload=payload, created_at=now, run_at=now)
 
+    def recurred(self, task_id: str, schedule: str, key: str, due: float, now: float) -> Task:
+        """A new task like this one, a mere pattern, for a due time of a schedule."""
+        return self._evolve(
+            id=task_id,
+            schedule=schedule,
+            idempotency_key=key,
+            created_at=now,
+            run_at=due,
+            reason="due by its schedule",
+        )
+
     def accepted(self, order: int, not_before: float = 0.0) -> Task:
         """A new task with its place in the order of acceptance.
 

@@ -30,7 +30,7 @@ from app.errors import ConfigurationError
 from app.events.hub import EventHub
 from app.logs import configure, get_logger
 from app.registry.access import REGISTRIES, Access, RegistryConfig, of_service
-from app.registry.base import FENCE_SHARE, Report
+from app.registry.base import FENCE_SHARE, Report, TypeLimits
 from app.registry.client import RegistryClient
 from app.registry.connection import RegistryConnection
 from app.registry.incarnation import this_process
@@ -125,7 +125,7 @@ class WebWorker:
             self._report,
             progress=self._progress,
         )
-        self._client = RegistryClient(self._dispatcher, http_metrics)
+        self._client = RegistryClient(self._dispatcher, http_metrics, limits(catalogue))
         self._connection = RegistryConnection(
             access.connect,
             this_process(access.service),
@@ -266,6 +266,18 @@ def environment(settings: Settings) -> Environment:
         log_format=settings.log_format,
         task_modules=settings.task_modules,
     )
+
+
+def limits(catalogue: Mapping[str, TaskType]) -> dict[str, TypeLimits]:
+    """What bounds the attempts of those task types that are bounded."""
+    return {
+        name: TypeLimits(
+            task_type.max_concurrency,
+            *((rate.count, rate.period_seconds) if (rate := task_type.rate_limit) else ()),
+        )
+        for name, task_type in catalogue.items()
+        if task_type.max_concurrency is not None or task_type.rate_limit is not None
+    }
 
 
 def registry_config(settings: Settings) -> RegistryConfig:

@@ -70,6 +70,7 @@ class Snapshot:
     workers: int
     refused_reports: int
     http: HttpCounts
+    paused_types: Sequence[str] = ()
 
 
 def tally(changes: Iterable[Change]) -> Tally:
@@ -228,7 +229,7 @@ class _Collector:
         snapshot = self._snapshot
         yield GaugeMetricFamily(
             "bgtasks_oldest_pending_seconds",
-            "How long the oldest task has been ready to be started; 0 if none waits.",
+            "How long the oldest task has been ready, of types not paused; 0 if none waits.",
             value=snapshot.oldest_pending_seconds,
         )
         yield GaugeMetricFamily(
@@ -247,6 +248,20 @@ class _Collector:
         for (executor, state), number in sorted(snapshot.slots.items()):
             slots.add_metric([executor, state], number)
         yield slots
+        yield self._paused()
+
+    def _paused(self) -> Metric:
+        paused = self._snapshot.paused_types
+        family = GaugeMetricFamily(
+            "bgtasks_task_type_paused",
+            "1 while no attempts at tasks of this type are started, because it is paused.",
+            labels=["type"],
+        )
+        for type_name in sorted(
+            {type_name for _, type_name, _ in self._snapshot.counts} | {*paused}
+        ):
+            family.add_metric([type_name], type_name in paused)
+        return family
 
     def _http(self) -> Iterator[Metric]:
         requests = CounterMetricFamily(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from app.lifecycle import Task
+from app.recurrence import Cron, Every, Recurrence
 
 
 @dataclass(frozen=True)
@@ -28,3 +29,35 @@ class Schedule:
     """None while paused, and if no time is left that fits the expression."""
     last_due: float | None = None
     last_task_id: str | None = None
+
+    @property
+    def recurrence(self) -> Recurrence:
+        """What gives its due times; equal ones give the same."""
+        if self.cron is not None:
+            return Cron(self.cron, self.timezone)
+        assert self.every_seconds is not None
+        return Every(self.every_seconds, self.created_at)
+
+    def task(self, task_id: str, due: float, now: float) -> Task:
+        """The task of one due time."""
+        return self.pattern.recurred(task_id, self.name, due_key(self.name, due), due, now)
+
+    def next_runs(self, count: int, now: float) -> list[float]:
+        """Its next due times after `now`; none while it is paused."""
+        runs: list[float] = []
+        due = self.next_due
+        if due is not None and due <= now:
+            due = self.recurrence.after(now)
+        while due is not None and len(runs) < count:
+            runs.append(due)
+            due = self.recurrence.after(due)
+        return runs
+
+
+def due_key(name: str, due: float) -> str:
+    """The idempotency key of the one task of a due time.
+
+    No client can send it: header lines have no line breaks. Where a task has a `schedule`, its key
+    is of this kind, and not for people.
+    """
+    return f"\n{name}\n{due!r}"

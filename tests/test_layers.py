@@ -16,7 +16,8 @@ TABLE: dict[str, tuple[str, ...]] = {
     "app.errors": (),
     "app.garbage": (),
     "app.lifecycle": ("app.errors",),
-    "app.schedule": ("app.lifecycle",),
+    "app.recurrence": ("cronsim",),
+    "app.schedule": ("app.lifecycle", "app.recurrence"),
     "app.logs": ("structlog",),
     "app.metrics": ("app.lifecycle", "prometheus_client"),
     # uvloop only if it is there.
@@ -29,7 +30,8 @@ TABLE: dict[str, tuple[str, ...]] = {
         "app.errors", "app.logs", "app.task_types", "executors", "pydantic", "structlog",
     ),
     "app.registry": (
-        "app.errors", "app.garbage", "app.lifecycle", "app.logs", "app.metrics", "app.registry",
+        "app.errors", "app.garbage", "app.lifecycle", "app.logs", "app.metrics", "app.recurrence",
+        "app.registry",
         "app.schedule", "tenacity",
     ),
     "app.dispatcher": (

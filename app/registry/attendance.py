@@ -137,6 +137,7 @@ class Attendance:
         self.silent.discard(worker)
         record.slots = request.slots
         record.unstoppable = request.unstoppable
+        self._store.gates.limit(request.limits)
         record.untold = {
             task.id: Held(task.id, task.attempt)
             for task in record.held.values()

@@ -31,6 +31,7 @@ from app.registry.base import (
     Report,
     Request,
     Scrape,
+    TypeLimits,
 )
 from app.registry.outbox import Outbox, Pending, awaited_tasks
 
@@ -103,10 +104,17 @@ class RegistryClient:
     Args:
         holder: where claims are put.
         http: this worker's HTTP metrics.
+        limits: what bounds the attempts of this worker's task types; those without are left out.
     """
 
-    def __init__(self, holder: ClaimHolder, http: HttpSource) -> None:
+    def __init__(
+        self,
+        holder: ClaimHolder,
+        http: HttpSource,
+        limits: Mapping[str, TypeLimits] | None = None,
+    ) -> None:
         self._holder = holder
+        self._limits = dict(limits or {})
         self._http = http
         self._http_sent = -1
         self._last_beat = 0.0
@@ -216,7 +224,8 @@ class RegistryClient:
     def first_batch(self) -> list[Pending]:
         """How a connection begins: join with the claims at hand, then what was unanswered."""
         holder = self._holder
-        batch = [Pending(Join(holder.slots(), holder.unstoppable(), holder.held()))]
+        join = Join(holder.slots(), holder.unstoppable(), holder.held(), self._limits)
+        batch = [Pending(join)]
         if self._draining:
             batch.append(Pending(Drain()))
         self._last_beat = 0.0

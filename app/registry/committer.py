@@ -31,11 +31,11 @@ from app.registry.base import (
     Claim,
     Count,
     Find,
-    Fire,
     Get,
     Held,
     Inspect,
     Probe,
+    PutSchedule,
     Request,
     Retry,
     Scrape,
@@ -53,7 +53,7 @@ TICK_SECONDS: Final = 0.25
 
 _NOTHING: Final[frozenset[type]] = frozenset()
 _CHANGES_NOTHING: Final = READS | {Get, Inspect, Find, Count, Probe}
-_NEEDS_ROOM: Final = frozenset({Add, AddAll, Fire, Retry})
+_NEEDS_ROOM: Final = frozenset({Add, AddAll, PutSchedule, Retry})
 
 
 @dataclass
@@ -180,6 +180,8 @@ class Committer:
             (store.backing_off.next_due(), clock.elapsed()),
             (store.scheduled.next_due(), clock.wall()),
             (store.deadlines.next_due(), clock.wall()),
+            (self._rules.schedules.next_due(), clock.wall()),
+            (store.ready.next_opening(clock.elapsed()), clock.elapsed()),
         ):
             if due is not None:
                 wait = min(wait, due - now)
@@ -193,7 +195,7 @@ class Committer:
         for event in events:
             event()
         if refuse is not None:
-            self._rules.advance()
+            self._rules.advance(accepting=refuse == _NOTHING)
         if refuse == _NOTHING:
             self._trim_cache()
         for call in calls:
@@ -230,12 +232,12 @@ class Committer:
         group = Group(
             changes=store.changes,
             counts=tally(store.changes),
-            schedules=rules.fired,
+            plans=rules.plan_changes(),
             at=rules.clock.wall(),
             probe=bool(probes),
             forget_deleted_before=self._retention.forget_before,
         )
-        if not (group.changes or group.schedules or group.probe or group.forget_deleted_before):
+        if not (group.changes or group.plans or group.probe or group.forget_deleted_before):
             rules.commit()
             return True
         started = time.perf_counter()

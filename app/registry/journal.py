@@ -11,17 +11,18 @@ import sqlite3
 import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
 from app.errors import JournalError, JournalUnavailable
 from app.lifecycle import Change, Task
 from app.metrics import Cell, Tally
-from app.registry import listing
+from app.registry import listing, plans
 from app.registry.attempts import MOST_SHOWN, ended_attempt, with_history
 from app.registry.base import AttemptRecord, Count, Details, Find, Page
 from app.registry.journal_file import connect, inspect, prepare
+from app.registry.plans import PlanChanges, Plans
 from app.registry.rows import rows_of
 from app.registry.schema import (
     INSERT_ATTEMPT,
@@ -48,7 +49,8 @@ class Group:
     changes: Sequence[Change]
     counts: Tally
     """What the changes add to the counts."""
-    schedules: Mapping[str, float] = field(default_factory=dict)
+    plans: PlanChanges | None = None
+    """None: nothing of them has changed."""
     at: float = 0.0
     """Wall clock; when deleted ids are remembered from."""
     probe: bool = False
@@ -63,7 +65,7 @@ class Contents:
 
     unfinished: Iterator[Task]
     counts: Tally
-    schedules: dict[str, float]
+    plans: Plans
     next_order: int
     last_created_at: float = 0.0
     """Of the task accepted last."""
@@ -76,7 +78,7 @@ class Journal(Protocol):
     """Whether a task that left the memory can be read back."""
 
     def load(self) -> Contents:
-        """Unfinished tasks, counts and schedules as last committed."""
+        """Unfinished tasks, counts and plans as last committed."""
 
     def write(self, group: Group) -> None:
         """Write the group as one transaction, durable on return.
@@ -153,12 +155,8 @@ class SqliteJournal:
             db.execute("BEGIN IMMEDIATE")
             self._write_tasks(group)
             self._write_counts(group.counts)
-            if group.schedules:
-                db.executemany(
-                    "INSERT INTO schedules VALUES (?, ?) ON CONFLICT (name) DO UPDATE "
-                    "SET next_due = max(next_due, excluded.next_due)",
-                    group.schedules.items(),
-                )
+            if group.plans is not None:
+                plans.write(db, group.plans)
             if group.probe:
                 db.execute("INSERT OR REPLACE INTO probe VALUES (1, ?)", (group.at,))
             if group.forget_deleted_before is not None:
@@ -205,11 +203,10 @@ class SqliteJournal:
         db = self._writer
         rows = db.execute("SELECT counter, type, label, number FROM counts")
         counts: Tally = Counter({(c, t, label): number for c, t, label, number in rows})
-        schedules = dict(db.execute("SELECT name, next_due FROM schedules"))
         last = db.execute("SELECT ord, created_at FROM tasks ORDER BY ord DESC LIMIT 1").fetchone()
         order, created_at = last or (0, 0.0)
         unfinished = map(to_task, db.execute(listing.SELECT_UNFINISHED))
-        return Contents(unfinished, counts, schedules, order + 1, created_at)
+        return Contents(unfinished, counts, plans.load(db), order + 1, created_at)
 
     def read(self, task_id: str) -> Task | None:
         found = self._query(f"{SELECT_TASK} WHERE id = ?", (lookup_key(task_id),))
@@ -291,7 +288,7 @@ class NullJournal:
         """Of the tasks in memory, as committed; without the attempt that runs."""
 
     def load(self) -> Contents:
-        return Contents(iter(()), Counter(), {}, 1)
+        return Contents(iter(()), Counter(), Plans(), 1)
 
     def write(self, group: Group) -> None:
         for change in group.changes:

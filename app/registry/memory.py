@@ -92,7 +92,7 @@ class MemoryRegistry(TaskMapping):
             next_order=contents.next_order,
             last_created_at=contents.last_created_at,
         )
-        self.rules.schedules.update(contents.schedules)
+        self.rules.load(contents.plans)
         self.readings = Readings(self.rules, clock, contents.counts)
         self._take_in(contents.unfinished)
         self.committer = Committer(

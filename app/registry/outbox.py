@@ -17,7 +17,7 @@ from app.registry.base import (
     Add,
     AddAll,
     Cancel,
-    Fire,
+    DeleteSchedule,
     Leave,
     Probe,
     Report,
@@ -31,7 +31,7 @@ MAX_BATCH_REQUESTS: Final = 2_000
 DEFER_SECONDS: Final = 0.5
 """How long a report waits that the registry could not take."""
 
-_ONCE: Final = (Retry, Cancel, Fire)
+_ONCE: Final = (Retry, Cancel, DeleteSchedule)
 """What may have been carried out on a connection that broke, and would be refused a second time."""
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Final
 
-from app.errors import StaleReport
+from app.errors import ScheduleNotFound, StaleReport
 from app.lifecycle import Change, Task, TaskState
 from app.logs import get_logger
 from app.metrics import HttpTotals, Snapshot, Tally, TaskMetrics, counts_by_state
@@ -17,10 +17,12 @@ from app.registry.base import (
     Details,
     Event,
     Events,
+    GetSchedule,
     Page,
     Progress,
     ProgressMark,
     Request,
+    Schedules,
     Scrape,
 )
 from app.registry.clock import Clock
@@ -32,7 +34,7 @@ log = get_logger(__name__)
 
 EVENTS_KEPT: Final = 10_000
 
-READS: Final = frozenset({Counts, Changes, Progress, Scrape})
+READS: Final = frozenset({Counts, Changes, GetSchedule, Progress, Schedules, Scrape})
 """Requests that are answered from here. None is written to the journal."""
 
 
@@ -106,6 +108,10 @@ class Readings:
                 return self._note_progress(request)
             case Scrape():
                 return self._snapshot()
+            case GetSchedule():
+                return self._schedule(request.name)
+            case Schedules():
+                return self._rules.schedules.all()
             case _:
                 return counts_by_state(self._counts)
 
@@ -116,6 +122,12 @@ class Readings:
             for (type_name, state), number in counts_by_state(self._counts).items()
             if query.type in (None, type_name) and query.state in (None, state)
         )
+
+    def _schedule(self, name: str) -> Answer:
+        try:
+            return self._rules.schedules.get(name)
+        except ScheduleNotFound as error:
+            return error
 
     def _changes(self, request: Changes) -> Events:
         log = self.events
@@ -181,6 +193,7 @@ class Readings:
             workers=workers,
             refused_reports=self.refused_reports,
             http=self.http.total(),
+            paused_types=self._rules.store.gates.paused(),
         )
 
     def _oldest_pending_seconds(self) -> float:

@@ -197,19 +197,11 @@ class Resume(NamedTuple):
     type: str
 
 
-class Fire(NamedTuple):
-    """Goes away."""
-
-    schedule: str
-    due: float
-    next_due: float
-    task: Task
-
-
 class PutSchedule(NamedTuple):
     """Make a schedule, or replace the one of this name. Answer: whether there was none before.
 
-    The due times of a schedule whose recurrence stays the same go on; they never move back.
+    The due times of a schedule whose recurrence stays the same go on; they never move back. When it
+    was made, is due and was due last is the registry's to say, whatever is in `schedule`.
 
     Errors: `TooManySchedules`, `JournalUnavailable`.
     """
@@ -328,7 +320,7 @@ ABOUT_THE_WORKER = frozenset({Join, Beat, Drain, Leave})
 Report = Succeeded | Failed | Released | Lost | Stopped
 Request = (
     Join | Beat | Drain | Leave | Add | AddAll | Progress | Report | Retry | Cancel
-    | Fire | Pause | Resume | PutSchedule | PauseSchedule | DeleteSchedule
+    | Pause | Resume | PutSchedule | PauseSchedule | DeleteSchedule
     | Get | Inspect | Find | Count | Counts | Changes | GetSchedule | Schedules | Stats | Scrape
     | Probe
 )  # fmt: skip

@@ -6,7 +6,7 @@ Everything here happens in one thread, in memory, and is neither seen nor told b
 
 from __future__ import annotations
 
-import math
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -29,7 +29,6 @@ from app.registry.base import (
     Cancel,
     Claim,
     Failed,
-    Fire,
     Lost,
     Released,
     Retry,
@@ -40,7 +39,10 @@ from app.registry.base import (
 from app.registry.batch import as_batch, member_key
 from app.registry.clock import Clock
 from app.registry.ledger import Ledger
+from app.registry.plans import PlanChanges, Plans
+from app.registry.schedules import ScheduleBook
 from app.registry.store import Archive, TaskStore
+from app.schedule import Schedule
 
 DUE_AT_ONCE = 1_000
 """Tasks that become due in one group; the rest follow in the next, so that nobody waits long."""
@@ -74,10 +76,7 @@ class Rules:
         self.ledger = Ledger()
         self.store = TaskStore(clock, self.ledger)
         self.attendance = Attendance(service, clock, self.ledger, self.store, limits.lease_seconds)
-        self.schedules: dict[str, float] = {}
-        """Next due time by schedule, as committed."""
-        self.fired: dict[str, float] = {}
-        """Due times moved by the group at work; they become `schedules` with its commit."""
+        self.schedules = ScheduleBook(clock, self._make_scheduled)
         self.drain_rate = 0.0
         """Tasks finished per second lately, for the advice when to come back."""
         self._archive = archive
@@ -94,8 +93,15 @@ class Rules:
             Stopped: self._stopped,
             Retry: self._retry,
             Cancel: self._cancel,
-            Fire: self._fire,
+            **self.store.gates.verbs,
+            **self.schedules.verbs,
         }
+
+    def load(self, plans: Plans) -> None:
+        """Take in the pauses, starts and schedules that are in the journal."""
+        self.store.gates.load(plans.paused, plans.starts)
+        for schedule in plans.schedules:
+            self.schedules.load(schedule)
 
     # -- entry ---------------------------------------------------------------------------------
 
@@ -135,8 +141,12 @@ class Rules:
                 size += len(task.payload)
         return claims
 
-    def advance(self) -> None:
-        """Let time do its work: deadlines pass, tasks become due, leases end."""
+    def advance(self, *, accepting: bool = True) -> None:
+        """Let time do its work: deadlines pass, tasks become due, leases end.
+
+        Args:
+            accepting: whether schedules may make new tasks; otherwise what is due waits.
+        """
         store = self.store
         now = self.clock.wall()
         # First: what is past its deadline need not become due.
@@ -157,14 +167,30 @@ class Rules:
                 task = self._unfinished(task_id)
                 store.put(task, task.become_due())
         self.attendance.end_leases()
+        if accepting:
+            self.schedules.fire(DUE_AT_ONCE)
+        else:
+            self.schedules.hold()
+
+    def plan_changes(self) -> PlanChanges | None:
+        """What the group at work has changed besides tasks; None: nothing."""
+        gates, schedules = self.store.gates, self.schedules
+        if not (gates.has_changed or schedules.has_changed):
+            return None
+        return PlanChanges(
+            gates.paused_changes(),
+            gates.started,
+            gates.forgettable(),
+            schedules.definitions(),
+            schedules.moved(),
+        )
 
     # -- the end of a group --------------------------------------------------------------------
 
     def commit(self) -> None:
         """The group is durable."""
         self.store.commit()
-        self.schedules.update(self.fired)
-        self.fired.clear()
+        self.schedules.commit()
         self.attendance.commit()
 
     def undo(self) -> None:
@@ -183,7 +209,7 @@ class Rules:
 
     def _undo_tasks(self) -> None:
         self.store.undo()
-        self.fired.clear()
+        self.schedules.undo()
 
     # -- tasks ---------------------------------------------------------------------------------
 
@@ -251,14 +277,15 @@ class Rules:
             raise IdempotencyMismatch(key, first.id)
         return first
 
-    def _fire(self, request: Fire) -> bool:
-        due = self.fired.get(request.schedule, self.schedules.get(request.schedule))
-        if due is not None and request.due < due:
-            return False
-        self._add(Add(request.task))
-        # Beyond the due time that was just fired, whatever the caller says: it is not fired again.
-        self.fired[request.schedule] = max(request.next_due, math.nextafter(request.due, math.inf))
-        return True
+    def _make_scheduled(self, schedule: Schedule, due: float) -> str:
+        task = schedule.task(str(uuid.uuid4()), due, self.clock.wall())
+        # A schedule of this name may have been deleted, and the clock set back since.
+        first = self._accepted_before(task)
+        if first is not None:
+            return first.id
+        self._require_room(len(task.payload))
+        self._accept(task)
+        return task.id
 
     def _require_room(self, payload_bytes: int, tasks: int = 1) -> None:
         limits, store = self._limits, self.store
@@ -279,6 +306,7 @@ class Rules:
     def _claim(self, task: Task, worker: str, now: float) -> Claim:
         claimed = task.claim(worker, now)
         self.store.put(task, claimed)
+        self.store.gates.start(claimed.type)
         return Claim(
             claimed.id,
             claimed.attempt,

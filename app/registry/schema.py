@@ -42,6 +42,34 @@ _IMMUTABLE: Final = (
     "schedule",
 )
 
+# Plans: pauses, the starts that rates go by, schedules (see `app.registry.plans`). Due times move
+# often and definitions hardly ever, and those have payloads, so they are in tables of their own.
+_PLANS: Final = """
+CREATE TABLE task_types (name TEXT PRIMARY KEY, paused_at REAL NOT NULL) WITHOUT ROWID;
+CREATE TABLE starts (
+    type TEXT NOT NULL, number INTEGER NOT NULL, wall REAL NOT NULL, elapsed REAL NOT NULL,
+    PRIMARY KEY (type, number)
+) WITHOUT ROWID;
+CREATE TABLE schedules (
+    name TEXT PRIMARY KEY,
+    cron TEXT,
+    every_seconds REAL,
+    timezone TEXT NOT NULL,
+    catch_up INTEGER NOT NULL,
+    created_at REAL NOT NULL,
+    paused INTEGER NOT NULL,
+    type TEXT NOT NULL,
+    executor TEXT NOT NULL,
+    payload BLOB NOT NULL,
+    priority INTEGER NOT NULL,
+    max_attempts INTEGER NOT NULL,
+    timeout_seconds REAL
+);
+CREATE TABLE due_times (
+    name TEXT PRIMARY KEY, next_due REAL, last_due REAL, last_task_id TEXT
+) WITHOUT ROWID;
+"""
+
 # Payloads have a table of their own: SQLite writes a changed row whole, and a task's row changes
 # at least twice while its payload hardly ever does. Results come last for a like reason: what
 # stands behind a large value in a row cannot be read without it. The index by type and state ends
@@ -100,10 +128,10 @@ CREATE TABLE counts (
     counter TEXT NOT NULL, type TEXT NOT NULL, label TEXT NOT NULL, number INTEGER NOT NULL,
     PRIMARY KEY (counter, type, label)
 ) WITHOUT ROWID;
-CREATE TABLE schedules (name TEXT PRIMARY KEY, next_due REAL NOT NULL) WITHOUT ROWID;
 CREATE TABLE deleted (id BLOB PRIMARY KEY, at REAL NOT NULL) WITHOUT ROWID;
 CREATE INDEX deleted_by_time ON deleted (at);
 CREATE TABLE probe (one INTEGER PRIMARY KEY, at REAL NOT NULL);
+{_PLANS}
 """
 
 MIGRATIONS: Final[Mapping[int, str]] = MappingProxyType(
@@ -115,7 +143,8 @@ CREATE UNIQUE INDEX tasks_by_idempotency_key ON tasks (idempotency_key)
     WHERE idempotency_key IS NOT NULL;
 """,
         # The times of creation become as what is accepted from now on has them: in order.
-        2: """
+        # Nothing was ever written to the schedules of version 2.
+        2: f"""
 ALTER TABLE tasks ADD COLUMN schedule TEXT;
 ALTER TABLE tasks ADD COLUMN deadline REAL;
 DROP INDEX tasks_unfinished;
@@ -137,6 +166,8 @@ CREATE TABLE attempts (
     error TEXT,
     PRIMARY KEY (ord, attempt)
 ) WITHOUT ROWID;
+DROP TABLE schedules;
+{_PLANS}
 """,
     }
 )

@@ -13,6 +13,7 @@ from typing import Protocol
 from app.lifecycle import Change, Task, TaskState
 from app.registry.base import Count, Find, Page
 from app.registry.clock import Clock
+from app.registry.gates import Gates
 from app.registry.ledger import Ledger
 from app.registry.queues import DueQueue, ReadyQueue
 
@@ -48,7 +49,8 @@ class TaskStore:
         self._next_age = 0
         self._backoffs: dict[str, float] = {}
         """When those that back off are due, on the `elapsed` clock."""
-        self.ready = ReadyQueue()
+        self.gates = Gates(clock)
+        self.ready = ReadyQueue(self.gates)
         self.backing_off = DueQueue()
         """By the `elapsed` clock: a wall clock that is set cannot stall them."""
         self.scheduled = DueQueue()
@@ -127,6 +129,7 @@ class TaskStore:
 
     def commit(self) -> None:
         """The changes so far are durable."""
+        self.gates.commit()
         self._settle()
 
     def undo(self) -> None:
@@ -134,6 +137,7 @@ class TaskStore:
         for change in reversed(self.changes):
             if change.task.id not in self._deleted_unseen:
                 self._replace(change.new, change.old)
+        self.gates.undo()
         self._settle()
 
     def overflow(self) -> list[Task]:
@@ -191,9 +195,10 @@ class TaskStore:
             self.deadlines.discard(old.id)
         match old.state:
             case TaskState.PENDING:
-                self.ready.discard(old.id, old.executor)
+                self.ready.discard(old.id, old.executor, old.type)
             case TaskState.PROCESSING:
                 self._ledger.clear(old)
+                self.gates.count(old.type, -1)
             case TaskState.SCHEDULED:
                 self.backing_off.discard(old.id)
                 self.scheduled.discard(old.id)
@@ -208,9 +213,10 @@ class TaskStore:
                 if age is None:
                     age = self._ages[new.id] = self._next_age
                     self._next_age += 1
-                self.ready.push(new.id, new.executor, new.priority, age)
+                self.ready.push(new.id, new.executor, new.type, new.priority, age)
             case TaskState.PROCESSING:
                 self._ledger.book(new)
+                self.gates.count(new.type, 1)
             case TaskState.SCHEDULED if new.delay_seconds is None:
                 self.scheduled.push(new.id, new.run_at)
             case TaskState.SCHEDULED:

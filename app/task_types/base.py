@@ -43,21 +43,23 @@ ExecutorKind = Literal["async", "thread", "process"]
 NAME: Final = re.compile(r"[a-z][a-z0-9_.-]{0,63}")
 MAX_ATTEMPTS: Final = 100
 MAX_TIMEOUT_SECONDS: Final = 7 * 86_400.0
+MAX_RATE_COUNT: Final = 100_000
+"""The registry remembers so many starts."""
 
 
 @dataclass(frozen=True)
 class RateLimit:
-    """At most `count` attempts may start in any `period_seconds`.
+    """At most `count` attempts, up to 100,000, may start in any `period_seconds`.
 
     Raises:
-        ValueError: one of them is not positive.
+        ValueError: one of them is not positive, or the count too high.
     """
 
     count: int
     period_seconds: float
 
     def __post_init__(self) -> None:
-        _require_count("a rate limit's count", self.count)
+        _require_count("a rate limit's count", self.count, MAX_RATE_COUNT)
         _require_seconds("a rate limit's period_seconds", self.period_seconds, math.inf)
 
 

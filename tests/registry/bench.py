@@ -12,7 +12,7 @@ from typing import Any
 
 from app.errors import JournalUnavailable
 from app.lifecycle import Task, TaskState
-from app.registry.base import Registry, Request, Worker
+from app.registry.base import Registry, Request, TypeLimits, Worker
 from app.registry.committer import Call
 from app.registry.journal import Group, Journal, NullJournal, SqliteJournal
 from app.registry.memory import MemoryRegistry, Surroundings
@@ -202,8 +202,9 @@ class Bench:
         registry: Registry,
         slots: Mapping[str, int] | None = None,
         unstoppable: Iterable[str] = (),
+        limits: Mapping[str, TypeLimits] | None = None,
     ) -> Peer:
-        peer = Peer(registry, self.machine.start(), slots, unstoppable)
+        peer = Peer(registry, self.machine.start(), slots, unstoppable, limits)
         assert peer.join().answers == [None]
         return peer
 

@@ -7,6 +7,7 @@ that are committed by hand on a clock that is turned by hand; `hosted` makes reg
 
 from __future__ import annotations
 
+import logging
 import signal
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -14,9 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 
 from app.lifecycle import Task, TaskState
-from app.registry.base import Claim, Registry, Request
+from app.registry.base import Claim, Registry, Request, TypeLimits
 from app.registry.journal import SqliteJournal
 from app.registry.manager import RegistryConfig, RegistryProxy, connect
 from app.registry.memory import MemoryRegistry
@@ -53,11 +55,12 @@ class Reach:
         self,
         slots: Mapping[str, int] | None = None,
         unstoppable: Iterable[str] = (),
+        limits: Mapping[str, TypeLimits] | None = None,
         *,
         joined: bool = True,
     ) -> Peer:
         worker = self.processes.start(self.service)
-        peer = Peer(self.registry, worker, slots, unstoppable)
+        peer = Peer(self.registry, worker, slots, unstoppable, limits)
         if joined:
             assert peer.join().answers == [None]
         return peer
@@ -119,6 +122,15 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
     bench = Bench(directory)
     yield bench
     bench.close()
+
+
+@pytest.fixture
+def quiet() -> Iterator[None]:
+    """Thousands of attempts fail here, and a line about each takes longer than all the rest."""
+    before = structlog.get_config()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    yield
+    structlog.configure(**before)
 
 
 # -- registry processes ---------------------------------------------------------------------------

@@ -31,9 +31,11 @@ from app.registry.base import (
     Request,
     Stopped,
     Succeeded,
+    TypeLimits,
     Worker,
 )
 from app.registry.incarnation import birth
+from app.schedule import Schedule
 
 SERVICE = "service"
 WAIT_SECONDS = 10.0
@@ -65,6 +67,22 @@ def make_task(**fields: Any) -> Task:
     )
 
 
+def make_schedule(name: str = "nightly", **fields: Any) -> Schedule:
+    """A schedule as the service puts it; every minute, unless told otherwise."""
+    return Schedule(
+        **{
+            "name": name,
+            "pattern": make_task(id="", created_at=0.0, run_at=0.0),
+            "cron": None,
+            "every_seconds": None if fields.get("cron") else 60.0,
+            "timezone": "UTC",
+            "catch_up": False,
+            "created_at": 0.0,
+            **fields,
+        }
+    )
+
+
 class Peer:
     """A worker: an incarnation, its connection, and the table of its claims.
 
@@ -78,9 +96,11 @@ class Peer:
         worker: Worker,
         slots: Mapping[str, int] | None = None,
         unstoppable: Iterable[str] = (),
+        limits: Mapping[str, TypeLimits] | None = None,
     ) -> None:
         self.registry = registry
         self.worker = worker
+        self.limits = dict(limits or {})
         self.slots = dict({"async": 2} if slots is None else slots)
         self.unstoppable = frozenset(unstoppable)
         self.connection = 0
@@ -109,7 +129,12 @@ class Peer:
         """Begin a new connection."""
         self.connection += 1
         return self.exchange(
-            Join(self.slots, self.unstoppable, self.held() if held is None else held)
+            Join(
+                self.slots,
+                self.unstoppable,
+                self.held() if held is None else held,
+                self.limits,
+            )
         )
 
     def beat(self, held: Sequence[Held] | None = None) -> Reply:

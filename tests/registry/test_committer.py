@@ -17,12 +17,12 @@ from app.registry.base import (
     Beat,
     Cancel,
     Changes,
-    Fire,
     Get,
     Held,
     Join,
     Leave,
     Probe,
+    PutSchedule,
     Retry,
     Succeeded,
 )
@@ -31,7 +31,7 @@ from app.registry.journal import NullJournal
 from app.registry.memory import MemoryRegistry
 from app.registry.store import FINISHED_CACHE_TASKS
 from tests.registry.bench import Bench, FailingNull, FailingSqlite
-from tests.registry.peers import ask, counts, get, raised
+from tests.registry.peers import ask, counts, get, make_schedule, raised
 
 PENDING, PROCESSING = TaskState.PENDING, TaskState.PROCESSING
 NEW_WORK_REFUSED, ALL_REFUSED = 1, 2
@@ -53,7 +53,7 @@ def test_a_group_that_cannot_be_written_leaves_no_trace_of_new_tasks(
     task = bench.task()
     journal.failures = failures
 
-    reply = peer.exchange(Add(task), Get(task.id), Fire("nightly", 1.0, 2.0, bench.task()))
+    reply = peer.exchange(Add(task), Get(task.id), PutSchedule(make_schedule()))
 
     assert [raised(answer) for answer in reply.answers] == [
         JournalUnavailable,
@@ -66,8 +66,8 @@ def test_a_group_that_cannot_be_written_leaves_no_trace_of_new_tasks(
     assert ask(registry, Changes("", 0)) == before
     # And when it can be written again:
     journal.failures = 0
-    assert peer.exchange(Add(task), Fire("nightly", 1.0, 2.0, bench.task())).answers == [None, True]
-    assert counts(registry) == {PROCESSING: 2}
+    assert peer.exchange(Add(task), PutSchedule(make_schedule())).answers == [None, True]
+    assert counts(registry) == {PROCESSING: 1}
 
 
 def test_reports_and_cancellations_may_fit_where_new_tasks_do_not(

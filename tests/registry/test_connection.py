@@ -26,12 +26,14 @@ from app.registry.base import (
     Events,
     Get,
     Held,
+    Join,
     Leave,
     Registry,
     Reply,
     Request,
     Retry,
     Succeeded,
+    TypeLimits,
     Worker,
 )
 from app.registry.client import RegistryClient
@@ -201,6 +203,15 @@ def test_an_added_task_comes_back_claimed_and_is_left_to_its_route() -> None:
             assert task.id in side.holder.left_to_routes
 
     run(story)
+
+
+def test_a_worker_says_its_task_types_limits_when_it_joins() -> None:
+    limits = {"note": TypeLimits(max_concurrency=3)}
+    client = RegistryClient(Holder(1), NoHttp(), limits)
+
+    [join] = [pending.request for pending in client.first_batch()]
+
+    assert join == Join(Holder(1).slots(), Holder(1).unstoppable(), [], limits)
 
 
 def test_calls_that_gather_share_an_exchange() -> None:

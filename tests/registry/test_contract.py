@@ -28,7 +28,6 @@ from app.registry.base import (
     Counts,
     Drain,
     Find,
-    Fire,
     Get,
     Held,
     Leave,
@@ -852,44 +851,7 @@ def test_a_listener_from_another_epoch_or_the_future_gets_a_snapshot(
     assert events.counts == reach.ask(Counts())
 
 
-# -- schedules, probes ----------------------------------------------------------------------------
-
-
-def test_a_due_time_is_fired_once_and_accepts_its_task_with_it(reach: Reach) -> None:
-    first, second = make_task(), make_task()
-
-    assert reach.ask(Fire("nightly", 100.0, 200.0, first)) is True
-    assert reach.ask(Fire("nightly", 100.0, 200.0, second)) is False
-    assert reach.ask(Fire("nightly", 200.0, 300.0, make_task())) is True
-    assert reach.ask(Fire("hourly", 100.0, 200.0, make_task())) is True
-
-    assert raised(reach.ask(Get(second.id))) is TaskNotFound
-    assert counts(reach.registry) == {PENDING: 3}
-
-
-def test_one_group_fires_a_due_time_once(reach: Reach) -> None:
-    fires = [Fire("nightly", 100.0, 200.0, make_task()) for _ in range(2)]
-
-    assert reach.registry.exchange(None, 0, fires).answers == [True, False]
-
-
-def test_due_times_never_move_back(reach: Reach) -> None:
-    reach.ask(Fire("nightly", 100.0, 500.0, make_task()))
-
-    assert reach.ask(Fire("nightly", 500.0, 400.0, make_task())) is True
-    assert reach.ask(Fire("nightly", 450.0, 600.0, make_task())) is False
-
-
-def test_a_schedule_whose_task_is_refused_has_not_been_fired(make_reach: MakeReach) -> None:
-    reach = make_reach(Limits(max_pending=1))
-    peer = reach.peer()
-    claim = peer.run(make_task())
-    fire = Fire("nightly", 100.0, 200.0, make_task())
-
-    assert raised(reach.ask(fire)) is TooManyUnfinished
-    peer.succeed(claim)
-
-    assert reach.ask(fire) is True
+# -- probes ----------------------------------------------------------------------------
 
 
 def test_a_probe_of_a_working_registry_says_nothing(reach: Reach) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from app.errors import JournalError, JournalUnavailable
 from app.lifecycle import Change, Task, TaskState
-from app.registry.base import Add, Cancel, Find, Fire, Get, Probe, Retry, Succeeded
+from app.registry.base import Add, Cancel, Find, Get, Probe, Retry, Succeeded
 from app.registry.journal import Group, SqliteJournal
 from app.registry.schema import VERSION
 from tests.registry.bench import Bench
@@ -52,17 +52,15 @@ def test_everything_acknowledged_is_there_after_a_crash(bench: Bench) -> None:
     scheduled = bench.task(due_in=60.0)
     waiting = bench.task(executor="thread")
     peer.add(scheduled, waiting)
-    ask(registry, Fire("nightly", 1.0, 2.0, bench.task(executor="thread")))
     before = {task_id: get(registry, task_id) for task_id in registry}
     numbers = counts(registry)
 
     registry = bench.registry(journal=bench.crash())
 
     assert {task_id: get(registry, task_id) for task_id in registry} == before
-    assert len(before) == 7
+    assert len(before) == 6
     assert counts(registry) == numbers
     assert get(registry, running.task_id).attempt == 1
-    assert ask(registry, Fire("nightly", 1.0, 2.0, bench.task())) is False
 
 
 def test_a_task_is_found_and_retried_and_not_added_again_after_a_restart(bench: Bench) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from app.errors import JournalError
 from app.lifecycle import TaskState
-from app.registry.base import Add, Count, Find, Fire, Get, Inspect
+from app.registry.base import Add, Count, Find, Get, Inspect
 from app.registry.journal import SqliteJournal
 from app.registry.schema import MIGRATIONS, SCHEMA, VERSION
 from tests.registry.bench import Bench, FailingSqlite
@@ -97,7 +97,6 @@ def test_a_registry_goes_on_where_the_earlier_version_stopped(version: int, benc
     for claim in claims.values():
         peer.succeed(claim)
         assert ask(registry, Get(claim.task_id)).state is TaskState.SUCCESS
-    assert ask(registry, Fire("nightly", 2.0, 3.0, make_task())) is False
     new = make_task(idempotency_key="k", fingerprint=b"f")
     ask(registry, Add(new))
     assert ask(registry, Get(new.id)).order == len(TASKS) + 1

@@ -2,63 +2,65 @@
 
 from __future__ import annotations
 
+from app.registry.gates import Gates
 from app.registry.queues import DueQueue, ReadyQueue
+from tests.registry.bench import TurnedClock
 
 
 def drained(queue: ReadyQueue, kind: str = "async") -> list[str]:
     order = []
     while (task_id := queue.first(kind)) is not None:
-        queue.discard(task_id, kind)
+        queue.discard(task_id, kind, "note")
         order.append(task_id)
     return order
 
 
 def test_ready_tasks_come_by_priority_and_then_by_age() -> None:
-    queue = ReadyQueue()
+    queue = ReadyQueue(Gates(TurnedClock()))
     for age, (task_id, priority) in enumerate([("a", 4), ("b", 9), ("c", 4), ("d", 0), ("e", 9)]):
-        queue.push(task_id, "async", priority, age)
+        queue.push(task_id, "async", "note", priority, age)
 
     assert drained(queue) == ["b", "e", "a", "c", "d"]
 
 
 def test_a_task_that_is_put_back_with_its_age_has_its_place_again() -> None:
-    queue = ReadyQueue()
+    queue = ReadyQueue(Gates(TurnedClock()))
     for age, task_id in enumerate("abc"):
-        queue.push(task_id, "async", 4, age)
-    queue.discard("a", "async")
-    queue.push("a", "async", 4, 0)
+        queue.push(task_id, "async", "note", 4, age)
+    queue.discard("a", "async", "note")
+    queue.push("a", "async", "note", 4, 0)
 
     assert drained(queue) == ["a", "b", "c"]
 
 
 def test_kinds_do_not_see_each_other() -> None:
-    queue = ReadyQueue()
-    queue.push("a", "async", 4, 0)
+    queue = ReadyQueue(Gates(TurnedClock()))
+    queue.push("a", "async", "note", 4, 0)
 
     assert queue.first("thread") is None
     assert (queue.waits("async"), queue.waits("thread")) == (True, False)
-    queue.discard("a", "thread")
+    queue.discard("a", "thread", "note")
     assert drained(queue) == ["a"]
 
 
 def test_the_oldest_of_each_kind_and_priority_are_told() -> None:
-    queue = ReadyQueue()
+    queue = ReadyQueue(Gates(TurnedClock()))
     for age, (task_id, kind, priority) in enumerate(
         [("a", "async", 4), ("b", "async", 4), ("c", "thread", 4), ("d", "async", 9)]
     ):
-        queue.push(task_id, kind, priority, age)
+        queue.push(task_id, kind, "note", priority, age)
 
     assert sorted(queue.oldest()) == ["a", "c", "d"]
 
 
 def test_a_ready_queue_does_not_grow_with_what_was_taken_out() -> None:
-    queue = ReadyQueue()
-    queue.push("old", "async", 9, 0)
+    queue = ReadyQueue(Gates(TurnedClock()))
+    queue.push("old", "async", "note", 9, 0)
     for age in range(1, 20_000):
-        queue.push(str(age), "async", age % 10, age)
-        queue.discard(str(age), "async")
+        queue.push(str(age), "async", "note", age % 10, age)
+        queue.discard(str(age), "async", "note")
 
-    assert sum(map(len, queue._heaps["async"])) < 2_000
+    assert sum(map(len, queue._lanes["async"]["note"]._heaps)) < 2_000
     assert drained(queue) == ["old"]
 
 

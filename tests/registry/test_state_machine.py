@@ -7,18 +7,16 @@ differently each time.
 
 from __future__ import annotations
 
-import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
-import structlog
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -56,14 +54,17 @@ from app.registry.base import (
     Join,
     Leave,
     Lost,
+    Pause,
     Registry,
     Released,
     Reply,
     Report,
     Request,
+    Resume,
     Retry,
     Stopped,
     Succeeded,
+    TypeLimits,
     Worker,
 )
 from app.registry.manager import connect
@@ -79,6 +80,11 @@ SUCCESS, FAILED, CANCELLED = TaskState.SUCCESS, TaskState.FAILED, TaskState.CANC
 SLOTS = {"async": 2, "thread": 1}
 UNSTOPPABLE = frozenset({"thread"})
 MAX_PENDING = 8
+TYPES = ("note", "narrow", "rated")
+LIMITS = {
+    "narrow": TypeLimits(max_concurrency=1),
+    "rated": TypeLimits(rate_count=2, rate_seconds=5.0),
+}
 
 WRITTEN, NO_NEW_WORK, NOTHING = 0, 1, 2
 """How much of a group was written: one more failed write, one step down."""
@@ -92,6 +98,7 @@ class ModelTask:
     """Of a task, what a transition may change and everyone may know."""
 
     id: str
+    type: str
     executor: str
     priority: int
     max_attempts: int
@@ -185,6 +192,9 @@ class Model:
     batches: dict[str, list[str]] = field(default_factory=dict)
     """Of the keys that came with a batch: its tasks."""
     step: int = 0
+    paused: set[str] = field(default_factory=set)
+    starts: list[float] = field(default_factory=list)
+    """Of attempts at tasks of the type that has a limited rate."""
 
     def held(self, worker: str) -> list[ModelTask]:
         return [task for task in self.tasks.values() if task.worker == worker]
@@ -273,6 +283,7 @@ class Model:
     def _accept(self, task: Task, place: int) -> None:
         self.tasks[task.id] = ModelTask(
             task.id,
+            task.type,
             task.executor,
             task.priority,
             task.max_attempts,
@@ -340,15 +351,28 @@ class Model:
         task.deadline = None if task.is_late(wall) else task.deadline
         return None
 
-    def claim(self, claim: Claim, worker: str, wall: float) -> None:
+    def is_shut(self, task: ModelTask) -> bool:
+        """Whether no attempt at a task of this type may start now, as far as the model knows."""
+        running = [t for t in self.tasks.values() if t.type == task.type and t.state is PROCESSING]
+        return task.type in self.paused or (task.type == "narrow" and bool(running))
+
+    def claim(self, claim: Claim, worker: str, wall: float, elapsed: float) -> None:
         """A claim was given: it has to be the right one."""
         task = self.tasks[claim.task_id]
+        assert not self.is_shut(task), "started what is paused or as often as it may"
+        if task.type == "rated" and elapsed:
+            self.starts.append(elapsed)
+            recent = [start for start in self.starts if start > elapsed - 5.0]
+            assert len(recent) <= 2, "started more often than it may"
         assert task.state is PENDING, "claimed what was not ready"
         assert not task.is_late(wall), "claimed what is past its deadline"
         assert claim.payload == task.payload
         assert claim.attempt == task.attempt + 1, "the fence did not grow by one"
         assert (claim.attempts_used, claim.max_attempts) == (task.used, task.max_attempts)
         for other in self.tasks.values():
+            # After a crash a window may be shut for longer than it need be.
+            if other.type == "rated" != task.type or self.is_shut(other):
+                continue
             waits = other.state is PENDING and not other.is_late(wall)
             if waits and other.executor == task.executor:
                 assert other.priority <= task.priority, "a higher priority was passed over"
@@ -383,6 +407,7 @@ class RegistryMachine(RuleBasedStateMachine):
     most_crashes: ClassVar[int]
     weather: ClassVar[bool] = True
     """Whether clocks and disks can be played with."""
+    limits: ClassVar[dict[str, TypeLimits]] = LIMITS
 
     def __init__(self) -> None:
         super().__init__()
@@ -438,7 +463,7 @@ class RegistryMachine(RuleBasedStateMachine):
     def take(self, peer: Peer, reply: Reply, *, deliver: bool = True) -> None:
         self.model.note_ready()
         for claim in reply.claims:
-            self.model.claim(claim, peer.name, self.wall())
+            self.model.claim(claim, peer.name, self.wall(), self.elapsed())
             if deliver:
                 peer.table[claim.task_id] = claim
         for held in reply.cancels:
@@ -457,7 +482,7 @@ class RegistryMachine(RuleBasedStateMachine):
         return worker is not None and worker.joined
 
     def new_peer(self) -> Peer:
-        return Peer(self.registry, self.start_worker(), SLOTS, UNSTOPPABLE)
+        return Peer(self.registry, self.start_worker(), SLOTS, UNSTOPPABLE, self.limits)
 
     def pick(self, number: int) -> ModelTask | None:
         tasks = list(self.model.tasks.values())
@@ -467,6 +492,7 @@ class RegistryMachine(RuleBasedStateMachine):
 
     @rule(
         worker=WORKERS,
+        type_name=st.sampled_from(TYPES),
         executor=st.sampled_from(["async", "async", "thread"]),
         priority=st.sampled_from([4, 4, 0, 9]),
         max_attempts=st.integers(1, 3),
@@ -479,6 +505,7 @@ class RegistryMachine(RuleBasedStateMachine):
         self,
         *,
         worker: int,
+        type_name: str,
         executor: str,
         priority: int,
         max_attempts: int,
@@ -494,6 +521,7 @@ class RegistryMachine(RuleBasedStateMachine):
             fields["deadline"] = self.wall() + deadline_in
         task = make_task(
             **{
+                "type": type_name,
                 "executor": executor,
                 "priority": priority,
                 "max_attempts": max_attempts,
@@ -600,6 +628,20 @@ class RegistryMachine(RuleBasedStateMachine):
         expected = self.model.retry(task.id, payload, wall) if written == WRITTEN else None
         self.expect(reply.answers[0], expected, written=written == WRITTEN)
 
+    @rule(type_name=st.sampled_from(TYPES))
+    def pause(self, type_name: str) -> None:
+        reply, written = self.exchange(None, Pause(type_name))
+        self.expect(reply.answers[0], None, written=written != NOTHING)
+        if written != NOTHING:
+            self.model.paused.add(type_name)
+
+    @rule(type_name=st.sampled_from(TYPES))
+    def resume(self, type_name: str) -> None:
+        reply, written = self.exchange(None, Resume(type_name))
+        self.expect(reply.answers[0], None, written=written != NOTHING)
+        if written != NOTHING:
+            self.model.paused.discard(type_name)
+
     # -- rules: workers --
 
     @rule(worker=WORKERS)
@@ -621,7 +663,7 @@ class RegistryMachine(RuleBasedStateMachine):
     def join(self, peer: Peer) -> None:
         peer.connection += 1
         held = peer.held()
-        reply, written = self.exchange(peer, Join(SLOTS, UNSTOPPABLE, held))
+        reply, written = self.exchange(peer, Join(SLOTS, UNSTOPPABLE, held, self.limits))
         self.expect(reply.answers[0], None)
         known = self.model.workers.get(peer.name)
         worker = known or ModelWorker(peer.name, 0.0)
@@ -756,6 +798,7 @@ class RegistryMachine(RuleBasedStateMachine):
                 self.elapsed() + LEASE_SECONDS,
                 over=name not in alive,
                 gone=name not in alive,
+                # Until it has said itself what it cannot stop.
                 unstoppable=UNSTOPPABLE,
             )
             for name in {task.worker for task in self.model.tasks.values() if task.worker}
@@ -814,6 +857,8 @@ class RegistryMachine(RuleBasedStateMachine):
             shutil.rmtree(self.directory, ignore_errors=True)
 
     def calm_down(self) -> None:
+        for type_name in TYPES:
+            self.resume(type_name)
         for worker in (0, 1):
             # Drained ones would never take anything any more.
             self.replace(worker)
@@ -931,6 +976,8 @@ class ManagerMachine(RegistryMachine):
 
     most_crashes = 3
     weather = False
+    # What a rate holds back cannot be waited for.
+    limits: ClassVar = {"narrow": LIMITS["narrow"]}
 
     def open(self) -> Registry:
         self.processes = Processes()
@@ -977,15 +1024,6 @@ class ManagerMachine(RegistryMachine):
 # -- running them ---------------------------------------------------------------------------------
 
 EXAMPLES = os.environ.get("HYPOTHESIS_EXAMPLES")
-
-
-@pytest.fixture
-def quiet() -> Iterator[None]:
-    """Thousands of attempts fail here, and a line about each takes longer than all the rest."""
-    before = structlog.get_config()
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
-    yield
-    structlog.configure(**before)
 
 
 def _settings(examples: int, steps: int) -> settings:

@@ -176,8 +176,8 @@ def test_limits_are_carried() -> None:
 @pytest.mark.parametrize(
     ("count", "period_seconds", "message"),
     [
-        (0, 60, "a rate limit's count must be a whole number from 1, not 0"),
-        (1.5, 60, "a rate limit's count must be a whole number from 1, not 1.5"),
+        (0, 60, "a rate limit's count must be a whole number from 1 up to 100000, not 0"),
+        (1.5, 60, "a rate limit's count must be a whole number from 1 up to 100000, not 1.5"),
         (1, 0, "a rate limit's period_seconds must be a positive number of seconds, not 0"),
     ],
 )

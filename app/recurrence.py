@@ -1,0 +1,145 @@
+"""When something is due again: by a cron expression in a time zone, or every so many seconds.
+
+Why cronsim, and what happens when clocks are put forward or back, is in
+docs/decisions/0007-recurrence.md.
+
+All times are POSIX timestamps.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, tzinfo
+from itertools import islice
+from typing import Final
+from zoneinfo import ZoneInfo
+
+from cronsim import CronSim, CronSimError
+
+CRON_FIELDS: Final = 5
+MAX_CRON_CHARACTERS: Final = 200
+
+_NO_PLACES: Final = ("right", "posix", "posixrules", "localtime", "Factory")
+"""Names under which an operating system may keep what is no zone of its own, or is one with leap
+seconds, which no clock here counts."""
+
+
+@dataclass(frozen=True)
+class Cron:
+    """The times a cron expression gives, on the clocks of a time zone.
+
+    Both have been checked (`check_cron`, `zone`); if they do not hold any more, because a library
+    or the operating system has changed, the methods raise ValueError.
+    """
+
+    expression: str
+    timezone: str
+
+    def after(self, moment: float) -> float | None:
+        """The first due time later than `moment`; None if there is none for fifty years."""
+        # Where an hour comes twice, the library begins with the first of the two, and where one is
+        # left out, it gives several times the same moment.
+        return next((due for due in self._times(moment) if due > moment), None)
+
+    def latest(self, count: int, moment: float) -> float | None:
+        """The earliest of about the last `count` due times up to `moment`; None: there is none."""
+        earliest = min(islice(self._times(moment + 1, reverse=True), count), default=None)
+        if earliest is None:
+            return None
+        # Backwards the library may be off where clocks were put forward or back.
+        first = self.after(earliest - 1)
+        return None if first is None or first > moment else first
+
+    def _times(self, moment: float, *, reverse: bool = False) -> Iterator[float]:
+        try:
+            start = datetime.fromtimestamp(math.floor(moment), zone(self.timezone))
+            for due in CronSim(self.expression, start, reverse=reverse):
+                yield due.timestamp()
+        except CronSimError as error:
+            raise ValueError(str(error)) from None
+        except OverflowError:
+            # Beyond the year 9999.
+            return
+
+
+@dataclass(frozen=True)
+class Every:
+    """The times that lie whole periods after `since`."""
+
+    seconds: float
+    since: float
+
+    def after(self, moment: float) -> float:
+        """The first due time later than `moment`."""
+        periods = max(1, math.floor((moment - self.since) / self.seconds))
+        while (due := self.since + periods * self.seconds) <= moment:
+            periods += 1
+        return due
+
+    def latest(self, count: int, moment: float) -> float | None:
+        """The earliest of the last `count` due times up to `moment`; None: there is none."""
+        first = self.since + self.seconds
+        if first > moment:
+            return None
+        return max(first, self.after(moment - count * self.seconds))
+
+
+Recurrence = Cron | Every
+
+
+def count(recurrence: Recurrence, first: float, end: float, at_most: int) -> int:
+    """How many due times there are from `first`, which is one, up to `end`, which does not count.
+
+    More than `at_most` are not counted.
+    """
+    number, due = 0, first
+    while number < at_most and due < end:
+        number += 1
+        following = recurrence.after(due)
+        if following is None:
+            break
+        due = following
+    return number
+
+
+def check_cron(expression: str) -> None:
+    """Accept a cron expression.
+
+    Raises:
+        ValueError: it is none; the message says which field is wrong.
+    """
+    # The library takes a sixth field, of seconds, and reads numbers of any length.
+    if len(expression) > MAX_CRON_CHARACTERS:
+        raise ValueError(f"a cron expression has at most {MAX_CRON_CHARACTERS} characters")
+    fields = len(expression.split())
+    if fields != CRON_FIELDS:
+        raise ValueError(
+            f"a cron expression has {CRON_FIELDS} fields (minute, hour, day of the month, month, "
+            f"day of the week), and this has {fields}"
+        )
+    try:
+        never = next(CronSim(expression, datetime(2000, 1, 1, tzinfo=UTC)), None) is None
+    except CronSimError as error:
+        raise ValueError(f"{str(error).lower()} in the cron expression {expression!r}") from None
+    if never:
+        raise ValueError(f"no time ever fits the cron expression {expression!r}")
+
+
+def zone(name: str) -> tzinfo:
+    """The time zone of an IANA name.
+
+    Raises:
+        ValueError: there is none.
+    """
+    if name == "UTC":
+        # The same, and arithmetic with it is several times faster.
+        return UTC
+    try:
+        if name.partition("/")[0] not in _NO_PLACES:
+            return ZoneInfo(name)
+    except (KeyError, OSError, ValueError):
+        # A folder of zones is an OSError, and so is a name longer than files may have.
+        pass
+    raise ValueError(f"there is no time zone {name!r}; an IANA name such as Europe/Berlin is meant")
