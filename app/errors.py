@@ -59,6 +59,9 @@ class TaskNotFound(BgTasksError):
 class TaskDeleted(TaskNotFound):
     """The task was finished, and retention has deleted it."""
 
+    def __str__(self) -> str:
+        return f"Task {self.task_id} was finished, and deleted when its retention was over"
+
 
 class UnknownTaskType(BgTasksError):
     """No task type has this name."""

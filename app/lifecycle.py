@@ -133,6 +133,20 @@ class Task:
         """A new task like this one, which is a mere pattern."""
         return self._evolve(id=task_id, payload=payload, created_at=now, run_at=now)
 
+    def postponed(self, run_at: float, delay_seconds: float | None = None) -> Task:
+        """A new task that is not due yet: SCHEDULED in the place of PENDING.
+
+        Args:
+            delay_seconds: it waits so long and no longer, whatever the wall clock does; None: it
+                follows the wall clock.
+        """
+        return self._evolve(
+            state=TaskState.SCHEDULED,
+            run_at=run_at,
+            delay_seconds=delay_seconds,
+            reason="submitted for later",
+        )
+
     def recurred(self, task_id: str, schedule: str, key: str, due: float, now: float) -> Task:
         """A new task like this one, a mere pattern, for a due time of a schedule."""
         return self._evolve(

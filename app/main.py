@@ -95,7 +95,7 @@ def create_app(settings: Settings | None = None, *, endpoint: Endpoint | None = 
         ),
     )
     app.state.begin_drain = stopped_early.set
-    api.install(app, chosen, http_metrics)
+    api.install(app, chosen, http_metrics, catalogue)
     return app
 
 

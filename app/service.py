@@ -2,28 +2,45 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 import time
-import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
+from enum import StrEnum
 from typing import Final, NamedTuple
 
 from pydantic import BaseModel
 
+from app import bulk
 from app.dispatcher import Dispatcher
-from app.errors import Draining, TaskNotFound, Unavailable, UnknownTaskType
+from app.errors import Draining, IllegalTransition, TaskNotFound, Unavailable
 from app.events.hub import EventHub
 from app.events.listeners import TaskListener
 from app.events.streams import AllStream, TaskStream, of_all, of_task
 from app.events.window import Position
-from app.lifecycle import Task
-from app.registry.base import Add, Cancel, Find, Get, Page, Probe, Retry
+from app.lifecycle import Task, TaskState
+from app.plans import Plans
+from app.registry.base import (
+    Add,
+    AddAll,
+    Cancel,
+    Details,
+    Find,
+    Get,
+    Inspect,
+    Page,
+    Probe,
+    Request,
+    Retry,
+)
 from app.registry.client import RegistryClient
+from app.submissions import Accepted, AllAccepted, Intake, Order, fingerprint
 from app.task_types.base import TaskType
+
+CANCEL_SECONDS: Final = 5.0
+"""How long a cancellation waits for what the worker makes of it."""
 
 _UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
@@ -37,6 +54,21 @@ class Submission(NamedTuple):
     task_id: str
     replayed: bool = False
     """Whether the task was accepted before, under the same idempotency key."""
+
+
+class Fate(StrEnum):
+    """What has become of a cancellation."""
+
+    PREVENTED = "prevented"
+    """It was not running, and will not."""
+    STOPPED = "stopped"
+    """It ran, and was stopped."""
+    FINISHED = "finished"
+    """It was finished already, or finished first."""
+    UNSTOPPABLE = "unstoppable"
+    """It runs where nothing can be stopped; it has been asked, and may look."""
+    REQUESTED = "requested"
+    """Its worker has not answered yet."""
 
 
 class TaskService:
@@ -56,9 +88,12 @@ class TaskService:
         self._client = client
         self.events = events
         self._dispatcher = dispatcher
-        self._patterns = {name: _pattern(task_type) for name, task_type in catalogue.items()}
+        self._intake = Intake(catalogue)
+        self.plans = Plans(client, self._intake)
         self.draining = False
         """Set when this process is about to stop."""
+
+    # -- accepting -----------------------------------------------------------------------------
 
     async def submit(
         self, type_name: str, payload: BaseModel, idempotency_key: str | None = None
@@ -76,24 +111,61 @@ class TaskService:
             UnknownTaskType: there is no such type.
             IdempotencyMismatch: the key came before with another type or payload.
         """
-        pattern = self._patterns.get(type_name)
-        if pattern is None:
-            raise UnknownTaskType(type_name)
-        task = pattern.submitted(str(uuid.uuid4()), payload.model_dump_json().encode(), time.time())
+        task = self._intake.task(type_name, payload.model_dump_json().encode(), time.time())
         if idempotency_key is not None:
-            fingerprint = _fingerprint(type_name, payload)
-            task = replace(task, idempotency_key=idempotency_key, fingerprint=fingerprint)
+            # Not the defaults: a later version may have others, and the key has to hold all the
+            # same.
+            sent = json.loads(payload.model_dump_json(exclude_unset=True))
+            task = _under_key(task, idempotency_key, fingerprint(sent, type_name))
         first: Task | None = await self._client.call(Add(task))
         if first is not None:
             return Submission(first.id, replayed=True)
         return Submission(task.id)
 
-    async def start(self, task_id: str) -> None:
-        """Start a task that was accepted or retried here, if a slot was free. Never raises.
+    async def order(
+        self, order: Order, idempotency_key: str | None = None, print_of_body: bytes | None = None
+    ) -> Accepted:
+        """Accept a task that says when and how it is done. When this returns, it is on disk.
+
+        Args:
+            print_of_body: the fingerprint of what was sent, which the key stands for.
+
+        Raises:
+            As `submit`.
+        """
+        task = self._intake.ordered(order, time.time())
+        if idempotency_key is not None:
+            task = _under_key(task, idempotency_key, print_of_body)
+        first: Task | None = await self._client.call(Add(task))
+        return Accepted(task) if first is None else Accepted(first, replayed=True)
+
+    async def order_all(
+        self,
+        orders: Sequence[Order],
+        idempotency_key: str | None = None,
+        print_of_body: bytes | None = None,
+    ) -> AllAccepted:
+        """Accept several tasks, all or none. When this returns, they are on disk.
+
+        Raises:
+            As `submit`.
+        """
+        now = time.time()
+        tasks = [self._intake.ordered(order, now) for order in orders]
+        if idempotency_key is not None:
+            tasks[0] = _under_key(tasks[0], idempotency_key, print_of_body)
+        first: Sequence[Task] | None = await self._client.call(AddAll(tasks))
+        return AllAccepted(tasks) if first is None else AllAccepted(list(first), replayed=True)
+
+    async def start(self, *task_ids: str) -> None:
+        """Start tasks that were accepted or retried here, if slots were free. Never raises.
 
         It is what `BackgroundTasks` carry, and they stop at the first one that does.
         """
-        await self._dispatcher.start(task_id)
+        for task_id in task_ids:
+            await self._dispatcher.start(task_id)
+
+    # -- reading -------------------------------------------------------------------------------
 
     async def get(self, task_id: str) -> Task:
         """The task as it stands.
@@ -103,6 +175,11 @@ class TaskService:
         """
         task: Task = await self._client.call(Get(_checked(task_id)))
         return task
+
+    async def inspect(self, task_id: str) -> Details:
+        """Everything that is known of a task. Raises as `get`."""
+        details: Details = await self._client.call(Inspect(_checked(task_id)))
+        return details
 
     async def wait(self, task_id: str, seconds: float) -> Task:
         """The task as soon as it is finished, or as it stands after `seconds`.
@@ -152,30 +229,67 @@ class TaskService:
         """The events of all tasks; see `app.events.streams.of_all`."""
         return of_all(self.events, position)
 
-    async def retry(self, task_id: str) -> Task:
+    async def find(self, query: Find) -> Page:
+        """Tasks, newest first."""
+        page: Page = await self._client.call(query)
+        return page
+
+    # -- changing ------------------------------------------------------------------------------
+
+    async def retry(self, task_id: str, payload: bytes | None = None) -> Task:
         """Try a failed or cancelled task again.
+
+        Args:
+            payload: takes the place of the task's; it has been validated.
 
         Raises:
             TaskNotFound: there is none.
             IllegalTransition: it is in another state, or somebody else has just retried it.
         """
-        task: Task = await self._client.call(Retry(_checked(task_id)))
+        task: Task = await self._client.call(Retry(_checked(task_id), payload))
         return task
 
-    async def cancel(self, task_id: str) -> Task:
-        """Cancel a task, or ask the worker that runs it to stop.
+    async def cancel(self, task_id: str) -> tuple[Fate, Task]:
+        """Cancel a task, or have the worker that runs it stop it.
+
+        Waits up to `CANCEL_SECONDS` for what becomes of that.
 
         Raises:
             TaskNotFound: there is none.
-            IllegalTransition: it is finished.
         """
-        task: Task = await self._client.call(Cancel(_checked(task_id)))
-        return task
+        try:
+            task: Task = await self._client.call(Cancel(_checked(task_id)))
+        except IllegalTransition:
+            return Fate.FINISHED, await self.get(task_id)
+        if task.state is TaskState.CANCELLED:
+            return Fate.PREVENTED, task
+        if task.executor in self._dispatcher.unstoppable():
+            return Fate.UNSTOPPABLE, task
+        task = await self.wait(task_id, CANCEL_SECONDS)
+        if task.state is TaskState.CANCELLED:
+            return Fate.STOPPED, task
+        return (Fate.FINISHED if task.state.is_final else Fate.REQUESTED), task
 
-    async def find(self, query: Find) -> Page:
-        """Tasks, newest first."""
-        page: Page = await self._client.call(query)
-        return page
+    async def count(self, selection: bulk.Selection) -> int:
+        """How many tasks fit, whatever the selection's limit."""
+        return await bulk.count(self._call, selection)
+
+    async def retry_all(self, selection: bulk.Selection) -> bulk.Tally:
+        """Try all again that fit."""
+        return await bulk.retry(self._call, selection, self.start)
+
+    async def cancel_all(self, selection: bulk.Selection) -> bulk.Tally:
+        """Cancel all that fit, or have their workers asked to stop them."""
+        return await bulk.cancel(self._call, selection)
+
+    async def _call(self, request: Request) -> object:
+        if self.draining:
+            # A stop waits for requests; one for thousands of tasks is not worth that.
+            raise Draining
+        answer: object = await self._client.call(request)
+        return answer
+
+    # -- operating -----------------------------------------------------------------------------
 
     async def probe(self) -> None:
         """Whether tasks would be accepted now: writes to the journal.
@@ -198,21 +312,5 @@ def _checked(task_id: str) -> str:
     return task_id.lower()
 
 
-def _pattern(task_type: TaskType) -> Task:
-    return Task(
-        id="",
-        type=task_type.name,
-        payload=b"",
-        executor=task_type.executor,
-        created_at=0.0,
-        run_at=0.0,
-        max_attempts=task_type.retry.max_attempts,
-    )
-
-
-def _fingerprint(type_name: str, payload: BaseModel) -> bytes:
-    """What tells two submissions apart: the type, and what was sent, as canonical JSON."""
-    # Not the defaults: a later version may have others, and the key has to hold all the same.
-    sent = json.loads(payload.model_dump_json(exclude_unset=True))
-    canonical = json.dumps(sent, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(f"{type_name}\n{canonical}".encode()).digest()
+def _under_key(task: Task, key: str, print_of_submission: bytes | None) -> Task:
+    return replace(task, idempotency_key=key, fingerprint=print_of_submission)

@@ -6,15 +6,29 @@ itself. Handlers turn HTTP into calls of `TaskService` and back, and decide noth
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from starlette.middleware.cors import CORSMiddleware
 
-from app.api import documentation, email, events, notifications, operations, problems, tasks
+from app.api import (
+    documentation,
+    email,
+    events,
+    general,
+    notifications,
+    operations,
+    problems,
+    schedules,
+    task_types,
+    task_verbs,
+    tasks,
+)
 from app.api.middleware import BodyLimit, RequestContext
+from app.api.routing import share_paths
+from app.task_types import CATALOGUE, TaskType
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from fastapi import FastAPI
 
@@ -24,17 +38,37 @@ if TYPE_CHECKING:
 __all__ = ["install"]
 
 
-def install(app: FastAPI, settings: Settings, http_metrics: HttpMetrics) -> None:
+SURFACES: Final = (
+    # The hot ones first: routes are tried in order.
+    tasks,
+    notifications,
+    email,
+    operations,
+    events,
+    # Before `/tasks/{task_id}`, which is a `/tasks/cancel`, too.
+    task_verbs,
+    general,
+    task_types,
+    schedules,
+    documentation,
+)
+
+
+def install(
+    app: FastAPI,
+    settings: Settings,
+    http_metrics: HttpMetrics,
+    catalogue: Mapping[str, TaskType] = CATALOGUE,
+) -> None:
     """Add the routes, error answers and middleware.
 
     `app` has to be made with `docs_url=None` and `redoc_url=None`; the pages here need no network.
     Requests find the `TaskService` at `app.state.service`; it may be put there later.
     """
-    routes = [
-        route
-        for surface in (tasks, notifications, email, events, operations, documentation)
-        for route in surface.router.routes
-    ]
+    app.state.catalogue = catalogue
+    app.state.timeout_seconds = settings.request_timeout_seconds
+    routes = [route for surface in SURFACES for route in surface.router.routes]
+    share_paths(routes)
     # include_router would look for each route twice, at 6 us a request; and these come before
     # everything else, because routes are tried in order.
     app.router.routes[:0] = routes
@@ -53,7 +87,15 @@ def _allow_origins(app: FastAPI, origins: Sequence[str]) -> None:
     app.add_middleware(
         CORSMiddleware,
         allow_origins=origins,
-        allow_methods=["GET", "POST"],
+        allow_methods=["GET", "POST", "PUT", "DELETE"],
         allow_headers=["*"],
-        expose_headers=["Idempotent-Replayed", "Location", "Retry-After", "X-Request-ID"],
+        expose_headers=[
+            "ETag",
+            "Idempotent-Replayed",
+            "Link",
+            "Location",
+            "Preference-Applied",
+            "Retry-After",
+            "X-Request-ID",
+        ],
     )

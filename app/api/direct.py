@@ -75,6 +75,8 @@ def _is_simple(route: APIRoute) -> bool:
 async def _validated(field: Any, request: Request) -> Any:
     try:
         if not await request.body():
+            if not field.field_info.is_required():
+                return field.get_default()
             raise RequestValidationError([MISSING])
         value, errors = field.validate(await request.json(), {}, loc=("body",))
     except json.JSONDecodeError as error:

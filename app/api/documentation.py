@@ -14,6 +14,7 @@ from fastapi.openapi.utils import get_openapi
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.staticfiles import StaticFiles
 
+from app.api.ordering_schema import describe_payloads
 from app.api.routing import new_router
 from app.api.schemas import FieldError, ProblemDocument
 
@@ -42,6 +43,12 @@ is closed.
 """
 
 _TAGS: Final = [
+    {
+        "name": "Tasks of any type",
+        "description": "Submitting, looking up, listing, cancelling and retrying, one or many.",
+    },
+    {"name": "Task types", "description": "What can be done; pausing it; numbers."},
+    {"name": "Schedules", "description": "Tasks that come again."},
     {"name": "Tasks", "description": "Notifications, reports and files; status and retry."},
     {"name": "Notifications", "description": "A demonstration that needs no body."},
     {"name": "Email", "description": "Sending emails."},
@@ -129,6 +136,7 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
             tags=app.openapi_tags,
         )
         _describe_problems(schema)
+        describe_payloads(schema, app.state.catalogue)
         app.openapi_schema = schema
     return app.openapi_schema
 

@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from app.api import schemas
 from app.api.routing import new_router
-from app.api.submission import service_of, started, submit
+from app.api.submission import kept_task, started, submit
 from app.lifecycle import Task, TaskState
 from app.task_types.email import EMAIL, EmailPayload
 
@@ -60,7 +60,7 @@ async def send_email(
 )
 async def get_processing_status(task_id: schemas.TaskId, request: Request) -> Response:
     """Works for every task, whichever route it came in by."""
-    task = await service_of(request).get(task_id)
+    task = await kept_task(request, task_id)
     return Response(_status_document(task), media_type="application/json")
 
 

@@ -6,7 +6,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from app.api.task_document import base_document, shown_time
+from app.api.task_document import base_document
+from app.api.times import shown_time
 from app.events.streams import Portion, Reset, Snapshot
 from app.events.window import Position
 from app.lifecycle import TaskState

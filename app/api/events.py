@@ -164,7 +164,7 @@ async def _gone(receive: Receive) -> None:
     response_class=EventStream,
     response_description="Its events, up to its end",
     responses={
-        **schemas.answers(*schemas.LOOKUP_PROBLEMS),
+        **schemas.answers(*schemas.KNOWN_PROBLEMS),
         200: {"content": {"text/event-stream": {"example": _EXAMPLE}}},
         204: {"description": "The task is finished, and its last event has been seen."},
     },

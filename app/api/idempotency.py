@@ -24,6 +24,9 @@ INVALID_KEY: Final = (
     f"{HEADER}: {EXAMPLE_KEY}"
 )
 
+PATTERN: Final = r'^("([ !#-\[\]-~]|\\["\\])+"|[!#-~]+)$'
+"""The same as a regular expression of JSON Schema."""
+
 _NAME: Final = HEADER.lower().encode()
 _QUOTED: Final = re.compile(rb'"((?:[ !#-\[\]-~]|\\["\\])+)"')
 _BARE: Final = re.compile(rb"[!#-~]+")

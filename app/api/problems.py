@@ -18,7 +18,10 @@ from app.errors import (
     BgTasksError,
     IdempotencyMismatch,
     IllegalTransition,
+    ScheduleNotFound,
+    TaskDeleted,
     TaskNotFound,
+    TooManySchedules,
     Unavailable,
     UnknownTaskType,
 )
@@ -27,8 +30,11 @@ MEDIA_TYPE: Final = "application/problem+json"
 
 STATUSES: Final[Mapping[type[BgTasksError], int]] = MappingProxyType(
     {
+        TaskDeleted: 410,
         TaskNotFound: 404,
-        IllegalTransition: 400,
+        ScheduleNotFound: 404,
+        IllegalTransition: 409,
+        TooManySchedules: 409,
         UnknownTaskType: 422,
         IdempotencyMismatch: 422,
         Unavailable: 503,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Coroutine
+from collections import defaultdict
+from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, Final
 
 from fastapi import APIRouter
@@ -13,6 +14,7 @@ from pydantic_core import from_json
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
+from starlette.routing import BaseRoute
 from starlette.types import Receive, Scope, Send
 
 from app.api import schemas
@@ -66,12 +68,14 @@ class Route(APIRoute):
         self.allowed = sorted(self.methods or ())
         if "GET" in self.allowed:
             self.allowed.append("HEAD")
+        self.offered = self.allowed
+        """What its path takes, other routes of the same path included."""
         self.app = direct(self, self._request) or self.app
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer. HEAD is served as GET, of which the server sends the head only."""
         if scope["method"] not in self.allowed:
-            raise HTTPException(405, headers={"Allow": ", ".join(self.allowed)})
+            raise HTTPException(405, headers={"Allow": ", ".join(self.offered)})
         await self.app(scope, receive, send)
 
     def _request(self, scope: Scope, receive: Receive) -> StrictRequest:
@@ -88,6 +92,21 @@ class Route(APIRoute):
             return await handle(self._request(request.scope, request.receive))
 
         return handle_strictly
+
+
+def share_paths(routes: Iterable[BaseRoute]) -> None:
+    """Let each route know what the others of its path take, so that a refusal can tell.
+
+    Of those of one path, the one that takes GET has to be the first: HEAD is not looked for.
+    """
+    paths: defaultdict[str, list[Route]] = defaultdict(list)
+    for route in routes:
+        if isinstance(route, Route):
+            paths[route.path_regex.pattern].append(route)
+    for sharing in paths.values():
+        offered = sorted({method for route in sharing for method in route.allowed})
+        for route in sharing:
+            route.offered = offered
 
 
 def new_router(tag: str) -> APIRouter:

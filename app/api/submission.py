@@ -9,6 +9,8 @@ from pydantic import BaseModel
 from starlette.responses import Response
 
 from app.api.idempotency import REPLAYED, key_of
+from app.errors import TaskDeleted, TaskNotFound
+from app.lifecycle import Task
 
 if TYPE_CHECKING:
     from app.service import Submission, TaskService
@@ -22,6 +24,18 @@ def service_of(request: Request) -> TaskService:
     Called, not declared with `Depends`: solving a dependency costs 9 us, a sixth of a request.
     """
     return cast("TaskService", request.app.state.service)
+
+
+async def kept_task(request: Request, task_id: str) -> Task:
+    """The task, for the surfaces that know no difference between deleted and never there.
+
+    Raises:
+        TaskNotFound: it is not there (any more).
+    """
+    try:
+        return await service_of(request).get(task_id)
+    except TaskDeleted:
+        raise TaskNotFound(task_id) from None
 
 
 async def submit(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Final
 
@@ -13,10 +12,10 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from app.api import schemas
-from app.api.problems import status_of
 from app.api.routing import new_router
-from app.api.submission import service_of, started, submit
-from app.errors import IllegalTransition
+from app.api.submission import kept_task, service_of, started, submit
+from app.api.times import shown_time
+from app.errors import IllegalTransition, TaskDeleted, TaskNotFound
 from app.lifecycle import Task, TaskState
 from app.task_types.file import FILE, FilePayload
 from app.task_types.notification import NOTIFICATION, NotificationPayload
@@ -96,7 +95,7 @@ async def save_file(
 )
 async def get_status(task_id: schemas.TaskId, request: Request) -> Response:
     """Works for every task, whichever route it came in by."""
-    task = await service_of(request).get(task_id)
+    task = await kept_task(request, task_id)
     return Response(_status_document(task), media_type="application/json")
 
 
@@ -119,7 +118,9 @@ async def retry_task(
         # In the words of this surface: its callers never see a task "processing".
         shown_as = SHOWN_AS[TaskState(error.state)]
         detail = f"Only a failed task can be retried; task {error.task_id} is {shown_as}"
-        raise HTTPException(status_of(error), detail) from None
+        raise HTTPException(400, detail) from None
+    except TaskDeleted:
+        raise TaskNotFound(task_id) from None
     background.add_task(service.start, task.id)
     return Response(
         b'{"task_id":"%b","status":"retried"}' % task.id.encode(),
@@ -137,10 +138,6 @@ def _status_document(task: Task) -> bytes:
         shown_as.encode(),
         task.result if task.result is not None else b"null",
         json.dumps(task.error if shown_as == "failed" else None).encode(),
-        b'"timestamp":"%b"' % _timestamp(task.created_at).encode(),
+        b'"timestamp":"%b"' % shown_time(task.created_at).encode(),
         task.retries,
     )
-
-
-def _timestamp(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="microseconds")

@@ -117,6 +117,9 @@ class Journal(Protocol):
             None when the end is reached.
         """
 
+    def size_bytes(self) -> int:
+        """On disk; 0 if it is nowhere."""
+
     def close(self) -> None:
         """Close all files."""
 
@@ -249,6 +252,14 @@ class SqliteJournal:
             return overdue, None
         return overdue, tasks[-1].order
 
+    def size_bytes(self) -> int:
+        size = 0
+        for suffix in ("", "-wal", "-shm"):
+            # The last two come and go.
+            with contextlib.suppress(OSError):
+                size += self._path.with_name(self._path.name + suffix).stat().st_size
+        return size
+
     def _query(self, sql: str, values: Iterable[object]) -> list[tuple[object, ...]]:
         with self._reading() as db:
             return db.execute(sql, tuple(values)).fetchall()
@@ -323,6 +334,9 @@ class NullJournal:
 
     def overdue(self, finished_before: float, after_order: int) -> tuple[list[Task], int | None]:
         return [], None
+
+    def size_bytes(self) -> int:
+        return 0
 
     def close(self) -> None:
         pass

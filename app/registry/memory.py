@@ -27,7 +27,7 @@ from app.registry.base import (
     Page,
     Reply,
     Request,
-    Scrape,
+    Statistics,
     Worker,
 )
 from app.registry.clock import Clock, SystemClock
@@ -207,17 +207,26 @@ class MemoryRegistry(TaskMapping):
 
     def _look_up(self, request: Request, answer: Answer) -> Answer:
         """Do in the caller's thread what may take long: disk reads and rendering."""
-        match request, answer:
-            case Get(), None:
+        if answer is not None:
+            return self._completed(answer)
+        match request:
+            case Get():
                 return self._journal.read(request.task_id) or self._missing(request.task_id)
-            case Inspect(), None:
+            case Inspect():
                 return self._journal.details(request.task_id) or self._missing(request.task_id)
-            case Find(), None:
+            case Find():
                 return self._journal.find(request)
-            case Count(), None:
+            case Count():
                 return self._journal.count(request)
-            case Scrape(), Snapshot():
+            case _:
+                return None
+
+    def _completed(self, answer: Answer) -> Answer:
+        match answer:
+            case Snapshot():
                 return self.readings.metrics.render(answer)
+            case Statistics():
+                return answer._replace(journal_bytes=self._journal.size_bytes())
             case _:
                 return answer
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Final
+from collections.abc import Callable
+from typing import Any, Final
 
 from app.errors import ScheduleNotFound, StaleReport
 from app.lifecycle import Change, Task, TaskState
@@ -24,6 +25,8 @@ from app.registry.base import (
     Request,
     Schedules,
     Scrape,
+    Statistics,
+    Stats,
 )
 from app.registry.clock import Clock
 from app.registry.events import EventLog
@@ -34,7 +37,7 @@ log = get_logger(__name__)
 
 EVENTS_KEPT: Final = 10_000
 
-READS: Final = frozenset({Counts, Changes, GetSchedule, Progress, Schedules, Scrape})
+READS: Final = frozenset({Counts, Changes, GetSchedule, Progress, Schedules, Scrape, Stats})
 """Requests that are answered from here. None is written to the journal."""
 
 
@@ -58,6 +61,11 @@ class DrainRate:
         elif self.per_second == 0 and passed > 0:
             self.per_second = self._finished / max(passed, 1.0)
 
+    def lately(self, now: float) -> float:
+        """The rate, and not that of long ago if nothing has been counted since."""
+        passed = now - self._since
+        return self.per_second if passed < 2 * self._WINDOW_SECONDS else self._finished / passed
+
 
 class Readings:
     """Follows the committed groups and answers from them."""
@@ -72,7 +80,17 @@ class Readings:
         self.metrics = TaskMetrics()
         self.http = HttpTotals()
         self.refused_reports = 0
-        self.drain_rate = DrainRate(clock.elapsed())
+        self._since = clock.elapsed()
+        self.drain_rate = DrainRate(self._since)
+        self._answers: dict[type, Callable[[Any], Answer]] = {
+            Changes: self._changes,
+            Counts: lambda _: counts_by_state(self._counts),
+            GetSchedule: self._schedule,
+            Progress: self._note_progress,
+            Schedules: lambda _: rules.schedules.all(),
+            Scrape: lambda _: self._snapshot(),
+            Stats: lambda _: self._statistics(),
+        }
 
     def committed(self, group: Group, seconds: float) -> None:
         """A group is durable."""
@@ -100,20 +118,11 @@ class Readings:
         self.drain_rate.count(finished, self._clock.elapsed())
 
     def read(self, request: Request) -> Answer:
-        """Answer one of `READS`; a `Scrape` with a `Snapshot`, to be rendered by the caller."""
-        match request:
-            case Changes():
-                return self._changes(request)
-            case Progress():
-                return self._note_progress(request)
-            case Scrape():
-                return self._snapshot()
-            case GetSchedule():
-                return self._schedule(request.name)
-            case Schedules():
-                return self._rules.schedules.all()
-            case _:
-                return counts_by_state(self._counts)
+        """Answer one of `READS`; a `Scrape` with a `Snapshot`, to be rendered by the caller.
+
+        A `Statistics` does not know the size of the journal; that takes a look at the disk.
+        """
+        return self._answers[type(request)](request)
 
     def count(self, query: Count) -> int:
         """How many tasks there are of a type and in a state; knows nothing of their times."""
@@ -123,9 +132,9 @@ class Readings:
             if query.type in (None, type_name) and query.state in (None, state)
         )
 
-    def _schedule(self, name: str) -> Answer:
+    def _schedule(self, request: GetSchedule) -> Answer:
         try:
-            return self._rules.schedules.get(name)
+            return self._rules.schedules.get(request.name)
         except ScheduleNotFound as error:
             return error
 
@@ -194,6 +203,17 @@ class Readings:
             refused_reports=self.refused_reports,
             http=self.http.total(),
             paused_types=self._rules.store.gates.paused(),
+        )
+
+    def _statistics(self) -> Statistics:
+        now = self._clock.elapsed()
+        return Statistics(
+            self._snapshot(),
+            uptime_seconds=now - self._since,
+            finished_per_second=self.drain_rate.lately(now),
+            paused_types=self._rules.store.gates.paused(),
+            schedules=len(self._rules.schedules),
+            journal_bytes=0,
         )
 
     def _oldest_pending_seconds(self) -> float:

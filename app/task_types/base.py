@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import Annotated, Any, Final, Literal, get_args
 
 from email_validator import EmailNotValidError, validate_email
-from pydantic import AfterValidator, BaseModel, JsonValue, RootModel
+from pydantic import AfterValidator, BaseModel, Field, JsonValue, RootModel
 
 from app.task_types.context import Cancelled, Environment, TaskContext
 from executors.retry import PermanentError, RetryPolicy, TransientError
@@ -200,10 +200,16 @@ def _single_line(value: str) -> str:
     return value
 
 
-EmailAddress = Annotated[str, AfterValidator(_normal_address)]
+EmailAddress = Annotated[
+    str, AfterValidator(_normal_address), Field(json_schema_extra={"format": "email"})
+]
 """An address that could exist (syntax and domain rules of RFC 5321 and 6531; no DNS)."""
 
-SingleLine = Annotated[str, AfterValidator(_single_line)]
+SingleLine = Annotated[
+    str,
+    AfterValidator(_single_line),
+    Field(json_schema_extra={"pattern": r"^[^\n-\r\x1c-\x1e\x85\u2028\u2029]*$"}),
+]
 """Text for a mail header: a line break in it would let the sender add headers of his own."""
 
 JsonObject = Annotated[dict[str, JsonValue], AfterValidator(_finite)]

@@ -15,7 +15,13 @@ from pydantic import BaseModel
 
 from app.api import install
 from app.api.http_metrics import HttpMetrics
-from app.errors import IdempotencyMismatch, RegistryUnavailable, TaskNotFound, Unavailable
+from app.errors import (
+    IdempotencyMismatch,
+    RegistryUnavailable,
+    TaskDeleted,
+    TaskNotFound,
+    Unavailable,
+)
 from app.events.hub import EventHub
 from app.events.window import Position
 from app.lifecycle import Task, TaskState
@@ -82,6 +88,8 @@ class FakeService:
 
     async def get(self, task_id: str) -> Task:
         self._answer()
+        if task_id == "deleted":
+            raise TaskDeleted(task_id)
         if task_id not in self.tasks:
             raise TaskNotFound(task_id)
         return self.tasks[task_id]

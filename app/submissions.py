@@ -1,0 +1,113 @@
+"""From what was ordered to the task that is stored."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import uuid
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, Final, NamedTuple
+
+from app.errors import UnknownTaskType
+from app.lifecycle import DEFAULT_PRIORITY, Task
+from app.task_types.base import TaskType
+
+
+class Order(NamedTuple):
+    """A task that somebody wants done. Its payload has been validated."""
+
+    type: str
+    payload: bytes
+    """JSON, as it was sent."""
+    delay_seconds: float | None = None
+    run_at: float | None = None
+    """At most one of the two."""
+    priority: int = DEFAULT_PRIORITY
+    max_attempts: int | None = None
+    """None: the task type's."""
+    timeout_seconds: float | None = None
+    deadline: float | None = None
+
+
+class Accepted(NamedTuple):
+    """A task that is on disk."""
+
+    task: Task
+    replayed: bool = False
+    """Whether it was accepted before, under the same idempotency key."""
+
+
+class AllAccepted(NamedTuple):
+    """Several tasks that are on disk."""
+
+    tasks: list[Task]
+    replayed: bool = False
+
+
+class Intake:
+    """Makes tasks, after their type's pattern."""
+
+    def __init__(self, catalogue: Mapping[str, TaskType]) -> None:
+        self._patterns = {name: _pattern(task_type) for name, task_type in catalogue.items()}
+
+    def task(self, type_name: str, payload: bytes, now: float) -> Task:
+        """A task to be done at once, as its type says.
+
+        Raises:
+            UnknownTaskType: there is no such type.
+        """
+        pattern = self._patterns.get(type_name)
+        if pattern is None:
+            raise UnknownTaskType(type_name)
+        return pattern.submitted(str(uuid.uuid4()), payload, now)
+
+    def ordered(self, order: Order, now: float) -> Task:
+        """A task as it was ordered. Raises as `task`."""
+        task = self._shaped(order, self.task(order.type, order.payload, now))
+        if order.delay_seconds:
+            return task.postponed(now + order.delay_seconds, order.delay_seconds)
+        if order.run_at is not None and order.run_at > now:
+            return task.postponed(order.run_at)
+        return task
+
+    def pattern(self, order: Order) -> Task:
+        """What each task of a schedule is like: no id, no times. Raises as `task`."""
+        task = self.task(order.type, order.payload, 0.0)
+        return replace(self._shaped(order, task), id="")
+
+    def _shaped(self, order: Order, task: Task) -> Task:
+        changes: dict[str, Any] = {}
+        if order.priority != DEFAULT_PRIORITY:
+            changes["priority"] = order.priority
+        if order.max_attempts is not None:
+            changes["max_attempts"] = order.max_attempts
+        if order.timeout_seconds is not None:
+            changes["timeout_seconds"] = order.timeout_seconds
+        if order.deadline is not None:
+            changes["deadline"] = order.deadline
+        return replace(task, **changes) if changes else task
+
+
+def _pattern(task_type: TaskType) -> Task:
+    return Task(
+        id="",
+        type=task_type.name,
+        payload=b"",
+        executor=task_type.executor,
+        created_at=0.0,
+        run_at=0.0,
+        max_attempts=task_type.retry.max_attempts,
+    )
+
+
+_canonical: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
+
+
+def fingerprint(sent: Any, type_name: str = "") -> bytes:
+    """What tells two submissions apart: what was sent, as canonical JSON.
+
+    Args:
+        type_name: of a submission whose body does not name its type.
+    """
+    return hashlib.sha256(f"{type_name}\n{_canonical(sent)}".encode()).digest()

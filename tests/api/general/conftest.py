@@ -1,0 +1,139 @@
+"""The general API on a real registry in this process; its tasks are run by the test's own hand."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from types import MappingProxyType
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from pydantic import BaseModel, ConfigDict, Field
+
+from app.api import install
+from app.api.http_metrics import HttpMetrics
+from app.dispatcher import Dispatcher
+from app.events.hub import EventHub
+from app.registry.base import Claim, Worker
+from app.registry.client import RegistryClient
+from app.registry.connection import RegistryConnection
+from app.registry.incarnation import this_process
+from app.registry.memory import MemoryRegistry, Surroundings
+from app.registry.rules import Limits
+from app.service import TaskService
+from app.settings import Settings
+from app.task_types.base import TaskType
+from tests.registry.peers import SERVICE, Peer, eventually
+
+MAX_PENDING = 2_000
+
+
+class Note(BaseModel):
+    """Has a member by another name, and one with a default."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"text": "Hello"}]})
+
+    text: str = Field(alias="body")
+    colour: str = "blue"
+
+
+class Nothing(BaseModel):
+    """Anything, or nothing."""
+
+
+async def write(payload: BaseModel, context: object) -> dict[str, str]:
+    return {}
+
+
+def write_slowly(payload: BaseModel, context: object) -> dict[str, str]:
+    return {}
+
+
+CATALOGUE = MappingProxyType(
+    {
+        "note": TaskType("note", Note, write),
+        "nothing": TaskType("nothing", Nothing, write, timeout=5.0),
+        "slow": TaskType("slow", Nothing, write_slowly, executor="thread"),
+    }
+)
+NOTE = {"type": "note", "payload": {"body": "Hello"}}
+
+
+@pytest.fixture
+def registry() -> Iterator[MemoryRegistry]:
+    surroundings = Surroundings(when_gone=lambda *_: None, end=lambda _: None)
+    limits = Limits(max_pending=MAX_PENDING)
+    registry = MemoryRegistry(SERVICE, limits, surroundings=surroundings)
+    yield registry
+    registry.close()
+
+
+@pytest.fixture
+async def service(registry: MemoryRegistry) -> AsyncIterator[TaskService]:
+    """A service that accepts tasks and runs none."""
+    environment: Any = None
+    dispatcher = Dispatcher({}, CATALOGUE, environment, 1.0, lambda _: None)
+    client = RegistryClient(dispatcher, HttpMetrics())
+    connection = RegistryConnection(
+        lambda: registry, this_process(SERVICE), client, dispatcher, 8.0
+    )
+    client.bind(asyncio.get_running_loop())
+    connection.start()
+    assert await asyncio.to_thread(connection.wait_joined, 5)
+    events = EventHub(lambda: registry, client.call)
+    yield TaskService(client, dispatcher, CATALOGUE, events)
+    events.close()
+    await asyncio.to_thread(connection.close, 5)
+    client.unbind()
+
+
+@pytest.fixture
+def app(service: TaskService) -> FastAPI:
+    app = FastAPI(title="bgtasks", version="1.2.3", docs_url=None, redoc_url=None)
+    app.state.service = service
+    install(app, Settings(_env_file=None), HttpMetrics(), CATALOGUE)
+    return app
+
+
+@pytest.fixture
+async def api(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
+    transport = httpx.ASGITransport(app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://service") as client:
+        yield client
+
+
+class Hand(Peer):
+    """The worker that runs the tasks, one step at a time."""
+
+    def claim(self, task_id: str) -> Claim:
+        """Start this task, and whatever else waits."""
+
+        def claimed() -> Claim | None:
+            self.beat()
+            return self.table.get(task_id)
+
+        found: Claim = eventually(claimed, f"{task_id} claimed")
+        return found
+
+
+@pytest.fixture
+def hand(registry: MemoryRegistry, service: TaskService) -> Hand:
+    hand = Hand(registry, Worker(SERVICE, 1, 1), {"async": 10, "thread": 10}, ["thread"])
+    hand.join()
+    return hand
+
+
+async def submitted(api: httpx.AsyncClient, **members: Any) -> Any:
+    """The document of a new task."""
+    answer = await api.post("/tasks", json={**NOTE, **members})
+    assert answer.status_code == 202, answer.text
+    return answer.json()
+
+
+async def shown(api: httpx.AsyncClient, task_id: str) -> Any:
+    """A task's whole document."""
+    answer = await api.get(f"/tasks/{task_id}")
+    assert answer.status_code == 200, answer.text
+    return answer.json()

@@ -1,0 +1,79 @@
+"""The service does what its own OpenAPI document says, whatever it is sent.
+
+Schemathesis makes requests from the document, such as it allows and such as it forbids, of every
+operation and in sequences, and judges the answers by it. The service is whole: its own registry,
+its executors, HTTP.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import uvicorn
+
+from app import service
+from app.api import waiting
+from app.main import create_app
+from app.settings import Settings
+from tests.registry.peers import eventually
+
+HERE = Path(__file__).parent
+EXAMPLES = 20
+"""Of each operation, valid and invalid, besides those at the edges of the schema."""
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> Iterator[str]:
+    """Where a whole service listens."""
+    settings = Settings(
+        _env_file=None,
+        registry="memory",
+        data_dir=tmp_path / "data",
+        output_dir=tmp_path / "outputs",
+        process_slots=1,
+        notification_delay_seconds=0,
+        report_delay_seconds=0,
+        file_delay_seconds=0,
+        email_delay_seconds=0,
+    )
+    config = uvicorn.Config(create_app(settings), port=0, log_config=None, lifespan="on")
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    eventually(lambda: server.started, "the service listens", 20)
+    [socket] = server.servers[0].sockets
+    with pytest.MonkeyPatch.context() as patch:
+        # What is ordered for next year is not waited for.
+        patch.setattr(waiting, "LONGEST_SECONDS", 0)
+        patch.setattr(service, "CANCEL_SECONDS", 0.1)
+        yield "http://{}:{}".format(*socket.getsockname())
+    server.should_exit = True
+    thread.join(20)
+
+
+@pytest.mark.timeout(300)
+def test_every_answer_is_one_that_is_documented(url: str, tmp_path: Path) -> None:
+    run = subprocess.run(
+        [
+            Path(sys.executable).with_name("st"),
+            *("--config-file", HERE / "schemathesis.toml"),
+            *("run", f"{url}/openapi.json", "--no-color"),
+            *("--checks", "all", "--mode", "all", "--max-examples", str(EXAMPLES)),
+            "--generation-deterministic",
+            # Streams end when something has happened, or never.
+            *("--exclude-tag", "Events"),
+        ],
+        env={**os.environ, "SCHEMATHESIS_HOOKS": "fuzzing_hooks", "PYTHONPATH": str(HERE)},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stdout[-20_000:] + run.stderr[-2_000:]
+    assert " passed" in run.stdout

@@ -1,0 +1,292 @@
+"""The client and the command line against a real service."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import IO, Any
+
+import anyio
+import pytest
+from bgtasks_client import (
+    AsyncClient,
+    Client,
+    Conflict,
+    Invalid,
+    NewTask,
+    NotFound,
+    ResetEvent,
+    Retries,
+    StateEvent,
+    TaskEvent,
+    TaskFailed,
+    WaitTimeout,
+)
+
+from tests.integration.conftest import BGTASKS, Service, wait_for
+
+README = Path(__file__).parents[2] / "clients" / "python" / "README.md"
+EXAMPLES = re.findall(r"^```python\n(.+?)^```$", README.read_text(), re.MULTILINE | re.DOTALL)
+
+HELLO = {"email": "johndoe@example.com", "message": "Hello"}
+BOUNCE = {**HELLO, "email": "bounce@simulator.example"}
+UNKNOWN = "00000000-0000-4000-8000-000000000000"
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """A service that every test of this page shares."""
+    service = Service(tmp_path_factory.mktemp("service"))
+    service.start()
+    yield service
+    assert service.stop() == 0
+
+
+@pytest.fixture
+def client(running: Service) -> Iterator[Client]:
+    with Client(running.url) as client:
+        yield client
+
+
+@pytest.fixture
+def stopped(tmp_path: Path) -> Iterator[Service]:
+    """A service of one test's own, not started yet."""
+    service = Service(tmp_path)
+    yield service
+    service.kill_everything()
+
+
+def run(running: Service, *arguments: str, status: int = 0, stdin: str = "") -> str:
+    """What a command prints."""
+    command = subprocess.run(
+        [BGTASKS, *arguments],
+        env={**os.environ, "BGTASKS_URL": running.url},
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert command.returncode == status, command.stderr
+    return command.stdout
+
+
+def test_a_result_comes_as_soon_as_there_is_one(client: Client) -> None:
+    task = client.submit("notification", HELLO)
+    assert client.result(task.id, timeout=20) == {"message": "Notification sent"}
+    done = client.get(task.id)
+    assert (done.succeeded, done.attempts, done.history[-1].outcome) == (True, 1, "success")
+
+
+def test_a_submission_may_wait_for_the_end(client: Client) -> None:
+    assert client.submit("notification", HELLO, wait=20).succeeded
+
+
+def test_a_key_makes_two_submissions_one_task(client: Client) -> None:
+    first, second = (client.submit("notification", HELLO, idempotency_key="one") for _ in range(2))
+    assert first.id == second.id
+
+
+def test_many_are_accepted_in_their_order(client: Client) -> None:
+    tasks = client.submit_many(
+        [NewTask("report", {"name": str(n), "details": {}}) for n in range(9)]
+    )
+    assert [task.payload["name"] for task in tasks] == [str(n) for n in range(9)]
+    assert all(client.wait(task.id, timeout=20).succeeded for task in tasks)
+
+
+def test_one_wrong_task_of_many_is_named_and_none_is_accepted(client: Client) -> None:
+    before = datetime.now(UTC)
+    with pytest.raises(Invalid) as refused:
+        client.submit_many([NewTask("file", {"content": {}}), NewTask("notification", {})])
+    assert refused.value.errors[0].pointer.startswith("#/tasks/1/payload/")
+    assert list(client.list(type="file", created_after=before)) == []
+
+
+def test_a_task_that_fails_can_be_retried_with_another_payload(client: Client) -> None:
+    task = client.submit("notification", BOUNCE)
+    with pytest.raises(TaskFailed, match="does not exist"):
+        client.result(task.id, timeout=20)
+    client.retry(task.id, HELLO)
+    done = client.wait(task.id, timeout=20)
+    assert (done.succeeded, done.retries, done.payload["email"]) == (True, 1, HELLO["email"])
+    with pytest.raises(Conflict):
+        client.retry(task.id)
+
+
+def test_a_task_that_waits_is_cancelled_and_a_finished_one_is_not(client: Client) -> None:
+    task = client.submit("notification", HELLO, delay=timedelta(hours=1), priority=9)
+    assert (task.status, task.priority) == ("scheduled", 9)
+    with pytest.raises(WaitTimeout):
+        client.wait(task.id, timeout=0.1)
+    assert client.cancel(task.id).outcome == "prevented"
+    assert client.cancel(task.id).outcome == "finished"
+
+
+def test_wrong_fields_are_named(client: Client) -> None:
+    with pytest.raises(Invalid) as refused:
+        client.submit("notification", {**HELLO, "email": "nobody"})
+    assert refused.value.errors[0].pointer == "#/payload/email"
+
+
+def test_an_unknown_id_is_not_found(client: Client) -> None:
+    with pytest.raises(NotFound):
+        client.get(UNKNOWN)
+
+
+def test_a_list_has_every_task_once_newest_first(client: Client) -> None:
+    before = datetime.now(UTC)
+    for _ in range(2):
+        client.submit_many([NewTask("notification", HELLO)] * 600)
+    found = list(client.list(created_after=before))
+    assert len({task.id for task in found}) == len(found) == 1200
+    assert [t.created_at for t in found] == sorted((t.created_at for t in found), reverse=True)
+
+
+def test_a_task_s_stream_tells_its_whole_way(client: Client) -> None:
+    task = client.submit("notification", HELLO, delay=0.5)
+    first, *rest = client.stream(task.id)
+    assert isinstance(first, TaskEvent)
+    states = [event.status for event in rest if isinstance(event, StateEvent)]
+    assert states[-2:] == ["processing", "success"]
+    assert len(states) == len(set(states))
+
+
+def test_the_stream_of_all_goes_on_after_any_event(client: Client) -> None:
+    *_, last = client.stream(client.submit("notification", HELLO).id)
+    later = client.submit("notification", HELLO, wait=20)
+    with closing(client.stream(type="notification", last_event_id=last.id)) as events:
+        states: list[str] = []
+        while states[-1:] != ["success"]:
+            event = next(events)
+            assert isinstance(event, StateEvent)
+            assert event.task_id == later.id
+            states.append(str(event.status))
+    assert states in (["pending", "processing", "success"], ["processing", "success"])
+
+
+async def _asked(url: str) -> tuple[Any, list[str]]:
+    async with AsyncClient(url) as client:
+        task = await client.submit("notification", HELLO)
+        states = [e.status async for e in client.stream(task.id) if isinstance(e, StateEvent)]
+        return await client.result(task.id, timeout=20), [str(state) for state in states]
+
+
+def test_the_same_with_an_event_loop(running: Service) -> None:
+    result, states = anyio.run(_asked, running.url)
+    assert result == {"message": "Notification sent"}
+    # None, if the task was finished before its stream was open.
+    assert states[-1:] in ([], ["success"])
+
+
+def test_a_submission_made_while_the_service_starts_arrives_once(stopped: Service) -> None:
+    with ThreadPoolExecutor(1) as pool, Client(stopped.url, retries=Retries(50)) as client:
+        submitted = pool.submit(client.submit, "notification", HELLO, wait=20)
+        stopped.start()
+        assert submitted.result(50).succeeded
+        assert len(list(client.list())) == 1
+
+
+def test_a_stream_outlives_the_service(stopped: Service) -> None:
+    stopped.start()
+    with Client(stopped.url, retries=Retries(50)) as client:
+        task = client.submit("notification", HELLO, delay=timedelta(hours=1))
+        events = client.stream(task.id)
+        next(events)
+        stopped.kill_everything()
+        with ThreadPoolExecutor(1) as pool:
+            rest = pool.submit(list, events)
+            stopped.start()
+            client.cancel(task.id)
+            last = rest.result(50)[-1]
+        assert isinstance(last, StateEvent | TaskEvent)
+        assert client.get(task.id).status == "cancelled"
+
+
+def test_the_stream_of_all_begins_anew_after_the_service_did(stopped: Service) -> None:
+    stopped.start()
+    with Client(stopped.url, retries=Retries(50)) as client:
+        *_, last = client.stream(client.submit("notification", HELLO).id)
+        stopped.kill_everything()
+        stopped.start()
+        with closing(client.stream(last_event_id=last.id)) as events:
+            reset = next(events)
+        assert isinstance(reset, ResetEvent)
+        assert reset.counts["notification"]["success"] == 1
+
+
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_the_examples_of_the_readme_work(running: Service, example: str) -> None:
+    code = example.replace("http://127.0.0.1:8000", running.url)
+    ran = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code],
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr
+
+
+def test_the_command_line_submits_waits_and_shows(running: Service) -> None:
+    task_id = run(running, "submit", "notification", json.dumps(HELLO)).strip()
+    assert "status: success\n" in run(running, "status", task_id, "--watch")
+    shown = json.loads(run(running, "submit", "notification", "-", "--wait", "--json",
+                           stdin=json.dumps(HELLO)))  # fmt: skip
+    assert shown["result"] == {"message": "Notification sent"}
+
+
+def test_the_command_line_retries_what_failed(running: Service) -> None:
+    failed = run(
+        running, "submit", "notification", json.dumps(BOUNCE), "--wait", "--json", status=1
+    )
+    task_id = json.loads(failed)["id"]
+    assert task_id in run(running, "list", "--status", "failed")
+    retried = run(running, "retry", task_id, json.dumps(HELLO), "--wait")
+    assert "status: success\n" in retried
+
+
+def test_the_command_line_cancels(running: Service) -> None:
+    task_id = run(running, "submit", "notification", json.dumps(HELLO), "--delay", "999").strip()
+    assert "cancelled before it started" in run(running, "cancel", task_id)
+    run(running, "cancel", task_id, status=1)
+    run(running, "status", UNKNOWN, status=1)
+
+
+def test_tail_shows_what_happens_until_ctrl_c(running: Service, client: Client) -> None:
+    shown: set[str] = set()
+    with (
+        subprocess.Popen(
+            [BGTASKS, "tail", "--json", "--url", running.url],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as tail,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        assert tail.stdout is not None
+        assert tail.stderr is not None
+
+        def read(lines: IO[str]) -> None:
+            for line in lines:
+                shown.add(json.loads(line).get("task_id"))
+
+        reading = pool.submit(read, tail.stdout)
+        # Nothing is shown of what happened before its stream was open.
+        wait_for(
+            lambda: client.submit("notification", HELLO, wait=20).id in shown,
+            "an event of a task that tail has not missed",
+        )
+        tail.send_signal(signal.SIGINT)
+        assert tail.wait(20) == 130
+        reading.result(20)
+        assert "Traceback" not in tail.stderr.read()
