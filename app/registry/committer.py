@@ -1,19 +1,16 @@
-"""Group commit: one thread carries out what came in meanwhile, writes it at once, and answers.
+"""Group commit: what came in meanwhile is carried out, written at once, and answered.
 
     calls --> carry out the changes --> hand out claims --> one transaction --> read --> answer
                          ^                                        |
                          +----------- take back, if it failed ----+
 
 While a transaction is being synced the next calls gather, so the busier the registry is, the less
-one task costs. Nothing leaves this thread before its commit.
+one task costs. One thread at a time does this, for all (`app.registry.turns`), and nothing is told
+to anyone before its commit.
 """
 
 from __future__ import annotations
 
-import contextlib
-import os
-import queue
-import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -45,19 +42,17 @@ from app.registry.journal import Group, Journal
 from app.registry.readings import READS, Readings
 from app.registry.retention import Retention
 from app.registry.rules import Rules
+from app.registry.turns import LONGEST_SECONDS, Errand, Turns
 
 log = get_logger(__name__)
-
-TICK_SECONDS: Final = 0.25
-"""The longest the time-driven rules wait; due times are met sooner."""
 
 _NOTHING: Final[frozenset[type]] = frozenset()
 _CHANGES_NOTHING: Final = READS | {Get, Inspect, Find, Count, Probe}
 _NEEDS_ROOM: Final = frozenset({Add, AddAll, PutSchedule, Retry})
 
 
-@dataclass
-class Call:
+@dataclass(eq=False)
+class Call(Errand):
     """One `exchange` on its way through a group."""
 
     worker: Worker | None
@@ -66,14 +61,20 @@ class Call:
     answers: list[Answer] = field(default_factory=list)
     claims: list[Claim] = field(default_factory=list)
     cancels: list[Held] = field(default_factory=list)
-    done: threading.Event = field(default_factory=threading.Event)
+
+
+@dataclass(eq=False)
+class _Event(Errand):
+    """Something that happened, and what it does to the rules."""
+
+    happen: Callable[[], None]
 
 
 class Committer:
-    """Carries out calls in groups. `run` is its thread's body; `commit` does one group.
+    """Carries out calls in groups. `commit` does one; `turns` says when, and in whose thread.
 
     Args:
-        rules: the state; touched by nobody else.
+        rules: the state; touched by nobody else, and only by whoever has the turn.
         journal: where groups are written.
         readings: answers the requests that only read, and is told of every committed group.
         retention: decides which finished tasks to delete.
@@ -86,9 +87,8 @@ class Committer:
         self._journal = journal
         self._readings = readings
         self._retention = retention
-        self._inbox: queue.SimpleQueue[Call | Callable[[], None] | None] = queue.SimpleQueue()
+        self.turns = Turns(self._work)
         self._events: list[Callable[[], None]] = []
-        self._closed = False
         self._journal_fails = False
         self._problem = ""
 
@@ -97,38 +97,20 @@ class Committer:
     def call(self, worker: Worker | None, connection: int, requests: Sequence[Request]) -> Call:
         """Have the requests carried out in the next group and wait for its commit."""
         call = Call(worker, connection, requests)
-        if self._closed:
+        if not self.turns.bring(call):
             raise RegistryUnavailable
-        self._inbox.put(call)
-        call.done.wait()
         return call
 
     def post(self, event: Callable[[], None]) -> None:
         """Have something happen to the rules in the next group, without waiting."""
-        self._inbox.put(event)
+        self.turns.leave(_Event(event))
 
-    def close(self) -> None:
-        """End the thread after what is in the inbox."""
-        self._inbox.put(None)
+    # -- whoever has the turn ------------------------------------------------------------------
 
-    # -- the thread ----------------------------------------------------------------------------
-
-    def run(self) -> None:
-        """Commit groups until closed."""
-        try:
-            self._run()
-        except BaseException:
-            # Callers would wait for ever, and nobody would start a registry again that still runs.
-            with contextlib.suppress(Exception):
-                log.critical("committing ended by a bug; ending the process", exc_info=True)
-            os._exit(1)
-
-    def _run(self) -> None:
-        while not self._closed:
-            self.commit(self._gather(self._until_next_due()))
-        for call in self._gather(0.0):
-            call.answers = [RegistryUnavailable() for _ in call.requests]
-            call.done.set()
+    def _work(self, errands: Sequence[Errand]) -> float:
+        self._events += [errand.happen for errand in errands if isinstance(errand, _Event)]
+        self.commit([errand for errand in errands if isinstance(errand, Call)])
+        return self._until_next_due()
 
     def commit(self, calls: Sequence[Call]) -> None:
         """Carry out one group: the whole of a registry's work."""
@@ -144,7 +126,7 @@ class Committer:
             self._answer_committed(calls)
             self._draw_attention()
         except Exception as error:
-            # A bug, not a refusal. The thread has to live, and nobody may take the group for done.
+            # A bug, not a refusal. The rest has to go on, and nobody may take the group for done.
             self._rules.undo()
             log.exception("group failed; its calls are refused")
             for call in calls:
@@ -153,29 +135,14 @@ class Committer:
                 call.claims = []
         finally:
             for call in calls:
-                call.done.set()
-
-    def _gather(self, wait_seconds: float) -> list[Call]:
-        calls: list[Call] = []
-        try:
-            item = self._inbox.get(timeout=wait_seconds)
-            while True:
-                if item is None:
-                    self._closed = True
-                elif isinstance(item, Call):
-                    calls.append(item)
-                else:
-                    self._events.append(item)
-                item = self._inbox.get_nowait()
-        except queue.Empty:
-            return calls
+                call.finish()
 
     def _until_next_due(self) -> float:
         if self._journal_fails:
             # What is due cannot be done, and would be tried again without a pause.
-            return TICK_SECONDS
+            return LONGEST_SECONDS
         store, clock = self._rules.store, self._rules.clock
-        wait = TICK_SECONDS
+        wait = LONGEST_SECONDS
         for due, now in (
             (store.backing_off.next_due(), clock.elapsed()),
             (store.scheduled.next_due(), clock.wall()),

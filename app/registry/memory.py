@@ -66,7 +66,7 @@ class MemoryRegistry(TaskMapping):
         limits: what bounds it.
         retention_seconds: how long finished tasks are kept.
         journal: where changes are written before they are told; None: nowhere.
-        threaded: False leaves the committing to the caller (`committer.commit`), for tests.
+        threaded: False leaves what time brings to the caller (`committer.turns.step`), for tests.
     """
 
     def __init__(
@@ -104,7 +104,9 @@ class MemoryRegistry(TaskMapping):
         for record in self.rules.ledger:
             if not record.gone:
                 self._watch_process(record.worker)
-        self._thread = threading.Thread(target=self.committer.run, name="committer", daemon=True)
+        self._thread = threading.Thread(
+            target=self.committer.turns.run, name="committer", daemon=True
+        )
         if threaded:
             self._thread.start()
 
@@ -178,7 +180,7 @@ class MemoryRegistry(TaskMapping):
     def close(self) -> None:
         """Commit what has come in, then stop."""
         self.readings.events.close()
-        self.committer.close()
+        self.committer.turns.close()
         if self._thread.is_alive():
             self._thread.join()
         self._journal.close()

@@ -1,7 +1,8 @@
 """The rules: what each request does to the tasks, and what happens by itself as time passes.
 
-Everything here happens in one thread, in memory, and is neither seen nor told before its commit;
-`app.registry.committer` sees to that. A request that cannot be done raises and changes nothing.
+Everything here happens in memory, in one thread at a time, and is neither seen nor told before its
+commit; `app.registry.committer` sees to that. A request that cannot be done raises and changes
+nothing.
 """
 
 from __future__ import annotations

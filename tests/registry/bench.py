@@ -128,18 +128,11 @@ class SteppedRegistry(MemoryRegistry):
             surroundings=Surroundings(clock, machine.is_alive, machine.kill, machine.when_gone),
             threaded=False,
         )
-        self.committer.call = self._call  # type: ignore[method-assign]
-
-    def _call(self, worker: Worker | None, connection: int, requests: Sequence[Request]) -> Call:
-        call = Call(worker, connection, requests)
-        self.committer._inbox.put(call)
-        self.committer.commit(self.committer._gather(0.0))
-        return call
 
     def tick(self) -> None:
         """A group that nobody has asked for: time and deaths take effect."""
         self.committer.post(lambda: None)
-        self.committer.commit(self.committer._gather(0.0))
+        self.committer.turns.step()
 
     def together(self, *calls: tuple[Peer | None, Sequence[Request]]) -> list[Call]:
         """Several callers in one group."""

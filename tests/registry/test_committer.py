@@ -26,10 +26,10 @@ from app.registry.base import (
     Retry,
     Succeeded,
 )
-from app.registry.committer import TICK_SECONDS
 from app.registry.journal import NullJournal
 from app.registry.memory import MemoryRegistry
 from app.registry.store import FINISHED_CACHE_TASKS
+from app.registry.turns import LONGEST_SECONDS
 from tests.registry.bench import Bench, FailingNull, FailingSqlite
 from tests.registry.peers import ask, counts, get, make_schedule, raised
 
@@ -207,7 +207,7 @@ def test_what_is_due_while_nothing_can_be_written_is_not_tried_without_a_pause(
     bench.clock.turn(5.0)
     registry.tick()
 
-    assert registry.committer._until_next_due() == TICK_SECONDS
+    assert registry.committer._until_next_due() == LONGEST_SECONDS
     registry.tick()
     assert counts(registry) == {PENDING: 1}
 
@@ -215,7 +215,7 @@ def test_what_is_due_while_nothing_can_be_written_is_not_tried_without_a_pause(
 def test_the_two_queues_of_due_tasks_decide_how_long_the_committer_waits(bench: Bench) -> None:
     registry = bench.registry()
     peer = bench.peer(registry)
-    assert registry.committer._until_next_due() == TICK_SECONDS
+    assert registry.committer._until_next_due() == LONGEST_SECONDS
 
     peer.add(bench.task(due_in=0.2))
     assert registry.committer._until_next_due() == pytest.approx(0.2)
@@ -381,7 +381,7 @@ import sys
 from app.registry.base import Probe
 from app.registry.memory import MemoryRegistry
 registry = MemoryRegistry("s")
-registry.committer._gather = None
+registry.committer.commit = None
 registry.exchange(None, 0, [Probe()])
 registry.exchange(None, 0, [Probe()])
 """
