@@ -258,7 +258,9 @@ class RegistryClient:
                 raise answer
         self._outbox.answered()
         # The table first: if a route is cancelled now, its claim is known all the same (rule 4).
-        self._holder.take(reply.claims, awaited_tasks(batch))
+        awaited = awaited_tasks(batch)
+        self._holder.take(reply.claims, awaited)
+        self._outbox.patient = all(claim.task_id in awaited for claim in reply.claims)
         for held in reply.cancels:
             self._holder.cancel(held)
         answered: list[tuple[asyncio.Future[Any], Any]] = []

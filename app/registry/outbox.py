@@ -31,6 +31,9 @@ MAX_BATCH_REQUESTS: Final = 2_000
 DEFER_SECONDS: Final = 0.5
 """How long a report waits that the registry could not take."""
 
+COMPANY_SECONDS: Final = 0.0005
+"""How long a lone report waits for something else to send."""
+
 _ONCE: Final = (Retry, Cancel, DeleteSchedule)
 """What may have been carried out on a connection that broke, and would be refused a second time."""
 
@@ -67,6 +70,8 @@ class Outbox:
         self._deferred: list[Pending] = []
         self._deferred_until = 0.0
         self._in_flight: list[Pending] = []
+        self.patient = True
+        """Whether reports may wait `COMPANY_SECONDS`: nobody waits for the slots they free."""
 
     def incoming(self) -> int:
         """About how many requests no batch was made of yet."""
@@ -86,6 +91,12 @@ class Outbox:
             return False
         try:
             pending = self._incoming.get(timeout=seconds)
+            if pending is not None and pending.future is None and self.patient:
+                # A client that submits one task after the other sends the next just when the last
+                # one is reported. Apart they cost two commits, and the second waits for the first:
+                # 0.2 ms of a submission's 1.2.
+                self._backlog.append(pending)
+                pending = self._incoming.get(timeout=COMPANY_SECONDS)
         except queue.Empty:
             return False
         if pending is not None:

@@ -224,6 +224,37 @@ def test_calls_that_gather_share_an_exchange() -> None:
     run(story)
 
 
+@pytest.mark.parametrize("waiting", [False, True])
+def test_a_report_goes_with_the_next_submission_unless_work_waits_for_its_slot(
+    monkeypatch: pytest.MonkeyPatch, waiting: bool
+) -> None:
+    async def story() -> None:
+        async with connected(capacity=1) as side:
+            task = new_task()
+            await side.client.call(Add(task))
+            if waiting:
+                # It finds no slot, is claimed when the first one's is free, and by no route.
+                await side.client.call(Add(new_task()))
+                side.client.report(Succeeded(task.id, 1, b"{}", 0.1))
+                await eventually(lambda: set(side.holder.table) not in (set(), {task.id}))
+                [task_id] = side.holder.table
+            else:
+                task_id = task.id
+            monkeypatch.setattr("app.registry.outbox.COMPANY_SECONDS", 100.0)
+            before = len(side.line.exchanges)
+            side.client.report(Succeeded(task_id, 1, b"{}", 0.1))
+            if waiting:
+                await eventually(lambda: not side.holder.table)
+            # The connection has taken it, and sent it or waits for company.
+            await eventually(lambda: side.client._outbox.incoming() == 0)
+            await side.client.call(Add(new_task()))
+            kinds = [{type(r) for r in e} - {Beat} for e in side.line.exchanges[before:]]
+            together = {Succeeded, Add} in kinds
+            assert together is not waiting, kinds
+
+    run(story)
+
+
 def test_an_error_of_the_registry_is_raised_in_the_caller() -> None:
     async def story() -> None:
         async with connected() as side:
