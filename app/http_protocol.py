@@ -88,6 +88,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         """What the timer calls."""
         # Since the last end of a head or part of a body: at most this much is in the parser.
         self._held_bytes = 0
+        self._head_at_most = 0
+        """No head in the data at hand has more bytes."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(OneWriteTransport(transport, self.loop))  # type: ignore[arg-type]
@@ -101,6 +103,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         self._held_bytes += len(data)
+        self._head_at_most = self._held_bytes
         if self._refused:
             if self._timer is not None and self._held_bytes > _MAX_DISCARDED_BYTES:
                 self.transport.close()
@@ -127,13 +130,16 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
-        # A head that came in one piece was not measured before.
-        if len(self.url) + sum(len(n) + len(v) for n, v in self.headers) > MAX_HEAD_BYTES:
+        # A head that came in one piece was not measured before. Most come in a small one.
+        if self._head_at_most > MAX_HEAD_BYTES and self._head_bytes() > MAX_HEAD_BYTES:
             self._refuse_head()
             raise ValueError  # stops the parser
         self._in_head = False
         self._held_bytes = 0
         super().on_headers_complete()
+
+    def _head_bytes(self) -> int:
+        return len(self.url) + sum(len(n) + len(v) for n, v in self.headers)
 
     def on_body(self, body: bytes) -> None:
         self._held_bytes = 0

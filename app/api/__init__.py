@@ -25,6 +25,7 @@ from app.api import (
 )
 from app.api.middleware import BodyLimit, RequestContext
 from app.api.routing import share_paths
+from app.api.shortcut import Shortcut
 from app.task_types import CATALOGUE, TaskType
 
 if TYPE_CHECKING:
@@ -77,6 +78,7 @@ def install(
     documentation.install(app)
     problems.install(app)
     # The last one added is the outermost: every answer gets a request id and is counted.
+    app.add_middleware(Shortcut, routes=routes)
     app.add_middleware(BodyLimit, max_body_bytes=settings.max_body_bytes)
     if settings.cors_origins:
         _allow_origins(app, settings.cors_origins)

@@ -18,13 +18,17 @@ from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Receive, Scope
 
 MISSING: Final = {"type": "missing", "loc": ("body",), "msg": "Field required", "input": None}
 
 
-def direct(route: APIRoute, make_request: Callable[[Scope, Receive], Request]) -> ASGIApp | None:
-    """The route's endpoint as an application; None: it needs more than this.
+Endpoint = Callable[[Scope, Receive], Awaitable[Response]]
+"""An endpoint, called with a request as the server gives it."""
+
+
+def direct(route: APIRoute, make_request: Callable[[Scope, Receive], Request]) -> Endpoint | None:
+    """The route's endpoint, to be called directly; None: it needs more than this.
 
     Args:
         make_request: its `json` parses a body, and raises `json.JSONDecodeError`.
@@ -36,7 +40,7 @@ def direct(route: APIRoute, make_request: Callable[[Scope, Receive], Request]) -
     paths = [field.name for field in needs.path_params]
     body = needs.body_params[0] if needs.body_params else None
 
-    async def application(scope: Scope, receive: Receive, send: Send) -> None:
+    async def respond(scope: Scope, receive: Receive) -> Response:
         request = make_request(scope, receive)
         values: dict[str, Any] = {name: scope["path_params"][name] for name in paths}
         if body is not None:
@@ -49,9 +53,9 @@ def direct(route: APIRoute, make_request: Callable[[Scope, Receive], Request]) -
         response = await endpoint(**values)
         if response.background is None:
             response.background = background
-        await response(scope, receive, send)
+        return response
 
-    return application
+    return respond
 
 
 def _is_simple(route: APIRoute) -> bool:

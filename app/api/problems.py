@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from http import HTTPStatus
 from types import MappingProxyType
 from typing import Any, Final
@@ -91,9 +91,14 @@ def install(app: FastAPI) -> None:
     Unexpected ones do not belong here: they are `middleware.RequestContext`'s, because Starlette
     answers them outside of all middleware, without a request id and uncounted.
     """
-    app.add_exception_handler(BgTasksError, _service_error)
-    app.add_exception_handler(RequestValidationError, _invalid_request)
-    app.add_exception_handler(HTTPException, _http_error)
+    for error, answer in _ANSWERS.items():
+        app.add_exception_handler(error, answer)
+
+
+async def answer_to(request: Request, error: Exception) -> Response | None:
+    """The same answer, for an error that does not reach the application; None: unexpected."""
+    answer = next((_ANSWERS[cls] for cls in type(error).__mro__ if cls in _ANSWERS), None)
+    return None if answer is None else await answer(request, error)
 
 
 def status_of(error: BgTasksError) -> int:
@@ -136,6 +141,17 @@ async def _invalid_request(_request: Request, error: Exception) -> Response:
     if len(found) > 1:
         detail += f" (and {len(found) - 1} more)"
     return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, detail, errors=listed)
+
+
+_ANSWERS: Final[Mapping[type[Exception], Callable[[Request, Exception], Awaitable[Response]]]] = (
+    MappingProxyType(
+        {
+            BgTasksError: _service_error,
+            RequestValidationError: _invalid_request,
+            HTTPException: _http_error,
+        }
+    )
+)
 
 
 def _listed(error: Mapping[str, Any]) -> dict[str, str]:

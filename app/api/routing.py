@@ -70,7 +70,10 @@ class Route(APIRoute):
             self.allowed.append("HEAD")
         self.offered = self.allowed
         """What its path takes, other routes of the same path included."""
-        self.app = direct(self, self._request) or self.app
+        self.respond = direct(self, self._request)
+        """The endpoint, if it can be called directly; errors are the caller's to answer."""
+        if self.respond is not None:
+            self.app = self._answer
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer. HEAD is served as GET, of which the server sends the head only."""
@@ -78,10 +81,15 @@ class Route(APIRoute):
             raise HTTPException(405, headers={"Allow": ", ".join(self.offered)})
         await self.app(scope, receive, send)
 
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        assert self.respond is not None
+        response = await self.respond(scope, receive)
+        await response(scope, receive, send)
+
     def _request(self, scope: Scope, receive: Receive) -> StrictRequest:
         request = StrictRequest(scope, receive)
         if self.body_field is not None:
-            _require_json(request)
+            _require_json(scope)
         return request
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
@@ -115,12 +123,19 @@ def new_router(tag: str) -> APIRouter:
     return APIRouter(route_class=Route, tags=[tag], responses=problems)
 
 
-def _require_json(request: Request) -> None:
-    headers = request.headers
-    content_type = headers.get("content-type")
-    if content_type is not None and _JSON.match(content_type):
-        return
-    if "transfer-encoding" not in headers and headers.get("content-length", "0") == "0":
+def _require_json(scope: Scope) -> None:
+    # Not Starlette's Headers: they decode all, and look through all, for 3 us a request.
+    content_type, length, chunked = None, b"0", False
+    for name, value in scope["headers"]:
+        if name == b"content-type" and content_type is None:
+            content_type = value.decode("latin-1")
+            if _JSON.match(content_type):
+                return
+        elif name == b"content-length":
+            length = value
+        elif name == b"transfer-encoding":
+            chunked = True
+    if not chunked and length == b"0":
         return  # no body has no type; what is missing is the body, and validation says so
     sent = f"not {content_type[:100]!r}" if content_type else "and say so"
     raise HTTPException(415, f"Send a JSON body with Content-Type: application/json, {sent}")

@@ -244,6 +244,12 @@ def test_a_head_over_the_limit_is_refused_and_the_refusal_arrives(
             assert problem(connection) == 431
 
 
+def test_a_large_head_behind_a_small_request_is_refused(serve: Serve) -> None:
+    with serve().connect() as connection:
+        connection.sendall(get() + get("a: " + "x" * MAX_HEAD_BYTES))
+        assert [status for status, _, _ in answers(connection)].count(200) == 1
+
+
 def test_a_head_below_the_limit_is_taken(serve: Serve) -> None:
     connection = http.client.HTTPConnection("127.0.0.1", serve().port, timeout=DEADLINE_SECONDS)
     with contextlib.closing(connection):
