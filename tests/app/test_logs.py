@@ -55,6 +55,19 @@ def test_lines_below_the_level_are_dropped() -> None:
     assert lines("log.debug('a'); log.info('b'); log.warning('c')", "warning")[0]["event"] == "c"
 
 
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_the_level_holds_for_loggers_made_before_and_after_it_was_set(when: str) -> None:
+    body = """
+late = get_logger("app.late")
+chosen = log if "{when}" == "before" else late
+for level in ("debug", "info", "debug"):
+    configure(level, "json")
+    chosen.debug(level)
+"""
+    found = [line["event"] for line in lines(body.replace("{when}", when))]
+    assert found == ["debug", "debug"]
+
+
 def test_what_libraries_log_looks_the_same() -> None:
     body = """
 for name in ("uvicorn.error", "gunicorn.error", "asyncio"):
