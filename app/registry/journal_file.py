@@ -15,6 +15,11 @@ log = get_logger(__name__)
 
 WAL_BYTES_KEPT: Final = 64 * 2**20
 
+CHECKPOINT_PAGES: Final = 8_000
+"""So large (32 MB) the WAL gets before a commit moves it into the file. Ids are random, and so are
+the pages of their index that this has to write: beside a million tasks half as many bytes as with
+SQLite's own 1,000 pages, for which every eightieth commit had to wait under load."""
+
 
 def journal_path(data_dir: Path) -> Path:
     """Where it is in a data directory."""
@@ -72,6 +77,7 @@ def prepare(db: sqlite3.Connection) -> None:
     db.execute("PRAGMA journal_mode = WAL")
     db.execute("PRAGMA synchronous = FULL")
     db.execute(f"PRAGMA journal_size_limit = {WAL_BYTES_KEPT}")
+    db.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
     db.execute("PRAGMA cache_size = -65536")
     (tables,) = db.execute("SELECT count(*) FROM sqlite_master").fetchone()
     if not tables:

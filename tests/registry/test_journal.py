@@ -154,6 +154,15 @@ def test_another_process_sees_a_write_as_soon_as_it_has_returned(path: Path) -> 
         assert other.execute("SELECT count(*) FROM tasks").fetchone() == (1,)
 
 
+def test_commits_seldom_wait_for_the_wal_to_be_moved_into_the_file(path: Path) -> None:
+    with opened(path) as journal:
+        for order in range(1, 301):
+            journal.write(written(make_task(order=order)))
+
+        # By itself SQLite would have begun it anew after 1,000 pages.
+        assert path.with_name(f"{path.name}-wal").stat().st_size > 1_200 * 4_096
+
+
 def test_a_group_is_written_whole_or_not_at_all(path: Path) -> None:
     task = make_task(order=1)
     with opened(path) as journal:
