@@ -17,6 +17,10 @@ from tests.reliability.conftest import Mark
 LATE_SECONDS = 15.0
 """How long after a strike its victim may still begin or end attempts: draining, or frozen."""
 
+RELOAD_SECONDS = 5.0
+"""How long after a SIGHUP a master may fork workers that it replaces at once: one that is asked to
+reload while it starts does so when it has started."""
+
 AWAKE_SECONDS = 1.0
 """What was frozen takes a moment to notice that it was."""
 
@@ -145,6 +149,7 @@ def _kinds(kills: Sequence[Kill]) -> list[str]:
 
 def executed_again(trace: Sequence[Mark], kills: Sequence[Kill]) -> list[Again]:
     """Every attempt that was followed by another, except after an error of the task's own."""
+    parents = {mark.pid: mark.parent for mark in trace}
     begun: dict[str, dict[int, Mark]] = {}
     ended: dict[tuple[str, int], Mark] = {}
     for mark in trace:
@@ -159,7 +164,9 @@ def executed_again(trace: Sequence[Mark], kills: Sequence[Kill]) -> list[Again]:
             end = ended.get((task_id, number))
             if end is not None and end.word == "error":
                 continue
-            kill = _reason(attempts[number], attempts[following], kills)
+            first = attempts[number]
+            master = parents.get(first.parent, first.parent)
+            kill = _reason(first, master, attempts[following], kills)
             found.append(
                 Again(
                     task_id,
@@ -176,7 +183,7 @@ def executed_again(trace: Sequence[Mark], kills: Sequence[Kill]) -> list[Again]:
     return found
 
 
-def _reason(first: Mark, following: Mark, kills: Sequence[Kill]) -> Kill | None:
+def _reason(first: Mark, master: int, following: Mark, kills: Sequence[Kill]) -> Kill | None:
     """The last strike at the first attempt's process before the next attempt began; if that left
     it alive, rather the freeze that was under way."""
     # Its parent: a pool child may have been spawned while its worker was already stopping.
@@ -184,7 +191,14 @@ def _reason(first: Mark, following: Mark, kills: Sequence[Kill]) -> Kill | None:
         kill
         for kill in kills
         if first.at - LATE_SECONDS < kill.at < following.at
-        and kill.pids & {first.pid, first.parent}
+        and (
+            kill.pids & {first.pid, first.parent}
+            or (
+                kill.kind == "master SIGHUP"
+                and master in kill.pids
+                and first.at < kill.at + RELOAD_SECONDS
+            )
+        )
     ]
     if not strikes or strikes[-1].kind.endswith("SIGKILL"):
         return strikes[-1] if strikes else None

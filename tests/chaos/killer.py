@@ -125,7 +125,7 @@ class Killer:
         role = kind.partition(" ")[0]
         running = self.fleet.running()
         if role in ("master", "everything") or kind == "registry freeze":
-            pids = frozenset(self.service.processes()) - {self.fleet.master()}
+            pids = frozenset(self.service.processes())
         else:
             pids = self.fleet.with_children(pid)
         hit = [mark for mark in running if mark.pid in pids or role == "registry"]
