@@ -13,7 +13,8 @@ from typing import Any, Final, NamedTuple
 
 from app.errors import BgTasksError, Unavailable
 from app.lifecycle import Task, TaskState
-from app.registry.base import Cancel, Count, Find, Page, Request, Retry
+from app.registry.answers import Page
+from app.registry.requests import Cancel, Count, Find, Request, Retry
 
 AT_ONCE: Final = 100
 """Requests under way: a batch that the registry carries out within a few milliseconds."""

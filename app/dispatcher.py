@@ -20,7 +20,8 @@ from typing import Final
 
 from app.attempt import FUNCTIONS, Attempt
 from app.logs import get_logger
-from app.registry.base import Claim, Failed, Held, Lost, Released, Report, Stopped, Succeeded
+from app.registry.answers import Claim
+from app.registry.requests import Failed, Held, Lost, Released, Report, Stopped, Succeeded
 from app.task_types.base import Environment, TaskContext, TaskType
 from app.task_types.context import Progress
 from executors.base import End, Executor, Outcome, Work, describe

@@ -30,11 +30,12 @@ from app.errors import ConfigurationError
 from app.events.hub import EventHub
 from app.logs import configure, get_logger
 from app.registry.access import REGISTRIES, Access, RegistryConfig, of_service
-from app.registry.base import FENCE_SHARE, Report, TypeLimits
+from app.registry.base import FENCE_SHARE
 from app.registry.client import RegistryClient
 from app.registry.connection import RegistryConnection
 from app.registry.incarnation import this_process
 from app.registry.lock import Endpoint
+from app.registry.requests import Report, TypeLimits
 from app.service import TaskService
 from app.settings import Settings
 from app.task_types.base import Environment, TaskType

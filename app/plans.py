@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from app.lifecycle import Task
-from app.registry.base import (
+from app.registry.answers import Statistics
+from app.registry.client import RegistryClient
+from app.registry.requests import (
     DeleteSchedule,
     GetSchedule,
     Pause,
@@ -13,10 +15,8 @@ from app.registry.base import (
     PutSchedule,
     Resume,
     Schedules,
-    Statistics,
     Stats,
 )
-from app.registry.client import RegistryClient
 from app.schedule import Schedule
 from app.submissions import Intake, Order
 

@@ -22,20 +22,9 @@ from app.events.streams import AllStream, TaskStream, of_all, of_task
 from app.events.window import Position
 from app.lifecycle import Task, TaskState
 from app.plans import Plans
-from app.registry.base import (
-    Add,
-    AddAll,
-    Cancel,
-    Details,
-    Find,
-    Get,
-    Inspect,
-    Page,
-    Probe,
-    Request,
-    Retry,
-)
+from app.registry.answers import Details, Page
 from app.registry.client import RegistryClient
+from app.registry.requests import Add, AddAll, Cancel, Find, Get, Inspect, Probe, Request, Retry
 from app.submissions import Accepted, AllAccepted, Intake, Order, fingerprint
 from app.task_types.base import TaskType
 

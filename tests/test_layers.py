@@ -11,6 +11,9 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 
+WORDS = ("app.registry.answers", "app.registry.base", "app.registry.requests")
+"""What workers and the registry say to each other."""
+
 TABLE: dict[str, tuple[str, ...]] = {
     "app": (),
     "app.errors": (),
@@ -35,28 +38,28 @@ TABLE: dict[str, tuple[str, ...]] = {
         "app.schedule", "tenacity",
     ),
     "app.dispatcher": (
-        "app.attempt", "app.logs", "app.registry.base", "app.task_types.base",
+        "app.attempt", "app.logs", *WORDS, "app.task_types.base",
         "app.task_types.context", "executors",
     ),
     "app.events": (
-        "app.errors", "app.events", "app.lifecycle", "app.registry.base", "app.registry.follower",
+        "app.errors", "app.events", "app.lifecycle", *WORDS, "app.registry.follower",
     ),
     "app.submissions": ("app.errors", "app.lifecycle", "app.task_types.base"),
-    "app.bulk": ("app.errors", "app.lifecycle", "app.registry.base"),
+    "app.bulk": ("app.errors", "app.lifecycle", *WORDS),
     "app.plans": (
-        "app.lifecycle", "app.registry.base", "app.registry.client", "app.schedule",
+        "app.lifecycle", *WORDS, "app.registry.client", "app.schedule",
         "app.submissions",
     ),
     "app.service": (
         "app.bulk", "app.dispatcher", "app.errors", "app.events", "app.lifecycle", "app.logs",
-        "app.plans", "app.registry.base", "app.registry.client", "app.submissions",
+        "app.plans", *WORDS, "app.registry.client", "app.submissions",
         "app.task_types.base", "pydantic",
     ),
     "app.settings": ("app.errors", "app.logs", "dotenv", "pydantic", "pydantic_core",
                      "pydantic_settings"),
     "app.api": (
         "app.api", "app.bulk", "app.errors", "app.events", "app.lifecycle", "app.logs",
-        "app.metrics", "app.plans", "app.recurrence", "app.registry.base", "app.schedule",
+        "app.metrics", "app.plans", "app.recurrence", *WORDS, "app.schedule",
         "app.service", "app.settings", "app.submissions", "app.task_types", "fastapi", "starlette",
         "pydantic", "pydantic_core", "prometheus_client", "structlog",
     ),

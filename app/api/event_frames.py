@@ -11,7 +11,7 @@ from app.api.times import shown_time
 from app.events.streams import Portion, Reset, Snapshot
 from app.events.window import Position
 from app.lifecycle import TaskState
-from app.registry.base import Event
+from app.registry.answers import Event
 
 RETRY_MILLISECONDS: Final = 1_000
 """How soon a client should come back when its connection has ended."""

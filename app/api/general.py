@@ -26,7 +26,8 @@ from app.api.task_document import base_document, full_document, list_document
 from app.api.waiting import Wait, wait_of
 from app.errors import BgTasksError
 from app.lifecycle import Task
-from app.registry.base import Find, Page
+from app.registry.answers import Page
+from app.registry.requests import Find
 from app.submissions import Order, fingerprint
 
 router = new_router("Tasks of any type")

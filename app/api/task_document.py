@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from app.api.times import shown_time
 from app.lifecycle import Task
-from app.registry.base import AttemptRecord, Details, ProgressMark
+from app.registry.answers import AttemptRecord, Details, ProgressMark
 
 _encode: Final = json.JSONEncoder(separators=(",", ":")).encode
 

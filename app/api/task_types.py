@@ -19,7 +19,7 @@ from app.api.schemas.plans import StatisticsDocument, TaskTypeDocument, TaskType
 from app.api.submission import service_of
 from app.lifecycle import TaskState
 from app.metrics import SUBMITTED, TASKS, Cell
-from app.registry.base import Statistics
+from app.registry.answers import Statistics
 from app.task_types import TaskType
 
 router = new_router("Task types")

@@ -18,8 +18,10 @@ from app.errors import Draining, RegistryUnavailable
 from app.events.listeners import FeedListener, TaskListener
 from app.events.rounds import Rounds
 from app.events.window import WINDOW_EVENTS, Position, Window
-from app.registry.base import Changes, Events, Registry, Request
+from app.registry.answers import Events
+from app.registry.base import Registry
 from app.registry.follower import EventFollower
+from app.registry.requests import Changes, Request
 
 LINGER_SECONDS: Final = 10.0
 """How long the registry is followed once nobody listens any more."""

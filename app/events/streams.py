@@ -13,7 +13,8 @@ from app.events.hub import EventHub
 from app.events.listeners import FeedListener, TaskListener
 from app.events.window import Position
 from app.lifecycle import Task, TaskState
-from app.registry.base import Changes, Details, Event, Events, Get, Inspect, ProgressMark, Request
+from app.registry.answers import Details, Event, Events, ProgressMark
+from app.registry.requests import Changes, Get, Inspect, Request
 
 PORTION_EVENTS: Final = 250
 """At once, so that little is under way to who reads slowly."""

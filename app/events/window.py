@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from app.registry.base import Event
+from app.registry.answers import Event
 
 WINDOW_EVENTS: Final = 10_000
 _POSITION: Final = re.compile(r"([0-9a-f]{1,64})-([0-9]{1,18})", re.ASCII)

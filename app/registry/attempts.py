@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from app.lifecycle import Change, Task, TaskState
-from app.registry.base import AttemptRecord, Details
+from app.registry.answers import AttemptRecord, Details
 
 MOST_SHOWN: Final = 1_000
 """Of a longer history the latest attempts are shown: a task can be released without end."""

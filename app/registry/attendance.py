@@ -12,9 +12,10 @@ from typing import Any
 
 from app.errors import NotJoined
 from app.lifecycle import Task
-from app.registry.base import UNSTOPPABLE, Beat, Drain, Held, Join, Leave, Worker
+from app.registry.base import UNSTOPPABLE, Worker
 from app.registry.clock import Clock
 from app.registry.ledger import Ledger, WorkerRecord
+from app.registry.requests import Beat, Drain, Held, Join, Leave
 from app.registry.store import TaskStore
 
 

@@ -1,7 +1,8 @@
 """The registry's protocol: this page is its specification. `tests/registry/` holds it.
 
 A registry owns all tasks and is the only place that changes one. Workers speak to it by
-`exchange`: a batch of requests in, an answer for each and the worker's new claims out.
+`exchange`: a batch of requests (`app.registry.requests`) in, an answer for each and the worker's
+new claims (`app.registry.answers`) out.
 
 The rules
     1.  Nothing is claimable, readable, counted or published before it is committed. An added task
@@ -49,111 +50,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
-from app.registry.answers import (
-    Answer,
-    AttemptRecord,
-    Claim,
-    Details,
-    Event,
-    Events,
-    Page,
-    ProgressMark,
-    Reply,
-    Statistics,
-)
-from app.registry.requests import (
-    ABOUT_THE_WORKER,
-    Add,
-    AddAll,
-    Beat,
-    Cancel,
-    Changes,
-    Count,
-    Counts,
-    DeleteSchedule,
-    Drain,
-    Failed,
-    Find,
-    Get,
-    GetSchedule,
-    Held,
-    Inspect,
-    Join,
-    Leave,
-    Lost,
-    Pause,
-    PauseSchedule,
-    Probe,
-    Progress,
-    PutSchedule,
-    Released,
-    Report,
-    Request,
-    Resume,
-    Retry,
-    Schedules,
-    Scrape,
-    Stats,
-    Stopped,
-    Succeeded,
-    TypeLimits,
-)
-
-__all__ = [
-    "ABOUT_THE_WORKER",
-    "FENCE_SHARE",
-    "FOLLOW_GATHER_SECONDS",
-    "HEARTBEAT_SECONDS",
-    "LEASE_SECONDS",
-    "MAX_BATCH_BYTES",
-    "UNSTOPPABLE",
-    "Add",
-    "AddAll",
-    "Answer",
-    "AttemptRecord",
-    "Beat",
-    "Cancel",
-    "Changes",
-    "Claim",
-    "Count",
-    "Counts",
-    "DeleteSchedule",
-    "Details",
-    "Drain",
-    "Event",
-    "Events",
-    "Failed",
-    "Find",
-    "Get",
-    "GetSchedule",
-    "Held",
-    "Inspect",
-    "Join",
-    "Leave",
-    "Lost",
-    "Page",
-    "Pause",
-    "PauseSchedule",
-    "Probe",
-    "Progress",
-    "ProgressMark",
-    "PutSchedule",
-    "Registry",
-    "Released",
-    "Reply",
-    "Report",
-    "Request",
-    "Resume",
-    "Retry",
-    "Schedules",
-    "Scrape",
-    "Statistics",
-    "Stats",
-    "Stopped",
-    "Succeeded",
-    "TypeLimits",
-    "Worker",
-]
+from app.registry.answers import Events, Reply
+from app.registry.requests import Request
 
 HEARTBEAT_SECONDS = 2.0
 LEASE_SECONDS = 10.0

@@ -18,22 +18,21 @@ from typing import Any, Final, Protocol
 
 from app.errors import BgTasksError, NotJoined, RegistryUnavailable, Unavailable
 from app.metrics import HttpCounts
-from app.registry.base import (
-    HEARTBEAT_SECONDS,
+from app.registry.answers import Claim, Reply
+from app.registry.base import HEARTBEAT_SECONDS
+from app.registry.outbox import Outbox, Pending, awaited_tasks
+from app.registry.requests import (
     Beat,
-    Claim,
     Drain,
     Held,
     Join,
     Leave,
     Progress,
-    Reply,
     Report,
     Request,
     Scrape,
     TypeLimits,
 )
-from app.registry.outbox import Outbox, Pending, awaited_tasks
 
 WAIT_SECONDS: Final = 3.0
 """How long a call waits for a registry that does not answer."""

@@ -19,13 +19,15 @@ from typing import Final
 from app.errors import BgTasksError, JournalUnavailable, RegistryUnavailable, StaleReport
 from app.logs import get_logger
 from app.metrics import tally
-from app.registry.base import (
+from app.registry.answers import Answer, Claim
+from app.registry.base import Worker
+from app.registry.journal import Group, Journal
+from app.registry.readings import READS, Readings
+from app.registry.requests import (
     ABOUT_THE_WORKER,
     Add,
     AddAll,
-    Answer,
     Beat,
-    Claim,
     Count,
     Find,
     Get,
@@ -36,10 +38,7 @@ from app.registry.base import (
     Request,
     Retry,
     Scrape,
-    Worker,
 )
-from app.registry.journal import Group, Journal
-from app.registry.readings import READS, Readings
 from app.registry.retention import Retention
 from app.registry.rules import Rules
 from app.registry.turns import LONGEST_SECONDS, Errand, Turns

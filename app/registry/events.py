@@ -11,7 +11,8 @@ from itertools import islice
 from typing import Final
 
 from app.errors import RegistryUnavailable
-from app.registry.base import FOLLOW_GATHER_SECONDS, Event
+from app.registry.answers import Event
+from app.registry.base import FOLLOW_GATHER_SECONDS
 
 MAX_EVENTS_IN_REPLY: Final = 2_000
 

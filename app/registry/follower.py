@@ -16,7 +16,8 @@ from tenacity import (
 
 from app.errors import BgTasksError
 from app.logs import get_logger
-from app.registry.base import Events, Registry
+from app.registry.answers import Events
+from app.registry.base import Registry
 
 log = get_logger(__name__)
 

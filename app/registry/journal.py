@@ -19,10 +19,11 @@ from app.errors import JournalError, JournalUnavailable
 from app.lifecycle import Change, Task
 from app.metrics import Cell, Tally
 from app.registry import listing, plans
+from app.registry.answers import AttemptRecord, Details, Page
 from app.registry.attempts import MOST_SHOWN, ended_attempt, with_history
-from app.registry.base import AttemptRecord, Count, Details, Find, Page
 from app.registry.journal_file import connect, inspect, prepare
 from app.registry.plans import PlanChanges, Plans
+from app.registry.requests import Count, Find
 from app.registry.rows import rows_of
 from app.registry.schema import (
     INSERT_ATTEMPT,

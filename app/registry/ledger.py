@@ -8,7 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from app.lifecycle import Task
-from app.registry.base import Held, Worker
+from app.registry.base import Worker
+from app.registry.requests import Held
 
 
 @dataclass

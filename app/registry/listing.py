@@ -16,7 +16,9 @@ from collections.abc import Generator, Iterator
 from typing import Final
 
 from app.lifecycle import FINAL_STATES, Task, TaskState
-from app.registry.base import MAX_BATCH_BYTES, Count, Find, Page
+from app.registry.answers import Page
+from app.registry.base import MAX_BATCH_BYTES
+from app.registry.requests import Count, Find
 from app.registry.schema import SELECT_TASK, to_task
 
 _HIGHEST: Final = 2**63 - 1

@@ -8,7 +8,9 @@ from typing import Any, Final
 
 from app.errors import BgTasksError, TaskNotFound
 from app.lifecycle import Task
-from app.registry.base import Counts, Find, Get, Reply, Request, Worker
+from app.registry.answers import Reply
+from app.registry.base import Worker
+from app.registry.requests import Counts, Find, Get, Request
 
 PAGE_TASKS: Final = 500
 

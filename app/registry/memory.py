@@ -14,28 +14,15 @@ from app.errors import JournalUnavailable, TaskDeleted, TaskNotFound
 from app.lifecycle import Task
 from app.logs import get_logger
 from app.metrics import Snapshot
-from app.registry.base import (
-    Answer,
-    Changes,
-    Count,
-    Details,
-    Events,
-    Find,
-    Get,
-    Inspect,
-    Join,
-    Page,
-    Reply,
-    Request,
-    Statistics,
-    Worker,
-)
+from app.registry.answers import Answer, Details, Events, Page, Reply, Statistics
+from app.registry.base import Worker
 from app.registry.clock import Clock, SystemClock
 from app.registry.committer import Committer
 from app.registry.incarnation import end, is_alive, when_gone
 from app.registry.journal import Journal, NullJournal
 from app.registry.mapping import TaskMapping
 from app.registry.readings import Readings
+from app.registry.requests import Changes, Count, Find, Get, Inspect, Join, Request
 from app.registry.retention import Retention
 from app.registry.rules import Limits, Rules
 

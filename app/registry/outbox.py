@@ -12,8 +12,8 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from app.registry.base import (
-    MAX_BATCH_BYTES,
+from app.registry.base import MAX_BATCH_BYTES
+from app.registry.requests import (
     Add,
     AddAll,
     Cancel,

@@ -10,27 +10,21 @@ from app.errors import ScheduleNotFound, StaleReport
 from app.lifecycle import Change, Task, TaskState
 from app.logs import get_logger
 from app.metrics import HttpTotals, Snapshot, Tally, TaskMetrics, counts_by_state
-from app.registry.base import (
-    Answer,
-    Changes,
-    Count,
-    Counts,
-    Details,
-    Event,
-    Events,
-    GetSchedule,
-    Page,
-    Progress,
-    ProgressMark,
-    Request,
-    Schedules,
-    Scrape,
-    Statistics,
-    Stats,
-)
+from app.registry.answers import Answer, Details, Event, Events, Page, ProgressMark, Statistics
 from app.registry.clock import Clock
 from app.registry.events import EventLog
 from app.registry.journal import Group
+from app.registry.requests import (
+    Changes,
+    Count,
+    Counts,
+    GetSchedule,
+    Progress,
+    Request,
+    Schedules,
+    Scrape,
+    Stats,
+)
 from app.registry.rules import Rules
 
 log = get_logger(__name__)

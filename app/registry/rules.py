@@ -20,27 +20,25 @@ from app.errors import (
     TooManyUnfinished,
 )
 from app.lifecycle import Task
+from app.registry.answers import Claim
 from app.registry.attendance import Attendance
-from app.registry.base import (
+from app.registry.base import LEASE_SECONDS, MAX_BATCH_BYTES, Worker
+from app.registry.batch import as_batch, member_key
+from app.registry.clock import Clock
+from app.registry.ledger import Ledger
+from app.registry.plans import PlanChanges, Plans
+from app.registry.requests import (
     ABOUT_THE_WORKER,
-    LEASE_SECONDS,
-    MAX_BATCH_BYTES,
     Add,
     AddAll,
     Cancel,
-    Claim,
     Failed,
     Lost,
     Released,
     Retry,
     Stopped,
     Succeeded,
-    Worker,
 )
-from app.registry.batch import as_batch, member_key
-from app.registry.clock import Clock
-from app.registry.ledger import Ledger
-from app.registry.plans import PlanChanges, Plans
 from app.registry.schedules import ScheduleBook
 from app.registry.store import Archive, TaskStore
 from app.schedule import Schedule

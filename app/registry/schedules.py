@@ -21,9 +21,9 @@ from typing import Any, Final
 from app.errors import ScheduleNotFound, TooManySchedules, Unavailable
 from app.logs import get_logger
 from app.recurrence import count
-from app.registry.base import DeleteSchedule, PauseSchedule, PutSchedule
 from app.registry.clock import Clock
 from app.registry.queues import DueQueue
+from app.registry.requests import DeleteSchedule, PauseSchedule, PutSchedule
 from app.schedule import Schedule
 
 log = get_logger(__name__)

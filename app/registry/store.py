@@ -11,11 +11,12 @@ from collections.abc import Iterator
 from typing import Protocol
 
 from app.lifecycle import Change, Task, TaskState
-from app.registry.base import Count, Find, Page
+from app.registry.answers import Page
 from app.registry.clock import Clock
 from app.registry.gates import Gates
 from app.registry.ledger import Ledger
 from app.registry.queues import DueQueue, ReadyQueue
+from app.registry.requests import Count, Find
 
 FINISHED_CACHE_TASKS = 10_000
 FINISHED_CACHE_BYTES = 64 * 2**20

@@ -17,7 +17,7 @@ from app.api.http_metrics import HttpMetrics
 from app.events.streams import Portion, Reset, Snapshot
 from app.events.window import NOWHERE, Position
 from app.lifecycle import TaskState
-from app.registry.base import Event, ProgressMark
+from app.registry.answers import Event, ProgressMark
 from tests.api.conftest import FakeService
 
 pytestmark = pytest.mark.anyio

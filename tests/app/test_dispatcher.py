@@ -18,7 +18,8 @@ from tenacity.wait import wait_base
 
 from app import dispatcher as dispatcher_module
 from app.dispatcher import Dispatcher
-from app.registry.base import Claim, Failed, Held, Lost, Released, Report, Stopped, Succeeded
+from app.registry.answers import Claim
+from app.registry.requests import Failed, Held, Lost, Released, Report, Stopped, Succeeded
 from app.task_types import CATALOGUE
 from app.task_types.base import Environment, RetryPolicy, TaskContext, TaskType
 from app.task_types.context import Progress

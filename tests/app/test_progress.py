@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from app.dispatcher import Dispatcher
-from app.registry.base import Claim, Report, Succeeded
+from app.registry.answers import Claim
+from app.registry.requests import Report, Succeeded
 from app.task_types.base import Environment
 from app.task_types.modules import load_catalogue
 from executors import EXECUTORS

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from app.lifecycle import Task
-from app.registry.base import Add, Cancel, Get, Request
 from app.registry.lock import holder_of
 from app.registry.manager import connect
+from app.registry.requests import Add, Cancel, Get, Request
 from tests.integration.conftest import Service
 
 

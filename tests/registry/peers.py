@@ -12,10 +12,12 @@ import pytest
 
 from app.errors import BgTasksError
 from app.lifecycle import Task, TaskState
-from app.registry.base import (
+from app.registry.answers import Claim, Reply
+from app.registry.base import Registry, Worker
+from app.registry.incarnation import birth
+from app.registry.requests import (
     Add,
     Beat,
-    Claim,
     Counts,
     Drain,
     Failed,
@@ -24,17 +26,13 @@ from app.registry.base import (
     Join,
     Leave,
     Lost,
-    Registry,
     Released,
-    Reply,
     Report,
     Request,
     Stopped,
     Succeeded,
     TypeLimits,
-    Worker,
 )
-from app.registry.incarnation import birth
 from app.schedule import Schedule
 
 SERVICE = "service"

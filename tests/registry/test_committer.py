@@ -12,7 +12,9 @@ import pytest
 from app.errors import JournalUnavailable, NotJoined, StaleReport, TaskNotFound
 from app.lifecycle import Task, TaskState
 from app.metrics import HttpCounts
-from app.registry.base import (
+from app.registry.journal import NullJournal
+from app.registry.memory import MemoryRegistry
+from app.registry.requests import (
     Add,
     Beat,
     Cancel,
@@ -26,8 +28,6 @@ from app.registry.base import (
     Retry,
     Succeeded,
 )
-from app.registry.journal import NullJournal
-from app.registry.memory import MemoryRegistry
 from app.registry.store import FINISHED_CACHE_TASKS
 from app.registry.turns import LONGEST_SECONDS
 from tests.registry.bench import Bench, FailingNull, FailingSqlite

@@ -17,30 +17,27 @@ from app.errors import IllegalTransition, JournalUnavailable, RegistryUnavailabl
 from app.lifecycle import Task, TaskState
 from app.metrics import HttpCounts
 from app.registry import client as client_module
-from app.registry.base import (
-    Add,
-    AddAll,
-    Beat,
-    Cancel,
-    Claim,
-    Events,
-    Get,
-    Held,
-    Join,
-    Leave,
-    Registry,
-    Reply,
-    Request,
-    Retry,
-    Succeeded,
-    TypeLimits,
-    Worker,
-)
+from app.registry.answers import Claim, Events, Reply
+from app.registry.base import Registry, Worker
 from app.registry.client import RegistryClient
 from app.registry.connection import RegistryConnection
 from app.registry.incarnation import this_process
 from app.registry.memory import MemoryRegistry, Surroundings
 from app.registry.outbox import Pending
+from app.registry.requests import (
+    Add,
+    AddAll,
+    Beat,
+    Cancel,
+    Get,
+    Held,
+    Join,
+    Leave,
+    Request,
+    Retry,
+    Succeeded,
+    TypeLimits,
+)
 
 SERVICE = "test"
 

@@ -19,19 +19,18 @@ from app.errors import (
 )
 from app.lifecycle import MAX_LOST_ATTEMPTS, Task, TaskState
 from app.metrics import HTTP_SECONDS, HttpCounts
-from app.registry.base import (
+from app.registry.answers import Claim, Page
+from app.registry.requests import (
     Add,
     Beat,
     Cancel,
     Changes,
-    Claim,
     Counts,
     Drain,
     Find,
     Get,
     Held,
     Leave,
-    Page,
     Probe,
     Retry,
     Scrape,

@@ -12,21 +12,11 @@ import pytest
 from app.errors import RegistryUnavailable, StaleReport
 from app.lifecycle import TaskState
 from app.metrics import HttpCounts
-from app.registry.base import (
-    FOLLOW_GATHER_SECONDS,
-    Add,
-    Changes,
-    Counts,
-    Event,
-    Events,
-    Find,
-    Inspect,
-    Progress,
-    ProgressMark,
-    Succeeded,
-)
+from app.registry.answers import Event, Events, ProgressMark
+from app.registry.base import FOLLOW_GATHER_SECONDS
 from app.registry.client import PROGRESS_SECONDS, RegistryClient
 from app.registry.events import MAX_EVENTS_IN_REPLY, EventLog
+from app.registry.requests import Add, Changes, Counts, Find, Inspect, Progress, Succeeded
 from tests.registry.bench import Bench
 from tests.registry.conftest import Reach
 from tests.registry.peers import WAIT_SECONDS, ask, eventually, make_task, raised

@@ -10,7 +10,7 @@ import pytest
 
 from app.errors import JournalUnavailable
 from app.lifecycle import TaskState
-from app.registry.base import Cancel, Pause, Resume, Retry, Scrape, TypeLimits
+from app.registry.requests import Cancel, Pause, Resume, Retry, Scrape, TypeLimits
 from app.registry.rules import Limits
 from tests.registry.bench import Bench, FailingNull, FailingSqlite
 from tests.registry.conftest import MakeReach, Reach

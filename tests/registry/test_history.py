@@ -8,18 +8,10 @@ from itertools import pairwise
 from app.errors import TaskDeleted, TaskNotFound
 from app.lifecycle import MAX_LOST_ATTEMPTS, TaskState
 from app.metrics import OUTCOMES
+from app.registry.answers import AttemptRecord, Claim, Details
 from app.registry.attempts import MOST_SHOWN
-from app.registry.base import (
-    Add,
-    AttemptRecord,
-    Cancel,
-    Claim,
-    Details,
-    Failed,
-    Inspect,
-    Registry,
-    Retry,
-)
+from app.registry.base import Registry
+from app.registry.requests import Add, Cancel, Failed, Inspect, Retry
 from tests.registry.bench import Bench
 from tests.registry.conftest import Reach
 from tests.registry.peers import ask, get, make_task, raised

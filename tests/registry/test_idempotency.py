@@ -7,7 +7,8 @@ from typing import Any
 
 from app.errors import IdempotencyMismatch, JournalUnavailable
 from app.lifecycle import Task, TaskState
-from app.registry.base import Add, Get, Registry, Retry
+from app.registry.base import Registry
+from app.registry.requests import Add, Get, Retry
 from app.registry.store import FINISHED_CACHE_TASKS
 from tests.registry.bench import Bench
 from tests.registry.conftest import Reach

@@ -13,8 +13,8 @@ import pytest
 
 from app.errors import JournalError, JournalUnavailable
 from app.lifecycle import Change, Task, TaskState
-from app.registry.base import Add, Cancel, Find, Get, Probe, Retry, Succeeded
 from app.registry.journal import Group, SqliteJournal
+from app.registry.requests import Add, Cancel, Find, Get, Probe, Retry, Succeeded
 from app.registry.schema import VERSION
 from tests.registry.bench import Bench
 from tests.registry.peers import ask, counts, get, make_task, raised

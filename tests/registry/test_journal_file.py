@@ -12,8 +12,8 @@ import pytest
 
 from app.errors import JournalError
 from app.lifecycle import TaskState
-from app.registry.base import Add, Count, Find, Get, Inspect
 from app.registry.journal import SqliteJournal
+from app.registry.requests import Add, Count, Find, Get, Inspect
 from app.registry.schema import MIGRATIONS, SCHEMA, VERSION
 from tests.registry.bench import Bench, FailingSqlite
 from tests.registry.peers import ask, make_task

@@ -6,9 +6,10 @@ import pytest
 
 from app.errors import NotJoined, StaleReport
 from app.lifecycle import MAX_LOST_ATTEMPTS, TaskState
-from app.registry.base import LEASE_SECONDS, Add, Cancel, Held, Worker
+from app.registry.base import LEASE_SECONDS, Worker
 from app.registry.clock import SystemClock
 from app.registry.incarnation import this_process
+from app.registry.requests import Add, Cancel, Held
 from tests.registry.bench import Bench
 from tests.registry.peers import counts, get, raised
 

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from app.lifecycle import Change, Task, TaskState
-from app.registry.base import Add, Cancel, Count, Find, Registry
+from app.registry.base import Registry
 from app.registry.journal import Group, SqliteJournal
+from app.registry.requests import Add, Cancel, Count, Find
 from tests.registry.bench import Bench
 from tests.registry.conftest import Reach
 from tests.registry.peers import ask, make_task

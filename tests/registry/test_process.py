@@ -19,11 +19,11 @@ import pytest
 
 from app.lifecycle import TaskState
 from app.registry import manager
-from app.registry.base import Add, Get, Probe
 from app.registry.incarnation import birth
 from app.registry.lock import TAKEOVER_AFTER_SECONDS, Endpoint, holder_of
 from app.registry.manager import connect
 from app.registry.process import RegistryProcess, RegistryStartError
+from app.registry.requests import Add, Get, Probe
 from tests.registry.conftest import Hosted
 from tests.registry.peers import Peer, Processes, ask, eventually, get, make_task
 

@@ -6,7 +6,7 @@ import pytest
 
 from app.errors import TaskDeleted, TaskNotFound
 from app.lifecycle import Task, TaskState
-from app.registry.base import Add, Cancel, Get, Retry, Scrape, Succeeded
+from app.registry.requests import Add, Cancel, Get, Retry, Scrape, Succeeded
 from app.registry.retention import PAUSE_SECONDS, STEP_PAUSE_SECONDS
 from tests.registry.bench import Bench, FailingSqlite, SteppedRegistry
 from tests.registry.peers import Peer, ask, counts, raised

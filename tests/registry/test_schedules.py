@@ -11,18 +11,18 @@ import pytest
 
 from app.errors import JournalUnavailable, ScheduleNotFound, TooManySchedules
 from app.lifecycle import Task, TaskState
-from app.registry.base import (
+from app.registry.base import Registry
+from app.registry.manager import connect
+from app.registry.requests import (
     Add,
     DeleteSchedule,
     Find,
     GetSchedule,
     PauseSchedule,
     PutSchedule,
-    Registry,
     Schedules,
     Succeeded,
 )
-from app.registry.manager import connect
 from app.registry.rules import Limits
 from app.registry.schedules import MAX_CAUGHT_UP
 from app.schedule import Schedule

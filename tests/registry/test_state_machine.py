@@ -37,15 +37,16 @@ from app.errors import (
     TooManyUnfinished,
 )
 from app.lifecycle import MAX_LOST_ATTEMPTS, Task, TaskState
-from app.registry.base import (
-    LEASE_SECONDS,
+from app.registry.answers import Claim, Details, Reply
+from app.registry.base import LEASE_SECONDS, Registry, Worker
+from app.registry.manager import connect
+from app.registry.process import RegistryProcess
+from app.registry.requests import (
     Add,
     AddAll,
     Beat,
     Cancel,
-    Claim,
     Counts,
-    Details,
     Drain,
     Failed,
     Get,
@@ -55,9 +56,7 @@ from app.registry.base import (
     Leave,
     Lost,
     Pause,
-    Registry,
     Released,
-    Reply,
     Report,
     Request,
     Resume,
@@ -65,10 +64,7 @@ from app.registry.base import (
     Stopped,
     Succeeded,
     TypeLimits,
-    Worker,
 )
-from app.registry.manager import connect
-from app.registry.process import RegistryProcess
 from app.registry.rules import Limits
 from tests.registry.bench import Bench, FailingNull, FailingSqlite, SteppedRegistry
 from tests.registry.conftest import Hosted

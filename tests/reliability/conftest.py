@@ -15,9 +15,9 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from app.lifecycle import Task
-from app.registry.base import Add, Get, Request
 from app.registry.lock import holder_of
 from app.registry.manager import connect
+from app.registry.requests import Add, Get, Request
 from tests.integration.conftest import Service, wait_for
 
 SCRIPT = Path(__file__).with_name("faulty_service.py")

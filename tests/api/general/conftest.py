@@ -16,7 +16,8 @@ from app.api import install
 from app.api.http_metrics import HttpMetrics
 from app.dispatcher import Dispatcher
 from app.events.hub import EventHub
-from app.registry.base import Claim, Worker
+from app.registry.answers import Claim
+from app.registry.base import Worker
 from app.registry.client import RegistryClient
 from app.registry.connection import RegistryConnection
 from app.registry.incarnation import this_process

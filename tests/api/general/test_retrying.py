@@ -9,7 +9,7 @@ import pytest
 
 from app.api.schemas.tasks import BulkRetry
 from app.errors import JournalUnavailable
-from app.registry.base import Retry
+from app.registry.requests import Retry
 from app.service import TaskService
 from tests.api.general.conftest import Hand, shown, submitted
 

@@ -17,10 +17,12 @@ from app.dispatcher import Dispatcher
 from app.events.hub import EventHub
 from app.lifecycle import Task
 from app.metrics import HttpCounts
-from app.registry.base import Events, Registry, Reply, Request, Worker
+from app.registry.answers import Events, Reply
+from app.registry.base import Registry, Worker
 from app.registry.client import RegistryClient
 from app.registry.connection import RegistryConnection
 from app.registry.memory import MemoryRegistry, Surroundings
+from app.registry.requests import Request
 from app.service import TaskService
 from tests.registry.peers import Peer, make_task
 

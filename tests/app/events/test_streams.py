@@ -15,7 +15,7 @@ from app.events import hub as hub_module
 from app.events.streams import AllStream, Portion, Reset, Snapshot, TaskStream
 from app.events.window import NOWHERE, Position
 from app.lifecycle import TaskState
-from app.registry.base import Changes, Counts, Progress
+from app.registry.requests import Changes, Counts, Progress
 from tests.app.events.conftest import Stage, until, within
 from tests.registry.peers import Peer, ask, counts, make_task
 

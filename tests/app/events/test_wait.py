@@ -9,7 +9,7 @@ import pytest
 
 from app.errors import TaskNotFound
 from app.lifecycle import TaskState
-from app.registry.base import Progress
+from app.registry.requests import Progress
 from tests.app.events.conftest import Stage, until, within
 from tests.registry.peers import make_task
 
