@@ -171,7 +171,13 @@ class RegistryClient:
             self._waiting_bytes -= pending.size
             pending.let_go()
         if isinstance(answer, BgTasksError):
-            raise answer
+            # Its traceback will lead here, and to all frames up to whoever catches it: if anything
+            # in this one led back, what those hold, such as bodies, would wait for the collector.
+            del future, pending
+            try:
+                raise answer
+            finally:
+                del answer
         return answer
 
     async def scrape(self) -> bytes:

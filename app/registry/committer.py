@@ -190,7 +190,8 @@ class Committer:
         try:
             return self._rules.apply(call.worker, call.connection, request)
         except BgTasksError as error:
-            return error
+            # A value from here on. Its traceback would lead back to this call, and keep both.
+            return error.with_traceback(None)
 
     def _write(self, calls: Sequence[Call], *, partly: bool = False) -> bool:
         store, rules = self._rules.store, self._rules

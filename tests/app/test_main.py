@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
@@ -15,6 +16,7 @@ import pytest
 from fastapi import FastAPI
 from structlog.testing import capture_logs
 
+from app.errors import TooManyUnfinished
 from app.main import create_app
 from app.registry.access import Access, RegistryConfig, in_memory
 from app.settings import Settings
@@ -179,6 +181,27 @@ def test_beyond_the_limit_tasks_are_refused_with_advice_and_nothing_is_stored(
             assert "limit of 2 unfinished tasks" in answers[-1].json()["detail"]
             metrics = (await client.get("/metrics")).text
             assert 'bgtasks_tasks_submitted_total{type="notification"} 2.0' in metrics
+
+    run(story)
+
+
+def test_a_refused_submission_leaves_nothing_for_the_collector(tmp_path: Path) -> None:
+    async def story() -> None:
+        chosen = settings(tmp_path, max_pending=1, notification_delay_seconds=30, grace_seconds=0)
+        async with running(chosen) as (_, client):
+            assert (await client.post("/notify/", json=NOTIFICATION)).status_code == 202
+            gc.collect()
+            gc.set_debug(gc.DEBUG_SAVEALL)
+            try:
+                for _ in range(3):
+                    answer = await client.post("/notify/", json=NOTIFICATION)
+                    assert answer.status_code == 503
+                gc.collect()
+                # With it would come every frame of its traceback, and the body they hold.
+                assert TooManyUnfinished not in map(type, gc.garbage)
+            finally:
+                gc.set_debug(0)
+                gc.garbage.clear()
 
     run(story)
 
