@@ -265,6 +265,8 @@ class Dispatcher:
             # The answer may have brought the next attempt at the same task.
             if held is not None and held.claim.attempt == attempt:
                 del self._table[task_id]
+                # Its callback leads back to the attempt: 26 objects a task, for the collector.
+                held.future = None
                 self._changed.notify_all()
 
     # -- stopping ------------------------------------------------------------------------------
@@ -338,8 +340,9 @@ class Dispatcher:
         with self._changed:
             if attempt.stop is None:
                 attempt.stop = why
-        if attempt.future is not None:
-            self._executors[attempt.claim.executor].cancel(attempt.future, why.value)
+        future = attempt.future
+        if future is not None:
+            self._executors[attempt.claim.executor].cancel(future, why.value)
 
     def _wait_until(self, condition: Callable[[], bool], seconds: float) -> bool:
         with self._changed:

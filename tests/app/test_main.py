@@ -206,6 +206,30 @@ def test_a_refused_submission_leaves_nothing_for_the_collector(tmp_path: Path) -
     run(story)
 
 
+def test_a_task_that_is_done_leaves_nothing_for_the_collector(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with running(settings(tmp_path)) as (_, client):
+            gc.collect()
+            gc.set_debug(gc.DEBUG_SAVEALL)
+            try:
+                # The last one's claim may not have ended yet; those of the others have.
+                for _ in range(5):
+                    answer = await client.post("/notify/", json=NOTIFICATION)
+                    await finished(client, answer.json()["task_id"])
+                # The answer to the last report ends the claim.
+                await asyncio.sleep(0.1)
+                gc.collect()
+                left = {type(each) for each in gc.garbage}
+                assert not {
+                    cls for cls in left if cls.__module__.startswith(("app.", "executors."))
+                }
+            finally:
+                gc.set_debug(0)
+                gc.garbage.clear()
+
+    run(story)
+
+
 def test_a_draining_worker_is_not_ready_and_still_answers(tmp_path: Path) -> None:
     async def story() -> None:
         async with running(settings(tmp_path)) as (app, client):
