@@ -22,7 +22,7 @@ from pydantic import BaseModel, ValidationError
 from structlog.contextvars import bind_contextvars
 
 from app.errors import UnknownTaskType
-from app.logs import configure
+from app.logs import configure, get_logger
 from app.task_types.base import (
     Cancelled,
     Environment,
@@ -34,6 +34,9 @@ from app.task_types.base import (
 from app.task_types.modules import load_catalogue
 from executors.base import End, Outcome, describe
 from executors.notes import current_line
+from executors.retry import RetryPolicy
+
+log = get_logger(__name__)
 
 
 class Attempt(NamedTuple):
@@ -183,9 +186,21 @@ def _failed(
     transient = (
         task_type is not None
         and not isinstance(error, PermanentError | Cancelled)
-        and task_type.retry.is_transient(error)
+        and _is_transient(error, task_type)
     )
+    if not (transient or isinstance(error, PermanentError | Cancelled)):
+        # Whoever wrote the task type needs to know where; the record has one line for its readers.
+        log.warning("attempt raised what its task type did not expect", exc_info=error)
     return Outcome(End.FAILED, error=_message(error), transient=transient, run_seconds=run_seconds)
+
+
+def _is_transient(error: Exception, task_type: TaskType) -> bool:
+    try:
+        return task_type.retry.is_transient(error)
+    except Exception as broken:  # noqa: BLE001 - a type's policy may be anybody's code
+        # What went wrong with the task is still what its reader has to be told.
+        log.error("retry policy is broken; the default is used", error=describe(broken))
+        return RetryPolicy().is_transient(error)
 
 
 def _message(error: Exception) -> str:

@@ -55,16 +55,17 @@ def run_once(
         PermanentError: the result is no JSON object, or too large.
         Exception: whatever `run` raises.
     """
+    # It is stored as it was sent, and the attempt reads it again.
     accepted = task_type.payload.model_validate_json(json.dumps(payload))
-    # What is accepted is stored as JSON, and read again by the attempt.
-    stored = task_type.payload.model_validate_json(accepted.model_dump_json())
     context = RecordingContext() if context is None else context
 
     async def run() -> Any:
-        result = task_type.run(stored, context)
+        result = task_type.run(accepted, context)
         return await result if inspect.isawaitable(result) else result
 
-    result = asyncio.run(run())
+    # A plain function has no event loop around it there: it may start one of its own.
+    is_async = task_type.executor == "async"
+    result = asyncio.run(run()) if is_async else task_type.run(accepted, context)
     encoded = encode_result(result, context.environment.max_result_bytes)
     document: dict[str, Any] = json.loads(encoded)
     return document

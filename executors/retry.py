@@ -60,8 +60,8 @@ class RetryPolicy:
     """Which exceptions are worth another attempt."""
 
     def is_transient(self, error: BaseException) -> bool:
-        """Whether `error` is worth another attempt."""
-        return self.retry(_after(error, attempts_used=1))
+        """Whether `error` is worth another attempt; a `TransientError` says so itself."""
+        return isinstance(error, TransientError) or self.retry(_after(error, attempts_used=1))
 
     def next_delay_seconds(
         self, attempts_used: int, *, transient: bool, max_attempts: int | None = None

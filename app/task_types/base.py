@@ -120,6 +120,8 @@ class TaskType:
         _require_runnable(self.run, self.executor)
         if not isinstance(self.retry, RetryPolicy):
             raise TypeError(f"retry must be a RetryPolicy, not {self.retry!r}")
+        _require_strategy("wait", self.retry.wait, "wait_fixed(5)")
+        _require_strategy("retry", self.retry.retry, "retry_if_exception_type(OSError)")
         if self.timeout is not None:
             _require_seconds("timeout", self.timeout_seconds, MAX_TIMEOUT_SECONDS)
         attempts = self.retry.max_attempts if self.max_attempts is None else self.max_attempts
@@ -156,6 +158,15 @@ def _require_runnable(run: object, executor: str) -> None:
         return
     wanted = "a coroutine function (async def)" if wants_coroutine else "a plain function (def)"
     raise TypeError(f"run must be {wanted} for executor {executor!r}")
+
+
+def _require_strategy(what: str, strategy: object, example: str) -> None:
+    # A class of exceptions can be called, too, and what it then makes is true: all is tried again.
+    if not callable(strategy) or isinstance(strategy, type):
+        raise TypeError(
+            f"the retry policy's {what} must be a strategy of tenacity's, such as {example}, "
+            f"not {strategy!r}"
+        )
 
 
 def _is_coroutine_function(run: Any) -> bool:

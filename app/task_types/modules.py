@@ -11,6 +11,8 @@ from traceback import extract_tb
 from types import MappingProxyType, ModuleType
 from typing import Final
 
+from pydantic.errors import PydanticErrorMixin
+
 from app import task_types
 from app.errors import ConfigurationError
 from app.task_types.base import TaskType
@@ -37,14 +39,18 @@ def load_catalogue(modules: tuple[str, ...]) -> Mapping[str, TaskType]:
     found = dict(built_in)
     owners = dict.fromkeys(built_in, "the service itself")
     for name in modules:
+        module = _imported(name)
         own = [
             value
-            for value in vars(_imported(name)).values()
+            for value in vars(module).values()
             if isinstance(value, TaskType) and value is not built_in.get(value.name)
         ]
         if not own:
-            raise _wrong(name, "has no TaskType at its top level")
+            # With its file: it may be another module of this name.
+            place = f" ({module.__file__})" if getattr(module, "__file__", None) else ""
+            raise _wrong(name, f"has no TaskType at its top level{place}")
         for task_type in own:
+            _complete(task_type, name)
             # One that a module has imported from another is there twice.
             if found.setdefault(task_type.name, task_type) is not task_type:
                 owner = owners[task_type.name]
@@ -70,6 +76,18 @@ def _imported(name: str) -> ModuleType:
         if isinstance(error, ModuleNotFoundError) and f"{name}.".startswith(f"{error.name}."):
             reason += f"; it is looked for on the import path and in {Path.cwd()}"
         raise _wrong(name, reason) from error
+
+
+def _complete(task_type: TaskType, module: str) -> None:
+    # What an annotation names may be defined after the model, so this cannot be known before. One
+    # that is nowhere would fail every request about task types, other people's included.
+    try:
+        task_type.payload.model_rebuild(_types_namespace={})
+    except Exception as error:
+        # Without the link that pydantic adds.
+        reason = error.message if isinstance(error, PydanticErrorMixin) else _reason(error)
+        problem = f"the payload of task type {task_type.name!r}: {reason}"
+        raise _wrong(module, problem) from error
 
 
 def _make_current_directory_importable() -> None:

@@ -5,12 +5,13 @@ import pickle
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from pydantic import BaseModel
 from structlog.contextvars import get_contextvars
-from tenacity import retry_always
+from structlog.testing import capture_logs
+from tenacity import RetryCallState, retry_always
 
 from app.attempt import FUNCTIONS, Attempt, run_attempt, run_attempt_async
 from app.task_types.base import (
@@ -138,6 +139,31 @@ def test_what_a_task_raises_becomes_an_outcome(
     assert outcome == Outcome(
         End.FAILED, error=message, transient=transient, run_seconds=outcome.run_seconds
     )
+
+
+def test_a_policy_that_raises_does_not_hide_what_the_task_raised(run_it: RunIt) -> None:
+    def broken(state: RetryCallState) -> bool:
+        raise ValueError("a bug in the policy")
+
+    outcome = run_it(raising(ConnectionError("gone")), retry=RetryPolicy(retry=cast("Any", broken)))
+    assert (outcome.error, outcome.transient) == ("ConnectionError: gone", True)
+
+
+@pytest.mark.parametrize(
+    ("error", "logged"),
+    [
+        (KeyError("x"), [KeyError]),
+        (PermanentError("x"), []),
+        (TransientError("x"), []),
+        (ConnectionError("x"), []),
+    ],
+)
+def test_the_traceback_of_what_nobody_expected_is_logged(
+    run_it: RunIt, error: Exception, logged: list[type]
+) -> None:
+    with capture_logs() as lines:
+        run_it(raising(error))
+    assert [type(line["exc_info"]) for line in lines] == logged
 
 
 def test_the_types_own_policy_decides_what_is_transient(run_it: RunIt) -> None:

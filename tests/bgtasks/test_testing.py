@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
 from bgtasks import Cancelled, PermanentError, TaskContext, TaskType, TransientError
 from bgtasks.testing import RecordingContext, run_once
@@ -56,6 +57,26 @@ def test_a_cancellation_can_be_tried_out() -> None:
 def test_a_payload_that_would_be_refused_is_refused() -> None:
     with pytest.raises(ValidationError):
         run_once(ASYNC, {"number": "many"})
+
+
+def test_a_payload_is_what_was_sent_and_no_copy_that_the_model_has_written() -> None:
+    class Strict(BaseModel):
+        model_config = ConfigDict(extra="forbid")
+        order_id: int = Field(alias="orderId")
+        secret: SecretStr
+
+    async def run(payload: Strict, context: TaskContext) -> dict[str, Any]:
+        return {"order": payload.order_id, "secret": payload.secret.get_secret_value()}
+
+    result = run_once(TaskType("strict", Strict, run), {"orderId": 7, "secret": "s3"})
+    assert result == {"order": 7, "secret": "s3"}
+
+
+def test_a_plain_function_may_start_an_event_loop() -> None:
+    def run(payload: Payload, context: TaskContext) -> dict[str, int]:
+        return asyncio.run(run_async(payload, context))
+
+    assert run_once(TaskType("loop", Payload, run, executor="thread"), {}) == {"double": 2}
 
 
 @pytest.mark.parametrize("result", [None, [], {"a": {1, 2}}, {"a": float("nan")}])

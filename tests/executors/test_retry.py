@@ -20,7 +20,8 @@ def test_a_policy_can_name_its_own_errors() -> None:
     policy = RetryPolicy(retry=retry_if_exception_type(KeyError))
 
     assert policy.is_transient(KeyError())
-    assert not policy.is_transient(TransientError())
+    assert not policy.is_transient(ConnectionError())
+    assert policy.is_transient(TransientError())
 
 
 def test_a_permanent_error_gets_no_second_attempt() -> None:

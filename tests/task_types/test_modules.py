@@ -146,8 +146,19 @@ def test_a_module_that_is_not_there_is_named(write: Write, here: Path) -> None:
                 "<class 'dict'> ({here}/broken.py, line 11)"
             ),
         ),
-        ("x = 1", "has no TaskType at its top level"),
-        ("from app.task_types.email import EMAIL", "has no TaskType at its top level"),
+        ("x = 1", "has no TaskType at its top level ({here}/broken.py)"),
+        (
+            "from app.task_types.email import EMAIL",
+            "has no TaskType at its top level ({here}/broken.py)",
+        ),
+        (
+            PREAMBLE + "class B(BaseModel):\n    a: 'Nowhere'\nA = TaskType('a', B, run)",
+            "the payload of task type 'a': name 'Nowhere' is not defined",
+        ),
+        (
+            PREAMBLE + "class B(BaseModel):\n    a: 'owners'\nA = TaskType('a', B, run)",
+            "the payload of task type 'a': name 'owners' is not defined",
+        ),
         (
             PREAMBLE + "A = TaskType('email', Payload, run)",
             "the name 'email' is taken by the service itself",
@@ -163,6 +174,19 @@ def test_a_mistake_in_a_module_is_named_with_its_place(
 ) -> None:
     write("broken.py", text)
     assert problem("broken") == f"broken: {reason.format(here=here)}"
+
+
+def test_a_payload_may_name_what_the_module_defines_after_the_type(write: Write) -> None:
+    late = "class B(BaseModel):\n    c: 'C'\nA = TaskType('a', B, run)\nclass C(BaseModel): pass"
+    write("late.py", PREAMBLE + late)
+    task_type = load_catalogue(("late",))["a"]
+    task_type.payload.model_validate_json('{"c": {}}')
+
+
+def test_a_module_that_hides_another_one_is_named_with_its_file(write: Write) -> None:
+    write("json.py", PREAMBLE + "A = TaskType('a', Payload, run)")
+    found = f"has no TaskType at its top level ({importlib.import_module('json').__file__})"
+    assert problem("json") == f"json: {found}"
 
 
 def test_a_name_that_two_modules_have_is_refused_with_both(write: Write) -> None:

@@ -31,6 +31,10 @@ def make(**changes: Any) -> TaskType:
     return TaskType(**members)
 
 
+def policy(**changes: Any) -> RetryPolicy:
+    return RetryPolicy(**changes)
+
+
 # -- what runs ----------------------------------------------------------------------------------
 
 
@@ -117,6 +121,8 @@ async def yields_async(payload: Payload, context: TaskContext) -> AsyncIterator[
         ({"payload": RootModel[list[int]]}, "payload must be a model with fields"),
         ({"executor": "gpu"}, "executor must be one of 'async', 'thread', 'process', not 'gpu'"),
         ({"retry": 3}, "retry must be a RetryPolicy, not 3"),
+        ({"retry": policy(wait=5)}, "the retry policy's wait must be a strategy of tenacity's"),
+        ({"retry": policy(retry=OSError)}, "the retry policy's retry must be a strategy of"),
         ({"retry": RetryPolicy(max_attempts=0)}, "max_attempts must be a whole number from 1 up"),
         ({"max_attempts": 101}, "max_attempts must be a whole number from 1 up to 100, not 101"),
         ({"max_attempts": True}, "max_attempts must be a whole number"),
