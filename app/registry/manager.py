@@ -23,6 +23,7 @@ from typing import Any, Final, cast
 from app.errors import BgTasksError
 from app.garbage import spare_the_loaded
 from app.logs import configure, get_logger
+from app.registry.acceptance import Limits
 from app.registry.answers import Events, Reply
 from app.registry.base import Worker
 from app.registry.journal import SqliteJournal
@@ -32,7 +33,6 @@ from app.registry.mapping import TaskMapping
 from app.registry.memory import MemoryRegistry
 from app.registry.parent import end_with_parent
 from app.registry.requests import Request
-from app.registry.rules import Limits
 
 log = get_logger(__name__)
 

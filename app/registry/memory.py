@@ -14,6 +14,7 @@ from app.errors import JournalUnavailable, TaskDeleted, TaskNotFound
 from app.lifecycle import Task
 from app.logs import get_logger
 from app.metrics import Snapshot
+from app.registry.acceptance import Limits
 from app.registry.answers import Answer, Details, Events, Page, Reply, Statistics
 from app.registry.base import Worker
 from app.registry.clock import Clock, SystemClock
@@ -24,7 +25,7 @@ from app.registry.mapping import TaskMapping
 from app.registry.readings import Readings
 from app.registry.requests import Changes, Count, Find, Get, Inspect, Join, Request
 from app.registry.retention import Retention
-from app.registry.rules import Limits, Rules
+from app.registry.rules import Rules
 
 log = get_logger(__name__)
 

@@ -12,12 +12,12 @@ from typing import Any
 
 from app.errors import JournalUnavailable
 from app.lifecycle import Task, TaskState
+from app.registry.acceptance import Limits
 from app.registry.base import Registry, Worker
 from app.registry.committer import Call
 from app.registry.journal import Group, Journal, NullJournal, SqliteJournal
 from app.registry.memory import MemoryRegistry, Surroundings
 from app.registry.requests import Request, TypeLimits
-from app.registry.rules import Limits
 from tests.registry.peers import SERVICE, Peer, make_task
 
 

@@ -18,6 +18,7 @@ import pytest
 import structlog
 
 from app.lifecycle import Task, TaskState
+from app.registry.acceptance import Limits
 from app.registry.answers import Claim
 from app.registry.base import Registry
 from app.registry.journal import SqliteJournal
@@ -25,7 +26,6 @@ from app.registry.manager import RegistryConfig, RegistryProxy, connect
 from app.registry.memory import MemoryRegistry
 from app.registry.process import RegistryProcess
 from app.registry.requests import Request, TypeLimits
-from app.registry.rules import Limits
 from tests.registry.bench import Bench
 from tests.registry.peers import SERVICE, WAIT_SECONDS, Peer, Processes, ask, eventually, get
 

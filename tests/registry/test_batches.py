@@ -7,9 +7,9 @@ from typing import Any
 
 from app.errors import IdempotencyMismatch, JournalUnavailable, TooManyUnfinished
 from app.lifecycle import Task, TaskState
+from app.registry.acceptance import Limits
 from app.registry.base import Registry
 from app.registry.requests import Add, AddAll, Get
-from app.registry.rules import Limits
 from tests.registry.bench import Bench
 from tests.registry.conftest import MakeReach, Reach
 from tests.registry.peers import ask, counts, make_task, raised

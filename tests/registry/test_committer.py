@@ -341,7 +341,7 @@ def test_a_worker_that_is_refused_leaves_no_http_metrics(bench: Bench) -> None:
 def test_the_advice_when_to_come_back_follows_the_rate_of_late(bench: Bench) -> None:
     registry = bench.registry()
     peer = bench.peer(registry, {"async": 500})
-    assert registry.rules._room_in_seconds() == 60.0
+    assert registry.rules.acceptance._room_in_seconds() == 60.0
     claims = list(peer.add(*[bench.task() for _ in range(500)]).claims)
     bench.clock.turn(1.0)
     for claim in claims:
@@ -349,7 +349,7 @@ def test_the_advice_when_to_come_back_follows_the_rate_of_late(bench: Bench) -> 
     bench.clock.turn(5.0)
     peer.succeed(peer.run(bench.task()))
 
-    assert 1.0 <= registry.rules._room_in_seconds() < 60.0
+    assert 1.0 <= registry.rules.acceptance._room_in_seconds() < 60.0
 
 
 def test_closing_a_registry_refuses_what_comes_later(tmp_path: Path) -> None:
@@ -378,7 +378,7 @@ def test_a_claim_that_could_not_be_written_is_given_to_nobody(
 def test_a_bug_that_escapes_ends_the_process_so_that_it_is_started_again(tmp_path: Path) -> None:
     script = """
 import sys
-from app.registry.base import Probe
+from app.registry.requests import Probe
 from app.registry.memory import MemoryRegistry
 registry = MemoryRegistry("s")
 registry.committer.commit = None

@@ -19,6 +19,7 @@ from app.errors import (
 )
 from app.lifecycle import MAX_LOST_ATTEMPTS, Task, TaskState
 from app.metrics import HTTP_SECONDS, HttpCounts
+from app.registry.acceptance import Limits
 from app.registry.answers import Claim, Page
 from app.registry.requests import (
     Add,
@@ -36,7 +37,6 @@ from app.registry.requests import (
     Scrape,
     Succeeded,
 )
-from app.registry.rules import Limits
 from tests.registry.conftest import MakeReach, Reach
 from tests.registry.peers import Peer, counts, eventually, make_task, raised
 

@@ -10,8 +10,8 @@ import pytest
 
 from app.errors import JournalUnavailable
 from app.lifecycle import TaskState
+from app.registry.acceptance import Limits
 from app.registry.requests import Cancel, Pause, Resume, Retry, Scrape, TypeLimits
-from app.registry.rules import Limits
 from tests.registry.bench import Bench, FailingNull, FailingSqlite
 from tests.registry.conftest import MakeReach, Reach
 from tests.registry.peers import Peer, ask, get, make_task, raised

@@ -11,6 +11,7 @@ import pytest
 
 from app.errors import JournalUnavailable, ScheduleNotFound, TooManySchedules
 from app.lifecycle import Task, TaskState
+from app.registry.acceptance import Limits
 from app.registry.base import Registry
 from app.registry.manager import connect
 from app.registry.requests import (
@@ -23,7 +24,6 @@ from app.registry.requests import (
     Schedules,
     Succeeded,
 )
-from app.registry.rules import Limits
 from app.registry.schedules import MAX_CAUGHT_UP
 from app.schedule import Schedule
 from tests.registry.bench import Bench, FailingNull, FailingSqlite, SteppedRegistry

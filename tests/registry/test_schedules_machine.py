@@ -23,8 +23,8 @@ from hypothesis.stateful import (
 )
 
 from app.lifecycle import Task
+from app.registry.acceptance import Limits
 from app.registry.requests import Cancel, PauseSchedule, PutSchedule
-from app.registry.rules import Limits
 from app.registry.schedules import MISSED_AFTER_SECONDS
 from tests.registry.bench import Bench, SteppedRegistry
 from tests.registry.peers import ask, make_schedule

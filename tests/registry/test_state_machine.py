@@ -37,6 +37,7 @@ from app.errors import (
     TooManyUnfinished,
 )
 from app.lifecycle import MAX_LOST_ATTEMPTS, Task, TaskState
+from app.registry.acceptance import Limits
 from app.registry.answers import Claim, Details, Reply
 from app.registry.base import LEASE_SECONDS, Registry, Worker
 from app.registry.manager import connect
@@ -65,7 +66,6 @@ from app.registry.requests import (
     Succeeded,
     TypeLimits,
 )
-from app.registry.rules import Limits
 from tests.registry.bench import Bench, FailingNull, FailingSqlite, SteppedRegistry
 from tests.registry.conftest import Hosted
 from tests.registry.peers import Peer, Processes, eventually, make_task

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from app.errors import TooManyUnfinished
-from app.registry.rules import Limits
+from app.registry.acceptance import Limits
 from tests.registry.bench import Bench
 from tests.registry.conftest import bench, processes
 from tests.reliability.conftest import FaultyService, NewService

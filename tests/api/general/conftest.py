@@ -16,13 +16,13 @@ from app.api import install
 from app.api.http_metrics import HttpMetrics
 from app.dispatcher import Dispatcher
 from app.events.hub import EventHub
+from app.registry.acceptance import Limits
 from app.registry.answers import Claim
 from app.registry.base import Worker
 from app.registry.client import RegistryClient
 from app.registry.connection import RegistryConnection
 from app.registry.incarnation import this_process
 from app.registry.memory import MemoryRegistry, Surroundings
-from app.registry.rules import Limits
 from app.service import TaskService
 from app.settings import Settings
 from app.task_types.base import TaskType
