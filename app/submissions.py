@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final, NamedTuple
@@ -111,6 +112,8 @@ def _pattern(task_type: TaskType) -> Task:
 
 
 _canonical: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
+_TOKEN: Final = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|-?[0-9]+(?:\.[0-9]+)?(?:e[+-]?[0-9]+)?')
+"""A string or a number of canonical JSON."""
 
 
 def fingerprint(sent: Any, type_name: str = "") -> bytes:
@@ -119,4 +122,15 @@ def fingerprint(sent: Any, type_name: str = "") -> bytes:
     Args:
         type_name: of a submission whose body does not name its type.
     """
-    return hashlib.sha256(f"{type_name}\n{_canonical(sent)}".encode()).digest()
+    text = _canonical(sent)
+    if ".0" in text or "e+" in text:
+        text = _TOKEN.sub(_as_integer, text)
+    return hashlib.sha256(f"{type_name}\n{text}".encode()).digest()
+
+
+def _as_integer(token: re.Match[str]) -> str:
+    """To JSON 5.0 is the integer 5 (RFC 8785)."""
+    text = token[0]
+    if text[0] == '"' or text.lstrip("-").isdigit() or not (number := float(text)).is_integer():
+        return text
+    return str(int(number))
