@@ -262,7 +262,17 @@ def test_the_command_line_cancels(running: Service) -> None:
     run(running, "status", UNKNOWN, status=1)
 
 
-def test_tail_shows_what_happens_until_ctrl_c(running: Service, client: Client) -> None:
+@pytest.fixture
+def ctrl_c_heard() -> Iterator[None]:
+    """What a shell starts in the background ignores SIGINT, and so does what that starts."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_tail_shows_what_happens_until_ctrl_c(
+    running: Service, client: Client, ctrl_c_heard: None
+) -> None:
     shown: set[str] = set()
     with (
         subprocess.Popen(
@@ -281,12 +291,15 @@ def test_tail_shows_what_happens_until_ctrl_c(running: Service, client: Client) 
                 shown.add(json.loads(line).get("task_id"))
 
         reading = pool.submit(read, tail.stdout)
-        # Nothing is shown of what happened before its stream was open.
-        wait_for(
-            lambda: client.submit("notification", HELLO, wait=20).id in shown,
-            "an event of a task that tail has not missed",
-        )
-        tail.send_signal(signal.SIGINT)
-        assert tail.wait(20) == 130
+        try:
+            # Nothing is shown of what happened before its stream was open.
+            wait_for(
+                lambda: client.submit("notification", HELLO, wait=20).id in shown,
+                "an event of a task that tail has not missed",
+            )
+            tail.send_signal(signal.SIGINT)
+            assert tail.wait(20) == 130
+        finally:
+            tail.kill()
         reading.result(20)
         assert "Traceback" not in tail.stderr.read()
