@@ -22,13 +22,18 @@ def ended_attempt(change: Change) -> AttemptRecord | None:
     finished_at = new.finished_at or new.run_at - (new.delay_seconds or 0.0)
     # Released, it keeps the error of the attempt before, which is not why this one has ended.
     given_back = change.outcome == "released" and not new.state.is_final
+    ended_at = max(started_at, finished_at)
+    run_seconds = change.run_seconds
+    if run_seconds is None and change.outcome in ("cancelled", "released"):
+        # Its worker does not say, but it ran until about now; of a lost one nobody knows.
+        run_seconds = ended_at - started_at
     return AttemptRecord(
         old.attempt,
         old.worker or "",
         old.run_at,
         started_at,
-        max(started_at, finished_at),
-        change.run_seconds,
+        ended_at,
+        run_seconds,
         change.outcome,
         new.reason if given_back else new.error,
     )

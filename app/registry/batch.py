@@ -1,8 +1,9 @@
 """Several tasks accepted as one submission, under one idempotency key.
 
 The first task has the key as it was sent. The others have keys that no client can send, derived
-from it and from the first one's id: a repetition finds them all, and a batch whose first task
-retention has deleted can be accepted anew without meeting what is left of the earlier one.
+from it and from the first one's id: a repetition finds them all, and a batch can be accepted anew
+without meeting what is left of an earlier one. Retention keeps the first task until it deletes the
+last (`rest_of`), because with it would go the key.
 """
 
 from __future__ import annotations
@@ -26,6 +27,15 @@ def as_batch(tasks: Sequence[Task]) -> Sequence[Task]:
         for position, task in enumerate(tasks[1:], start=1)
     ]
     return [first, *members]
+
+
+def rest_of(task: Task) -> tuple[str, str] | None:
+    """Bounds of the keys of a batch's other tasks, if this is its first; None: it is not."""
+    key = task.idempotency_key
+    if key is None or INTERNAL_KEY in key or not (task.fingerprint or b"").startswith(_MARK):
+        return None
+    before = f"{key}{INTERNAL_KEY}{task.id}{INTERNAL_KEY}"
+    return before, f"{before}:"  # after the digits
 
 
 def member_key(first: Task, position: int) -> str:

@@ -21,6 +21,7 @@ from app.metrics import Cell, Tally
 from app.registry import listing, plans
 from app.registry.answers import AttemptRecord, Details, Page
 from app.registry.attempts import MOST_SHOWN, ended_attempt, with_history
+from app.registry.batch import rest_of
 from app.registry.journal_file import connect, inspect, prepare
 from app.registry.plans import PlanChanges, Plans
 from app.registry.requests import Count, Find
@@ -248,7 +249,13 @@ class SqliteJournal:
             f"{SELECT_HEADS} WHERE ord > ? ORDER BY ord LIMIT ?", (after_order, RETENTION_STEP_ROWS)
         )
         tasks = [to_task(row) for row in rows]
-        overdue = [t for t in tasks if t.finished_at and t.finished_at < finished_before]
+        overdue = [
+            task
+            for task in tasks
+            if task.finished_at
+            and task.finished_at < finished_before
+            and not self._is_needed(task, finished_before)
+        ]
         if len(tasks) < RETENTION_STEP_ROWS or _is_recent(tasks[-1], finished_before):
             return overdue, None
         return overdue, tasks[-1].order
@@ -260,6 +267,17 @@ class SqliteJournal:
             with contextlib.suppress(OSError):
                 size += self._path.with_name(self._path.name + suffix).stat().st_size
         return size
+
+    def _is_needed(self, task: Task, finished_before: float) -> bool:
+        """Whether it has the key of a batch with tasks that are kept."""
+        rest = rest_of(task)
+        return rest is not None and bool(
+            self._query(
+                "SELECT 1 FROM tasks WHERE idempotency_key > ? AND idempotency_key < ? "
+                "AND (finished_at IS NULL OR finished_at >= ?) LIMIT 1",
+                (*rest, finished_before),
+            )
+        )
 
     def _query(self, sql: str, values: Iterable[object]) -> list[tuple[object, ...]]:
         with self._reading() as db:

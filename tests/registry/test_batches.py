@@ -173,20 +173,25 @@ def test_a_repetition_leaves_out_what_retention_has_deleted(bench: Bench) -> Non
     assert ids(ask(registry, AddAll(batch(4)))) == [tasks[n].id for n in (0, 2, 3)]
 
 
-def test_a_batch_whose_first_task_is_deleted_is_accepted_anew(bench: Bench) -> None:
+def test_a_batch_keeps_its_key_as_long_as_any_of_its_tasks_is_kept(bench: Bench) -> None:
     registry = bench.registry(journal=bench.journal(), retention_seconds=KEPT_SECONDS)
-    peer = bench.peer(registry, {"async": 2})
+    peer = bench.peer(registry, {"async": 3})
     tasks = batch()
     peer.exchange(AddAll(tasks))
     peer.succeed(peer.table[tasks[0].id])
+    peer.succeed(peer.table[tasks[1].id])
     _let_retention_delete(bench, registry)
-    assert stored(registry) == 2
+    assert ids(ask(registry, AddAll(batch()))) == [tasks[n].id for n in (0, 2)]
+
+    peer = bench.peer(registry, {"async": 3})
+    peer.succeed(peer.table[tasks[2].id])
+    _let_retention_delete(bench, registry)
+
+    assert stored(registry) == 0
     assert ask(registry, AddAll(tasks, again=True)) is None
+    assert stored(registry) == 0
     second = batch()
-
     assert ask(registry, AddAll(second)) is None
-
-    assert stored(registry) == 5
     assert ids(ask(registry, AddAll(batch()))) == ids(second)
 
 
