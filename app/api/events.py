@@ -21,6 +21,7 @@ from app.api.event_frames import (
     reset_frame,
     snapshot_frame,
 )
+from app.api.queries import require_known
 from app.api.routing import new_router
 from app.api.submission import service_of
 from app.events.streams import AllStream, Portion, Reset, Snapshot, TaskStream
@@ -28,6 +29,8 @@ from app.events.window import Position
 from app.lifecycle import TaskState
 
 router = new_router("Events")
+
+_QUERY: Final = ("type", "status", "last_event_id")
 
 HEARTBEAT_SECONDS: Final = 15.0
 
@@ -196,7 +199,19 @@ async def task_events(
     response_class=EventStream,
     response_description="Events, for as long as the client stays",
     responses={
-        **schemas.answers(422, 503),
+        **schemas.answers(
+            422,
+            503,
+            said={
+                422: (
+                    "The query is not valid.",
+                    (
+                        "#/status/0: Input should be 'scheduled', 'pending', 'processing', "
+                        "'success', 'failed' or 'cancelled'"
+                    ),
+                )
+            },
+        ),
         200: {"content": {"text/event-stream": {"example": _EXAMPLE}}},
     },
 )
@@ -211,6 +226,7 @@ async def all_events(
 
     If what it has missed is not kept any more, `reset` comes first, with the numbers of tasks.
     """
+    require_known(request, _QUERY, f"is not known here; there are {', '.join(_QUERY)}")
     wanted = Wanted(types or (), states or ())
     position = _position(last_event_id, last_event_id_query)
     service = service_of(request)

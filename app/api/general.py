@@ -17,6 +17,7 @@ from starlette.responses import Response
 from app.api import schemas, times
 from app.api.idempotency import REPLAYED, key_of
 from app.api.orders import BODY, catalogue_of, checked_order, invalid
+from app.api.queries import require_once
 from app.api.routing import new_router
 from app.api.schemas import fields
 from app.api.schemas.orders import NewTask, NewTasks, TaskFilter
@@ -59,11 +60,14 @@ _CHECKED_AT_ONCE: Final = 50
         headers_of={
             200: {"Link": fields.header("The next page.", '</tasks?cursor=MTI0NQ>; rel="next"')}
         },
-        said={422: ("The query is not valid.", "#/limit: Input should be less than 500")},
+        said={
+            422: ("The query is not valid.", "#/limit: Input should be less than or equal to 500")
+        },
     ),
 )
 async def list_tasks(query: Annotated[TaskFilter, Query()], request: Request) -> Response:
     """Newest first. Tasks that come later never shift a page."""
+    require_once(request)
     page = await service_of(request).find(
         Find(
             query.status,
@@ -194,7 +198,12 @@ async def submit_tasks(batch: NewTasks, background: BackgroundTasks, request: Re
         422,
         *schemas.KNOWN_PROBLEMS,
         headers_of={200: fields.ETAG | fields.PREFERENCE_APPLIED},
-        said={422: ("`wait` is no number of seconds.", "#/wait: must be a number of seconds")},
+        said={
+            422: (
+                "`wait` is no number of seconds.",
+                "#/wait: must be a number of seconds, such as 20",
+            )
+        },
     )
     | {304: {"description": "As `If-None-Match` knows it.", "headers": fields.ETAG}},
     openapi_extra={"parameters": [fields.WAIT, fields.PREFER, fields.IF_NONE_MATCH]},

@@ -76,10 +76,14 @@ async def get_schedule(name: ScheduleName, request: Request) -> Response:
         503,
         headers_of={200: SCHEDULE_LOCATION},
         said={
+            422: (
+                "The name or the body is not valid. Nothing was done.",
+                "#: send one of cron and every_seconds",
+            ),
             409: (
                 "The limit of schedules is reached.",
                 "There are 1000 schedules, which is the limit; delete one first",
-            )
+            ),
         },
     )
     | {

@@ -11,6 +11,7 @@ from starlette.responses import Response
 from app import bulk
 from app.api import schemas, times
 from app.api.orders import BODY, catalogue_of, checked_payload
+from app.api.queries import require_known
 from app.api.routing import new_router
 from app.api.schemas.orders import CancelSelection, NewPayload, RetrySelection
 from app.api.schemas.tasks import BulkCancel, BulkRetry, Cancellation, TaskDocument
@@ -22,6 +23,7 @@ from app.lifecycle import TaskState
 router = new_router("Tasks of any type")
 
 _JSON: Final = "application/json"
+_IN_BODY: Final = "belongs in the body; this path takes no query"
 
 
 @router.post(
@@ -84,6 +86,7 @@ async def retry_task(
 )
 async def retry_tasks(selection: RetrySelection, request: Request) -> Response:
     """Retry all failed (or cancelled) tasks that fit, the newest first."""
+    require_known(request, (), _IN_BODY)
     service = service_of(request)
     chosen = _chosen(selection)
     if selection.dry_run:
@@ -106,6 +109,7 @@ async def cancel_tasks(selection: CancelSelection, request: Request) -> Response
     Those that run are asked to stop, and their end is not waited for. A task that waits for
     another attempt is `scheduled`.
     """
+    require_known(request, (), _IN_BODY)
     service = service_of(request)
     chosen = _chosen(selection)
     if selection.dry_run:

@@ -20,6 +20,8 @@ from rich.text import Text
 
 from app.cli.output import OUTCOMES, described, fields, one_line
 
+ID_WIDTH: Final = 36
+
 COLOURS: Final[Mapping[str, str]] = {
     "scheduled": "cyan",
     "pending": "cyan",
@@ -53,11 +55,13 @@ class Terminal:
 
     def tasks(self, tasks: Iterable[Task]) -> None:
         table = Table(box=None, header_style="bold", pad_edge=False)
-        for column in ("id", "status", "type"):
+        # An id is copied into the next command: it stays whole. Errors make way first, because rich
+        # narrows columns that may wrap before others; their texts stay in one line all the same.
+        table.add_column("id", no_wrap=True, min_width=ID_WIDTH)
+        for column in ("status", "type", "created"):
             table.add_column(column, no_wrap=True)
-        table.add_column("created", no_wrap=True)
-        table.add_column("attempts", justify="right")
-        table.add_column("error", overflow="ellipsis", no_wrap=True, ratio=1)
+        table.add_column("attempts", no_wrap=True, justify="right")
+        table.add_column("error")
         for task in tasks:
             table.add_row(
                 Text(one_line(task.id)),
@@ -65,7 +69,7 @@ class Terminal:
                 Text(one_line(task.type)),
                 Text(f"{task.created_at.astimezone():%Y-%m-%d %H:%M:%S}"),
                 Text(str(task.attempts)),
-                Text(one_line(task.error or "")),
+                Text(one_line(task.error or ""), no_wrap=True, overflow="ellipsis"),
             )
         self._console.print(table if table.row_count else Text("no tasks"))
 

@@ -107,6 +107,20 @@ async def test_every_error_is_a_problem_document_with_an_example(openapi: Any) -
                 assert content["example"]["status"] == int(status)
 
 
+async def test_the_example_of_a_wrong_request_is_one_of_its_route(openapi: Any) -> None:
+    for method, path, operation in operations(openapi):
+        if "422" not in operation["responses"]:
+            continue
+        answer = operation["responses"]["422"]
+        [content] = answer["content"].values()
+        errors = content["example"].get("errors", [])
+        for error in errors:
+            assert content["example"]["detail"] == f"{error['pointer']}: {error['message']}", path
+            assert (error["location"] == "body") == ("requestBody" in operation), (method, path)
+        keyed = [one for one in operation.get("parameters", []) if one["name"] == "Idempotency-Key"]
+        assert ("idempotency key" in answer["description"]) == bool(keyed), (method, path)
+
+
 async def test_every_accepting_answer_documents_its_location(openapi: Any) -> None:
     accepting = [operation for method, _, operation in fixed(openapi) if method == "POST"]
     accepting += [openapi["paths"][path]["post"] for path in ("/tasks", "/tasks/{task_id}/retry")]

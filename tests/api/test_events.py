@@ -245,3 +245,10 @@ async def test_a_client_that_goes_away_ends_its_stream(
 
     await asyncio.wait_for(app({**SCOPE}, receive, send), 10)
     assert left
+
+
+async def test_a_query_that_would_have_no_effect_is_refused(client: httpx.AsyncClient) -> None:
+    answer = await client.get("/events?kind=report")
+
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["pointer"] == "#/kind"

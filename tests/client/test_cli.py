@@ -389,6 +389,17 @@ class TestOnATerminal:
         assert screen.getvalue().count("[red]no[/red]") == 2
         assert "\x1b]" not in screen.getvalue()
 
+    @pytest.mark.parametrize("width", [80, 100, 200])
+    def test_ids_stay_whole_however_narrow_it_is(self, width: int, screen: io.StringIO) -> None:
+        console = Console(file=screen, width=width, color_system=None)
+        from bgtasks_client import Task
+
+        failed = Task.of(task(status="failed", error="no such mailbox " * 20))
+        Terminal(console).tasks([failed])
+        [_, row] = screen.getvalue().splitlines()
+        assert row.startswith(f"{ID} ")
+        assert len(row) <= width
+
     def test_no_tasks_are_said_to_be_none(self, terminal: Terminal, screen: io.StringIO) -> None:
         terminal.tasks([])
         assert screen.getvalue() == "no tasks\n"

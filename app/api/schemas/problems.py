@@ -80,10 +80,7 @@ _WHEN: Final[dict[int, tuple[str, str]]] = {
         "The body is not declared as JSON.",
         "Send a JSON body with Content-Type: application/json, not 'text/plain'",
     ),
-    422: (
-        "The body is not valid, or the idempotency key is another submission's. Nothing stored.",
-        "#/email: Field required",
-    ),
+    422: ("The body is not valid. Nothing was done.", "#/email: Field required"),
     500: (
         "Something that nobody expected; the service's log has more.",
         f"{UNEXPECTED} {_EXAMPLE_REQUEST_ID}",
@@ -94,6 +91,17 @@ _WHEN: Final[dict[int, tuple[str, str]]] = {
     ),
 }
 
+_OTHER_KEY: Final = (
+    "The idempotency key is another submission's. Nothing stored.",
+    (
+        "The idempotency key 'order-4711' was used for another submission, which became task "
+        f"{EXAMPLE_ID}; use a new key for a new submission"
+    ),
+)
+_BODY_OR_OTHER_KEY: Final = (
+    "The body is not valid, or the idempotency key is another submission's. Nothing stored.",
+    "#/email: Field required",
+)
 _NO_KEY: Final = ("The idempotency key is none. Nothing stored.", INVALID_KEY)
 
 COMMON_PROBLEMS: Final = (405, 413, 500)
@@ -113,7 +121,11 @@ def accepting(
     parameters: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
     """What all accepting routes have in common, as options of theirs."""
-    responses = answers(*problems, headers_of={status: {**headers, **REPLAYED}})
+    responses = answers(
+        *problems,
+        headers_of={status: {**headers, **REPLAYED}},
+        said={422: _BODY_OR_OTHER_KEY if 415 in problems else _OTHER_KEY},
+    )
     responses[400] = _problem(400, _NO_KEY)
     return {
         "status_code": status,
@@ -134,14 +146,18 @@ def answers(
     """
     own = said or {}
     documented: dict[int | str, dict[str, Any]] = {
-        status: _problem(status, own.get(status)) for status in statuses
+        # What takes no JSON has only its query to be wrong.
+        status: _problem(status, own.get(status), "body" if 415 in statuses else "query")
+        for status in statuses
     }
     for status, headers in (headers_of or {}).items():
         documented[status] = {"headers": dict(headers)}
     return documented
 
 
-def _problem(status: int, said: tuple[str, str] | None = None) -> dict[str, Any]:
+def _problem(
+    status: int, said: tuple[str, str] | None = None, location: str = "body"
+) -> dict[str, Any]:
     when, detail = said or _WHEN[status]
     example: dict[str, Any] = {
         "type": "about:blank",
@@ -149,10 +165,9 @@ def _problem(status: int, said: tuple[str, str] | None = None) -> dict[str, Any]
         "status": status,
         "detail": detail,
     }
-    if status == 422:
-        example["errors"] = [
-            {"location": "body", "pointer": "#/email", "message": "Field required"}
-        ]
+    if status == 422 and detail.startswith("#"):
+        pointer, message = detail.split(": ", 1)
+        example["errors"] = [{"location": location, "pointer": pointer, "message": message}]
     if status == 500:
         example["request_id"] = _EXAMPLE_REQUEST_ID
     schema = {"$ref": f"#/components/schemas/{ProblemDocument.__name__}"}

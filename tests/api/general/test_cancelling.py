@@ -181,3 +181,14 @@ async def test_nothing_is_no_selection(api: httpx.AsyncClient) -> None:
     answer = await api.post("/tasks/cancel")
     assert answer.status_code == 422
     assert "JSON object is required" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("verb", ["cancel", "retry"])
+async def test_a_filter_in_the_query_is_refused_and_changes_nothing(
+    api: httpx.AsyncClient, verb: str
+) -> None:
+    task_id = (await submitted(api, delay_seconds=60))["id"]
+    answer = await api.post(f"/tasks/{verb}?type=other&dry_run=true", json={})
+    assert answer.status_code == 422
+    assert answer.json()["detail"] == "#/type: belongs in the body; this path takes no query"
+    assert (await shown(api, task_id))["status"] == "scheduled"

@@ -131,3 +131,9 @@ async def test_a_mistake_in_the_query_is_named(
     assert answer.status_code == 422
     [error] = answer.json()["errors"]
     assert (error["location"], error["pointer"]) == ("query", pointer)
+
+
+async def test_a_filter_that_is_there_twice_is_refused(api: httpx.AsyncClient) -> None:
+    answer = await api.get("/tasks?status=failed&status=success")
+    assert answer.status_code == 422
+    assert answer.json()["detail"] == "#/status: may be given once"
