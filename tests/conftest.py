@@ -25,9 +25,10 @@ def no_settings_of_ones_own() -> Iterator[None]:
 @pytest.fixture(scope="session", autouse=True)
 def plain_tracebacks() -> None:
     """Where a test sets up no logging, structlog would have rich draw tracebacks: 0.3 s each."""
-    console = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
-    processors = structlog.get_config()["processors"]
-    structlog.configure([*processors[:-1], console])
+    # On the renderer that a reset of structlog brings back, too.
+    renderer = structlog.get_config()["processors"][-1]
+    assert isinstance(renderer, structlog.dev.ConsoleRenderer)
+    renderer.exception_formatter = structlog.dev.plain_traceback
 
 
 @pytest.hookimpl(wrapper=True)
