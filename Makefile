@@ -95,7 +95,7 @@ lock: ## write the locks anew from pyproject.toml (needs uv)
 
 clean: ## remove .venv and every cache; data/ and outputs/ stay
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage .coverage.* \
-		build bgtasks.egg-info clients/python/build clients/python/bgtasks_client.egg-info
+		dist clients/python/dist
 	find app bgtasks clients examples executors loadtests tests -name __pycache__ -type d -prune \
 		-exec rm -rf {} +
 

@@ -42,3 +42,18 @@ def test_only_what_is_copied_is_sent_to_the_builder() -> None:
     assert "*" in lines
     assert {line[1:] for line in lines if line.startswith("!")} == copied
     assert all((ROOT / name).exists() for name in copied)
+
+
+def test_the_build_backend_and_what_only_it_needs_are_not_in_the_image() -> None:
+    lock = (ROOT / "requirements.lock").read_text()
+    needed_by = dict[str, set[str]]()
+    for name, entry in re.findall(
+        r"^([a-z0-9-]+)(?:\[.*\])?==((?:.*\n(?=[ ]))*.*)", lock, re.MULTILINE
+    ):
+        needed_by[name] = set(re.findall(r"# +(?:via )?([^\s]+)", entry)) - {"via"}
+    building = {"hatchling"}
+    while more := {n for n, by in needed_by.items() if by and by <= building} - building:
+        building |= more
+    found = re.search(r"pip [^&]*? uninstall ((?:.*\\\n)*.*)", TEXT)
+    assert found is not None
+    assert {word for word in found[1].split() if word[0] not in "-\\"} == building
