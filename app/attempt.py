@@ -21,6 +21,9 @@ from typing import Any, Final, NamedTuple, cast
 from pydantic import BaseModel, ValidationError
 from structlog.contextvars import bind_contextvars
 
+from afterwards_executors.base import End, Outcome, describe
+from afterwards_executors.notes import current_line
+from afterwards_executors.retry import RetryPolicy
 from app.errors import UnknownTaskType
 from app.logs import configure, get_logger
 from app.task_types.base import (
@@ -32,9 +35,6 @@ from app.task_types.base import (
     TransientError,
 )
 from app.task_types.modules import load_catalogue
-from executors.base import End, Outcome, describe
-from executors.notes import current_line
-from executors.retry import RetryPolicy
 
 log = get_logger(__name__)
 
@@ -96,7 +96,7 @@ async def run_attempt_async(attempt: Attempt) -> Outcome:
 FUNCTIONS: Final[Mapping[str, Callable[[Attempt], Any]]] = MappingProxyType(
     {"async": run_attempt_async, "thread": run_attempt, "process": run_attempt}
 )
-"""What goes into `executors.base.Work` for each kind of executor."""
+"""What goes into `afterwards_executors.base.Work` for each kind of executor."""
 
 
 # -- the steps ---------------------------------------------------------------------------------

@@ -18,14 +18,14 @@ from enum import Enum
 from functools import partial
 from typing import Final
 
+from afterwards_executors.base import End, Executor, Outcome, Work, describe
+from afterwards_executors.retry import RetryPolicy
 from app.attempt import FUNCTIONS, Attempt
 from app.logs import get_logger
 from app.registry.answers import Claim
 from app.registry.requests import Failed, Held, Lost, Released, Report, Stopped, Succeeded
 from app.task_types.base import Environment, TaskContext, TaskType
 from app.task_types.context import Progress
-from executors.base import End, Executor, Outcome, Work, describe
-from executors.retry import RetryPolicy
 
 log = get_logger(__name__)
 

@@ -84,7 +84,7 @@ class Task:
     payload: bytes
     """JSON, as the task type's payload model wrote it."""
     executor: str
-    """The kind of executor its attempts run on: a key of `executors.EXECUTORS`."""
+    """The kind of executor its attempts run on: a key of `afterwards_executors.EXECUTORS`."""
     created_at: float
     """Never before that of a task accepted earlier, even if the clock was set back."""
     run_at: float

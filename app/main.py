@@ -22,6 +22,7 @@ import uvicorn
 from fastapi import FastAPI
 from fastapi.telemetry import TelemetryConfig
 
+from afterwards_executors import EXECUTORS
 from app import __version__, api
 from app.api.http_metrics import HttpMetrics
 from app.directories import prepare_directories
@@ -40,7 +41,6 @@ from app.service import TaskService
 from app.settings import Settings
 from app.task_types.base import Environment, TaskType
 from app.task_types.modules import load_catalogue
-from executors import EXECUTORS
 
 log = get_logger(__name__)
 

@@ -24,13 +24,13 @@ TABLE: dict[str, tuple[str, ...]] = {
     "app.logs": ("structlog",),
     "app.metrics": ("app.lifecycle", "prometheus_client"),
     # uvloop only if it is there.
-    "executors": ("executors", "tenacity", "anyio", "uvloop"),
+    "afterwards_executors": ("afterwards_executors", "tenacity", "anyio", "uvloop"),
     "app.task_types": (
-        "executors", "app.errors", "app.logs", "app.task_types", "pydantic", "email_validator",
-        "structlog",
+        "afterwards_executors", "app.errors", "app.logs", "app.task_types", "pydantic",
+        "email_validator", "structlog",
     ),
     "app.attempt": (
-        "app.errors", "app.logs", "app.task_types", "executors", "pydantic", "structlog",
+        "app.errors", "app.logs", "app.task_types", "afterwards_executors", "pydantic", "structlog",
     ),
     "app.registry": (
         "app.errors", "app.garbage", "app.lifecycle", "app.logs", "app.metrics", "app.recurrence",
@@ -39,7 +39,7 @@ TABLE: dict[str, tuple[str, ...]] = {
     ),
     "app.dispatcher": (
         "app.attempt", "app.logs", *WORDS, "app.task_types.base",
-        "app.task_types.context", "executors",
+        "app.task_types.context", "afterwards_executors",
     ),
     "app.events": (
         "app.errors", "app.events", "app.lifecycle", *WORDS, "app.registry.follower",
@@ -78,10 +78,12 @@ TABLE: dict[str, tuple[str, ...]] = {
 TOP = ("app.main", "app.serve", "app.cli")
 """May import everything; nobody else imports them."""
 
+PACKAGES = ("app", "bgtasks", "executors/afterwards_executors")
+
 MODULES = {
-    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
-    for package in ("app", "bgtasks", "executors")
-    for path in sorted((ROOT / package).rglob("*.py"))
+    ".".join(path.relative_to(folder.parent).with_suffix("").parts).removesuffix(".__init__"): path
+    for folder in (ROOT / package for package in PACKAGES)
+    for path in sorted(folder.rglob("*.py"))
 }
 
 

@@ -9,6 +9,10 @@ from contextlib import closing
 from typing import Final
 
 import httpx
+
+from app.cli import arguments as given
+from app.cli.command import Command, refuse
+from app.cli.output import Output, output_for
 from bgtasks_client import (
     DEFAULT_URL,
     BgTasksClientError,
@@ -18,10 +22,6 @@ from bgtasks_client import (
     Retries,
     Task,
 )
-
-from app.cli import arguments as given
-from app.cli.command import Command, refuse
-from app.cli.output import Output, output_for
 
 URL_VARIABLE: Final = "BGTASKS_URL"
 

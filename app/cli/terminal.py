@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from bgtasks_client import Event, ProgressEvent, StateEvent, Task, TaskEvent
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -19,6 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from app.cli.output import OUTCOMES, described, fields, one_line
+from bgtasks_client import Event, ProgressEvent, StateEvent, Task, TaskEvent
 
 ID_WIDTH: Final = 36
 

@@ -33,7 +33,8 @@ The rules
     13. One registry for a data directory, held by a lock (`app.registry.lock`). A new master never
         joins an old registry, and only workers of its own service may join a registry.
     14. An attempt that ended in a transient error is tried again while attempts remain; the worker
-        decides the delay (`executors.retry`), the registry guards the number of attempts.
+        decides the delay (`afterwards_executors.retry`), the registry guards the number of
+        attempts.
     15. Results are bounded (`BGTASKS_MAX_RESULT_BYTES`), and so are unfinished payloads together
         (`Limits.max_pending_bytes`).
     16. Events carry (epoch, sequence). Beyond the window, or from another epoch, a listener gets

@@ -15,8 +15,8 @@ from typing import Annotated, Any, Final, Literal, get_args
 from email_validator import EmailNotValidError, validate_email
 from pydantic import AfterValidator, BaseModel, Field, JsonValue, RootModel
 
+from afterwards_executors.retry import PermanentError, RetryPolicy, TransientError
 from app.task_types.context import Cancelled, Environment, TaskContext
-from executors.retry import PermanentError, RetryPolicy, TransientError
 
 __all__ = [
     "Cancelled",

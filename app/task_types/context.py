@@ -10,8 +10,8 @@ from typing import Final, NamedTuple
 
 from structlog.typing import FilteringBoundLogger
 
+from afterwards_executors.notes import Line
 from app.logs import LogFormat, LogLevel, get_logger
-from executors.notes import Line
 
 MAX_MESSAGE_CHARACTERS: Final = 500
 

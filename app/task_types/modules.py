@@ -13,15 +13,21 @@ from typing import Final
 
 from pydantic.errors import PydanticErrorMixin
 
+import afterwards_executors
 from app import task_types
 from app.errors import ConfigurationError
 from app.task_types.base import TaskType
 
 SETTING: Final = "BGTASKS_TASK_MODULES"
 
-OWN_PACKAGES: Final = ("app", "executors", "bgtasks")
+OWN_PACKAGES: Final = ("app", "afterwards_executors", "bgtasks")
 
 _HERE: Final = Path(__file__).parents[2]
+_OWN_DIRECTORIES: Final = (
+    _HERE / "app",
+    _HERE / "bgtasks",
+    Path(afterwards_executors.__file__).parent,
+)
 
 
 @lru_cache(maxsize=8)
@@ -118,7 +124,7 @@ def _is_somebodys(path: Path) -> bool:
     """
     if not path.is_absolute() or "site-packages" in path.parts:
         return False
-    others = (Path(importlib.__file__).parent, *(_HERE / own for own in OWN_PACKAGES))
+    others = (Path(importlib.__file__).parent, *_OWN_DIRECTORIES)
     return not any(path.is_relative_to(other) for other in others)
 
 

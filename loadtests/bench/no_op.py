@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from executors.base import End, Outcome
+from afterwards_executors.base import End, Outcome
 
 
 def no_op() -> Outcome:

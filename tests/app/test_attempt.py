@@ -13,6 +13,7 @@ from structlog.contextvars import get_contextvars
 from structlog.testing import capture_logs
 from tenacity import RetryCallState, retry_always
 
+from afterwards_executors.base import End, Outcome
 from app.attempt import FUNCTIONS, Attempt, run_attempt, run_attempt_async
 from app.task_types.base import (
     Cancelled,
@@ -24,7 +25,6 @@ from app.task_types.base import (
     TaskType,
     TransientError,
 )
-from executors.base import End, Outcome
 
 CONTEXT = TaskContext(
     "the-task", 1, 0, Environment(Path("outputs"), 0, 0, 0, 0, max_result_bytes=100)

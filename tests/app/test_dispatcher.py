@@ -16,6 +16,7 @@ from structlog.testing import capture_logs
 from tenacity import RetryCallState
 from tenacity.wait import wait_base
 
+from afterwards_executors.base import End, Outcome, Slots, Work
 from app import dispatcher as dispatcher_module
 from app.dispatcher import Dispatcher
 from app.registry.answers import Claim
@@ -23,7 +24,6 @@ from app.registry.requests import Failed, Held, Lost, Released, Report, Stopped,
 from app.task_types import CATALOGUE
 from app.task_types.base import Environment, RetryPolicy, TaskContext, TaskType
 from app.task_types.context import Progress
-from executors.base import End, Outcome, Slots, Work
 
 SUCCESS = Outcome(End.SUCCEEDED, value=b'{"message":"ok"}', run_seconds=0.5)
 

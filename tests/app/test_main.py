@@ -221,7 +221,9 @@ def test_a_task_that_is_done_leaves_nothing_for_the_collector(tmp_path: Path) ->
                 gc.collect()
                 left = {type(each) for each in gc.garbage}
                 assert not {
-                    cls for cls in left if cls.__module__.startswith(("app.", "executors."))
+                    cls
+                    for cls in left
+                    if cls.__module__.startswith(("app.", "afterwards_executors."))
                 }
             finally:
                 gc.set_debug(0)

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from afterwards_executors import EXECUTORS
 from app.dispatcher import Dispatcher
 from app.registry.answers import Claim
 from app.registry.requests import Report, Succeeded
 from app.task_types.base import Environment
 from app.task_types.modules import load_catalogue
-from executors import EXECUTORS
 from tests.integration.conftest import wait_for
 
 MODULE = """

@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 import pytest
 from anyio.from_thread import BlockingPortal, start_blocking_portal
+
 from bgtasks_client import AsyncClient, Client, Retries
 
 URL = "http://service/below"

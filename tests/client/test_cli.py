@@ -13,12 +13,12 @@ from typing import Any
 
 import httpx
 import pytest
-from bgtasks_client import Client, ResetEvent, Retries, TaskStatus
 from rich.console import Console
 
 from app.cli import TASKS, main
 from app.cli import tasks as commands
 from app.cli.terminal import COLOURS, Terminal
+from bgtasks_client import Client, ResetEvent, Retries, TaskStatus
 from tests.client.conftest import IMPATIENT, Handler
 from tests.client.documents import AT, ID, details, problem, state, succeeded, task
 from tests.client.test_streams import PROGRESS, event

@@ -7,9 +7,10 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
-import bgtasks_client
 import httpx
 import pytest
+
+import bgtasks_client
 from bgtasks_client import (
     ApiError,
     AsyncClient,
@@ -23,7 +24,6 @@ from bgtasks_client import (
     TaskDetails,
     Unavailable,
 )
-
 from tests.client.conftest import URL, Handler
 from tests.client.documents import AT, ID, details, problem, succeeded, task
 

@@ -17,6 +17,7 @@ from typing import IO, Any
 
 import anyio
 import pytest
+
 from bgtasks_client import (
     AsyncClient,
     Client,
@@ -31,7 +32,6 @@ from bgtasks_client import (
     TaskFailed,
     WaitTimeout,
 )
-
 from tests.integration.conftest import BGTASKS, Service, wait_for
 
 README = Path(__file__).parents[2] / "clients" / "python" / "README.md"

@@ -5,9 +5,10 @@ from __future__ import annotations
 from itertools import pairwise
 
 import pytest
-from bgtasks_client.event_stream import EventStreamParser, Message
 from hypothesis import given
 from hypothesis import strategies as st
+
+from bgtasks_client.event_stream import EventStreamParser, Message
 
 LINE_ENDS = (b"\n", b"\r", b"\r\n")
 

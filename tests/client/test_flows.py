@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import httpx
 import pytest
+
 from bgtasks_client import (
     ConnectionFailed,
     NewTask,
@@ -20,7 +21,6 @@ from bgtasks_client import (
     flows,
 )
 from bgtasks_client.flows import Flow, Pause
-
 from tests.client.documents import ID, details, problem, succeeded, task
 
 T = TypeVar("T")

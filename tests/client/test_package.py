@@ -7,9 +7,9 @@ import sys
 from importlib import metadata
 from pathlib import Path
 
-import bgtasks_client
 import pytest
 
+import bgtasks_client
 from app import __version__
 
 ROOT = Path(__file__).parents[2]

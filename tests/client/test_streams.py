@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
+
 from bgtasks_client import (
     Client,
     ConnectionFailed,
@@ -18,7 +19,6 @@ from bgtasks_client import (
     TaskEvent,
     UnexpectedAnswer,
 )
-
 from tests.client.conftest import Chunks, Handler
 from tests.client.documents import AT, ID, problem, state, task
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import httpx
 import pytest
+
 from bgtasks_client import ConnectionFailed, Retries
 from bgtasks_client.subscription import Subscription
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from executors import EXECUTORS
-from executors.base import Executor, Work
+from afterwards_executors import EXECUTORS
+from afterwards_executors.base import Executor, Work
 from tests.executors import work
 
 DEADLINE_SECONDS = 20.0

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from executors import aio
-from executors.base import End, Executor, Slots, Work
+from afterwards_executors import aio
+from afterwards_executors.base import End, Executor, Slots, Work
 from tests.executors import work
 from tests.executors.conftest import DEADLINE_SECONDS, is_running, wait_until
 
@@ -133,7 +133,7 @@ def test_tasks_that_calls_leave_behind_end_with_the_loop(
 def test_it_works_without_uvloop(gate: Path) -> None:
     script = (
         "import sys; sys.modules['uvloop'] = None\n"
-        "from executors import EXECUTORS; from executors.base import Work\n"
+        "from afterwards_executors import EXECUTORS; from afterwards_executors.base import Work\n"
         "from tests.executors import work\n"
         "executor = EXECUTORS['async'](2); executor.start()\n"
         "print(executor.submit(Work(work.succeed_async)).result(10).end)\n"

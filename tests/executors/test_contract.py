@@ -1,4 +1,4 @@
-"""What `executors.base.Executor` promises, for every executor in the table."""
+"""What `afterwards_executors.base.Executor` promises, for every executor in the table."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from executors import EXECUTORS
-from executors.base import End, Executor, Outcome, Slots, Work
+from afterwards_executors import EXECUTORS
+from afterwards_executors.base import End, Executor, Outcome, Slots, Work
 from tests.executors.conftest import DEADLINE_SECONDS, is_running, wait_until
 
 Call = Callable[..., Work]

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from executors import current_line, note, notes
-from executors.base import End, Executor, Work
-from executors.calls import Call as RunningCall
-from executors.calls import Calls
-from executors.child_main import _Line
-from executors.notes import INTERVAL_SECONDS, MAX_NOTE_BYTES, Notepad
-from executors.wire import LENGTH, NOTE, Replies, frame
+from afterwards_executors import current_line, note, notes
+from afterwards_executors.base import End, Executor, Work
+from afterwards_executors.calls import Call as RunningCall
+from afterwards_executors.calls import Calls
+from afterwards_executors.child_main import _Line
+from afterwards_executors.notes import INTERVAL_SECONDS, MAX_NOTE_BYTES, Notepad
+from afterwards_executors.wire import LENGTH, NOTE, Replies, frame
 from tests.executors import work
 from tests.executors.conftest import DEADLINE_SECONDS, is_running, wait_until
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from executors.base import End, Executor, Outcome, Work
+from afterwards_executors.base import End, Executor, Outcome, Work
 from tests.executors import work
 from tests.executors.conftest import DEADLINE_SECONDS, is_running, wait_until
 
@@ -303,14 +303,20 @@ def test_a_child_loads_no_event_loop(executor: Executor) -> None:
     loaded = (run(executor, work.loaded_modules).value or b"").decode().split()
 
     # The functions of these tests import asyncio themselves.
-    assert not {"executors.aio", "executors.processes", "uvloop", "pytest"} & set(loaded)
+    assert not {
+        "afterwards_executors.aio",
+        "afterwards_executors.processes",
+        "uvloop",
+        "pytest",
+    } & set(loaded)
 
 
 @pytest.fixture
 def parent(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
     """A process with one running and one idle child, whose ids it prints."""
     script = (
-        "import sys, time; from executors import EXECUTORS; from executors.base import Work\n"
+        "import sys, time\n"
+        "from afterwards_executors import EXECUTORS; from afterwards_executors.base import Work\n"
         "from tests.executors import work\n"
         "executor = EXECUTORS['process'](2); executor.start()\n"
         f"executor.submit(Work(work.write_pid_and_wait, ({str(tmp_path / 'gate')!r},)))\n"

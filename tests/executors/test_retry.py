@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from tenacity import retry_if_exception_type, wait_fixed
 
-from executors.retry import PermanentError, RetryPolicy, TransientError
+from afterwards_executors.retry import PermanentError, RetryPolicy, TransientError
 
 
 @pytest.mark.parametrize("error", [TransientError("x"), ConnectionResetError(), TimeoutError()])

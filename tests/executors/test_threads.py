@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from executors.base import End, Executor, Slots, Work
+from afterwards_executors.base import End, Executor, Slots, Work
 from tests.executors import work
 from tests.executors.conftest import DEADLINE_SECONDS, is_running, wait_until
 
@@ -81,7 +81,7 @@ def test_a_shutdown_waits_for_what_can_still_end(executor: Executor, gate: Path)
 
 def test_a_stuck_thread_does_not_keep_the_process_from_ending() -> None:
     script = (
-        "from executors import EXECUTORS; from executors.base import Work\n"
+        "from afterwards_executors import EXECUTORS; from afterwards_executors.base import Work\n"
         "from tests.executors import work\n"
         "executor = EXECUTORS['thread'](2); executor.start()\n"
         "stuck = Work(work.wait_for, ('/nowhere/gate',), timeout_seconds=0.05)\n"

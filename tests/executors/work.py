@@ -16,10 +16,10 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
-import executors
-from executors.base import End, Outcome
-from executors.notes import MAX_NOTE_BYTES
-from executors.wire import NOTE, frame
+import afterwards_executors
+from afterwards_executors.base import End, Outcome
+from afterwards_executors.notes import MAX_NOTE_BYTES
+from afterwards_executors.wire import NOTE, frame
 
 _bound: Final = ContextVar[str]("bound")
 
@@ -289,19 +289,19 @@ def take(argument: object) -> Outcome:
 def note_and_wait(path: str, *notes: bytes) -> Outcome:
     """Note everything in quick succession, then wait."""
     for data in notes:
-        executors.note(data)
+        afterwards_executors.note(data)
     return wait_for(path)
 
 
 async def note_and_wait_async(path: str, *notes: bytes) -> Outcome:
     for data in notes:
-        executors.note(data)
+        afterwards_executors.note(data)
     return await wait_for_async(path)
 
 
 def note_and_end(*notes: bytes) -> Outcome:
     for data in notes:
-        executors.note(data)
+        afterwards_executors.note(data)
     return OK
 
 
@@ -310,7 +310,7 @@ async def note_and_end_async(*notes: bytes) -> Outcome:
 
 
 def note_too_much() -> Outcome:
-    executors.note(b"x" * (MAX_NOTE_BYTES + 1))
+    afterwards_executors.note(b"x" * (MAX_NOTE_BYTES + 1))
     return OK
 
 
@@ -319,7 +319,7 @@ async def note_too_much_async() -> Outcome:
 
 
 def note_from_a_thread(path: str) -> Outcome:
-    line = executors.current_line()
+    line = afterwards_executors.current_line()
     assert line is not None
     thread = threading.Thread(target=line.note, args=[b"from a thread"])
     thread.start()
@@ -328,13 +328,13 @@ def note_from_a_thread(path: str) -> Outcome:
 
 
 async def note_from_a_thread_async(path: str) -> Outcome:
-    await asyncio.to_thread(executors.note, b"from a thread")
+    await asyncio.to_thread(afterwards_executors.note, b"from a thread")
     return await wait_for_async(path)
 
 
 def note_all_the_while(path: str) -> Outcome:
     """From four threads, until the file is there; then return a large value."""
-    line = executors.current_line()
+    line = afterwards_executors.current_line()
     assert line is not None
 
     def flood() -> None:
@@ -363,7 +363,7 @@ async def note_all_the_while_async(path: str) -> Outcome:
 
 
 def stop_when_asked(path: str) -> Outcome:
-    line = executors.current_line()
+    line = afterwards_executors.current_line()
     assert line is not None
     Path(path + ".running").touch()
     while not line.is_stop_asked:
@@ -388,7 +388,7 @@ def write_notes_by_hand(path: str) -> Outcome:
 def note_from_a_fork(path: str) -> Outcome:
     pid = os.fork()
     if pid == 0:
-        executors.note(b"from a fork")
+        afterwards_executors.note(b"from a fork")
         os._exit(0)
     os.waitpid(pid, 0)
     return note_and_wait(path, b"from the child")

@@ -18,8 +18,8 @@ from multiprocessing.synchronize import Barrier as ProcessBarrier
 from types import MappingProxyType
 from typing import Any, Final
 
-from executors import EXECUTORS
-from executors.base import End, Outcome, Work
+from afterwards_executors import EXECUTORS
+from afterwards_executors.base import End, Outcome, Work
 from loadtests.bench.figures import Figure, Row
 from loadtests.bench.no_op import no_op, no_op_async
 from loadtests.bench.stand import Stand

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from executors.base import End, Outcome
+from afterwards_executors.base import End, Outcome
 from loadtests.bench.figures import Row
 from loadtests.bench.measurements import MEASUREMENTS, pools
 from loadtests.bench.stand import Stand

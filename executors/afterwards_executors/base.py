@@ -54,8 +54,9 @@ class Work:
     args: tuple[Any, ...] = ()
     timeout_seconds: float | None = None
     on_note: Callable[[bytes], None] | None = None
-    """Called with what the function notes (`executors.notes`) before its outcome; from any thread
-    but never by two at once. Must not wait. From a child, the bytes are the child's word only."""
+    """Called with what the function notes (`afterwards_executors.notes`) before its outcome; from
+    any thread but never by two at once. Must not wait. From a child, the bytes are the child's word
+    only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +108,7 @@ class Executor(Protocol):
         """Stop a submitted call; its outcome is `End.CANCELLED` with `reason` as error.
 
         Does not wait: the future is resolved when the call has ended, and in any case soon. A call
-        that cannot be stopped is asked to (`executors.notes.Line.is_stop_asked`).
+        that cannot be stopped is asked to (`afterwards_executors.notes.Line.is_stop_asked`).
 
         Args:
             future: what `submit` of this executor returned.

@@ -13,8 +13,8 @@ from contextlib import suppress
 from time import monotonic
 from typing import Final
 
-from executors import child_main
-from executors.wire import Replies, frame
+from afterwards_executors import child_main
+from afterwards_executors.wire import Replies, frame
 
 START_TIMEOUT_SECONDS: Final = 60.0
 """How long a child may take to import what it needs; the clock of a call starts after that."""

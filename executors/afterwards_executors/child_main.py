@@ -11,10 +11,10 @@ from functools import partial
 from time import monotonic
 from typing import Final
 
-from executors.base import End, Outcome, describe
-from executors.calls import failure_of, outcome_of
-from executors.notes import CURRENT, Notepad
-from executors.wire import LENGTH, NOTE, READY, decode_request, encode_outcome, frame
+from afterwards_executors.base import End, Outcome, describe
+from afterwards_executors.calls import failure_of, outcome_of
+from afterwards_executors.notes import CURRENT, Notepad
+from afterwards_executors.wire import LENGTH, NOTE, READY, decode_request, encode_outcome, frame
 
 _PR_SET_PDEATHSIG: Final = 1
 _STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -104,7 +104,7 @@ def _receive_exactly(pipe: socket.socket, size: int) -> bytes | None:
 
 
 class _Line:
-    """The `executors.notes.Line` of one call: its notes go through the pipe, before the answer."""
+    """The `notes.Line` of one call: its notes go through the pipe, before the answer."""
 
     is_stop_asked = False
     """Calls in children are stopped without being asked."""

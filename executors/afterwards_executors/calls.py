@@ -15,8 +15,8 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 from time import monotonic
 
-from executors.base import End, Outcome, Slots, Work, describe
-from executors.notes import Notepad
+from afterwards_executors.base import End, Outcome, Slots, Work, describe
+from afterwards_executors.notes import Notepad
 
 SHUT_DOWN = Outcome(End.CANCELLED, error="The executor was shut down")
 
@@ -27,7 +27,7 @@ class Call(Future[Outcome]):
     It counts as running from the start, so `Future.cancel` always refuses: a future cancelled
     behind the executor's back would have no outcome.
 
-    To the function that runs it is the `executors.notes.Line`.
+    To the function that runs it is the `afterwards_executors.notes.Line`.
     """
 
     def __init__(self, work: Work) -> None:
@@ -49,11 +49,11 @@ class Call(Future[Outcome]):
 
     @property
     def is_stop_asked(self) -> bool:
-        """See `executors.notes.Line`."""
+        """See `afterwards_executors.notes.Line`."""
         return self.is_cancel_asked or self.verdict is not None
 
     def note(self, data: bytes) -> None:
-        """See `executors.notes.Line`."""
+        """See `afterwards_executors.notes.Line`."""
         (self._notepad or self._new_notepad()).note(data)
 
     def close_notes(self) -> None:

@@ -16,8 +16,8 @@ from contextvars import Context
 from time import monotonic
 from typing import ClassVar, Final
 
-from executors.base import Outcome, Slots, Work
-from executors.calls import (
+from afterwards_executors.base import Outcome, Slots, Work
+from afterwards_executors.calls import (
     SHUT_DOWN,
     Call,
     Calls,
@@ -26,7 +26,7 @@ from executors.calls import (
     outcome_of,
     time_out_of,
 )
-from executors.notes import CURRENT
+from afterwards_executors.notes import CURRENT
 
 try:
     # A faster loop where there is one; nothing here depends on it.

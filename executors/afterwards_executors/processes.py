@@ -18,10 +18,10 @@ from concurrent.futures import Future
 from time import monotonic
 from typing import ClassVar
 
-from executors.base import Outcome, Slots, Work
-from executors.calls import SHUT_DOWN, Call, Calls, cancellation
-from executors.child import KILL_TIMEOUT_SECONDS
-from executors.slot import Slot
+from afterwards_executors.base import Outcome, Slots, Work
+from afterwards_executors.calls import SHUT_DOWN, Call, Calls, cancellation
+from afterwards_executors.child import KILL_TIMEOUT_SECONDS
+from afterwards_executors.slot import Slot
 
 
 class ProcessExecutor:

@@ -19,8 +19,8 @@ from contextvars import Context
 from time import monotonic
 from typing import ClassVar
 
-from executors.base import Outcome, Slots, Work
-from executors.calls import (
+from afterwards_executors.base import Outcome, Slots, Work
+from afterwards_executors.calls import (
     SHUT_DOWN,
     Call,
     Calls,
@@ -29,7 +29,7 @@ from executors.calls import (
     outcome_of,
     time_out_of,
 )
-from executors.notes import CURRENT
+from afterwards_executors.notes import CURRENT
 
 
 class ThreadExecutor:

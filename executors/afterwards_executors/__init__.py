@@ -9,29 +9,29 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import Final
 
-from executors.base import Executor, ExecutorTable
-from executors.notes import current_line, note
+from afterwards_executors.base import Executor, ExecutorTable
+from afterwards_executors.notes import current_line, note
 
 __all__ = ["EXECUTORS", "current_line", "note"]
 
 # Each factory imports its own module: a spawned child loads this package on its way to
-# `executors.child_main`, and has no use for event loops and pools.
+# `afterwards_executors.child_main`, and has no use for event loops and pools.
 
 
 def _async(slots: int) -> Executor:
-    from executors.aio import AsyncExecutor  # noqa: PLC0415 - see above
+    from afterwards_executors.aio import AsyncExecutor  # noqa: PLC0415 - see above
 
     return AsyncExecutor(slots)
 
 
 def _thread(slots: int) -> Executor:
-    from executors.threads import ThreadExecutor  # noqa: PLC0415 - see above
+    from afterwards_executors.threads import ThreadExecutor  # noqa: PLC0415 - see above
 
     return ThreadExecutor(slots)
 
 
 def _process(slots: int) -> Executor:
-    from executors.processes import ProcessExecutor  # noqa: PLC0415 - see above
+    from afterwards_executors.processes import ProcessExecutor  # noqa: PLC0415 - see above
 
     return ProcessExecutor(slots)
 

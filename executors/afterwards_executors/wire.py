@@ -12,8 +12,8 @@ import struct
 from collections.abc import Callable
 from typing import Any, Final
 
-from executors.base import End, Outcome
-from executors.notes import MAX_NOTE_BYTES
+from afterwards_executors.base import End, Outcome
+from afterwards_executors.notes import MAX_NOTE_BYTES
 
 LENGTH: Final = struct.Struct("!Q")
 

@@ -10,10 +10,10 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Final
 
-from executors.base import End, Outcome, describe
-from executors.calls import SHUT_DOWN, Call, Calls, failure_of, time_out_of
-from executors.child import Child, ChildDied, clear
-from executors.wire import decode_outcome, encode_request
+from afterwards_executors.base import End, Outcome, describe
+from afterwards_executors.calls import SHUT_DOWN, Call, Calls, failure_of, time_out_of
+from afterwards_executors.child import Child, ChildDied, clear
+from afterwards_executors.wire import decode_outcome, encode_request
 
 RETIRE_SECONDS: Final = 2.0
 """How long an idle child may take to end by itself at shutdown, within what the shutdown allows."""
