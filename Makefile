@@ -49,7 +49,7 @@ format: $(DEVELOPMENT) ## let ruff repair what it can, and format
 	@$(BIN)/ruff format --quiet .
 
 typecheck: $(DEVELOPMENT) ## mypy, strict
-	@$(BIN)/mypy app bgtasks clients/python/bgtasks_client examples executors loadtests tests
+	@$(BIN)/mypy app clients/python/bgtasks_client examples executors loadtests tests
 
 SECONDS ?= 600
 SEED ?= 1
@@ -96,7 +96,7 @@ lock: ## write the locks anew from pyproject.toml (needs uv)
 clean: ## remove .venv and every cache; data/ and outputs/ stay
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage .coverage.* \
 		dist clients/python/dist
-	find app bgtasks clients examples executors loadtests tests -name __pycache__ -type d -prune \
+	find app clients examples executors loadtests tests -name __pycache__ -type d -prune \
 		-exec rm -rf {} +
 
 $(BIN)/python:

@@ -23,6 +23,7 @@ STOP_SECONDS: Final = 60.0
 _POLL_SECONDS: Final = 0.002
 _COUNTS_PAUSE_SECONDS: Final = 0.01
 _PROGRAMS: Final = Path(sys.executable).parent
+_CHECKOUT: Final = Path(__file__).parents[1]
 
 _OTHERS: Final = ("BGTASKS_", "PORT", "REQUEST_TIMEOUT", "WEB_CONCURRENCY", "GUNICORN_CMD_ARGS")
 """Variables, by how they begin, with which a shell would change what is measured."""
@@ -212,6 +213,7 @@ class Bare(Server):
             *("--worker-class", "uvicorn_worker.UvicornWorker"),
             *("--workers", str(workers)),
             *("--bind", "{}:{}".format(*self.address)),
+            *("--pythonpath", str(_CHECKOUT)),
             # Its path is the user's: another gunicorn's would be taken over.
             "--no-control-socket",
         ]

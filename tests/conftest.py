@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 import structlog
 
-from app.settings import PLAIN_NAMES, PREFIX, Settings
+from afterwards.settings import PLAIN_NAMES, PREFIX, Settings
 
 
 @pytest.fixture(scope="session", autouse=True)

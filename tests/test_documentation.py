@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from app.settings import FLAGS, PLAIN_NAMES, Settings, variable
+from afterwards.settings import FLAGS, PLAIN_NAMES, Settings, variable
 
 ROOT = Path(__file__).parents[1]
 CONFIGURATION = (ROOT / "docs" / "configuration.md").read_text()

@@ -11,74 +11,143 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 
-WORDS = ("app.registry.answers", "app.registry.base", "app.registry.requests")
+WORDS = ("afterwards.registry.answers", "afterwards.registry.base", "afterwards.registry.requests")
 """What workers and the registry say to each other."""
 
 TABLE: dict[str, tuple[str, ...]] = {
-    "app": (),
-    "app.errors": (),
-    "app.garbage": (),
-    "app.lifecycle": ("app.errors",),
-    "app.recurrence": ("cronsim",),
-    "app.schedule": ("app.lifecycle", "app.recurrence"),
-    "app.logs": ("structlog",),
-    "app.metrics": ("app.lifecycle", "prometheus_client"),
+    # The face of the package: what modules of task types import.
+    "afterwards": ("afterwards.task_types",),
+    "afterwards.errors": (),
+    "afterwards.garbage": (),
+    "afterwards.lifecycle": ("afterwards.errors",),
+    "afterwards.recurrence": ("cronsim",),
+    "afterwards.schedule": ("afterwards.lifecycle", "afterwards.recurrence"),
+    "afterwards.logs": ("structlog",),
+    "afterwards.metrics": ("afterwards.lifecycle", "prometheus_client"),
     # uvloop only if it is there.
     "afterwards_executors": ("afterwards_executors", "tenacity", "anyio", "uvloop"),
-    "app.task_types": (
-        "afterwards_executors", "app.errors", "app.logs", "app.task_types", "pydantic",
-        "email_validator", "structlog",
+    "afterwards.task_types": (
+        "afterwards_executors",
+        "afterwards.errors",
+        "afterwards.logs",
+        "afterwards.task_types",
+        "pydantic",
+        "email_validator",
+        "structlog",
     ),
-    "app.attempt": (
-        "app.errors", "app.logs", "app.task_types", "afterwards_executors", "pydantic", "structlog",
+    "afterwards.attempt": (
+        "afterwards.errors",
+        "afterwards.logs",
+        "afterwards.task_types",
+        "afterwards_executors",
+        "pydantic",
+        "structlog",
     ),
-    "app.registry": (
-        "app.errors", "app.garbage", "app.lifecycle", "app.logs", "app.metrics", "app.recurrence",
-        "app.registry",
-        "app.schedule", "tenacity",
+    "afterwards.registry": (
+        "afterwards.errors",
+        "afterwards.garbage",
+        "afterwards.lifecycle",
+        "afterwards.logs",
+        "afterwards.metrics",
+        "afterwards.recurrence",
+        "afterwards.registry",
+        "afterwards.schedule",
+        "tenacity",
     ),
-    "app.dispatcher": (
-        "app.attempt", "app.logs", *WORDS, "app.task_types.base",
-        "app.task_types.context", "afterwards_executors",
+    "afterwards.dispatcher": (
+        "afterwards.attempt",
+        "afterwards.logs",
+        *WORDS,
+        "afterwards.task_types.base",
+        "afterwards.task_types.context",
+        "afterwards_executors",
     ),
-    "app.events": (
-        "app.errors", "app.events", "app.lifecycle", *WORDS, "app.registry.follower",
+    "afterwards.events": (
+        "afterwards.errors",
+        "afterwards.events",
+        "afterwards.lifecycle",
+        *WORDS,
+        "afterwards.registry.follower",
     ),
-    "app.submissions": ("app.errors", "app.lifecycle", "app.task_types.base"),
-    "app.bulk": ("app.errors", "app.lifecycle", *WORDS),
-    "app.plans": (
-        "app.lifecycle", *WORDS, "app.registry.client", "app.schedule",
-        "app.submissions",
+    "afterwards.submissions": (
+        "afterwards.errors",
+        "afterwards.lifecycle",
+        "afterwards.task_types.base",
     ),
-    "app.service": (
-        "app.bulk", "app.dispatcher", "app.errors", "app.events", "app.lifecycle", "app.logs",
-        "app.plans", *WORDS, "app.registry.client", "app.submissions",
-        "app.task_types.base", "pydantic",
+    "afterwards.bulk": ("afterwards.errors", "afterwards.lifecycle", *WORDS),
+    "afterwards.plans": (
+        "afterwards.lifecycle",
+        *WORDS,
+        "afterwards.registry.client",
+        "afterwards.schedule",
+        "afterwards.submissions",
     ),
-    "app.settings": ("app.errors", "app.logs", "dotenv", "pydantic", "pydantic_core",
-                     "pydantic_settings"),
-    "app.api": (
-        "app.api", "app.bulk", "app.errors", "app.events", "app.lifecycle", "app.logs",
-        "app.metrics", "app.plans", "app.recurrence", *WORDS, "app.schedule",
-        "app.service", "app.settings", "app.submissions", "app.task_types", "fastapi", "starlette",
-        "pydantic", "pydantic_core", "prometheus_client", "structlog",
+    "afterwards.service": (
+        "afterwards.bulk",
+        "afterwards.dispatcher",
+        "afterwards.errors",
+        "afterwards.events",
+        "afterwards.lifecycle",
+        "afterwards.logs",
+        "afterwards.plans",
+        *WORDS,
+        "afterwards.registry.client",
+        "afterwards.submissions",
+        "afterwards.task_types.base",
+        "pydantic",
     ),
-    "app.backup": ("app.errors", "app.registry"),
-    "bgtasks": ("app.attempt", "app.task_types"),
-    "app.directories": ("app.errors", "app.settings"),
-    "app.listener": ("app.errors", "app.settings"),
-    "app.http_protocol": ("uvicorn",),
-    "app.cli": ("app", "bgtasks_client", "httpx", "rich"),
-    "app.worker": (
-        "app.garbage", "app.http_protocol", "app.logs", "gunicorn", "uvicorn", "uvicorn_worker",
+    "afterwards.settings": (
+        "afterwards.errors",
+        "afterwards.logs",
+        "dotenv",
+        "pydantic",
+        "pydantic_core",
+        "pydantic_settings",
     ),
-}  # fmt: skip
+    "afterwards.api": (
+        "afterwards.api",
+        "afterwards.bulk",
+        "afterwards.errors",
+        "afterwards.events",
+        "afterwards.lifecycle",
+        "afterwards.logs",
+        "afterwards.metrics",
+        "afterwards.plans",
+        "afterwards.recurrence",
+        *WORDS,
+        "afterwards.schedule",
+        "afterwards.service",
+        "afterwards.settings",
+        "afterwards.submissions",
+        "afterwards.task_types",
+        "fastapi",
+        "starlette",
+        "pydantic",
+        "pydantic_core",
+        "prometheus_client",
+        "structlog",
+    ),
+    "afterwards.backup": ("afterwards.errors", "afterwards.registry"),
+    "afterwards.testing": ("afterwards.attempt", "afterwards.task_types"),
+    "afterwards.directories": ("afterwards.errors", "afterwards.settings"),
+    "afterwards.listener": ("afterwards.errors", "afterwards.settings"),
+    "afterwards.http_protocol": ("uvicorn",),
+    "afterwards.cli": ("afterwards", "bgtasks_client", "httpx", "rich"),
+    "afterwards.worker": (
+        "afterwards.garbage",
+        "afterwards.http_protocol",
+        "afterwards.logs",
+        "gunicorn",
+        "uvicorn",
+        "uvicorn_worker",
+    ),
+}
 """What a module, or a package's modules, may import besides the standard library."""
 
-TOP = ("app.main", "app.serve", "app.cli")
+TOP = ("afterwards.main", "afterwards.serve", "afterwards.cli")
 """May import everything; nobody else imports them."""
 
-PACKAGES = ("app", "bgtasks", "executors/afterwards_executors")
+PACKAGES = ("app/afterwards", "executors/afterwards_executors")
 
 MODULES = {
     ".".join(path.relative_to(folder.parent).with_suffix("").parts).removesuffix(".__init__"): path
@@ -94,7 +163,8 @@ def imports(path: Path) -> Iterator[str]:
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, "imports are absolute"
             module = str(node.module)
-            # "from app import api" is about app.api; "from app import __version__" is not.
+            # "from afterwards import api" is about afterwards.api; "from afterwards import
+            # __version__" is not.
             names = [f"{module}.{alias.name}" for alias in node.names]
             yield from (name if name in MODULES else module for name in names)
 
@@ -106,20 +176,20 @@ def is_of(name: str, package: str) -> bool:
 @pytest.mark.parametrize("module", [name for name in MODULES if name not in TOP])
 def test_a_module_imports_what_its_layer_may(module: str) -> None:
     layer = max((row for row in TABLE if is_of(module, row)), key=len)
-    assert layer != "app" or module == "app", f"{module} is in no row of the table"
+    assert layer != "afterwards" or module == "afterwards", f"{module} is in no row of the table"
     allowed = (*TABLE[layer], *sys.stdlib_module_names)
-    found = {name for name in imports(MODULES[module]) if name != "app"}
+    found = {name for name in imports(MODULES[module]) if name != "afterwards"}
     assert {name for name in found if not any(is_of(name, row) for row in allowed)} == set()
 
 
 def test_every_row_of_the_table_is_there() -> None:
-    assert {*TABLE, *TOP} - {"app.api", "app.registry"} <= set(MODULES)
+    assert {*TABLE, *TOP} - {"afterwards.api", "afterwards.registry"} <= set(MODULES)
 
 
 def test_a_spawned_child_loads_no_web_framework() -> None:
     heavy = ("fastapi", "starlette", "gunicorn", "uvicorn", "pydantic_settings")
     seen: set[str] = set()
-    waiting = ["app.attempt", "app.cli", "bgtasks"]
+    waiting = ["afterwards.attempt", "afterwards.cli", "afterwards.testing"]
     while waiting:
         module = waiting.pop()
         seen.add(module)

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from pydantic import AnyHttpUrl, BaseModel, ConfigDict, Field
 
-from bgtasks import Cancelled, PermanentError, RetryPolicy, TaskContext, TaskType, TransientError
+from afterwards import Cancelled, PermanentError, RetryPolicy, TaskContext, TaskType, TransientError
 
 _CHUNK_BYTES: Final = 64 * 1024
 _SILENCE_SECONDS: Final = 10.0

@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from app.lifecycle import Change, Task
-from app.metrics import tally
-from app.registry.journal import Group, SqliteJournal
+from afterwards.lifecycle import Change, Task
+from afterwards.metrics import tally
+from afterwards.registry.journal import Group, SqliteJournal
 
 FILE_NAME: Final = "journal.sqlite3"
 _GROUP_TASKS: Final = 10_000

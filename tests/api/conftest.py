@@ -13,20 +13,20 @@ import pytest
 from fastapi import FastAPI
 from pydantic import BaseModel
 
-from app.api import install
-from app.api.http_metrics import HttpMetrics
-from app.errors import (
+from afterwards.api import install
+from afterwards.api.http_metrics import HttpMetrics
+from afterwards.errors import (
     IdempotencyMismatch,
     RegistryUnavailable,
     TaskDeleted,
     TaskNotFound,
     Unavailable,
 )
-from app.events.hub import EventHub
-from app.events.window import Position
-from app.lifecycle import Task, TaskState
-from app.service import Submission
-from app.settings import Settings
+from afterwards.events.hub import EventHub
+from afterwards.events.window import Position
+from afterwards.lifecycle import Task, TaskState
+from afterwards.service import Submission
+from afterwards.settings import Settings
 
 
 class FakeStream:

@@ -11,7 +11,7 @@ from fastapi import BackgroundTasks, Depends, FastAPI, Header, Request
 from pydantic import BaseModel
 from starlette.responses import Response
 
-from app.api.routing import Route, new_router
+from afterwards.api.routing import Route, new_router
 
 pytestmark = pytest.mark.anyio
 

@@ -11,10 +11,10 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from pydantic import BaseModel
 
-from app.api import schemas
-from app.api.idempotency import key_of
-from app.errors import RegistryUnavailable
-from app.lifecycle import TaskState
+from afterwards.api import schemas
+from afterwards.api.idempotency import key_of
+from afterwards.errors import RegistryUnavailable
+from afterwards.lifecycle import TaskState
 
 pytestmark = pytest.mark.anyio
 

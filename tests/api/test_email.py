@@ -5,8 +5,8 @@ from typing import Any
 import httpx
 import pytest
 
-from app.api.schemas import ProcessingStatus
-from app.lifecycle import TaskState
+from afterwards.api.schemas import ProcessingStatus
+from afterwards.lifecycle import TaskState
 
 pytestmark = pytest.mark.anyio
 

@@ -12,12 +12,12 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from app.api import events as routes
-from app.api.http_metrics import HttpMetrics
-from app.events.streams import Portion, Reset, Snapshot
-from app.events.window import NOWHERE, Position
-from app.lifecycle import TaskState
-from app.registry.answers import Event, ProgressMark
+from afterwards.api import events as routes
+from afterwards.api.http_metrics import HttpMetrics
+from afterwards.events.streams import Portion, Reset, Snapshot
+from afterwards.events.window import NOWHERE, Position
+from afterwards.lifecycle import TaskState
+from afterwards.registry.answers import Event, ProgressMark
 from tests.api.conftest import FakeService
 
 pytestmark = pytest.mark.anyio

@@ -17,10 +17,10 @@ from pathlib import Path
 import pytest
 import uvicorn
 
-from app import service
-from app.api import waiting
-from app.main import create_app
-from app.settings import Settings
+from afterwards import service
+from afterwards.api import waiting
+from afterwards.main import create_app
+from afterwards.settings import Settings
 from tests.registry.peers import eventually
 
 HERE = Path(__file__).parent

@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from app.api.idempotency import MAX_KEY_CHARACTERS
+from afterwards.api.idempotency import MAX_KEY_CHARACTERS
 from tests.api.conftest import FakeService
 
 pytestmark = pytest.mark.anyio

@@ -1,4 +1,4 @@
-"""What `app.api.install` makes of the settings."""
+"""What `afterwards.api.install` makes of the settings."""
 
 from __future__ import annotations
 

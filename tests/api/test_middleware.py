@@ -12,9 +12,9 @@ import structlog
 from fastapi import BackgroundTasks, FastAPI
 from fastapi.responses import StreamingResponse
 
-from app.api.http_metrics import UNMATCHED, HttpMetrics
-from app.api.middleware import DISCARD_FACTOR
-from app.logs import configure, get_logger
+from afterwards.api.http_metrics import UNMATCHED, HttpMetrics
+from afterwards.api.middleware import DISCARD_FACTOR
+from afterwards.logs import configure, get_logger
 
 pytestmark = pytest.mark.anyio
 
@@ -81,7 +81,9 @@ def log_lines(
     def log_at(chosen: str) -> Callable[[], list[dict[str, Any]]]:
         configure(chosen, "json")
         # Loggers remember the configuration they were first used with.
-        monkeypatch.setattr("app.api.middleware.log", get_logger("app.api.middleware"))
+        monkeypatch.setattr(
+            "afterwards.api.middleware.log", get_logger("afterwards.api.middleware")
+        )
         return lambda: [
             line
             for line in map(json.loads, capsys.readouterr().err.splitlines())
@@ -299,7 +301,7 @@ async def test_the_refusal_is_sent_at_once_and_then_the_body_is_dropped_up_to_a_
 async def test_a_refused_body_is_not_waited_for_without_end(
     app: FastAPI, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.api.middleware.DISCARD_SECONDS", 0.01)
+    monkeypatch.setattr("afterwards.api.middleware.DISCARD_SECONDS", 0.01)
     exchange = Exchange({"content-length": "99999999"}, parts=5)
     async with asyncio.timeout(10):
         await app(exchange.scope, exchange.receive, exchange.send)

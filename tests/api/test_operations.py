@@ -5,7 +5,7 @@ from typing import Any
 import httpx
 import pytest
 
-from app.errors import JournalUnavailable
+from afterwards.errors import JournalUnavailable
 
 pytestmark = pytest.mark.anyio
 

@@ -6,9 +6,15 @@ from typing import Any
 import httpx
 import pytest
 
-from app import errors
-from app.api.problems import STATUSES, status_of, title
-from app.errors import BgTasksError, Draining, RegistryUnavailable, TooManyUnfinished, Unavailable
+from afterwards import errors
+from afterwards.api.problems import STATUSES, status_of, title
+from afterwards.errors import (
+    BgTasksError,
+    Draining,
+    RegistryUnavailable,
+    TooManyUnfinished,
+    Unavailable,
+)
 
 pytestmark = pytest.mark.anyio
 

@@ -10,12 +10,12 @@ from fastapi import FastAPI
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from app.api import install
-from app.api.http_metrics import HttpMetrics
-from app.api.routing import new_router
-from app.api.shortcut import Shortcut
-from app.errors import RegistryUnavailable
-from app.settings import Settings
+from afterwards.api import install
+from afterwards.api.http_metrics import HttpMetrics
+from afterwards.api.routing import new_router
+from afterwards.api.shortcut import Shortcut
+from afterwards.errors import RegistryUnavailable
+from afterwards.settings import Settings
 
 pytestmark = pytest.mark.anyio
 
@@ -110,7 +110,7 @@ async def test_answers_are_the_same_as_the_routers(
         metrics = HttpMetrics()
         with monkeypatch.context() as patch:
             if routed:
-                patch.setattr("app.api.Shortcut", _none)
+                patch.setattr("afterwards.api.Shortcut", _none)
             app = FastAPI(docs_url=None, redoc_url=None)
             app.state.service = service
             install(app, settings, metrics)

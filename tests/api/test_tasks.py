@@ -6,8 +6,8 @@ from typing import Any
 import httpx
 import pytest
 
-from app.api.schemas import TaskStatus
-from app.lifecycle import TaskState
+from afterwards.api.schemas import TaskStatus
+from afterwards.lifecycle import TaskState
 
 pytestmark = pytest.mark.anyio
 

@@ -39,7 +39,7 @@ class Registry:
 
     def start(self) -> None:
         if os.environ.get("REGISTRY") == "broken":
-            from app.errors import JournalError
+            from afterwards.errors import JournalError
 
             raise JournalError("tasks.db", "not a database")
         self._spawn()
@@ -106,9 +106,9 @@ def replace(name: str, **contents: object) -> None:
 
 
 if __name__ == "__main__":
-    replace("app.main", create_app=create_app, registry_config=lambda _: "the configuration")
-    replace("app.registry.process", RegistryProcess=Registry)
+    replace("afterwards.main", create_app=create_app, registry_config=lambda _: "the configuration")
+    replace("afterwards.registry.process", RegistryProcess=Registry)
 
-    from app.cli import main
+    from afterwards.cli import main
 
     sys.exit(main())

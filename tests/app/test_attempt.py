@@ -13,9 +13,8 @@ from structlog.contextvars import get_contextvars
 from structlog.testing import capture_logs
 from tenacity import RetryCallState, retry_always
 
-from afterwards_executors.base import End, Outcome
-from app.attempt import FUNCTIONS, Attempt, run_attempt, run_attempt_async
-from app.task_types.base import (
+from afterwards.attempt import FUNCTIONS, Attempt, run_attempt, run_attempt_async
+from afterwards.task_types.base import (
     Cancelled,
     Environment,
     PermanentError,
@@ -25,6 +24,7 @@ from app.task_types.base import (
     TaskType,
     TransientError,
 )
+from afterwards_executors.base import End, Outcome
 
 CONTEXT = TaskContext(
     "the-task", 1, 0, Environment(Path("outputs"), 0, 0, 0, 0, max_result_bytes=100)
@@ -57,7 +57,7 @@ def run_it(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> R
             if request.param == "plain"
             else TaskType("probe", Payload, coroutine, **options)
         )
-        monkeypatch.setattr("app.attempt.load_catalogue", lambda _: {"probe": task_type})
+        monkeypatch.setattr("afterwards.attempt.load_catalogue", lambda _: {"probe": task_type})
         attempt = Attempt(type_name, payload, CONTEXT)
         if request.param == "plain":
             return run_attempt(attempt)
@@ -224,7 +224,7 @@ def test_a_cancellation_passes_through(monkeypatch: pytest.MonkeyPatch) -> None:
             await running
 
     catalogue = {"probe": TaskType("probe", Payload, wait_for_ever)}
-    monkeypatch.setattr("app.attempt.load_catalogue", lambda _: catalogue)
+    monkeypatch.setattr("afterwards.attempt.load_catalogue", lambda _: catalogue)
     asyncio.run(cancel_it())
 
 
@@ -240,7 +240,7 @@ class ALine:
 def test_a_task_that_stops_is_cancelled_if_that_was_asked_for_and_else_fails_for_good(
     run_it: RunIt, monkeypatch: pytest.MonkeyPatch, *, is_asked: bool
 ) -> None:
-    monkeypatch.setattr("app.attempt.current_line", lambda: ALine(is_stop_asked=is_asked))
+    monkeypatch.setattr("afterwards.attempt.current_line", lambda: ALine(is_stop_asked=is_asked))
     outcome = run_it(raising(Cancelled("enough")), retry=RetryPolicy(retry=retry_always))
 
     assert not outcome.transient
@@ -255,7 +255,7 @@ def test_an_attempt_runs_on_the_line_of_its_call(
     run_it: RunIt, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     line = ALine(is_stop_asked=True)
-    monkeypatch.setattr("app.attempt.current_line", lambda: line)
+    monkeypatch.setattr("afterwards.attempt.current_line", lambda: line)
     assert run_it(lambda payload, context: {"cancelled": context.cancelled}).value == (
         b'{"cancelled":true}'
     )

@@ -14,15 +14,15 @@ from typing import Any
 
 import pytest
 
-from app import backup
-from app.backup import back_up, restore
-from app.cli import main
-from app.errors import BgTasksError, JournalError, NotBackedUp, NotRestored, RegistryLocked
-from app.lifecycle import Change, Task
-from app.registry.journal import Group, SqliteJournal
-from app.registry.journal_file import inspect, journal_path
-from app.registry.lock import DataDirLock, Endpoint, lock_path
-from app.registry.schema import VERSION
+from afterwards import backup
+from afterwards.backup import back_up, restore
+from afterwards.cli import main
+from afterwards.errors import BgTasksError, JournalError, NotBackedUp, NotRestored, RegistryLocked
+from afterwards.lifecycle import Change, Task
+from afterwards.registry.journal import Group, SqliteJournal
+from afterwards.registry.journal_file import inspect, journal_path
+from afterwards.registry.lock import DataDirLock, Endpoint, lock_path
+from afterwards.registry.schema import VERSION
 from tests.registry.peers import make_task
 
 NOBODY = 2**22 + 1

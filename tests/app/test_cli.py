@@ -7,18 +7,18 @@ from pathlib import Path
 
 import pytest
 
-from app import __version__
-from app.cli import main
-from app.cli.service import HELP
-from app.errors import BgTasksError, JournalError
-from app.settings import FLAGS, Settings, variable
+from afterwards import __version__
+from afterwards.cli import main
+from afterwards.cli.service import HELP
+from afterwards.errors import BgTasksError, JournalError
+from afterwards.settings import FLAGS, Settings, variable
 
 
 @pytest.fixture
 def served(monkeypatch: pytest.MonkeyPatch) -> list[Settings]:
     """The settings `serve` was called with, in place of a service."""
     calls: list[Settings] = []
-    monkeypatch.setattr("app.serve.serve", calls.append)
+    monkeypatch.setattr("afterwards.serve.serve", calls.append)
     return calls
 
 
@@ -84,7 +84,7 @@ def test_a_start_that_fails_is_one_line_and_status_1(
     def fail(_: Settings) -> None:
         raise JournalError("data/tasks.db", "not a database")
 
-    monkeypatch.setattr("app.serve.serve", fail)
+    monkeypatch.setattr("afterwards.serve.serve", fail)
     assert issubclass(JournalError, BgTasksError)
     assert main(["serve"]) == 1
     expected = "bgtasks: The journal data/tasks.db cannot be used: not a database\n"
@@ -100,7 +100,7 @@ def test_the_status_is_right_although_nothing_can_be_written(
 ) -> None:
     with Path("/dev/full").open("wb") as full:
         run = subprocess.run(
-            [sys.executable, "-m", "app.cli", *arguments],
+            [sys.executable, "-m", "afterwards.cli", *arguments],
             stdout=full,
             stderr=full,
             env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
@@ -119,10 +119,10 @@ def test_what_is_no_flag_is_refused(argument: str) -> None:
 
 def test_importing_the_module_imports_nothing_heavy() -> None:
     # A spawned child imports the console script, and with it this module.
-    script = "import sys, app.cli; print(*sys.modules)"
+    script = "import sys, afterwards.cli; print(*sys.modules)"
     run = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=30
     )
     loaded = set(run.stdout.split())
-    assert "app.cli" in loaded
+    assert "afterwards.cli" in loaded
     assert not loaded & {"fastapi", "gunicorn", "uvicorn", "pydantic", "structlog"}

@@ -16,14 +16,14 @@ from structlog.testing import capture_logs
 from tenacity import RetryCallState
 from tenacity.wait import wait_base
 
+from afterwards import dispatcher as dispatcher_module
+from afterwards.dispatcher import Dispatcher
+from afterwards.registry.answers import Claim
+from afterwards.registry.requests import Failed, Held, Lost, Released, Report, Stopped, Succeeded
+from afterwards.task_types import CATALOGUE
+from afterwards.task_types.base import Environment, RetryPolicy, TaskContext, TaskType
+from afterwards.task_types.context import Progress
 from afterwards_executors.base import End, Outcome, Slots, Work
-from app import dispatcher as dispatcher_module
-from app.dispatcher import Dispatcher
-from app.registry.answers import Claim
-from app.registry.requests import Failed, Held, Lost, Released, Report, Stopped, Succeeded
-from app.task_types import CATALOGUE
-from app.task_types.base import Environment, RetryPolicy, TaskContext, TaskType
-from app.task_types.context import Progress
 
 SUCCESS = Outcome(End.SUCCEEDED, value=b'{"message":"ok"}', run_seconds=0.5)
 

@@ -9,8 +9,8 @@ from dataclasses import replace
 
 import pytest
 
-from app.errors import IllegalTransition, StaleReport
-from app.lifecycle import (
+from afterwards.errors import IllegalTransition, StaleReport
+from afterwards.lifecycle import (
     FINAL_STATES,
     MAX_ERROR_CHARACTERS,
     MAX_LOST_ATTEMPTS,

@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from app.logs import configure
+from afterwards.logs import configure
 
 # A process of its own: the configuration is the process', and stderr has to be a real one.
 SCRIPT = """
 import logging, sys, warnings
 import structlog
-from app.logs import configure, get_logger
+from afterwards.logs import configure, get_logger
 log = get_logger("app.example")
 configure({level!r}, {format!r})
 {body}

@@ -16,10 +16,10 @@ import pytest
 from fastapi import FastAPI
 from structlog.testing import capture_logs
 
-from app.errors import TooManyUnfinished
-from app.main import create_app
-from app.registry.access import Access, RegistryConfig, in_memory
-from app.settings import Settings
+from afterwards.errors import TooManyUnfinished
+from afterwards.main import create_app
+from afterwards.registry.access import Access, RegistryConfig, in_memory
+from afterwards.settings import Settings
 
 NOTIFICATION = {"email": "johndoe@example.com", "message": "x"}
 BOUNCE = {"email": "bounce@simulator.example", "message": "x"}
@@ -125,8 +125,8 @@ def test_a_registry_without_a_master_is_looked_after_apart_from_the_event_loop(
     def watched(config: RegistryConfig) -> Access:
         return replace(in_memory(config), guard=lambda: looked.append(threading.current_thread()))
 
-    monkeypatch.setattr("app.main.REGISTRIES", {"memory": watched})
-    monkeypatch.setattr("app.main.GUARD_SECONDS", 0.01)
+    monkeypatch.setattr("afterwards.main.REGISTRIES", {"memory": watched})
+    monkeypatch.setattr("afterwards.main.GUARD_SECONDS", 0.01)
 
     async def story() -> None:
         async with running(settings(tmp_path)), asyncio.timeout(20):
@@ -223,7 +223,7 @@ def test_a_task_that_is_done_leaves_nothing_for_the_collector(tmp_path: Path) ->
                 assert not {
                     cls
                     for cls in left
-                    if cls.__module__.startswith(("app.", "afterwards_executors."))
+                    if cls.__module__.startswith(("afterwards.", "afterwards_executors."))
                 }
             finally:
                 gc.set_debug(0)

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from app.lifecycle import Change, Task, TaskState
-from app.metrics import (
+from afterwards.lifecycle import Change, Task, TaskState
+from afterwards.metrics import (
     HTTP_SECONDS,
     OUTCOMES,
     Cell,

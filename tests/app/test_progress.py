@@ -8,17 +8,17 @@ from pathlib import Path
 
 import pytest
 
+from afterwards.dispatcher import Dispatcher
+from afterwards.registry.answers import Claim
+from afterwards.registry.requests import Report, Succeeded
+from afterwards.task_types.base import Environment
+from afterwards.task_types.modules import load_catalogue
 from afterwards_executors import EXECUTORS
-from app.dispatcher import Dispatcher
-from app.registry.answers import Claim
-from app.registry.requests import Report, Succeeded
-from app.task_types.base import Environment
-from app.task_types.modules import load_catalogue
 from tests.integration.conftest import wait_for
 
 MODULE = """
 from pydantic import BaseModel
-from bgtasks import TaskType
+from afterwards import TaskType
 
 class Payload(BaseModel):
     pass

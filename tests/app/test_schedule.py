@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 from starlette.exceptions import HTTPException
 
-from app.api.idempotency import key_of
-from app.schedule import due_key
+from afterwards.api.idempotency import key_of
+from afterwards.schedule import due_key
 from tests.registry.peers import make_schedule
 
 

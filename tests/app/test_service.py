@@ -12,17 +12,17 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from app.dispatcher import Dispatcher
-from app.errors import IdempotencyMismatch, UnknownTaskType
-from app.events.hub import EventHub
-from app.metrics import HttpCounts
-from app.registry.client import RegistryClient
-from app.registry.connection import RegistryConnection
-from app.registry.incarnation import this_process
-from app.registry.memory import MemoryRegistry, Surroundings
-from app.service import TaskService
-from app.submissions import _new_id
-from app.task_types.base import TaskType
+from afterwards.dispatcher import Dispatcher
+from afterwards.errors import IdempotencyMismatch, UnknownTaskType
+from afterwards.events.hub import EventHub
+from afterwards.metrics import HttpCounts
+from afterwards.registry.client import RegistryClient
+from afterwards.registry.connection import RegistryConnection
+from afterwards.registry.incarnation import this_process
+from afterwards.registry.memory import MemoryRegistry, Surroundings
+from afterwards.service import TaskService
+from afterwards.submissions import _new_id
+from afterwards.task_types.base import TaskType
 
 
 class Note(BaseModel):

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from app.errors import ConfigurationError
-from app.settings import FLAGS, Settings, unknown_variables, variable
+from afterwards.errors import ConfigurationError
+from afterwards.settings import FLAGS, Settings, unknown_variables, variable
 
 NUMBERS = [
     name for name, field in Settings.model_fields.items() if type(field.default) in (int, float)

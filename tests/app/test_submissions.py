@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from app.submissions import fingerprint
+from afterwards.submissions import fingerprint
 
 
 @pytest.mark.parametrize(

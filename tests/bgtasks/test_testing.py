@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
-from bgtasks import Cancelled, PermanentError, TaskContext, TaskType, TransientError
-from bgtasks.testing import RecordingContext, run_once
+from afterwards import Cancelled, PermanentError, TaskContext, TaskType, TransientError
+from afterwards.testing import RecordingContext, run_once
 
 
 class Payload(BaseModel):

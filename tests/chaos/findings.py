@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 
-from app.lifecycle import MAX_LOST_ATTEMPTS, Task, TaskState
+from afterwards.lifecycle import MAX_LOST_ATTEMPTS, Task, TaskState
 from tests.chaos.clients import Acknowledged
 from tests.chaos.killer import KINDS, Kill
 from tests.reliability.conftest import Mark

@@ -11,7 +11,7 @@ from typing import Final
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from app.errors import BgTasksError
+from afterwards.errors import BgTasksError
 from tests.chaos.clients import Clients
 from tests.chaos.findings import Findings, executed_again
 from tests.chaos.fleet import Fleet

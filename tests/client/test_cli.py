@@ -15,9 +15,9 @@ import httpx
 import pytest
 from rich.console import Console
 
-from app.cli import TASKS, main
-from app.cli import tasks as commands
-from app.cli.terminal import COLOURS, Terminal
+from afterwards.cli import TASKS, main
+from afterwards.cli import tasks as commands
+from afterwards.cli.terminal import COLOURS, Terminal
 from bgtasks_client import Client, ResetEvent, Retries, TaskStatus
 from tests.client.conftest import IMPATIENT, Handler
 from tests.client.documents import AT, ID, details, problem, state, succeeded, task
@@ -287,9 +287,9 @@ def test_a_service_that_is_not_there_is_one_line(capsys: pytest.CaptureFixture[s
 def test_without_the_client_one_line_says_how_to_get_it(
     missing: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.delitem(sys.modules, "app.cli.tasks")
+    monkeypatch.delitem(sys.modules, "afterwards.cli.tasks")
     error = ModuleNotFoundError(missing, name=missing)
-    monkeypatch.setattr("builtins.__import__", _without("app.cli.tasks", error))
+    monkeypatch.setattr("builtins.__import__", _without("afterwards.cli.tasks", error))
     assert main(["status", ID]) == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"bgtasks: status needs {missing}")
@@ -323,8 +323,8 @@ def test_each_command_has_its_help(name: str, out: Callable[[], str]) -> None:
 
 SCRIPT = """
 import sys
-from app.cli import main, tasks
-from app.cli.command import Command
+from afterwards.cli import main, tasks
+from afterwards.cli.command import Command
 
 def run(arguments, output):
     output.submitted(type("Task", (), {"id": "x"}))

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import bgtasks_client
-from app import __version__
+from afterwards import __version__
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "clients" / "python" / "bgtasks_client"

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from app.settings import Settings, variable
+from afterwards.settings import Settings, variable
 from tests.deploy.files import COMPOSE, DEPLOY, read_yaml
 
 SERVICES: dict[str, dict[str, Any]] = read_yaml(COMPOSE)["services"]

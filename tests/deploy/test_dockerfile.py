@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from app import __version__
+from afterwards import __version__
 from tests.deploy.files import DEPLOY, ROOT
 
 DOCKERFILE = DEPLOY / "Dockerfile"

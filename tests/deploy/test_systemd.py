@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from app.settings import Settings, variable
+from afterwards.settings import Settings, variable
 from tests.deploy.files import DEPLOY
 
 UNIT = DEPLOY / "bgtasks.service"

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from bgtasks import Cancelled, PermanentError, TransientError
-from bgtasks.testing import RecordingContext, run_once
+from afterwards import Cancelled, PermanentError, TransientError
+from afterwards.testing import RecordingContext, run_once
 from examples.csv_summary.tasks import CSV_SUMMARY, summarise_text
 from tests.integration.own_types import serving
 

@@ -10,10 +10,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from app.lifecycle import Task
-from app.registry.lock import holder_of
-from app.registry.manager import connect
-from app.registry.requests import Add, Cancel, Get, Request
+from afterwards.lifecycle import Task
+from afterwards.registry.lock import holder_of
+from afterwards.registry.manager import connect
+from afterwards.registry.requests import Add, Cancel, Get, Request
 from tests.integration.conftest import Service
 
 

@@ -14,7 +14,7 @@ TYPES = """
 import asyncio, os, time
 from pathlib import Path
 from pydantic import BaseModel
-from bgtasks import RateLimit, TaskType
+from afterwards import RateLimit, TaskType
 
 class Job(BaseModel):
     log: str

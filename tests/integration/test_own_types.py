@@ -20,7 +20,7 @@ SHOP = """
 import asyncio, json, multiprocessing, os, sys, time
 from pathlib import Path
 from pydantic import BaseModel
-from bgtasks import Cancelled, RetryPolicy, TaskContext, TaskType
+from afterwards import Cancelled, RetryPolicy, TaskContext, TaskType
 
 class Job(BaseModel):
     gate: str = ""
@@ -151,7 +151,15 @@ def test_a_type_of_a_module_that_is_named_no_more_fails_and_says_so(
     "command",
     [
         (str(BGTASKS), "serve"),
-        (sys.executable, "-m", "uvicorn", "--factory", "app.main:create_app", "--app-dir", "/"),
+        (
+            sys.executable,
+            "-m",
+            "uvicorn",
+            "--factory",
+            "afterwards.main:create_app",
+            "--app-dir",
+            "/",
+        ),
     ],
 )
 def test_a_mistake_in_a_module_ends_the_start_with_one_line(

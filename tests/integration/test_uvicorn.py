@@ -13,7 +13,11 @@ import pytest
 
 from tests.integration.conftest import Service, wait_for
 
-UVICORN = (str(Path(sys.executable).with_name("uvicorn")), "--factory", "app.main:create_app")
+UVICORN = (
+    str(Path(sys.executable).with_name("uvicorn")),
+    "--factory",
+    "afterwards.main:create_app",
+)
 REPORT = {"name": "Sales", "details": {}}
 
 

@@ -10,14 +10,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from app.errors import JournalUnavailable
-from app.lifecycle import Task, TaskState
-from app.registry.acceptance import Limits
-from app.registry.base import Registry, Worker
-from app.registry.committer import Call
-from app.registry.journal import Group, Journal, NullJournal, SqliteJournal
-from app.registry.memory import MemoryRegistry, Surroundings
-from app.registry.requests import Request, TypeLimits
+from afterwards.errors import JournalUnavailable
+from afterwards.lifecycle import Task, TaskState
+from afterwards.registry.acceptance import Limits
+from afterwards.registry.base import Registry, Worker
+from afterwards.registry.committer import Call
+from afterwards.registry.journal import Group, Journal, NullJournal, SqliteJournal
+from afterwards.registry.memory import MemoryRegistry, Surroundings
+from afterwards.registry.requests import Request, TypeLimits
 from tests.registry.peers import SERVICE, Peer, make_task
 
 

@@ -17,15 +17,15 @@ from typing import Any
 import pytest
 import structlog
 
-from app.lifecycle import Task, TaskState
-from app.registry.acceptance import Limits
-from app.registry.answers import Claim
-from app.registry.base import Registry
-from app.registry.journal import SqliteJournal
-from app.registry.manager import RegistryConfig, RegistryProxy, connect
-from app.registry.memory import MemoryRegistry
-from app.registry.process import RegistryProcess
-from app.registry.requests import Request, TypeLimits
+from afterwards.lifecycle import Task, TaskState
+from afterwards.registry.acceptance import Limits
+from afterwards.registry.answers import Claim
+from afterwards.registry.base import Registry
+from afterwards.registry.journal import SqliteJournal
+from afterwards.registry.manager import RegistryConfig, RegistryProxy, connect
+from afterwards.registry.memory import MemoryRegistry
+from afterwards.registry.process import RegistryProcess
+from afterwards.registry.requests import Request, TypeLimits
 from tests.registry.bench import Bench
 from tests.registry.peers import SERVICE, WAIT_SECONDS, Peer, Processes, ask, eventually, get
 

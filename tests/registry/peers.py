@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from app.errors import BgTasksError
-from app.lifecycle import Task, TaskState
-from app.registry.answers import Claim, Reply
-from app.registry.base import Registry, Worker
-from app.registry.incarnation import birth
-from app.registry.requests import (
+from afterwards.errors import BgTasksError
+from afterwards.lifecycle import Task, TaskState
+from afterwards.registry.answers import Claim, Reply
+from afterwards.registry.base import Registry, Worker
+from afterwards.registry.incarnation import birth
+from afterwards.registry.requests import (
     Add,
     Beat,
     Counts,
@@ -33,7 +33,7 @@ from app.registry.requests import (
     Succeeded,
     TypeLimits,
 )
-from app.schedule import Schedule
+from afterwards.schedule import Schedule
 
 SERVICE = "service"
 WAIT_SECONDS = 10.0

@@ -5,11 +5,11 @@ from __future__ import annotations
 import threading
 from typing import Any
 
-from app.errors import IdempotencyMismatch, JournalUnavailable, TooManyUnfinished
-from app.lifecycle import Task, TaskState
-from app.registry.acceptance import Limits
-from app.registry.base import Registry
-from app.registry.requests import Add, AddAll, Get
+from afterwards.errors import IdempotencyMismatch, JournalUnavailable, TooManyUnfinished
+from afterwards.lifecycle import Task, TaskState
+from afterwards.registry.acceptance import Limits
+from afterwards.registry.base import Registry
+from afterwards.registry.requests import Add, AddAll, Get
 from tests.registry.bench import Bench
 from tests.registry.conftest import MakeReach, Reach
 from tests.registry.peers import ask, counts, make_task, raised

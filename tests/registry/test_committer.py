@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from app.errors import JournalUnavailable, NotJoined, StaleReport, TaskNotFound
-from app.lifecycle import Task, TaskState
-from app.metrics import HttpCounts
-from app.registry.journal import NullJournal
-from app.registry.memory import MemoryRegistry
-from app.registry.requests import (
+from afterwards.errors import JournalUnavailable, NotJoined, StaleReport, TaskNotFound
+from afterwards.lifecycle import Task, TaskState
+from afterwards.metrics import HttpCounts
+from afterwards.registry.journal import NullJournal
+from afterwards.registry.memory import MemoryRegistry
+from afterwards.registry.requests import (
     Add,
     Beat,
     Cancel,
@@ -28,8 +28,8 @@ from app.registry.requests import (
     Retry,
     Succeeded,
 )
-from app.registry.store import FINISHED_CACHE_TASKS
-from app.registry.turns import LONGEST_SECONDS
+from afterwards.registry.store import FINISHED_CACHE_TASKS
+from afterwards.registry.turns import LONGEST_SECONDS
 from tests.registry.bench import Bench, FailingNull, FailingSqlite
 from tests.registry.peers import ask, counts, get, make_schedule, raised
 
@@ -266,7 +266,7 @@ def test_two_retries_in_one_group_are_one(bench: Bench) -> None:
 def test_claims_of_one_exchange_are_bounded_in_bytes(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.registry.rules.MAX_BATCH_BYTES", 100)
+    monkeypatch.setattr("afterwards.registry.rules.MAX_BATCH_BYTES", 100)
     registry = bench.registry()
     bench.peer(registry, {"async": 0}).add(*[bench.task(payload=b"x" * 60) for _ in range(3)])
     peer = bench.peer(registry, {"async": 3})
@@ -280,7 +280,7 @@ def test_finished_tasks_beyond_the_cache_are_read_from_the_journal(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert FINISHED_CACHE_TASKS >= 1
-    monkeypatch.setattr("app.registry.store.FINISHED_CACHE_TASKS", 2)
+    monkeypatch.setattr("afterwards.registry.store.FINISHED_CACHE_TASKS", 2)
     registry = bench.registry(journal=bench.journal())
     peer = bench.peer(registry)
     tasks = [bench.task() for _ in range(5)]
@@ -301,7 +301,7 @@ def test_finished_tasks_beyond_the_cache_are_read_from_the_journal(
 def test_without_a_journal_finished_tasks_beyond_the_cache_are_deleted_and_counted(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.registry.store.FINISHED_CACHE_BYTES", 100)
+    monkeypatch.setattr("afterwards.registry.store.FINISHED_CACHE_BYTES", 100)
     registry = bench.registry()
     peer = bench.peer(registry)
     tasks = [bench.task(payload=b"x" * 40) for _ in range(4)]
@@ -317,7 +317,7 @@ def test_without_a_journal_finished_tasks_beyond_the_cache_are_deleted_and_count
 def test_events_beyond_the_window_are_a_reset(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.registry.readings.EVENTS_KEPT", 3)
+    monkeypatch.setattr("afterwards.registry.readings.EVENTS_KEPT", 3)
     registry = bench.registry()
     bench.peer(registry, {"async": 0}).add(*[bench.task() for _ in range(5)])
     epoch = registry.readings.events.epoch
@@ -378,8 +378,8 @@ def test_a_claim_that_could_not_be_written_is_given_to_nobody(
 def test_a_bug_that_escapes_ends_the_process_so_that_it_is_started_again(tmp_path: Path) -> None:
     script = """
 import sys
-from app.registry.requests import Probe
-from app.registry.memory import MemoryRegistry
+from afterwards.registry.requests import Probe
+from afterwards.registry.memory import MemoryRegistry
 registry = MemoryRegistry("s")
 registry.committer.commit = None
 registry.exchange(None, 0, [Probe()])

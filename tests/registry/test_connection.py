@@ -13,18 +13,23 @@ from uuid import uuid4
 
 import pytest
 
-from app.errors import IllegalTransition, JournalUnavailable, RegistryUnavailable, TaskNotFound
-from app.lifecycle import Task, TaskState
-from app.metrics import HttpCounts
-from app.registry import client as client_module
-from app.registry.answers import Claim, Events, Reply
-from app.registry.base import Registry, Worker
-from app.registry.client import RegistryClient
-from app.registry.connection import RegistryConnection
-from app.registry.incarnation import this_process
-from app.registry.memory import MemoryRegistry, Surroundings
-from app.registry.outbox import Pending
-from app.registry.requests import (
+from afterwards.errors import (
+    IllegalTransition,
+    JournalUnavailable,
+    RegistryUnavailable,
+    TaskNotFound,
+)
+from afterwards.lifecycle import Task, TaskState
+from afterwards.metrics import HttpCounts
+from afterwards.registry import client as client_module
+from afterwards.registry.answers import Claim, Events, Reply
+from afterwards.registry.base import Registry, Worker
+from afterwards.registry.client import RegistryClient
+from afterwards.registry.connection import RegistryConnection
+from afterwards.registry.incarnation import this_process
+from afterwards.registry.memory import MemoryRegistry, Surroundings
+from afterwards.registry.outbox import Pending
+from afterwards.registry.requests import (
     Add,
     AddAll,
     Beat,
@@ -237,7 +242,7 @@ def test_a_report_goes_with_the_next_submission_unless_work_waits_for_its_slot(
                 [task_id] = side.holder.table
             else:
                 task_id = task.id
-            monkeypatch.setattr("app.registry.outbox.COMPANY_SECONDS", 100.0)
+            monkeypatch.setattr("afterwards.registry.outbox.COMPANY_SECONDS", 100.0)
             before = len(side.line.exchanges)
             side.client.report(Succeeded(task_id, 1, b"{}", 0.1))
             if waiting:

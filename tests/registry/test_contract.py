@@ -10,18 +10,18 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from app.errors import (
+from afterwards.errors import (
     IllegalTransition,
     NotJoined,
     StaleReport,
     TaskNotFound,
     TooManyUnfinished,
 )
-from app.lifecycle import MAX_LOST_ATTEMPTS, Task, TaskState
-from app.metrics import HTTP_SECONDS, HttpCounts
-from app.registry.acceptance import Limits
-from app.registry.answers import Claim, Page
-from app.registry.requests import (
+from afterwards.lifecycle import MAX_LOST_ATTEMPTS, Task, TaskState
+from afterwards.metrics import HTTP_SECONDS, HttpCounts
+from afterwards.registry.acceptance import Limits
+from afterwards.registry.answers import Claim, Page
+from afterwards.registry.requests import (
     Add,
     Beat,
     Cancel,

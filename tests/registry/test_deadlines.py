@@ -7,9 +7,9 @@ import time
 import pytest
 from structlog.testing import capture_logs
 
-from app.lifecycle import TaskState
-from app.registry import rules
-from app.registry.requests import Add, Cancel, Count, Retry
+from afterwards.lifecycle import TaskState
+from afterwards.registry import rules
+from afterwards.registry.requests import Add, Cancel, Count, Retry
 from tests.registry.bench import Bench, SteppedRegistry
 from tests.registry.conftest import Reach
 from tests.registry.peers import ask, counts, eventually, get, make_task

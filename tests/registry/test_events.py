@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from app.errors import RegistryUnavailable, StaleReport
-from app.lifecycle import TaskState
-from app.metrics import HttpCounts
-from app.registry.answers import Event, Events, ProgressMark
-from app.registry.base import FOLLOW_GATHER_SECONDS
-from app.registry.client import PROGRESS_SECONDS, RegistryClient
-from app.registry.events import MAX_EVENTS_IN_REPLY, EventLog
-from app.registry.requests import Add, Changes, Counts, Find, Inspect, Progress, Succeeded
+from afterwards.errors import RegistryUnavailable, StaleReport
+from afterwards.lifecycle import TaskState
+from afterwards.metrics import HttpCounts
+from afterwards.registry.answers import Event, Events, ProgressMark
+from afterwards.registry.base import FOLLOW_GATHER_SECONDS
+from afterwards.registry.client import PROGRESS_SECONDS, RegistryClient
+from afterwards.registry.events import MAX_EVENTS_IN_REPLY, EventLog
+from afterwards.registry.requests import Add, Changes, Counts, Find, Inspect, Progress, Succeeded
 from tests.registry.bench import Bench
 from tests.registry.conftest import Reach
 from tests.registry.peers import WAIT_SECONDS, ask, eventually, make_task, raised
@@ -135,9 +135,9 @@ def test_a_lone_event_is_told_at_once_and_a_stream_in_portions(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     slept: list[float] = []
-    monkeypatch.setattr("app.registry.events.time.sleep", slept.append)
+    monkeypatch.setattr("afterwards.registry.events.time.sleep", slept.append)
     now = [100.0]
-    monkeypatch.setattr("app.registry.events.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("afterwards.registry.events.time.monotonic", lambda: now[0])
     log = EventLog(10)
     log.extend([event(1)])
 
@@ -276,9 +276,9 @@ def sent_progress(client: RegistryClient) -> list[Progress]:
 
 
 def test_only_the_last_word_on_a_task_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.registry.client.IDLE_SECONDS", 0)
+    monkeypatch.setattr("afterwards.registry.client.IDLE_SECONDS", 0)
     now = [100.0]
-    monkeypatch.setattr("app.registry.client.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("afterwards.registry.client.time.monotonic", lambda: now[0])
     client = RegistryClient(Holder(), NoHttp())
     for percent in range(100):
         client.progress("a", 1, percent / 100)
@@ -297,7 +297,7 @@ def test_only_the_last_word_on_a_task_is_sent(monkeypatch: pytest.MonkeyPatch) -
 def test_progress_that_was_on_its_way_when_the_connection_broke_is_not_sent_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("app.registry.client.IDLE_SECONDS", 0)
+    monkeypatch.setattr("afterwards.registry.client.IDLE_SECONDS", 0)
     client = RegistryClient(Holder(), NoHttp())
     client.progress("a", 1, 0.5)
     assert sent_progress(client) == [Progress("a", 1, 0.5)]

@@ -8,10 +8,10 @@ from functools import partial
 
 import pytest
 
-from app.errors import JournalUnavailable
-from app.lifecycle import TaskState
-from app.registry.acceptance import Limits
-from app.registry.requests import Cancel, Pause, Resume, Retry, Scrape, TypeLimits
+from afterwards.errors import JournalUnavailable
+from afterwards.lifecycle import TaskState
+from afterwards.registry.acceptance import Limits
+from afterwards.registry.requests import Cancel, Pause, Resume, Retry, Scrape, TypeLimits
 from tests.registry.bench import Bench, FailingNull, FailingSqlite
 from tests.registry.conftest import MakeReach, Reach
 from tests.registry.peers import Peer, ask, get, make_task, raised

@@ -5,13 +5,13 @@ from __future__ import annotations
 import uuid
 from itertools import pairwise
 
-from app.errors import TaskDeleted, TaskNotFound
-from app.lifecycle import MAX_LOST_ATTEMPTS, TaskState
-from app.metrics import OUTCOMES
-from app.registry.answers import AttemptRecord, Claim, Details
-from app.registry.attempts import MOST_SHOWN
-from app.registry.base import Registry
-from app.registry.requests import Add, Cancel, Failed, Inspect, Retry
+from afterwards.errors import TaskDeleted, TaskNotFound
+from afterwards.lifecycle import MAX_LOST_ATTEMPTS, TaskState
+from afterwards.metrics import OUTCOMES
+from afterwards.registry.answers import AttemptRecord, Claim, Details
+from afterwards.registry.attempts import MOST_SHOWN
+from afterwards.registry.base import Registry
+from afterwards.registry.requests import Add, Cancel, Failed, Inspect, Retry
 from tests.registry.bench import Bench
 from tests.registry.conftest import Reach
 from tests.registry.peers import ask, get, make_task, raised

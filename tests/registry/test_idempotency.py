@@ -5,11 +5,11 @@ from __future__ import annotations
 import threading
 from typing import Any
 
-from app.errors import IdempotencyMismatch, JournalUnavailable
-from app.lifecycle import Task, TaskState
-from app.registry.base import Registry
-from app.registry.requests import Add, Get, Retry
-from app.registry.store import FINISHED_CACHE_TASKS
+from afterwards.errors import IdempotencyMismatch, JournalUnavailable
+from afterwards.lifecycle import Task, TaskState
+from afterwards.registry.base import Registry
+from afterwards.registry.requests import Add, Get, Retry
+from afterwards.registry.store import FINISHED_CACHE_TASKS
 from tests.registry.bench import Bench
 from tests.registry.conftest import Reach
 from tests.registry.peers import ask, counts, make_task, raised

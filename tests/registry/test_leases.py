@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from app.errors import NotJoined, StaleReport
-from app.lifecycle import MAX_LOST_ATTEMPTS, TaskState
-from app.registry.base import LEASE_SECONDS, Worker
-from app.registry.clock import SystemClock
-from app.registry.incarnation import this_process
-from app.registry.requests import Add, Cancel, Held
+from afterwards.errors import NotJoined, StaleReport
+from afterwards.lifecycle import MAX_LOST_ATTEMPTS, TaskState
+from afterwards.registry.base import LEASE_SECONDS, Worker
+from afterwards.registry.clock import SystemClock
+from afterwards.registry.incarnation import this_process
+from afterwards.registry.requests import Add, Cancel, Held
 from tests.registry.bench import Bench
 from tests.registry.peers import counts, get, raised
 
@@ -280,7 +280,7 @@ def test_a_released_task_keeps_its_place_before_those_that_came_later(bench: Ben
 def test_due_tasks_come_in_groups_so_that_nobody_waits_long(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.registry.rules.DUE_AT_ONCE", 2)
+    monkeypatch.setattr("afterwards.registry.rules.DUE_AT_ONCE", 2)
     registry = bench.registry()
     bench.peer(registry, {}).add(*[bench.task(due_in=1.0) for _ in range(5)])
     bench.clock.turn(2.0)

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from app.lifecycle import Change, Task, TaskState
-from app.registry.base import Registry
-from app.registry.journal import Group, SqliteJournal
-from app.registry.requests import Add, Cancel, Count, Find
+from afterwards.lifecycle import Change, Task, TaskState
+from afterwards.registry.base import Registry
+from afterwards.registry.journal import Group, SqliteJournal
+from afterwards.registry.requests import Add, Cancel, Count, Find
 from tests.registry.bench import Bench
 from tests.registry.conftest import Reach
 from tests.registry.peers import ask, make_task

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from app.registry.gates import Gates
-from app.registry.queues import DueQueue, ReadyQueue
+from afterwards.registry.gates import Gates
+from afterwards.registry.queues import DueQueue, ReadyQueue
 from tests.registry.bench import TurnedClock
 
 

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from app.errors import JournalUnavailable, ScheduleNotFound, TooManySchedules
-from app.lifecycle import Task, TaskState
-from app.registry.acceptance import Limits
-from app.registry.base import Registry
-from app.registry.manager import connect
-from app.registry.requests import (
+from afterwards.errors import JournalUnavailable, ScheduleNotFound, TooManySchedules
+from afterwards.lifecycle import Task, TaskState
+from afterwards.registry.acceptance import Limits
+from afterwards.registry.base import Registry
+from afterwards.registry.manager import connect
+from afterwards.registry.requests import (
     Add,
     DeleteSchedule,
     Find,
@@ -24,8 +24,8 @@ from app.registry.requests import (
     Schedules,
     Succeeded,
 )
-from app.registry.schedules import MAX_CAUGHT_UP
-from app.schedule import Schedule
+from afterwards.registry.schedules import MAX_CAUGHT_UP
+from afterwards.schedule import Schedule
 from tests.registry.bench import Bench, FailingNull, FailingSqlite, SteppedRegistry
 from tests.registry.conftest import Hosted, Reach
 from tests.registry.peers import Peer, ask, eventually, make_schedule, make_task, raised
@@ -187,7 +187,7 @@ def test_a_schedule_can_be_put_paused_and_put_to_go_on(bench: Bench) -> None:
 
 
 def test_there_are_only_so_many_schedules(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.registry.schedules.MAX_SCHEDULES", 2)
+    monkeypatch.setattr("afterwards.registry.schedules.MAX_SCHEDULES", 2)
     registry = bench.registry()
     put(registry, "a")
     put(registry, "b")
@@ -244,7 +244,7 @@ def test_what_was_missed_is_caught_up_with_once_and_oldest_first(bench: Bench) -
 def test_of_too_many_missed_times_the_latest_are_caught_up_with(
     bench: Bench, recurrence: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.registry.rules.DUE_AT_ONCE", 300)
+    monkeypatch.setattr("afterwards.registry.rules.DUE_AT_ONCE", 300)
     registry = bench.registry(journal=bench.journal())
     put(registry, **recurrence, catch_up=True)
 

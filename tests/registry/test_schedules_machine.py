@@ -22,10 +22,10 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from app.lifecycle import Task
-from app.registry.acceptance import Limits
-from app.registry.requests import Cancel, PauseSchedule, PutSchedule
-from app.registry.schedules import MISSED_AFTER_SECONDS
+from afterwards.lifecycle import Task
+from afterwards.registry.acceptance import Limits
+from afterwards.registry.requests import Cancel, PauseSchedule, PutSchedule
+from afterwards.registry.schedules import MISSED_AFTER_SECONDS
 from tests.registry.bench import Bench, SteppedRegistry
 from tests.registry.peers import ask, make_schedule
 

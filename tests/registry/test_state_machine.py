@@ -27,7 +27,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from app.errors import (
+from afterwards.errors import (
     BgTasksError,
     IdempotencyMismatch,
     IllegalTransition,
@@ -36,13 +36,13 @@ from app.errors import (
     StaleReport,
     TooManyUnfinished,
 )
-from app.lifecycle import MAX_LOST_ATTEMPTS, Task, TaskState
-from app.registry.acceptance import Limits
-from app.registry.answers import Claim, Details, Reply
-from app.registry.base import LEASE_SECONDS, Registry, Worker
-from app.registry.manager import connect
-from app.registry.process import RegistryProcess
-from app.registry.requests import (
+from afterwards.lifecycle import MAX_LOST_ATTEMPTS, Task, TaskState
+from afterwards.registry.acceptance import Limits
+from afterwards.registry.answers import Claim, Details, Reply
+from afterwards.registry.base import LEASE_SECONDS, Registry, Worker
+from afterwards.registry.manager import connect
+from afterwards.registry.process import RegistryProcess
+from afterwards.registry.requests import (
     Add,
     AddAll,
     Beat,

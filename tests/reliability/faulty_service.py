@@ -22,8 +22,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
-import app.task_types
-from app.task_types.base import RetryPolicy, TaskContext, TaskType
+import afterwards.task_types
+from afterwards.task_types.base import RetryPolicy, TaskContext, TaskType
 
 
 def trace(word: str, context: TaskContext) -> None:
@@ -144,14 +144,14 @@ HARMFUL = (
     TaskType("poison", Poison, poison),
 )
 
-app.task_types.CATALOGUE = MappingProxyType(  # type: ignore[misc]
+afterwards.task_types.CATALOGUE = MappingProxyType(  # type: ignore[misc]
     {
         task_type.name: traced(task_type)
-        for task_type in (*app.task_types.CATALOGUE.values(), *HARMFUL)
+        for task_type in (*afterwards.task_types.CATALOGUE.values(), *HARMFUL)
     }
 )
 
 if __name__ == "__main__":
-    from app.cli import main
+    from afterwards.cli import main
 
     sys.exit(main())

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from app.lifecycle import TaskState
-from app.registry.base import LEASE_SECONDS
+from afterwards.lifecycle import TaskState
+from afterwards.registry.base import LEASE_SECONDS
 from tests.registry.bench import Bench
 from tests.registry.conftest import bench, processes
 from tests.registry.peers import get

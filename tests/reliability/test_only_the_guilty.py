@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from app.lifecycle import MAX_LOST_ATTEMPTS
+from afterwards.lifecycle import MAX_LOST_ATTEMPTS
 from tests.integration.conftest import wait_for
 from tests.reliability.conftest import FaultyService, NewService
 

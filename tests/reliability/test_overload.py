@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from app.errors import TooManyUnfinished
-from app.registry.acceptance import Limits
+from afterwards.errors import TooManyUnfinished
+from afterwards.registry.acceptance import Limits
 from tests.registry.bench import Bench
 from tests.registry.conftest import bench, processes
 from tests.reliability.conftest import FaultyService, NewService

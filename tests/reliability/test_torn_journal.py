@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from app.lifecycle import Change, Task
-from app.metrics import tally
-from app.registry.journal import Group, SqliteJournal
+from afterwards.lifecycle import Change, Task
+from afterwards.metrics import tally
+from afterwards.registry.journal import Group, SqliteJournal
 from tests.registry.peers import make_task
 
 TRANSACTIONS = 12

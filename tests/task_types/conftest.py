@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from app.task_types.base import Environment, TaskContext
+from afterwards.task_types.base import Environment, TaskContext
 
 
 @pytest.fixture

@@ -13,9 +13,9 @@ from typing import Any
 import anyio
 import pytest
 
-from app.attempt import FUNCTIONS
-from app.task_types import CATALOGUE, TaskType
-from app.task_types.base import Environment, TaskContext
+from afterwards.attempt import FUNCTIONS
+from afterwards.task_types import CATALOGUE, TaskType
+from afterwards.task_types.base import Environment, TaskContext
 
 RESULTS = {
     "notification": {"message": "Notification sent"},
@@ -74,7 +74,9 @@ def test_a_payload_survives_being_written_and_read(name: str) -> None:
 
 
 def test_a_child_that_runs_attempts_loads_no_http_layer() -> None:
-    code = "import app.attempt, sys; print(*{name.partition('.')[0] for name in sys.modules})"
+    code = (
+        "import afterwards.attempt, sys; print(*{name.partition('.')[0] for name in sys.modules})"
+    )
     loaded = subprocess.run(
         [sys.executable, "-c", code], check=True, capture_output=True, text=True
     ).stdout.split()

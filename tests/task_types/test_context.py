@@ -9,9 +9,9 @@ from collections.abc import Callable
 import pytest
 from structlog.testing import capture_logs
 
+from afterwards.task_types.base import TaskContext
+from afterwards.task_types.context import MAX_MESSAGE_CHARACTERS, Progress
 from afterwards_executors.notes import MAX_NOTE_BYTES
-from app.task_types.base import TaskContext
-from app.task_types.context import MAX_MESSAGE_CHARACTERS, Progress
 
 MakeContext = Callable[..., TaskContext]
 

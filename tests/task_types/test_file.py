@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from app.task_types.base import Environment, PermanentError, TaskContext, TransientError
-from app.task_types.file import FILE, FilePayload, save_json
+from afterwards.task_types.base import Environment, PermanentError, TaskContext, TransientError
+from afterwards.task_types.file import FILE, FilePayload, save_json
 
 CONTENT: dict[str, Any] = {"user": "jöhn", "numbers": [1, 2.5, -0.0, 10**20], "deep": {"": None}}
 

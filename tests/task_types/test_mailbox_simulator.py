@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from app.task_types import CATALOGUE
-from app.task_types.base import PermanentError, TaskContext, TransientError
+from afterwards.task_types import CATALOGUE
+from afterwards.task_types.base import PermanentError, TaskContext, TransientError
 
 PAYLOADS = {
     "notification": {"message": "Hello"},

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from app.errors import ConfigurationError
-from app.task_types import CATALOGUE
-from app.task_types.modules import load_catalogue
+from afterwards.errors import ConfigurationError
+from afterwards.task_types import CATALOGUE
+from afterwards.task_types.modules import load_catalogue
 
 PREAMBLE = """\
 from pydantic import BaseModel
-from bgtasks import TaskType
+from afterwards import TaskType
 
 class Payload(BaseModel):
     pass
@@ -78,7 +78,7 @@ def test_every_task_type_at_the_top_level_of_a_module_is_there(write: Write) -> 
 
 def test_a_type_that_several_modules_have_is_there_once(write: Write) -> None:
     write("one.py", PREAMBLE + "A = TaskType('a', Payload, run)\nB = A")
-    write("two.py", "from one import A\nfrom app.task_types.email import EMAIL")
+    write("two.py", "from one import A\nfrom afterwards.task_types.email import EMAIL")
     assert names("one", "two", "one") == {"a"}
 
 
@@ -98,7 +98,7 @@ def test_what_lies_in_the_current_directory_takes_nobody_s_place(write: Write) -
     assert sys.path[-1] == str(Path.cwd())
 
 
-@pytest.mark.parametrize("own", ["app.tasks", "afterwards_executors", "bgtasks.tasks"])
+@pytest.mark.parametrize("own", ["afterwards.tasks", "afterwards_executors"])
 def test_the_service_s_own_packages_cannot_be_extended(write: Write, own: str) -> None:
     package = own.partition(".")[0]
     write(f"{own.replace('.', '/')}.py", PREAMBLE)
@@ -148,7 +148,7 @@ def test_a_module_that_is_not_there_is_named(write: Write, here: Path) -> None:
         ),
         ("x = 1", "has no TaskType at its top level ({here}/broken.py)"),
         (
-            "from app.task_types.email import EMAIL",
+            "from afterwards.task_types.email import EMAIL",
             "has no TaskType at its top level ({here}/broken.py)",
         ),
         (

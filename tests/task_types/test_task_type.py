@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, RootModel
 
-from app.task_types.base import RateLimit, RetryPolicy, TaskContext, TaskType
+from afterwards.task_types.base import RateLimit, RetryPolicy, TaskContext, TaskType
 
 
 class Payload(BaseModel):

@@ -12,20 +12,20 @@ import pytest
 from fastapi import FastAPI
 from pydantic import BaseModel, ConfigDict, Field
 
-from app.api import install
-from app.api.http_metrics import HttpMetrics
-from app.dispatcher import Dispatcher
-from app.events.hub import EventHub
-from app.registry.acceptance import Limits
-from app.registry.answers import Claim
-from app.registry.base import Worker
-from app.registry.client import RegistryClient
-from app.registry.connection import RegistryConnection
-from app.registry.incarnation import this_process
-from app.registry.memory import MemoryRegistry, Surroundings
-from app.service import TaskService
-from app.settings import Settings
-from app.task_types.base import TaskType
+from afterwards.api import install
+from afterwards.api.http_metrics import HttpMetrics
+from afterwards.dispatcher import Dispatcher
+from afterwards.events.hub import EventHub
+from afterwards.registry.acceptance import Limits
+from afterwards.registry.answers import Claim
+from afterwards.registry.base import Worker
+from afterwards.registry.client import RegistryClient
+from afterwards.registry.connection import RegistryConnection
+from afterwards.registry.incarnation import this_process
+from afterwards.registry.memory import MemoryRegistry, Surroundings
+from afterwards.service import TaskService
+from afterwards.settings import Settings
+from afterwards.task_types.base import TaskType
 from tests.registry.peers import SERVICE, Peer, eventually
 
 MAX_PENDING = 2_000

@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from app.api.schemas.tasks import TaskList
+from afterwards.api.schemas.tasks import TaskList
 from tests.api.general.conftest import MAX_PENDING, NOTE, Hand
 
 pytestmark = pytest.mark.anyio

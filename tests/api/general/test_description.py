@@ -10,9 +10,9 @@ import pytest
 from fastapi import FastAPI
 from pydantic import BaseModel
 
-from app.api.ordering_schema import describe_payloads
-from app.task_types import CATALOGUE
-from app.task_types.base import TaskType
+from afterwards.api.ordering_schema import describe_payloads
+from afterwards.task_types import CATALOGUE
+from afterwards.task_types.base import TaskType
 from tests.api.general.conftest import write
 
 pytestmark = pytest.mark.anyio

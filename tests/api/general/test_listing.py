@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from app.api.schemas.tasks import TaskPage
+from afterwards.api.schemas.tasks import TaskPage
 from tests.api.general.conftest import Hand, submitted
 
 pytestmark = pytest.mark.anyio

@@ -8,9 +8,9 @@ from typing import Any
 import httpx
 import pytest
 
-from app.api.schemas.tasks import FullTaskDocument
-from app.errors import TaskDeleted
-from app.service import TaskService
+from afterwards.api.schemas.tasks import FullTaskDocument
+from afterwards.errors import TaskDeleted
+from afterwards.service import TaskService
 from tests.api.general.conftest import Hand, shown, submitted
 
 pytestmark = pytest.mark.anyio

@@ -7,10 +7,10 @@ from typing import Any
 import httpx
 import pytest
 
-from app.api.schemas.tasks import BulkRetry
-from app.errors import JournalUnavailable
-from app.registry.requests import Retry
-from app.service import TaskService
+from afterwards.api.schemas.tasks import BulkRetry
+from afterwards.errors import JournalUnavailable
+from afterwards.registry.requests import Retry
+from afterwards.service import TaskService
 from tests.api.general.conftest import Hand, shown, submitted
 
 pytestmark = pytest.mark.anyio

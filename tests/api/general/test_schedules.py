@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 import httpx
 import pytest
 
-from app.api.schemas.plans import ScheduleDocument, ScheduleList
+from afterwards.api.schemas.plans import ScheduleDocument, ScheduleList
 from tests.api.general.conftest import NOTE
 
 pytestmark = pytest.mark.anyio

@@ -10,8 +10,8 @@ from typing import Any
 import httpx
 import pytest
 
-from app.api.schemas.tasks import TaskDocument
-from app.registry.memory import MemoryRegistry
+from afterwards.api.schemas.tasks import TaskDocument
+from afterwards.registry.memory import MemoryRegistry
 from tests.api.general.conftest import NOTE, Hand, Note, shown, submitted
 from tests.registry.peers import get
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import httpx
 import pytest
 
-from app.api.schemas.plans import StatisticsDocument, TaskTypeDocument, TaskTypeList
+from afterwards.api.schemas.plans import StatisticsDocument, TaskTypeDocument, TaskTypeList
 from tests.api.general.conftest import Hand, shown, submitted
 
 pytestmark = pytest.mark.anyio

@@ -13,17 +13,17 @@ from typing import Any
 
 import pytest
 
-from app.dispatcher import Dispatcher
-from app.events.hub import EventHub
-from app.lifecycle import Task
-from app.metrics import HttpCounts
-from app.registry.answers import Events, Reply
-from app.registry.base import Registry, Worker
-from app.registry.client import RegistryClient
-from app.registry.connection import RegistryConnection
-from app.registry.memory import MemoryRegistry, Surroundings
-from app.registry.requests import Request
-from app.service import TaskService
+from afterwards.dispatcher import Dispatcher
+from afterwards.events.hub import EventHub
+from afterwards.lifecycle import Task
+from afterwards.metrics import HttpCounts
+from afterwards.registry.answers import Events, Reply
+from afterwards.registry.base import Registry, Worker
+from afterwards.registry.client import RegistryClient
+from afterwards.registry.connection import RegistryConnection
+from afterwards.registry.memory import MemoryRegistry, Surroundings
+from afterwards.registry.requests import Request
+from afterwards.service import TaskService
 from tests.registry.peers import Peer, make_task
 
 WAIT_SECONDS = 10.0

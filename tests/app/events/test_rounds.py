@@ -6,9 +6,9 @@ import asyncio
 
 import pytest
 
-from app.events.listeners import FeedListener
-from app.events.rounds import AT_ONCE, Rounds
-from app.events.streams import Portion
+from afterwards.events.listeners import FeedListener
+from afterwards.events.rounds import AT_ONCE, Rounds
+from afterwards.events.streams import Portion
 from tests.app.events.conftest import Stage, until, within
 from tests.registry.peers import make_task
 

@@ -10,12 +10,12 @@ from collections.abc import Callable
 
 import pytest
 
-from app.errors import Draining, RegistryUnavailable, TaskNotFound
-from app.events import hub as hub_module
-from app.events.streams import AllStream, Portion, Reset, Snapshot, TaskStream
-from app.events.window import NOWHERE, Position
-from app.lifecycle import TaskState
-from app.registry.requests import Changes, Counts, Progress
+from afterwards.errors import Draining, RegistryUnavailable, TaskNotFound
+from afterwards.events import hub as hub_module
+from afterwards.events.streams import AllStream, Portion, Reset, Snapshot, TaskStream
+from afterwards.events.window import NOWHERE, Position
+from afterwards.lifecycle import TaskState
+from afterwards.registry.requests import Changes, Counts, Progress
 from tests.app.events.conftest import Stage, until, within
 from tests.registry.peers import Peer, ask, counts, make_task
 
@@ -174,7 +174,7 @@ async def test_there_is_no_stream_of_what_is_not_there(stage: Stage) -> None:
 async def test_too_much_progress_for_a_slow_listener_is_a_snapshot(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.events.listeners.QUEUED_EVENTS", 10)
+    monkeypatch.setattr("afterwards.events.listeners.QUEUED_EVENTS", 10)
     claim = stage.peer.run(make_task())
     async with stage.service.task_stream(claim.task_id, None) as stream:
         await first_snapshot(stream)
@@ -248,7 +248,7 @@ async def test_a_position_that_nobody_was_given_is_a_reset(stage: Stage) -> None
 async def test_a_listener_that_is_too_slow_is_reset_and_nothing_piles_up(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.events.window.WINDOW_EVENTS", 10)
+    monkeypatch.setattr("afterwards.events.window.WINDOW_EVENTS", 10)
     async with stage.service.all_streams(None) as slow:
         for _ in range(40):
             stage.add()
@@ -453,7 +453,7 @@ async def test_the_registry_is_followed_only_while_somebody_listens(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(hub_module, "LINGER_SECONDS", 0.0)
-    monkeypatch.setattr("app.registry.follower.FOLLOW_SECONDS", 0.01)
+    monkeypatch.setattr("afterwards.registry.follower.FOLLOW_SECONDS", 0.01)
     assert stage.line.follows == 0
     for _ in range(2):
         async with stage.service.all_streams(None) as stream:

@@ -1,0 +1,56 @@
+"""The background-task service, and what modules of task types import from it.
+
+    from afterwards import TaskContext, TaskType
+
+`docs/task-types.md` shows how to write one. Names that are not listed here belong to the service
+and may change. To read the service itself, begin at `afterwards.lifecycle`.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from afterwards.task_types.base import (
+        Cancelled,
+        EmailAddress,
+        JsonObject,
+        PermanentError,
+        RateLimit,
+        RetryPolicy,
+        SingleLine,
+        TaskContext,
+        TaskType,
+        TransientError,
+    )
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Cancelled",
+    "EmailAddress",
+    "JsonObject",
+    "PermanentError",
+    "RateLimit",
+    "RetryPolicy",
+    "SingleLine",
+    "TaskContext",
+    "TaskType",
+    "TransientError",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import the names above when one is asked for.
+
+    Every module of the service imports this one first. The registry and the command line have no
+    use for pydantic, which would cost them a tenth of a second and 20 MB.
+    """
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from afterwards.task_types import base  # noqa: PLC0415 - see above
+
+    value = globals()[name] = getattr(base, name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

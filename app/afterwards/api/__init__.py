@@ -1,0 +1,103 @@
+"""The HTTP API: `install` puts it on a FastAPI application.
+
+One module per surface; `problems` says how errors look, `documentation` how the API explains
+itself. Handlers turn HTTP into calls of `TaskService` and back, and decide nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from starlette.middleware.cors import CORSMiddleware
+
+from afterwards.api import (
+    documentation,
+    email,
+    events,
+    general,
+    notifications,
+    operations,
+    problems,
+    schedules,
+    task_types,
+    task_verbs,
+    tasks,
+)
+from afterwards.api.middleware import BodyLimit, RequestContext
+from afterwards.api.routing import share_paths
+from afterwards.api.shortcut import Shortcut
+from afterwards.task_types import CATALOGUE, TaskType
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from fastapi import FastAPI
+
+    from afterwards.api.http_metrics import HttpMetrics
+    from afterwards.settings import Settings
+
+__all__ = ["install"]
+
+
+SURFACES: Final = (
+    # The hot ones first: routes are tried in order.
+    tasks,
+    notifications,
+    email,
+    operations,
+    events,
+    # Before `/tasks/{task_id}`, which is a `/tasks/cancel`, too.
+    task_verbs,
+    general,
+    task_types,
+    schedules,
+    documentation,
+)
+
+
+def install(
+    app: FastAPI,
+    settings: Settings,
+    http_metrics: HttpMetrics,
+    catalogue: Mapping[str, TaskType] = CATALOGUE,
+) -> None:
+    """Add the routes, error answers and middleware.
+
+    `app` has to be made with `docs_url=None` and `redoc_url=None`; the pages here need no network.
+    Requests find the `TaskService` at `app.state.service`; it may be put there later.
+    """
+    app.state.catalogue = catalogue
+    app.state.timeout_seconds = settings.request_timeout_seconds
+    routes = [route for surface in SURFACES for route in surface.router.routes]
+    share_paths(routes)
+    # include_router would look for each route twice, at 6 us a request; and these come before
+    # everything else, because routes are tried in order.
+    app.router.routes[:0] = routes
+    # Both spellings are one route (`afterwards.api.routing`): nothing is redirected.
+    app.router.redirect_slashes = False
+    documentation.install(app)
+    problems.install(app)
+    # The last one added is the outermost: every answer gets a request id and is counted.
+    app.add_middleware(Shortcut, routes=routes)
+    app.add_middleware(BodyLimit, max_body_bytes=settings.max_body_bytes)
+    if settings.cors_origins:
+        _allow_origins(app, settings.cors_origins)
+    app.add_middleware(RequestContext, metrics=http_metrics)
+
+
+def _allow_origins(app: FastAPI, origins: Sequence[str]) -> None:
+    app.add_middleware(
+        CORSMiddleware,
+        allow_origins=origins,
+        allow_methods=["GET", "POST", "PUT", "DELETE"],
+        allow_headers=["*"],
+        expose_headers=[
+            "ETag",
+            "Idempotent-Replayed",
+            "Link",
+            "Location",
+            "Preference-Applied",
+            "Retry-After",
+            "X-Request-ID",
+        ],
+    )

@@ -1,0 +1,158 @@
+"""How the API explains itself: OpenAPI, a page to try it out that needs no network, and `/`."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from functools import partial
+from typing import Any, Final
+
+from fastapi import FastAPI, Request
+from fastapi.openapi.docs import get_swagger_ui_html
+from fastapi.openapi.utils import get_openapi
+from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.staticfiles import StaticFiles
+
+from afterwards.api.ordering_schema import describe_payloads
+from afterwards.api.routing import new_router
+from afterwards.api.schemas import FieldError, ProblemDocument
+
+router = new_router("Documentation")
+
+# The page's code comes with a package: a service without a network has its documentation too.
+_ASSETS: Final = StaticFiles(packages=[("fastapi_swagger", "resources")])
+
+_DESCRIPTION: Final = """\
+The answer now, the work afterwards, and nothing accepted is ever lost.
+
+An accepting call answers once its task is **on disk**; the header `Location` leads to the task's
+status. Work that fails in passing is tried again by itself, work that fails for good can be
+retried by hand. Every path answers with and without a slash at its end.
+
+Errors are problem documents (RFC 9457).
+
+Every answer to a request has an `X-Request-ID`: the one that was sent, if it is 1 to 128 characters
+of `A-Z`, `a-z`, `0-9`, `.`, `_` and `-`; any other is replaced by a new one. Warnings and errors
+that are logged while the request is served carry it as `request_id`. A request that goes well is
+logged at the log level `debug` only, with the same field.
+
+What is no HTTP request (400), has more than 64 KiB of headers (431), takes more than 10 s to send
+them or falls silent for 30 s in its body (408) is refused without a request id, and the connection
+is closed.
+"""
+
+_TAGS: Final = [
+    {
+        "name": "Tasks of any type",
+        "description": "Submitting, looking up, listing, cancelling and retrying, one or many.",
+    },
+    {"name": "Task types", "description": "What can be done; pausing it; numbers."},
+    {"name": "Schedules", "description": "Tasks that come again."},
+    {"name": "Tasks", "description": "Notifications, reports and files; status and retry."},
+    {"name": "Notifications", "description": "A demonstration that needs no body."},
+    {"name": "Email", "description": "Sending emails."},
+    {"name": "Events", "description": "What happens to tasks, as it happens."},
+    {"name": "Operations", "description": "Health and metrics."},
+]
+
+
+def install(app: FastAPI) -> None:
+    """Let `app.openapi` describe the problem documents too, which no handler declares."""
+    app.description = _DESCRIPTION
+    app.openapi_tags = _TAGS
+    app.openapi = partial(_openapi, app)  # type: ignore[method-assign]
+
+
+@router.get("/", include_in_schema=False)
+async def root(request: Request) -> Response:
+    """A browser is led to the documentation, anything else gets the links."""
+    base = _base_path(request)
+    vary = {"Vary": "Accept"}
+    if "text/html" in request.headers.get("accept", ""):
+        return RedirectResponse(f"{base}/docs", headers=vary)
+    app = request.app
+    links = {
+        "name": app.title,
+        "version": app.version,
+        "docs": f"{base}/docs",
+        "openapi": f"{base}/openapi.json",
+        "metrics": f"{base}/metrics",
+    }
+    return JSONResponse(links, headers=vary)
+
+
+@router.get("/openapi.json", include_in_schema=False)
+async def openapi(request: Request) -> Response:
+    """The description of the API."""
+    return JSONResponse(request.app.openapi())
+
+
+@router.get("/docs", include_in_schema=False)
+async def docs(request: Request) -> Response:
+    """Swagger UI, from this host alone."""
+    base = _base_path(request)
+    page = get_swagger_ui_html(
+        openapi_url=f"{base}/openapi.json",
+        title=request.app.title,
+        swagger_js_url=f"{base}/docs/assets/swagger-ui-bundle.js",
+        swagger_css_url=f"{base}/docs/assets/swagger-ui.css",
+        swagger_favicon_url=f"{base}/docs/assets/favicon-32x32.png",
+    )
+    page.headers["Content-Security-Policy"] = _content_security_policy(bytes(page.body))
+    return page
+
+
+@router.get("/docs/assets/{name}", include_in_schema=False)
+async def docs_asset(name: str, request: Request) -> Response:
+    """A file of Swagger UI."""
+    return await _ASSETS.get_response(name, request.scope)
+
+
+def _base_path(request: Request) -> str:
+    path: str = request.scope.get("root_path", "")
+    return path.rstrip("/")
+
+
+def _content_security_policy(page: bytes) -> str:
+    """The page may load from this host only, and run its one inline script."""
+    inline = re.search(rb"<script>(.*?)</script>", page, re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(inline[1] if inline else b"").digest()).decode()
+    return (
+        f"default-src 'self'; script-src 'self' 'sha256-{digest}'; "
+        "style-src 'self' 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'none'"
+    )
+
+
+def _openapi(app: FastAPI) -> dict[str, Any]:
+    if app.openapi_schema is None:
+        schema = get_openapi(
+            title=app.title,
+            version=app.version,
+            summary=app.summary,
+            description=app.description,
+            license_info=app.license_info,
+            routes=app.routes,
+            tags=app.openapi_tags,
+        )
+        _describe_problems(schema)
+        describe_payloads(schema, app.state.catalogue)
+        app.openapi_schema = schema
+    return app.openapi_schema
+
+
+def _describe_problems(schema: dict[str, Any]) -> None:
+    models = schema["components"]["schemas"]
+    for model in (FieldError, ProblemDocument):
+        models[model.__name__] = model.model_json_schema(
+            ref_template="#/components/schemas/{model}"
+        )
+        models[model.__name__].pop("$defs", None)
+    # FastAPI believes that a path parameter can be invalid, and answered in its own form.
+    for name in ("HTTPValidationError", "ValidationError"):
+        models.pop(name, None)
+    for item in schema["paths"].values():
+        for operation in item.values():
+            answer = operation["responses"].get("422", {})
+            if "application/json" in answer.get("content", {}):
+                del operation["responses"]["422"]

@@ -1,0 +1,74 @@
+"""The email service: sending, and a status that tells processing from waiting."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
+from fastapi import BackgroundTasks, Request
+from starlette.responses import Response
+
+from afterwards.api import schemas
+from afterwards.api.routing import new_router
+from afterwards.api.submission import kept_task, started, submit
+from afterwards.lifecycle import Task, TaskState
+from afterwards.task_types.email import EMAIL, EmailPayload
+
+router = new_router("Email")
+
+SHOWN_AS: Final[Mapping[TaskState, str]] = MappingProxyType(
+    {
+        TaskState.SCHEDULED: "pending",
+        TaskState.PENDING: "pending",
+        TaskState.PROCESSING: "processing",
+        TaskState.SUCCESS: "completed",
+        TaskState.FAILED: "failed",
+        TaskState.CANCELLED: "failed",
+    }
+)
+"""This surface knows four states, and success by another name."""
+
+
+@router.post(
+    "/send-email",
+    summary="Send an email",
+    operation_id="sendEmail",
+    response_model=schemas.Started,
+    response_description="Accepted",
+    **schemas.accepting(200),
+)
+async def send_email(
+    payload: EmailPayload, background: BackgroundTasks, request: Request
+) -> Response:
+    """Send an email, in the background.
+
+    `bounce@simulator.example` fails for good, `flaky@simulator.example` in the first attempt
+    only: to try out failure and retry.
+    """
+    return started(200, await submit(request, background, EMAIL.name, payload))
+
+
+@router.get(
+    "/task/{task_id}/status",
+    summary="See how a task is processed",
+    operation_id="getProcessingStatus",
+    response_model=schemas.ProcessingStatus,
+    response_description="The task",
+    responses=schemas.answers(*schemas.LOOKUP_PROBLEMS),
+)
+async def get_processing_status(task_id: schemas.TaskId, request: Request) -> Response:
+    """Works for every task, whichever route it came in by."""
+    task = await kept_task(request, task_id)
+    return Response(_status_document(task), media_type="application/json")
+
+
+def _status_document(task: Task) -> bytes:
+    shown_as = SHOWN_AS[task.state]
+    return b'{"task_id":"%b","status":"%b","result":%b,"error":%b}' % (
+        task.id.encode(),
+        shown_as.encode(),
+        task.result if task.result is not None else b"null",
+        json.dumps(task.error if shown_as == "failed" else None).encode(),
+    )

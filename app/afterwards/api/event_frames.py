@@ -1,0 +1,110 @@
+"""Events as `text/event-stream` (HTML, 9.2) has them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from afterwards.api.task_document import base_document
+from afterwards.api.times import shown_time
+from afterwards.events.streams import Portion, Reset, Snapshot
+from afterwards.events.window import Position
+from afterwards.lifecycle import TaskState
+from afterwards.registry.answers import Event
+
+RETRY_MILLISECONDS: Final = 1_000
+"""How soon a client should come back when its connection has ended."""
+
+_encode: Final = json.JSONEncoder(separators=(",", ":")).encode
+
+
+def opening(position: Position | None = None) -> bytes:
+    """How a stream begins. An id alone is remembered by the client, and is no event for it."""
+    return b"retry: %d\n%b\n" % (RETRY_MILLISECONDS, b"" if position is None else _id(position))
+
+
+def heartbeat(position: Position) -> bytes:
+    """A sign of life, and how far the stream is.
+
+    A listener to something quiet would come back with an id that is not kept any more.
+    """
+    return b": heartbeat\n%b\n" % _id(position)
+
+
+def snapshot_frame(snapshot: Snapshot) -> bytes:
+    """Where a task stands."""
+    # JSON of others may have line breaks, as white space.
+    document = base_document(snapshot.task, snapshot.progress).replace(b"\r", b" ")
+    return _frame(snapshot.position, b"task", document.replace(b"\n", b" "))
+
+
+def reset_frame(reset: Reset) -> bytes:
+    """Where everything stands, after events were missed."""
+    counts: dict[str, dict[str, int]] = {}
+    for (type_name, state), number in sorted(reset.counts.items()):
+        if number:
+            counts.setdefault(type_name, {})[state.value] = number
+    return _frame(reset.position, b"reset", _encode({"counts": counts}).encode())
+
+
+def portion_frames(portion: Portion, wanted: Wanted | None = None) -> bytes:
+    """Several events."""
+    epoch = portion.start.epoch
+    return b"".join(
+        _event_frame(epoch, event)
+        for event in portion.events
+        if wanted is None or wanted.takes(event)
+    )
+
+
+class Wanted:
+    """Which events a listener wants; empty conditions take all.
+
+    Progress counts as an event of the state it is made in.
+    """
+
+    def __init__(self, types: Sequence[str], states: Sequence[TaskState]) -> None:
+        self._types = frozenset(types)
+        self._states = frozenset(states)
+        self.key = (self._types, self._states)
+        """The same for the same conditions."""
+
+    def takes(self, event: Event) -> bool:
+        """Whether it is one of them."""
+        return (not self._types or event.type in self._types) and (
+            not self._states or event.state in self._states
+        )
+
+
+def _event_frame(epoch: str, event: Event) -> bytes:
+    data: Mapping[str, Any]
+    task = {"task_id": event.task_id, "type": event.type}
+    mark = event.progress
+    if mark is None:
+        name = b"state"
+        data = {
+            **task,
+            "status": event.state.value,
+            "at": shown_time(event.at),
+            "reason": event.reason,
+            "attempt": event.attempt,
+        }
+    else:
+        name = b"progress"
+        data = {
+            **task,
+            "at": shown_time(mark.at),
+            "attempt": mark.attempt,
+            "fraction": mark.fraction,
+            "message": mark.message,
+        }
+    return _frame(Position(epoch, event.sequence), name, _encode(data).encode())
+
+
+def _frame(position: Position, name: bytes, data: bytes) -> bytes:
+    return b"%bevent: %b\ndata: %b\n\n" % (_id(position), name, data)
+
+
+def _id(position: Position) -> bytes:
+    return b"id: %b\n" % str(position).encode()

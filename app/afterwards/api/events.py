@@ -1,0 +1,253 @@
+"""Server-sent events: what happens to one task, or to all, as it happens."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from typing import Annotated, Any, Final
+
+from fastapi import Header, Query, Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from afterwards.api import schemas
+from afterwards.api.event_frames import (
+    Wanted,
+    heartbeat,
+    opening,
+    portion_frames,
+    reset_frame,
+    snapshot_frame,
+)
+from afterwards.api.queries import require_known
+from afterwards.api.routing import new_router
+from afterwards.api.submission import service_of
+from afterwards.events.streams import AllStream, Portion, Reset, Snapshot, TaskStream
+from afterwards.events.window import Position
+from afterwards.lifecycle import TaskState
+
+router = new_router("Events")
+
+_QUERY: Final = ("type", "status", "last_event_id")
+
+HEARTBEAT_SECONDS: Final = 15.0
+
+_Item = Portion | Reset | Snapshot
+
+_EXAMPLE: Final = """\
+id: 5b0c1f2e8a9d4c37-41
+event: state
+data: {"task_id":"2f1c7a52-6f0b-4c3e-9d57-0a5c1f4b8e11","type":"report","status":"processing",\
+"at":"2025-06-26T10:00:00.000000+00:00","reason":"claimed","attempt":1}
+
+"""
+
+_RESUME_HELP: Final = (
+    "The `id` of the last event that was seen; the stream goes on after it. `EventSource` sends it "
+    "by itself."
+)
+_EXAMPLES: Final[dict[str, Any]] = {"seen": {"value": "5b0c1f2e8a9d4c37-41"}}
+_LastEventId = Annotated[
+    str | None,
+    Header(alias="Last-Event-ID", description=_RESUME_HELP, openapi_examples=_EXAMPLES),
+]
+_LastEventIdQuery = Annotated[
+    str | None,
+    Query(
+        alias="last_event_id",
+        description="The same, for who cannot send headers.",
+        openapi_examples=_EXAMPLES,
+    ),
+]
+_Types = Annotated[
+    list[str] | None,
+    Query(
+        alias="type",
+        description="Of these task types only.",
+        openapi_examples={"reports": {"value": ["report"]}},
+    ),
+]
+_States = Annotated[
+    list[TaskState] | None,
+    Query(
+        alias="status",
+        description="Into these states only; progress is made in `processing`.",
+        openapi_examples={"ends": {"value": ["success", "failed", "cancelled"]}},
+    ),
+]
+
+
+class EventStream(Response):
+    """Sends what a stream gives until it is over or nobody reads any more.
+
+    Args:
+        render: an item's bytes; empty if there is nothing in it for this client.
+        leave: closed at the end.
+    """
+
+    media_type = "text/event-stream"
+
+    def __init__(
+        self,
+        stream: AllStream | TaskStream,
+        first: bytes,
+        render: Callable[[Any], bytes],
+        leave: AsyncExitStack,
+    ) -> None:
+        super().__init__(
+            headers={
+                "Cache-Control": "no-store",
+                "X-Accel-Buffering": "no",
+                # So that a stop is not held by it once the stream is over.
+                "Connection": "close",
+            }
+        )
+        del self.headers["content-length"]
+        self._stream = stream
+        self._first = first
+        self._render = render
+        self._leave = leave
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer."""
+        async with self._leave:
+            await send(
+                {
+                    "type": "http.response.start",
+                    "status": self.status_code,
+                    "headers": self.raw_headers,
+                }
+            )
+            if scope["method"] != "HEAD":
+                await self._until_gone(receive, asyncio.create_task(self._send_all(send)))
+            await send({"type": "http.response.body", "body": b""})
+
+    async def _until_gone(self, receive: Receive, sending: asyncio.Task[None]) -> None:
+        gone = asyncio.create_task(_gone(receive))
+        try:
+            await asyncio.wait((sending, gone), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            gone.cancel()
+            if not sending.done():
+                sending.cancel()
+        await asyncio.wait((sending, gone))
+        if not sending.cancelled():
+            sending.result()
+
+    async def _send_all(self, send: Send) -> None:
+        stream = self._stream
+        await send({"type": "http.response.body", "body": self._first, "more_body": True})
+        due = time.monotonic() + HEARTBEAT_SECONDS
+        while not stream.is_over:
+            item: _Item | None = await stream.next(due - time.monotonic())
+            chunk = b"" if item is None else self._render(item)
+            if not chunk:
+                if time.monotonic() < due:
+                    continue
+                chunk = heartbeat(stream.position)
+            # Waits for a client that reads slowly; what comes meanwhile is kept for all at once.
+            await send({"type": "http.response.body", "body": chunk, "more_body": True})
+            due = time.monotonic() + HEARTBEAT_SECONDS
+            # Who has much to catch up with does not keep the others waiting.
+            await asyncio.sleep(0)
+
+
+async def _gone(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+@router.get(
+    "/tasks/{task_id}/events",
+    summary="Follow a task",
+    operation_id="followTask",
+    status_code=200,
+    response_class=EventStream,
+    response_description="Its events, up to its end",
+    responses={
+        **schemas.answers(*schemas.KNOWN_PROBLEMS),
+        200: {"content": {"text/event-stream": {"example": _EXAMPLE}}},
+        204: {"description": "The task is finished, and its last event has been seen."},
+    },
+)
+async def task_events(
+    task_id: schemas.TaskId,
+    request: Request,
+    last_event_id: _LastEventId = None,
+    last_event_id_query: _LastEventIdQuery = None,
+) -> Response:
+    """`task`, the whole task, comes first; then `state` and `progress` as they happen.
+
+    A client that comes back with the last id gets what it has missed, each event once. If that is
+    not kept any more, it gets `task` again.
+    """
+    position = _position(last_event_id, last_event_id_query)
+    async with AsyncExitStack() as stack:
+        stream = await stack.enter_async_context(service_of(request).task_stream(task_id, position))
+        if stream.is_over:
+            return Response(status_code=204, headers={"Cache-Control": "no-store"})
+        return EventStream(stream, opening(), _task_item, stack.pop_all())
+
+
+@router.get(
+    "/events",
+    summary="Follow all tasks",
+    operation_id="followTasks",
+    status_code=200,
+    response_class=EventStream,
+    response_description="Events, for as long as the client stays",
+    responses={
+        **schemas.answers(
+            422,
+            503,
+            said={
+                422: (
+                    "The query is not valid.",
+                    (
+                        "#/status/0: Input should be 'scheduled', 'pending', 'processing', "
+                        "'success', 'failed' or 'cancelled'"
+                    ),
+                )
+            },
+        ),
+        200: {"content": {"text/event-stream": {"example": _EXAMPLE}}},
+    },
+)
+async def all_events(
+    request: Request,
+    types: _Types = None,
+    states: _States = None,
+    last_event_id: _LastEventId = None,
+    last_event_id_query: _LastEventIdQuery = None,
+) -> Response:
+    """`state` and `progress` of all tasks, from now on or from where a client has left off.
+
+    If what it has missed is not kept any more, `reset` comes first, with the numbers of tasks.
+    """
+    require_known(request, _QUERY, f"is not known here; there are {', '.join(_QUERY)}")
+    wanted = Wanted(types or (), states or ())
+    position = _position(last_event_id, last_event_id_query)
+    service = service_of(request)
+    hub = service.events
+
+    def render(item: Portion | Reset) -> bytes:
+        if isinstance(item, Reset):
+            return reset_frame(item)
+        key = (*wanted.key, item.start, item.end)
+        return hub.shared(key, lambda: portion_frames(item, wanted))
+
+    async with AsyncExitStack() as stack:
+        stream = await stack.enter_async_context(service.all_streams(position))
+        return EventStream(stream, opening(stream.position), render, stack.pop_all())
+
+
+def _task_item(item: Portion | Snapshot) -> bytes:
+    return snapshot_frame(item) if isinstance(item, Snapshot) else portion_frames(item)
+
+
+def _position(header: str | None, query: str | None) -> Position | None:
+    # The header is newer: a client that reconnects has the query still in its URL.
+    text = header or query
+    return Position.parse(text) if text else None

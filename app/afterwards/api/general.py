@@ -1,0 +1,229 @@
+"""Tasks of any type: submitting one or many, looking one up, listing them."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from asyncio import sleep
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Annotated, Final
+from urllib.parse import urlencode
+
+from fastapi import BackgroundTasks, Query, Request
+from starlette.responses import Response
+
+from afterwards.api import schemas, times
+from afterwards.api.idempotency import REPLAYED, key_of
+from afterwards.api.orders import BODY, catalogue_of, checked_order, invalid
+from afterwards.api.queries import require_once
+from afterwards.api.routing import new_router
+from afterwards.api.schemas import fields
+from afterwards.api.schemas.orders import NewTask, NewTasks, TaskFilter
+from afterwards.api.schemas.tasks import FullTaskDocument, TaskDocument, TaskList, TaskPage
+from afterwards.api.submission import service_of
+from afterwards.api.task_document import base_document, full_document, list_document
+from afterwards.api.waiting import Wait, wait_of
+from afterwards.errors import BgTasksError
+from afterwards.lifecycle import Task
+from afterwards.registry.answers import Page
+from afterwards.registry.requests import Find
+from afterwards.submissions import Order, fingerprint
+
+router = new_router("Tasks of any type")
+
+_JSON: Final = "application/json"
+_SUBMITTED_HEADERS: Final = schemas.TASK_LOCATION | fields.PREFERENCE_APPLIED
+_SUBMITTING: Final = schemas.accepting(
+    202, headers=_SUBMITTED_HEADERS, parameters=[fields.WAIT, fields.PREFER]
+)
+_SUBMITTING["responses"][200] = {
+    "description": "Accepted and, because that was waited for, finished",
+    "model": TaskDocument,
+    "headers": _SUBMITTED_HEADERS | fields.REPLAYED,
+}
+
+_CHECKED_AT_ONCE: Final = 50
+"""Payloads of a batch that are validated before others get their turn."""
+
+
+@router.get(
+    "/tasks",
+    summary="List tasks",
+    operation_id="listTasks",
+    response_model=TaskPage,
+    response_description="A page of tasks",
+    responses=schemas.answers(
+        422,
+        503,
+        headers_of={
+            200: {"Link": fields.header("The next page.", '</tasks?cursor=MTI0NQ>; rel="next"')}
+        },
+        said={
+            422: ("The query is not valid.", "#/limit: Input should be less than or equal to 500")
+        },
+    ),
+)
+async def list_tasks(query: Annotated[TaskFilter, Query()], request: Request) -> Response:
+    """Newest first. Tasks that come later never shift a page."""
+    require_once(request)
+    page = await service_of(request).find(
+        Find(
+            query.status,
+            query.type,
+            query.limit,
+            None if query.cursor is None else _position(query.cursor),
+            times.as_shown(query.created_after),
+            times.as_shown(query.created_before),
+        )
+    )
+    headers = {"Cache-Control": "no-store"}
+    cursor = None
+    if page.next is not None:
+        cursor = _cursor(page.next)
+        headers["Link"] = f'</tasks?{_continued(query, cursor)}>; rel="next"'
+    return Response(list_document(_documents(page), next=cursor), headers=headers, media_type=_JSON)
+
+
+def _documents(page: Page) -> Iterator[bytes]:
+    for task in page.tasks:
+        yield base_document(task, page.progress.get(task.id))
+
+
+def _continued(query: TaskFilter, cursor: str) -> str:
+    """The query of the next page: the same with another cursor."""
+    members = query.model_dump(exclude_unset=True, exclude_none=True, mode="json")
+    for name in ("created_after", "created_before"):
+        if name in members:
+            members[name] = times.shown_time(members[name])
+    return urlencode({**members, "cursor": cursor})
+
+
+def _cursor(position: int) -> str:
+    return base64.urlsafe_b64encode(b"%d" % position).decode().rstrip("=")
+
+
+def _position(cursor: str) -> int:
+    with suppress(ValueError):
+        text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), b"-_", validate=True)
+        position = int(text[:20])
+        if _cursor(position) == cursor:
+            return position
+    raise invalid("cursor", ("query", "cursor"), "must be the `next` of an earlier page")
+
+
+@router.post(
+    "/tasks",
+    summary="Submit a task",
+    operation_id="submitTask",
+    response_model=TaskDocument,
+    response_description="Accepted",
+    **_SUBMITTING,
+)
+async def submit_task(new: NewTask, background: BackgroundTasks, request: Request) -> Response:
+    """Have a task done: now, after a delay or at a time.
+
+    With `wait` the answer comes as soon as the task is finished, and is 200 then.
+    """
+    wait = wait_of(request)
+    key = key_of(request.scope)
+    service = service_of(request)
+    accepted = await service.order(
+        checked_order(new, catalogue_of(request)),
+        key,
+        None if key is None else fingerprint(await request.json()),
+    )
+    task = accepted.task
+    if wait.seconds:
+        task = await _waited(request, task, wait.seconds)
+    else:
+        background.add_task(service.start, task.id)
+    return _submitted(task, wait, replayed=accepted.replayed)
+
+
+async def _waited(request: Request, task: Task, seconds: float) -> Task:
+    service = service_of(request)
+    await service.start(task.id)
+    # It is accepted, whatever becomes of the waiting; an error would say that it is not.
+    with suppress(BgTasksError):
+        return await service.wait(task.id, seconds)
+    return task
+
+
+def _submitted(task: Task, wait: Wait, *, replayed: bool) -> Response:
+    status = 200 if wait.seconds and task.state.is_final else 202
+    headers = {"Location": f"/tasks/{task.id}", **wait.headers()}
+    response = Response(base_document(task), status, headers, _JSON)
+    if replayed:
+        response.raw_headers.append(REPLAYED)
+    return response
+
+
+@router.post(
+    "/tasks/batch",
+    summary="Submit many tasks",
+    operation_id="submitTasks",
+    response_model=TaskList,
+    response_description="All accepted",
+    **schemas.accepting(202, headers={}),
+)
+async def submit_tasks(batch: NewTasks, background: BackgroundTasks, request: Request) -> Response:
+    """Accept up to 1,000 tasks, all or none. The answer lists them in the same order."""
+    key = key_of(request.scope)
+    service = service_of(request)
+    orders: list[Order] = []
+    catalogue = catalogue_of(request)
+    for index, new in enumerate(batch.tasks):
+        if index % _CHECKED_AT_ONCE == _CHECKED_AT_ONCE - 1:
+            await sleep(0)
+        orders.append(checked_order(new, catalogue, (*BODY, "tasks", index)))
+    accepted = await service.order_all(
+        orders, key, None if key is None else fingerprint(await request.json())
+    )
+    background.add_task(service.start, *(task.id for task in accepted.tasks))
+    response = Response(list_document(map(base_document, accepted.tasks)), 202, media_type=_JSON)
+    if accepted.replayed:
+        response.raw_headers.append(REPLAYED)
+    return response
+
+
+@router.get(
+    "/tasks/{task_id}",
+    summary="See all about a task",
+    operation_id="getTask",
+    response_model=FullTaskDocument,
+    response_description="The task",
+    responses=schemas.answers(
+        422,
+        *schemas.KNOWN_PROBLEMS,
+        headers_of={200: fields.ETAG | fields.PREFERENCE_APPLIED},
+        said={
+            422: (
+                "`wait` is no number of seconds.",
+                "#/wait: must be a number of seconds, such as 20",
+            )
+        },
+    )
+    | {304: {"description": "As `If-None-Match` knows it.", "headers": fields.ETAG}},
+    openapi_extra={"parameters": [fields.WAIT, fields.PREFER, fields.IF_NONE_MATCH]},
+)
+async def get_task(task_id: schemas.TaskId, request: Request) -> Response:
+    """With every attempt at it. With `wait`: as soon as it is finished, or as it stands then."""
+    wait = wait_of(request)
+    service = service_of(request)
+    if wait.seconds:
+        await service.wait(task_id, wait.seconds)
+    document = full_document(await service.inspect(task_id))
+    etag = f'"{base64.urlsafe_b64encode(hashlib.sha256(document).digest()[:15]).decode()}"'
+    headers = {"ETag": etag, "Cache-Control": "no-cache", **wait.headers()}
+    if _is_known(request, etag):
+        return Response(status_code=304, headers=headers)
+    return Response(document, headers=headers, media_type=_JSON)
+
+
+def _is_known(request: Request, etag: str) -> bool:
+    """Whether the client has this answer already (RFC 9110, 13.1.2)."""
+    known = ",".join(request.headers.getlist("if-none-match"))
+    # Weak ones count, too: what matters is that the content is the same.
+    return known.strip() == "*" or etag in re.findall(r'"[^"]*"', known)

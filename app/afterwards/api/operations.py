@@ -1,0 +1,69 @@
+"""For those who run the service: is it alive, is it ready, what does it do."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from fastapi import Request
+from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
+from starlette.responses import PlainTextResponse, Response
+
+from afterwards.api import schemas
+from afterwards.api.routing import new_router
+from afterwards.api.submission import service_of
+
+router = new_router("Operations")
+
+_UNCACHED: Final = {"Cache-Control": "no-store"}
+
+_METRICS_EXAMPLE: Final = """\
+# HELP bgtasks_tasks Tasks stored, by the state they are in.
+# TYPE bgtasks_tasks gauge
+bgtasks_tasks{state="processing",type="report"} 2.0
+bgtasks_tasks{state="success",type="report"} 40.0
+"""
+
+
+@router.get(
+    "/healthz",
+    summary="Is this process alive?",
+    operation_id="health",
+    response_model=schemas.Health,
+    response_description="Alive",
+)
+async def health() -> Response:
+    """Asks nobody else, so a restart would help if there is no answer."""
+    return Response(b'{"status":"ok"}', headers=_UNCACHED, media_type="application/json")
+
+
+@router.get(
+    "/readyz",
+    summary="Can tasks be accepted?",
+    operation_id="readiness",
+    response_model=schemas.Health,
+    response_description="Ready",
+    responses=schemas.answers(503),
+)
+async def readiness(request: Request) -> Response:
+    """The registry is reachable, the journal can be written, and the service is not stopping."""
+    await service_of(request).probe()
+    return Response(b'{"status":"ready"}', headers=_UNCACHED, media_type="application/json")
+
+
+@router.get(
+    "/metrics",
+    summary="Metrics for Prometheus",
+    operation_id="metrics",
+    response_class=PlainTextResponse,
+    response_description="Prometheus' text format",
+    responses={
+        **schemas.answers(503),
+        200: {"content": {"text/plain": {"example": _METRICS_EXAMPLE}}},
+    },
+)
+async def metrics(request: Request) -> Response:
+    """Of the whole service, whichever worker answers."""
+    return Response(
+        await service_of(request).scrape(),
+        headers={"Content-Type": CONTENT_TYPE_PLAIN_0_0_4, **_UNCACHED},
+    )

@@ -1,0 +1,108 @@
+"""Each task type's own payload, in the description of those bodies that order a task.
+
+What FastAPI sees in them is an object of any content. Here such a body becomes a choice of the task
+types, told apart by `type`, so that /docs and generated clients know what each of them takes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from copy import deepcopy
+from typing import Any, Final
+
+from pydantic.errors import PydanticInvalidForJsonSchema
+from pydantic.json_schema import DEFAULT_REF_TEMPLATE
+
+from afterwards.task_types import TaskType
+
+_PREFIX: Final = "#/components/schemas/"
+
+_ORDERS: Final[Mapping[str, Mapping[str, Any]]] = {
+    # What their own validators refuse besides; null counts as not sent.
+    "NewTask": {
+        "not": {
+            "required": ["delay_seconds", "run_at"],
+            "properties": {"delay_seconds": {"type": "number"}, "run_at": {"type": "string"}},
+        }
+    },
+    "NewSchedule": {
+        "oneOf": [
+            {
+                "required": ["cron"],
+                "properties": {"cron": {"type": "string"}, "every_seconds": {"type": "null"}},
+            },
+            {
+                "required": ["every_seconds"],
+                "properties": {"every_seconds": {"type": "number"}, "cron": {"type": "null"}},
+            },
+        ]
+    },
+}
+"""Bodies with a `type` and a `payload`, by the names of their models."""
+
+
+def payload_schema(task_type: TaskType, ref_template: str = DEFAULT_REF_TEMPLATE) -> dict[str, Any]:
+    """The JSON Schema of a task type's payload; of a model that cannot have one, any object's."""
+    try:
+        return task_type.payload.model_json_schema(ref_template=ref_template)
+    except PydanticInvalidForJsonSchema:
+        return {"type": "object", "title": task_type.payload.__name__}
+
+
+def describe_payloads(schema: dict[str, Any], catalogue: Mapping[str, TaskType]) -> None:
+    """Let the orders in an OpenAPI document know the task types."""
+    models = schema["components"]["schemas"]
+    payloads = {name: _payload(models, task_type) for name, task_type in catalogue.items()}
+    for order, rules in _ORDERS.items():
+        if order in models:
+            _describe_order(models, order, rules, payloads)
+
+
+def _payload(models: dict[str, Any], task_type: TaskType) -> tuple[dict[str, Any], bool]:
+    """A reference to the payload's schema, and whether an empty payload does not fit it."""
+    own = task_type.payload.__name__
+    plain = _with_definitions(task_type, own, "{model}")
+    if any(models.get(name, part) != part for name, part in plain.items()):
+        # Another module's model has the same name.
+        own = f"{task_type.name}.{own}"
+        plain = _with_definitions(task_type, own, f"{task_type.name}.{{model}}")
+    models.update(plain)
+    return {"$ref": _PREFIX + own}, bool(plain[own].get("required"))
+
+
+def _with_definitions(task_type: TaskType, own: str, template: str) -> dict[str, Any]:
+    """The payload's schema and those that it refers to, by their names in the document."""
+    schema = payload_schema(task_type, _PREFIX + template)
+    definitions = {
+        template.format(model=name): definition
+        for name, definition in schema.pop("$defs", {}).items()
+    }
+    # A model that contains itself is one of its own definitions, and refers to it.
+    return definitions if own in definitions else {**definitions, own: schema}
+
+
+def _describe_order(
+    models: dict[str, Any],
+    order: str,
+    rules: Mapping[str, Any],
+    payloads: Mapping[str, tuple[dict[str, Any], bool]],
+) -> None:
+    general = models[order]
+    mapping: dict[str, str] = {}
+    for type_name, (payload, required) in payloads.items():
+        one = deepcopy(general)
+        one.pop("examples", None)
+        one["title"] = f"{order} ({type_name})"
+        one["properties"]["type"] = {"type": "string", "const": type_name}
+        one["properties"]["payload"] = payload
+        one["required"] = ["type", *(["payload"] if required else [])]
+        one.update(deepcopy(rules))
+        models[f"{order}.{type_name}"] = one
+        mapping[type_name] = f"{_PREFIX}{order}.{type_name}"
+    models[order] = {
+        "title": order,
+        "description": general.get("description", ""),
+        "oneOf": [{"$ref": reference} for reference in mapping.values()],
+        "discriminator": {"propertyName": "type", "mapping": mapping},
+        "examples": general.get("examples", []),
+    }

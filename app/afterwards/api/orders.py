@@ -1,0 +1,89 @@
+"""What a client orders, checked against the task types there are."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, cast
+
+from fastapi import Request
+from fastapi.exceptions import RequestValidationError
+from pydantic import ValidationError
+
+from afterwards.api.schemas.orders import NewTask
+from afterwards.submissions import Order
+from afterwards.task_types import TaskType
+
+Path = tuple[str | int, ...]
+
+_compact: Final = json.JSONEncoder(
+    ensure_ascii=False, allow_nan=False, separators=(",", ":")
+).encode
+
+BODY: Final[Path] = ("body",)
+
+
+def catalogue_of(request: Request) -> Mapping[str, TaskType]:
+    """The task types there are, by name."""
+    return cast("Mapping[str, TaskType]", request.app.state.catalogue)
+
+
+def checked_order(new: NewTask, catalogue: Mapping[str, TaskType], path: Path = BODY) -> Order:
+    """An order as the service takes it.
+
+    Args:
+        path: where it stands in the request.
+
+    Raises:
+        RequestValidationError: there is no such type, or it does not take that payload.
+    """
+    task_type = known_type(new.type, catalogue, (*path, "type"))
+    return Order(
+        new.type,
+        checked_payload(new.payload, task_type, (*path, "payload")),
+        new.delay_seconds,
+        new.run_at,
+        new.priority,
+        new.max_attempts,
+        new.timeout_seconds,
+        new.deadline,
+    )
+
+
+def known_type(name: str, catalogue: Mapping[str, TaskType], path: Path) -> TaskType:
+    """The task type of this name. Raises `RequestValidationError`."""
+    task_type = catalogue.get(name)
+    if task_type is None:
+        shown = name if len(name) <= 100 else f"{name[:100]}…"
+        known = ", ".join(sorted(catalogue))
+        raise invalid("unknown_type", path, f"There is no task type {shown!r}; there are {known}")
+    return task_type
+
+
+def checked_payload(payload: dict[str, Any], task_type: TaskType, path: Path) -> bytes:
+    """The payload as JSON, as it was sent, once the task type's model has taken it.
+
+    The attempt validates it again, from the same text: what the model makes of it (defaults,
+    aliases, conversions) is made there.
+
+    Raises:
+        RequestValidationError: the model does not take it.
+    """
+    try:
+        text = _compact(payload).encode()
+    except ValueError:
+        # 1e999 is a number to JSON's grammar, and infinity here.
+        raise invalid("finite_number", path, "must have finite numbers only") from None
+    try:
+        task_type.payload.model_validate_json(text)
+    except ValidationError as error:
+        found = error.errors(include_url=False, include_input=False, include_context=False)
+        raise RequestValidationError(
+            [{**one, "loc": (*path, *one["loc"])} for one in found]
+        ) from None
+    return text
+
+
+def invalid(kind: str, path: Sequence[str | int], message: str) -> RequestValidationError:
+    """A request that a check of our own has found to be wrong."""
+    return RequestValidationError([{"type": kind, "loc": tuple(path), "msg": message}])

@@ -1,0 +1,170 @@
+"""Every "no" of the API as a problem document (RFC 9457), and which error gets which status."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from http import HTTPStatus
+from types import MappingProxyType
+from typing import Any, Final
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from afterwards.errors import (
+    BgTasksError,
+    IdempotencyMismatch,
+    IllegalTransition,
+    ScheduleNotFound,
+    TaskDeleted,
+    TaskNotFound,
+    TooManySchedules,
+    Unavailable,
+    UnknownTaskType,
+)
+
+MEDIA_TYPE: Final = "application/problem+json"
+
+STATUSES: Final[Mapping[type[BgTasksError], int]] = MappingProxyType(
+    {
+        TaskDeleted: 410,
+        TaskNotFound: 404,
+        ScheduleNotFound: 404,
+        IllegalTransition: 409,
+        TooManySchedules: 409,
+        UnknownTaskType: 422,
+        IdempotencyMismatch: 422,
+        Unavailable: 503,
+        BgTasksError: 500,
+    }
+)
+"""The status of an error: its own class's, or else its nearest ancestor's."""
+
+TITLES: Final[Mapping[int, str]] = MappingProxyType(
+    {413: "Content Too Large", 422: "Unprocessable Content"}
+)
+"""Where Python's versions do not agree on the name of a status (RFC 9110's is right)."""
+
+UNEXPECTED: Final = "Something went wrong here; the service's log has more under the request id"
+"""What a 500 says, before the id."""
+
+_INVALID_JSON: Final = frozenset({"json_invalid", "json_type"})
+_MAX_ECHOED_CHARACTERS: Final = 200
+_MAX_LISTED_ERRORS: Final = 20
+"""A body of a million wrong fields is not answered with a million messages."""
+
+
+class Problem(Response):
+    """A problem document."""
+
+    media_type = MEDIA_TYPE
+
+    def __init__(
+        self,
+        status: int,
+        detail: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        **members: Any,
+    ) -> None:
+        document = {
+            "type": "about:blank",
+            "title": title(status),
+            "status": status,
+            "detail": detail,
+            **members,
+        }
+        super().__init__(json.dumps(document), status, headers)
+
+
+def title(status: int) -> str:
+    """A status in words."""
+    return TITLES.get(status) or HTTPStatus(status).phrase
+
+
+def install(app: FastAPI) -> None:
+    """Answer errors that reach the application with problem documents.
+
+    Unexpected ones do not belong here: they are `middleware.RequestContext`'s, because Starlette
+    answers them outside of all middleware, without a request id and uncounted.
+    """
+    for error, answer in _ANSWERS.items():
+        app.add_exception_handler(error, answer)
+
+
+async def answer_to(request: Request, error: Exception) -> Response | None:
+    """The same answer, for an error that does not reach the application; None: unexpected."""
+    answer = next((_ANSWERS[cls] for cls in type(error).__mro__ if cls in _ANSWERS), None)
+    return None if answer is None else await answer(request, error)
+
+
+def status_of(error: BgTasksError) -> int:
+    """The table, looked up."""
+    return next(STATUSES[cls] for cls in type(error).__mro__ if cls in STATUSES)
+
+
+async def _service_error(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, BgTasksError)
+    headers = {}
+    if isinstance(error, Unavailable):
+        headers["Retry-After"] = str(max(1, math.ceil(error.retry_after_seconds)))
+    return Problem(status_of(error), str(error), headers=headers)
+
+
+async def _http_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    detail = error.detail
+    if detail == HTTPStatus(error.status_code).phrase:
+        detail = _explained(error.status_code, request) or detail
+    return Problem(error.status_code, detail, headers=error.headers)
+
+
+def _explained(status: int, request: Request) -> str | None:
+    path = request.scope["path"][:_MAX_ECHOED_CHARACTERS]
+    if status == HTTPStatus.NOT_FOUND:
+        return f"There is nothing at {path}; /docs lists what there is"
+    if status == HTTPStatus.METHOD_NOT_ALLOWED:
+        return f"{request.method} is not possible at {path}; the header Allow lists what is"
+    return None
+
+
+async def _invalid_request(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    # The rejected input itself is not sent back: it may be large, secret, or no JSON (NaN).
+    found = error.errors()
+    listed = [_listed(one) for one in found[:_MAX_LISTED_ERRORS]]
+    first = listed[0]
+    detail = f"{first['pointer']}: {first['message']}"
+    if len(found) > 1:
+        detail += f" (and {len(found) - 1} more)"
+    return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, detail, errors=listed)
+
+
+_ANSWERS: Final[Mapping[type[Exception], Callable[[Request, Exception], Awaitable[Response]]]] = (
+    MappingProxyType(
+        {
+            BgTasksError: _service_error,
+            RequestValidationError: _invalid_request,
+            HTTPException: _http_error,
+        }
+    )
+)
+
+
+def _listed(error: Mapping[str, Any]) -> dict[str, str]:
+    location, *path = error["loc"]
+    message = str(error["msg"]).removeprefix("Value error, ")
+    if error["type"] in _INVALID_JSON:
+        path = []  # the position, which the message tells too
+        message = f"Not valid JSON: {error.get('ctx', {}).get('error', message)}"
+    elif error["type"] == "missing" and not path:
+        message = "A JSON object is required"
+    return {"location": str(location), "pointer": _pointer(path), "message": message}
+
+
+def _pointer(path: Sequence[object]) -> str:
+    """A path as a JSON pointer (RFC 6901) in a URI fragment."""
+    return "#" + "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in path)

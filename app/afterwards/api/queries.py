@@ -1,0 +1,34 @@
+"""What stands behind the question mark: nothing that would be passed over in silence."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from fastapi import Request
+
+from afterwards.api.orders import invalid
+
+
+def require_known(request: Request, known: Collection[str], instead: str) -> None:
+    """Refuse parameters that the route does not take.
+
+    A filter that has no effect is worse than none where tasks are cancelled.
+
+    Raises:
+        RequestValidationError: it names the first.
+    """
+    for name in request.query_params:
+        if name not in known:
+            raise invalid("extra_forbidden", ("query", name), instead)
+
+
+def require_once(request: Request) -> None:
+    """Refuse a parameter that is there twice, where only one of the two could count.
+
+    Raises:
+        RequestValidationError: it names the first.
+    """
+    names = [name for name, _ in request.query_params.multi_items()]
+    for name in request.query_params:
+        if names.count(name) > 1:
+            raise invalid("repeated", ("query", name), "may be given once")

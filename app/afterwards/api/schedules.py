@@ -1,0 +1,218 @@
+"""Tasks that come again: schedules, by name."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any, Final
+
+from fastapi import Request
+from starlette.responses import Response
+
+from afterwards.api import schemas
+from afterwards.api.orders import BODY, catalogue_of, checked_payload, invalid, known_type
+from afterwards.api.routing import new_router
+from afterwards.api.schemas.fields import SCHEDULE_LOCATION
+from afterwards.api.schemas.plans import (
+    SCHEDULE_NAME,
+    NewSchedule,
+    ScheduleDocument,
+    ScheduleList,
+    ScheduleName,
+)
+from afterwards.api.submission import service_of
+from afterwards.api.times import shown_time
+from afterwards.plans import Plans
+from afterwards.recurrence import check_cron, zone
+from afterwards.schedule import Schedule
+from afterwards.submissions import Order
+
+router = new_router("Schedules")
+
+RUNS_SHOWN: Final = 5
+
+_UNKNOWN: Final = {404: ("No schedule has this name.", "There is no schedule 'daily-report'")}
+_LOOKUP: Final = schemas.answers(404, 503, said=_UNKNOWN)
+
+
+@router.get(
+    "/schedules",
+    summary="List the schedules",
+    operation_id="listSchedules",
+    response_model=ScheduleList,
+    response_description="All schedules",
+    responses=schemas.answers(503),
+)
+async def list_schedules(request: Request) -> Response:
+    """By name, each with its next five due times."""
+    now = time.time()
+    schedules = await _plans(request).schedules()
+    return _answer(b'{"schedules":[%b]}' % b",".join(_document(one, now) for one in schedules))
+
+
+@router.get(
+    "/schedules/{name}",
+    summary="See a schedule",
+    operation_id="getSchedule",
+    response_model=ScheduleDocument,
+    response_description="The schedule",
+    responses=_LOOKUP,
+)
+async def get_schedule(name: ScheduleName, request: Request) -> Response:
+    """With its next five due times."""
+    return _shown(await _plans(request).schedule(name))
+
+
+@router.put(
+    "/schedules/{name}",
+    summary="Make or replace a schedule",
+    operation_id="putSchedule",
+    response_model=ScheduleDocument,
+    response_description="Replaced",
+    responses=schemas.answers(
+        409,
+        415,
+        422,
+        503,
+        headers_of={200: SCHEDULE_LOCATION},
+        said={
+            422: (
+                "The name or the body is not valid. Nothing was done.",
+                "#: send one of cron and every_seconds",
+            ),
+            409: (
+                "The limit of schedules is reached.",
+                "There are 1000 schedules, which is the limit; delete one first",
+            ),
+        },
+    )
+    | {
+        201: {
+            "description": "Made",
+            "model": ScheduleDocument,
+            "headers": SCHEDULE_LOCATION,
+        }
+    },
+)
+async def put_schedule(name: ScheduleName, new: NewSchedule, request: Request) -> Response:
+    """Have a task done again and again: exactly one for each due time, restarts included.
+
+    Due times go on where they were if the recurrence stays the same.
+    """
+    schedule = _checked(name, new, request)
+    plans = _plans(request)
+    made = await plans.put_schedule(schedule)
+    document = _document(await plans.schedule(name), time.time())
+    return _answer(document, 201 if made else 200, {"Location": f"/schedules/{name}"})
+
+
+@router.delete(
+    "/schedules/{name}",
+    summary="Delete a schedule",
+    operation_id="deleteSchedule",
+    status_code=204,
+    response_description="Deleted",
+    responses=_LOOKUP,
+)
+async def delete_schedule(name: ScheduleName, request: Request) -> Response:
+    """Tasks that it has made stay."""
+    await _plans(request).delete_schedule(name)
+    return Response(status_code=204)
+
+
+@router.post(
+    "/schedules/{name}/pause",
+    summary="Pause a schedule",
+    operation_id="pauseSchedule",
+    response_model=ScheduleDocument,
+    response_description="Paused",
+    responses=_LOOKUP,
+)
+async def pause_schedule(name: ScheduleName, request: Request) -> Response:
+    """Make no tasks until it is resumed; times that were due meanwhile are not made up for."""
+    return _shown(await _plans(request).pause_schedule(name, paused=True))
+
+
+@router.post(
+    "/schedules/{name}/resume",
+    summary="Resume a schedule",
+    operation_id="resumeSchedule",
+    response_model=ScheduleDocument,
+    response_description="Resumed",
+    responses=_LOOKUP,
+)
+async def resume_schedule(name: ScheduleName, request: Request) -> Response:
+    """End its rest."""
+    return _shown(await _plans(request).pause_schedule(name, paused=False))
+
+
+def _plans(request: Request) -> Plans:
+    return service_of(request).plans
+
+
+def _checked(name: str, new: NewSchedule, request: Request) -> Schedule:
+    if SCHEDULE_NAME.fullmatch(name) is None:
+        allowed = "up to 100 letters, digits, '.', '_' and '-', no dot to begin with"
+        raise invalid("name", ("path", "name"), f"a name has {allowed}")
+    task_type = known_type(new.type, catalogue_of(request), (*BODY, "type"))
+    payload = checked_payload(new.payload, task_type, (*BODY, "payload"))
+    try:
+        where = "timezone"
+        zone(new.timezone)
+        if new.cron is not None:
+            where = "cron"
+            check_cron(new.cron)
+    except ValueError as error:
+        raise invalid("recurrence", (*BODY, where), str(error)) from None
+    order = Order(
+        new.type,
+        payload,
+        priority=new.priority,
+        max_attempts=new.max_attempts,
+        timeout_seconds=new.timeout_seconds,
+    )
+    return Schedule(
+        name=name,
+        pattern=_plans(request).pattern(order),
+        cron=new.cron,
+        every_seconds=new.every_seconds,
+        timezone=new.timezone,
+        catch_up=new.catch_up,
+        created_at=time.time(),
+        paused=new.paused,
+    )
+
+
+def _document(schedule: Schedule, now: float) -> bytes:
+    pattern = schedule.pattern
+    members: dict[str, Any] = {
+        "name": schedule.name,
+        "type": pattern.type,
+        "cron": schedule.cron,
+        "every_seconds": schedule.every_seconds,
+        "timezone": schedule.timezone,
+        "catch_up": schedule.catch_up,
+        "paused": schedule.paused,
+        "priority": pattern.priority,
+        "max_attempts": pattern.max_attempts,
+        "timeout_seconds": pattern.timeout_seconds,
+        "created_at": shown_time(schedule.created_at),
+        "last_due": None if schedule.last_due is None else shown_time(schedule.last_due),
+        "last_task_id": schedule.last_task_id,
+        "next_runs": [shown_time(due) for due in schedule.next_runs(RUNS_SHOWN, now)],
+    }
+    # The payload is JSON already.
+    return b'%b,"payload":%b}' % (
+        json.dumps(members, separators=(",", ":")).encode()[:-1],
+        pattern.payload,
+    )
+
+
+def _shown(schedule: Schedule) -> Response:
+    return _answer(_document(schedule, time.time()))
+
+
+def _answer(document: bytes, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    return Response(
+        document, status, {"Cache-Control": "no-store", **(headers or {})}, "application/json"
+    )

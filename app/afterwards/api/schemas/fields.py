@@ -1,0 +1,108 @@
+"""Parts that the documentation of several routes shares: parameters, headers, kinds of values."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final
+
+from fastapi import Path
+from pydantic import BeforeValidator, ConfigDict, WithJsonSchema
+
+from afterwards.api.idempotency import EXAMPLE_KEY, HEADER, MAX_KEY_CHARACTERS, PATTERN
+from afterwards.api.times import EXAMPLE_TIME, parse_query_time, parse_time
+
+EXAMPLE_ID: Final = "2f1c7a52-6f0b-4c3e-9d57-0a5c1f4b8e11"
+
+TaskId = Annotated[
+    str,
+    Path(
+        description="As an accepting answer gave it; any other text is the id of no task.",
+        openapi_examples={"task": {"summary": "A task's id", "value": EXAMPLE_ID}},
+    ),
+]
+"""The parameter of paths that lead to a task."""
+
+
+def example(**members: Any) -> ConfigDict:
+    """A model's configuration with an example of it."""
+    return ConfigDict(json_schema_extra={"examples": [members]})
+
+
+_TIME_SCHEMA: Final = WithJsonSchema(
+    {"type": "string", "format": "date-time", "examples": [EXAMPLE_TIME]}
+)
+Time = Annotated[float, BeforeValidator(parse_time), _TIME_SCHEMA]
+"""A time in a body."""
+QueryTime = Annotated[float, BeforeValidator(parse_query_time), _TIME_SCHEMA]
+"""A time in a query."""
+
+# -- headers and parameters --------------------------------------------------------------------
+
+
+def _location(description: str, path: str) -> dict[str, Any]:
+    return {
+        "Location": {
+            "description": description,
+            "schema": {"type": "string", "format": "uri-reference"},
+            "example": path,
+        }
+    }
+
+
+def header(description: str, example: str) -> dict[str, Any]:
+    """An answer's header."""
+    return {"description": description, "schema": {"type": "string"}, "example": example}
+
+
+LOCATION: Final = _location("Where the task's status is found.", f"/status/{EXAMPLE_ID}")
+TASK_LOCATION: Final = _location("Where the task is found.", f"/tasks/{EXAMPLE_ID}")
+SCHEDULE_LOCATION: Final = _location("Where the schedule is found.", "/schedules/daily-report")
+
+REPLAYED: Final[dict[str, Any]] = {
+    "Idempotent-Replayed": {
+        "description": "The submission came before under the same key; this is its task.",
+        "schema": {"type": "string", "enum": ["true"]},
+        "example": "true",
+    }
+}
+PREFERENCE_APPLIED: Final = {
+    "Preference-Applied": header("How long the header `Prefer` made it wait at most.", "wait=20")
+}
+ETAG: Final = {"ETag": header("Of this answer, for `If-None-Match`.", '"mDfIhYg2Zqc0YQ"')}
+
+IDEMPOTENCY_KEY: Final[dict[str, Any]] = {
+    "name": HEADER,
+    "in": "header",
+    "required": False,
+    "description": (
+        "The client's name for this submission, in quotes or without. The same key with the same "
+        "submission gives the first one's task again, for as long as that is kept."
+    ),
+    "schema": {"type": "string", "pattern": PATTERN, "maxLength": MAX_KEY_CHARACTERS},
+    "example": EXAMPLE_KEY,
+}
+WAIT: Final[dict[str, Any]] = {
+    "name": "wait",
+    "in": "query",
+    "required": False,
+    "description": (
+        "For how many seconds to wait for the task's end before answering; more than 60 is 60."
+    ),
+    "schema": {"type": "integer", "minimum": 0},
+    "example": 20,
+}
+PREFER: Final[dict[str, Any]] = {
+    "name": "Prefer",
+    "in": "header",
+    "required": False,
+    "description": "`wait=20` is the same as `?wait=20` (RFC 7240), which goes before it.",
+    "schema": {"type": "string"},
+    "example": "wait=20",
+}
+IF_NONE_MATCH: Final[dict[str, Any]] = {
+    "name": "If-None-Match",
+    "in": "header",
+    "required": False,
+    "description": "ETags of earlier answers: if the task is as it was then, the answer is 304.",
+    "schema": {"type": "string"},
+    "example": '"mDfIhYg2Zqc0YQ"',
+}

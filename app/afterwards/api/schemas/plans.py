@@ -1,0 +1,206 @@
+"""What the routes for task types, schedules and statistics take and give."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Final, Self
+
+from fastapi import Path
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
+
+from afterwards.api.schemas.fields import EXAMPLE_ID, example
+from afterwards.api.schemas.orders import MaxAttempts, Priority, Sent, TimeoutSeconds
+from afterwards.api.times import EXAMPLE_TIME
+from afterwards.lifecycle import DEFAULT_PRIORITY
+
+_EXAMPLE_COUNTS: Final = {
+    "scheduled": 0, "pending": 2, "processing": 1, "success": 40, "failed": 1, "cancelled": 0,
+}  # fmt: skip
+
+TypeName = Annotated[
+    str,
+    Path(
+        description="As `GET /task-types` lists them.",
+        openapi_examples={"type": {"summary": "A task type", "value": "notification"}},
+    ),
+]
+
+# A name of dots only would be taken for a step in the path.
+SCHEDULE_NAME: Final = re.compile(r"^[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}$")
+ScheduleName = Annotated[
+    str,
+    Path(
+        description="Up to 100 letters, digits, `.`, `_` and `-`; no dot to begin with.",
+        json_schema_extra={"pattern": SCHEDULE_NAME.pattern},
+        openapi_examples={"schedule": {"summary": "A schedule", "value": "daily-report"}},
+    ),
+]
+
+
+class RateLimit(BaseModel):
+    """How many attempts may begin in a time."""
+
+    count: int = Field(ge=1)
+    period_seconds: float = Field(gt=0)
+
+
+class TaskTypeDocument(BaseModel):
+    """A kind of work."""
+
+    model_config = example(
+        name="notification",
+        executor="async",
+        max_attempts=3,
+        timeout_seconds=60.0,
+        max_concurrency=None,
+        rate_limit=None,
+        paused=False,
+        payload_schema={"type": "object", "properties": {"email": {"type": "string"}}},
+        tasks=_EXAMPLE_COUNTS,
+    )
+
+    name: str
+    executor: str = Field(description="Where its attempts run: `async`, `thread` or `process`.")
+    max_attempts: int = Field(ge=1, description="Unless a task says otherwise.")
+    timeout_seconds: float = Field(gt=0, description="Unless a task says otherwise.")
+    max_concurrency: int | None = Field(description="Attempts at once, of all workers together.")
+    rate_limit: RateLimit | None
+    paused: bool = Field(description="Its tasks are accepted, and wait.")
+    payload_schema: dict[str, JsonValue] = Field(description="JSON Schema of the payload.")
+    tasks: dict[str, int] = Field(description="How many are stored, by status.")
+
+
+class TaskTypeList(BaseModel):
+    """All task types."""
+
+    model_config = example(
+        task_types=TaskTypeDocument.model_config["json_schema_extra"]["examples"]  # type: ignore[index]
+    )
+
+    task_types: list[TaskTypeDocument]
+
+
+class Slots(BaseModel):
+    """Places for attempts, of all workers together."""
+
+    busy: int = 0
+    free: int = 0
+    stuck: int = Field(0, description="Hold a call that timed out and cannot be stopped.")
+
+
+class StatisticsDocument(BaseModel):
+    """The service on one page."""
+
+    model_config = example(
+        version="1.0.0",
+        uptime_seconds=86_400.0,
+        workers=2,
+        tasks=_EXAMPLE_COUNTS,
+        by_type={"notification": _EXAMPLE_COUNTS},
+        submitted=44,
+        finished_per_second=0.5,
+        oldest_pending_seconds=0.01,
+        slots={"async": {"busy": 1, "free": 9_999, "stuck": 0}},
+        paused_types=[],
+        schedules=1,
+        journal_bytes=65_536,
+    )
+
+    version: str
+    uptime_seconds: float = Field(ge=0, description="Of the registry process.")
+    workers: int = Field(ge=0)
+    tasks: dict[str, int] = Field(description="How many are stored, by status.")
+    by_type: dict[str, dict[str, int]]
+    submitted: int = Field(ge=0, description="Ever; those that were deleted since included.")
+    finished_per_second: float = Field(ge=0, description="Over about the last ten seconds.")
+    oldest_pending_seconds: float = Field(ge=0)
+    slots: dict[str, Slots]
+    paused_types: list[str]
+    schedules: int = Field(ge=0)
+    journal_bytes: int = Field(ge=0, description="On disk; 0 with the memory registry.")
+
+
+# -- schedules ---------------------------------------------------------------------------------
+
+_DEFINITION: Final[dict[str, Any]] = {
+    "type": "report",
+    "payload": {"name": "Sales", "details": {}},
+    "cron": "30 6 * * 1-5",
+    "timezone": "Europe/Berlin",
+}
+
+
+class NewSchedule(Sent):
+    """A task that comes again: which, and when."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [_DEFINITION]})
+
+    type: str = Field(description="The name of a task type.")
+    payload: dict[str, Any] = Field(default_factory=dict, description="Of each of its tasks.")
+    cron: str | None = Field(
+        None, max_length=200, description="Five fields as in crontab(5). Or `every_seconds`."
+    )
+    every_seconds: Annotated[float, Field(ge=1, le=366 * 86_400)] | None = Field(
+        None, description="A period, from when the schedule is made. Or `cron`."
+    )
+    timezone: str = Field(
+        "UTC", max_length=100, description="An IANA name; what the cron expression's hours are of."
+    )
+    catch_up: bool = Field(
+        False, description="Make up for times that were missed because the service was down."
+    )
+    paused: bool = False
+    priority: Priority = DEFAULT_PRIORITY
+    max_attempts: MaxAttempts | None = None
+    timeout_seconds: TimeoutSeconds | None = None
+
+    @model_validator(mode="after")
+    def _one_recurrence(self) -> Self:
+        if (self.cron is None) == (self.every_seconds is None):
+            raise ValueError("send one of cron and every_seconds")
+        return self
+
+
+class ScheduleDocument(BaseModel):
+    """A schedule."""
+
+    model_config = example(
+        name="daily-report",
+        **_DEFINITION,
+        every_seconds=None,
+        catch_up=False,
+        paused=False,
+        priority=DEFAULT_PRIORITY,
+        max_attempts=3,
+        timeout_seconds=None,
+        created_at=EXAMPLE_TIME,
+        last_due="2026-11-20T05:30:00.000000+00:00",
+        last_task_id=EXAMPLE_ID,
+        next_runs=["2026-11-23T05:30:00.000000+00:00"],
+    )
+
+    name: str
+    type: str
+    payload: dict[str, JsonValue]
+    cron: str | None
+    every_seconds: float | None
+    timezone: str
+    catch_up: bool
+    paused: bool
+    priority: int
+    max_attempts: int
+    timeout_seconds: float | None
+    created_at: str = Field(json_schema_extra={"format": "date-time"})
+    last_due: str | None = Field(description="The latest due time that has its task.")
+    last_task_id: str | None
+    next_runs: list[str] = Field(description="The next five due times; none while paused.")
+
+
+class ScheduleList(BaseModel):
+    """All schedules, by name."""
+
+    model_config = example(
+        schedules=ScheduleDocument.model_config["json_schema_extra"]["examples"]  # type: ignore[index]
+    )
+
+    schedules: list[ScheduleDocument]

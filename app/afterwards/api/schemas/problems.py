@@ -1,0 +1,180 @@
+"""Problem documents, and how a route documents which ones it answers with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from pydantic import BaseModel, Field
+
+from afterwards.api.idempotency import INVALID_KEY
+from afterwards.api.problems import MEDIA_TYPE, UNEXPECTED, title
+from afterwards.api.schemas.fields import EXAMPLE_ID, IDEMPOTENCY_KEY, LOCATION, REPLAYED
+
+_EXAMPLE_REQUEST_ID: Final = "9f86d081884c-17"
+
+
+class FieldError(BaseModel):
+    """What is wrong with one field."""
+
+    location: str = Field(description="`body`, `query`, `path` or `header`.")
+    pointer: str = Field(description="JSON pointer to the field; `#` is the whole.")
+    message: str
+
+
+class ProblemDocument(BaseModel):
+    """An error (RFC 9457)."""
+
+    type: str = Field(description="`about:blank`: the status says it all.")
+    title: str = Field(description="The status in words.")
+    status: int
+    detail: str = Field(description="What is wrong, and what can be done about it.")
+    errors: list[FieldError] | None = Field(
+        default=None, description="Only when fields are not valid."
+    )
+    request_id: str | None = Field(
+        default=None, description="Only for a 500: what to look for in the service's log."
+    )
+
+
+_PROBLEM_HEADERS: Final[dict[int, dict[str, Any]]] = {
+    405: {
+        "Allow": {
+            "description": "The methods that are possible.",
+            "schema": {"type": "string"},
+            "example": "GET, HEAD",
+        }
+    },
+    503: {
+        "Retry-After": {
+            "description": "When to ask again, in seconds.",
+            "schema": {"type": "integer", "minimum": 1},
+            "example": 1,
+        }
+    },
+}
+
+_WHEN: Final[dict[int, tuple[str, str]]] = {
+    400: (
+        "The task is not failed (or cancelled).",
+        f"Only a failed task can be retried; task {EXAMPLE_ID} is success",
+    ),
+    404: ("No task has this id.", "Task not found"),
+    409: (
+        "The task's state does not allow it.",
+        f"Task {EXAMPLE_ID} is success and cannot be retried",
+    ),
+    410: (
+        "The task was finished, and has been deleted since.",
+        f"Task {EXAMPLE_ID} was finished, and deleted when its retention was over",
+    ),
+    405: (
+        "Another method was used on this path.",
+        "PUT is not possible at /healthz; the header Allow lists what is",
+    ),
+    413: (
+        "The body is too large.",
+        "The body may have 1048576 bytes (BGTASKS_MAX_BODY_BYTES)",
+    ),
+    415: (
+        "The body is not declared as JSON.",
+        "Send a JSON body with Content-Type: application/json, not 'text/plain'",
+    ),
+    422: ("The body is not valid. Nothing was done.", "#/email: Field required"),
+    500: (
+        "Something that nobody expected; the service's log has more.",
+        f"{UNEXPECTED} {_EXAMPLE_REQUEST_ID}",
+    ),
+    503: (
+        "Ask again after `Retry-After` seconds. Nothing was done, unless the detail doubts it.",
+        "The limit of 100000 unfinished tasks is reached; try again in 1 s",
+    ),
+}
+
+_OTHER_KEY: Final = (
+    "The idempotency key is another submission's. Nothing stored.",
+    (
+        "The idempotency key 'order-4711' was used for another submission, which became task "
+        f"{EXAMPLE_ID}; use a new key for a new submission"
+    ),
+)
+_BODY_OR_OTHER_KEY: Final = (
+    "The body is not valid, or the idempotency key is another submission's. Nothing stored.",
+    "#/email: Field required",
+)
+_NO_KEY: Final = ("The idempotency key is none. Nothing stored.", INVALID_KEY)
+
+COMMON_PROBLEMS: Final = (405, 413, 500)
+"""Of every route. Also 413: a body that is announced is measured, of use or not."""
+
+SUBMISSION_PROBLEMS: Final = (415, 422, 503)
+LOOKUP_PROBLEMS: Final = (404, 503)
+KNOWN_PROBLEMS: Final = (404, 410, 503)
+"""Of those routes to a task that tell a deleted one from one that never was."""
+
+
+def accepting(
+    status: int,
+    problems: Sequence[int] = SUBMISSION_PROBLEMS,
+    *,
+    headers: Mapping[str, Any] = LOCATION,
+    parameters: Sequence[Mapping[str, Any]] = (),
+) -> dict[str, Any]:
+    """What all accepting routes have in common, as options of theirs."""
+    responses = answers(
+        *problems,
+        headers_of={status: {**headers, **REPLAYED}},
+        said={422: _BODY_OR_OTHER_KEY if 415 in problems else _OTHER_KEY},
+    )
+    responses[400] = _problem(400, _NO_KEY)
+    return {
+        "status_code": status,
+        "responses": responses,
+        "openapi_extra": {"parameters": [IDEMPOTENCY_KEY, *parameters]},
+    }
+
+
+def answers(
+    *statuses: int,
+    headers_of: Mapping[int, Mapping[str, Any]] | None = None,
+    said: Mapping[int, tuple[str, str]] | None = None,
+) -> dict[int | str, dict[str, Any]]:
+    """`responses` for a route: its problems besides the common ones, and its answers' headers.
+
+    Args:
+        said: when a status is given and an example of its detail, where this route has its own.
+    """
+    own = said or {}
+    documented: dict[int | str, dict[str, Any]] = {
+        # What takes no JSON has only its query to be wrong.
+        status: _problem(status, own.get(status), "body" if 415 in statuses else "query")
+        for status in statuses
+    }
+    for status, headers in (headers_of or {}).items():
+        documented[status] = {"headers": dict(headers)}
+    return documented
+
+
+def _problem(
+    status: int, said: tuple[str, str] | None = None, location: str = "body"
+) -> dict[str, Any]:
+    when, detail = said or _WHEN[status]
+    example: dict[str, Any] = {
+        "type": "about:blank",
+        "title": title(status),
+        "status": status,
+        "detail": detail,
+    }
+    if status == 422 and detail.startswith("#"):
+        pointer, message = detail.split(": ", 1)
+        example["errors"] = [{"location": location, "pointer": pointer, "message": message}]
+    if status == 500:
+        example["request_id"] = _EXAMPLE_REQUEST_ID
+    schema = {"$ref": f"#/components/schemas/{ProblemDocument.__name__}"}
+    documented: dict[str, Any] = {
+        "description": when,
+        "content": {MEDIA_TYPE: {"schema": schema, "example": example}},
+    }
+    if status in _PROBLEM_HEADERS:
+        documented["headers"] = _PROBLEM_HEADERS[status]
+    return documented

@@ -1,0 +1,86 @@
+"""Answers of the surfaces with a status of their own, and of the operations."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+
+from pydantic import BaseModel, Field, JsonValue
+
+from afterwards.api.schemas.fields import EXAMPLE_ID
+from afterwards.api.schemas.fields import example as _example
+
+
+class Started(BaseModel):
+    """The task is stored on disk and will be carried out, whatever happens."""
+
+    model_config = _example(task_id=EXAMPLE_ID, status="started")
+
+    task_id: str
+    status: Literal["started"]
+
+
+class Retried(BaseModel):
+    """The task waits for its next attempt."""
+
+    model_config = _example(task_id=EXAMPLE_ID, status="retried")
+
+    task_id: str
+    status: Literal["retried"]
+
+
+class Scheduled(BaseModel):
+    """The notification is stored on disk; the header Location leads to its task."""
+
+    model_config = _example(ok=True, message="Notification scheduled in background")
+
+    ok: Literal[True]
+    message: str
+
+
+class TaskStatus(BaseModel):
+    """Where a task stands."""
+
+    model_config = _example(
+        id=EXAMPLE_ID,
+        type="report",
+        status="success",
+        result={"message": "Report generated"},
+        error=None,
+        timestamp="2025-06-26T10:00:00.000000+00:00",
+        retries=0,
+    )
+
+    id: str
+    type: str = Field(description="`notification`, `report`, `file` or `email`.")
+    status: Literal["pending", "success", "failed"] = Field(
+        description="`pending` until it is finished; a cancelled task shows as `failed`."
+    )
+    result: dict[str, JsonValue] | None = Field(description="Set when the status is `success`.")
+    error: str | None = Field(description="Set when the status is `failed`.")
+    timestamp: datetime = Field(description="When the task was accepted, UTC.")
+    retries: int = Field(ge=0, description="How often it was retried by hand.")
+
+
+class ProcessingStatus(BaseModel):
+    """Where a task stands, with its processing told apart from its waiting."""
+
+    model_config = _example(
+        task_id=EXAMPLE_ID,
+        status="completed",
+        result={"message": "Email sent successfully"},
+        error=None,
+    )
+
+    task_id: str
+    status: Literal["pending", "processing", "completed", "failed"]
+    result: dict[str, JsonValue] | None = Field(description="Set when the status is `completed`.")
+    error: str | None = Field(description="Set when the status is `failed`.")
+
+
+class Health(BaseModel):
+    """A sign of life."""
+
+    model_config = _example(status="ok")
+
+    status: str

@@ -1,0 +1,182 @@
+"""What the general routes for tasks give."""
+
+from __future__ import annotations
+
+from typing import Any, Final, Literal
+
+from pydantic import BaseModel, Field, JsonValue
+
+from afterwards.api.schemas.fields import EXAMPLE_ID, example
+from afterwards.api.schemas.orders import EXAMPLE_PAYLOAD
+from afterwards.api.times import EXAMPLE_TIME
+from afterwards.lifecycle import HIGHEST_PRIORITY, TaskState
+
+
+class Progress(BaseModel):
+    """How far the running attempt says it is."""
+
+    fraction: float = Field(ge=0, le=1)
+    message: str | None
+    at: str = Field(json_schema_extra={"format": "date-time"})
+
+
+_TASK: Final[dict[str, Any]] = {
+    "id": EXAMPLE_ID,
+    "type": "notification",
+    "status": "success",
+    "payload": EXAMPLE_PAYLOAD,
+    "result": {"message": "Notification sent"},
+    "error": None,
+    "created_at": EXAMPLE_TIME,
+    "run_at": EXAMPLE_TIME,
+    "started_at": EXAMPLE_TIME,
+    "finished_at": "2026-11-21T10:00:02.000000+00:00",
+    "attempts": 1,
+    "retries": 0,
+    "max_attempts": 3,
+    "priority": 4,
+    "progress": None,
+}
+
+
+class TaskDocument(BaseModel):
+    """A task. Times are RFC 3339, UTC."""
+
+    model_config = example(**_TASK)
+
+    id: str
+    type: str
+    status: TaskState
+    payload: dict[str, JsonValue]
+    result: dict[str, JsonValue] | None = Field(description="Set when the status is `success`.")
+    error: str | None = Field(
+        description="The last attempt's, also while the task waits for the next one."
+    )
+    created_at: str = Field(json_schema_extra={"format": "date-time"})
+    run_at: str = Field(
+        json_schema_extra={"format": "date-time"}, description="When it is, or was, due."
+    )
+    started_at: str | None = Field(description="When the last attempt was started.")
+    finished_at: str | None
+    attempts: int = Field(ge=0, description="Attempts begun so far, over its whole life.")
+    retries: int = Field(ge=0, description="How often it was retried by hand.")
+    max_attempts: int = Field(ge=1, description="Of each round: a retry by hand begins one.")
+    priority: int = Field(ge=0, le=HIGHEST_PRIORITY)
+    progress: Progress | None = Field(description="Of the running attempt.")
+
+
+class AttemptDocument(BaseModel):
+    """One attempt at a task."""
+
+    attempt: int = Field(ge=1)
+    worker: str = Field(description="Which process had it: service, pid, and when that began.")
+    started_at: str = Field(json_schema_extra={"format": "date-time"})
+    finished_at: str | None
+    wait_seconds: float = Field(ge=0, description="From when it could have been started.")
+    run_seconds: float | None = Field(ge=0, description="As its worker measured it.")
+    outcome: Literal["success", "failure", "timeout", "lost", "released", "cancelled"] | None
+    error: str | None
+
+
+class FullTaskDocument(TaskDocument):
+    """A task with everything that is known of it."""
+
+    model_config = example(
+        **_TASK,
+        executor="async",
+        timeout_seconds=None,
+        deadline=None,
+        idempotency_key=None,
+        schedule=None,
+        cancel_requested=False,
+        history=[
+            {
+                "attempt": 1,
+                "worker": "c1f7a9d2:4711:98765",
+                "started_at": EXAMPLE_TIME,
+                "finished_at": "2026-11-21T10:00:02.000000+00:00",
+                "wait_seconds": 0.0,
+                "run_seconds": 2.0,
+                "outcome": "success",
+                "error": None,
+            }
+        ],
+    )
+
+    executor: str
+    timeout_seconds: float | None = Field(description="Its own limit for one attempt.")
+    deadline: str | None
+    idempotency_key: str | None
+    schedule: str | None = Field(description="The schedule that has made it.")
+    cancel_requested: bool = Field(description="Its worker was asked to stop it.")
+    history: list[AttemptDocument] = Field(description="Oldest first; the running one is last.")
+
+
+class TaskList(BaseModel):
+    """Tasks in the order they were sent."""
+
+    model_config = example(tasks=[_TASK])
+
+    tasks: list[TaskDocument]
+
+
+class TaskPage(TaskList):
+    """Tasks, newest first."""
+
+    model_config = example(tasks=[_TASK], next="MTI0NQ")
+
+    next: str | None = Field(description="The `cursor` of the next page; null: this is the last.")
+
+
+class Cancellation(BaseModel):
+    """What became of a cancellation."""
+
+    model_config = example(outcome="finished", task=_TASK)
+
+    outcome: Literal["prevented", "stopped", "finished", "unstoppable", "requested"] = Field(
+        description=(
+            "`prevented`: it was not running, and will not. `stopped`: it ran and was stopped. "
+            "`finished`: it was finished already, or finished first. `unstoppable`: it runs in a "
+            "thread, has been asked and may look. `requested`: its worker has not answered yet."
+        )
+    )
+    task: TaskDocument
+
+
+class _BulkAnswer(BaseModel):
+    dry_run: bool
+    matched: int = Field(
+        ge=0, description="How many were taken up; in a dry run, how many there are."
+    )
+    skipped: int = Field(ge=0, description="Their state had changed by the time.")
+    more: bool = Field(description="There are more that match.")
+    interrupted: str | None = Field(
+        description="Why it ended early, with `more` left to do; else null."
+    )
+
+
+class BulkRetry(_BulkAnswer):
+    """What a bulk retry has done."""
+
+    model_config = example(
+        dry_run=False, matched=12, retried=12, skipped=0, more=False, interrupted=None
+    )
+
+    retried: int = Field(ge=0)
+
+
+class BulkCancel(_BulkAnswer):
+    """What a bulk cancellation has done."""
+
+    model_config = example(
+        dry_run=False,
+        matched=12,
+        cancelled=11,
+        requested=1,
+        skipped=0,
+        more=False,
+        interrupted=None,
+    )
+
+    cancelled: int = Field(ge=0)
+    requested: int = Field(ge=0, description="They run; their workers were asked to stop them.")

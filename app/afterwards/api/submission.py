@@ -1,0 +1,70 @@
+"""What all accepting routes have in common: store the task, answer, then let it be started."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, cast
+
+from fastapi import BackgroundTasks, Request
+from pydantic import BaseModel
+from starlette.responses import Response
+
+from afterwards.api.idempotency import REPLAYED, key_of
+from afterwards.errors import TaskDeleted, TaskNotFound
+from afterwards.lifecycle import Task
+
+if TYPE_CHECKING:
+    from afterwards.service import Submission, TaskService
+
+_JSON: Final = (b"content-type", b"application/json")
+
+
+def service_of(request: Request) -> TaskService:
+    """The service that `afterwards.main` put on the application.
+
+    Called, not declared with `Depends`: solving a dependency costs 9 us, a sixth of a request.
+    """
+    return cast("TaskService", request.app.state.service)
+
+
+async def kept_task(request: Request, task_id: str) -> Task:
+    """The task, for the surfaces that know no difference between deleted and never there.
+
+    Raises:
+        TaskNotFound: it is not there (any more).
+    """
+    try:
+        return await service_of(request).get(task_id)
+    except TaskDeleted:
+        raise TaskNotFound(task_id) from None
+
+
+async def submit(
+    request: Request, background: BackgroundTasks, type_name: str, payload: BaseModel
+) -> Submission:
+    """Have a task accepted, and started once the answer is out. It is on disk on return."""
+    service = service_of(request)
+    submission = await service.submit(type_name, payload, key_of(request.scope))
+    background.add_task(service.start, submission.task_id)
+    return submission
+
+
+class Accepted(Response):
+    """The answer of an accepting route, its bytes put together by hand (3 us less a request)."""
+
+    def __init__(self, status: int, body: bytes, submission: Submission) -> None:
+        self.status_code = status
+        self.background = None
+        self.body = body
+        self.raw_headers = [
+            (b"content-length", b"%d" % len(body)),
+            _JSON,
+            (b"location", b"/status/%b" % submission.task_id.encode("ascii")),
+        ]
+        if submission.replayed:
+            self.raw_headers.append(REPLAYED)
+
+
+def started(status: int, submission: Submission) -> Accepted:
+    """The answer of those routes that tell the task's id."""
+    body = b'{"task_id":"%b","status":"started"}' % submission.task_id.encode("ascii")
+    return Accepted(status, body, submission)

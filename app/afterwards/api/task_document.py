@@ -1,0 +1,101 @@
+"""A task as JSON, put together by hand: payload and result are JSON already.
+
+They may be large, and are not parsed to be written again.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Any, Final
+
+from afterwards.api.times import shown_time
+from afterwards.lifecycle import Task
+from afterwards.registry.answers import AttemptRecord, Details, ProgressMark
+
+_encode: Final = json.JSONEncoder(separators=(",", ":")).encode
+
+
+def base_document(task: Task, progress: ProgressMark | None = None) -> bytes:
+    """What every answer says of a task."""
+    return b"{%b}" % _base_members(task, progress)
+
+
+def full_document(details: Details) -> bytes:
+    """Everything that is known of a task."""
+    task = details.task
+    members = {
+        "executor": task.executor,
+        "timeout_seconds": task.timeout_seconds,
+        "deadline": _time_or_none(task.deadline),
+        "idempotency_key": _sent_key(task),
+        "schedule": task.schedule,
+        "cancel_requested": task.cancel_requested,
+        "history": [_attempt(record) for record in details.attempts],
+    }
+    more = _encode(members).encode()[1:]
+    return b"{%b,%b" % (_base_members(task, details.progress), more)
+
+
+def list_document(tasks: Iterable[bytes], **members: Any) -> bytes:
+    """Several tasks' documents, and what goes with them."""
+    more = _encode(members).encode()[1:-1]
+    return b'{"tasks":[%b]%b%b}' % (b",".join(tasks), b"," if more else b"", more)
+
+
+def _base_members(task: Task, progress: ProgressMark | None) -> bytes:
+    return (
+        b'"id":"%b","type":%b,"status":"%b","payload":%b,"result":%b,"error":%b,'
+        b'"created_at":"%b","run_at":"%b","started_at":%b,"finished_at":%b,'
+        b'"attempts":%d,"retries":%d,"max_attempts":%d,"priority":%d,"progress":%b'
+        % (
+            task.id.encode(),
+            _encode(task.type).encode(),
+            task.state.encode(),
+            task.payload,
+            task.result if task.result is not None else b"null",
+            _encode(task.error).encode(),
+            shown_time(task.created_at).encode(),
+            shown_time(task.run_at).encode(),
+            _encode(_time_or_none(task.started_at)).encode(),
+            _encode(_time_or_none(task.finished_at)).encode(),
+            task.attempt,
+            task.retries,
+            task.max_attempts,
+            task.priority,
+            b"null" if progress is None else _progress(progress),
+        )
+    )
+
+
+def _progress(progress: ProgressMark) -> bytes:
+    members = {
+        "fraction": progress.fraction,
+        "message": progress.message,
+        "at": shown_time(progress.at),
+    }
+    return _encode(members).encode()
+
+
+def _attempt(record: AttemptRecord) -> dict[str, Any]:
+    return {
+        "attempt": record.attempt,
+        "worker": record.worker,
+        "started_at": shown_time(record.started_at),
+        "finished_at": _time_or_none(record.finished_at),
+        # The wall clock may have been set back while it waited.
+        "wait_seconds": round(max(0.0, record.started_at - record.due_at), 6),
+        "run_seconds": None if record.run_seconds is None else round(record.run_seconds, 6),
+        "outcome": record.outcome,
+        "error": record.error,
+    }
+
+
+def _sent_key(task: Task) -> str | None:
+    """The key as a client sent it; the service's own keys have characters that nobody can send."""
+    key = task.idempotency_key
+    return key if key is not None and key.isprintable() else None
+
+
+def _time_or_none(seconds: float | None) -> str | None:
+    return None if seconds is None else shown_time(seconds)

@@ -1,0 +1,186 @@
+"""The kinds of work, their rest, and the service on one page."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, Final
+
+from fastapi import Request
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from afterwards import __version__
+from afterwards.api import schemas
+from afterwards.api.ordering_schema import payload_schema
+from afterwards.api.orders import catalogue_of
+from afterwards.api.routing import new_router
+from afterwards.api.schemas.plans import (
+    StatisticsDocument,
+    TaskTypeDocument,
+    TaskTypeList,
+    TypeName,
+)
+from afterwards.api.submission import service_of
+from afterwards.lifecycle import TaskState
+from afterwards.metrics import SUBMITTED, TASKS, Cell
+from afterwards.registry.answers import Statistics
+from afterwards.task_types import TaskType
+
+router = new_router("Task types")
+
+_UNCACHED: Final = {"Cache-Control": "no-store"}
+_UNKNOWN: Final = {
+    404: ("There is no such task type.", "There is no task type 'notifcation'; there are …")
+}
+_LOOKUP: Final = schemas.answers(404, 503, said=_UNKNOWN)
+
+
+@router.get(
+    "/task-types",
+    summary="List the task types",
+    operation_id="listTaskTypes",
+    response_model=TaskTypeList,
+    response_description="All task types",
+    responses=schemas.answers(503),
+)
+async def list_task_types(request: Request) -> Response:
+    """With what they take and how many tasks there are of each."""
+    statistics = await service_of(request).plans.statistics()
+    documents = [
+        _document(request, task_type, statistics) for task_type in catalogue_of(request).values()
+    ]
+    return _answer({"task_types": documents})
+
+
+@router.get(
+    "/task-types/{name}",
+    summary="See a task type",
+    operation_id="getTaskType",
+    response_model=TaskTypeDocument,
+    response_description="The task type",
+    responses=_LOOKUP,
+)
+async def get_task_type(name: TypeName, request: Request) -> Response:
+    """With what it takes and how many tasks there are of it."""
+    return await _shown(request, _known(request, name))
+
+
+@router.post(
+    "/task-types/{name}/pause",
+    summary="Pause a task type",
+    operation_id="pauseTaskType",
+    response_model=TaskTypeDocument,
+    response_description="Paused",
+    responses=_LOOKUP,
+)
+async def pause_task_type(name: TypeName, request: Request) -> Response:
+    """Start no attempts at its tasks until it is resumed, restarts included.
+
+    They are accepted, and wait; what runs goes on.
+    """
+    task_type = _known(request, name)
+    await service_of(request).plans.pause(name)
+    return await _shown(request, task_type)
+
+
+@router.post(
+    "/task-types/{name}/resume",
+    summary="Resume a task type",
+    operation_id="resumeTaskType",
+    response_model=TaskTypeDocument,
+    response_description="Resumed",
+    responses=_LOOKUP,
+)
+async def resume_task_type(name: TypeName, request: Request) -> Response:
+    """End its pause."""
+    task_type = _known(request, name)
+    await service_of(request).plans.resume(name)
+    return await _shown(request, task_type)
+
+
+@router.get(
+    "/stats",
+    summary="The service on one page",
+    operation_id="getStatistics",
+    response_model=StatisticsDocument,
+    response_description="The numbers",
+    responses=schemas.answers(503),
+)
+async def get_statistics(request: Request) -> Response:
+    """Of the whole service, whichever worker answers. For graphs, take `/metrics`."""
+    statistics = await service_of(request).plans.statistics()
+    snapshot = statistics.snapshot
+    by_type = {
+        name: _by_status(snapshot.counts, name)
+        for name in sorted({name for counter, name, _ in snapshot.counts if counter == TASKS})
+    }
+    slots: dict[str, dict[str, int]] = {}
+    for (executor, state), number in sorted(snapshot.slots.items()):
+        slots.setdefault(executor, {})[state] = number
+    return _answer(
+        {
+            "version": __version__,
+            "uptime_seconds": round(statistics.uptime_seconds, 3),
+            "workers": snapshot.workers,
+            "tasks": _by_status(snapshot.counts),
+            "by_type": by_type,
+            "submitted": sum(
+                number
+                for (counter, _, _), number in snapshot.counts.items()
+                if counter == SUBMITTED
+            ),
+            "finished_per_second": round(statistics.finished_per_second, 3),
+            "oldest_pending_seconds": round(snapshot.oldest_pending_seconds, 3),
+            "slots": slots,
+            "paused_types": sorted(statistics.paused_types),
+            "schedules": statistics.schedules,
+            "journal_bytes": statistics.journal_bytes,
+        }
+    )
+
+
+def _known(request: Request, name: str) -> TaskType:
+    catalogue = catalogue_of(request)
+    task_type = catalogue.get(name)
+    if task_type is None:
+        known = ", ".join(sorted(catalogue))
+        raise HTTPException(404, f"There is no task type {name[:100]!r}; there are {known}")
+    return task_type
+
+
+async def _shown(request: Request, task_type: TaskType) -> Response:
+    return _answer(_document(request, task_type, await service_of(request).plans.statistics()))
+
+
+def _document(request: Request, task_type: TaskType, statistics: Statistics) -> dict[str, Any]:
+    rate = task_type.rate_limit
+    return {
+        "name": task_type.name,
+        "executor": task_type.executor,
+        "max_attempts": task_type.retry.max_attempts,
+        "timeout_seconds": task_type.timeout_seconds or request.app.state.timeout_seconds,
+        "max_concurrency": task_type.max_concurrency,
+        "rate_limit": None
+        if rate is None
+        else {"count": rate.count, "period_seconds": rate.period_seconds},
+        "paused": task_type.name in statistics.paused_types,
+        "payload_schema": payload_schema(task_type),
+        "tasks": _by_status(statistics.snapshot.counts, task_type.name),
+    }
+
+
+def _by_status(counts: Mapping[Cell, int], type_name: str | None = None) -> dict[str, int]:
+    found = dict.fromkeys((state.value for state in TaskState), 0)
+    for (counter, name, state), number in counts.items():
+        if counter == TASKS and type_name in (None, name):
+            found[str(state)] += number
+    return found
+
+
+def _answer(document: dict[str, Any]) -> Response:
+    return Response(
+        json.dumps(document, separators=(",", ":")),
+        headers=_UNCACHED,
+        media_type="application/json",
+    )

@@ -1,0 +1,143 @@
+"""The task service: three kinds of work, one way to see how they stand, and the retry by hand."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
+from fastapi import BackgroundTasks, Request
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from afterwards.api import schemas
+from afterwards.api.routing import new_router
+from afterwards.api.submission import kept_task, service_of, started, submit
+from afterwards.api.times import shown_time
+from afterwards.errors import IllegalTransition, TaskDeleted, TaskNotFound
+from afterwards.lifecycle import Task, TaskState
+from afterwards.task_types.file import FILE, FilePayload
+from afterwards.task_types.notification import NOTIFICATION, NotificationPayload
+from afterwards.task_types.report import REPORT, ReportPayload
+
+router = new_router("Tasks")
+
+_ACCEPTING: Final = {
+    "response_model": schemas.Started,
+    "response_description": "Accepted",
+    **schemas.accepting(202),
+}
+
+SHOWN_AS: Final[Mapping[TaskState, str]] = MappingProxyType(
+    {
+        TaskState.SCHEDULED: "pending",
+        TaskState.PENDING: "pending",
+        TaskState.PROCESSING: "pending",
+        TaskState.SUCCESS: "success",
+        TaskState.FAILED: "failed",
+        TaskState.CANCELLED: "failed",
+    }
+)
+"""This surface knows three states."""
+
+
+@router.post(
+    "/notify/",
+    summary="Send a notification",
+    operation_id="notify",
+    **_ACCEPTING,
+)
+async def notify(
+    payload: NotificationPayload, background: BackgroundTasks, request: Request
+) -> Response:
+    """Send a message to an address, in the background.
+
+    `bounce@simulator.example` fails for good, `flaky@simulator.example` in the first attempt
+    only: to try out failure and retry.
+    """
+    return started(202, await submit(request, background, NOTIFICATION.name, payload))
+
+
+@router.post(
+    "/report/",
+    summary="Generate a report",
+    operation_id="generateReport",
+    **_ACCEPTING,
+)
+async def generate_report(
+    payload: ReportPayload, background: BackgroundTasks, request: Request
+) -> Response:
+    """Generate a report from its details, in a process of its own."""
+    return started(202, await submit(request, background, REPORT.name, payload))
+
+
+@router.post(
+    "/file/",
+    summary="Save a JSON file",
+    operation_id="saveFile",
+    **_ACCEPTING,
+)
+async def save_file(
+    payload: FilePayload, background: BackgroundTasks, request: Request
+) -> Response:
+    """Save the content as `<task id>.json` in the output directory, whole or not at all."""
+    return started(202, await submit(request, background, FILE.name, payload))
+
+
+@router.get(
+    "/status/{task_id}",
+    summary="See how a task stands",
+    operation_id="getStatus",
+    response_model=schemas.TaskStatus,
+    response_description="The task",
+    responses=schemas.answers(*schemas.LOOKUP_PROBLEMS),
+)
+async def get_status(task_id: schemas.TaskId, request: Request) -> Response:
+    """Works for every task, whichever route it came in by."""
+    task = await kept_task(request, task_id)
+    return Response(_status_document(task), media_type="application/json")
+
+
+@router.post(
+    "/retry-task/{task_id}",
+    summary="Retry a failed task",
+    operation_id="retryTask",
+    response_model=schemas.Retried,
+    response_description="Retried",
+    responses=schemas.answers(400, *schemas.LOOKUP_PROBLEMS, headers_of={200: schemas.LOCATION}),
+)
+async def retry_task(
+    task_id: schemas.TaskId, background: BackgroundTasks, request: Request
+) -> Response:
+    """Give a failed or cancelled task a fresh round of attempts. Of two at once, one wins."""
+    service = service_of(request)
+    try:
+        task = await service.retry(task_id)
+    except IllegalTransition as error:
+        # In the words of this surface: its callers never see a task "processing".
+        shown_as = SHOWN_AS[TaskState(error.state)]
+        detail = f"Only a failed task can be retried; task {error.task_id} is {shown_as}"
+        raise HTTPException(400, detail) from None
+    except TaskDeleted:
+        raise TaskNotFound(task_id) from None
+    background.add_task(service.start, task.id)
+    return Response(
+        b'{"task_id":"%b","status":"retried"}' % task.id.encode(),
+        headers={"Location": f"/status/{task.id}"},
+        media_type="application/json",
+    )
+
+
+def _status_document(task: Task) -> bytes:
+    shown_as = SHOWN_AS[task.state]
+    # The result is JSON already; it may be large, and is not parsed to be written again.
+    return b'{"id":"%b","type":%b,"status":"%b","result":%b,"error":%b,%b,"retries":%d}' % (
+        task.id.encode(),
+        json.dumps(task.type).encode(),
+        shown_as.encode(),
+        task.result if task.result is not None else b"null",
+        json.dumps(task.error if shown_as == "failed" else None).encode(),
+        b'"timestamp":"%b"' % shown_time(task.created_at).encode(),
+        task.retries,
+    )

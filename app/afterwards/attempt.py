@@ -1,0 +1,213 @@
+"""One attempt at a task: what the executors run, in whichever process.
+
+    load the type -> validate the payload -> start the clock -> run -> encode -> outcome
+
+Whatever goes wrong on the way ends as an `Outcome`; only a cancellation passes through. A spawned
+child loads this module and the task types, and nothing of the HTTP layer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import json
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from multiprocessing import parent_process
+from time import perf_counter
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple, cast
+
+from pydantic import BaseModel, ValidationError
+from structlog.contextvars import bind_contextvars
+
+from afterwards.errors import UnknownTaskType
+from afterwards.logs import configure, get_logger
+from afterwards.task_types.base import (
+    Cancelled,
+    Environment,
+    PermanentError,
+    TaskContext,
+    TaskType,
+    TransientError,
+)
+from afterwards.task_types.modules import load_catalogue
+from afterwards_executors.base import End, Outcome, describe
+from afterwards_executors.notes import current_line
+from afterwards_executors.retry import RetryPolicy
+
+log = get_logger(__name__)
+
+
+class Attempt(NamedTuple):
+    """One attempt, as plain data that crosses process borders."""
+
+    type: str
+    payload: bytes
+    """JSON, as the task type's payload model wrote it."""
+    context: TaskContext
+
+
+def run_attempt(attempt: Attempt) -> Outcome:
+    """Run a task type whose `run` is a plain function."""
+    _connect(attempt)
+    started = perf_counter()
+    task_type = None
+    try:
+        task_type = _load_type(attempt)
+        payload = _validate_payload(task_type, attempt)
+        started = perf_counter()
+        result = task_type.run(payload, attempt.context)
+        if inspect.iscoroutine(result):
+            # The type's executor has changed since the task was accepted.
+            result = asyncio.run(result)
+        return _succeeded(
+            encode_result(result, attempt.context.environment.max_result_bytes), started
+        )
+    except Exception as error:  # noqa: BLE001 - task types raise what they like
+        return _failed(error, attempt, task_type, started)
+    finally:
+        _disconnect(attempt)
+
+
+async def run_attempt_async(attempt: Attempt) -> Outcome:
+    """Run a task type whose `run` is a coroutine function. A cancellation passes through."""
+    _connect(attempt)
+    started = perf_counter()
+    task_type = None
+    try:
+        task_type = _load_type(attempt)
+        payload = _validate_payload(task_type, attempt)
+        started = perf_counter()
+        if task_type.executor == "async":
+            result = await cast("Any", task_type.run(payload, attempt.context))
+        else:
+            # It has changed since the task was accepted; the event loop must not wait all the same.
+            result = await asyncio.to_thread(task_type.run, payload, attempt.context)
+        return _succeeded(
+            encode_result(result, attempt.context.environment.max_result_bytes), started
+        )
+    except Exception as error:  # noqa: BLE001 - task types raise what they like
+        return _failed(error, attempt, task_type, started)
+    finally:
+        _disconnect(attempt)
+
+
+FUNCTIONS: Final[Mapping[str, Callable[[Attempt], Any]]] = MappingProxyType(
+    {"async": run_attempt_async, "thread": run_attempt, "process": run_attempt}
+)
+"""What goes into `afterwards_executors.base.Work` for each kind of executor."""
+
+
+# -- the steps ---------------------------------------------------------------------------------
+
+
+def _connect(attempt: Attempt) -> None:
+    """Give the attempt its line to the executor, and its task to every line that it logs.
+
+    Executors give each call a context of its own, so nothing has to be unbound.
+    """
+    attempt.context.line = current_line()
+    if parent_process() is not None:
+        _configure_child(attempt.context.environment)
+    bind_contextvars(
+        task_id=attempt.context.task_id, type=attempt.type, attempt=attempt.context.attempt
+    )
+
+
+def _disconnect(attempt: Attempt) -> None:
+    # The line is the call, which holds the attempt: a circle, which costs a run of the collector.
+    attempt.context.line = None
+
+
+@lru_cache(maxsize=1)
+def _configure_child(environment: Environment) -> None:
+    # A spawned child has inherited no logging.
+    configure(environment.log_level, environment.log_format)
+
+
+def _load_type(attempt: Attempt) -> TaskType:
+    try:
+        return load_catalogue(attempt.context.environment.task_modules)[attempt.type]
+    except KeyError:
+        # Accepted by a version that had this type; only deploying it again helps.
+        raise PermanentError(str(UnknownTaskType(attempt.type))) from None
+
+
+def _validate_payload(task_type: TaskType, attempt: Attempt) -> BaseModel:
+    try:
+        return task_type.payload.model_validate_json(attempt.payload)
+    except ValidationError as error:
+        problems = "; ".join(
+            f"{'.'.join(map(str, problem['loc'])) or 'payload'}: {problem['msg']}"
+            for problem in error.errors(
+                include_url=False, include_input=False, include_context=False
+            )
+        )
+        raise PermanentError(f"The payload is not valid: {problems}") from None
+
+
+_to_json: Final = json.JSONEncoder(
+    ensure_ascii=False, allow_nan=False, separators=(",", ":")
+).encode
+"""Made once: `json.dumps` with these arguments makes an encoder at each call."""
+
+
+def encode_result(result: object, limit_bytes: int) -> bytes:
+    """What a task type's `run` returned, as it is stored.
+
+    Raises:
+        PermanentError: it is no JSON object, or larger than `limit_bytes`.
+    """
+    if not isinstance(result, Mapping):
+        kind = type(result).__name__
+        raise PermanentError(f"The result of a task has to be a JSON object, not {kind}")
+    try:
+        encoded = _to_json(dict(result)).encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        raise PermanentError(f"The result is not JSON: {describe(error)}") from error
+    if len(encoded) > limit_bytes:
+        raise PermanentError(
+            f"The result has {len(encoded)} bytes; BGTASKS_MAX_RESULT_BYTES allows {limit_bytes}"
+        )
+    return encoded
+
+
+def _succeeded(result: bytes, started: float) -> Outcome:
+    return Outcome(End.SUCCEEDED, value=result, run_seconds=perf_counter() - started)
+
+
+def _failed(
+    error: Exception, attempt: Attempt, task_type: TaskType | None, started: float
+) -> Outcome:
+    run_seconds = perf_counter() - started
+    if isinstance(error, Cancelled) and attempt.context.cancelled:
+        return Outcome(End.CANCELLED, error="Stopped when it was asked to", run_seconds=run_seconds)
+    transient = (
+        task_type is not None
+        and not isinstance(error, PermanentError | Cancelled)
+        and _is_transient(error, task_type)
+    )
+    if not (transient or isinstance(error, PermanentError | Cancelled)):
+        # Whoever wrote the task type needs to know where; the record has one line for its readers.
+        log.warning("attempt raised what its task type did not expect", exc_info=error)
+    return Outcome(End.FAILED, error=_message(error), transient=transient, run_seconds=run_seconds)
+
+
+def _is_transient(error: Exception, task_type: TaskType) -> bool:
+    try:
+        return task_type.retry.is_transient(error)
+    except Exception as broken:  # noqa: BLE001 - a type's policy may be anybody's code
+        # What went wrong with the task is still what its reader has to be told.
+        log.error("retry policy is broken; the default is used", error=describe(broken))
+        return RetryPolicy().is_transient(error)
+
+
+def _message(error: Exception) -> str:
+    message, kind = describe(error), type(error).__name__
+    if isinstance(error, Cancelled):
+        return f"The task raised {kind}, but nobody had cancelled it: {message}"
+    if isinstance(error, PermanentError | TransientError) or message == kind:
+        return message
+    # Not written for the person who reads it: "'region'" says little without "KeyError".
+    return f"{kind}: {message}"

@@ -1,0 +1,167 @@
+"""Backups of the journal: made while the service runs, put back while it does not."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from afterwards.errors import JournalError, NotBackedUp, NotRestored
+from afterwards.registry.journal import SqliteJournal
+from afterwards.registry.journal_file import inspect, journal_path, reading
+from afterwards.registry.lock import lock_path, unserved
+
+_COMPANIONS: Final = ("-wal", "-shm")
+"""What SQLite keeps beside a file, under its name."""
+
+
+def back_up(data_dir: Path, file: Path) -> int:
+    """Copy the journal to `file`, whether or not a service works on it.
+
+    The copy holds every task that was acknowledged before the call. It is one file, mode 0600,
+    found sound and synced before it takes the place of an earlier one.
+
+    Returns:
+        How many unfinished tasks it holds.
+
+    Raises:
+        JournalError: the journal is not sound.
+        NotBackedUp: there is none, or the copy cannot be written.
+    """
+    journal = journal_path(data_dir)
+    try:
+        if not inspect(journal, check=False):
+            raise NotBackedUp(str(file), f"there is no journal in {data_dir}")
+        if file.exists() and not file.is_file():
+            raise NotBackedUp(str(file), "what is there is no regular file")
+        # The file and not a link to it is replaced.
+        file = file.resolve()
+        if file.parent == data_dir.resolve():
+            # One mistaken for the journal would replace it under the running service.
+            raise NotBackedUp(str(file), "the data directory is the service's; choose another")
+        with _beside(file) as copy:
+            unfinished = _copy(journal, copy)
+            _put(copy, file)
+    except (OSError, sqlite3.Error) as error:
+        raise NotBackedUp(str(file), _reason(error)) from None
+    return unfinished
+
+
+def restore(data_dir: Path, file: Path) -> tuple[int, Path | None]:
+    """Put a backup in the journal's place, in one step.
+
+    Returns:
+        How many unfinished tasks it holds, and under which name the former journal is kept; None
+        if there was none.
+
+    Raises:
+        RegistryLocked: a service works on the data directory.
+        NotRestored: `file` is no sound journal of this or an earlier version, or cannot be copied.
+    """
+    journal = journal_path(data_dir)
+    try:
+        with file.open("rb"):
+            # What is missing or forbidden is said better than SQLite would say it.
+            pass
+        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with unserved(data_dir), _beside(journal) as copy:
+            unfinished = _copy(file, copy)
+            _belong(data_dir, copy, lock_path(data_dir))
+            former = _keep_former(journal)
+            _put(copy, journal)
+    except JournalError as error:
+        raise NotRestored(str(file), error.problem) from None
+    except (OSError, sqlite3.Error) as error:
+        raise NotRestored(str(file), _reason(error)) from None
+    return unfinished, former
+
+
+@contextlib.contextmanager
+def _beside(path: Path) -> Iterator[Path]:
+    """An empty file of mode 0600 in the same directory, removed unless it was moved."""
+    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    os.close(descriptor)
+    try:
+        yield Path(name)
+    finally:
+        Path(name).unlink(missing_ok=True)
+
+
+def _copy(source: Path, copy: Path) -> int:
+    """Copy a journal as last committed, and see that the copy is sound; count the unfinished."""
+    with (
+        contextlib.closing(reading(source)) as original,
+        contextlib.closing(sqlite3.connect(copy)) as db,
+    ):
+        # In one step: SQLite begins anew when somebody has written between two, which under load
+        # has no end. Nobody waits for it; only the WAL grows meanwhile.
+        original.backup(db)
+        # Out of WAL mode it is one file, which can be read where nothing can be written.
+        db.execute("PRAGMA journal_mode = DELETE")
+    try:
+        holds_journal = inspect(copy, check=True)
+    except JournalError as error:
+        raise JournalError(str(source), error.problem) from None
+    if not holds_journal:
+        raise JournalError(str(source), "it is empty")
+    with contextlib.closing(reading(copy)) as db:
+        rows = db.execute("SELECT count(*) FROM tasks WHERE finished_at IS NULL")
+        unfinished: int = rows.fetchone()[0]
+    return unfinished
+
+
+def _keep_former(journal: Path) -> Path | None:
+    """Give the journal a second name, and take its WAL away from the first.
+
+    SQLite would play a WAL that stayed there into the restored file. At every moment there is a
+    journal in its place: a service started without one would begin with an empty one.
+    """
+    # Opened and closed, a sound one has its WAL in it. A damaged one stays as it is, in both parts.
+    with contextlib.suppress(JournalError):
+        if journal.exists():
+            SqliteJournal(journal).close()
+    former = journal.with_name(f"{journal.name}.replaced")
+    former.unlink(missing_ok=True)
+    for companion in _COMPANIONS:
+        kept = former.with_name(former.name + companion)
+        try:
+            journal.with_name(journal.name + companion).replace(kept)
+        except FileNotFoundError:
+            kept.unlink(missing_ok=True)
+    if not journal.exists():
+        return None
+    former.hardlink_to(journal)
+    return former
+
+
+def _put(copy: Path, path: Path) -> None:
+    """Move a file to its place so that a crash leaves the old one or the new one."""
+    _sync(copy)
+    copy.replace(path)
+    _sync(path.parent)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _belong(data_dir: Path, *paths: Path) -> None:
+    """Give files to the owner of the directory: root restores what another user runs."""
+    if os.geteuid() == 0:
+        owner = data_dir.stat()
+        for path in paths:
+            os.chown(path, owner.st_uid, owner.st_gid)
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.strerror} ({error.filename})"
+    return str(error)

@@ -1,0 +1,101 @@
+"""`bgtasks serve`, `bgtasks backup`, `bgtasks restore`: the service on this machine."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from afterwards.cli.command import Command
+from afterwards.settings import FLAGS, Settings, variable
+
+HELP: Final[Mapping[str, tuple[str, str]]] = {
+    "bind": ("ADDRESS", "where to listen"),
+    "workers": ("N", "web worker processes"),
+    "data_dir": ("DIRECTORY", "where the journal of all tasks lives"),
+    "output_dir": ("DIRECTORY", "where file tasks write"),
+    "registry": ("KIND", "manager (durable) or memory (for trying things out)"),
+    "grace_seconds": ("SECONDS", "how long running attempts may go on after SIGTERM"),
+}
+
+
+def _serve(arguments: argparse.Namespace) -> int:
+    # Before the rest is imported, so that a wrong setting is said at once.
+    settings = Settings.load(**{name: getattr(arguments, name) for name in HELP})
+
+    from afterwards.serve import serve  # noqa: PLC0415 - see above
+
+    serve(settings)
+    return 0
+
+
+def _backup(arguments: argparse.Namespace) -> int:
+    from afterwards.backup import back_up  # noqa: PLC0415 - serve does not need it
+
+    settings = Settings.load(data_dir=arguments.data_dir)
+    unfinished = back_up(settings.data_dir, arguments.file)
+    _say(f"{arguments.file}: backup of {settings.data_dir}; unfinished tasks: {unfinished}")
+    return 0
+
+
+def _restore(arguments: argparse.Namespace) -> int:
+    from afterwards.backup import restore  # noqa: PLC0415 - serve does not need it
+
+    settings = Settings.load(data_dir=arguments.data_dir)
+    unfinished, former = restore(settings.data_dir, arguments.file)
+    _say(f"{settings.data_dir}: restored from {arguments.file}; unfinished tasks: {unfinished}")
+    if former is not None:
+        _say(f"{former}: the journal as it was before")
+    return 0
+
+
+def _say(text: str) -> None:
+    with contextlib.suppress(OSError):
+        sys.stdout.write(f"{text}\n")
+
+
+def _serve_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = (
+        "Every setting can be given as an environment variable or in .env; "
+        "docs/configuration.md lists them all."
+    )
+    for field in HELP:
+        _add_setting(parser, field)
+
+
+def _file_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", metavar="FILE", type=Path, help="the backup")
+    _add_setting(parser, "data_dir")
+
+
+def _add_setting(parser: argparse.ArgumentParser, field: str) -> None:
+    metavar, text = HELP[field]
+    default = Settings.model_fields[field].default
+    parser.add_argument(
+        FLAGS[field],
+        dest=field,
+        metavar=metavar,
+        help=f"{text} ({variable(field)}; default {default})",
+    )
+
+
+COMMANDS: Final[Mapping[str, Command]] = {
+    "serve": Command(
+        "Run the service: web workers and the registry process.", _serve_arguments, _serve
+    ),
+    "backup": Command(
+        "Copy the journal of all tasks to FILE, which is replaced if it is there. The service goes "
+        "on meanwhile. What file tasks wrote is not part of it.",
+        _file_arguments,
+        _backup,
+    ),
+    "restore": Command(
+        "Put a backup in the journal's place. The service has to be stopped. The former journal is "
+        "kept beside it, until the next time.",
+        _file_arguments,
+        _restore,
+    ),
+}

@@ -1,0 +1,185 @@
+"""The commands about tasks: each is a few calls of `bgtasks_client` to a running service."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from typing import Final
+
+import httpx
+
+from afterwards.cli import arguments as given
+from afterwards.cli.command import Command, refuse
+from afterwards.cli.output import Output, output_for
+from bgtasks_client import (
+    DEFAULT_URL,
+    BgTasksClientError,
+    CancelOutcome,
+    Client,
+    ConnectionFailed,
+    Retries,
+    Task,
+)
+
+URL_VARIABLE: Final = "BGTASKS_URL"
+
+_BROKEN_PIPE: Final = 141
+"""As a shell shows the death by SIGPIPE."""
+
+_IMPATIENT: Final = Retries(total_seconds=2.0)
+"""Somebody waits: a service that is not there is said soon."""
+
+_PATIENT: Final = Retries(total_seconds=60.0)
+"""It was there a moment ago, so it is being started again."""
+
+Run = Callable[[argparse.Namespace, Output], int]
+
+
+def _submit(arguments: argparse.Namespace, output: Output) -> int:
+    with _client(arguments) as client:
+        task = client.submit(
+            arguments.type,
+            arguments.payload,
+            delay=arguments.delay,
+            run_at=arguments.run_at,
+            priority=arguments.priority,
+            max_attempts=arguments.max_attempts,
+            timeout=arguments.timeout,
+            deadline=arguments.deadline,
+            idempotency_key=arguments.key,
+        )
+    return _finished(arguments, output, task) if arguments.wait else _accepted(output, task)
+
+
+def _status(arguments: argparse.Namespace, output: Output) -> int:
+    with _client(arguments) as client:
+        task: Task = client.get(arguments.id)
+    if arguments.watch and not task.is_finished:
+        with (
+            _client(arguments, _PATIENT) as client,
+            closing(client.stream(task.id)) as events,
+        ):
+            output.watch(events)
+            task = client.get(task.id)
+    output.task(task)
+    return _verdict(task)
+
+
+def _list(arguments: argparse.Namespace, output: Output) -> int:
+    with _client(arguments) as client:
+        output.tasks(
+            client.list(
+                status=arguments.status,
+                type=arguments.type,
+                created_after=arguments.after,
+                created_before=arguments.before,
+                limit=arguments.limit,
+            )
+        )
+    return 0
+
+
+def _retry(arguments: argparse.Namespace, output: Output) -> int:
+    with _client(arguments) as client:
+        task = client.retry(arguments.id, arguments.payload)
+    return _finished(arguments, output, task) if arguments.wait else _accepted(output, task)
+
+
+def _cancel(arguments: argparse.Namespace, output: Output) -> int:
+    with _client(arguments) as client:
+        cancellation = client.cancel(arguments.id)
+    output.cancelled(cancellation.outcome, cancellation.task)
+    missed = cancellation.outcome in (CancelOutcome.FINISHED, CancelOutcome.UNSTOPPABLE)
+    return 1 if missed else 0
+
+
+def _tail(arguments: argparse.Namespace, output: Output) -> int:
+    with _client(arguments) as client:
+        # To find out whether anybody is there; the stream itself would be patient.
+        next(client.list(limit=1), None)
+    with (
+        _client(arguments, _PATIENT) as client,
+        closing(client.stream(type=arguments.type, status=arguments.status)) as events,
+    ):
+        for event in events:
+            output.event(event)
+    return 0
+
+
+def _accepted(output: Output, task: Task) -> int:
+    output.submitted(task)
+    return 0
+
+
+def _finished(arguments: argparse.Namespace, output: Output, task: Task) -> int:
+    """Wait for the task and tell what became of it."""
+    with _client(arguments, _PATIENT) as client:
+        done = client.wait(task.id)
+    output.task(done)
+    return _verdict(done)
+
+
+def _verdict(task: Task) -> int:
+    return 1 if task.is_finished and not task.succeeded else 0
+
+
+def _client(arguments: argparse.Namespace, retries: Retries = _IMPATIENT) -> Client:
+    return Client(_url(arguments), retries=retries)
+
+
+def _url(arguments: argparse.Namespace) -> str:
+    url: str = arguments.url or os.environ.get(URL_VARIABLE) or DEFAULT_URL
+    return url
+
+
+def _to_the_service(run: Run) -> Callable[[argparse.Namespace], int]:
+    """The command with whatever goes wrong as one line and an exit status."""
+
+    def command(arguments: argparse.Namespace) -> int:
+        try:
+            return run(arguments, output_for(arguments.json))
+        except ConnectionFailed as error:
+            hint = f"start it with bgtasks serve, or say with --url or {URL_VARIABLE} where it is"
+            return refuse(f"{error}; {hint}", 1)
+        except BgTasksClientError as error:
+            return refuse(error, 1)
+        except (httpx.InvalidURL, httpx.UnsupportedProtocol):
+            return refuse(f"{_url(arguments)!r} is no URL; one is {DEFAULT_URL}", 2)
+        except BrokenPipeError:
+            # Whoever read has enough, as `head` does.
+            return _BROKEN_PIPE
+        except OSError as error:
+            return refuse(f"cannot write: {error}", 1)
+
+    return command
+
+
+COMMANDS: Final[Mapping[str, Command]] = {
+    "submit": Command(
+        "Hand a task to a running service and print its id. With --wait, wait for its end and "
+        "print the task; the exit status is 1 if it failed.",
+        given.add_submit,
+        _to_the_service(_submit),
+    ),
+    "status": Command(
+        "Show a task. The exit status is 1 if it failed or was cancelled.",
+        given.add_status,
+        _to_the_service(_status),
+    ),
+    "list": Command("List tasks, newest first.", given.add_list, _to_the_service(_list)),
+    "retry": Command(
+        "Run a failed or cancelled task again.", given.add_retry, _to_the_service(_retry)
+    ),
+    "cancel": Command(
+        "Cancel a task. The exit status is 1 if it was finished already or cannot be stopped.",
+        given.add_cancel,
+        _to_the_service(_cancel),
+    ),
+    "tail": Command(
+        "Show what happens to tasks, as it happens, until Ctrl-C.",
+        given.add_tail,
+        _to_the_service(_tail),
+    ),
+}

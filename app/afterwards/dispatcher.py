@@ -1,0 +1,369 @@
+"""The dispatcher: this worker's claims, from their delivery to the answer to their report.
+
+    registry --claims--> table --> executor --outcome--> report --> registry --answer--> over
+
+An uncontended task is started by the background task of the route that submitted it. What comes
+otherwise (waiting work, retries, other workers' leftovers) is started by the connection's thread,
+and what a background task leaves lying, because its client went away, is swept up.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from enum import Enum
+from functools import partial
+from typing import Final
+
+from afterwards.attempt import FUNCTIONS, Attempt
+from afterwards.logs import get_logger
+from afterwards.registry.answers import Claim
+from afterwards.registry.requests import Failed, Held, Lost, Released, Report, Stopped, Succeeded
+from afterwards.task_types.base import Environment, TaskContext, TaskType
+from afterwards.task_types.context import Progress
+from afterwards_executors.base import End, Executor, Outcome, Work, describe
+from afterwards_executors.retry import RetryPolicy
+
+log = get_logger(__name__)
+
+SWEEP_AFTER_SECONDS: Final = 0.25
+
+
+class _Stop(Enum):
+    """Why an attempt is being stopped; decides what is reported."""
+
+    CANCEL = "its cancellation was asked for"
+    RELEASE = "its worker is stopping"
+    FENCE = "its lease is about to end"
+
+
+class _Attempt:
+    """A claim, and how far this worker is with it."""
+
+    __slots__ = ("claim", "future", "started", "stop", "taken_at")
+
+    def __init__(self, claim: Claim) -> None:
+        self.claim = claim
+        self.future: Future[Outcome] | None = None
+        self.started = False
+        self.stop: _Stop | None = None
+        self.taken_at = time.monotonic()
+
+
+class Dispatcher:
+    """Holds the claims of one worker and hands them to its executors.
+
+    All methods may be called from any thread; none raises and none waits, except `drain`.
+
+    Args:
+        executors: by kind, started.
+        catalogue: the task types, for their retry policies and time limits.
+        environment: what attempts are given.
+        timeout_seconds: the limit for attempts whose task and type say nothing.
+        report: sends a report to the registry.
+        progress: hears how far an attempt is: task id, attempt, fraction, message. Must not wait.
+    """
+
+    def __init__(
+        self,
+        executors: Mapping[str, Executor],
+        catalogue: Mapping[str, TaskType],
+        environment: Environment,
+        timeout_seconds: float,
+        report: Callable[[Report], None],
+        *,
+        progress: Callable[[str, int, float, str | None], None] = lambda *_: None,
+    ) -> None:
+        self._executors = executors
+        self._catalogue = catalogue
+        self._environment = environment
+        self._timeout_seconds = timeout_seconds
+        self._report = report
+        self._progress = progress
+        self._table: dict[str, _Attempt] = {}
+        self._changed = threading.Condition()
+        self._unstarted = 0
+        self._closed = False
+        """Whether the executors may be shut down by now."""
+
+    # -- starting ------------------------------------------------------------------------------
+
+    async def start(self, task_id: str) -> None:
+        """Start the task if its claim is here and nobody has started it.
+
+        What `BackgroundTasks` carry. A task that is claimed elsewhere, or waits for a slot, is none
+        of its business.
+        """
+        attempt = self._table.get(task_id)
+        if attempt is not None:
+            self._launch(attempt, "background task")
+
+    def take(self, claims: Sequence[Claim], awaited: frozenset[str]) -> None:
+        """Be responsible for new claims; start those that no route is about to start."""
+        if not claims:
+            return
+        attempts = [_Attempt(claim) for claim in claims]
+        with self._changed:
+            # An earlier attempt at the same task has been reported, or its claim has ended.
+            ids = [claim.task_id for claim in claims]
+            earlier = [self._table[task_id] for task_id in ids if task_id in self._table]
+            for attempt in attempts:
+                self._table[attempt.claim.task_id] = attempt
+            self._unstarted += len(attempts)
+            self._never_start(earlier)
+        for old in earlier:
+            self._stop(old, _Stop.FENCE)
+        for attempt in attempts:
+            if attempt.claim.task_id not in awaited:
+                self._launch(attempt, "dispatcher")
+
+    def sweep(self) -> None:
+        """Start what its background task has left lying."""
+        if not self._unstarted:
+            return
+        before = time.monotonic() - SWEEP_AFTER_SECONDS
+        with self._changed:
+            left = [a for a in self._table.values() if not a.started and a.taken_at < before]
+        for attempt in left:
+            self._launch(attempt, "sweep")
+
+    def _launch(self, attempt: _Attempt, by: str) -> None:
+        with self._changed:
+            if attempt.started:
+                return
+            attempt.started = True
+            self._unstarted -= 1
+        claim = attempt.claim
+        if self._closed:
+            # The registry had given it before it heard that this worker stops.
+            self._report(Released(claim.task_id, claim.attempt, _Stop.RELEASE.value))
+            return
+        log.debug(
+            "attempt starts", task_id=claim.task_id, type=claim.type, attempt=claim.attempt, by=by
+        )
+        try:
+            executor = self._executors[claim.executor]
+            future = executor.submit(self._work(claim))
+        except Exception as error:
+            # A kind this worker does not have, or an executor that is shut down: the claim must not
+            # stay here, where nothing would ever end it.
+            log.exception(
+                "attempt could not be started; released",
+                task_id=claim.task_id,
+                type=claim.type,
+                attempt=claim.attempt,
+            )
+            self._report(Released(claim.task_id, claim.attempt, f"could not be started: {error}"))
+            return
+        attempt.future = future
+        future.add_done_callback(partial(self._ended, attempt))
+        if attempt.stop is not None:
+            executor.cancel(future, attempt.stop.value)
+
+    def _work(self, claim: Claim) -> Work:
+        context = TaskContext(
+            claim.task_id, claim.attempt, claim.attempts_used, self._environment, claim.type
+        )
+        return Work(
+            FUNCTIONS[claim.executor],
+            (Attempt(claim.type, claim.payload, context),),
+            self._limit(claim),
+            partial(self._noted, claim),
+        )
+
+    def _noted(self, claim: Claim, note: bytes) -> None:
+        """What an attempt notes is its progress."""
+        try:
+            fraction, message = Progress.decoded(note)
+        except ValueError as error:
+            # Only a child that is broken says such things.
+            log.warning(
+                "attempt's note cannot be read; dropped",
+                task_id=claim.task_id,
+                attempt=claim.attempt,
+                error=str(error),
+            )
+            return
+        self._progress(claim.task_id, claim.attempt, fraction, message)
+
+    def _limit(self, claim: Claim) -> float:
+        if claim.timeout_seconds is not None:
+            return claim.timeout_seconds
+        task_type = self._catalogue.get(claim.type)
+        if task_type is not None and task_type.timeout_seconds is not None:
+            return task_type.timeout_seconds
+        return self._timeout_seconds
+
+    # -- ending --------------------------------------------------------------------------------
+
+    def _ended(self, attempt: _Attempt, future: Future[Outcome]) -> None:
+        if attempt.stop is _Stop.FENCE:
+            return
+        self._report(self._report_of(attempt, future.result()))
+
+    def _report_of(self, attempt: _Attempt, outcome: Outcome) -> Report:
+        claim = attempt.claim
+        task_id, number = claim.task_id, claim.attempt
+        error = outcome.error or "unknown error"
+        match outcome.end:
+            case End.SUCCEEDED:
+                return Succeeded(task_id, number, outcome.value or b"{}", outcome.run_seconds)
+            case End.LOST:
+                return Lost(task_id, number, error)
+            case End.CANCELLED if attempt.stop is _Stop.CANCEL:
+                return Stopped(task_id, number)
+            case End.CANCELLED:
+                return Released(task_id, number, error)
+            case _:
+                return self._failed(claim, outcome, error)
+
+    def _failed(self, claim: Claim, outcome: Outcome, error: str) -> Failed:
+        timed_out = outcome.end is End.TIMED_OUT
+        if timed_out and claim.executor in self.unstoppable():
+            log.warning(
+                "attempt timed out and cannot be stopped; its slot is stuck until it returns",
+                task_id=claim.task_id,
+                type=claim.type,
+                attempt=claim.attempt,
+            )
+        return Failed(
+            claim.task_id,
+            claim.attempt,
+            error,
+            outcome.run_seconds,
+            self._delay_seconds(claim, transient=outcome.transient),
+            timed_out,
+        )
+
+    def _delay_seconds(self, claim: Claim, *, transient: bool) -> float | None:
+        attempts_used = claim.attempts_used + 1
+        for policy in (self._policy(claim), RetryPolicy()):
+            try:
+                delay_seconds = policy.next_delay_seconds(
+                    attempts_used, transient=transient, max_attempts=claim.max_attempts
+                )
+                if delay_seconds is None or 0 <= delay_seconds < math.inf:
+                    return delay_seconds
+                problem = f"waits {delay_seconds} s"
+            except Exception as error:  # noqa: BLE001 - a type's policy may be anybody's code
+                problem = describe(error)
+            # The report must not be lost over it: nothing else would ever end this attempt.
+            log.error("retry policy is broken; the default is used", type=claim.type, error=problem)
+        return None
+
+    def _policy(self, claim: Claim) -> RetryPolicy:
+        task_type = self._catalogue.get(claim.type)
+        return task_type.retry if task_type is not None else RetryPolicy()
+
+    def settle(self, task_id: str, attempt: int) -> None:
+        """The report of this attempt was answered: the claim is over."""
+        with self._changed:
+            held = self._table.get(task_id)
+            # The answer may have brought the next attempt at the same task.
+            if held is not None and held.claim.attempt == attempt:
+                del self._table[task_id]
+                # Its callback leads back to the attempt: 26 objects a task, for the collector.
+                held.future = None
+                self._changed.notify_all()
+
+    # -- stopping ------------------------------------------------------------------------------
+
+    def cancel(self, claim: Held) -> None:
+        """Stop this attempt, if it can be stopped: its cancellation was asked for."""
+        attempt = self._table.get(claim.task_id)
+        if attempt is not None and attempt.claim.attempt == claim.attempt:
+            self._stop(attempt, _Stop.CANCEL)
+
+    def fence(self) -> None:
+        """Stop all attempts that can be stopped, and forget them: others will run them.
+
+        Not those that have ended: if their report still comes in time, nobody needs to run them.
+        """
+        unstoppable = self.unstoppable()
+        with self._changed:
+            attempts = [
+                attempt
+                for attempt in self._table.values()
+                if attempt.claim.executor not in unstoppable
+                and not (attempt.future is not None and attempt.future.done())
+            ]
+            for attempt in attempts:
+                attempt.stop = _Stop.FENCE
+                del self._table[attempt.claim.task_id]
+            self._never_start(attempts)
+            self._changed.notify_all()
+        for attempt in attempts:
+            if attempt.future is not None:
+                self._executors[attempt.claim.executor].cancel(attempt.future, _Stop.FENCE.value)
+
+    def drain(self, grace_seconds: float, flush_seconds: float) -> bool:
+        """Wait for the attempts to end; after `grace_seconds` release the rest. Blocks.
+
+        Waits up to `flush_seconds` more for their reports to be answered, and not at all for what
+        cannot be stopped. Claims that still come after that are released.
+
+        Returns:
+            Whether nothing is left; what is left cannot be stopped.
+        """
+        try:
+            return self._drain(grace_seconds, flush_seconds)
+        finally:
+            self._closed = True
+
+    def _drain(self, grace_seconds: float, flush_seconds: float) -> bool:
+        self.sweep()
+        if self._wait_until(lambda: not self._table, grace_seconds):
+            return True
+        with self._changed:
+            attempts = list(self._table.values())
+        log.warning("grace is over; releasing the attempts that still run", attempts=len(attempts))
+        for attempt in attempts:
+            self._stop(attempt, _Stop.RELEASE)
+        unstoppable = self.unstoppable()
+        self._wait_until(
+            lambda: all(a.claim.executor in unstoppable for a in self._table.values()),
+            flush_seconds,
+        )
+        return not self._table
+
+    def _never_start(self, attempts: Sequence[_Attempt]) -> None:
+        """See to it that those that have not been started never are. Under the lock."""
+        for attempt in attempts:
+            if not attempt.started:
+                attempt.started = True
+                self._unstarted -= 1
+
+    def _stop(self, attempt: _Attempt, why: _Stop) -> None:
+        with self._changed:
+            if attempt.stop is None:
+                attempt.stop = why
+        future = attempt.future
+        if future is not None:
+            self._executors[attempt.claim.executor].cancel(future, why.value)
+
+    def _wait_until(self, condition: Callable[[], bool], seconds: float) -> bool:
+        with self._changed:
+            return self._changed.wait_for(condition, seconds)
+
+    # -- what the registry is told -------------------------------------------------------------
+
+    def held(self) -> list[Held]:
+        """Every claim whose report was not answered yet."""
+        with self._changed:
+            return [Held(task_id, a.claim.attempt) for task_id, a in self._table.items()]
+
+    def slots(self) -> Mapping[str, int]:
+        """Usable slots by executor kind: stuck ones left out."""
+        slots = {kind: executor.slots() for kind, executor in self._executors.items()}
+        return {kind: s.total - s.stuck for kind, s in slots.items()}
+
+    def stuck(self) -> Mapping[str, int]:
+        """Slots by executor kind that hold a call which cannot be stopped."""
+        return {kind: executor.slots().stuck for kind, executor in self._executors.items()}
+
+    def unstoppable(self) -> frozenset[str]:
+        """Kinds whose calls cannot be stopped."""
+        return frozenset(kind for kind, e in self._executors.items() if not e.can_stop)

@@ -1,0 +1,254 @@
+"""Every error of the service, as a tree. Each names a fact, carries its ids and builds its message.
+
+    BgTasksError
+    ├── ConfigurationError          a setting is wrong; the message names it
+    ├── TaskNotFound                no task has this id
+    │   └── TaskDeleted             one had, and retention has deleted it
+    ├── UnknownTaskType             no task type has this name
+    ├── ScheduleNotFound            no schedule has this name
+    ├── TooManySchedules            the limit of schedules is reached
+    ├── IllegalTransition           the task's state does not allow this verb
+    ├── IdempotencyMismatch         the key was used for another submission
+    ├── StaleReport                 a report of an attempt that is not the running one
+    ├── NotJoined                   a worker speaks that the registry does not know (yet, any more)
+    ├── JournalError                the journal's file cannot be used; left untouched
+    ├── RegistryLocked              another service works on this data directory
+    ├── NotBackedUp                 no backup was written; what was at its place still is
+    ├── NotRestored                 a backup was not restored; the journal is as it was
+    └── Unavailable                 cannot be done now; `retry_after_seconds` says when to ask again
+        ├── TooManyUnfinished       the limit of unfinished tasks, or of their bytes, is reached
+        ├── JournalUnavailable      the journal cannot be written
+        ├── RegistryUnavailable     the registry does not answer
+        └── Draining                this process is about to stop
+
+They cross process boundaries as values: `args` are exactly what the constructor takes, so that
+pickle builds them again, and the message is made on demand. There is no HTTP here; the table of
+statuses is in `afterwards.api.problems`.
+"""
+
+from __future__ import annotations
+
+
+class BgTasksError(Exception):
+    """The root: anything the service says no with."""
+
+
+class ConfigurationError(BgTasksError):
+    """A setting has a wrong value."""
+
+    def __init__(self, setting: str, problem: str) -> None:
+        super().__init__(setting, problem)
+        self.setting = setting
+        self.problem = problem
+
+    def __str__(self) -> str:
+        return f"{self.setting}: {self.problem}"
+
+
+class TaskNotFound(BgTasksError):
+    """No task has this id."""
+
+    def __init__(self, task_id: str) -> None:
+        super().__init__(task_id)
+        self.task_id = task_id
+
+    def __str__(self) -> str:
+        return "Task not found"
+
+
+class TaskDeleted(TaskNotFound):
+    """The task was finished, and retention has deleted it."""
+
+    def __str__(self) -> str:
+        return f"Task {self.task_id} was finished, and deleted when its retention was over"
+
+
+class UnknownTaskType(BgTasksError):
+    """No task type has this name."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.name = name
+
+    def __str__(self) -> str:
+        return f"There is no task type {self.name!r}"
+
+
+class ScheduleNotFound(BgTasksError):
+    """No schedule has this name."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.name = name
+
+    def __str__(self) -> str:
+        return f"There is no schedule {self.name!r}"
+
+
+class TooManySchedules(BgTasksError):
+    """The limit of schedules is reached; nothing was stored."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(limit)
+        self.limit = limit
+
+    def __str__(self) -> str:
+        return f"There are {self.limit} schedules, which is the limit; delete one first"
+
+
+class IllegalTransition(BgTasksError):
+    """The task's state does not allow this verb; nothing was changed."""
+
+    def __init__(self, task_id: str, state: str, verb: str) -> None:
+        super().__init__(task_id, state, verb)
+        self.task_id = task_id
+        self.state = state
+        self.verb = verb
+
+    def __str__(self) -> str:
+        return f"Task {self.task_id} is {self.state} and cannot {self.verb}"
+
+
+class IdempotencyMismatch(BgTasksError):
+    """The idempotency key came before, with another submission; nothing was stored."""
+
+    def __init__(self, key: str, task_id: str) -> None:
+        super().__init__(key, task_id)
+        self.key = key
+        self.task_id = task_id
+
+    def __str__(self) -> str:
+        return (
+            f"The idempotency key {self.key!r} was used for another submission, which became "
+            f"task {self.task_id}; use a new key for a new submission"
+        )
+
+
+class StaleReport(BgTasksError):
+    """A report bears an attempt number that is not the running one; it was dropped."""
+
+    def __init__(self, task_id: str, attempt: int, current: int, state: str) -> None:
+        super().__init__(task_id, attempt, current, state)
+        self.task_id = task_id
+        self.attempt = attempt
+        self.current = current
+        self.state = state
+
+    def __str__(self) -> str:
+        return (
+            f"Task {self.task_id} is {self.state} at attempt {self.current}; "
+            f"the report of attempt {self.attempt} was dropped"
+        )
+
+
+class NotJoined(BgTasksError):
+    """The registry does not know this worker under this connection; it has to join first."""
+
+    def __init__(self, worker: str) -> None:
+        super().__init__(worker)
+        self.worker = worker
+
+    def __str__(self) -> str:
+        return f"Worker {self.worker} has not joined under this connection"
+
+
+class JournalError(BgTasksError):
+    """The journal's file cannot be used. It was left untouched."""
+
+    def __init__(self, path: str, problem: str) -> None:
+        super().__init__(path, problem)
+        self.path = path
+        self.problem = problem
+
+    def __str__(self) -> str:
+        return f"The journal {self.path} cannot be used: {self.problem}"
+
+
+class RegistryLocked(BgTasksError):
+    """Another service, with the process `pid`, works on this data directory."""
+
+    def __init__(self, data_dir: str, pid: int) -> None:
+        super().__init__(data_dir, pid)
+        self.data_dir = data_dir
+        self.pid = pid
+
+    def __str__(self) -> str:
+        return (
+            f"the data directory {self.data_dir} is in use by another service "
+            f"(process {self.pid}); stop that one, or set BGTASKS_DATA_DIR to another directory"
+        )
+
+
+class NotBackedUp(BgTasksError):
+    """No backup was written to `path`; what was there still is."""
+
+    def __init__(self, path: str, problem: str) -> None:
+        super().__init__(path, problem)
+        self.path = path
+        self.problem = problem
+
+    def __str__(self) -> str:
+        return f"No backup was written to {self.path}: {self.problem}"
+
+
+class NotRestored(BgTasksError):
+    """The backup at `path` was not restored; the journal is as it was."""
+
+    def __init__(self, path: str, problem: str) -> None:
+        super().__init__(path, problem)
+        self.path = path
+        self.problem = problem
+
+    def __str__(self) -> str:
+        return f"{self.path} was not restored: {self.problem}"
+
+
+class Unavailable(BgTasksError):
+    """Cannot be done now; worth asking again after `retry_after_seconds`."""
+
+    retry_after_seconds: float = 1.0
+
+
+class TooManyUnfinished(Unavailable):
+    """The limit of unfinished tasks, or of their payloads, is reached; nothing was stored."""
+
+    def __init__(self, limit: int, unit: str, retry_after_seconds: float) -> None:
+        super().__init__(limit, unit, retry_after_seconds)
+        self.limit = limit
+        self.unit = unit
+        self.retry_after_seconds = retry_after_seconds
+
+    def __str__(self) -> str:
+        return (
+            f"The limit of {self.limit} unfinished {self.unit} is reached; "
+            f"try again in {self.retry_after_seconds:.0f} s"
+        )
+
+
+class JournalUnavailable(Unavailable):
+    """The journal cannot be written, for example because the disk is full."""
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(problem)
+        self.problem = problem
+        self.retry_after_seconds = 5.0
+
+    def __str__(self) -> str:
+        return f"The journal cannot be written: {self.problem}"
+
+
+class RegistryUnavailable(Unavailable):
+    """The registry did not answer in time; nobody knows whether the request was carried out."""
+
+    def __str__(self) -> str:
+        return (
+            "The task registry does not answer. Whether this was carried out is not known; with an "
+            "Idempotency-Key a submission can be repeated safely"
+        )
+
+
+class Draining(Unavailable):
+    """This process is about to stop."""
+
+    def __str__(self) -> str:
+        return "The service is stopping"

@@ -1,0 +1,259 @@
+"""Events in order, without a gap and without repetition, from a position on."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+from afterwards.errors import TaskNotFound, Unavailable
+from afterwards.events.hub import EventHub
+from afterwards.events.listeners import FeedListener, TaskListener
+from afterwards.events.window import Position
+from afterwards.lifecycle import Task, TaskState
+from afterwards.registry.answers import Details, Event, Events, ProgressMark
+from afterwards.registry.requests import Changes, Get, Inspect, Request
+
+PORTION_EVENTS: Final = 250
+"""At once, so that little is under way to who reads slowly."""
+_AGAIN_SECONDS: Final = 0.2
+
+
+class Portion(NamedTuple):
+    """Events that follow each other; of all tasks or of one."""
+
+    start: Position
+    end: Position
+    events: Sequence[Event]
+
+
+class Reset(NamedTuple):
+    """Events were missed; this is where things stand."""
+
+    position: Position
+    counts: Mapping[tuple[str, TaskState], int]
+
+
+class Snapshot(NamedTuple):
+    """Where a task stands; what happens to it afterwards follows."""
+
+    position: Position
+    task: Task
+    progress: ProgressMark | None
+
+
+class AllStream:
+    """The events of all tasks."""
+
+    def __init__(self, hub: EventHub, listener: FeedListener, position: Position | None) -> None:
+        self.position = position or hub.window.end
+        """What has come was up to here."""
+        self._hub = hub
+        self._listener = listener
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing comes any more."""
+        return self._hub.closed
+
+    async def next(self, seconds: float) -> Portion | Reset | None:
+        """What comes next; None: nothing within `seconds`, or nothing any more."""
+        until = time.monotonic() + seconds
+        while not self.is_over:
+            window = self._hub.window
+            left = until - time.monotonic()
+            if not window.has(self.position):
+                reset = await self._reset()
+                if reset is not None:
+                    return reset
+                left = min(left, _AGAIN_SECONDS)
+            elif self.position.sequence < self._hub.told_up_to:
+                return self._portion()
+            if not await self._listener.sleep(left) and time.monotonic() >= until:
+                break
+        return None
+
+    def _portion(self) -> Portion:
+        start = self.position
+        limit = min(PORTION_EVENTS, self._hub.told_up_to - start.sequence)
+        events = self._hub.window.after(start.sequence, limit)
+        self.position = Position(start.epoch, events[-1].sequence)
+        return Portion(start, self.position, events)
+
+    async def _reset(self) -> Reset | None:
+        with contextlib.suppress(Unavailable):
+            # Of the registry, unless the window goes back so far: then it is one for all.
+            snapshot = await self._hub.snapshot()
+            if snapshot is not None:
+                self.position = Position(snapshot.epoch, snapshot.sequence)
+                return Reset(self.position, snapshot.counts or {})
+        return None
+
+
+class TaskStream:
+    """The events of one task, up to its end."""
+
+    def __init__(
+        self,
+        hub: EventHub,
+        listener: TaskListener,
+        ask: Callable[[Request], Awaitable[Any]],
+        task_id: str,
+    ) -> None:
+        self.position = hub.window.end
+        """What has come was up to here."""
+        self._hub = hub
+        self._listener = listener
+        self._ask = ask
+        self._task_id = task_id
+        self._ready: Snapshot | list[Event] = []
+        """What is to come before anything that the listener hears."""
+        self._missed = False
+        self._ended = False
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing comes any more. True from the start: its last event has been seen."""
+        return self._ended or self._hub.closed
+
+    async def begin(self, position: Position | None) -> None:
+        """Start after `position`, or else with a `Snapshot`.
+
+        Raises:
+            TaskNotFound: there is none.
+            Unavailable: nobody knows.
+        """
+        if position is not None and await self._hub.reaches(position):
+            await self._resume(position)
+            return
+        snapshot = await self._look()
+        if snapshot is None:
+            self._missed = True
+        else:
+            self._ready = snapshot
+
+    async def next(self, seconds: float) -> Portion | Snapshot | None:
+        """What comes next; None: nothing within `seconds`, or nothing any more."""
+        until = time.monotonic() + seconds
+        while not self.is_over:
+            left = until - time.monotonic()
+            found = await self._what_there_is()
+            if found is not None:
+                return found
+            if self._missed:
+                left = min(left, _AGAIN_SECONDS)
+            if not await self._listener.sleep(left) and time.monotonic() >= until:
+                break
+        self._move_on()
+        return None
+
+    async def _what_there_is(self) -> Portion | Snapshot | None:
+        heard = self._listener.take()
+        if heard is None or self._missed:
+            return await self._look_again()
+        ready, self._ready = self._ready, []
+        if isinstance(ready, Snapshot):
+            # What was heard meanwhile comes the next time.
+            for event in heard:
+                self._listener.put(event)
+            return self._told(ready)
+        start = self.position
+        events = [*ready, *(event for event in heard if event.sequence > start.sequence)]
+        if not events:
+            return None
+        self.position = Position(self._hub.window.epoch, events[-1].sequence)
+        states = [event.state for event in events if event.progress is None]
+        self._ended = bool(states) and states[-1].is_final
+        return Portion(start, self.position, events)
+
+    def _told(self, snapshot: Snapshot) -> Snapshot:
+        self.position = snapshot.position
+        self._ended = snapshot.task.state.is_final
+        return snapshot
+
+    def _move_on(self) -> None:
+        # All up to the window's end was about other tasks.
+        end = self._hub.window.end
+        nothing_left = self._listener.is_empty and not (self._ready or self._missed)
+        if nothing_left and self.position.epoch == end.epoch:
+            self.position = max(self.position, end)
+
+    async def _resume(self, position: Position) -> None:
+        window = self._hub.window
+        self._ready = [e for e in window.after(position.sequence) if e.task_id == self._task_id]
+        self.position = max(position, window.end)
+        since, task = await self._stand()
+        news = (*self._ready, *(e for e in since.events if e.task_id == self._task_id))
+        if since.reset:
+            self._missed = True
+        elif task.state.is_final and not any(e.sequence > position.sequence for e in news):
+            self._ended = True
+
+    async def _look_again(self) -> Snapshot | None:
+        self._missed = True
+        self._ready = []
+        try:
+            snapshot = await self._look()
+        except TaskNotFound:
+            self._ended = True
+            return None
+        except Unavailable:
+            return None
+        if snapshot is None:
+            return None
+        self._missed = False
+        return self._told(snapshot)
+
+    async def _look(self) -> Snapshot | None:
+        since, task = await self._stand()
+        if since.reset:
+            return None
+        progress = None
+        if task.state is TaskState.PROCESSING:
+            details: Details = await self._ask(Inspect(self._task_id))
+            if details.task.attempt == task.attempt:
+                progress = details.progress
+        return Snapshot(Position(since.epoch, since.sequence), task, progress)
+
+    async def _stand(self) -> tuple[Events, Task]:
+        """The task, and what has come since the window's end: of one moment, as one exchange."""
+        end = self._hub.window.end
+        since, task = await asyncio.gather(self._ask(Changes(*end)), self._ask(Get(self._task_id)))
+        return since, task
+
+
+@contextlib.asynccontextmanager
+async def of_all(hub: EventHub, position: Position | None) -> AsyncIterator[AllStream]:
+    """The events of all tasks from `position` on; None: from now on.
+
+    Raises:
+        Unavailable: the registry cannot be followed, or this process is about to stop.
+    """
+    with hub.of_all() as listener:
+        await hub.ready()
+        if position is not None:
+            await hub.reaches(position)
+        yield AllStream(hub, listener, position)
+
+
+@contextlib.asynccontextmanager
+async def of_task(
+    hub: EventHub,
+    ask: Callable[[Request], Awaitable[Any]],
+    task_id: str,
+    position: Position | None,
+) -> AsyncIterator[TaskStream]:
+    """The events of a task from `position` on; None: from now on, after a `Snapshot`.
+
+    Raises:
+        TaskNotFound: there is none.
+        Unavailable: as for `of_all`.
+    """
+    with hub.of_task(task_id) as listener:
+        await hub.ready()
+        listener.take()  # that following has begun is no miss
+        stream = TaskStream(hub, listener, ask, task_id)
+        await stream.begin(position)
+        yield stream

@@ -1,0 +1,388 @@
+r"""The life of a task: its states, and the only ways from one to the next. Read this first.
+
+                              retry due                   cancel
+              +----------> SCHEDULED ---------------------------> CANCELLED
+              |                | due                          ^    ^
+      submit  |                v                              |    |
+      --------+-----------> PENDING ------- cancel -----------+    |
+                             ^  |  claim (attempt + 1)             |
+        release, lease lost  |  v                                  |
+                           PROCESSING ----- cancel, then stopped --+
+                             |     |  \---- fail, attempts left ----> SCHEDULED
+                     succeed |     |  fail, no attempts left
+                             v     v
+                        SUCCESS   FAILED, CANCELLED ---- retry (by hand) ----> PENDING
+                                     ^
+              SCHEDULED, PENDING ----+ expire (deadline passed)
+
+A `Task` is a value: each transition checks where the task stands and returns the next value, or
+raises `IllegalTransition` and changes nothing. Only a registry calls them (`afterwards.registry`).
+
+All times are POSIX timestamps in seconds, UTC.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any, Final, NamedTuple
+
+from afterwards.errors import IllegalTransition, StaleReport
+
+MAX_LOST_ATTEMPTS: Final = 3
+"""After so many attempts whose fate is unknown a task is failed: it probably kills its workers."""
+
+DEFAULT_MAX_ATTEMPTS: Final = 3
+DEFAULT_PRIORITY: Final = 4
+HIGHEST_PRIORITY: Final = 9
+
+INTERNAL_KEY: Final = "\x1f"
+"""In idempotency keys that the registry makes itself: no client can send it."""
+
+MAX_ERROR_CHARACTERS: Final = 4_000
+"""Longer error messages are cut, so that a record's size is bounded by its payload and result."""
+
+
+class TaskState(StrEnum):
+    """Where a task stands; each member says what can still go wrong there."""
+
+    SCHEDULED = "scheduled"
+    """Waits for its time (`run_at`). Nothing runs; it can be cancelled, and its deadline pass."""
+
+    PENDING = "pending"
+    """Waits for a free slot, oldest of the highest priority first."""
+
+    PROCESSING = "processing"
+    """Held by one worker under one attempt number. If the worker dies the attempt is lost."""
+
+    SUCCESS = "success"
+    """Finished; `result` is set. Never left."""
+
+    FAILED = "failed"
+    """Finished; `error` is set. Left only by a retry by hand."""
+
+    CANCELLED = "cancelled"
+    """Finished without a result, on request. Left only by a retry by hand."""
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the task is finished."""
+        return self in FINAL_STATES
+
+
+FINAL_STATES: Final = frozenset({TaskState.SUCCESS, TaskState.FAILED, TaskState.CANCELLED})
+
+
+@dataclass(frozen=True)
+class Task:
+    """One accepted piece of work and everything the registry knows of it."""
+
+    id: str
+    """UUID, lower case."""
+    type: str
+    payload: bytes
+    """JSON, as the task type's payload model wrote it."""
+    executor: str
+    """The kind of executor its attempts run on: a key of `afterwards_executors.EXECUTORS`."""
+    created_at: float
+    """Never before that of a task accepted earlier, even if the clock was set back."""
+    run_at: float
+    """When it is, or was, due: since when its latest attempt could have been started."""
+    order: int = 0
+    """Acceptance order, given by the registry; also the task's key in the journal."""
+    state: TaskState = TaskState.PENDING
+    result: bytes | None = None
+    """JSON; set in SUCCESS only."""
+    error: str | None = None
+    """The last attempt's error, as a message a user can act on; None after a success."""
+    delay_seconds: float | None = None
+    """A backoff's length. None: `run_at` is an absolute time and follows the wall clock."""
+    started_at: float | None = None
+    finished_at: float | None = None
+    attempt: int = 0
+    """The fence: grows with each claim and never falls; reports of older claims are refused."""
+    attempts_used: int = 0
+    """Attempts that ended in an error, of `max_attempts`. Reset by a retry by hand."""
+    lost_attempts: int = 0
+    """Attempts whose fate is unknown, of `MAX_LOST_ATTEMPTS`. Reset by a retry by hand."""
+    max_attempts: int = DEFAULT_MAX_ATTEMPTS
+    timeout_seconds: float | None = None
+    """Limit for one attempt; None: the task type's, or the service's default."""
+    deadline: float | None = None
+    """No attempt starts after this time: what still waits then is failed."""
+    schedule: str | None = None
+    """The schedule that has made it."""
+    priority: int = DEFAULT_PRIORITY
+    """0 to 9; higher is sooner."""
+    retries: int = 0
+    """Retries by hand."""
+    idempotency_key: str | None = None
+    """The submitter's name for the submission: a repeated one gets this task again."""
+    fingerprint: bytes | None = None
+    """Of what was submitted under the key; the key with anything else is a mistake."""
+    worker: str | None = None
+    """The incarnation that holds it, while PROCESSING."""
+    cancel_requested: bool = False
+    reason: str = "submitted"
+    """Why the last transition happened, for people."""
+
+    # -- in ------------------------------------------------------------------------------------
+
+    def submitted(self, task_id: str, payload: bytes, now: float) -> Task:
+        """A new task like this one, which is a mere pattern."""
+        return self._evolve(id=task_id, payload=payload, created_at=now, run_at=now)
+
+    def postponed(self, run_at: float, delay_seconds: float | None = None) -> Task:
+        """A new task that is not due yet: SCHEDULED in the place of PENDING.
+
+        Args:
+            delay_seconds: it waits so long and no longer, whatever the wall clock does; None: it
+                follows the wall clock.
+        """
+        return self._evolve(
+            state=TaskState.SCHEDULED,
+            run_at=run_at,
+            delay_seconds=delay_seconds,
+            reason="submitted for later",
+        )
+
+    def recurred(self, task_id: str, schedule: str, key: str, due: float, now: float) -> Task:
+        """A new task like this one, a mere pattern, for a due time of a schedule."""
+        return self._evolve(
+            id=task_id,
+            schedule=schedule,
+            idempotency_key=key,
+            created_at=now,
+            run_at=due,
+            reason="due by its schedule",
+        )
+
+    def accepted(self, order: int, not_before: float = 0.0) -> Task:
+        """A new task with its place in the order of acceptance.
+
+        Args:
+            not_before: `created_at` of the task accepted before it, so that the order of
+                acceptance is the order of creation as well, whatever the wall clock does.
+        """
+        return self._evolve(order=order, created_at=max(self.created_at, not_before))
+
+    # -- out of waiting ------------------------------------------------------------------------
+
+    def become_due(self) -> Task:
+        """SCHEDULED -> PENDING: its time has come."""
+        self._require("become due", TaskState.SCHEDULED)
+        return self._evolve(state=TaskState.PENDING, delay_seconds=None, reason="due")
+
+    def claim(self, worker: str, now: float) -> Task:
+        """PENDING -> PROCESSING under the next attempt number, held by `worker`."""
+        self._require("claim", TaskState.PENDING)
+        return self._evolve(
+            state=TaskState.PROCESSING,
+            attempt=self.attempt + 1,
+            worker=worker,
+            started_at=now,
+            reason="claimed",
+        )
+
+    def is_late(self, now: float) -> bool:
+        """Whether its deadline has passed: no attempt may start any more."""
+        return self.deadline is not None and now >= self.deadline
+
+    def expire(self, now: float) -> Task:
+        """SCHEDULED or PENDING -> FAILED: its deadline has passed."""
+        self._require("expire", TaskState.SCHEDULED, TaskState.PENDING)
+        error = f"Not started before its deadline {_rfc3339(self.deadline)}"
+        if self.error is not None:
+            error = f"{error}; the last attempt: {self.error}"
+        return self._finish(TaskState.FAILED, now, "deadline passed", error=_storable(error))
+
+    # -- the end of an attempt -----------------------------------------------------------------
+
+    def succeed(self, attempt: int, result: bytes, now: float) -> Task:
+        """PROCESSING -> SUCCESS, even if a cancellation was asked for: the task finished first."""
+        self._require_attempt(attempt)
+        return self._finish(TaskState.SUCCESS, now, "succeeded", result=result, error=None)
+
+    def fail(self, attempt: int, error: str, now: float) -> Task:
+        """PROCESSING -> FAILED: a permanent error, or no attempts left."""
+        self._require_attempt(attempt)
+        return self._finish(
+            TaskState.FAILED,
+            now,
+            "failed",
+            error=_storable(error),
+            attempts_used=self.attempts_used + 1,
+        )
+
+    def back_off(self, attempt: int, error: str, delay_seconds: float, now: float) -> Task:
+        """PROCESSING -> SCHEDULED for another attempt in `delay_seconds`.
+
+        Without attempts left, or with a deadline that comes before the next one, the task fails
+        instead, whatever the reporter believed; with a cancellation asked for it is cancelled.
+        """
+        self._require_attempt(attempt)
+        if self.cancel_requested:
+            return self.stop(attempt, now)
+        if self.attempts_used + 1 >= self.max_attempts:
+            return self.fail(attempt, error, now)
+        if self.is_late(now + delay_seconds):
+            # First, so that a long error is cut and not this.
+            deadline = _rfc3339(self.deadline)
+            return self.fail(
+                attempt, f"No attempt left before its deadline {deadline}: {error}", now
+            )
+        return self._evolve(
+            state=TaskState.SCHEDULED,
+            worker=None,
+            error=_storable(error),
+            attempts_used=self.attempts_used + 1,
+            delay_seconds=delay_seconds,
+            run_at=now + delay_seconds,
+            reason=f"attempt {attempt} failed; tried again in {delay_seconds:.3g} s",
+        )
+
+    def release(self, attempt: int, reason: str, now: float) -> Task:
+        """PROCESSING -> PENDING without counting: the attempt was interrupted on purpose."""
+        self._require_attempt(attempt)
+        if self.cancel_requested:
+            return self.stop(attempt, now)
+        return self._evolve(
+            state=TaskState.PENDING, worker=None, run_at=now, reason=_storable(reason)
+        )
+
+    def lose(self, attempt: int, error: str, now: float) -> Task:
+        """PROCESSING -> PENDING, counted: nobody knows how far the attempt came.
+
+        The last of `MAX_LOST_ATTEMPTS` fails the task, so that a task which kills its workers
+        stops; with a cancellation asked for, it is cancelled.
+        """
+        self._require_attempt(attempt)
+        if self.cancel_requested:
+            return self.stop(attempt, now)
+        error, lost = _storable(error), self.lost_attempts + 1
+        if lost >= MAX_LOST_ATTEMPTS:
+            return self._finish(
+                TaskState.FAILED,
+                now,
+                "lost too often",
+                error=_storable(f"{lost} attempts were lost; the last: {error}"),
+                lost_attempts=lost,
+            )
+        return self._evolve(
+            state=TaskState.PENDING,
+            worker=None,
+            run_at=now,
+            error=error,
+            lost_attempts=lost,
+            reason=f"attempt {attempt} lost: {error}",
+        )
+
+    def stop(self, attempt: int, now: float) -> Task:
+        """PROCESSING -> CANCELLED: the holder stopped the attempt because it was asked to."""
+        self._require_attempt(attempt)
+        if not self.cancel_requested:
+            raise IllegalTransition(self.id, self.state.value, "stop without a cancellation")
+        return self._finish(TaskState.CANCELLED, now, "cancelled", error="Cancelled while running")
+
+    # -- by hand -------------------------------------------------------------------------------
+
+    def cancel(self, now: float) -> Task:
+        """SCHEDULED or PENDING -> CANCELLED; PROCESSING: the holder is asked to stop."""
+        self._require("be cancelled", TaskState.SCHEDULED, TaskState.PENDING, TaskState.PROCESSING)
+        if self.state is TaskState.PROCESSING:
+            return self._evolve(cancel_requested=True, reason="cancellation asked for")
+        return self._finish(
+            TaskState.CANCELLED, now, "cancelled", error="Cancelled before it was started"
+        )
+
+    def retry(self, now: float, payload: bytes | None = None) -> Task:
+        """FAILED or CANCELLED -> PENDING with fresh budgets. The attempt number goes on.
+
+        A deadline that has passed is dropped: whoever asks for another attempt wants it to start.
+
+        Args:
+            payload: takes the place of the task's own; None: as it was.
+        """
+        self._require("be retried", TaskState.FAILED, TaskState.CANCELLED)
+        return self._evolve(
+            state=TaskState.PENDING,
+            payload=self.payload if payload is None else payload,
+            deadline=None if self.is_late(now) else self.deadline,
+            result=None,
+            error=None,
+            run_at=now,
+            delay_seconds=None,
+            started_at=None,
+            finished_at=None,
+            attempts_used=0,
+            lost_attempts=0,
+            cancel_requested=False,
+            retries=self.retries + 1,
+            reason="retried by hand",
+        )
+
+    # -- how -----------------------------------------------------------------------------------
+
+    def _require(self, verb: str, *states: TaskState) -> None:
+        if self.state not in states:
+            raise IllegalTransition(self.id, self.state.value, verb)
+
+    def _require_attempt(self, attempt: int) -> None:
+        # A worker that was presumed dead and comes back reports an attempt that is not running
+        # any more; without this check it would finish the attempt of its successor.
+        if self.state is not TaskState.PROCESSING or attempt != self.attempt:
+            raise StaleReport(self.id, attempt, self.attempt, self.state.value)
+
+    def _finish(self, state: TaskState, now: float, reason: str, **changes: Any) -> Task:
+        return self._evolve(
+            state=state,
+            worker=None,
+            finished_at=now,
+            delay_seconds=None,
+            cancel_requested=False,
+            reason=reason,
+            **changes,
+        )
+
+    def _evolve(self, **changes: Any) -> Task:
+        # dataclasses.replace runs __init__ over all fields: 8 us against 1, three times a task.
+        new = object.__new__(Task)
+        object.__setattr__(new, "__dict__", {**self.__dict__, **changes})
+        return new
+
+
+class Change(NamedTuple):
+    """One transition as it goes to the journal, the counts and the listeners."""
+
+    old: Task | None
+    """None: submitted."""
+    new: Task | None
+    """None: deleted by retention."""
+    outcome: str | None = None
+    """How the attempt ended, if one did: a label of `bgtasks_task_attempts_total`."""
+    run_seconds: float | None = None
+    """How long it ran, as its worker measured it."""
+
+    @property
+    def task(self) -> Task:
+        """The task as it is now, or was when it was deleted."""
+        task = self.new or self.old
+        assert task is not None
+        return task
+
+
+def _rfc3339(timestamp: float | None) -> str:
+    assert timestamp is not None
+    # What lies before 1970 may lie before the year 1 as well, which no datetime can say.
+    return datetime.fromtimestamp(max(timestamp, 0.0), UTC).isoformat(timespec="seconds")
+
+
+def _storable(text: str) -> str:
+    """Foreign text as a record can hold it, whatever it is."""
+    if not text.isascii():
+        # Half a surrogate pair, as file names can have, can be stored and sent by nobody.
+        text = text.encode(errors="replace").decode()
+    if len(text) <= MAX_ERROR_CHARACTERS:
+        return text
+    return text[: MAX_ERROR_CHARACTERS - 1] + "…"

@@ -1,0 +1,109 @@
+"""The listening socket: opened by the master at once or not at all, inherited by the workers."""
+
+from __future__ import annotations
+
+import errno
+import shlex
+import socket
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from afterwards.errors import ConfigurationError
+from afterwards.settings import Settings
+
+IN_USE_SECONDS: Final = 3.0
+"""How long an address that is in use is tried: the workers of a master that was killed hear of it
+from the kernel, and close theirs a moment later."""
+
+UNIX_SOCKET_MODE: Final = 0o666
+"""Whoever may enter its directory may connect: a proxy often runs as another user."""
+
+_LOOPBACK_OF: Final[Mapping[str, str]] = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - read, not bound
+_BACKLOG: Final = 2048
+_POLL_SECONDS: Final = 0.05
+
+
+def listen(settings: Settings) -> socket.socket:
+    """Open the listening socket; waits up to `IN_USE_SECONDS` for an address that is in use.
+
+    Raises:
+        ConfigurationError: the address cannot be used.
+    """
+    deadline = time.monotonic() + IN_USE_SECONDS
+    while True:
+        try:
+            return _listen(settings.bind)
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE or time.monotonic() >= deadline:
+                problem = f"cannot listen at {settings.bind}: {error.strerror or error}"
+                raise ConfigurationError(settings.name_of("bind"), problem) from None
+        time.sleep(_POLL_SECONDS)
+
+
+def _listen(bind: str) -> socket.socket:
+    if bind.startswith("unix:"):
+        return _listen_unix(Path(bind.removeprefix("unix:")))
+    host, _, port = bind.rpartition(":")
+    host = host.strip("[]")
+    family, kind, protocol, _, address = socket.getaddrinfo(
+        host, int(port), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )[0]
+    listener = socket.socket(family, kind, protocol)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(_BACKLOG)
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+def _listen_unix(path: Path) -> socket.socket:
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        # Left behind by a master that was killed; one that is served answers.
+        if path.is_socket() and listener.connect_ex(str(path)) != 0:
+            path.unlink()
+        listener.close()
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        listener.bind(str(path))
+        path.chmod(UNIX_SOCKET_MODE)
+        listener.listen(_BACKLOG)
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where a listener is: as text, as people are told it."""
+
+    host: str
+    """A host or an IP address without brackets; of a Unix socket, its path."""
+    port: int | None
+    """None: a Unix socket."""
+
+    @classmethod
+    def of(cls, listener: socket.socket) -> Address:
+        """The address a listener is bound to."""
+        name = listener.getsockname()
+        return cls(name, None) if listener.family == socket.AF_UNIX else cls(name[0], name[1])
+
+    def __str__(self) -> str:
+        if self.port is None:
+            return f"unix:{self.host}"
+        return self._url(self.host) + (" (all interfaces)" if self.host in _LOOPBACK_OF else "")
+
+    def for_curl(self) -> str:
+        """What curl is told to open it on this machine."""
+        if self.port is None:
+            return f"--unix-socket {shlex.quote(self.host)} http://localhost"
+        return self._url(_LOOPBACK_OF.get(self.host, self.host))
+
+    def _url(self, host: str) -> str:
+        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"

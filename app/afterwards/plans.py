@@ -1,0 +1,81 @@
+"""What decides which tasks are started when: task types at rest, and schedules."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from afterwards.lifecycle import Task
+from afterwards.registry.answers import Statistics
+from afterwards.registry.client import RegistryClient
+from afterwards.registry.requests import (
+    DeleteSchedule,
+    GetSchedule,
+    Pause,
+    PauseSchedule,
+    PutSchedule,
+    Resume,
+    Schedules,
+    Stats,
+)
+from afterwards.schedule import Schedule
+from afterwards.submissions import Intake, Order
+
+
+class Plans:
+    """The verbs of whoever runs the service. Every method may raise `errors.Unavailable`."""
+
+    def __init__(self, client: RegistryClient, intake: Intake) -> None:
+        self._client = client
+        self._intake = intake
+
+    async def pause(self, type_name: str) -> None:
+        """Start no attempts at tasks of this type until `resume`."""
+        await self._client.call(Pause(type_name))
+
+    async def resume(self, type_name: str) -> None:
+        """End a pause."""
+        await self._client.call(Resume(type_name))
+
+    def pattern(self, order: Order) -> Task:
+        """What each task of a schedule with this order is like.
+
+        Raises:
+            UnknownTaskType: there is no such type.
+        """
+        return self._intake.pattern(order)
+
+    async def put_schedule(self, schedule: Schedule) -> bool:
+        """Make a schedule, or replace the one of this name.
+
+        Returns:
+            Whether there was none before.
+
+        Raises:
+            TooManySchedules: the limit is reached.
+        """
+        new: bool = await self._client.call(PutSchedule(schedule))
+        return new
+
+    async def schedule(self, name: str) -> Schedule:
+        """A schedule. Raises `ScheduleNotFound`."""
+        schedule: Schedule = await self._client.call(GetSchedule(name))
+        return schedule
+
+    async def schedules(self) -> Sequence[Schedule]:
+        """All schedules, by name."""
+        schedules: Sequence[Schedule] = await self._client.call(Schedules())
+        return schedules
+
+    async def pause_schedule(self, name: str, *, paused: bool) -> Schedule:
+        """Let a schedule rest, or end its rest. Raises `ScheduleNotFound`."""
+        schedule: Schedule = await self._client.call(PauseSchedule(name, paused))
+        return schedule
+
+    async def delete_schedule(self, name: str) -> None:
+        """Remove a schedule; its tasks stay. Raises `ScheduleNotFound`."""
+        await self._client.call(DeleteSchedule(name))
+
+    async def statistics(self) -> Statistics:
+        """The service on one page."""
+        statistics: Statistics = await self._client.call(Stats())
+        return statistics

@@ -1,0 +1,157 @@
+"""The acceptance of tasks: each once, in order, and no more than there is room for."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from afterwards.errors import IdempotencyMismatch, TooManyUnfinished
+from afterwards.lifecycle import Task
+from afterwards.registry.base import LEASE_SECONDS, MAX_BATCH_BYTES
+from afterwards.registry.batch import as_batch, member_key
+from afterwards.registry.clock import Clock
+from afterwards.registry.requests import Add, AddAll
+from afterwards.registry.store import Archive, TaskStore
+from afterwards.schedule import Schedule
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What bounds a registry."""
+
+    max_pending: int = 100_000
+    """Unfinished tasks."""
+    max_pending_bytes: int = 256 * 2**20
+    """Their payloads together."""
+    lease_seconds: float = LEASE_SECONDS
+
+
+class Acceptance:
+    """The verbs that bring new tasks.
+
+    Args:
+        next_order: of the task that is accepted first.
+        last_created_at: of the task that was accepted last.
+    """
+
+    def __init__(
+        self,
+        store: TaskStore,
+        archive: Archive,
+        clock: Clock,
+        limits: Limits,
+        *,
+        next_order: int,
+        last_created_at: float,
+    ) -> None:
+        self._store = store
+        self._archive = archive
+        self._clock = clock
+        self._limits = limits
+        self._next_order = next_order
+        self._last_created_at = last_created_at
+        self.drain_rate = 0.0
+        """Tasks finished per second lately, for the advice when to come back."""
+        self.verbs: dict[type, Callable[[Any], Any]] = {Add: self._add, AddAll: self._add_all}
+
+    def _add(self, request: Add) -> Task | None:
+        task = request.task
+        if self._is_known(task.id, request.again):
+            return None
+        first = self._accepted_before(task)
+        if first is not None:
+            return first
+        self.require_room(len(task.payload))
+        self._accept(task)
+        return None
+
+    def _add_all(self, request: AddAll) -> list[Task] | None:
+        tasks = as_batch(request.tasks)
+        # All or none were accepted, so one of them tells it of all.
+        if not tasks or self._is_known(tasks[0].id, request.again):
+            return None
+        first = self._accepted_before(tasks[0])
+        if first is not None:
+            return self._batch_of(first, len(tasks))
+        self.require_room(sum(len(task.payload) for task in tasks), len(tasks))
+        for task in tasks:
+            self._accept(task)
+        return None
+
+    def _is_known(self, task_id: str, again: bool) -> bool:
+        if self._store.get(task_id) is not None:
+            return True
+        archive = self._archive
+        return again and (archive.read(task_id) is not None or archive.was_deleted(task_id))
+
+    def _accept(self, task: Task) -> None:
+        accepted = task.accepted(self._next_order, self._last_created_at)
+        self._next_order += 1
+        self._last_created_at = accepted.created_at
+        self._store.put(None, accepted)
+
+    def _batch_of(self, first: Task, size: int) -> list[Task]:
+        """The tasks of a batch that was accepted before, as they stand now."""
+        tasks = [first]
+        results = 0
+        for position in range(1, size):
+            task = self._with_key(member_key(first, position))
+            if task is None:
+                continue
+            results += len(task.result or b"")
+            # A thousand results together could be larger than the memory.
+            tasks.append(task if results <= MAX_BATCH_BYTES else replace(task, result=None))
+        return tasks
+
+    def _with_key(self, key: str) -> Task | None:
+        # Memory first: it knows what this group has accepted. What retention deletes, it deletes
+        # after a group's requests, so what the archive has is still there.
+        return self._store.get_by_key(key) or self._archive.read_by_key(key)
+
+    def _accepted_before(self, task: Task) -> Task | None:
+        """The task that was accepted under the same idempotency key, if one was."""
+        key = task.idempotency_key
+        if key is None:
+            return None
+        first = self._with_key(key)
+        if first is not None and first.fingerprint != task.fingerprint:
+            raise IdempotencyMismatch(key, first.id)
+        return first
+
+    def make_scheduled(self, schedule: Schedule, due: float) -> str:
+        """Accept the task of a schedule's due time, unless that has been, and give its id.
+
+        Raises:
+            TooManyUnfinished: there is no room for it now.
+        """
+        task = schedule.task(str(uuid.uuid4()), due, self._clock.wall())
+        # A schedule of this name may have been deleted, and the clock set back since.
+        first = self._accepted_before(task)
+        if first is not None:
+            return first.id
+        self.require_room(len(task.payload))
+        self._accept(task)
+        return task.id
+
+    def require_room(self, payload_bytes: int, tasks: int = 1) -> None:
+        """Refuse what is beyond the limits.
+
+        Raises:
+            TooManyUnfinished: it says when to come back.
+        """
+        limits, store = self._limits, self._store
+        if store.unfinished() + tasks > limits.max_pending:
+            limit, unit = limits.max_pending, "tasks"
+        elif store.unfinished_bytes + payload_bytes > limits.max_pending_bytes:
+            limit, unit = limits.max_pending_bytes, "bytes of payload"
+        else:
+            return
+        raise TooManyUnfinished(limit, unit, self._room_in_seconds())
+
+    def _room_in_seconds(self) -> float:
+        # Until about a hundredth of the limit is free again, at the rate of late.
+        if self.drain_rate <= 0:
+            return 60.0
+        return min(60.0, max(1.0, self._limits.max_pending / 100 / self.drain_rate))

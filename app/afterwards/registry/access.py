@@ -1,0 +1,91 @@
+"""The ways a web worker comes to its registry."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Final
+
+from afterwards.registry.base import Registry
+from afterwards.registry.lock import Endpoint, holder_of
+from afterwards.registry.manager import RegistryConfig, connect
+from afterwards.registry.memory import MemoryRegistry, Surroundings
+from afterwards.registry.process import RegistryProcess, RegistryStartError
+
+__all__ = ["REGISTRIES", "Access", "RegistryConfig", "of_service"]
+
+_STOP_SECONDS: Final = 5.0
+_MEMORY_SERVICE: Final = "memory"
+
+
+@dataclass(frozen=True)
+class Access:
+    """How to reach a registry, and what comes with it."""
+
+    service: str
+    connect: Callable[[], Registry]
+    """Gives the registry for the calling thread. Raises OSError or EOFError if it is not there."""
+    close: Callable[[], None] = lambda: None
+    guard: Callable[[], None] | None = None
+    """To be called often, from the same thread: starts the registry process again if it has died.
+    None: somebody else does."""
+
+
+def of_service(endpoint: Endpoint) -> Access:
+    """The registry process that the master of this service looks after."""
+    return Access(endpoint.service, lambda: connect(endpoint))
+
+
+def in_memory(config: RegistryConfig) -> Access:
+    """A registry in this process, gone with it."""
+    registry = MemoryRegistry(
+        _MEMORY_SERVICE,
+        config.limits(),
+        retention_seconds=config.retention_hours * 3600,
+        # The only worker is this process: when it ends, so does the registry.
+        surroundings=Surroundings(when_gone=lambda *_: None),
+    )
+    return Access(_MEMORY_SERVICE, lambda: registry, registry.close)
+
+
+def own_or_joined(config: RegistryConfig) -> Access:
+    """The registry process of the data directory: the one there is, or an own one.
+
+    Whoever notices that it has died starts it again, at the same endpoint, so that the other
+    workers find it. The lock of the data directory lets one of them win.
+
+    Raises:
+        RegistryStartError: there is none, and it cannot be started.
+    """
+    config = replace(config, take_over=False)
+    data_dir = Path(config.data_dir)
+    data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    holder = holder_of(data_dir)
+    if holder is not None:
+        return _shared(RegistryProcess(config, holder.endpoint))
+    process = RegistryProcess(config)
+    try:
+        process.start()
+    except RegistryStartError:
+        holder = holder_of(data_dir)
+        if holder is None:
+            raise
+        return _shared(RegistryProcess(config, holder.endpoint))
+    return _shared(process)
+
+
+def _shared(process: RegistryProcess) -> Access:
+    return Access(
+        process.endpoint.service,
+        lambda: connect(process.endpoint),
+        lambda: process.stop(_STOP_SECONDS),
+        process.ensure_running,
+    )
+
+
+REGISTRIES: Final[Mapping[str, Callable[[RegistryConfig], Access]]] = MappingProxyType(
+    {"manager": own_or_joined, "memory": in_memory}
+)
+"""Every kind of registry, by the value of `BGTASKS_REGISTRY`, for a process without a master."""

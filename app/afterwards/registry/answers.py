@@ -1,0 +1,128 @@
+"""What a registry answers; the rules of the protocol are in `afterwards.registry.base`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from afterwards.errors import BgTasksError
+from afterwards.lifecycle import Task, TaskState
+from afterwards.metrics import Snapshot
+from afterwards.registry.requests import Held
+
+Answer = Any | BgTasksError
+"""What the request's docstring says, or the error, as a value."""
+
+
+class Claim(NamedTuple):
+    """One attempt at a task, given to one worker."""
+
+    task_id: str
+    attempt: int
+    type: str
+    payload: bytes
+    executor: str
+    attempts_used: int
+    max_attempts: int
+    timeout_seconds: float | None
+
+
+class AttemptRecord(NamedTuple):
+    """One attempt, as it is remembered."""
+
+    attempt: int
+    worker: str
+    """`str` of the incarnation that held it."""
+    due_at: float
+    """Since when it could have been started."""
+    started_at: float
+    finished_at: float | None = None
+    """None: it runs."""
+    run_seconds: float | None = None
+    """As its worker measured it; None if it runs, or nobody knows."""
+    outcome: str | None = None
+    """One of `afterwards.metrics.OUTCOMES`; None: it runs."""
+    error: str | None = None
+    """Why it did not succeed."""
+
+
+class ProgressMark(NamedTuple):
+    """How far a running attempt said it was."""
+
+    attempt: int
+    fraction: float
+    message: str | None
+    at: float
+
+
+class Details(NamedTuple):
+    """Everything that is known of a task."""
+
+    task: Task
+    attempts: Sequence[AttemptRecord]
+    """Oldest first; the running one is the last. Of a long history the latest thousand."""
+    progress: ProgressMark | None
+    """Of the running attempt."""
+
+
+class Page(NamedTuple):
+    """A page of tasks, newest first."""
+
+    tasks: Sequence[Task]
+    next: int | None
+    """`Find.before` for the next page; None: this was the last."""
+    progress: Mapping[str, ProgressMark] = {}
+    """Of those that run, by task id."""
+
+
+class Event(NamedTuple):
+    """One committed transition, or the progress of a running attempt."""
+
+    sequence: int
+    task_id: str
+    type: str
+    state: TaskState
+    at: float
+    reason: str
+    attempt: int = 0
+    progress: ProgressMark | None = None
+    """Set: the state is the same as before, and this is what is new."""
+
+
+class Events(NamedTuple):
+    """Committed transitions in order."""
+
+    epoch: str
+    """Changes with each start of the registry; sequences of two epochs do not compare."""
+    sequence: int
+    """Of the last event there is."""
+    events: Sequence[Event]
+    reset: bool
+    """The asked-for position is of another epoch or out of the window: events were missed, and
+    `counts` tells where things stand now."""
+    counts: Mapping[tuple[str, TaskState], int] | None = None
+
+
+class Statistics(NamedTuple):
+    """The service on one page."""
+
+    snapshot: Snapshot
+    uptime_seconds: float
+    """Of the registry."""
+    finished_per_second: float
+    """Over about the last ten seconds."""
+    paused_types: Sequence[str]
+    schedules: int
+    journal_bytes: int
+    """On disk; 0 without a journal."""
+
+
+class Reply(NamedTuple):
+    """What `exchange` gives back."""
+
+    answers: Sequence[Answer]
+    """One for each request, in order."""
+    claims: Sequence[Claim]
+    """New claims for the calling worker, within its free slots; committed."""
+    cancels: Sequence[Held]
+    """Claims of the calling worker whose cancellation was asked for, told once per connection."""

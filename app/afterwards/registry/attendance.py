@@ -1,0 +1,198 @@
+"""Who takes part: workers join, beat, drain, leave, fall silent and die, and their claims too.
+
+What a worker says of itself is remembered at once. What follows from it for its tasks is a
+transition like any other, and is done again in the next group if it could not be written; so the
+end of a worker is a state of its record (`WorkerRecord.over`), not an event.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from afterwards.errors import NotJoined
+from afterwards.lifecycle import Task
+from afterwards.registry.base import UNSTOPPABLE, Worker
+from afterwards.registry.clock import Clock
+from afterwards.registry.ledger import Ledger, WorkerRecord
+from afterwards.registry.requests import Beat, Drain, Held, Join, Leave
+from afterwards.registry.store import TaskStore
+
+
+class Attendance:
+    """The verbs of workers about themselves.
+
+    Args:
+        service: whose workers may join.
+        lease_seconds: how long a worker may be silent.
+    """
+
+    def __init__(
+        self, service: str, clock: Clock, ledger: Ledger, store: TaskStore, lease_seconds: float
+    ) -> None:
+        self.service = service
+        self._clock = clock
+        self._ledger = ledger
+        self._store = store
+        self._lease_seconds = lease_seconds
+        self.silent: set[Worker] = set()
+        """Those whose lease has ended, and who have not died or come back since."""
+        self._left: list[WorkerRecord] = []
+        """Workers that the group at work has let go."""
+        self._verbs: dict[type, Callable[[WorkerRecord, Any], None]] = {
+            Beat: self._beat,
+            Drain: self._drain,
+            Leave: self._leave,
+        }
+
+    # -- entry ---------------------------------------------------------------------------------
+
+    def apply(self, worker: Worker | None, connection: int, request: Any) -> None:
+        """Carry out a `Join`, `Beat`, `Drain` or `Leave`.
+
+        Raises:
+            NotJoined: not under this connection, or not this service's worker.
+        """
+        if type(request) is Join:
+            self._join(worker, connection, request)
+        elif worker is None:
+            raise NotJoined("(none)")
+        else:
+            self._verbs[type(request)](self.require(worker, connection), request)
+
+    def find(self, worker: Worker, connection: int) -> WorkerRecord | None:
+        """The record of a worker that has joined under this connection; None: it has not."""
+        record = self._ledger.find(str(worker))
+        if record is None or not record.joined or record.connection != connection:
+            return None
+        return record
+
+    def require(self, worker: Worker, connection: int) -> WorkerRecord:
+        """The same.
+
+        Raises:
+            NotJoined: it has not.
+        """
+        record = self.find(worker, connection)
+        if record is None:
+            raise NotJoined(str(worker))
+        return record
+
+    def cancellations(self, worker: Worker, connection: int) -> list[Held]:
+        """Which claims the worker has to be told to cancel, each once."""
+        record = self.find(worker, connection)
+        if record is None:
+            return []
+        untold, record.untold = record.untold, {}
+        return list(untold.values())
+
+    # -- the end of a group --------------------------------------------------------------------
+
+    def commit(self) -> None:
+        """The group is durable."""
+        self._left.clear()
+
+    def undo(self) -> None:
+        """The group could not be written, and will be carried out again: nobody has left yet."""
+        for record in self._left:
+            record.joined, record.over = True, None
+        self._left.clear()
+
+    # -- processes -----------------------------------------------------------------------------
+
+    def restore(self, worker: Worker) -> None:
+        """Give a living holder found in the journal a full lease to present its claims (rule 8)."""
+        record = self._ledger.enter(worker, self._clock.running() + self._lease_seconds)
+        record.unstoppable = UNSTOPPABLE
+
+    def bury(self, worker: Worker) -> None:
+        """A holder found in the journal is dead or foreign: its claims end with the next group."""
+        record = self._ledger.enter(worker, 0.0)
+        record.gone = True
+        record.over = "the service went down"
+
+    def worker_gone(self, worker: Worker) -> None:
+        """The worker's process has ended: its claims end with the group at hand."""
+        self.silent.discard(worker)
+        record = self._ledger.find(str(worker))
+        if record is not None:
+            record.gone = True
+            record.joined = False
+            record.over = f"worker {worker.pid} died"
+            record.attention.set()
+
+    # -- the verbs -----------------------------------------------------------------------------
+
+    def _join(self, worker: Worker | None, connection: int, request: Join) -> None:
+        # A worker of another service has to be refused: it may outlive its master, and would then
+        # compete with its successors (rule 13).
+        if worker is None or worker.service != self.service:
+            raise NotJoined(str(worker))
+        record = self._ledger.enter(worker, 0.0)
+        # Not older, but equal: a group that could not be written is carried out once more.
+        if connection < record.connection or record.gone:
+            raise NotJoined(str(worker))
+        record.connection = connection
+        record.joined = True
+        record.over = None
+        self.silent.discard(worker)
+        record.slots = request.slots
+        record.unstoppable = request.unstoppable
+        self._store.gates.limit(request.limits)
+        record.untold = {
+            task.id: Held(task.id, task.attempt)
+            for task in record.held.values()
+            if task.cancel_requested
+        }
+        self._renew(record)
+        self._release_omitted(record, request.held)
+
+    def _beat(self, record: WorkerRecord, request: Beat) -> None:
+        record.slots, record.stuck = request.slots, request.stuck
+        self._renew(record)
+        self._release_omitted(record, request.held)
+
+    def _drain(self, record: WorkerRecord, request: Drain) -> None:
+        record.draining = True
+
+    def _leave(self, record: WorkerRecord, request: Leave) -> None:
+        record.draining = True
+        self._left.append(record)
+        self._end(record, "its worker stopped")
+
+    def _renew(self, record: WorkerRecord) -> None:
+        record.lease_ends = self._clock.running() + self._lease_seconds
+
+    def end_leases(self) -> None:
+        """End the claims of workers that are over, and of those that have been silent too long."""
+        now = self._clock.running()
+        for record in self._ledger:
+            if record.over is None and record.lease_ends <= now:
+                self.silent.add(record.worker)
+                self._end(record, f"worker {record.worker.pid} fell silent")
+            elif record.over is not None and not record.held:
+                # Not sooner than in the group after: the last one might have been taken back.
+                self._ledger.forget(record)
+            elif record.over is not None:
+                self._end(record, record.over)
+
+    def _end(self, record: WorkerRecord, why: str) -> None:
+        """End the claims of a worker that left, fell silent or died."""
+        record.joined = False
+        record.over = why
+        record.attention.set()
+        for task in list(record.held.values()):
+            # What cannot be stopped still runs, and ends only with its process (rule 11).
+            if record.gone or task.executor not in record.unstoppable:
+                self._end_claim(task, why, counted=not record.draining)
+
+    def _release_omitted(self, record: WorkerRecord, held: Sequence[Held]) -> None:
+        for task in self._ledger.omitted(record, held):
+            self._end_claim(task, "the claim did not reach its worker", counted=False)
+
+    def _end_claim(self, task: Task, why: str, *, counted: bool) -> None:
+        now = self._clock.wall()
+        if counted:
+            self._store.put(task, task.lose(task.attempt, why, now), "lost")
+        else:
+            self._store.put(task, task.release(task.attempt, why, now), "released")

@@ -1,0 +1,127 @@
+"""The registry's protocol: this page is its specification. `tests/registry/` holds it.
+
+A registry owns all tasks and is the only place that changes one. Workers speak to it by
+`exchange`: a batch of requests (`afterwards.registry.requests`) in, an answer for each and the
+worker's new claims (`afterwards.registry.answers`) out.
+
+The rules
+    1.  Nothing is claimable, readable, counted or published before it is committed. An added task
+        and the claim on it are one transaction.
+    2.  An answer to a request that changes something follows its commit. Reports that were not
+        answered are sent again, before anything else, by whatever connection comes next.
+    3.  A report is accepted only while its task is processing under that attempt number.
+    4.  Claims are the worker's responsibility from the moment `exchange` returns: its connection
+        puts them in the dispatcher's table before it wakes whoever waits for an answer.
+    5.  A `Beat` lists the claims of that table. What the registry had delivered before and the
+        beat omits is released.
+    6.  The registry keeps the ledger of slots: a worker never holds more claims of a kind than it
+        has slots of it.
+    7.  `Add` is idempotent by task id and by `Task.idempotency_key`, which is kept as long as its
+        task. A repeated key waits for the same commit as everything else. `AddAll` likewise: its
+        tasks are one submission.
+    8.  A claim names the worker's incarnation (`Worker`). After a restart of the registry, claims
+        of dead incarnations, or of another service's, are lost at once; living ones have a full
+        lease to present theirs.
+    9.  Leases age by the registry's own running time; a worker's death ends its claims at once. A
+        worker without an answer for `FENCE_SHARE` of its lease stops its attempts by itself.
+    10. Cancelling what is processing asks the holder; the holder's report decides. If the holder
+        is lost, the task is cancelled.
+    11. Claims on a kind that cannot be stopped (`thread`) outlive the lease and end only with the
+        worker's process.
+    12. A backoff waits at most its delay, whatever the wall clock does; an absolute `run_at`
+        follows the wall clock.
+    13. One registry for a data directory, held by a lock (`afterwards.registry.lock`). A new master
+        never joins an old registry, and only workers of its own service may join a registry.
+    14. An attempt that ended in a transient error is tried again while attempts remain; the worker
+        decides the delay (`afterwards_executors.retry`), the registry guards the number of
+        attempts.
+    15. Results are bounded (`BGTASKS_MAX_RESULT_BYTES`), and so are unfinished payloads together
+        (`Limits.max_pending_bytes`).
+    16. Events carry (epoch, sequence). Beyond the window, or from another epoch, a listener gets
+        `Events.reset` and the counts.
+    17. A schedule's next due time and its task are written in one transaction, by the registry
+        itself when the time has come; due times never move back.
+    18. No attempt starts after its task's deadline: what waits then is failed.
+    19. Attempts at a type's tasks never exceed its `TypeLimits`, whoever runs them, restarts
+        included; those of a paused type wait.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+from afterwards.registry.answers import Events, Reply
+from afterwards.registry.requests import Request
+
+HEARTBEAT_SECONDS = 2.0
+LEASE_SECONDS = 10.0
+UNSTOPPABLE = frozenset({"thread"})
+"""Executor kinds whose calls cannot be stopped, as far as the registry knows before a worker has
+said so itself."""
+FENCE_SHARE = 0.8
+"""A worker without an answer for this share of its lease stops its own attempts."""
+FOLLOW_GATHER_SECONDS = 0.02
+"""For so long events gather from one answer to a follower to the next: a busy registry answers its
+followers fifty times a second, not once a commit."""
+
+
+class Worker(NamedTuple):
+    """A worker's incarnation: two workers, or two services, are never equal."""
+
+    service: str
+    """Drawn anew at each start of the service."""
+    pid: int
+    born: int
+    """The process' start time in clock ticks since boot (proc(5), field 22 of stat)."""
+
+    def __str__(self) -> str:
+        return f"{self.service}:{self.pid}:{self.born}"
+
+    @classmethod
+    def parse(cls, text: str) -> Worker:
+        """The inverse of `str`."""
+        service, pid, born = text.rsplit(":", 2)
+        return cls(service, int(pid), int(born))
+
+
+class Registry(Protocol):
+    """A registry. All methods may be called from any thread and block the caller."""
+
+    def exchange(
+        self, worker: Worker | None, connection: int, requests: Sequence[Request]
+    ) -> Reply:
+        """Carry out `requests` in order, as one group, and answer after their commit.
+
+        The worker's leases are renewed by `Join` and `Beat` only. A caller that is no worker
+        (`worker` None) gets no claims and may send no request of a worker about itself.
+
+        Args:
+            worker: the caller's incarnation.
+            connection: counts the caller's connections. A `Join` makes the highest one current;
+                requests of an older one are answered with `NotJoined`, so that nothing sent on a
+                connection that was given up takes effect after its successor has begun.
+            requests: at most `MAX_BATCH_BYTES` together.
+        """
+
+    def watch(self, worker: Worker, connection: int, timeout_seconds: float) -> bool:
+        """Wait until an `exchange` would give this worker claims or cancels.
+
+        Returns:
+            Whether it would; False after `timeout_seconds`, at most 30, or if not joined.
+        """
+
+    def follow(self, epoch: str, after: int, timeout_seconds: float) -> Events:
+        """Wait until there are events after the position (`epoch`, `after`), and give them.
+
+        A call takes at least `FOLLOW_GATHER_SECONDS` if there are any, so that those of a busy
+        registry come in portions, of at most 2,000. A follower that gets `Events.reset` goes on
+        from `Events.sequence`, any other from the last event it has got.
+
+        Returns:
+            As for `Changes`; without events after `timeout_seconds`, at most 30.
+        """
+
+
+MAX_BATCH_BYTES = 8 * 2**20
+"""Payloads in one exchange, either way; a single larger one goes alone."""

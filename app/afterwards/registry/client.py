@@ -1,0 +1,324 @@
+"""A worker's side of the registry: requests from coroutines, batched onto one connection.
+
+    coroutines --call--> outbox --> connection thread --exchange--> registry
+    executors --report->            |
+                                    +--> claims to their holder, answers to the coroutines
+
+The event loop never waits: a call is put into the outbox and a future is awaited. What gathers in
+the outbox during one exchange goes in the next. How connections are made, and made again, is in
+`afterwards.registry.connection`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, Protocol
+
+from afterwards.errors import BgTasksError, NotJoined, RegistryUnavailable, Unavailable
+from afterwards.metrics import HttpCounts
+from afterwards.registry.answers import Claim, Reply
+from afterwards.registry.base import HEARTBEAT_SECONDS
+from afterwards.registry.outbox import Outbox, Pending, awaited_tasks
+from afterwards.registry.requests import (
+    Beat,
+    Drain,
+    Held,
+    Join,
+    Leave,
+    Progress,
+    Report,
+    Request,
+    Scrape,
+    TypeLimits,
+)
+
+WAIT_SECONDS: Final = 3.0
+"""How long a call waits for a registry that does not answer."""
+
+MAX_WAITING_CALLS: Final = 10_000
+MAX_WAITING_BYTES: Final = 64 * 2**20
+"""Of payloads in waiting calls: an outage of the registry must not fill the memory."""
+
+IDLE_SECONDS: Final = 0.25
+NEWS_SECONDS: Final = 0.5
+"""How old the HTTP metrics that other workers show may be."""
+PROGRESS_SECONDS: Final = 0.1
+"""How often progress is sent at most."""
+_MAX_PROGRESS: Final = 500
+"""In one batch."""
+_EXPIRY_SECONDS: Final = 0.25
+
+
+class ClaimHolder(Protocol):
+    """Where a worker's claims are: the dispatcher. Called from the connection's thread."""
+
+    def slots(self) -> Mapping[str, int]:
+        """Usable slots by executor kind."""
+
+    def stuck(self) -> Mapping[str, int]:
+        """Slots by executor kind that hold a call which cannot be stopped."""
+
+    def unstoppable(self) -> frozenset[str]:
+        """Kinds whose calls cannot be stopped."""
+
+    def held(self) -> list[Held]:
+        """Every claim whose report was not answered yet."""
+
+    def take(self, claims: Sequence[Claim], awaited: frozenset[str]) -> None:
+        """Be responsible for new claims.
+
+        Those in `awaited` are started by their routes' background tasks, the others at once.
+        """
+
+    def settle(self, task_id: str, attempt: int) -> None:
+        """The report of this attempt was answered: the claim is over."""
+
+    def cancel(self, claim: Held) -> None:
+        """Stop this attempt, if it can be stopped: its cancellation was asked for."""
+
+    def sweep(self) -> None:
+        """Start what its background task has left lying."""
+
+    def fence(self) -> None:
+        """Stop all attempts and forget their claims: their lease is about to end."""
+
+
+class HttpSource(Protocol):
+    """A worker's HTTP metrics."""
+
+    version: int
+    """Changes with every observation."""
+
+    def counts(self) -> HttpCounts:
+        """All observations so far."""
+
+
+class RegistryClient:
+    """What the service and the dispatcher of one worker speak to.
+
+    `call` belongs to the event loop, `report` to any thread, and the rest to the connection.
+
+    Args:
+        holder: where claims are put.
+        http: this worker's HTTP metrics.
+        limits: what bounds the attempts of this worker's task types; those without are left out.
+    """
+
+    def __init__(
+        self,
+        holder: ClaimHolder,
+        http: HttpSource,
+        limits: Mapping[str, TypeLimits] | None = None,
+    ) -> None:
+        self._holder = holder
+        self._limits = dict(limits or {})
+        self._http = http
+        self._http_sent = -1
+        self._last_beat = 0.0
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._outbox = Outbox()
+        self._waiting: dict[Pending, None] = {}
+        self._waiting_bytes = 0
+        self._progress: dict[str, Progress] = {}
+        """The last word of each attempt that is not sent yet; there are no more than claims."""
+        self._progress_due = 0.0
+        self._draining = False
+        self._leaving = False
+        self.has_left = False
+        """Whether the registry has answered the `Leave`."""
+        self._expiry: asyncio.TimerHandle | None = None
+
+    # -- for the event loop --------------------------------------------------------------------
+
+    def bind(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Take calls from this loop."""
+        self._loop = loop
+        self._expiry = loop.call_later(_EXPIRY_SECONDS, self._expire_calls)
+
+    def unbind(self) -> None:
+        """Take no more calls; what still waits is refused."""
+        if self._expiry is not None:
+            self._expiry.cancel()
+        self._loop = None
+        for pending in self._waiting:
+            _refuse(pending)
+
+    async def call(self, request: Request) -> Any:
+        """Have a request carried out and committed.
+
+        Raises:
+            BgTasksError: what the request's docstring names; `RegistryUnavailable` if there is no
+                answer within `WAIT_SECONDS`, and then nobody knows whether it was carried out.
+        """
+        if (
+            self._loop is None
+            # Not those that wait: while nothing is sent, refused ones stay in the outbox, too.
+            or self._outbox.incoming() >= MAX_WAITING_CALLS
+            or self._waiting_bytes >= MAX_WAITING_BYTES
+        ):
+            raise RegistryUnavailable
+        future: asyncio.Future[Any] = self._loop.create_future()
+        pending = Pending(request, future)
+        self._waiting[pending] = None
+        self._waiting_bytes += pending.size
+        self._outbox.put(pending)
+        try:
+            answer = await future
+        finally:
+            self._waiting.pop(pending, None)
+            self._waiting_bytes -= pending.size
+            pending.let_go()
+        if isinstance(answer, BgTasksError):
+            # Its traceback will lead here, and to all frames up to whoever catches it: if anything
+            # in this one led back, what those hold, such as bodies, would wait for the collector.
+            del future, pending
+            try:
+                raise answer
+            finally:
+                del answer
+        return answer
+
+    async def scrape(self) -> bytes:
+        """The metrics of the whole service, in Prometheus' text format."""
+        text: bytes = await self.call(Scrape(self._http.counts()))
+        return text
+
+    def _expire_calls(self) -> None:
+        assert self._loop is not None
+        oldest = time.monotonic() - WAIT_SECONDS
+        for pending in list(self._waiting):
+            if pending.since > oldest:
+                break
+            _refuse(pending)
+            self._waiting.pop(pending, None)
+        self._expiry = self._loop.call_later(_EXPIRY_SECONDS, self._expire_calls)
+
+    # -- for any thread ------------------------------------------------------------------------
+
+    def report(self, report: Report) -> None:
+        """Send a report until it is answered."""
+        self._outbox.put(Pending(report))
+
+    def progress(
+        self, task_id: str, attempt: int, fraction: float, message: str | None = None
+    ) -> None:
+        """Tell how far an attempt is, soon and at most once.
+
+        Of what is told of a task in quick succession, the last word is sent.
+        """
+        self._progress[task_id] = Progress(task_id, attempt, fraction, message)
+
+    def drain(self) -> None:
+        """Have the registry give this worker no more claims."""
+        self._draining = True
+        self._outbox.put(Pending(Drain()))
+
+    def leave(self) -> None:
+        """Leave the registry once everything else is sent and answered."""
+        self._leaving = True
+        self.nudge()
+
+    def nudge(self) -> None:
+        """Make an exchange soon: the registry has something for this worker."""
+        self._outbox.nudge()
+
+    # -- for the connection --------------------------------------------------------------------
+
+    def first_batch(self) -> list[Pending]:
+        """How a connection begins: join with the claims at hand, then what was unanswered."""
+        holder = self._holder
+        join = Join(holder.slots(), holder.unstoppable(), holder.held(), self._limits)
+        batch = [Pending(join)]
+        if self._draining:
+            batch.append(Pending(Drain()))
+        self._last_beat = 0.0
+        self._outbox.recover(self._refuse_from_thread)
+        return self._outbox.fill(batch, leaving=self._leaving)
+
+    def next_batch(self) -> list[Pending] | None:
+        """What to send now; waits up to `IDLE_SECONDS` for something.
+
+        Returns:
+            None: nothing. An empty batch is sent all the same: its reply brings what the registry
+            has for this worker.
+        """
+        nudged = self._outbox.wait(IDLE_SECONDS)
+        self._holder.sweep()
+        # With the last batch too: it carries the HTTP metrics up to the end.
+        batch = [Pending(self._beat())] if self._leaving or self._is_beat_due() else []
+        if self._progress:
+            self._add_progress(batch)
+        return self._outbox.fill(batch, leaving=self._leaving) or ([] if nudged else None)
+
+    def settle(self, batch: Sequence[Pending], reply: Reply) -> None:
+        """An exchange was answered.
+
+        Raises:
+            NotJoined: the registry does not know this connection; nothing was carried out.
+        """
+        for answer in reply.answers:
+            if isinstance(answer, NotJoined):
+                raise answer
+        self._outbox.answered()
+        # The table first: if a route is cancelled now, its claim is known all the same (rule 4).
+        awaited = awaited_tasks(batch)
+        self._holder.take(reply.claims, awaited)
+        self._outbox.patient = all(claim.task_id in awaited for claim in reply.claims)
+        for held in reply.cancels:
+            self._holder.cancel(held)
+        answered: list[tuple[asyncio.Future[Any], Any]] = []
+        for pending, answer in zip(batch, reply.answers, strict=True):
+            if pending.future is not None:
+                answered.append((pending.future, answer))
+            elif isinstance(pending.request, Report):
+                self._settle_report(pending, pending.request, answer)
+            elif isinstance(pending.request, Leave):
+                self.has_left = True
+        loop = self._loop
+        if answered and loop is not None and not loop.is_closed():
+            loop.call_soon_threadsafe(_resolve, answered)
+
+    def _settle_report(self, pending: Pending, report: Report, answer: Any) -> None:
+        if isinstance(answer, Unavailable):
+            # The journal cannot be written: the report is kept until it can.
+            self._outbox.defer(pending)
+        else:
+            self._holder.settle(report.task_id, report.attempt)
+
+    def _beat(self) -> Beat:
+        self._last_beat = time.monotonic()
+        self._http_sent = self._http.version
+        holder = self._holder
+        return Beat(holder.slots(), holder.stuck(), holder.held(), self._http.counts())
+
+    def _add_progress(self, batch: list[Pending]) -> None:
+        now = time.monotonic()
+        if now < self._progress_due:
+            return
+        self._progress_due = now + PROGRESS_SECONDS
+        # Others add to it meanwhile.
+        while self._progress and len(batch) < _MAX_PROGRESS:
+            batch.append(Pending(self._progress.popitem()[1]))
+
+    def _is_beat_due(self) -> bool:
+        since = time.monotonic() - self._last_beat
+        news = self._http.version != self._http_sent
+        return since >= (NEWS_SECONDS if news else HEARTBEAT_SECONDS)
+
+    def _refuse_from_thread(self, pending: Pending) -> None:
+        loop = self._loop
+        if loop is not None and not loop.is_closed() and pending.future is not None:
+            loop.call_soon_threadsafe(_resolve, [(pending.future, RegistryUnavailable())])
+
+
+def _resolve(answered: Sequence[tuple[asyncio.Future[Any], Any]]) -> None:
+    for future, answer in answered:
+        if not future.done():
+            future.set_result(answer)
+
+
+def _refuse(pending: Pending) -> None:
+    if pending.future is not None and not pending.future.done():
+        pending.future.set_result(RegistryUnavailable())

@@ -1,0 +1,308 @@
+"""Group commit: what came in meanwhile is carried out, written at once, and answered.
+
+    calls --> carry out the changes --> hand out claims --> one transaction --> read --> answer
+                         ^                                        |
+                         +----------- take back, if it failed ----+
+
+While a transaction is being synced the next calls gather, so the busier the registry is, the less
+one task costs. One thread at a time does this, for all (`afterwards.registry.turns`), and nothing
+is told to anyone before its commit.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from afterwards.errors import BgTasksError, JournalUnavailable, RegistryUnavailable, StaleReport
+from afterwards.logs import get_logger
+from afterwards.metrics import tally
+from afterwards.registry.answers import Answer, Claim
+from afterwards.registry.base import Worker
+from afterwards.registry.journal import Group, Journal
+from afterwards.registry.readings import READS, Readings
+from afterwards.registry.requests import (
+    ABOUT_THE_WORKER,
+    Add,
+    AddAll,
+    Beat,
+    Count,
+    Find,
+    Get,
+    Held,
+    Inspect,
+    Probe,
+    PutSchedule,
+    Request,
+    Retry,
+    Scrape,
+)
+from afterwards.registry.retention import Retention
+from afterwards.registry.rules import Rules
+from afterwards.registry.turns import LONGEST_SECONDS, Errand, Turns
+
+log = get_logger(__name__)
+
+_NOTHING: Final[frozenset[type]] = frozenset()
+_CHANGES_NOTHING: Final = READS | {Get, Inspect, Find, Count, Probe}
+_NEEDS_ROOM: Final = frozenset({Add, AddAll, PutSchedule, Retry})
+
+
+@dataclass(eq=False)
+class Call(Errand):
+    """One `exchange` on its way through a group."""
+
+    worker: Worker | None
+    connection: int
+    requests: Sequence[Request]
+    answers: list[Answer] = field(default_factory=list)
+    claims: list[Claim] = field(default_factory=list)
+    cancels: list[Held] = field(default_factory=list)
+
+
+@dataclass(eq=False)
+class _Event(Errand):
+    """Something that happened, and what it does to the rules."""
+
+    happen: Callable[[], None]
+
+
+class Committer:
+    """Carries out calls in groups. `commit` does one; `turns` says when, and in whose thread.
+
+    Args:
+        rules: the state; touched by nobody else, and only by whoever has the turn.
+        journal: where groups are written.
+        readings: answers the requests that only read, and is told of every committed group.
+        retention: decides which finished tasks to delete.
+    """
+
+    def __init__(
+        self, rules: Rules, journal: Journal, readings: Readings, retention: Retention
+    ) -> None:
+        self._rules = rules
+        self._journal = journal
+        self._readings = readings
+        self._retention = retention
+        self.turns = Turns(self._work)
+        self._events: list[Callable[[], None]] = []
+        self._journal_fails = False
+        self._problem = ""
+
+    # -- from any thread -----------------------------------------------------------------------
+
+    def call(self, worker: Worker | None, connection: int, requests: Sequence[Request]) -> Call:
+        """Have the requests carried out in the next group and wait for its commit."""
+        call = Call(worker, connection, requests)
+        if not self.turns.bring(call):
+            raise RegistryUnavailable
+        return call
+
+    def post(self, event: Callable[[], None]) -> None:
+        """Have something happen to the rules in the next group, without waiting."""
+        self.turns.leave(_Event(event))
+
+    # -- whoever has the turn ------------------------------------------------------------------
+
+    def _work(self, errands: Sequence[Errand]) -> float:
+        self._events += [errand.happen for errand in errands if isinstance(errand, _Event)]
+        self.commit([errand for errand in errands if isinstance(errand, Call)])
+        return self._until_next_due()
+
+    def commit(self, calls: Sequence[Call]) -> None:
+        """Carry out one group: the whole of a registry's work."""
+        try:
+            self._carry_out(calls)
+            if not self._write(calls):
+                # Reports and cancellations may fit where new tasks do not.
+                self._carry_out(calls, refuse=_NEEDS_ROOM)
+                if not self._write(calls, partly=True):
+                    self._carry_out(calls, refuse=None)
+                    # A beat releases what it omits, and a leave everything; that has to wait.
+                    self._rules.put_off()
+            self._answer_committed(calls)
+            self._draw_attention()
+        except Exception as error:
+            # A bug, not a refusal. The rest has to go on, and nobody may take the group for done.
+            self._rules.undo()
+            log.exception("group failed; its calls are refused")
+            for call in calls:
+                refused = JournalUnavailable(f"internal error: {error}")
+                call.answers = [refused for _ in call.requests]
+                call.claims = []
+        finally:
+            for call in calls:
+                call.finish()
+
+    def _until_next_due(self) -> float:
+        if self._journal_fails:
+            # What is due cannot be done, and would be tried again without a pause.
+            return LONGEST_SECONDS
+        store, clock = self._rules.store, self._rules.clock
+        wait = LONGEST_SECONDS
+        for due, now in (
+            (store.backing_off.next_due(), clock.elapsed()),
+            (store.scheduled.next_due(), clock.wall()),
+            (store.deadlines.next_due(), clock.wall()),
+            (self._rules.schedules.next_due(), clock.wall()),
+            (store.ready.next_opening(clock.elapsed()), clock.elapsed()),
+        ):
+            if due is not None:
+                wait = min(wait, due - now)
+        return max(0.0, wait)
+
+    # -- the steps of a group ------------------------------------------------------------------
+
+    def _carry_out(self, calls: Sequence[Call], refuse: frozenset[type] | None = _NOTHING) -> None:
+        """Apply the changes; `refuse` says which kinds not to, None: all that need the journal."""
+        events, self._events = self._events, []
+        for event in events:
+            event()
+        if refuse is not None:
+            self._rules.advance(accepting=refuse == _NOTHING)
+        if refuse == _NOTHING:
+            self._trim_cache()
+        for call in calls:
+            call.answers = [self._apply(call, request, refuse) for request in call.requests]
+        if refuse == _NOTHING:
+            # After the calls: one of them may just have retried a task that is overdue.
+            self._retention.step(self._rules.store)
+        for call in calls:
+            if call.worker is not None and refuse is not None:
+                call.claims = self._rules.assign(call.worker, call.connection)
+
+    def _trim_cache(self) -> None:
+        store = self._rules.store
+        for task in store.overflow():
+            if self._journal.durable:
+                store.forget(task)
+            else:
+                store.put(task, None)
+
+    def _apply(self, call: Call, request: Request, refuse: frozenset[type] | None) -> Answer:
+        kind = type(request)
+        if kind in _CHANGES_NOTHING:
+            return None
+        if kind not in ABOUT_THE_WORKER and (refuse is None or kind in refuse):
+            return JournalUnavailable(self._problem)
+        try:
+            return self._rules.apply(call.worker, call.connection, request)
+        except BgTasksError as error:
+            # A value from here on. Its traceback would lead back to this call, and keep both.
+            return error.with_traceback(None)
+
+    def _write(self, calls: Sequence[Call], *, partly: bool = False) -> bool:
+        store, rules = self._rules.store, self._rules
+        probes = [call for call in calls if any(type(r) is Probe for r in call.requests)]
+        group = Group(
+            changes=store.changes,
+            counts=tally(store.changes),
+            plans=rules.plan_changes(),
+            at=rules.clock.wall(),
+            probe=bool(probes),
+            forget_deleted_before=self._retention.forget_before,
+        )
+        if not (group.changes or group.plans or group.probe or group.forget_deleted_before):
+            rules.commit()
+            return True
+        started = time.perf_counter()
+        try:
+            self._journal.write(group)
+        except JournalUnavailable as error:
+            self._take_back(calls, error)
+            return False
+        if not partly:
+            self._note_recovery(group)
+        self._tell(group, time.perf_counter() - started, partly=partly)
+        return True
+
+    def _take_back(self, calls: Sequence[Call], error: JournalUnavailable) -> None:
+        self._problem = error.problem
+        if not self._journal_fails:
+            log.error("journal cannot be written; refusing tasks until it can", error=str(error))
+        self._journal_fails = True
+        self._rules.undo()
+        for call in calls:
+            call.claims = []
+
+    def _note_recovery(self, group: Group) -> None:
+        # Reports may still fit on a disk that is full for new tasks: only those, or a probe, show
+        # that it is not full any more.
+        if self._journal_fails and (group.probe or any(c.old is None for c in group.changes)):
+            log.info("journal can be written again; accepting tasks")
+            self._journal_fails = False
+
+    def _tell(self, group: Group, commit_seconds: float, *, partly: bool) -> None:
+        """The group is durable: now it may be seen."""
+        self._rules.commit()
+        self._readings.committed(group, commit_seconds)
+        if not partly:
+            # Its deletions were in what could not be written.
+            self._retention.committed()
+        self._rules.acceptance.drain_rate = self._readings.drain_rate.per_second
+
+    def _answer_committed(self, calls: Sequence[Call]) -> None:
+        """Fill in what follows from the group's outcome: readings, refusals, cancellations."""
+        for call in calls:
+            for position, request in enumerate(call.requests):
+                kind, answer = type(request), call.answers[position]
+                if kind in _CHANGES_NOTHING:
+                    self._note_http(call, request)
+                    call.answers[position] = self._read(request)
+                elif kind is Beat:
+                    self._note_http(call, request)
+                elif isinstance(answer, StaleReport):
+                    self._readings.refused_reports += 1
+                    log.warning(
+                        "report refused; its attempt is not the running one",
+                        task_id=answer.task_id,
+                        type=self._type_of(answer.task_id),
+                        attempt=answer.attempt,
+                        running_attempt=answer.current,
+                        state=answer.state,
+                        worker=str(call.worker),
+                    )
+            if call.worker is not None:
+                call.cancels = self._rules.attendance.cancellations(call.worker, call.connection)
+
+    def _type_of(self, task_id: str) -> str | None:
+        task = self._rules.store.get(task_id)
+        return None if task is None else task.type
+
+    def _note_http(self, call: Call, request: Request) -> None:
+        if not isinstance(request, Beat | Scrape) or request.http is None:
+            return
+        # The counts of a worker that is not joined belong to another service, or are in the sums
+        # already because its process has ended.
+        if call.worker and self._rules.attendance.find(call.worker, call.connection):
+            self._readings.http.report(str(call.worker), request.http)
+
+    def _read(self, request: Request) -> Answer:
+        """Answer from memory, as committed; None: the journal has to be asked."""
+        if type(request) in READS:
+            return self._readings.read(request)
+        if isinstance(request, Get):
+            return self._rules.store.get(request.task_id)
+        if isinstance(request, Find) and not self._journal.durable:
+            return self._rules.store.find(request)
+        if isinstance(request, Count):
+            return self._count(request)
+        if isinstance(request, Probe) and self._journal_fails:
+            return JournalUnavailable(self._problem)
+        return None
+
+    def _count(self, query: Count) -> int | None:
+        if query.created_after is None and query.created_before is None:
+            return self._readings.count(query)
+        return None if self._journal.durable else self._rules.store.count(query)
+
+    def _draw_attention(self) -> None:
+        """Wake the workers that could claim more, or have to be told of a cancellation."""
+        ready = self._rules.store.ready
+        for record in self._rules.ledger:
+            if record.untold or any(
+                ready.waits(kind) and record.free(kind) for kind in record.slots
+            ):
+                record.attention.set()

@@ -1,0 +1,240 @@
+"""Which task types may start attempts now: pauses, limits of concurrency, limits of rate (rule 19).
+
+A type without any has no gate, and costs nothing.
+
+A rate limit is kept by the last starts themselves, so that no window of its length, wherever it
+begins, has more of them than it may. They lie on the `elapsed` clock, which nobody sets.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final
+
+from afterwards.registry.clock import Clock
+from afterwards.registry.plans import Start
+from afterwards.registry.requests import Pause, Resume, TypeLimits
+
+MAX_STARTS_KEPT: Final = 100_000
+"""The highest count a rate limit can have; a higher one is taken for this."""
+
+
+class Gate:
+    """What bounds one type."""
+
+    __slots__ = ("max_concurrency", "paused", "rate_count", "rate_seconds", "starts")
+
+    def __init__(self) -> None:
+        self.paused = False
+        self.max_concurrency: int | None = None
+        self.rate_count: int | None = None
+        self.rate_seconds = 0.0
+        self.starts: deque[float] = deque()
+        """The last ones, on the `elapsed` clock; at least as many as the rate counts."""
+
+    def limit(self, limits: TypeLimits) -> None:
+        """Have other limits from now on; the starts so far count by them, too."""
+        self.max_concurrency = limits.max_concurrency
+        self.rate_seconds = limits.rate_seconds
+        count = limits.rate_count
+        self.rate_count = None if count is None else max(1, min(count, MAX_STARTS_KEPT))
+        if count is None:
+            self.starts.clear()
+
+    @property
+    def bounds_nothing(self) -> bool:
+        """Whether there need not be a gate."""
+        return not self.paused and self.max_concurrency is None and self.rate_count is None
+
+    def rate_opens_at(self) -> float | None:
+        """When the rate allows another start; None: it does."""
+        count, starts = self.rate_count, self.starts
+        if count is None or len(starts) < count:
+            return None
+        return starts[-count] + self.rate_seconds
+
+    def trim(self) -> None:
+        """Forget the starts that no window can reach any more."""
+        while len(self.starts) > (self.rate_count or 0):
+            self.starts.popleft()
+
+
+class Gates:
+    """The gates of all types, and how many attempts at each type run."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._gates: dict[str, Gate] = {}
+        self._limits: Mapping[str, TypeLimits] = {}
+        self.any_rate = False
+        """Whether any type has a limited rate."""
+        self._numbers: dict[str, int] = {}
+        """Of a type's next start. Numbers go on when a limit is lifted: the journal has them."""
+        self._remembered: dict[str, list[Start]] = {}
+        """The journal's, until a worker says which types have a rate limit."""
+        self.running: dict[str, int] = {}
+        """Attempts by task type; kept by the store."""
+        self._paused: dict[str, float] = {}
+        self._before: dict[str, float | None] = {}
+        """What the group at work has paused or resumed: since when it was paused before."""
+        self.started: list[Start] = []
+        """By the group at work, of types with a rate limit."""
+        self.verbs: Mapping[type, Callable[[Any], Any]] = {
+            Pause: self._pause,
+            Resume: self._resume,
+        }
+
+    # -- reading -------------------------------------------------------------------------------
+
+    def is_open(self, type_name: str) -> bool:
+        """Whether an attempt at a task of this type may start now."""
+        gate = self._gates.get(type_name)
+        if gate is None:
+            return True
+        if self._is_shut(gate, type_name):
+            return False
+        opens_at = gate.rate_opens_at()
+        return opens_at is None or opens_at <= self._clock.elapsed()
+
+    def opens_at(self, type_name: str) -> float | None:
+        """When (`elapsed` clock) the passing of time opens it, or has; None: it does not wait."""
+        gate = self._gates.get(type_name)
+        if gate is None or self._is_shut(gate, type_name):
+            return None
+        return gate.rate_opens_at()
+
+    def _is_shut(self, gate: Gate, type_name: str) -> bool:
+        most = gate.max_concurrency
+        return gate.paused or (most is not None and self.running.get(type_name, 0) >= most)
+
+    def is_paused(self, type_name: str) -> bool:
+        """Whether somebody has paused it."""
+        return type_name in self._paused
+
+    def paused(self) -> list[str]:
+        """The types that are paused, by name."""
+        return sorted(self._paused)
+
+    # -- what happens --------------------------------------------------------------------------
+
+    def limit(self, limits: Mapping[str, TypeLimits]) -> None:
+        """The latest word on all types' limits."""
+        if limits == self._limits:
+            return
+        self._limits = dict(limits)
+        for type_name in {*self._gates, *limits}:
+            gate = self._gate(type_name)
+            gate.limit(limits.get(type_name, TypeLimits()))
+            if gate.rate_count is not None:
+                self._recall(gate, self._remembered.pop(type_name, ()))
+            self._drop_if_idle(type_name, gate)
+        self.any_rate = any(gate.rate_count is not None for gate in self._gates.values())
+
+    def count(self, type_name: str, attempts: int) -> None:
+        """So many attempts more, or fewer, run."""
+        self.running[type_name] = self.running.get(type_name, 0) + attempts
+
+    def start(self, type_name: str) -> None:
+        """An attempt starts."""
+        gate = self._gates.get(type_name)
+        if gate is not None and gate.rate_count is not None:
+            now, number = self._clock.elapsed(), self._numbers.get(type_name, 0)
+            self.started.append(Start(type_name, number, self._clock.wall(), now))
+            gate.starts.append(now)
+            self._numbers[type_name] = number + 1
+
+    def _pause(self, request: Pause) -> None:
+        self._set_paused(request.type, self._paused.get(request.type, self._clock.wall()))
+
+    def _resume(self, request: Resume) -> None:
+        self._set_paused(request.type, None)
+
+    def _set_paused(self, type_name: str, since: float | None) -> None:
+        before = self._paused.get(type_name)
+        if since == before:
+            return
+        self._before.setdefault(type_name, before)
+        self._put_paused(type_name, since)
+
+    def _put_paused(self, type_name: str, since: float | None) -> None:
+        gate = self._gate(type_name)
+        gate.paused = since is not None
+        if since is None:
+            self._paused.pop(type_name, None)
+            self._drop_if_idle(type_name, gate)
+        else:
+            self._paused[type_name] = since
+
+    def _gate(self, type_name: str) -> Gate:
+        gate = self._gates.get(type_name)
+        if gate is None:
+            gate = self._gates[type_name] = Gate()
+        return gate
+
+    def _drop_if_idle(self, type_name: str, gate: Gate) -> None:
+        if gate.bounds_nothing:
+            del self._gates[type_name]
+
+    # -- the journal ---------------------------------------------------------------------------
+
+    def load(self, paused: Mapping[str, float], starts: Iterable[Start]) -> None:
+        """Take in what is in the journal."""
+        for type_name, since in paused.items():
+            self._put_paused(type_name, since)
+        for start in starts:
+            self._remembered.setdefault(start.type, []).append(start)
+            self._numbers[start.type] = max(start.number + 1, self._numbers.get(start.type, 0))
+
+    def _recall(self, gate: Gate, starts: Iterable[Start]) -> None:
+        """Have the starts before the registry's own start count."""
+        wall, elapsed = self._clock.wall(), self._clock.elapsed()
+        before = (elapsed - _age(start, wall, elapsed) for start in starts)
+        gate.starts = deque(sorted([*before, *gate.starts]))
+
+    @property
+    def has_changed(self) -> bool:
+        """Whether the group at work has changed anything that is to be written."""
+        return bool(self.started or self._before)
+
+    def paused_changes(self) -> dict[str, float | None]:
+        """Types the group at work has paused, with since when, or resumed (None)."""
+        return {type_name: self._paused.get(type_name) for type_name in self._before}
+
+    def forgettable(self) -> dict[str, int]:
+        """By type: starts with lower numbers need not be remembered once the group is durable."""
+        kept: dict[str, int] = {}
+        for start in self.started:
+            gate = self._gates.get(start.type)
+            if gate is not None and gate.rate_count is not None:
+                kept[start.type] = self._numbers[start.type] - gate.rate_count
+        return kept
+
+    def commit(self) -> None:
+        """The group is durable."""
+        if self.started:
+            for type_name in self.forgettable():
+                self._gates[type_name].trim()
+            self.started = []
+        self._before.clear()
+
+    def undo(self) -> None:
+        """The group could not be written: be as before it."""
+        for start in reversed(self.started):
+            # Limits only change before a group's first start, so its gate is still the same.
+            self._gates[start.type].starts.pop()
+            self._numbers[start.type] = start.number
+        self.started = []
+        for type_name, since in self._before.items():
+            self._put_paused(type_name, since)
+        self._before.clear()
+
+
+def _age(start: Start, wall: float, elapsed: float) -> float:
+    """How long ago it was, at least.
+
+    The wall clock may have been set, and the `elapsed` clock begins anew when the machine does. So
+    while the latter cannot have begun anew, the shorter of both: no limit is lifted too early.
+    """
+    by_wall, by_elapsed = wall - start.wall, elapsed - start.elapsed
+    return max(0.0, by_wall if by_elapsed < 0 else min(by_wall, by_elapsed))

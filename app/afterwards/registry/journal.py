@@ -1,0 +1,368 @@
+"""The journal: every task on disk, in one SQLite file, one transaction a group.
+
+WAL with `synchronous=FULL`: when `write` returns, the group has been fsynced. One thread writes;
+any thread may read, through a connection of its own that sees committed data only.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+import threading
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Protocol
+
+from afterwards.errors import JournalError, JournalUnavailable
+from afterwards.lifecycle import Change, Task
+from afterwards.metrics import Cell, Tally
+from afterwards.registry import listing, plans
+from afterwards.registry.answers import AttemptRecord, Details, Page
+from afterwards.registry.attempts import MOST_SHOWN, ended_attempt, with_history
+from afterwards.registry.batch import rest_of
+from afterwards.registry.journal_file import connect, inspect, prepare
+from afterwards.registry.plans import PlanChanges, Plans
+from afterwards.registry.requests import Count, Find
+from afterwards.registry.rows import rows_of
+from afterwards.registry.schema import (
+    INSERT_ATTEMPT,
+    INSERT_TASK,
+    PUT_PAYLOAD,
+    SELECT_ATTEMPTS,
+    SELECT_HEADS,
+    SELECT_TASK,
+    UPDATE_TASK,
+    key,
+    lookup_key,
+    mutable_columns,
+    task_columns,
+    to_task,
+)
+
+RETENTION_STEP_ROWS: Final = 1_000
+
+
+@dataclass
+class Group:
+    """What one transaction writes."""
+
+    changes: Sequence[Change]
+    counts: Tally
+    """What the changes add to the counts."""
+    plans: PlanChanges | None = None
+    """None: nothing of them has changed."""
+    at: float = 0.0
+    """Wall clock; when deleted ids are remembered from."""
+    probe: bool = False
+    """Write something even if nothing has changed."""
+    forget_deleted_before: float | None = None
+    """Deleted ids are remembered back to this time."""
+
+
+@dataclass
+class Contents:
+    """What a registry needs to know at its start."""
+
+    unfinished: Iterator[Task]
+    counts: Tally
+    plans: Plans
+    next_order: int
+    last_created_at: float = 0.0
+    """Of the task accepted last."""
+
+
+class Journal(Protocol):
+    """Where groups go before they are told to anyone."""
+
+    durable: bool
+    """Whether a task that left the memory can be read back."""
+
+    def load(self) -> Contents:
+        """Unfinished tasks, counts and plans as last committed."""
+
+    def write(self, group: Group) -> None:
+        """Write the group as one transaction, durable on return.
+
+        Raises:
+            JournalUnavailable: nothing of it was written.
+        """
+
+    def read(self, task_id: str) -> Task | None:
+        """The task as committed.
+
+        Raises:
+            JournalUnavailable: it cannot be read; so for all methods that read.
+        """
+
+    def read_by_key(self, idempotency_key: str) -> Task | None:
+        """The task that was accepted under this key, as committed."""
+
+    def was_deleted(self, task_id: str) -> bool:
+        """Whether retention deleted it, as far back as that is remembered."""
+
+    def details(self, task_id: str) -> Details | None:
+        """The task with its history, as committed."""
+
+    def find(self, query: Find) -> Page:
+        """Tasks, newest first, as committed."""
+
+    def count(self, query: Count) -> int:
+        """How many tasks there are, as committed."""
+
+    def overdue(self, finished_before: float, after_order: int) -> tuple[list[Task], int | None]:
+        """The next step of retention: finished tasks to delete among the next rows.
+
+        Returns:
+            The tasks, without their errors, results and payloads, and the order to go on after;
+            None when the end is reached.
+        """
+
+    def size_bytes(self) -> int:
+        """On disk; 0 if it is nowhere."""
+
+    def close(self) -> None:
+        """Close all files."""
+
+
+class SqliteJournal:
+    """The journal in a SQLite file.
+
+    Args:
+        path: the file; made with its tables if it is not there.
+        check: look for corruption first (`PRAGMA quick_check`), which reads the whole file.
+
+    Raises:
+        JournalError: the file is no journal, of a later version, or damaged; it is left as it was.
+    """
+
+    durable = True
+
+    def __init__(self, path: Path, *, check: bool = True) -> None:
+        self._path = path
+        self._read_lock = threading.Lock()
+        try:
+            inspect(path, check=check)
+            with contextlib.ExitStack() as opened:
+                self._writer = opened.enter_context(contextlib.closing(connect(path)))
+                prepare(self._writer)
+                self._reader = connect(path)
+                opened.pop_all()
+        except sqlite3.Error as error:
+            raise JournalError(str(path), str(error)) from None
+
+    # -- writing -------------------------------------------------------------------------------
+
+    def write(self, group: Group) -> None:
+        db = self._writer
+        try:
+            db.execute("BEGIN IMMEDIATE")
+            self._write_tasks(group)
+            self._write_counts(group.counts)
+            if group.plans is not None:
+                plans.write(db, group.plans)
+            if group.probe:
+                db.execute("INSERT OR REPLACE INTO probe VALUES (1, ?)", (group.at,))
+            if group.forget_deleted_before is not None:
+                db.execute("DELETE FROM deleted WHERE at < ?", (group.forget_deleted_before,))
+            db.execute("COMMIT")
+        except sqlite3.Error as error:
+            raise JournalUnavailable(f"{error} ({self._path})") from error
+        finally:
+            # A full disk has rolled it back already, and a second rollback would raise.
+            if db.in_transaction:
+                db.execute("ROLLBACK")
+
+    def _write_tasks(self, group: Group) -> None:
+        db = self._writer
+        rows = rows_of(group.changes)
+        if rows.new:
+            db.executemany(INSERT_TASK, map(task_columns, rows.new))
+        if rows.changed:
+            db.executemany(UPDATE_TASK, [(*mutable_columns(t), t.order) for t in rows.changed])
+        if rows.payloads:
+            db.executemany(PUT_PAYLOAD, rows.payloads)
+        if rows.attempts:
+            db.executemany(INSERT_ATTEMPT, rows.attempts)
+        if rows.gone:
+            orders = [(task.order,) for task in rows.gone]
+            db.executemany("DELETE FROM tasks WHERE ord = ?", orders)
+            db.executemany("DELETE FROM payloads WHERE ord = ?", orders)
+            db.executemany("DELETE FROM attempts WHERE ord = ?", orders)
+            db.executemany(
+                "INSERT OR REPLACE INTO deleted VALUES (?, ?)",
+                [(key(task.id), group.at) for task in rows.gone],
+            )
+
+    def _write_counts(self, counts: Mapping[Cell, int]) -> None:
+        self._writer.executemany(
+            "INSERT INTO counts VALUES (?, ?, ?, ?) ON CONFLICT (counter, type, label) "
+            "DO UPDATE SET number = number + excluded.number",
+            [(c, t, str.__str__(label), number) for (c, t, label), number in counts.items()],
+        )
+
+    # -- reading -------------------------------------------------------------------------------
+
+    def load(self) -> Contents:
+        db = self._writer
+        rows = db.execute("SELECT counter, type, label, number FROM counts")
+        counts: Tally = Counter({(c, t, label): number for c, t, label, number in rows})
+        last = db.execute("SELECT ord, created_at FROM tasks ORDER BY ord DESC LIMIT 1").fetchone()
+        order, created_at = last or (0, 0.0)
+        unfinished = map(to_task, db.execute(listing.SELECT_UNFINISHED))
+        return Contents(unfinished, counts, plans.load(db), order + 1, created_at)
+
+    def read(self, task_id: str) -> Task | None:
+        found = self._query(f"{SELECT_TASK} WHERE id = ?", (lookup_key(task_id),))
+        return to_task(found[0]) if found else None
+
+    def read_by_key(self, idempotency_key: str) -> Task | None:
+        found = self._query(f"{SELECT_TASK} WHERE idempotency_key = ?", (idempotency_key,))
+        return to_task(found[0]) if found else None
+
+    def was_deleted(self, task_id: str) -> bool:
+        return bool(self._query("SELECT 1 FROM deleted WHERE id = ?", (lookup_key(task_id),)))
+
+    def details(self, task_id: str) -> Details | None:
+        with self._snapshot() as db:
+            row = db.execute(f"{SELECT_TASK} WHERE id = ?", (lookup_key(task_id),)).fetchone()
+            if row is None:
+                return None
+            task = to_task(row)
+            latest = f"{SELECT_ATTEMPTS} WHERE ord = ? ORDER BY attempt DESC LIMIT {MOST_SHOWN}"
+            ended = [AttemptRecord(*row) for row in db.execute(latest, (task.order,))]
+        return with_history(task, ended[::-1])
+
+    def find(self, query: Find) -> Page:
+        with self._snapshot() as db:
+            return listing.find(db, query)
+
+    def count(self, query: Count) -> int:
+        with self._snapshot() as db:
+            return listing.count(db, query)
+
+    def overdue(self, finished_before: float, after_order: int) -> tuple[list[Task], int | None]:
+        # By order, not by an index on the time of finishing: tasks are finished in about the order
+        # in which they came, and every index is paid for by every task.
+        rows = self._query(
+            f"{SELECT_HEADS} WHERE ord > ? ORDER BY ord LIMIT ?", (after_order, RETENTION_STEP_ROWS)
+        )
+        tasks = [to_task(row) for row in rows]
+        overdue = [
+            task
+            for task in tasks
+            if task.finished_at
+            and task.finished_at < finished_before
+            and not self._is_needed(task, finished_before)
+        ]
+        if len(tasks) < RETENTION_STEP_ROWS or _is_recent(tasks[-1], finished_before):
+            return overdue, None
+        return overdue, tasks[-1].order
+
+    def size_bytes(self) -> int:
+        size = 0
+        for suffix in ("", "-wal", "-shm"):
+            # The last two come and go.
+            with contextlib.suppress(OSError):
+                size += self._path.with_name(self._path.name + suffix).stat().st_size
+        return size
+
+    def _is_needed(self, task: Task, finished_before: float) -> bool:
+        """Whether it has the key of a batch with tasks that are kept."""
+        rest = rest_of(task)
+        return rest is not None and bool(
+            self._query(
+                "SELECT 1 FROM tasks WHERE idempotency_key > ? AND idempotency_key < ? "
+                "AND (finished_at IS NULL OR finished_at >= ?) LIMIT 1",
+                (*rest, finished_before),
+            )
+        )
+
+    def _query(self, sql: str, values: Iterable[object]) -> list[tuple[object, ...]]:
+        with self._reading() as db:
+            return db.execute(sql, tuple(values)).fetchall()
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        """The connection that reads. For a moment: an open read keeps the WAL from being reset."""
+        try:
+            with self._read_lock:
+                yield self._reader
+        except sqlite3.Error as error:
+            raise JournalUnavailable(f"{error} ({self._path})") from error
+
+    @contextlib.contextmanager
+    def _snapshot(self) -> Iterator[sqlite3.Connection]:
+        """The same in one transaction: several statements that see one moment."""
+        with self._reading() as db:
+            db.execute("BEGIN")
+            try:
+                yield db
+            finally:
+                db.execute("ROLLBACK")
+
+    def close(self) -> None:
+        with self._read_lock:
+            self._reader.close()
+            self._writer.close()
+
+
+class NullJournal:
+    """No journal: what is not in memory is gone. For tests and `--registry memory`."""
+
+    durable = False
+
+    def __init__(self) -> None:
+        self._details: dict[str, Details] = {}
+        """Of the tasks in memory, as committed; without the attempt that runs."""
+
+    def load(self) -> Contents:
+        return Contents(iter(()), Counter(), Plans(), 1)
+
+    def write(self, group: Group) -> None:
+        for change in group.changes:
+            task = change.task
+            kept = self._details.get(task.id)
+            attempts = kept.attempts if kept else ()
+            if change.new is None:
+                self._details.pop(task.id, None)
+                continue
+            if ended := ended_attempt(change):
+                attempts = [*attempts, ended][-MOST_SHOWN:]
+            self._details[task.id] = Details(task, attempts, None)
+
+    def read(self, task_id: str) -> Task | None:
+        return None
+
+    def read_by_key(self, idempotency_key: str) -> Task | None:
+        return None
+
+    def was_deleted(self, task_id: str) -> bool:
+        return False
+
+    def details(self, task_id: str) -> Details | None:
+        kept = self._details.get(task_id)
+        return None if kept is None else with_history(kept.task, kept.attempts)
+
+    def find(self, query: Find) -> Page:
+        return Page([], None)
+
+    def count(self, query: Count) -> int:
+        return 0
+
+    def overdue(self, finished_before: float, after_order: int) -> tuple[list[Task], int | None]:
+        return [], None
+
+    def size_bytes(self) -> int:
+        return 0
+
+    def close(self) -> None:
+        pass
+
+
+def _is_recent(task: Task, moment: float) -> bool:
+    """Whether the tasks after this one cannot have been finished before `moment`."""
+    # After the clock was set back tasks are finished long before they say they were created.
+    finished_at = moment if task.finished_at is None else task.finished_at
+    return task.created_at >= moment and finished_at >= moment

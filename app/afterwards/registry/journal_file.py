@@ -1,0 +1,103 @@
+"""The journal's file: opened if it is sound and ours, made or brought up to date if need be."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from pathlib import Path
+from typing import Final
+
+from afterwards.errors import JournalError
+from afterwards.logs import get_logger
+from afterwards.registry.schema import APPLICATION_ID, MIGRATIONS, SCHEMA, VERSION
+
+log = get_logger(__name__)
+
+WAL_BYTES_KEPT: Final = 64 * 2**20
+
+CHECKPOINT_PAGES: Final = 8_000
+"""So large (32 MB) the WAL gets before a commit moves it into the file. Ids are random, and so are
+the pages of their index that this has to write: beside a million tasks half as many bytes as with
+SQLite's own 1,000 pages, for which every eightieth commit had to wait under load."""
+
+
+def journal_path(data_dir: Path) -> Path:
+    """Where it is in a data directory."""
+    return data_dir / "journal.sqlite3"
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """A connection for any thread, one at a time; transactions are begun by hand."""
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    connection.execute("PRAGMA busy_timeout = 5000")
+    return connection
+
+
+def reading(path: Path) -> sqlite3.Connection:
+    """A connection that leaves the file and its WAL as they are.
+
+    One that may write moves the WAL into the file when it is closed, and whoever wants to repair a
+    damaged file needs both as they were.
+    """
+    return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
+
+
+def inspect(path: Path, *, check: bool) -> bool:
+    """Refuse what is no sound journal, before anything is opened for writing.
+
+    Args:
+        check: look for corruption, too, which reads the whole file.
+
+    Returns:
+        Whether it is one; False if there is no file, or an empty one.
+
+    Raises:
+        JournalError: the file is no journal, of a later version, or damaged.
+        sqlite3.Error: it cannot be read.
+    """
+    if not path.exists():
+        return False
+    with contextlib.closing(reading(path)) as db:
+        if check:
+            (verdict,) = db.execute("PRAGMA quick_check(1)").fetchone()
+            if verdict != "ok":
+                raise JournalError(str(path), f"it is damaged ({_last_line(verdict)})")
+        (application_id,) = db.execute("PRAGMA application_id").fetchone()
+        version = _version(db)
+        (tables,) = db.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    if tables and application_id != APPLICATION_ID:
+        raise JournalError(str(path), "it is a SQLite file of another program")
+    if version > VERSION:
+        raise JournalError(str(path), f"it has version {version}, and this program knows {VERSION}")
+    return bool(tables)
+
+
+def prepare(db: sqlite3.Connection) -> None:
+    """Make the connection the one that writes: its durability, and the tables as they are now."""
+    db.execute("PRAGMA journal_mode = WAL")
+    db.execute("PRAGMA synchronous = FULL")
+    db.execute(f"PRAGMA journal_size_limit = {WAL_BYTES_KEPT}")
+    db.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
+    db.execute("PRAGMA cache_size = -65536")
+    (tables,) = db.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    if not tables:
+        db.executescript(f"BEGIN IMMEDIATE; {SCHEMA} COMMIT;")
+    elif _version(db) < VERSION:
+        _migrate(db)
+
+
+def _migrate(db: sqlite3.Connection) -> None:
+    version = _version(db)
+    steps = "".join(MIGRATIONS[earlier] for earlier in range(version, VERSION))
+    # In one transaction: a crash in the midst of it leaves the earlier version whole.
+    db.executescript(f"BEGIN IMMEDIATE; {steps} PRAGMA user_version = {VERSION}; COMMIT;")
+    log.info("journal brought up to date", from_version=version, to_version=VERSION)
+
+
+def _version(db: sqlite3.Connection) -> int:
+    (version,) = db.execute("PRAGMA user_version").fetchone()
+    return int(version)
+
+
+def _last_line(text: str) -> str:
+    return text.rpartition("\n")[2]

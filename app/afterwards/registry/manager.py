@@ -1,0 +1,243 @@
+"""The registry process: hosts a journaled registry over `multiprocessing.managers`.
+
+Workers reach it through `RegistryProxy`: the shared dictionary of tasks, with verbs. A connection
+of a manager can run code, so the socket lies in a private directory and every connection proves
+that it knows the key there.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from multiprocessing.managers import BaseManager, BaseProxy
+from multiprocessing.util import ForkAwareLocal
+from pathlib import Path
+from typing import Any, Final, cast
+
+from afterwards.errors import BgTasksError
+from afterwards.garbage import spare_the_loaded
+from afterwards.logs import configure, get_logger
+from afterwards.registry.acceptance import Limits
+from afterwards.registry.answers import Events, Reply
+from afterwards.registry.base import Worker
+from afterwards.registry.journal import SqliteJournal
+from afterwards.registry.journal_file import journal_path
+from afterwards.registry.lock import DataDirLock, Endpoint
+from afterwards.registry.mapping import TaskMapping
+from afterwards.registry.memory import MemoryRegistry
+from afterwards.registry.parent import end_with_parent
+from afterwards.registry.requests import Request
+
+log = get_logger(__name__)
+
+READY: Final = "ready"
+_POLL_SECONDS: Final = 0.05
+
+
+@dataclass(frozen=True)
+class RegistryConfig:
+    """Everything the registry process has to know; it reads no settings itself."""
+
+    data_dir: str
+    max_pending: int
+    max_pending_bytes: int
+    lease_seconds: float
+    retention_hours: float
+    linger_seconds: float
+    """How long a registry that is told to stop waits for the last reports of its workers."""
+    log_level: str
+    log_format: str
+    take_over: bool = True
+    """End the registry that an earlier service may have left behind (see `registry.lock`)."""
+
+    def limits(self) -> Limits:
+        """What bounds the registry."""
+        return Limits(self.max_pending, self.max_pending_bytes, self.lease_seconds)
+
+
+class RegistryProxy(TaskMapping, BaseProxy):
+    """A registry in another process, and a read-only mapping of ids to tasks.
+
+    It has a connection of its own for each thread that uses it; once broken, it stays so.
+    """
+
+    _exposed_ = ("exchange", "watch", "follow")
+
+    def __init__(self, token: Any, serializer: str, **options: Any) -> None:
+        # Not counted: what gives a count back is a finaliser, and where that runs, in whatever
+        # thread the collector does, it opens a connection and may close that thread's own.
+        super().__init__(token, serializer, **{**options, "incref": False})
+        # Otherwise the proxies of a thread share one, and inherit a broken one from each other.
+        self._tls = ForkAwareLocal()
+
+    def _after_fork(self) -> None:
+        """A fork, as a task may make one, has no business with the registry."""
+
+    def exchange(
+        self, worker: Worker | None, connection: int, requests: Sequence[Request]
+    ) -> Reply:
+        """See `Registry.exchange`."""
+        return cast("Reply", self._call("exchange", worker, connection, requests))
+
+    def watch(self, worker: Worker, connection: int, timeout_seconds: float) -> bool:
+        """See `Registry.watch`."""
+        return cast("bool", self._call("watch", worker, connection, timeout_seconds))
+
+    def follow(self, epoch: str, after: int, timeout_seconds: float) -> Events:
+        """See `Registry.follow`."""
+        return cast("Events", self._call("follow", epoch, after, timeout_seconds))
+
+    def _call(self, method: str, *args: object) -> object:
+        # The stubs say that it returns nothing; it returns what the method returned.
+        call = cast("Callable[[str, tuple[object, ...]], object]", self._callmethod)
+        return call(method, args)
+
+
+class _RegistryManager(BaseManager):
+    pass
+
+
+_hosted: list[MemoryRegistry] = []
+
+_RegistryManager.register(
+    "registry",
+    callable=lambda: _hosted[0],
+    proxytype=RegistryProxy,
+    exposed=RegistryProxy._exposed_,
+)
+
+
+def connect(endpoint: Endpoint) -> RegistryProxy:
+    """A proxy of the registry at `endpoint`.
+
+    Raises:
+        OSError, EOFError: it does not answer; worth another try.
+    """
+    manager = _RegistryManager(address=endpoint.socket, authkey=endpoint.authkey())
+    manager.connect()
+    proxy: RegistryProxy = manager.registry()  # type: ignore[attr-defined]
+    return proxy
+
+
+def serve(
+    config: RegistryConfig,
+    endpoint: Endpoint,
+    master: int,
+    *,
+    check: bool,
+    tell: Callable[[str], None],
+) -> None:
+    """Host the registry until SIGTERM, then until its workers have left.
+
+    Args:
+        master: the process that looks after this one.
+        check: look for corruption before anything else.
+        tell: gets `READY`, or why the registry cannot be hosted.
+    """
+    data_dir = Path(config.data_dir)
+    try:
+        DataDirLock(data_dir).acquire(endpoint, master, take_over=config.take_over)
+        registry = MemoryRegistry(
+            endpoint.service,
+            config.limits(),
+            retention_seconds=config.retention_hours * 3600,
+            journal=SqliteJournal(journal_path(data_dir), check=check),
+        )
+    except (BgTasksError, OSError) as error:
+        problem = str(error)
+        if isinstance(error, OSError) and error.filename is None:
+            problem = f"{data_dir}: {error.strerror or error}"
+        log.error("registry cannot start", error=problem)
+        tell(problem)
+        sys.exit(1)
+    _hosted.append(registry)
+    Path(endpoint.socket).unlink(missing_ok=True)
+    manager = _RegistryManager(address=endpoint.socket, authkey=endpoint.authkey())
+    server: Any = manager.get_server()
+    # A reference that is never given back: without any, the server would forget the object.
+    server.create(None, "registry")
+    threading.Thread(
+        target=_linger,
+        args=(registry, server, config.linger_seconds, master),
+        name="linger",
+        daemon=True,
+    ).start()
+    spare_the_loaded()
+    tell(READY)
+    log.info("registry serves", data_dir=str(data_dir))
+    server.serve_forever()
+
+
+_stop_asked = threading.Event()
+
+
+def _linger(registry: MemoryRegistry, server: Any, seconds: float, master: int) -> None:
+    """After SIGTERM: wait for the workers' last reports, then end the server."""
+    _stop_asked.wait()
+    deadline = time.monotonic() + seconds
+    while registry.has_workers() and time.monotonic() < deadline:
+        time.sleep(_POLL_SECONDS)
+    if os.getppid() != master:
+        # A frozen one could not end with the master, and nobody is left to end it. It would hold
+        # the address, and the service could not be started again.
+        registry.end_silent_workers()
+    registry.close()
+    server.stop_event.set()
+
+
+def main(arguments: Sequence[str]) -> None:
+    """The process' body; `arguments` as `afterwards.registry.process` writes them."""
+    options = json.loads(arguments[0])
+    config, endpoint = RegistryConfig(**options["config"]), Endpoint(**options["endpoint"])
+    configure(config.log_level, config.log_format)
+    # The socket is made by the manager, as open as the umask lets it be.
+    os.umask(0o177)
+    for ignored in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(ignored, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _stop)
+    end_with_parent(signal.SIGTERM, options["parent"])
+    serve(
+        config,
+        endpoint,
+        options["parent"],
+        check=options["check"],
+        tell=_teller(options["ready_fd"]),
+    )
+
+
+def _stop(*_: object) -> None:
+    _stop_asked.set()
+    if not _hosted:
+        # It waits for the data directory, or looks through the journal.
+        sys.exit(0)
+
+
+def _teller(ready_fd: int | None) -> Callable[[str], None]:
+    """Says one thing to the parent, if it listens."""
+
+    def tell(line: str) -> None:
+        if ready_fd is not None:
+            os.write(ready_fd, f"{line}\n".encode())
+            os.close(ready_fd)
+
+    return tell
+
+
+def arguments(
+    config: RegistryConfig, endpoint: Endpoint, *, check: bool, ready_fd: int | None
+) -> list[str]:
+    """The command line for `main`, of a child of this process."""
+    options = {
+        "config": asdict(config),
+        "endpoint": asdict(endpoint),
+        "check": check,
+        "ready_fd": ready_fd,
+        "parent": os.getpid(),
+    }
+    return [json.dumps(options)]

@@ -1,0 +1,225 @@
+"""The registry within one process: rules, group commit and readings put together.
+
+`MemoryRegistry` without a journal is `--registry memory`: all rules, no disk, gone with its
+process. With a journal it is what the registry process hosts (`afterwards.registry.manager`).
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from afterwards.errors import JournalUnavailable, TaskDeleted, TaskNotFound
+from afterwards.lifecycle import Task
+from afterwards.logs import get_logger
+from afterwards.metrics import Snapshot
+from afterwards.registry.acceptance import Limits
+from afterwards.registry.answers import Answer, Details, Events, Page, Reply, Statistics
+from afterwards.registry.base import Worker
+from afterwards.registry.clock import Clock, SystemClock
+from afterwards.registry.committer import Committer
+from afterwards.registry.incarnation import end, is_alive, when_gone
+from afterwards.registry.journal import Journal, NullJournal
+from afterwards.registry.mapping import TaskMapping
+from afterwards.registry.readings import Readings
+from afterwards.registry.requests import Changes, Count, Find, Get, Inspect, Join, Request
+from afterwards.registry.retention import Retention
+from afterwards.registry.rules import Rules
+
+log = get_logger(__name__)
+
+LONGEST_WATCH_SECONDS = 30.0
+
+_WITH_PROGRESS = frozenset({Details, Page})
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What a registry sees of the machine; tests bring their own."""
+
+    clock: Clock = field(default_factory=SystemClock)
+    is_alive: Callable[[Worker], bool] = is_alive
+    end: Callable[[Worker], None] = end
+    """Kills the worker's process, if it still runs."""
+    when_gone: Callable[[Worker, Callable[[], None]], None] = when_gone
+    """Calls back once, from any thread, when the worker's process has ended."""
+
+
+class MemoryRegistry(TaskMapping):
+    """A `Registry`, and a read-only mapping of ids to tasks.
+
+    Args:
+        service: which service's workers may join.
+        limits: what bounds it.
+        retention_seconds: how long finished tasks are kept.
+        journal: where changes are written before they are told; None: nowhere.
+        threaded: False leaves what time brings to the caller (`committer.turns.step`), for tests.
+    """
+
+    def __init__(
+        self,
+        service: str,
+        limits: Limits | None = None,
+        *,
+        retention_seconds: float = 7 * 24 * 3600.0,
+        journal: Journal | None = None,
+        surroundings: Surroundings | None = None,
+        threaded: bool = True,
+    ) -> None:
+        self._journal = journal or NullJournal()
+        self._surroundings = surroundings or Surroundings()
+        self._watched: set[Worker] = set()
+        clock = self._surroundings.clock
+        contents = self._journal.load()
+        self.rules = Rules(
+            service,
+            clock,
+            self._journal,
+            limits or Limits(),
+            next_order=contents.next_order,
+            last_created_at=contents.last_created_at,
+        )
+        self.rules.load(contents.plans)
+        self.readings = Readings(self.rules, clock, contents.counts)
+        self._take_in(contents.unfinished)
+        self.committer = Committer(
+            self.rules,
+            self._journal,
+            self.readings,
+            Retention(self._journal, clock, retention_seconds),
+        )
+        for record in self.rules.ledger:
+            if not record.gone:
+                self._watch_process(record.worker)
+        self._thread = threading.Thread(
+            target=self.committer.turns.run, name="committer", daemon=True
+        )
+        if threaded:
+            self._thread.start()
+
+    def _take_in(self, unfinished: Iterator[Task]) -> None:
+        """Load the journal's tasks; claims of dead or foreign workers are lost (rule 8)."""
+        loaded = 0
+        for task in unfinished:
+            loaded += 1
+            if task.worker is not None:
+                self._restore_holder(task.worker)
+            self.rules.store.load(task)
+        if loaded:
+            interrupted = sum(len(record.held) for record in self.rules.ledger if record.gone)
+            log.info("unfinished tasks loaded", tasks=loaded, interrupted=interrupted)
+
+    def _restore_holder(self, name: str) -> None:
+        if self.rules.ledger.find(name) is not None:
+            return
+        holder = Worker.parse(name)
+        if holder.service == self.rules.attendance.service and self._surroundings.is_alive(holder):
+            self.rules.attendance.restore(holder)
+        else:
+            # Of an earlier service it may still run, with nobody left to report to, and what it
+            # holds would run twice at a time.
+            self._surroundings.end(holder)
+            self.rules.attendance.bury(holder)
+
+    # -- Registry ------------------------------------------------------------------------------
+
+    def exchange(
+        self, worker: Worker | None, connection: int, requests: Sequence[Request]
+    ) -> Reply:
+        call = self.committer.call(worker, connection, requests)
+        # Only now: the death of a worker that the rules do not know yet would go unnoticed.
+        if worker is not None and any(type(request) is Join for request in requests):
+            self._watch_process(worker)
+        answers = [
+            self._complete(request, answer)
+            for request, answer in zip(requests, call.answers, strict=True)
+        ]
+        return Reply(answers, call.claims, call.cancels)
+
+    def watch(self, worker: Worker, connection: int, timeout_seconds: float) -> bool:
+        record = self.rules.ledger.find(str(worker))
+        if record is None or not record.joined or record.connection != connection:
+            return False
+        called = record.attention.wait(min(timeout_seconds, LONGEST_WATCH_SECONDS))
+        record.attention.clear()
+        return called
+
+    def follow(self, epoch: str, after: int, timeout_seconds: float) -> Events:
+        log = self.readings.events
+        found = log.follow(epoch, after, min(timeout_seconds, LONGEST_WATCH_SECONDS))
+        if found is not None:
+            return Events(log.epoch, log.sequence, found, False)
+        # By the committer: the counts have to be those of the very sequence.
+        [answer] = self.committer.call(None, 0, [Changes(epoch, after)]).answers
+        assert isinstance(answer, Events)
+        return answer
+
+    def has_workers(self) -> bool:
+        """Whether any worker that has joined still runs and has not left."""
+        return any(record.over is None for record in self.rules.ledger)
+
+    def end_silent_workers(self) -> None:
+        """Kill the processes of those workers that have been silent for their whole lease."""
+        for worker in list(self.rules.attendance.silent):
+            log.warning("ending a worker that is silent", worker=str(worker))
+            self._surroundings.end(worker)
+
+    def close(self) -> None:
+        """Commit what has come in, then stop."""
+        self.readings.events.close()
+        self.committer.turns.close()
+        if self._thread.is_alive():
+            self._thread.join()
+        self._journal.close()
+
+    def _watch_process(self, worker: Worker) -> None:
+        if worker in self._watched:
+            return
+        self._watched.add(worker)
+
+        def bury() -> None:
+            self.rules.attendance.worker_gone(worker)
+            self.readings.http.worker_gone(str(worker))
+
+        def gone() -> None:
+            self._watched.discard(worker)
+            self.committer.post(bury)
+
+        self._surroundings.when_gone(worker, gone)
+
+    def _complete(self, request: Request, answer: Answer) -> Answer:
+        try:
+            found = self._look_up(request, answer)
+        except JournalUnavailable as error:
+            return error
+        return self.readings.with_progress(found) if type(found) in _WITH_PROGRESS else found
+
+    def _look_up(self, request: Request, answer: Answer) -> Answer:
+        """Do in the caller's thread what may take long: disk reads and rendering."""
+        if answer is not None:
+            return self._completed(answer)
+        match request:
+            case Get():
+                return self._journal.read(request.task_id) or self._missing(request.task_id)
+            case Inspect():
+                return self._journal.details(request.task_id) or self._missing(request.task_id)
+            case Find():
+                return self._journal.find(request)
+            case Count():
+                return self._journal.count(request)
+            case _:
+                return None
+
+    def _completed(self, answer: Answer) -> Answer:
+        match answer:
+            case Snapshot():
+                return self.readings.metrics.render(answer)
+            case Statistics():
+                return answer._replace(journal_bytes=self._journal.size_bytes())
+            case _:
+                return answer
+
+    def _missing(self, task_id: str) -> TaskNotFound:
+        deleted = self._journal.was_deleted(task_id)
+        return (TaskDeleted if deleted else TaskNotFound)(task_id)

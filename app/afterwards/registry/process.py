@@ -1,0 +1,178 @@
+"""The registry process as its parent sees it: start it, keep it running, stop it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Final
+
+from afterwards.errors import BgTasksError
+from afterwards.logs import get_logger
+from afterwards.registry.incarnation import birth
+from afterwards.registry.lock import Endpoint, holder_of, last_holder_of
+from afterwards.registry.manager import READY, RegistryConfig, arguments
+
+log = get_logger(__name__)
+
+_POLL_SECONDS: Final = 0.02
+_RESTART_PAUSE_SECONDS: Final = 0.5
+_DIRECTORY_PREFIX: Final = "bgtasks-"
+_KILLED_SECONDS: Final = 5.0
+
+
+class RegistryStartError(BgTasksError):
+    """The registry process could not start; the message is its own."""
+
+
+class RegistryProcess:
+    """One child process that hosts the registry.
+
+    To be started from a thread that lives as long as the child should: the kernel ends it with
+    that thread.
+
+    Args:
+        endpoint: of a registry that somebody else has started, to be started again there; None:
+            a new one.
+    """
+
+    def __init__(self, config: RegistryConfig, endpoint: Endpoint | None = None) -> None:
+        self._config = config
+        if endpoint is not None:
+            self.endpoint, self._authkey = endpoint, endpoint.authkey()
+        else:
+            self.endpoint, self._authkey = _new_endpoint(), secrets.token_bytes(32)
+            self._provide_directory()
+            self.endpoint.authkey()
+        self._child: subprocess.Popen[bytes] | None = None
+        self._born: int | None = None
+        self._not_before = 0.0
+        self._stopped = False
+
+    def start(self) -> None:
+        """Start it and wait until it serves.
+
+        It looks for corruption in the journal first, which takes as long as reading it does.
+
+        Raises:
+            RegistryStartError: it cannot; the message says why.
+        """
+        before = last_holder_of(Path(self._config.data_dir))
+        reader, writer = os.pipe()
+        try:
+            self._spawn(check=True, ready_fd=writer)
+            os.close(writer)
+            # Its line, or the end of the pipe with the process.
+            line = os.read(reader, 4096).decode().strip()
+        finally:
+            os.close(reader)
+        if line != READY:
+            self.stop(timeout_seconds=1.0)
+            raise RegistryStartError(line or "the registry process ended at its start; see its log")
+        if before is not None and before.endpoint != self.endpoint:
+            # Left behind by a service that was killed.
+            _remove(before.endpoint)
+
+    def ensure_running(self) -> None:
+        """Start it again if it has died. Cheap and silent otherwise; never raises."""
+        if self._stopped or self._is_served() or time.monotonic() < self._not_before:
+            return
+        # Without the pause a registry that cannot start would be started without end.
+        self._not_before = time.monotonic() + _RESTART_PAUSE_SECONDS
+        log.error("registry process died; starting it again")
+        try:
+            self._spawn(check=False, ready_fd=None)
+        except OSError as error:
+            log.error("registry process cannot be started; trying again", error=str(error))
+
+    def stop(self, timeout_seconds: float) -> None:
+        """Stop it: SIGTERM, then SIGKILL after `timeout_seconds`. May be called again."""
+        self._stopped = True
+        if self._is_running():
+            self._signal(signal.SIGTERM)
+            if not self._wait_ended(timeout_seconds):
+                log.error("registry process did not stop in time; killed")
+                self._signal(signal.SIGKILL)
+                self._wait_ended(_KILLED_SECONDS)
+        self._reap()
+        # Another worker may have started the registry again, or it was never this one's.
+        holder = holder_of(Path(self._config.data_dir))
+        if holder is None or holder.endpoint != self.endpoint:
+            _remove(self.endpoint)
+
+    @property
+    def pid(self) -> int | None:
+        """Of the child, if it was started."""
+        return None if self._child is None else self._child.pid
+
+    def _spawn(self, *, check: bool, ready_fd: int | None) -> None:
+        self._reap()
+        self._provide_directory()
+        options = arguments(self._config, self.endpoint, check=check, ready_fd=ready_fd)
+        # -P: the directory the service is started in may hold a package named app, too. A session
+        # of its own: Ctrl-C is for the master, and the registry goes last.
+        self._child = subprocess.Popen(
+            [sys.executable, "-P", "-m", "afterwards.registry", *options],
+            pass_fds=[] if ready_fd is None else [ready_fd],
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        self._born = birth(self._child.pid)
+
+    def _is_running(self) -> bool:
+        # Not by the exit status: gunicorn reaps every child, and then there is none to ask for.
+        child = self._child
+        if child is None:
+            return False
+        child.poll()
+        return self._born is not None and birth(child.pid) == self._born
+
+    def _wait_ended(self, timeout_seconds: float) -> bool:
+        deadline = time.monotonic() + timeout_seconds
+        while self._is_running() and time.monotonic() < deadline:
+            time.sleep(_POLL_SECONDS)
+        return not self._is_running()
+
+    def _reap(self) -> None:
+        # Its main thread has ended; the others, and with them its lock, may take a moment more.
+        if self._child is not None:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._child.wait(_KILLED_SECONDS)
+
+    def _is_served(self) -> bool:
+        if self._is_running():
+            return True
+        # Without a master any worker may have started it.
+        return not self._config.take_over and holder_of(Path(self._config.data_dir)) is not None
+
+    def _provide_directory(self) -> None:
+        """The private directory with the key; its last owner may have removed it."""
+        directory = Path(self.endpoint.directory)
+        directory.mkdir(mode=0o700, exist_ok=True)
+        key = directory / "authkey"
+        if not key.exists():
+            key.touch(mode=0o600)
+            key.write_bytes(self._authkey)
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self._child is not None and self._is_running():
+            os.kill(self._child.pid, number)
+
+
+def _new_endpoint() -> Endpoint:
+    # Not in the data directory: a Unix socket's path has room for 108 bytes, and network file
+    # systems have no sockets at all.
+    return Endpoint(secrets.token_hex(8), tempfile.mkdtemp(prefix=_DIRECTORY_PREFIX))
+
+
+def _remove(endpoint: Endpoint) -> None:
+    # Its path may come from a file: nothing else is to be removed, whatever that says.
+    if Path(endpoint.directory).name.startswith(_DIRECTORY_PREFIX):
+        shutil.rmtree(endpoint.directory, ignore_errors=True)

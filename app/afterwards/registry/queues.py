@@ -1,0 +1,175 @@
+"""The two queues of waiting tasks: ready ones in order, and those whose time has not come."""
+
+from __future__ import annotations
+
+import heapq
+from collections import defaultdict
+from collections.abc import Iterator
+
+from afterwards.lifecycle import HIGHEST_PRIORITY
+from afterwards.registry.gates import Gates
+
+_SLACK = 1_000
+"""Dead entries that are always tolerated, so that small queues are never compacted."""
+
+
+class Lane:
+    """Ready tasks of one executor kind and type, highest priority first, then by age.
+
+    An entry is removed lazily: what is not a member any more is skipped when it comes to the top.
+    """
+
+    __slots__ = ("_entries", "_heaps", "_used", "members")
+
+    def __init__(self) -> None:
+        self._heaps: list[list[tuple[int, str]]] = [[] for _ in range(HIGHEST_PRIORITY + 1)]
+        self._used = 0
+        """A bit for each priority that has entries, so that empty ones are not looked at."""
+        self._entries = 0
+        self.members: dict[str, tuple[int, int]] = {}
+
+    def push(self, task_id: str, priority: int, age: int) -> None:
+        """Add a task; the lower `age`, the longer it has waited."""
+        self.members[task_id] = (priority, age)
+        heapq.heappush(self._heaps[priority], (age, task_id))
+        self._used |= 1 << priority
+        self._entries += 1
+        if self._entries > 2 * len(self.members) + _SLACK:
+            self._compact()
+
+    def first(self) -> tuple[int, int, str] | None:
+        """Its first task as (priority downwards, age, id), so that the smallest comes first."""
+        while self._used:
+            priority = self._used.bit_length() - 1
+            entry = self._head(priority)
+            if entry is not None:
+                return (-priority, *entry)
+        return None
+
+    def oldest(self) -> Iterator[str]:
+        """The longest waiting task of each priority."""
+        for priority in range(HIGHEST_PRIORITY + 1):
+            entry = self._head(priority)
+            if entry is not None:
+                yield entry[1]
+
+    def _head(self, priority: int) -> tuple[int, str] | None:
+        heap, members = self._heaps[priority], self.members
+        while heap:
+            age, task_id = heap[0]
+            if members.get(task_id) == (priority, age):
+                return heap[0]
+            heapq.heappop(heap)
+            self._entries -= 1
+        self._used &= ~(1 << priority)
+        return None
+
+    def _compact(self) -> None:
+        # Without it, submitting and cancelling in turn would grow the heaps for ever.
+        heaps: list[list[tuple[int, str]]] = [[] for _ in range(HIGHEST_PRIORITY + 1)]
+        for task_id, (priority, age) in self.members.items():
+            heaps[priority].append((age, task_id))
+        for heap in heaps:
+            heapq.heapify(heap)
+        self._heaps = heaps
+        self._entries = len(self.members)
+
+
+class ReadyQueue:
+    """Ready tasks by executor kind: highest priority first, then whoever has waited longest.
+
+    Those of a type whose gate is shut are passed over.
+    """
+
+    def __init__(self, gates: Gates) -> None:
+        self._gates = gates
+        self._lanes: dict[str, dict[str, Lane]] = defaultdict(dict)
+        """By executor kind and task type."""
+
+    def push(self, task_id: str, kind: str, type_name: str, priority: int, age: int) -> None:
+        """Add a task; the lower `age`, the longer it has waited."""
+        lanes = self._lanes[kind]
+        lane = lanes.get(type_name)
+        if lane is None:
+            lane = lanes[type_name] = Lane()
+        lane.push(task_id, priority, age)
+
+    def discard(self, task_id: str, kind: str, type_name: str) -> None:
+        """Take a task out, wherever it stands."""
+        lane = self._lanes[kind].get(type_name)
+        if lane is not None:
+            lane.members.pop(task_id, None)
+
+    def waits(self, kind: str) -> bool:
+        """Whether any task of this kind is ready, and its type may start one."""
+        for type_name, lane in self._lanes[kind].items():
+            if lane.members and self._gates.is_open(type_name):
+                return True
+        return False
+
+    def first(self, kind: str) -> str | None:
+        """The task to be claimed next; it stays in the queue."""
+        best: tuple[int, int, str] | None = None
+        for type_name, lane in self._lanes[kind].items():
+            if lane.members and self._gates.is_open(type_name):
+                first = lane.first()
+                if first is not None and (best is None or first < best):
+                    best = first
+        return None if best is None else best[2]
+
+    def next_opening(self, now: float) -> float | None:
+        """When (`elapsed` clock) the next type whose tasks wait may start one again."""
+        if not self._gates.any_rate:
+            return None
+        opens_at = self._gates.opens_at
+        times = [
+            time
+            for lanes in self._lanes.values()
+            for type_name, lane in lanes.items()
+            if lane.members and (time := opens_at(type_name)) is not None and time > now
+        ]
+        return min(times, default=None)
+
+    def oldest(self) -> list[str]:
+        """The longest waiting task of each kind, type and priority; paused types are left out."""
+        return [
+            task_id
+            for lanes in self._lanes.values()
+            for type_name, lane in lanes.items()
+            if not self._gates.is_paused(type_name)
+            for task_id in lane.oldest()
+        ]
+
+
+class DueQueue:
+    """Tasks whose time has not come, by their times on one clock."""
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[float, str]] = []
+        self._members: dict[str, float] = {}
+
+    def push(self, task_id: str, due: float) -> None:
+        """Add a task that is due when the clock shows `due`."""
+        self._members[task_id] = due
+        heapq.heappush(self._heap, (due, task_id))
+        if len(self._heap) > 2 * len(self._members) + _SLACK:
+            self._heap = [(due, task_id) for task_id, due in self._members.items()]
+            heapq.heapify(self._heap)
+
+    def discard(self, task_id: str) -> None:
+        """Take a task out."""
+        self._members.pop(task_id, None)
+
+    def next_due(self) -> float | None:
+        """When the first of them is due; None if there is none."""
+        while self._heap:
+            due, task_id = self._heap[0]
+            if self._members.get(task_id) == due:
+                return due
+            heapq.heappop(self._heap)
+        return None
+
+    def first_due(self, now: float) -> str | None:
+        """A task whose time has come, the earliest first; it stays until discarded."""
+        due = self.next_due()
+        return self._heap[0][1] if due is not None and due <= now else None

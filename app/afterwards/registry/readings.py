@@ -1,0 +1,259 @@
+"""What can be read of a registry besides tasks: counts, events, metrics. Committed data only."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any, Final
+
+from afterwards.errors import ScheduleNotFound, StaleReport
+from afterwards.lifecycle import Change, Task, TaskState
+from afterwards.logs import get_logger
+from afterwards.metrics import HttpTotals, Snapshot, Tally, TaskMetrics, counts_by_state
+from afterwards.registry.answers import (
+    Answer,
+    Details,
+    Event,
+    Events,
+    Page,
+    ProgressMark,
+    Statistics,
+)
+from afterwards.registry.clock import Clock
+from afterwards.registry.events import EventLog
+from afterwards.registry.journal import Group
+from afterwards.registry.requests import (
+    Changes,
+    Count,
+    Counts,
+    GetSchedule,
+    Progress,
+    Request,
+    Schedules,
+    Scrape,
+    Stats,
+)
+from afterwards.registry.rules import Rules
+
+log = get_logger(__name__)
+
+EVENTS_KEPT: Final = 10_000
+
+READS: Final = frozenset({Counts, Changes, GetSchedule, Progress, Schedules, Scrape, Stats})
+"""Requests that are answered from here. None is written to the journal."""
+
+
+class DrainRate:
+    """Tasks finished per second, over about the last ten seconds."""
+
+    _WINDOW_SECONDS = 5.0
+
+    def __init__(self, now: float) -> None:
+        self.per_second = 0.0
+        self._since = now
+        self._finished = 0
+
+    def count(self, finished: int, now: float) -> None:
+        """So many tasks were finished by `now` (elapsed clock)."""
+        self._finished += finished
+        passed = now - self._since
+        if passed >= self._WINDOW_SECONDS:
+            self.per_second = (self.per_second + self._finished / passed) / 2
+            self._since, self._finished = now, 0
+        elif self.per_second == 0 and passed > 0:
+            self.per_second = self._finished / max(passed, 1.0)
+
+    def lately(self, now: float) -> float:
+        """The rate, and not that of long ago if nothing has been counted since."""
+        passed = now - self._since
+        return self.per_second if passed < 2 * self._WINDOW_SECONDS else self._finished / passed
+
+
+class Readings:
+    """Follows the committed groups and answers from them."""
+
+    def __init__(self, rules: Rules, clock: Clock, counts: Tally) -> None:
+        self._rules = rules
+        self._clock = clock
+        self._counts: Tally = Counter(counts)
+        self.events = EventLog(EVENTS_KEPT)
+        self._progress: dict[str, ProgressMark] = {}
+        """Of running attempts, by task id."""
+        self.metrics = TaskMetrics()
+        self.http = HttpTotals()
+        self.refused_reports = 0
+        self._since = clock.elapsed()
+        self.drain_rate = DrainRate(self._since)
+        self._answers: dict[type, Callable[[Any], Answer]] = {
+            Changes: self._changes,
+            Counts: lambda _: counts_by_state(self._counts),
+            GetSchedule: self._schedule,
+            Progress: self._note_progress,
+            Schedules: lambda _: rules.schedules.all(),
+            Scrape: lambda _: self._snapshot(),
+            Stats: lambda _: self._statistics(),
+        }
+
+    def committed(self, group: Group, seconds: float) -> None:
+        """A group is durable."""
+        self._counts.update(group.counts)
+        self.metrics.committed(group.changes, seconds)
+        finished = 0
+        events: list[Event] = []
+        sequence = self.events.sequence
+        for change in group.changes:
+            old, new = change.old, change.new
+            if change.outcome is not None:
+                _log_end_of_attempt(change)
+            elif new is not None and new.state is TaskState.FAILED:
+                log.error("deadline passed; the task has failed", task_id=new.id, type=new.type)
+            if new is not None and (old is None or old.state is not new.state):
+                finished += new.state.is_final
+                sequence += 1
+                events.append(
+                    Event(sequence, new.id, new.type, new.state, group.at, new.reason, new.attempt)
+                )
+                if self._progress:
+                    self._progress.pop(new.id, None)
+        if events:
+            self.events.extend(events)
+        self.drain_rate.count(finished, self._clock.elapsed())
+
+    def read(self, request: Request) -> Answer:
+        """Answer one of `READS`; a `Scrape` with a `Snapshot`, to be rendered by the caller.
+
+        A `Statistics` does not know the size of the journal; that takes a look at the disk.
+        """
+        return self._answers[type(request)](request)
+
+    def count(self, query: Count) -> int:
+        """How many tasks there are of a type and in a state; knows nothing of their times."""
+        return sum(
+            number
+            for (type_name, state), number in counts_by_state(self._counts).items()
+            if query.type in (None, type_name) and query.state in (None, state)
+        )
+
+    def _schedule(self, request: GetSchedule) -> Answer:
+        try:
+            return self._rules.schedules.get(request.name)
+        except ScheduleNotFound as error:
+            return error
+
+    def _changes(self, request: Changes) -> Events:
+        log = self.events
+        events = log.since(request.epoch, request.after)
+        if events is None:
+            return Events(log.epoch, log.sequence, [], True, counts_by_state(self._counts))
+        return Events(log.epoch, log.sequence, events, False)
+
+    def _note_progress(self, request: Progress) -> StaleReport | None:
+        task = self._rules.store.get(request.task_id)
+        if task is None:
+            return StaleReport(request.task_id, request.attempt, 0, "finished or unknown")
+        if task.state is not TaskState.PROCESSING or task.attempt != request.attempt:
+            return StaleReport(task.id, request.attempt, task.attempt, task.state.value)
+        now = self._clock.wall()
+        mark = ProgressMark(task.attempt, request.fraction, request.message, now)
+        self._progress[task.id] = mark
+        event = Event(
+            self.events.sequence + 1,
+            task.id,
+            task.type,
+            task.state,
+            now,
+            task.reason,
+            task.attempt,
+            mark,
+        )
+        self.events.extend([event])
+        return None
+
+    def with_progress(self, answer: Answer) -> Answer:
+        """A `Details` or `Page` with the progress of what runs. May be called from any thread."""
+        match answer:
+            case Details():
+                return answer._replace(progress=self._progress_of(answer.task))
+            case Page() if self._progress:
+                marks = {task.id: self._progress_of(task) for task in answer.tasks}
+                known = {task_id: mark for task_id, mark in marks.items() if mark is not None}
+                return answer._replace(progress=known)
+            case _:
+                return answer
+
+    def _progress_of(self, task: Task) -> ProgressMark | None:
+        mark = self._progress.get(task.id)
+        # The task was looked up a moment ago, and may have gone on since.
+        running = task.state is TaskState.PROCESSING
+        return mark if mark is not None and running and mark.attempt == task.attempt else None
+
+    def _snapshot(self) -> Snapshot:
+        slots: Counter[tuple[str, str]] = Counter()
+        workers = 0
+        for record in self._rules.ledger:
+            workers += record.joined
+            for kind, usable in record.slots.items():
+                busy = record.used[kind]
+                slots[kind, "busy"] += busy
+                slots[kind, "free"] += max(0, usable - busy)
+                slots[kind, "stuck"] += record.stuck.get(kind, 0)
+        return Snapshot(
+            counts=dict(self._counts),
+            oldest_pending_seconds=self._oldest_pending_seconds(),
+            slots=slots,
+            workers=workers,
+            refused_reports=self.refused_reports,
+            http=self.http.total(),
+            paused_types=self._rules.store.gates.paused(),
+        )
+
+    def _statistics(self) -> Statistics:
+        now = self._clock.elapsed()
+        return Statistics(
+            self._snapshot(),
+            uptime_seconds=now - self._since,
+            finished_per_second=self.drain_rate.lately(now),
+            paused_types=self._rules.store.gates.paused(),
+            schedules=len(self._rules.schedules),
+            journal_bytes=0,
+        )
+
+    def _oldest_pending_seconds(self) -> float:
+        store = self._rules.store
+        waiting = [store.get(task_id) for task_id in store.ready.oldest()]
+        since = [task.run_at for task in waiting if task is not None]
+        return max(0.0, self._clock.wall() - min(since)) if since else 0.0
+
+
+def _log_end_of_attempt(change: Change) -> None:
+    """One line for each attempt that ended: what happened, and what happens next."""
+    old, new = change.old, change.new
+    if old is None or new is None:
+        return
+    fields = {"task_id": new.id, "type": new.type, "attempt": old.attempt, "worker": old.worker}
+    if change.outcome == "success":
+        log.debug("attempt succeeded; the task is finished", **fields)
+    elif new.state is TaskState.SCHEDULED:
+        log.warning(
+            "attempt failed; the task will be tried again",
+            error=new.error,
+            in_seconds=new.delay_seconds,
+            **fields,
+        )
+    elif new.state is TaskState.FAILED:
+        log.error("attempt failed; the task has failed", error=new.error, **fields)
+    elif change.outcome == "lost" and not new.state.is_final:
+        log.warning(
+            "attempt lost; the task will be claimed again",
+            lost_attempts=new.lost_attempts,
+            reason=new.reason,
+            **fields,
+        )
+    else:
+        log.info(
+            "attempt ended without counting",
+            outcome=change.outcome,
+            state=new.state.value,
+            reason=new.reason,
+            **fields,
+        )

@@ -1,0 +1,326 @@
+"""What a registry can be asked; the rules of the protocol are in `afterwards.registry.base`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from afterwards.lifecycle import Task, TaskState
+from afterwards.metrics import HttpCounts
+from afterwards.schedule import Schedule
+
+
+class Held(NamedTuple):
+    """A claim as its holder lists it."""
+
+    task_id: str
+    attempt: int
+
+
+class TypeLimits(NamedTuple):
+    """What bounds the attempts at tasks of one type, of all workers together."""
+
+    max_concurrency: int | None = None
+    """Attempts at once."""
+    rate_count: int | None = None
+    """Attempts begun in any `rate_seconds`."""
+    rate_seconds: float = 1.0
+
+
+# -- requests: of a worker about itself ---------------------------------------------------------
+
+
+class Join(NamedTuple):
+    """The first request of every connection. Answer: None.
+
+    Releases what the registry believes delivered and `held` does not list: that answer was lost.
+    """
+
+    slots: Mapping[str, int]
+    """Usable slots by executor kind."""
+    unstoppable: frozenset[str]
+    """Kinds whose calls cannot be stopped (rule 11)."""
+    held: Sequence[Held]
+    limits: Mapping[str, TypeLimits] = {}
+    """What bounds the attempts of a task type, by its name; types without limits are left out. The
+    latest word of any worker holds for all."""
+
+
+class Beat(NamedTuple):
+    """At least every `HEARTBEAT_SECONDS`. Renews the lease. Answer: None."""
+
+    slots: Mapping[str, int]
+    """Usable slots by executor kind: stuck ones left out."""
+    stuck: Mapping[str, int]
+    held: Sequence[Held]
+    http: HttpCounts | None = None
+    """This worker's HTTP metrics so far, if they have changed."""
+
+
+class Drain(NamedTuple):
+    """This worker takes no more claims. Answer: None."""
+
+
+class Leave(NamedTuple):
+    """The worker ends in order. Whatever it still holds is released, uncounted. Answer: None."""
+
+
+# -- requests: tasks ----------------------------------------------------------------------------
+
+
+class Add(NamedTuple):
+    """Accept a task (PENDING or SCHEDULED). Idempotent by its id. Answer: None.
+
+    If its `idempotency_key` came before with the same `fingerprint`, nothing is stored. Answer: the
+    task that was accepted then, as it stands now.
+
+    Errors, with nothing stored: `IdempotencyMismatch`, `TooManyUnfinished`, `JournalUnavailable`.
+    """
+
+    task: Task
+    again: bool = False
+    """Sent before on a connection that broke, so that it may have been accepted and even finished;
+    only then the archive is asked."""
+
+
+class AddAll(NamedTuple):
+    """Accept several tasks, all or none, in one transaction. Idempotent by their ids. Answer: None.
+
+    Only the first one has an `idempotency_key`, which stands for all. If it came before with the
+    same `fingerprint`, nothing is stored. Answer: the tasks that were accepted then, in order;
+    those that retention has deleted are left out, and so are results beyond `MAX_BATCH_BYTES`.
+
+    Errors, with nothing stored: as for `Add`.
+    """
+
+    tasks: Sequence[Task]
+    again: bool = False
+    """As in `Add`."""
+
+
+class Progress(NamedTuple):
+    """How far a running attempt is. Kept in memory only, and sent once. Answer: None.
+
+    Errors: `StaleReport`.
+    """
+
+    task_id: str
+    attempt: int
+    fraction: float
+    """0 to 1."""
+    message: str | None = None
+
+
+class Succeeded(NamedTuple):
+    """Report: the attempt returned `result` (JSON). Answer: None. Errors: `StaleReport`."""
+
+    task_id: str
+    attempt: int
+    result: bytes
+    run_seconds: float
+
+
+class Failed(NamedTuple):
+    """Report: the attempt ended in an error. Answer: None. Errors: `StaleReport`."""
+
+    task_id: str
+    attempt: int
+    error: str
+    run_seconds: float
+    retry_in_seconds: float | None
+    """None: give up."""
+    timed_out: bool = False
+
+
+class Released(NamedTuple):
+    """Report: interrupted on purpose, not counted. Answer: None. Errors: `StaleReport`."""
+
+    task_id: str
+    attempt: int
+    reason: str
+
+
+class Lost(NamedTuple):
+    """Report: the attempt's process died. Answer: None. Errors: `StaleReport`."""
+
+    task_id: str
+    attempt: int
+    error: str
+
+
+class Stopped(NamedTuple):
+    """Report: stopped because its cancellation was asked for. Answer: None.
+
+    Errors: `StaleReport`, `IllegalTransition` (nobody asked).
+    """
+
+    task_id: str
+    attempt: int
+
+
+class Retry(NamedTuple):
+    """A failed or cancelled task again, by hand. Answer: the task.
+
+    Errors: `TaskNotFound`, `TaskDeleted`, `IllegalTransition`, `TooManyUnfinished`,
+    `JournalUnavailable`.
+    """
+
+    task_id: str
+    payload: bytes | None = None
+    """Takes the place of the task's payload; None: as it was."""
+
+
+class Cancel(NamedTuple):
+    """Cancel a task, or ask its holder to. Answer: the task.
+
+    Errors: `TaskNotFound`, `TaskDeleted`, `IllegalTransition`, `JournalUnavailable`.
+    """
+
+    task_id: str
+
+
+# -- requests: task types and schedules ---------------------------------------------------------
+
+
+class Pause(NamedTuple):
+    """Start no attempts at tasks of this type until `Resume`. Durable, idempotent. Answer: None.
+
+    Errors: `JournalUnavailable`.
+    """
+
+    type: str
+
+
+class Resume(NamedTuple):
+    """End a `Pause`. Durable, idempotent. Answer: None. Errors: `JournalUnavailable`."""
+
+    type: str
+
+
+class PutSchedule(NamedTuple):
+    """Make a schedule, or replace the one of this name. Answer: whether there was none before.
+
+    The due times of a schedule whose recurrence stays the same go on; they never move back. When it
+    was made, is due and was due last is the registry's to say, whatever is in `schedule`.
+
+    Errors: `TooManySchedules`, `JournalUnavailable`.
+    """
+
+    schedule: Schedule
+
+
+class PauseSchedule(NamedTuple):
+    """Let a schedule rest, or end its rest; times that were due meanwhile are not made up for.
+
+    Idempotent. Answer: the schedule. Errors: `ScheduleNotFound`, `JournalUnavailable`.
+    """
+
+    name: str
+    paused: bool
+
+
+class DeleteSchedule(NamedTuple):
+    """Remove a schedule; tasks it has made stay. Answer: None.
+
+    Errors: `ScheduleNotFound`, `JournalUnavailable`.
+    """
+
+    name: str
+
+
+# -- requests: reading --------------------------------------------------------------------------
+
+
+class Get(NamedTuple):
+    """Answer: the task as committed.
+
+    Errors: `TaskNotFound`, `TaskDeleted`, `JournalUnavailable`.
+    """
+
+    task_id: str
+
+
+class Inspect(NamedTuple):
+    """Answer: `Details`, everything that is known of a task, as committed.
+
+    Errors: `TaskNotFound`, `TaskDeleted`, `JournalUnavailable`.
+    """
+
+    task_id: str
+
+
+class Find(NamedTuple):
+    """Answer: a `Page` of tasks, newest first, as committed.
+
+    It has at most `limit`, and fewer if they are large. It takes about as long with a million
+    stored tasks as with a thousand, whatever is asked for. Errors: `JournalUnavailable`.
+    """
+
+    state: TaskState | None = None
+    type: str | None = None
+    limit: int = 100
+    before: int | None = None
+    """The `Page.next` of the page before."""
+    created_after: float | None = None
+    """At this time or later."""
+    created_before: float | None = None
+    """Before this time."""
+
+
+class Count(NamedTuple):
+    """Answer: how many tasks there are that a `Find` with the same conditions would list.
+
+    Errors: `JournalUnavailable`.
+    """
+
+    state: TaskState | None = None
+    type: str | None = None
+    created_after: float | None = None
+    created_before: float | None = None
+
+
+class Counts(NamedTuple):
+    """Answer: how many tasks there are, a mapping (type, state) -> number."""
+
+
+class Changes(NamedTuple):
+    """Answer: an `Events` with what has been committed since (`epoch`, `after`)."""
+
+    epoch: str
+    after: int
+
+
+class GetSchedule(NamedTuple):
+    """Answer: the schedule. Errors: `ScheduleNotFound`."""
+
+    name: str
+
+
+class Schedules(NamedTuple):
+    """Answer: all schedules, by name."""
+
+
+class Stats(NamedTuple):
+    """Answer: a `Statistics`."""
+
+
+class Scrape(NamedTuple):
+    """Answer: the metrics of the whole service in Prometheus' text format (bytes)."""
+
+    http: HttpCounts | None = None
+    """The asking worker's own HTTP metrics, so that they are up to date."""
+
+
+class Probe(NamedTuple):
+    """Answer: None after a write to the journal. Errors: `JournalUnavailable`."""
+
+
+ABOUT_THE_WORKER = frozenset({Join, Beat, Drain, Leave})
+
+Report = Succeeded | Failed | Released | Lost | Stopped
+Request = (
+    Join | Beat | Drain | Leave | Add | AddAll | Progress | Report | Retry | Cancel
+    | Pause | Resume | PutSchedule | PauseSchedule | DeleteSchedule
+    | Get | Inspect | Find | Count | Counts | Changes | GetSchedule | Schedules | Stats | Scrape
+    | Probe
+)  # fmt: skip

@@ -1,0 +1,275 @@
+"""The rules: what each request does to the tasks, and what happens by itself as time passes.
+
+Everything here happens in memory, in one thread at a time, and is neither seen nor told before its
+commit; `afterwards.registry.committer` sees to that. A request that cannot be done raises and
+changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from afterwards.errors import (
+    StaleReport,
+    TaskDeleted,
+    TaskNotFound,
+)
+from afterwards.lifecycle import Task
+from afterwards.registry.acceptance import Acceptance, Limits
+from afterwards.registry.answers import Claim
+from afterwards.registry.attendance import Attendance
+from afterwards.registry.base import MAX_BATCH_BYTES, Worker
+from afterwards.registry.clock import Clock
+from afterwards.registry.ledger import Ledger
+from afterwards.registry.plans import PlanChanges, Plans
+from afterwards.registry.requests import (
+    ABOUT_THE_WORKER,
+    Cancel,
+    Failed,
+    Lost,
+    Released,
+    Retry,
+    Stopped,
+    Succeeded,
+)
+from afterwards.registry.schedules import ScheduleBook
+from afterwards.registry.store import Archive, TaskStore
+
+DUE_AT_ONCE = 1_000
+"""Tasks that become due in one group; the rest follow in the next, so that nobody waits long."""
+
+
+class Rules:
+    """One verb for each request that changes something, and `advance` for the time."""
+
+    def __init__(
+        self,
+        service: str,
+        clock: Clock,
+        archive: Archive,
+        limits: Limits,
+        *,
+        next_order: int = 1,
+        last_created_at: float = 0.0,
+    ) -> None:
+        self.clock = clock
+        self.ledger = Ledger()
+        self.store = TaskStore(clock, self.ledger)
+        self.attendance = Attendance(service, clock, self.ledger, self.store, limits.lease_seconds)
+        self.acceptance = Acceptance(
+            self.store,
+            archive,
+            clock,
+            limits,
+            next_order=next_order,
+            last_created_at=last_created_at,
+        )
+        self.schedules = ScheduleBook(clock, self.acceptance.make_scheduled)
+        self._archive = archive
+        self._verbs: dict[type, Callable[[Any], Any]] = {
+            **self.acceptance.verbs,
+            Succeeded: self._succeeded,
+            Failed: self._failed,
+            Released: self._released,
+            Lost: self._lost,
+            Stopped: self._stopped,
+            Retry: self._retry,
+            Cancel: self._cancel,
+            **self.store.gates.verbs,
+            **self.schedules.verbs,
+        }
+
+    def load(self, plans: Plans) -> None:
+        """Take in the pauses, starts and schedules that are in the journal."""
+        self.store.gates.load(plans.paused, plans.starts)
+        for schedule in plans.schedules:
+            self.schedules.load(schedule)
+
+    # -- entry ---------------------------------------------------------------------------------
+
+    def apply(self, worker: Worker | None, connection: int, request: Any) -> Any:
+        """Carry out one request.
+
+        Raises:
+            BgTasksError: what the request's docstring names; nothing was changed.
+        """
+        kind = type(request)
+        if kind in ABOUT_THE_WORKER:
+            return self.attendance.apply(worker, connection, request)
+        if worker is not None:
+            self.attendance.require(worker, connection)
+        return self._verbs[kind](request)
+
+    def assign(self, worker: Worker, connection: int) -> list[Claim]:
+        """Claim what the worker has free slots for."""
+        record = self.attendance.find(worker, connection)
+        if record is None:
+            return []
+        claims: list[Claim] = []
+        size = late = 0
+        now = self.clock.wall()
+        for kind in record.slots:
+            while record.free(kind) and size < MAX_BATCH_BYTES and late < DUE_AT_ONCE:
+                task_id = self.store.ready.first(kind)
+                if task_id is None:
+                    break
+                task = self._unfinished(task_id)
+                if task.is_late(now):
+                    # More of them than `advance` takes in one group, or one that came too late.
+                    self.store.put(task, task.expire(now))
+                    late += 1
+                    continue
+                claims.append(self._claim(task, str(worker), now))
+                size += len(task.payload)
+        return claims
+
+    def advance(self, *, accepting: bool = True) -> None:
+        """Let time do its work: deadlines pass, tasks become due, leases end.
+
+        Args:
+            accepting: whether schedules may make new tasks; otherwise what is due waits.
+        """
+        store = self.store
+        now = self.clock.wall()
+        # First: what is past its deadline need not become due.
+        for _ in range(DUE_AT_ONCE):
+            task_id = store.deadlines.first_due(now)
+            if task_id is None:
+                break
+            task = self._unfinished(task_id)
+            store.put(task, task.expire(now))
+        for queue, now in (
+            (store.backing_off, self.clock.elapsed()),
+            (store.scheduled, self.clock.wall()),
+        ):
+            for _ in range(DUE_AT_ONCE):
+                task_id = queue.first_due(now)
+                if task_id is None:
+                    break
+                task = self._unfinished(task_id)
+                store.put(task, task.become_due())
+        self.attendance.end_leases()
+        if accepting:
+            self.schedules.fire(DUE_AT_ONCE)
+        else:
+            self.schedules.hold()
+
+    def plan_changes(self) -> PlanChanges | None:
+        """What the group at work has changed besides tasks; None: nothing."""
+        gates, schedules = self.store.gates, self.schedules
+        if not (gates.has_changed or schedules.has_changed):
+            return None
+        return PlanChanges(
+            gates.paused_changes(),
+            gates.started,
+            gates.forgettable(),
+            schedules.definitions(),
+            schedules.moved(),
+        )
+
+    # -- the end of a group --------------------------------------------------------------------
+
+    def commit(self) -> None:
+        """The group is durable."""
+        self.store.commit()
+        self.schedules.commit()
+        self.attendance.commit()
+
+    def undo(self) -> None:
+        """The group could not be written: be as before, so that it can be carried out again."""
+        self.attendance.undo()
+        self._undo_tasks()
+
+    def put_off(self) -> None:
+        """Nothing can be written.
+
+        What workers said of themselves stands, and what follows for their tasks comes with the
+        next group.
+        """
+        self.attendance.commit()
+        self._undo_tasks()
+
+    def _undo_tasks(self) -> None:
+        self.store.undo()
+        self.schedules.undo()
+
+    # -- tasks ---------------------------------------------------------------------------------
+
+    def _claim(self, task: Task, worker: str, now: float) -> Claim:
+        claimed = task.claim(worker, now)
+        self.store.put(task, claimed)
+        self.store.gates.start(claimed.type)
+        return Claim(
+            claimed.id,
+            claimed.attempt,
+            claimed.type,
+            claimed.payload,
+            claimed.executor,
+            claimed.attempts_used,
+            claimed.max_attempts,
+            claimed.timeout_seconds,
+        )
+
+    def _succeeded(self, report: Succeeded) -> None:
+        task = self._running(report.task_id, report.attempt)
+        done = task.succeed(report.attempt, report.result, self.clock.wall())
+        self.store.put(task, done, "success", report.run_seconds)
+
+    def _failed(self, report: Failed) -> None:
+        task = self._running(report.task_id, report.attempt)
+        now = self.clock.wall()
+        if report.retry_in_seconds is None:
+            ended = task.fail(report.attempt, report.error, now)
+        else:
+            ended = task.back_off(report.attempt, report.error, report.retry_in_seconds, now)
+        outcome = "timeout" if report.timed_out else "failure"
+        self.store.put(task, ended, outcome, report.run_seconds)
+
+    def _released(self, report: Released) -> None:
+        task = self._running(report.task_id, report.attempt)
+        released = task.release(report.attempt, report.reason, self.clock.wall())
+        self.store.put(task, released, "released")
+
+    def _lost(self, report: Lost) -> None:
+        task = self._running(report.task_id, report.attempt)
+        self.store.put(task, task.lose(report.attempt, report.error, self.clock.wall()), "lost")
+
+    def _stopped(self, report: Stopped) -> None:
+        task = self._running(report.task_id, report.attempt)
+        self.store.put(task, task.stop(report.attempt, self.clock.wall()), "cancelled")
+
+    def _retry(self, request: Retry) -> Task:
+        task = self._any(request.task_id)
+        retried = task.retry(self.clock.wall(), request.payload)
+        self.acceptance.require_room(len(retried.payload))
+        self.store.put(task, retried)
+        return retried
+
+    def _cancel(self, request: Cancel) -> Task:
+        task = self._any(request.task_id)
+        if task.cancel_requested:
+            # Its holder has been told, or will be; once is enough.
+            return task
+        cancelled = task.cancel(self.clock.wall())
+        self.store.put(task, cancelled)
+        return cancelled
+
+    def _unfinished(self, task_id: str) -> Task:
+        task = self.store.get(task_id)
+        assert task is not None, "the queues hold unfinished tasks only"
+        return task
+
+    def _running(self, task_id: str, attempt: int) -> Task:
+        task = self.store.get(task_id)
+        if task is None:
+            raise StaleReport(task_id, attempt, 0, "finished or unknown")
+        return task
+
+    def _any(self, task_id: str) -> Task:
+        task = self.store.get(task_id) or self._archive.read(task_id)
+        if task is not None:
+            return task
+        if self._archive.was_deleted(task_id):
+            raise TaskDeleted(task_id)
+        raise TaskNotFound(task_id)

@@ -1,0 +1,293 @@
+"""Schedules: their due times, and the tasks they make when those have come (rule 17).
+
+What is due has its task made in the group in which its next due time is written, so no due time is
+ever without its task, or has two. A due time is late if the service was down when it came:
+
+    up to `MISSED_AFTER_SECONDS` late       its task is made
+    later, `catch_up`                       its task is made, for the latest `MAX_CAUGHT_UP` of them
+    later, no `catch_up`                    it is skipped
+
+One that could not have its task made, because there was no room for it, waits until there is, and
+is late for as long as it likes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any, Final
+
+from afterwards.errors import ScheduleNotFound, TooManySchedules, Unavailable
+from afterwards.logs import get_logger
+from afterwards.recurrence import count
+from afterwards.registry.clock import Clock
+from afterwards.registry.queues import DueQueue
+from afterwards.registry.requests import DeleteSchedule, PauseSchedule, PutSchedule
+from afterwards.schedule import Schedule
+
+log = get_logger(__name__)
+
+MAX_SCHEDULES: Final = 1_000
+MISSED_AFTER_SECONDS: Final = 60.0
+MAX_CAUGHT_UP: Final = 1_000
+RETRY_SECONDS: Final = 0.25
+"""When a due time for which there was no room is tried again."""
+
+_COUNTED_AT_MOST: Final = 100
+"""Skipped times, for the log: to find a time costs microseconds, and others wait."""
+_SEARCH_COST: Final = 50
+"""What to look for missed times counts as, in tasks made."""
+
+
+class ScheduleBook:
+    """All schedules.
+
+    Args:
+        make: makes the task of a schedule's due time and gives its id; if it raises `Unavailable`,
+            there is no room for it.
+    """
+
+    def __init__(self, clock: Clock, make: Callable[[Schedule, float], str]) -> None:
+        self._clock = clock
+        self._make = make
+        self._schedules: dict[str, Schedule] = {}
+        self._due = DueQueue()
+        self._before: dict[str, Schedule | None] = {}
+        """What the group at work has changed, as it was before."""
+        self._defined: set[str] = set()
+        """Of those, the ones whose definition has changed."""
+        self._held: dict[str, float] = {}
+        """Until when (`wall` clock) times were due and there was no room for their tasks."""
+        self._waiting: set[str] = set()
+        """Of those, the ones that are not tried before `_retry_at` (`elapsed` clock)."""
+        self._retry_at = 0.0
+        self._searched: dict[str, float] = {}
+        """Up to when the missed times that are not caught up with have been skipped."""
+        self.verbs: Mapping[type, Callable[[Any], Any]] = {
+            PutSchedule: self._put,
+            PauseSchedule: self._pause,
+            DeleteSchedule: self._delete,
+        }
+
+    # -- reading -------------------------------------------------------------------------------
+
+    def __len__(self) -> int:
+        return len(self._schedules)
+
+    def get(self, name: str) -> Schedule:
+        """The schedule of this name.
+
+        Raises:
+            ScheduleNotFound: there is none.
+        """
+        schedule = self._schedules.get(name)
+        if schedule is None:
+            raise ScheduleNotFound(name)
+        return schedule
+
+    def all(self) -> list[Schedule]:
+        """All of them, by name."""
+        return [schedule for _, schedule in sorted(self._schedules.items())]
+
+    def next_due(self) -> float | None:
+        """When (`wall` clock) the next one is due that does not wait for room."""
+        return self._due.next_due()
+
+    # -- the verbs -----------------------------------------------------------------------------
+
+    def _put(self, request: PutSchedule) -> bool:
+        given = request.schedule
+        old = self._schedules.get(given.name)
+        if old is None and len(self._schedules) >= MAX_SCHEDULES:
+            raise TooManySchedules(MAX_SCHEDULES)
+        schedule = replace(
+            given,
+            created_at=self._clock.wall() if old is None else old.created_at,
+            last_due=None if old is None else old.last_due,
+            last_task_id=None if old is None else old.last_task_id,
+            next_due=None,
+        )
+        goes_on = old is not None and not old.paused and old.recurrence == schedule.recurrence
+        if not schedule.paused:
+            next_due = old.next_due if old is not None and goes_on else self._from_now(schedule)
+            schedule = replace(schedule, next_due=next_due)
+        self._define(schedule)
+        return old is None
+
+    def _pause(self, request: PauseSchedule) -> Schedule:
+        schedule = self.get(request.name)
+        if schedule.paused != request.paused:
+            next_due = None if request.paused else self._from_now(schedule)
+            schedule = replace(schedule, paused=request.paused, next_due=next_due)
+            self._define(schedule)
+        return schedule
+
+    def _delete(self, request: DeleteSchedule) -> None:
+        self._change(self.get(request.name).name, None)
+        self._defined.add(request.name)
+
+    def _from_now(self, schedule: Schedule) -> float | None:
+        # If the wall clock has been set back, its times have been done up to the last one.
+        now = self._clock.wall()
+        return _after(schedule, now if schedule.last_due is None else max(now, schedule.last_due))
+
+    # -- the time ------------------------------------------------------------------------------
+
+    def fire(self, at_most: int) -> None:
+        """Make the tasks of about `at_most` due times that have come."""
+        if not self._schedules:
+            return
+        wall = self._clock.wall()
+        if self._waiting and self._clock.elapsed() >= self._retry_at:
+            self._try_again()
+        while at_most > 0 and (name := self._due.first_due(wall)) is not None:
+            at_most -= 1
+            schedule = self._schedules[name]
+            due = schedule.next_due
+            assert due is not None, "what is in the queue is due some time"
+            if self._is_missed(schedule, due, wall):
+                at_most -= _SEARCH_COST
+                self._skip_missed(schedule, due, wall)
+            else:
+                self._fire(schedule, due, wall)
+
+    def hold(self) -> None:
+        """No tasks can be made now: what is due waits, and is not missed."""
+        wall = self._clock.wall()
+        for schedule in self._schedules.values():
+            due = schedule.next_due
+            if due is not None and due <= wall and not self._is_missed(schedule, due, wall):
+                self._held[schedule.name] = wall
+
+    def _fire(self, schedule: Schedule, due: float, wall: float) -> None:
+        name = schedule.name
+        try:
+            task_id = self._make(schedule, due)
+        except Unavailable as error:
+            if name not in self._held:
+                log.warning(
+                    "no room for a scheduled task; it is made when there is",
+                    schedule=name,
+                    error=str(error),
+                )
+            self._held[name] = wall
+            self._waiting.add(name)
+            self._due.discard(name)
+            self._retry_at = self._clock.elapsed() + RETRY_SECONDS
+            return
+        next_due = _after(schedule, due)
+        self._change(name, replace(schedule, next_due=next_due, last_due=due, last_task_id=task_id))
+
+    def _try_again(self) -> None:
+        for name in self._waiting:
+            schedule = self._schedules.get(name)
+            if schedule is not None and schedule.next_due is not None:
+                self._due.push(name, schedule.next_due)
+        self._waiting.clear()
+
+    def _is_missed(self, schedule: Schedule, due: float, wall: float) -> bool:
+        if due >= wall - MISSED_AFTER_SECONDS or due <= self._held.get(schedule.name, -math.inf):
+            return False
+        return not schedule.catch_up or due > self._searched.get(schedule.name, -math.inf)
+
+    def _skip_missed(self, schedule: Schedule, due: float, wall: float) -> None:
+        """Go on with the first due time that its task is made for."""
+        if schedule.catch_up:
+            self._searched[schedule.name] = wall
+            latest = _latest(schedule, wall)
+            first: float | None = due if latest is None else max(due, latest)
+            if first == due:
+                return
+        else:
+            first = _after(schedule, math.nextafter(wall - MISSED_AFTER_SECONDS, -math.inf))
+        if first is not None:
+            log.warning(
+                "times were due while the service was down; they are skipped",
+                schedule=schedule.name,
+                skipped=count(schedule.recurrence, due, first, _COUNTED_AT_MOST),
+                counted_at_most=_COUNTED_AT_MOST,
+                goes_on_with=first,
+            )
+        self._change(schedule.name, replace(schedule, next_due=first))
+
+    # -- changes -------------------------------------------------------------------------------
+
+    def _define(self, schedule: Schedule) -> None:
+        self._change(schedule.name, schedule)
+        self._defined.add(schedule.name)
+
+    def _change(self, name: str, schedule: Schedule | None) -> None:
+        self._before.setdefault(name, self._schedules.get(name))
+        self._set(name, schedule)
+
+    def _set(self, name: str, schedule: Schedule | None) -> None:
+        self._due.discard(name)
+        self._waiting.discard(name)
+        if schedule is None:
+            self._schedules.pop(name, None)
+            return
+        self._schedules[name] = schedule
+        if schedule.next_due is not None:
+            self._due.push(name, schedule.next_due)
+
+    def load(self, schedule: Schedule) -> None:
+        """Take in a schedule that is in the journal already."""
+        self._set(schedule.name, schedule)
+
+    @property
+    def has_changed(self) -> bool:
+        """Whether the group at work has changed anything."""
+        return bool(self._before)
+
+    def definitions(self) -> dict[str, Schedule | None]:
+        """Those the group at work has put, paused or resumed, and None for the deleted ones."""
+        return {name: self._schedules.get(name) for name in self._defined}
+
+    def moved(self) -> list[Schedule]:
+        """Those the group at work has changed in any way, and not deleted."""
+        return [self._schedules[name] for name in self._before if name in self._schedules]
+
+    def commit(self) -> None:
+        """The group is durable."""
+        if not self._before:
+            return
+        for name in self._before:
+            schedule = self._schedules.get(name)
+            due = None if schedule is None else schedule.next_due
+            for marks in (self._held, self._searched):
+                # What is left has been late for as long as the mark says, or comes after it.
+                if due is None or due > marks.get(name, -math.inf):
+                    marks.pop(name, None)
+        self._forget_changes()
+
+    def undo(self) -> None:
+        """The group could not be written: be as before it."""
+        for name, schedule in self._before.items():
+            self._set(name, schedule)
+            self._searched.pop(name, None)
+        self._forget_changes()
+
+    def _forget_changes(self) -> None:
+        self._before.clear()
+        self._defined.clear()
+
+
+def _after(schedule: Schedule, moment: float) -> float | None:
+    try:
+        return schedule.recurrence.after(moment)
+    except ValueError as error:
+        log.error(
+            "schedule is not understood any more; it rests until it is put again",
+            schedule=schedule.name,
+            error=str(error),
+        )
+        return None
+
+
+def _latest(schedule: Schedule, wall: float) -> float | None:
+    try:
+        return schedule.recurrence.latest(MAX_CAUGHT_UP, wall)
+    except ValueError:
+        # `_after` will say it.
+        return None

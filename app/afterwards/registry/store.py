@@ -1,0 +1,244 @@
+"""The registry's dictionary of tasks with everything derived from it, changed in one place.
+
+`TaskStore.put` is the only way in. It keeps the queues, the ledger and the sums in step with the
+tasks, and notes each change, so that a group whose commit failed can be taken back whole.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator
+from typing import Protocol
+
+from afterwards.lifecycle import Change, Task, TaskState
+from afterwards.registry.answers import Page
+from afterwards.registry.clock import Clock
+from afterwards.registry.gates import Gates
+from afterwards.registry.ledger import Ledger
+from afterwards.registry.queues import DueQueue, ReadyQueue
+from afterwards.registry.requests import Count, Find
+
+FINISHED_CACHE_TASKS = 10_000
+FINISHED_CACHE_BYTES = 64 * 2**20
+
+
+class Archive(Protocol):
+    """Where tasks are that are not in memory."""
+
+    def read(self, task_id: str) -> Task | None:
+        """The task as committed; None if there is none."""
+
+    def read_by_key(self, idempotency_key: str) -> Task | None:
+        """The task that was accepted under this key, as committed; None if there is none."""
+
+    def was_deleted(self, task_id: str) -> bool:
+        """Whether retention deleted a task of this id, as far back as that is remembered."""
+
+
+class TaskStore:
+    """All unfinished tasks and the latest finished ones; the rest is in the archive."""
+
+    def __init__(self, clock: Clock, ledger: Ledger) -> None:
+        self._clock = clock
+        self._ledger = ledger
+        self._unfinished: dict[str, Task] = {}
+        self._finished: OrderedDict[str, Task] = OrderedDict()
+        self._finished_bytes = 0
+        self._by_key: dict[str, str] = {}
+        """Ids of the tasks in memory that have an idempotency key."""
+        self._ages: dict[str, int] = {}
+        self._next_age = 0
+        self._backoffs: dict[str, float] = {}
+        """When those that back off are due, on the `elapsed` clock."""
+        self.gates = Gates(clock)
+        self.ready = ReadyQueue(self.gates)
+        self.backing_off = DueQueue()
+        """By the `elapsed` clock: a wall clock that is set cannot stall them."""
+        self.scheduled = DueQueue()
+        """By the `wall` clock."""
+        self.deadlines = DueQueue()
+        """Of the waiting tasks that have one, by the `wall` clock."""
+        self.unfinished_bytes = 0
+        self.changes: list[Change] = []
+        """Since the last `commit` or `undo`."""
+        self._deleted_unseen: set[str] = set()
+        """Of those changes, deletions of tasks that are not in memory."""
+
+    # -- reading -------------------------------------------------------------------------------
+
+    def get(self, task_id: str) -> Task | None:
+        """The task if it is in memory."""
+        return self._unfinished.get(task_id) or self._finished.get(task_id)
+
+    def get_by_key(self, idempotency_key: str) -> Task | None:
+        """The task that was accepted under this key, if it is in memory."""
+        task_id = self._by_key.get(idempotency_key)
+        return None if task_id is None else self.get(task_id)
+
+    def unfinished(self) -> int:
+        """How many tasks are not finished."""
+        return len(self._unfinished)
+
+    def find(self, query: Find) -> Page:
+        """Tasks in memory, newest first."""
+        before = query.before
+        matching = [t for t in self._matching(query) if before is None or t.order < before]
+        matching.sort(key=lambda task: task.order, reverse=True)
+        page = matching[: query.limit]
+        return Page(page, page[-1].order if len(matching) > query.limit else None)
+
+    def count(self, query: Count) -> int:
+        """How many tasks there are in memory."""
+        return sum(1 for _ in self._matching(query))
+
+    def _matching(self, query: Find | Count) -> Iterator[Task]:
+        after, before = query.created_after, query.created_before
+        for task in (*self._unfinished.values(), *self._finished.values()):
+            if (
+                (query.state is None or task.state is query.state)
+                and (query.type is None or task.type == query.type)
+                and (after is None or task.created_at >= after)
+                and (before is None or task.created_at < before)
+            ):
+                yield task
+
+    # -- changing ------------------------------------------------------------------------------
+
+    def put(
+        self,
+        old: Task | None,
+        new: Task | None,
+        outcome: str | None = None,
+        run_seconds: float | None = None,
+    ) -> None:
+        """Replace `old` by `new` and note the change. None: not there (yet, any more)."""
+        self.changes.append(Change(old, new, outcome, run_seconds))
+        self._replace(old, new)
+
+    def delete(self, task: Task) -> None:
+        """Note that retention deletes a finished task; it need not be whole, nor in memory."""
+        kept = self._finished.get(task.id)
+        if kept is not None:
+            self.put(kept, None)
+        else:
+            self.changes.append(Change(task, None))
+            self._deleted_unseen.add(task.id)
+
+    def load(self, task: Task) -> None:
+        """Take in a task that is in the journal already."""
+        self._replace(None, task)
+
+    def commit(self) -> None:
+        """The changes so far are durable."""
+        self.gates.commit()
+        self._settle()
+
+    def undo(self) -> None:
+        """The changes so far could not be written: be as before them."""
+        for change in reversed(self.changes):
+            if change.task.id not in self._deleted_unseen:
+                self._replace(change.new, change.old)
+        self.gates.undo()
+        self._settle()
+
+    def overflow(self) -> list[Task]:
+        """The oldest finished tasks, as many as are beyond the cache's bounds."""
+        tasks, size = len(self._finished), self._finished_bytes
+        oldest: list[Task] = []
+        for task in self._finished.values():
+            if tasks <= FINISHED_CACHE_TASKS and size <= FINISHED_CACHE_BYTES:
+                break
+            oldest.append(task)
+            tasks, size = tasks - 1, size - _size(task)
+        return oldest
+
+    def forget(self, task: Task) -> None:
+        """Drop a finished task from memory; the archive has it."""
+        self._drop_finished(task.id)
+
+    # -- how -----------------------------------------------------------------------------------
+
+    def _settle(self) -> None:
+        # Not in `_replace`: a task that is put back by `undo` keeps its place and its due time.
+        for change in self.changes:
+            task_id = change.task.id
+            task = self._unfinished.get(task_id)
+            if task is None or task.state is TaskState.SCHEDULED:
+                self._ages.pop(task_id, None)
+            if task is None or task.state is not TaskState.SCHEDULED:
+                self._backoffs.pop(task_id, None)
+        self.changes = []
+        self._deleted_unseen.clear()
+
+    def _replace(self, old: Task | None, new: Task | None) -> None:
+        if old is not None:
+            self._take_out(old)
+        if new is None:
+            return
+        if new.idempotency_key is not None:
+            self._by_key[new.idempotency_key] = new.id
+        if new.state.is_final:
+            self._finished[new.id] = new
+            self._finished_bytes += _size(new)
+        else:
+            self._unfinished[new.id] = new
+            self.unfinished_bytes += len(new.payload)
+            self._put_in(new)
+
+    def _take_out(self, old: Task) -> None:
+        if old.state.is_final:
+            self._drop_finished(old.id)
+            return
+        if self._unfinished.pop(old.id, None) is not None:
+            self.unfinished_bytes -= len(old.payload)
+            self._drop_key(old)
+        if old.deadline is not None:
+            self.deadlines.discard(old.id)
+        match old.state:
+            case TaskState.PENDING:
+                self.ready.discard(old.id, old.executor, old.type)
+            case TaskState.PROCESSING:
+                self._ledger.clear(old)
+                self.gates.count(old.type, -1)
+            case TaskState.SCHEDULED:
+                self.backing_off.discard(old.id)
+                self.scheduled.discard(old.id)
+
+    def _put_in(self, new: Task) -> None:
+        if new.deadline is not None and new.state is not TaskState.PROCESSING:
+            self.deadlines.push(new.id, new.deadline)
+        match new.state:
+            case TaskState.PENDING:
+                # A released task keeps its age, and so its place before those that came later.
+                age = self._ages.get(new.id)
+                if age is None:
+                    age = self._ages[new.id] = self._next_age
+                    self._next_age += 1
+                self.ready.push(new.id, new.executor, new.type, new.priority, age)
+            case TaskState.PROCESSING:
+                self._ledger.book(new)
+                self.gates.count(new.type, 1)
+            case TaskState.SCHEDULED if new.delay_seconds is None:
+                self.scheduled.push(new.id, new.run_at)
+            case TaskState.SCHEDULED:
+                due = self._backoffs.get(new.id)
+                if due is None:
+                    # After a restart the rest of a backoff is what the wall clock says, but never
+                    # more than the delay: the clock may have been set back meanwhile (rule 12).
+                    rest = min(new.delay_seconds or 0.0, new.run_at - self._clock.wall())
+                    due = self._backoffs[new.id] = self._clock.elapsed() + rest
+                self.backing_off.push(new.id, due)
+
+    def _drop_finished(self, task_id: str) -> None:
+        task = self._finished.pop(task_id, None)
+        if task is not None:
+            self._finished_bytes -= _size(task)
+            self._drop_key(task)
+
+    def _drop_key(self, task: Task) -> None:
+        if task.idempotency_key is not None:
+            del self._by_key[task.idempotency_key]
+
+
+def _size(task: Task) -> int:
+    return len(task.payload) + len(task.result or b"") + len(task.error or "")

@@ -1,0 +1,63 @@
+"""Schedules: tasks that come again, at times that a cron expression or a period gives."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from afterwards.lifecycle import Task
+from afterwards.recurrence import Cron, Every, Recurrence
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """A recurrence, and the task it makes at each due time. All times are POSIX timestamps."""
+
+    name: str
+    pattern: Task
+    """What each of its tasks is like; has no id and no times."""
+    cron: str | None
+    """Five fields, as crontab(5) has them; None: `every_seconds` is set."""
+    every_seconds: float | None
+    timezone: str
+    """An IANA name; what a cron expression's hours are of."""
+    catch_up: bool
+    """Whether times that were missed, because the service was down, are made up for: each gets
+    its task once, late."""
+    created_at: float
+    paused: bool = False
+    next_due: float | None = None
+    """None while paused, and if no time is left that fits the expression."""
+    last_due: float | None = None
+    last_task_id: str | None = None
+
+    @property
+    def recurrence(self) -> Recurrence:
+        """What gives its due times; equal ones give the same."""
+        if self.cron is not None:
+            return Cron(self.cron, self.timezone)
+        assert self.every_seconds is not None
+        return Every(self.every_seconds, self.created_at)
+
+    def task(self, task_id: str, due: float, now: float) -> Task:
+        """The task of one due time."""
+        return self.pattern.recurred(task_id, self.name, due_key(self.name, due), due, now)
+
+    def next_runs(self, count: int, now: float) -> list[float]:
+        """Its next due times after `now`; none while it is paused."""
+        runs: list[float] = []
+        due = self.next_due
+        if due is not None and due <= now:
+            due = self.recurrence.after(now)
+        while due is not None and len(runs) < count:
+            runs.append(due)
+            due = self.recurrence.after(due)
+        return runs
+
+
+def due_key(name: str, due: float) -> str:
+    """The idempotency key of the one task of a due time.
+
+    No client can send it: header lines have no line breaks. Where a task has a `schedule`, its key
+    is of this kind, and not for people.
+    """
+    return f"\n{name}\n{due!r}"

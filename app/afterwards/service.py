@@ -1,0 +1,315 @@
+"""What the HTTP layer, or anything else in front, asks of the service."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
+from enum import StrEnum
+from typing import Final, NamedTuple
+
+from pydantic import BaseModel
+
+from afterwards import bulk
+from afterwards.dispatcher import Dispatcher
+from afterwards.errors import Draining, IllegalTransition, TaskNotFound, Unavailable
+from afterwards.events.hub import EventHub
+from afterwards.events.listeners import TaskListener
+from afterwards.events.streams import AllStream, TaskStream, of_all, of_task
+from afterwards.events.window import Position
+from afterwards.lifecycle import Task, TaskState
+from afterwards.plans import Plans
+from afterwards.registry.answers import Details, Page
+from afterwards.registry.client import RegistryClient
+from afterwards.registry.requests import (
+    Add,
+    AddAll,
+    Cancel,
+    Find,
+    Get,
+    Inspect,
+    Probe,
+    Request,
+    Retry,
+)
+from afterwards.submissions import Accepted, AllAccepted, Intake, Order, fingerprint
+from afterwards.task_types.base import TaskType
+
+CANCEL_SECONDS: Final = 5.0
+"""How long a cancellation waits for what the worker makes of it."""
+
+_UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+
+LOOK_AGAIN_SECONDS: Final = 1.0
+"""How often a task that is waited for is looked at while its events cannot be followed."""
+
+
+class Submission(NamedTuple):
+    """What has become of a submission."""
+
+    task_id: str
+    replayed: bool = False
+    """Whether the task was accepted before, under the same idempotency key."""
+
+
+class Fate(StrEnum):
+    """What has become of a cancellation."""
+
+    PREVENTED = "prevented"
+    """It was not running, and will not."""
+    STOPPED = "stopped"
+    """It ran, and was stopped."""
+    FINISHED = "finished"
+    """It was finished already, or finished first."""
+    UNSTOPPABLE = "unstoppable"
+    """It runs where nothing can be stopped; it has been asked, and may look."""
+    REQUESTED = "requested"
+    """Its worker has not answered yet."""
+
+
+class TaskService:
+    """Tasks, by the verbs their users know. Belongs to one event loop, which it never blocks.
+
+    Every method may raise `afterwards.errors.Unavailable`: nothing was done, or (for a call that
+    was not answered in time) nobody knows.
+    """
+
+    def __init__(
+        self,
+        client: RegistryClient,
+        dispatcher: Dispatcher,
+        catalogue: Mapping[str, TaskType],
+        events: EventHub,
+    ) -> None:
+        self._client = client
+        self.events = events
+        self._dispatcher = dispatcher
+        self._intake = Intake(catalogue)
+        self.plans = Plans(client, self._intake)
+        self.draining = False
+        """Set when this process is about to stop."""
+
+    # -- accepting -----------------------------------------------------------------------------
+
+    async def submit(
+        self, type_name: str, payload: BaseModel, idempotency_key: str | None = None
+    ) -> Submission:
+        """Accept a task. When this returns, the task is on disk.
+
+        Args:
+            idempotency_key: the submitter's name for this submission; the same again gives the
+                task of the first one, as long as that is kept.
+
+        Returns:
+            Its id. `start` with it, once the answer is sent, starts the task if it can be.
+
+        Raises:
+            UnknownTaskType: there is no such type.
+            IdempotencyMismatch: the key came before with another type or payload.
+        """
+        task = self._intake.task(type_name, payload.model_dump_json().encode(), time.time())
+        if idempotency_key is not None:
+            # Not the defaults: a later version may have others, and the key has to hold all the
+            # same.
+            sent = json.loads(payload.model_dump_json(exclude_unset=True))
+            task = _under_key(task, idempotency_key, fingerprint(sent, type_name))
+        first: Task | None = await self._client.call(Add(task))
+        if first is not None:
+            return Submission(first.id, replayed=True)
+        return Submission(task.id)
+
+    async def order(
+        self, order: Order, idempotency_key: str | None = None, print_of_body: bytes | None = None
+    ) -> Accepted:
+        """Accept a task that says when and how it is done. When this returns, it is on disk.
+
+        Args:
+            print_of_body: the fingerprint of what was sent, which the key stands for.
+
+        Raises:
+            As `submit`.
+        """
+        task = self._intake.ordered(order, time.time())
+        if idempotency_key is not None:
+            task = _under_key(task, idempotency_key, print_of_body)
+        first: Task | None = await self._client.call(Add(task))
+        return Accepted(task) if first is None else Accepted(first, replayed=True)
+
+    async def order_all(
+        self,
+        orders: Sequence[Order],
+        idempotency_key: str | None = None,
+        print_of_body: bytes | None = None,
+    ) -> AllAccepted:
+        """Accept several tasks, all or none. When this returns, they are on disk.
+
+        Raises:
+            As `submit`.
+        """
+        now = time.time()
+        tasks = [self._intake.ordered(order, now) for order in orders]
+        if idempotency_key is not None:
+            tasks[0] = _under_key(tasks[0], idempotency_key, print_of_body)
+        first: Sequence[Task] | None = await self._client.call(AddAll(tasks))
+        return AllAccepted(tasks) if first is None else AllAccepted(list(first), replayed=True)
+
+    async def start(self, *task_ids: str) -> None:
+        """Start tasks that were accepted or retried here, if slots were free. Never raises.
+
+        It is what `BackgroundTasks` carry, and they stop at the first one that does.
+        """
+        for task_id in task_ids:
+            await self._dispatcher.start(task_id)
+
+    # -- reading -------------------------------------------------------------------------------
+
+    async def get(self, task_id: str) -> Task:
+        """The task as it stands.
+
+        Raises:
+            TaskNotFound: there is none; also for ids that are no UUIDs.
+        """
+        task: Task = await self._client.call(Get(_checked(task_id)))
+        return task
+
+    async def inspect(self, task_id: str) -> Details:
+        """Everything that is known of a task. Raises as `get`."""
+        details: Details = await self._client.call(Inspect(_checked(task_id)))
+        return details
+
+    async def wait(self, task_id: str, seconds: float) -> Task:
+        """The task as soon as it is finished, or as it stands after `seconds`.
+
+        A process that is about to stop does not wait. Where the registry goes away meanwhile, it
+        is waited for as well.
+
+        Raises:
+            TaskNotFound: there is none.
+        """
+        until = time.monotonic() + seconds
+        # Listening comes first: whatever ends the task after it was looked at is heard.
+        with self.events.of_task(_checked(task_id)) as listener:
+            while True:
+                left = until - time.monotonic()
+                live = self.events.is_live
+                try:
+                    task = await self.get(task_id)
+                    if task.state.is_final or left <= 0 or self.events.closed:
+                        return task
+                except Unavailable:
+                    if left <= 0 or self.events.closed:
+                        raise
+                    live = False
+                longest = left if live else min(left, LOOK_AGAIN_SECONDS)
+                await self._sleep_until_final(listener, longest, live=live)
+
+    async def _sleep_until_final(
+        self, listener: TaskListener, seconds: float, *, live: bool
+    ) -> None:
+        """Until there is a reason to look at the task: it has ended, or it may have."""
+        until = time.monotonic() + seconds
+        while await listener.sleep(until - time.monotonic()):
+            heard = listener.take()
+            if heard is None or any(event.state.is_final for event in heard):
+                return
+            if self.events.closed or self.events.is_live != live:
+                return
+
+    def task_stream(
+        self, task_id: str, position: Position | None
+    ) -> AbstractAsyncContextManager[TaskStream]:
+        """The events of a task; see `afterwards.events.streams.of_task`."""
+        return of_task(self.events, self._client.call, _checked(task_id), position)
+
+    def all_streams(self, position: Position | None) -> AbstractAsyncContextManager[AllStream]:
+        """The events of all tasks; see `afterwards.events.streams.of_all`."""
+        return of_all(self.events, position)
+
+    async def find(self, query: Find) -> Page:
+        """Tasks, newest first."""
+        page: Page = await self._client.call(query)
+        return page
+
+    # -- changing ------------------------------------------------------------------------------
+
+    async def retry(self, task_id: str, payload: bytes | None = None) -> Task:
+        """Try a failed or cancelled task again.
+
+        Args:
+            payload: takes the place of the task's; it has been validated.
+
+        Raises:
+            TaskNotFound: there is none.
+            IllegalTransition: it is in another state, or somebody else has just retried it.
+        """
+        task: Task = await self._client.call(Retry(_checked(task_id), payload))
+        return task
+
+    async def cancel(self, task_id: str) -> tuple[Fate, Task]:
+        """Cancel a task, or have the worker that runs it stop it.
+
+        Waits up to `CANCEL_SECONDS` for what becomes of that.
+
+        Raises:
+            TaskNotFound: there is none.
+        """
+        try:
+            task: Task = await self._client.call(Cancel(_checked(task_id)))
+        except IllegalTransition:
+            return Fate.FINISHED, await self.get(task_id)
+        if task.state is TaskState.CANCELLED:
+            return Fate.PREVENTED, task
+        if task.executor in self._dispatcher.unstoppable():
+            return Fate.UNSTOPPABLE, task
+        task = await self.wait(task_id, CANCEL_SECONDS)
+        if task.state is TaskState.CANCELLED:
+            return Fate.STOPPED, task
+        return (Fate.FINISHED if task.state.is_final else Fate.REQUESTED), task
+
+    async def count(self, selection: bulk.Selection) -> int:
+        """How many tasks fit, whatever the selection's limit."""
+        return await bulk.count(self._call, selection)
+
+    async def retry_all(self, selection: bulk.Selection) -> bulk.Tally:
+        """Try all again that fit."""
+        return await bulk.retry(self._call, selection, self.start)
+
+    async def cancel_all(self, selection: bulk.Selection) -> bulk.Tally:
+        """Cancel all that fit, or have their workers asked to stop them."""
+        return await bulk.cancel(self._call, selection)
+
+    async def _call(self, request: Request) -> object:
+        if self.draining:
+            # A stop waits for requests; one for thousands of tasks is not worth that.
+            raise Draining
+        answer: object = await self._client.call(request)
+        return answer
+
+    # -- operating -----------------------------------------------------------------------------
+
+    async def probe(self) -> None:
+        """Whether tasks would be accepted now: writes to the journal.
+
+        Raises:
+            Draining, RegistryUnavailable, JournalUnavailable: they would not be, or not for long.
+        """
+        if self.draining:
+            raise Draining
+        await self._client.call(Probe())
+
+    async def scrape(self) -> bytes:
+        """The metrics of the whole service in Prometheus' text format."""
+        return await self._client.scrape()
+
+
+def _checked(task_id: str) -> str:
+    if _UUID.fullmatch(task_id) is None:
+        raise TaskNotFound(task_id)
+    return task_id.lower()
+
+
+def _under_key(task: Task, key: str, print_of_submission: bytes | None) -> Task:
+    return replace(task, idempotency_key=key, fingerprint=print_of_submission)

@@ -1,0 +1,304 @@
+"""The settings: read once, from arguments, the environment and `.env`, and passed down.
+
+Who says it wins, in this order: a flag, the environment, `.env`, the default. `PORT` and
+`REQUEST_TIMEOUT`, as hosting platforms set them, count where the service's own name is not set.
+An empty variable counts as not set. `docs/configuration.md` lists them all.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, Self
+
+from dotenv import dotenv_values
+from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, ValidationError
+from pydantic_core import ErrorDetails
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+from afterwards.errors import ConfigurationError
+from afterwards.logs import LogFormat, LogLevel
+
+PREFIX: Final = "BGTASKS_"
+ENV_FILE: Final = ".env"
+
+FLAGS: Final[Mapping[str, str]] = {
+    "bind": "--bind",
+    "workers": "--workers",
+    "data_dir": "--data-dir",
+    "output_dir": "--output-dir",
+    "registry": "--registry",
+    "grace_seconds": "--grace",
+}
+"""The settings that `bgtasks serve` takes as flags, too."""
+
+PLAIN_NAMES: Final[Mapping[str, str]] = {
+    "bind": "PORT",
+    "request_timeout_seconds": "REQUEST_TIMEOUT",
+}
+"""Names without the prefix that others set, for settings they can decide."""
+
+NOT_SETTINGS: Final = frozenset({"BGTASKS_URL"})
+"""Names with the prefix that are not the service's: where the command line finds it."""
+
+_ALL_INTERFACES: Final = "0.0.0.0:"
+_DAY: Final = 86_400.0
+_MIB: Final = 2**20
+
+
+def _address(value: str) -> str:
+    if value.startswith("unix:") and len(value) > len("unix:"):
+        return value
+    host, colon, port = value.rpartition(":")
+    if not (colon and host and port.isascii() and port.isdigit() and int(port) <= 65_535):
+        raise ValueError("must be HOST:PORT with a port up to 65535, or unix:PATH")
+    if ":" in host and not (host.startswith("[") and host.endswith("]")):
+        raise ValueError("must have an IPv6 address in brackets, like [::1]:8000")
+    return value
+
+
+def _directory(value: Path) -> Path:
+    return value.expanduser()
+
+
+def _lower(value: Any) -> Any:
+    return value.lower() if isinstance(value, str) else value
+
+
+def _comma_separated(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    return tuple(part.strip().rstrip("/") for part in value.split(",") if part.strip())
+
+
+def _origins(value: tuple[str, ...]) -> tuple[str, ...]:
+    for origin in value:
+        scheme, _, host = origin.partition("://")
+        if origin != "*" and (scheme not in ("http", "https") or not host or "/" in host):
+            raise ValueError("must be origins like https://example.org, separated by commas, or *")
+    return value
+
+
+Address = Annotated[str, AfterValidator(_address)]
+Directory = Annotated[Path, AfterValidator(_directory)]
+Origins = Annotated[
+    tuple[str, ...], NoDecode, BeforeValidator(_comma_separated), AfterValidator(_origins)
+]
+Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_comma_separated)]
+Count = Annotated[int, Field(ge=1)]
+DelaySeconds = Annotated[float, Field(ge=0, le=_DAY, allow_inf_nan=False)]
+
+
+class Settings(BaseSettings):
+    """What an operator may decide. Make it with `Settings.load`; tests may call it directly."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        env_file=ENV_FILE,
+        env_file_encoding="utf-8",
+        env_ignore_empty=True,
+        extra="ignore",
+        frozen=True,
+    )
+
+    bind: Address = Field(
+        "127.0.0.1:8000",
+        description="Where to listen: `HOST:PORT`, `[IPv6]:PORT` or `unix:PATH`. Port 0 takes a "
+        "free one. Without it, `PORT` set to a number means `0.0.0.0` at that port.",
+    )
+    workers: Annotated[int, Field(ge=1, le=256)] = Field(
+        2,
+        description="Web worker processes, at most 256; each also runs tasks. With the memory "
+        "registry 1.",
+    )
+    data_dir: Directory = Field(
+        Path("data"), description="Where the journal of all tasks lives. Made with mode 0700."
+    )
+    output_dir: Directory = Field(
+        Path("outputs"), description="Where file tasks write `<task id>.json`."
+    )
+    registry: Literal["manager", "memory"] = Field(
+        "manager",
+        description="`manager`: a process of its own with a journal on disk. `memory`: nothing "
+        "outlives the process, and there is one worker only; for trying things out.",
+    )
+    grace_seconds: DelaySeconds = Field(
+        25.0,
+        description="After SIGTERM, how long running attempts may go on before they are released.",
+    )
+    request_timeout_seconds: Annotated[float, Field(gt=0, le=7 * _DAY, allow_inf_nan=False)] = (
+        Field(
+            60.0,
+            description="Limit for one attempt, in seconds, unless its task type has its own. "
+            "`REQUEST_TIMEOUT` is understood, too.",
+        )
+    )
+    notification_delay_seconds: DelaySeconds = Field(
+        2.0, description="How long the simulated sending of a notification takes."
+    )
+    report_delay_seconds: DelaySeconds = Field(
+        3.0, description="How long the simulated generation of a report takes."
+    )
+    file_delay_seconds: DelaySeconds = Field(
+        2.0, description="How long a file task waits before it writes."
+    )
+    email_delay_seconds: DelaySeconds = Field(
+        5.0, description="How long the simulated sending of an email takes."
+    )
+    max_body_bytes: Count = Field(1 * _MIB, description="Larger request bodies are refused (413).")
+    max_pending: Count = Field(
+        100_000, description="With so many unfinished tasks, new ones are refused (503)."
+    )
+    max_pending_bytes: Count = Field(
+        256 * _MIB, description="The same for the payloads of all unfinished tasks together."
+    )
+    max_result_bytes: Count = Field(
+        1 * _MIB, description="An attempt with a larger result fails, and its error says so."
+    )
+    retention_hours: Annotated[float, Field(ge=0, le=876_000, allow_inf_nan=False)] = Field(
+        168.0, description="How long finished tasks are kept."
+    )
+    async_slots: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
+        5_000, description="Attempts each worker runs at once on its event loop, at most 1,000,000."
+    )
+    thread_slots: Annotated[int, Field(ge=1, le=10_000)] = Field(
+        16, description="Attempts each worker runs at once in threads, at most 10,000."
+    )
+    process_slots: Annotated[int, Field(ge=1, le=1_000)] = Field(
+        4, description="Attempts each worker runs at once in child processes, at most 1,000."
+    )
+    lease_seconds: Annotated[float, Field(ge=5, le=_DAY, allow_inf_nan=False)] = Field(
+        10.0,
+        description="After so long without a sign of life, a worker's tasks are given away; at "
+        "least 5. The worker itself stops them a fifth earlier.",
+    )
+    task_modules: Names = Field(
+        (),
+        description="Modules with task types of your own, separated by commas: "
+        "[Task types](task-types.md).",
+    )
+    cors_origins: Origins = Field(
+        (), description="Origins whose pages may call the API, separated by commas; `*` for all."
+    )
+    log_level: Annotated[LogLevel, BeforeValidator(_lower)] = Field(
+        "info", description="The least severe lines that are logged."
+    )
+    log_format: Annotated[LogFormat, BeforeValidator(_lower)] = Field(
+        "auto", description="`json`, `console`, or `auto`: `console` on a terminal, else `json`."
+    )
+
+    _given: Mapping[str, str] = PrivateAttr(default_factory=dict)
+
+    @classmethod
+    def load(cls, **flags: str | None) -> Self:
+        """Read the settings.
+
+        Args:
+            flags: values given on the command line, by field name; None for those not given.
+
+        Raises:
+            ConfigurationError: a value is wrong; it names the flag or the variable.
+        """
+        given = {name: value for name, value in flags.items() if value is not None}
+        try:
+            settings = cls(**given)  # type: ignore[arg-type]
+        except ValidationError as error:
+            detail = error.errors(include_url=False)[0]
+            name = _name(str(detail["loc"][0]), given)
+            raise ConfigurationError(name, _problem(name, detail)) from None
+        except UnicodeDecodeError:
+            raise ConfigurationError(ENV_FILE, "must be text in UTF-8") from None
+        settings._given = given
+        return settings._with_one_worker() if settings.registry == "memory" else settings
+
+    def name_of(self, field: str) -> str:
+        """What whoever set `field` calls it: its flag, or its environment variable."""
+        return _name(field, self._given)
+
+    def _with_one_worker(self) -> Self:
+        """No two can share the memory registry; whoever asked for more is told so."""
+        if "workers" in self.model_fields_set and self.workers > 1:
+            problem = f"must be 1 with the memory registry (got {self.workers})"
+            raise ConfigurationError(self.name_of("workers"), problem)
+        return self.model_copy(update={"workers": 1})
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - none are read
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The sources in the order this module's docstring says."""
+        return init_settings, env_settings, dotenv_settings, _PlainNames(settings_cls)
+
+
+class _PlainNames(PydanticBaseSettingsSource):
+    """Settings from names that are not ours. The last source, so that our own names win."""
+
+    def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:
+        """One setting from its plain name; the base class asks for this method."""
+        value = _variables().get(PLAIN_NAMES.get(field_name, ""), "") or None
+        if value is not None and field_name == "bind":
+            value = _ALL_INTERFACES + value
+        return value, field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        found = {name: self.get_field_value(None, name)[0] for name in PLAIN_NAMES}
+        return {name: value for name, value in found.items() if value is not None}
+
+
+def unknown_variables() -> list[str]:
+    """A message for each variable with our prefix that no setting has; a typo is worth a word."""
+    known = [variable(field) for field in Settings.model_fields]
+    messages = []
+    for name in sorted(_variables()):
+        if name.startswith(PREFIX) and name not in known and name not in NOT_SETTINGS:
+            close = difflib.get_close_matches(name, known, n=1, cutoff=0.8)
+            hint = f"; did you mean {close[0]}?" if close else ""
+            messages.append(f"{name} is not a setting and has no effect{hint}")
+    return messages
+
+
+def variable(field: str) -> str:
+    """The environment variable of a setting."""
+    return PREFIX + field.upper()
+
+
+def _variables() -> dict[str, str]:
+    """The environment over `.env`, without those that are empty; names in upper case."""
+    file = Settings.model_config.get("env_file")
+    written = dotenv_values(file, encoding="utf-8") if isinstance(file, str) else {}
+    merged = {**written, **os.environ}
+    return {name.upper(): value for name, value in merged.items() if value}
+
+
+def _name(field: str, given: Mapping[str, str]) -> str:
+    if field in given and field in FLAGS:
+        return FLAGS[field]
+    variables = _variables()
+    plain = PLAIN_NAMES.get(field)
+    if plain in variables and variable(field) not in variables:
+        return plain
+    return variable(field)
+
+
+def _problem(name: str, detail: ErrorDetails) -> str:
+    """What the value must be, from the validator's message."""
+    value = str(detail["input"])
+    if name == PLAIN_NAMES["bind"]:
+        return f"must be a port number (got {value.removeprefix(_ALL_INTERFACES)!r})"
+    message = detail["msg"].removeprefix("Value error, ").replace("Input should", "must")
+    # "..., unable to parse string as an integer": how it was found out, not what to do.
+    if detail["type"].endswith("_parsing"):
+        message = message.partition(",")[0]
+    return f"{message} (got {value!r})"

@@ -1,0 +1,136 @@
+"""From what was ordered to the task that is stored."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, Final, NamedTuple
+
+from afterwards.errors import UnknownTaskType
+from afterwards.lifecycle import DEFAULT_PRIORITY, Task
+from afterwards.task_types.base import TaskType
+
+
+class Order(NamedTuple):
+    """A task that somebody wants done. Its payload has been validated."""
+
+    type: str
+    payload: bytes
+    """JSON, as it was sent."""
+    delay_seconds: float | None = None
+    run_at: float | None = None
+    """At most one of the two."""
+    priority: int = DEFAULT_PRIORITY
+    max_attempts: int | None = None
+    """None: the task type's."""
+    timeout_seconds: float | None = None
+    deadline: float | None = None
+
+
+class Accepted(NamedTuple):
+    """A task that is on disk."""
+
+    task: Task
+    replayed: bool = False
+    """Whether it was accepted before, under the same idempotency key."""
+
+
+class AllAccepted(NamedTuple):
+    """Several tasks that are on disk."""
+
+    tasks: list[Task]
+    replayed: bool = False
+
+
+class Intake:
+    """Makes tasks, after their type's pattern."""
+
+    def __init__(self, catalogue: Mapping[str, TaskType]) -> None:
+        self._patterns = {name: _pattern(task_type) for name, task_type in catalogue.items()}
+
+    def task(self, type_name: str, payload: bytes, now: float) -> Task:
+        """A task to be done at once, as its type says.
+
+        Raises:
+            UnknownTaskType: there is no such type.
+        """
+        pattern = self._patterns.get(type_name)
+        if pattern is None:
+            raise UnknownTaskType(type_name)
+        return pattern.submitted(_new_id(), payload, now)
+
+    def ordered(self, order: Order, now: float) -> Task:
+        """A task as it was ordered. Raises as `task`."""
+        task = self._shaped(order, self.task(order.type, order.payload, now))
+        if order.delay_seconds:
+            return task.postponed(now + order.delay_seconds, order.delay_seconds)
+        if order.run_at is not None and order.run_at > now:
+            return task.postponed(order.run_at)
+        return task
+
+    def pattern(self, order: Order) -> Task:
+        """What each task of a schedule is like: no id, no times. Raises as `task`."""
+        task = self.task(order.type, order.payload, 0.0)
+        return replace(self._shaped(order, task), id="")
+
+    def _shaped(self, order: Order, task: Task) -> Task:
+        changes: dict[str, Any] = {}
+        if order.priority != DEFAULT_PRIORITY:
+            changes["priority"] = order.priority
+        if order.max_attempts is not None:
+            changes["max_attempts"] = order.max_attempts
+        if order.timeout_seconds is not None:
+            changes["timeout_seconds"] = order.timeout_seconds
+        if order.deadline is not None:
+            changes["deadline"] = order.deadline
+        return replace(task, **changes) if changes else task
+
+
+def _new_id() -> str:
+    """A random UUID (RFC 9562, version 4); `uuid.uuid4` makes an object of it, for 1.3 us more."""
+    raw = bytearray(os.urandom(16))
+    raw[6] = raw[6] & 0x0F | 0x40
+    raw[8] = raw[8] & 0x3F | 0x80
+    digits = raw.hex()
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+
+
+def _pattern(task_type: TaskType) -> Task:
+    return Task(
+        id="",
+        type=task_type.name,
+        payload=b"",
+        executor=task_type.executor,
+        created_at=0.0,
+        run_at=0.0,
+        max_attempts=task_type.retry.max_attempts,
+    )
+
+
+_canonical: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
+_TOKEN: Final = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|-?[0-9]+(?:\.[0-9]+)?(?:e[+-]?[0-9]+)?')
+"""A string or a number of canonical JSON."""
+
+
+def fingerprint(sent: Any, type_name: str = "") -> bytes:
+    """What tells two submissions apart: what was sent, as canonical JSON.
+
+    Args:
+        type_name: of a submission whose body does not name its type.
+    """
+    text = _canonical(sent)
+    if ".0" in text or "e+" in text:
+        text = _TOKEN.sub(_as_integer, text)
+    return hashlib.sha256(f"{type_name}\n{text}".encode()).digest()
+
+
+def _as_integer(token: re.Match[str]) -> str:
+    """To JSON 5.0 is the integer 5 (RFC 8785)."""
+    text = token[0]
+    if text[0] == '"' or text.lstrip("-").isdigit() or not (number := float(text)).is_integer():
+        return text
+    return str(int(number))

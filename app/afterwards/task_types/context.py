@@ -1,0 +1,128 @@
+"""What an attempt may know of itself, tell, and ask: `TaskContext`."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from structlog.typing import FilteringBoundLogger
+
+from afterwards.logs import LogFormat, LogLevel, get_logger
+from afterwards_executors.notes import Line
+
+MAX_MESSAGE_CHARACTERS: Final = 500
+
+
+class Cancelled(Exception):
+    """Raised by a task that has seen `TaskContext.cancelled` and stops.
+
+    Raised although nobody asked for it, it is an error like any other, and permanent.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """What the service gives every attempt: settings that task types need, in whichever process."""
+
+    output_dir: Path
+    notification_delay_seconds: float
+    report_delay_seconds: float
+    file_delay_seconds: float
+    email_delay_seconds: float
+    max_result_bytes: int
+    log_level: LogLevel = "info"
+    log_format: LogFormat = "auto"
+    task_modules: tuple[str, ...] = ()
+    """Where the task types are that do not come with the service."""
+
+
+class Progress(NamedTuple):
+    """How far an attempt says it is."""
+
+    fraction: float
+    """0 to 1."""
+    message: str | None
+
+    def encoded(self) -> bytes:
+        """As it travels from the attempt to the dispatcher, if need be between processes."""
+        return json.dumps(self, ensure_ascii=False).encode(errors="replace")
+
+    @classmethod
+    def decoded(cls, data: bytes) -> Progress:
+        """What `encoded` made; from a child, so that anything may be in it.
+
+        Raises:
+            ValueError: it is no progress.
+        """
+        try:
+            fraction, message = json.loads(data)
+            return cls.of(fraction, message)
+        except (TypeError, RecursionError) as error:
+            raise ValueError(f"no progress: {error}") from None
+
+    @classmethod
+    def of(cls, fraction: float, message: str | None) -> Progress:
+        """Checked, and the message cut to `MAX_MESSAGE_CHARACTERS`.
+
+        Raises:
+            ValueError: the fraction is not between 0 and 1.
+        """
+        number = float(fraction)
+        if math.isnan(number) or not 0 <= number <= 1:
+            raise ValueError(f"progress is a fraction from 0 to 1, not {fraction!r}")
+        return cls(number, None if message is None else str(message)[:MAX_MESSAGE_CHARACTERS])
+
+
+@dataclass(slots=True)
+class TaskContext:
+    """One attempt, as its task type's `run` sees it.
+
+    Everything here may be used from any thread of the attempt.
+    """
+
+    task_id: str
+    attempt: int
+    """The attempt's number; grows over the task's whole life."""
+    attempts_used: int
+    """Attempts of this round that ended in an error; 0 in the first attempt after a submission or
+    a retry by hand."""
+    environment: Environment
+    """What comes with the service needs it; task types of one's own have their own settings."""
+    type: str = ""
+    line: Line | None = field(default=None, repr=False, compare=False)
+    """To the executor; whoever runs the attempt sets it there, as it crosses no process border."""
+    _logger: FilteringBoundLogger | None = field(default=None, repr=False, compare=False)
+
+    def progress(self, fraction: float, message: str | None = None) -> None:
+        """Say how far the attempt is: `fraction` from 0 to 1, and a message for people.
+
+        As cheap as it looks, so it can be called for each step: of those that come faster than ten
+        a second, the last counts. Messages are cut to 500 characters.
+
+        Raises:
+            ValueError: the fraction is not between 0 and 1.
+        """
+        progress = Progress.of(fraction, message)
+        if self.line is not None:
+            self.line.note(progress.encoded())
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether the attempt should stop: it was cancelled, or its time is up.
+
+        For the executor `thread`, whose attempts cannot be stopped from outside: look at it now and
+        then, and raise `Cancelled`. Attempts of the others are stopped without being asked.
+        """
+        return self.line is not None and self.line.is_stop_asked
+
+    @property
+    def logger(self) -> FilteringBoundLogger:
+        """A structlog logger whose lines carry the task's id, its type and the attempt."""
+        if self._logger is None:
+            self._logger = get_logger(f"task.{self.type}").bind(
+                task_id=self.task_id, type=self.type, attempt=self.attempt
+            )
+        return self._logger

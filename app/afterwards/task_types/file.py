@@ -1,0 +1,101 @@
+"""A JSON file, saved in the output directory under the task's id."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import json
+import os
+from pathlib import Path
+from typing import Any, Final
+
+from pydantic import BaseModel, ConfigDict
+
+from afterwards.task_types.base import (
+    JsonObject,
+    PermanentError,
+    TaskContext,
+    TaskType,
+    TransientError,
+)
+
+_PASSING: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.EINTR})
+"""What goes away by itself or by somebody's cleaning up; other errors stay until the place is
+repaired, and then the task is retried by hand."""
+
+
+class FilePayload(BaseModel):
+    """What is saved."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"content": {"user": "johndoe", "activity": "export"}}]}
+    )
+
+    content: JsonObject
+
+
+async def _save(payload: FilePayload, context: TaskContext) -> dict[str, str]:
+    delay_seconds = context.environment.file_delay_seconds
+    if delay_seconds:
+        await asyncio.sleep(delay_seconds)
+    path = await asyncio.to_thread(save_json, payload.content, context)
+    return {"message": "File saved", "path": str(path)}
+
+
+def save_json(content: dict[str, Any], context: TaskContext) -> Path:
+    """Write `<output directory>/<task id>.json` whole or not at all, and make it durable.
+
+    Done twice, the second file replaces the first.
+
+    Raises:
+        TransientError: no room just now.
+        PermanentError: the directory cannot be written. Both name the path.
+    """
+    path = context.environment.output_dir / f"{context.task_id}.json"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = _temporary(path, context.attempt)
+        _write_durably(temporary, json.dumps(content, ensure_ascii=False, indent=2) + "\n")
+        temporary.replace(path)
+        _sync_directory(path.parent)
+        _sweep(path, context.attempt)
+    except OSError as error:
+        kind = TransientError if error.errno in _PASSING else PermanentError
+        raise kind(f"Cannot write {path}: {error.strerror or error}") from error
+    return path
+
+
+def _temporary(path: Path, attempt: int) -> Path:
+    # Beside its target, so that the rename cannot cross file systems; named after the attempt,
+    # because one that was presumed dead may still be writing.
+    return path.with_name(f".{path.stem}.{attempt}.tmp")
+
+
+def _write_durably(path: Path, text: str) -> None:
+    with path.open("w", encoding="utf-8") as file:
+        try:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
+
+
+def _sync_directory(directory: Path) -> None:
+    # Without this a power cut can take the name away from a file whose content is safe.
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _sweep(path: Path, attempt: int) -> None:
+    # What earlier attempts left when they were killed while writing. Attempts are few, the files
+    # in the directory are not: their names are known, so nothing is listed.
+    for earlier in range(1, attempt):
+        _temporary(path, earlier).unlink(missing_ok=True)
+
+
+FILE: Final = TaskType("file", FilePayload, _save)

@@ -1,0 +1,127 @@
+"""Task types of one's own: the modules that `BGTASKS_TASK_MODULES` names, and what is in them."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from traceback import extract_tb
+from types import MappingProxyType, ModuleType
+from typing import Final
+
+from pydantic.errors import PydanticErrorMixin
+
+import afterwards_executors
+from afterwards import task_types
+from afterwards.errors import ConfigurationError
+from afterwards.task_types.base import TaskType
+
+SETTING: Final = "BGTASKS_TASK_MODULES"
+
+OWN_PACKAGES: Final = ("afterwards", "afterwards_executors")
+
+_OWN_DIRECTORIES: Final = (Path(__file__).parents[1], Path(afterwards_executors.__file__).parent)
+
+
+@lru_cache(maxsize=8)
+def load_catalogue(modules: tuple[str, ...]) -> Mapping[str, TaskType]:
+    """The built-in task types and those at the top level of `modules`, by their names.
+
+    Imports the modules, once; from the import path, and from the current directory after that.
+
+    Raises:
+        ConfigurationError: one cannot be imported or has no task type, or two have the same name.
+    """
+    built_in = task_types.CATALOGUE
+    if not modules:
+        return built_in
+    found = dict(built_in)
+    owners = dict.fromkeys(built_in, "the service itself")
+    for name in modules:
+        module = _imported(name)
+        own = [
+            value
+            for value in vars(module).values()
+            if isinstance(value, TaskType) and value is not built_in.get(value.name)
+        ]
+        if not own:
+            # With its file: it may be another module of this name.
+            place = f" ({module.__file__})" if getattr(module, "__file__", None) else ""
+            raise _wrong(name, f"has no TaskType at its top level{place}")
+        for task_type in own:
+            _complete(task_type, name)
+            # One that a module has imported from another is there twice.
+            if found.setdefault(task_type.name, task_type) is not task_type:
+                owner = owners[task_type.name]
+                raise _wrong(name, f"the name {task_type.name!r} is taken by {owner}")
+            owners.setdefault(task_type.name, name)
+    return MappingProxyType(found)
+
+
+def _imported(name: str) -> ModuleType:
+    parts = name.split(".")
+    if not all(part.isidentifier() for part in parts):
+        raise _wrong(name, "is not the name of a module, such as shop.tasks")
+    if parts[0] in OWN_PACKAGES:
+        raise _wrong(name, f"{parts[0]!r} is a package of the service; yours needs another name")
+    _make_current_directory_importable()
+    try:
+        return importlib.import_module(name)
+    except KeyboardInterrupt:
+        raise
+    # A module may even exit.
+    except BaseException as error:
+        reason = _reason(error)
+        if isinstance(error, ModuleNotFoundError) and f"{name}.".startswith(f"{error.name}."):
+            reason += f"; it is looked for on the import path and in {Path.cwd()}"
+        raise _wrong(name, reason) from error
+
+
+def _complete(task_type: TaskType, module: str) -> None:
+    # What an annotation names may be defined after the model, so this cannot be known before. One
+    # that is nowhere would fail every request about task types, other people's included.
+    try:
+        task_type.payload.model_rebuild(_types_namespace={})
+    except Exception as error:
+        # Without the link that pydantic adds.
+        reason = error.message if isinstance(error, PydanticErrorMixin) else _reason(error)
+        problem = f"the payload of task type {task_type.name!r}: {reason}"
+        raise _wrong(module, problem) from error
+
+
+def _make_current_directory_importable() -> None:
+    # At the end: nothing that lies there may take the place of what the service itself imports.
+    # Spawned children get the path from their parent.
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.append(here)
+
+
+def _reason(error: BaseException) -> str:
+    """The error in one line, with the place where it was raised if that is in somebody's code."""
+    message = " ".join(str(error).split())
+    reason = f"{type(error).__name__}: {message}" if message else type(error).__name__
+    if isinstance(error, SyntaxError):
+        return reason  # It says where.
+    frames = extract_tb(error.__traceback__)
+    places = [frame for frame in frames if _is_somebodys(Path(frame.filename))]
+    if places:
+        return f"{reason} ({places[-1].filename}, line {places[-1].lineno})"
+    return reason
+
+
+def _is_somebodys(path: Path) -> bool:
+    """Whether it is a file of whoever wrote the module: not Python's, a library's or the service's.
+
+    What is raised in those on his behalf, he has to mend in his own.
+    """
+    if not path.is_absolute() or "site-packages" in path.parts:
+        return False
+    others = (Path(importlib.__file__).parent, *_OWN_DIRECTORIES)
+    return not any(path.is_relative_to(other) for other in others)
+
+
+def _wrong(module: str, problem: str) -> ConfigurationError:
+    return ConfigurationError(SETTING, f"{module}: {problem}")
