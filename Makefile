@@ -49,7 +49,7 @@ format: $(DEVELOPMENT) ## let ruff repair what it can, and format
 	@$(BIN)/ruff format --quiet .
 
 typecheck: $(DEVELOPMENT) ## mypy, strict
-	@$(BIN)/mypy app clients/python/bgtasks_client examples executors loadtests tests
+	@$(BIN)/mypy app clients/python/afterwards_client examples executors loadtests tests
 
 SECONDS ?= 600
 SEED ?= 1

@@ -132,7 +132,7 @@ TABLE: dict[str, tuple[str, ...]] = {
     "afterwards.directories": ("afterwards.errors", "afterwards.settings"),
     "afterwards.listener": ("afterwards.errors", "afterwards.settings"),
     "afterwards.http_protocol": ("uvicorn",),
-    "afterwards.cli": ("afterwards", "bgtasks_client", "httpx", "rich"),
+    "afterwards.cli": ("afterwards", "afterwards_client", "httpx", "rich"),
     "afterwards.worker": (
         "afterwards.garbage",
         "afterwards.http_protocol",

@@ -10,7 +10,7 @@ import httpx
 import pytest
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
-from bgtasks_client import AsyncClient, Client, Retries
+from afterwards_client import AsyncClient, Client, Retries
 
 URL = "http://service/below"
 

@@ -18,7 +18,7 @@ from rich.console import Console
 from afterwards.cli import TASKS, main
 from afterwards.cli import tasks as commands
 from afterwards.cli.terminal import COLOURS, Terminal
-from bgtasks_client import Client, ResetEvent, Retries, TaskStatus
+from afterwards_client import Client, ResetEvent, Retries, TaskStatus
 from tests.client.conftest import IMPATIENT, Handler
 from tests.client.documents import AT, ID, details, problem, state, succeeded, task
 from tests.client.test_streams import PROGRESS, event
@@ -283,7 +283,7 @@ def test_a_service_that_is_not_there_is_one_line(capsys: pytest.CaptureFixture[s
     assert "start it with bgtasks serve" in line
 
 
-@pytest.mark.parametrize("missing", ["bgtasks_client", "rich"])
+@pytest.mark.parametrize("missing", ["afterwards_client", "rich"])
 def test_without_the_client_one_line_says_how_to_get_it(
     missing: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -381,7 +381,7 @@ class TestOnATerminal:
     def test_a_stranger_s_text_is_no_markup_and_no_command(
         self, terminal: Terminal, screen: io.StringIO
     ) -> None:
-        from bgtasks_client import Task, TaskDetails
+        from afterwards_client import Task, TaskDetails
 
         error = "[red]no[/red] \x1b]0;title\x07"
         terminal.task(TaskDetails.of(details(status="failed", error=error)))
@@ -392,7 +392,7 @@ class TestOnATerminal:
     @pytest.mark.parametrize("width", [80, 100, 200])
     def test_ids_stay_whole_however_narrow_it_is(self, width: int, screen: io.StringIO) -> None:
         console = Console(file=screen, width=width, color_system=None)
-        from bgtasks_client import Task
+        from afterwards_client import Task
 
         failed = Task.of(task(status="failed", error="no such mailbox " * 20))
         Terminal(console).tasks([failed])
@@ -405,8 +405,8 @@ class TestOnATerminal:
         assert screen.getvalue() == "no tasks\n"
 
     def test_watching_shows_how_far_it_is(self, terminal: Terminal, screen: io.StringIO) -> None:
-        from bgtasks_client.event_stream import Message
-        from bgtasks_client.events import event_of
+        from afterwards_client.event_stream import Message
+        from afterwards_client.events import event_of
 
         def watched() -> Iterator[Any]:
             for kind, data in (
@@ -421,9 +421,9 @@ class TestOnATerminal:
         assert "[b]half[/b]" in screen.getvalue()
 
     def test_the_rest_is_printed_too(self, terminal: Terminal, screen: io.StringIO) -> None:
-        from bgtasks_client import Task
-        from bgtasks_client.event_stream import Message
-        from bgtasks_client.events import event_of
+        from afterwards_client import Task
+        from afterwards_client.event_stream import Message
+        from afterwards_client.events import event_of
 
         found = event_of(Message("state", json.dumps(state("failed")), "e-1"))
         assert found is not None

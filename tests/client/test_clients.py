@@ -10,8 +10,8 @@ from typing import Any
 import httpx
 import pytest
 
-import bgtasks_client
-from bgtasks_client import (
+import afterwards_client
+from afterwards_client import (
     ApiError,
     AsyncClient,
     Client,
@@ -41,7 +41,7 @@ def test_the_clients_are_twins() -> None:
 
 
 def test_everything_public_is_exported() -> None:
-    assert all(hasattr(bgtasks_client, name) for name in bgtasks_client.__all__)
+    assert all(hasattr(afterwards_client, name) for name in afterwards_client.__all__)
 
 
 def test_a_submission_is_one_post(client: Any, service: Handler) -> None:

@@ -18,7 +18,7 @@ from typing import IO, Any
 import anyio
 import pytest
 
-from bgtasks_client import (
+from afterwards_client import (
     AsyncClient,
     Client,
     Conflict,

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bgtasks_client.event_stream import EventStreamParser, Message
+from afterwards_client.event_stream import EventStreamParser, Message
 
 LINE_ENDS = (b"\n", b"\r", b"\r\n")
 

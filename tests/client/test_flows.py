@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import httpx
 import pytest
 
-from bgtasks_client import (
+from afterwards_client import (
     ConnectionFailed,
     NewTask,
     Retries,
@@ -20,7 +20,7 @@ from bgtasks_client import (
     calls,
     flows,
 )
-from bgtasks_client.flows import Flow, Pause
+from afterwards_client.flows import Flow, Pause
 from tests.client.documents import ID, details, problem, succeeded, task
 
 T = TypeVar("T")

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-import bgtasks_client
+import afterwards_client
 from afterwards import __version__
 
 ROOT = Path(__file__).parents[2]
-PACKAGE = ROOT / "clients" / "python" / "bgtasks_client"
-ALLOWED = {"bgtasks_client", "httpx", "anyio", *sys.stdlib_module_names}
+PACKAGE = ROOT / "clients" / "python" / "afterwards_client"
+ALLOWED = {"afterwards_client", "httpx", "anyio", *sys.stdlib_module_names}
 
 
 @pytest.mark.parametrize("path", sorted(PACKAGE.glob("*.py")), ids=lambda path: path.stem)
@@ -35,7 +35,7 @@ def test_its_logic_does_no_io(name: str) -> None:
 
 
 def test_it_has_the_service_s_version() -> None:
-    assert bgtasks_client.__version__ == __version__ == metadata.version("bgtasks-client")
+    assert afterwards_client.__version__ == __version__ == metadata.version("afterwards-client")
 
 
 def test_it_is_typed() -> None:

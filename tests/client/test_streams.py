@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from bgtasks_client import (
+from afterwards_client import (
     Client,
     ConnectionFailed,
     NotFound,

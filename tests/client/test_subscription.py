@@ -5,8 +5,8 @@ from __future__ import annotations
 import httpx
 import pytest
 
-from bgtasks_client import ConnectionFailed, Retries
-from bgtasks_client.subscription import Subscription
+from afterwards_client import ConnectionFailed, Retries
+from afterwards_client.subscription import Subscription
 
 
 class Clock:

@@ -33,7 +33,7 @@ TASKS: Final[Mapping[str, str]] = {
 }
 """The commands of `afterwards.cli.tasks`, over HTTP."""
 
-_CLIENT_PACKAGES: Final = frozenset({"bgtasks_client", "httpx", "rich"})
+_CLIENT_PACKAGES: Final = frozenset({"afterwards_client", "httpx", "rich"})
 _INTERRUPTED: Final = 130
 """As a shell shows the death by Ctrl-C."""
 

@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, NoReturn
 
-from bgtasks_client import DEFAULT_URL, TaskStatus
+from afterwards_client import DEFAULT_URL, TaskStatus
 
 
 def add_submit(parser: argparse.ArgumentParser) -> None:

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
-from bgtasks_client import Event, ProgressEvent, ResetEvent, StateEvent, Task, TaskEvent
+from afterwards_client import Event, ProgressEvent, ResetEvent, StateEvent, Task, TaskEvent
 
 OUTCOMES: Mapping[str, str] = {
     "prevented": "cancelled before it started",

@@ -1,4 +1,4 @@
-"""The commands about tasks: each is a few calls of `bgtasks_client` to a running service."""
+"""The commands about tasks: each is a few calls of `afterwards_client` to a running service."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ import httpx
 from afterwards.cli import arguments as given
 from afterwards.cli.command import Command, refuse
 from afterwards.cli.output import Output, output_for
-from bgtasks_client import (
+from afterwards_client import (
     DEFAULT_URL,
-    BgTasksClientError,
+    AfterwardsClientError,
     CancelOutcome,
     Client,
     ConnectionFailed,
@@ -143,7 +143,7 @@ def _to_the_service(run: Run) -> Callable[[argparse.Namespace], int]:
         except ConnectionFailed as error:
             hint = f"start it with bgtasks serve, or say with --url or {URL_VARIABLE} where it is"
             return refuse(f"{error}; {hint}", 1)
-        except BgTasksClientError as error:
+        except AfterwardsClientError as error:
             return refuse(error, 1)
         except (httpx.InvalidURL, httpx.UnsupportedProtocol):
             return refuse(f"{_url(arguments)!r} is no URL; one is {DEFAULT_URL}", 2)

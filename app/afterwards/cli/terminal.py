@@ -18,7 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from afterwards.cli.output import OUTCOMES, described, fields, one_line
-from bgtasks_client import Event, ProgressEvent, StateEvent, Task, TaskEvent
+from afterwards_client import Event, ProgressEvent, StateEvent, Task, TaskEvent
 
 ID_WIDTH: Final = 36
 

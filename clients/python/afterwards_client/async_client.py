@@ -1,39 +1,31 @@
-"""The client for programs without an event loop. `async_client` is its twin."""
+"""The client for programs with an event loop, asyncio's or trio's: `client`, awaited."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+import anyio
 import httpx
 
-from bgtasks_client import calls, flows
-from bgtasks_client.calls import Call, Cancellation
-from bgtasks_client.events import Event
-from bgtasks_client.flows import Flow, Pause
-from bgtasks_client.retries import Retries
-from bgtasks_client.subscription import Subscription
-from bgtasks_client.tasks import NewTask, Task, TaskDetails
+from afterwards_client import calls, flows
+from afterwards_client.calls import Call, Cancellation
+from afterwards_client.client import DEFAULT_TIMEOUT_SECONDS, DEFAULT_URL
+from afterwards_client.events import Event
+from afterwards_client.flows import Flow, Pause
+from afterwards_client.retries import Retries
+from afterwards_client.subscription import Subscription
+from afterwards_client.tasks import NewTask, Task, TaskDetails
 
 T = TypeVar("T")
 
-DEFAULT_URL = "http://127.0.0.1:8000"
-DEFAULT_TIMEOUT_SECONDS = 10.0
-"""For a connection, and for an answer that is not waited for on purpose."""
 
+class AsyncClient:
+    """A connection pool to one service, for one event loop. Close it, or use it with `async with`.
 
-class Client:
-    """A connection pool to one service. Threads may share it. Close it, or use it with `with`.
-
-    Args:
-        base_url: where the service is.
-        timeout: seconds to connect, and for an answer; long polls and streams add their own.
-        retries: how patient it is; `Retries(total_seconds=0)` is not at all.
-        headers: for every request, such as what a proxy before the service wants.
-        http: an httpx client to use, which stays open; its time limits and headers then count.
+    Its arguments and methods are those of `Client`, where they are described.
     """
 
     def __init__(
@@ -43,31 +35,31 @@ class Client:
         timeout: float = DEFAULT_TIMEOUT_SECONDS,
         retries: Retries | None = None,
         headers: Mapping[str, str] | None = None,
-        http: httpx.Client | None = None,
+        http: httpx.AsyncClient | None = None,
     ) -> None:
         self._base_url = base_url.rstrip("/")
         self._retries = retries or Retries()
         self._headers = dict(headers or {})
         self._owns_http = http is None
-        self._http = http or httpx.Client(timeout=timeout)
+        self._http = http or httpx.AsyncClient(timeout=timeout)
 
-    def __enter__(self) -> Self:
+    async def __aenter__(self) -> Self:
         return self
 
-    def __exit__(
+    async def __aexit__(
         self,
         kind: type[BaseException] | None,
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self.close()
+        await self.close()
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Close the connections."""
         if self._owns_http:
-            self._http.close()
+            await self._http.aclose()
 
-    def submit(
+    async def submit(
         self,
         type: str,  # noqa: A002 - the API's word
         payload: Mapping[str, Any] | None = None,
@@ -89,85 +81,87 @@ class Client:
             wait: how long to wait for the task's end. The task is returned as it stands then.
         """
         task = NewTask(type, payload, delay, run_at, priority, max_attempts, timeout, deadline)
-        return self._run(flows.submit(task, idempotency_key, wait, self._retries))
+        return await self._run(flows.submit(task, idempotency_key, wait, self._retries))
 
-    def submit_many(
+    async def submit_many(
         self, tasks: Sequence[NewTask], *, idempotency_key: str | None = None
     ) -> Sequence[Task]:
         """Hand over up to 1000 tasks, all or none. The order stays."""
-        return self._run(flows.submit_many(tasks, idempotency_key, self._retries))
+        return await self._run(flows.submit_many(tasks, idempotency_key, self._retries))
 
-    def get(self, task_id: str) -> TaskDetails:
+    async def get(self, task_id: str) -> TaskDetails:
         """The task as it is now, with its history."""
-        return self._run(flows.perform(calls.get(task_id), self._retries))
+        return await self._run(flows.perform(calls.get(task_id), self._retries))
 
-    def wait(self, task_id: str, timeout: float | timedelta | None = None) -> TaskDetails:
+    async def wait(self, task_id: str, timeout: float | timedelta | None = None) -> TaskDetails:
         """The task as soon as it is finished, well or not.
 
         Raises:
             WaitTimeout: it was not in `timeout`, in which parts of a second count as a whole one.
         """
-        return self._run(flows.wait_for(task_id, timeout, self._retries))
+        return await self._run(flows.wait_for(task_id, timeout, self._retries))
 
-    def result(self, task_id: str, timeout: float | timedelta | None = None) -> Mapping[str, Any]:
+    async def result(
+        self, task_id: str, timeout: float | timedelta | None = None
+    ) -> Mapping[str, Any]:
         """The task's result as soon as there is one.
 
         Raises:
             TaskFailed: there will be none.
             WaitTimeout: see `wait`.
         """
-        return self._run(flows.result_of(task_id, timeout, self._retries))
+        return await self._run(flows.result_of(task_id, timeout, self._retries))
 
-    def retry(self, task_id: str, payload: Mapping[str, Any] | None = None) -> Task:
+    async def retry(self, task_id: str, payload: Mapping[str, Any] | None = None) -> Task:
         """Have a failed or cancelled task run again, with another payload if one is given.
 
         Raises:
             Conflict: it is neither.
         """
-        return self._run(flows.perform(calls.retry(task_id, payload), self._retries))
+        return await self._run(flows.perform(calls.retry(task_id, payload), self._retries))
 
-    def cancel(self, task_id: str) -> Cancellation:
+    async def cancel(self, task_id: str) -> Cancellation:
         """Cancel a task; the outcome says whether that came in time."""
-        return self._run(flows.perform(calls.cancel(task_id), self._retries))
+        return await self._run(flows.perform(calls.cancel(task_id), self._retries))
 
-    def stream(
+    async def stream(
         self,
         task_id: str | None = None,
         *,
         type: str | None = None,  # noqa: A002 - the API's word
         status: str | None = None,
         last_event_id: str | None = None,
-    ) -> Generator[Event, None, None]:
+    ) -> AsyncGenerator[Event, None]:
         """What happens, as it happens: to one task until its end, or to all, without end.
 
         A connection that breaks is made again and goes on after the last event; what cannot be made
         up for is a ResetEvent or TaskEvent. The filters are for the stream of all. Leaving the loop
-        early closes the connection.
+        early closes the connection only in time with `contextlib.aclosing` around the stream.
         """
         filters = {"type": type, "status": status}
         subscription = Subscription(task_id, filters, last_event_id, self._retries)
         while True:
             broken = None
             try:
-                response = self._send(subscription.call())
+                response = await self._send(subscription.call())
                 try:
                     if response.status_code != httpx.codes.OK:
-                        response.read()
+                        await response.aread()
                     if subscription.opened(response):
-                        for chunk in response.iter_bytes():
+                        async for chunk in response.aiter_bytes():
                             for event in subscription.feed(chunk):
                                 yield event
                                 if subscription.is_over:
                                     return
                 finally:
-                    response.close()
+                    await response.aclose()
             except httpx.TransportError as error:
                 broken = error
             if subscription.is_over:
                 return
-            time.sleep(subscription.broken(broken))
+            await anyio.sleep(subscription.broken(broken))
 
-    def list(
+    async def list(
         self,
         *,
         status: str | None = None,
@@ -175,7 +169,7 @@ class Client:
         created_after: datetime | None = None,
         created_before: datetime | None = None,
         limit: int | None = None,
-    ) -> Iterator[Task]:
+    ) -> AsyncIterator[Task]:
         """Tasks, newest first, up to `limit`; fetched page by page as they are taken."""
         filters = {
             "status": status,
@@ -186,24 +180,25 @@ class Client:
         cursor = None
         while limit is None or limit > 0:
             size = calls.PAGE_SIZE if limit is None else min(limit, calls.PAGE_SIZE)
-            page = self._run(flows.perform(calls.page(filters, size, cursor), self._retries))
-            yield from page.tasks
+            page = await self._run(flows.perform(calls.page(filters, size, cursor), self._retries))
+            for task in page.tasks:
+                yield task
             cursor = page.next
             if cursor is None:
                 return
             limit = None if limit is None else limit - len(page.tasks)
 
-    def _run(self, flow: Flow[T]) -> T:
+    async def _run(self, flow: Flow[T]) -> T:
         """Do what the flow wants done."""
         try:
             step = next(flow)
             while True:
                 if isinstance(step, Pause):
-                    time.sleep(step.seconds)
+                    await anyio.sleep(step.seconds)
                     step = flow.send(None)
                     continue
                 try:
-                    response = self._send(step.call)
+                    response = await self._send(step.call)
                 except httpx.TransportError as error:
                     step = flow.throw(error)
                 else:
@@ -212,7 +207,7 @@ class Client:
             result: T = finished.value
             return result
 
-    def _send(self, call: Call[Any]) -> httpx.Response:
+    async def _send(self, call: Call[Any]) -> httpx.Response:
         """The response; of a stream that was opened, without its body."""
         request = self._http.build_request(
             call.method,
@@ -222,4 +217,4 @@ class Client:
             headers={**self._headers, **call.headers},
             timeout=call.timeout(self._http.timeout),
         )
-        return self._http.send(request, stream=call.stream)
+        return await self._http.send(request, stream=call.stream)

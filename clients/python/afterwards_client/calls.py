@@ -10,9 +10,9 @@ from urllib.parse import quote
 
 import httpx
 
-from bgtasks_client.errors import UnexpectedAnswer, api_error
-from bgtasks_client.retries import retry_after_seconds
-from bgtasks_client.tasks import CancelOutcome, NewTask, Task, TaskDetails
+from afterwards_client.errors import UnexpectedAnswer, api_error
+from afterwards_client.retries import retry_after_seconds
+from afterwards_client.tasks import CancelOutcome, NewTask, Task, TaskDetails
 
 T = TypeVar("T")
 

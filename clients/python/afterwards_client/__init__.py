@@ -4,15 +4,15 @@
         task = client.submit("notification", {"email": "a@example.com", "message": "Hello"})
         print(client.result(task.id))
 
-`AsyncClient` is the same, awaited. What can go wrong is drawn in `bgtasks_client.errors`.
+`AsyncClient` is the same, awaited. What can go wrong is drawn in `afterwards_client.errors`.
 """
 
-from bgtasks_client.async_client import AsyncClient
-from bgtasks_client.calls import Cancellation
-from bgtasks_client.client import DEFAULT_URL, Client
-from bgtasks_client.errors import (
+from afterwards_client.async_client import AsyncClient
+from afterwards_client.calls import Cancellation
+from afterwards_client.client import DEFAULT_URL, Client
+from afterwards_client.errors import (
+    AfterwardsClientError,
     ApiError,
-    BgTasksClientError,
     Conflict,
     ConnectionFailed,
     FieldError,
@@ -24,9 +24,9 @@ from bgtasks_client.errors import (
     UnexpectedAnswer,
     WaitTimeout,
 )
-from bgtasks_client.events import Event, ProgressEvent, ResetEvent, StateEvent, TaskEvent
-from bgtasks_client.retries import Retries
-from bgtasks_client.tasks import (
+from afterwards_client.events import Event, ProgressEvent, ResetEvent, StateEvent, TaskEvent
+from afterwards_client.retries import Retries
+from afterwards_client.tasks import (
     Attempt,
     CancelOutcome,
     NewTask,
@@ -35,14 +35,14 @@ from bgtasks_client.tasks import (
     TaskDetails,
     TaskStatus,
 )
-from bgtasks_client.version import __version__
+from afterwards_client.version import __version__
 
 __all__ = [
     "DEFAULT_URL",
+    "AfterwardsClientError",
     "ApiError",
     "AsyncClient",
     "Attempt",
-    "BgTasksClientError",
     "CancelOutcome",
     "Cancellation",
     "Client",

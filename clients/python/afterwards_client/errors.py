@@ -1,6 +1,6 @@
 """What can go wrong, as a tree.
 
-BgTasksClientError
+AfterwardsClientError
 ├── ConnectionFailed     no answer, after all attempts
 ├── UnexpectedAnswer     an answer that is not of this service, or of another version
 ├── WaitTimeout          the task was not finished in time (also a TimeoutError)
@@ -20,14 +20,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from bgtasks_client.tasks import Task
+    from afterwards_client.tasks import Task
 
 
-class BgTasksClientError(Exception):
+class AfterwardsClientError(Exception):
     """Anything this package raises, except for wrong arguments."""
 
 
-class ConnectionFailed(BgTasksClientError):
+class ConnectionFailed(AfterwardsClientError):
     """No answer; the cause is httpx's error. A submission may have been accepted all the same."""
 
     def __init__(self, url: str, cause: str) -> None:
@@ -35,7 +35,7 @@ class ConnectionFailed(BgTasksClientError):
         self.url = url
 
 
-class UnexpectedAnswer(BgTasksClientError):
+class UnexpectedAnswer(AfterwardsClientError):
     """Something answered that does not speak this API."""
 
     def __init__(self, url: str, problem: str) -> None:
@@ -43,7 +43,7 @@ class UnexpectedAnswer(BgTasksClientError):
         self.url = url
 
 
-class WaitTimeout(BgTasksClientError, TimeoutError):
+class WaitTimeout(AfterwardsClientError, TimeoutError):
     """The task goes on; `task` is how it stood last."""
 
     def __init__(self, task: Task, timeout_seconds: float) -> None:
@@ -51,7 +51,7 @@ class WaitTimeout(BgTasksClientError, TimeoutError):
         self.task = task
 
 
-class TaskFailed(BgTasksClientError):
+class TaskFailed(AfterwardsClientError):
     """The task failed or was cancelled; `task.error` says why."""
 
     def __init__(self, task: Task) -> None:
@@ -70,7 +70,7 @@ class FieldError:
     message: str
 
 
-class ApiError(BgTasksClientError):
+class ApiError(AfterwardsClientError):
     """The service refused; what its problem document (RFC 9457) says."""
 
     def __init__(

@@ -7,12 +7,12 @@ from datetime import datetime
 
 import httpx
 
-from bgtasks_client import calls
-from bgtasks_client.errors import ConnectionFailed, UnexpectedAnswer
-from bgtasks_client.event_stream import EventStreamParser
-from bgtasks_client.events import Event, StateEvent, TaskEvent, event_of
-from bgtasks_client.flows import explained
-from bgtasks_client.retries import RETRIED_STATUSES, Patience, Retries, retry_after_seconds
+from afterwards_client import calls
+from afterwards_client.errors import ConnectionFailed, UnexpectedAnswer
+from afterwards_client.event_stream import EventStreamParser
+from afterwards_client.events import Event, StateEvent, TaskEvent, event_of
+from afterwards_client.flows import explained
+from afterwards_client.retries import RETRIED_STATUSES, Patience, Retries, retry_after_seconds
 
 
 class Subscription:

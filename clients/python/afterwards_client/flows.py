@@ -16,11 +16,11 @@ from uuid import uuid4
 
 import httpx
 
-from bgtasks_client import calls
-from bgtasks_client.calls import Call
-from bgtasks_client.errors import ApiError, ConnectionFailed, TaskFailed, WaitTimeout
-from bgtasks_client.retries import RETRIED_STATUSES, Patience, Retries, retry_after_seconds
-from bgtasks_client.tasks import NewTask, Task, TaskDetails, seconds_of
+from afterwards_client import calls
+from afterwards_client.calls import Call
+from afterwards_client.errors import ApiError, ConnectionFailed, TaskFailed, WaitTimeout
+from afterwards_client.retries import RETRIED_STATUSES, Patience, Retries, retry_after_seconds
+from afterwards_client.tasks import NewTask, Task, TaskDetails, seconds_of
 
 T = TypeVar("T")
 

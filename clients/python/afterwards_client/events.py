@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from bgtasks_client.event_stream import Message
-from bgtasks_client.tasks import Task, TaskStatus
+from afterwards_client.event_stream import Message
+from afterwards_client.tasks import Task, TaskStatus
 
 
 @dataclass(frozen=True, kw_only=True)
