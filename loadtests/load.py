@@ -20,7 +20,7 @@ from loadtests.servers import Service
 
 LOCUSTFILE: Final = Path(__file__).with_name("locustfile.py")
 _LOCUST: Final = Path(sys.executable).with_name("locust")
-_PREFIX: Final = "BGTASKS_"
+_PREFIX: Final = "AFTERWARDS_"
 _SPAWN_SECONDS: Final = 5
 """All users are there after so long."""
 

@@ -25,7 +25,7 @@ _COUNTS_PAUSE_SECONDS: Final = 0.01
 _PROGRAMS: Final = Path(sys.executable).parent
 _CHECKOUT: Final = Path(__file__).parents[1]
 
-_OTHERS: Final = ("BGTASKS_", "PORT", "REQUEST_TIMEOUT", "WEB_CONCURRENCY", "GUNICORN_CMD_ARGS")
+_OTHERS: Final = ("AFTERWARDS_", "PORT", "REQUEST_TIMEOUT", "WEB_CONCURRENCY", "GUNICORN_CMD_ARGS")
 """Variables, by how they begin, with which a shell would change what is measured."""
 
 
@@ -170,13 +170,13 @@ class Service(Server):
         super().__init__(
             [str(_PROGRAMS / "bgtasks"), "serve"],
             directory,
-            {f"BGTASKS_{name.upper()}": str(value) for name, value in settings.items()},
+            {f"AFTERWARDS_{name.upper()}": str(value) for name, value in settings.items()},
         )
         self._environment = {
             **self._environment,
-            "BGTASKS_BIND": "{}:{}".format(*self.address),
-            "BGTASKS_DATA_DIR": str(self.data_dir),
-            "BGTASKS_OUTPUT_DIR": str(directory / "outputs"),
+            "AFTERWARDS_BIND": "{}:{}".format(*self.address),
+            "AFTERWARDS_DATA_DIR": str(self.data_dir),
+            "AFTERWARDS_OUTPUT_DIR": str(directory / "outputs"),
         }
 
     def registry_pid(self) -> int:

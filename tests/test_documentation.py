@@ -12,7 +12,7 @@ CONFIGURATION = (ROOT / "docs" / "configuration.md").read_text()
 
 
 def rows() -> list[tuple[str, ...]]:
-    found = re.findall(r"^\| (`BGTASKS_.*) \|$", CONFIGURATION, flags=re.MULTILINE)
+    found = re.findall(r"^\| (`AFTERWARDS_.*) \|$", CONFIGURATION, flags=re.MULTILINE)
     return [
         tuple(cell.strip(" `") for cell in re.split(r" ?\| ?", row, maxsplit=3)) for row in found
     ]
@@ -39,6 +39,6 @@ def test_names_that_others_set_are_documented() -> None:
 
 
 def test_the_example_file_has_only_settings_that_exist() -> None:
-    names = re.findall(r"^# (BGTASKS_\w+)=", (ROOT / ".env.example").read_text(), re.MULTILINE)
+    names = re.findall(r"^# (AFTERWARDS_\w+)=", (ROOT / ".env.example").read_text(), re.MULTILINE)
     assert names
     assert set(names) <= {variable(name) for name in Settings.model_fields}

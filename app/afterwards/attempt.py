@@ -168,7 +168,7 @@ def encode_result(result: object, limit_bytes: int) -> bytes:
         raise PermanentError(f"The result is not JSON: {describe(error)}") from error
     if len(encoded) > limit_bytes:
         raise PermanentError(
-            f"The result has {len(encoded)} bytes; BGTASKS_MAX_RESULT_BYTES allows {limit_bytes}"
+            f"The result has {len(encoded)} bytes; AFTERWARDS_MAX_RESULT_BYTES allows {limit_bytes}"
         )
     return encoded
 

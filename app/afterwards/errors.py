@@ -175,7 +175,7 @@ class RegistryLocked(BgTasksError):
     def __str__(self) -> str:
         return (
             f"the data directory {self.data_dir} is in use by another service "
-            f"(process {self.pid}); stop that one, or set BGTASKS_DATA_DIR to another directory"
+            f"(process {self.pid}); stop that one, or set AFTERWARDS_DATA_DIR to another directory"
         )
 
 

@@ -26,7 +26,7 @@ from pydantic_settings import (
 from afterwards.errors import ConfigurationError
 from afterwards.logs import LogFormat, LogLevel
 
-PREFIX: Final = "BGTASKS_"
+PREFIX: Final = "AFTERWARDS_"
 ENV_FILE: Final = ".env"
 
 FLAGS: Final[Mapping[str, str]] = {
@@ -45,7 +45,7 @@ PLAIN_NAMES: Final[Mapping[str, str]] = {
 }
 """Names without the prefix that others set, for settings they can decide."""
 
-NOT_SETTINGS: Final = frozenset({"BGTASKS_URL"})
+NOT_SETTINGS: Final = frozenset({"AFTERWARDS_URL"})
 """Names with the prefix that are not the service's: where the command line finds it."""
 
 _ALL_INTERFACES: Final = "0.0.0.0:"

@@ -205,7 +205,7 @@ def test_a_result_over_the_limit_fails_for_good_and_names_the_setting(
     assert outcome.end is end
     if end is End.FAILED:
         assert not outcome.transient
-        assert outcome.error == "The result has 101 bytes; BGTASKS_MAX_RESULT_BYTES allows 100"
+        assert outcome.error == "The result has 101 bytes; AFTERWARDS_MAX_RESULT_BYTES allows 100"
 
 
 def test_a_cancellation_passes_through(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -393,7 +393,7 @@ def test_the_commands_say_in_one_line_what_they_did(
 def test_the_data_directory_may_come_from_the_environment(
     data_dir: Path, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("BGTASKS_DATA_DIR", str(data_dir))
+    monkeypatch.setenv("AFTERWARDS_DATA_DIR", str(data_dir))
     with journal_of(data_dir, make_task(order=1)):
         assert main(["backup", str(file)]) == 0
 

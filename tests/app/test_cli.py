@@ -72,9 +72,9 @@ def test_a_wrong_variable_is_one_line_and_status_2(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setenv("BGTASKS_GRACE_SECONDS", "nan")
+    monkeypatch.setenv("AFTERWARDS_GRACE_SECONDS", "nan")
     assert main(["serve"]) == 2
-    expected = "bgtasks: BGTASKS_GRACE_SECONDS: must be a finite number (got 'nan')\n"
+    expected = "bgtasks: AFTERWARDS_GRACE_SECONDS: must be a finite number (got 'nan')\n"
     assert capsys.readouterr().err == expected
 
 

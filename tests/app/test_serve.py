@@ -342,14 +342,14 @@ def test_a_unix_socket_is_served_and_removed(start: Start, tmp_path: Path) -> No
 
 
 def test_debug_lines_are_the_service_s_and_not_gunicorn_s(start: Start) -> None:
-    service = start(BGTASKS_LOG_LEVEL="debug")
+    service = start(AFTERWARDS_LOG_LEVEL="debug")
     assert "Listening at" in service.stderr()
     assert "Current configuration" not in service.stderr()
 
 
 def test_a_mistyped_variable_is_warned_about(start: Start) -> None:
-    service = start(BGTASKS_WORKER="3")
-    assert "did you mean BGTASKS_WORKERS?" in service.stderr()
+    service = start(AFTERWARDS_WORKER="3")
+    assert "did you mean AFTERWARDS_WORKERS?" in service.stderr()
 
 
 def refused(service: Service) -> tuple[int, str]:

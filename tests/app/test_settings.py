@@ -42,20 +42,20 @@ def test_settings_cannot_be_changed() -> None:
 def test_a_flag_wins_over_the_environment_and_that_over_the_file(
     env_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    env_file.write_text("BGTASKS_WORKERS=3\n")
+    env_file.write_text("AFTERWARDS_WORKERS=3\n")
     assert Settings.load().workers == 3
-    monkeypatch.setenv("BGTASKS_WORKERS", "4")
+    monkeypatch.setenv("AFTERWARDS_WORKERS", "4")
     assert Settings.load().workers == 4
     assert Settings.load(workers="5").workers == 5
 
 
 def test_an_empty_variable_counts_as_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("BGTASKS_WORKERS", "")
+    monkeypatch.setenv("AFTERWARDS_WORKERS", "")
     assert Settings.load().workers == 2
 
 
 def test_a_file_that_is_not_text_is_named(env_file: Path) -> None:
-    env_file.write_bytes(b"BGTASKS_WORKERS=\xff\xfe\n")
+    env_file.write_bytes(b"AFTERWARDS_WORKERS=\xff\xfe\n")
     assert problem() == ".env: must be text in UTF-8"
 
 
@@ -69,9 +69,9 @@ def test_port_yields_to_an_address_however_that_is_given(
     env_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PORT", "9000")
-    env_file.write_text("BGTASKS_BIND=[::1]:1\n")
+    env_file.write_text("AFTERWARDS_BIND=[::1]:1\n")
     settings = Settings.load()
-    assert (settings.bind, settings.name_of("bind")) == ("[::1]:1", "BGTASKS_BIND")
+    assert (settings.bind, settings.name_of("bind")) == ("[::1]:1", "AFTERWARDS_BIND")
     settings = Settings.load(bind="localhost:2")
     assert (settings.bind, settings.name_of("bind")) == ("localhost:2", "--bind")
 
@@ -84,7 +84,7 @@ def test_a_port_that_is_none_is_blamed_on_port(monkeypatch: pytest.MonkeyPatch) 
 def test_request_timeout_is_understood_by_its_plain_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REQUEST_TIMEOUT", "7.5")
     assert Settings.load().request_timeout_seconds == 7.5
-    monkeypatch.setenv("BGTASKS_REQUEST_TIMEOUT_SECONDS", "8")
+    monkeypatch.setenv("AFTERWARDS_REQUEST_TIMEOUT_SECONDS", "8")
     assert Settings.load().request_timeout_seconds == 8
 
 
@@ -94,13 +94,13 @@ def test_a_wrong_plain_name_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_wrong_value_names_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("BGTASKS_WORKERS", "x")
-    assert problem() == "BGTASKS_WORKERS: must be a valid integer (got 'x')"
+    monkeypatch.setenv("AFTERWARDS_WORKERS", "x")
+    assert problem() == "AFTERWARDS_WORKERS: must be a valid integer (got 'x')"
 
 
 def test_a_wrong_value_in_the_file_names_its_variable(env_file: Path) -> None:
-    env_file.write_text("BGTASKS_WORKERS=0\n")
-    assert problem() == "BGTASKS_WORKERS: must be greater than or equal to 1 (got '0')"
+    env_file.write_text("AFTERWARDS_WORKERS=0\n")
+    assert problem() == "AFTERWARDS_WORKERS: must be greater than or equal to 1 (got '0')"
 
 
 def test_a_wrong_value_of_a_flag_names_the_flag() -> None:
@@ -140,19 +140,19 @@ def test_more_workers_for_the_memory_registry_are_refused_to_whoever_asked_for_t
 ) -> None:
     what = "must be 1 with the memory registry"
     assert problem(registry="memory", workers="3") == f"--workers: {what} (got 3)"
-    monkeypatch.setenv("BGTASKS_WORKERS", "2")
-    assert problem(registry="memory") == f"BGTASKS_WORKERS: {what} (got 2)"
+    monkeypatch.setenv("AFTERWARDS_WORKERS", "2")
+    assert problem(registry="memory") == f"AFTERWARDS_WORKERS: {what} (got 2)"
 
 
 def test_origins_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("BGTASKS_CORS_ORIGINS", " https://a.example, http://b.example:81/ ,")
+    monkeypatch.setenv("AFTERWARDS_CORS_ORIGINS", " https://a.example, http://b.example:81/ ,")
     assert Settings.load().cors_origins == ("https://a.example", "http://b.example:81")
 
 
 @pytest.mark.parametrize("origin", ["a.example", "ftp://a.example", "https://a.example/path"])
 def test_an_origin_is_a_scheme_and_a_host(origin: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("BGTASKS_CORS_ORIGINS", origin)
-    assert problem().startswith("BGTASKS_CORS_ORIGINS: must be origins")
+    monkeypatch.setenv("AFTERWARDS_CORS_ORIGINS", origin)
+    assert problem().startswith("AFTERWARDS_CORS_ORIGINS: must be origins")
 
 
 def test_a_list_may_be_given_as_one() -> None:
@@ -165,26 +165,26 @@ def test_the_home_directory_is_understood(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_words_are_understood_in_upper_case(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("BGTASKS_LOG_LEVEL", "WARNING")
+    monkeypatch.setenv("AFTERWARDS_LOG_LEVEL", "WARNING")
     assert Settings.load().log_level == "warning"
 
 
 def test_a_mistyped_variable_is_reported_with_a_suggestion(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setenv("BGTASKS_WORKER", "3")
-    monkeypatch.setenv("BGTASKS_COLOUR", "blue")
-    monkeypatch.setenv("BGTASKS_WORKERS", "3")
+    monkeypatch.setenv("AFTERWARDS_WORKER", "3")
+    monkeypatch.setenv("AFTERWARDS_COLOUR", "blue")
+    monkeypatch.setenv("AFTERWARDS_WORKERS", "3")
     assert unknown_variables() == [
-        "BGTASKS_COLOUR is not a setting and has no effect",
-        "BGTASKS_WORKER is not a setting and has no effect; did you mean BGTASKS_WORKERS?",
+        "AFTERWARDS_COLOUR is not a setting and has no effect",
+        "AFTERWARDS_WORKER is not a setting and has no effect; did you mean AFTERWARDS_WORKERS?",
     ]
 
 
 def test_where_the_command_line_finds_the_service_is_no_typo(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setenv("BGTASKS_URL", "http://127.0.0.1:8000")
+    monkeypatch.setenv("AFTERWARDS_URL", "http://127.0.0.1:8000")
     assert unknown_variables() == []
 
 

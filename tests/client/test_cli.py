@@ -263,7 +263,7 @@ def test_the_url_is_the_flag_s_or_the_variable_s(
     for _ in range(3):
         service.answer(200, succeeded())
     assert main(["status", ID]) == 0
-    monkeypatch.setenv("BGTASKS_URL", "http://variable:1/below/")
+    monkeypatch.setenv("AFTERWARDS_URL", "http://variable:1/below/")
     assert main(["status", ID]) == 0
     assert main(["status", ID, "--url", "http://flag:2"]) == 0
     urls = [str(request.url).removesuffix(f"/tasks/{ID}") for request in service.requests]

@@ -69,7 +69,7 @@ def run(running: Service, *arguments: str, status: int = 0, stdin: str = "") -> 
     """What a command prints."""
     command = subprocess.run(
         [BGTASKS, *arguments],
-        env={**os.environ, "BGTASKS_URL": running.url},
+        env={**os.environ, "AFTERWARDS_URL": running.url},
         input=stdin,
         capture_output=True,
         text=True,

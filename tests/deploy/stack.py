@@ -29,7 +29,8 @@ class Stack:
     def __init__(self) -> None:
         self.project = f"bgtasks-test-{os.getpid()}"
         ports = {name: str(free_port()) for name in ("API_PORT", "PROMETHEUS_PORT", "LOCUST_PORT")}
-        kept = {n: v for n, v in os.environ.items() if not n.startswith(("BGTASKS_", "COMPOSE_"))}
+        left_out = ("AFTERWARDS_", "COMPOSE_")
+        kept = {n: v for n, v in os.environ.items() if not n.startswith(left_out)}
         self._environment = {**kept, **ports}
         self.api = httpx.Client(base_url=f"http://127.0.0.1:{ports['API_PORT']}", timeout=10)
         self._prometheus = httpx.Client(

@@ -14,7 +14,7 @@ from afterwards.settings import Settings, variable
 from tests.deploy.files import COMPOSE, DEPLOY, read_yaml
 
 SERVICES: dict[str, dict[str, Any]] = read_yaml(COMPOSE)["services"]
-SAID_BY_THE_IMAGE = {"BGTASKS_BIND", "BGTASKS_DATA_DIR", "BGTASKS_OUTPUT_DIR"}
+SAID_BY_THE_IMAGE = {"AFTERWARDS_BIND", "AFTERWARDS_DATA_DIR", "AFTERWARDS_OUTPUT_DIR"}
 SETTINGS = {variable(name) for name in Settings.model_fields} - SAID_BY_THE_IMAGE
 
 
@@ -41,7 +41,7 @@ def test_the_example_file_s_values_are_the_defaults() -> None:
     written = dict(re.findall(r"\$\{([A-Z_]+):-([^}]*)\}", COMPOSE.read_text()))
     defaults = {variable(n): str(f.default) for n, f in Settings.model_fields.items()} | written
     differ = {name for name, value in example if value != defaults[name].removesuffix(".0")}
-    assert differ == {"BGTASKS_CORS_ORIGINS", "BGTASKS_TASK_MODULES"}
+    assert differ == {"AFTERWARDS_CORS_ORIGINS", "AFTERWARDS_TASK_MODULES"}
 
 
 @pytest.mark.parametrize("name", SERVICES)

@@ -50,10 +50,10 @@ class Service:
         self.url = f"http://{self.address}"
         self._environment = {
             **{name: value for name, value in os.environ.items() if "BGTASKS" not in name},
-            **{f"BGTASKS_{kind}_DELAY_SECONDS": "0" for kind in DELAYS},
-            "BGTASKS_BIND": self.address,
-            "BGTASKS_DATA_DIR": str(self.data_dir),
-            "BGTASKS_OUTPUT_DIR": str(self.output_dir),
+            **{f"AFTERWARDS_{kind}_DELAY_SECONDS": "0" for kind in DELAYS},
+            "AFTERWARDS_BIND": self.address,
+            "AFTERWARDS_DATA_DIR": str(self.data_dir),
+            "AFTERWARDS_OUTPUT_DIR": str(self.output_dir),
         }
         self.set(**settings)
         self.master: subprocess.Popen[bytes] | None = None
@@ -64,7 +64,7 @@ class Service:
 
     def set(self, **settings: str) -> None:
         """Change settings, for the next start."""
-        changes = {f"BGTASKS_{name.upper()}": value for name, value in settings.items()}
+        changes = {f"AFTERWARDS_{name.upper()}": value for name, value in settings.items()}
         self._environment.update(changes)
 
     def start(self, *, ready: bool = True, output: int | None = None) -> None:
@@ -102,7 +102,7 @@ class Service:
 
     def processes(self) -> list[int]:
         """All living processes of this service: its environment names its directory."""
-        marker = f"BGTASKS_DATA_DIR={self.data_dir}".encode()
+        marker = f"AFTERWARDS_DATA_DIR={self.data_dir}".encode()
         found = []
         for entry in Path("/proc").iterdir():
             if not entry.name.isdigit():

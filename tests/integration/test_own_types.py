@@ -170,8 +170,8 @@ def test_a_mistake_in_a_module_ends_the_start_with_one_line(
         command,
         env={
             **os.environ,
-            "BGTASKS_TASK_MODULES": "wrong",
-            "BGTASKS_DATA_DIR": str(tmp_path / "data"),
+            "AFTERWARDS_TASK_MODULES": "wrong",
+            "AFTERWARDS_DATA_DIR": str(tmp_path / "data"),
         },
         cwd=tmp_path,
         capture_output=True,
@@ -181,7 +181,7 @@ def test_a_mistake_in_a_module_ends_the_start_with_one_line(
     assert ended.returncode == 2
     assert ended.stdout == ""
     assert ended.stderr == (
-        "bgtasks: BGTASKS_TASK_MODULES: wrong: ModuleNotFoundError: No module named 'nowhere' "
+        "bgtasks: AFTERWARDS_TASK_MODULES: wrong: ModuleNotFoundError: No module named 'nowhere' "
         f"({tmp_path}/wrong.py, line 2)\n"
     )
     assert not (tmp_path / "data").exists()

@@ -81,7 +81,7 @@ class Reader:
         home.mkdir()
         setting = shlex.split(command.line)[0]
         name, _, value = setting.partition("=")
-        self.service = Service(home, **{name.removeprefix("BGTASKS_").lower(): value})
+        self.service = Service(home, **{name.removeprefix("AFTERWARDS_").lower(): value})
         self.service.directory = self.directory
         self.service.start()
 

@@ -57,9 +57,9 @@ def test_its_registry_is_started_again_when_it_dies(service: UvicornService) -> 
 @pytest.mark.parametrize(
     ("variable", "value", "problem"),
     [
-        ("BGTASKS_WORKERS", "x", "must be a valid integer (got 'x')"),
-        ("BGTASKS_DATA_DIR", "/etc/passwd", "/etc/passwd is not a directory"),
-        ("BGTASKS_OUTPUT_DIR", "/etc/passwd", "/etc/passwd is not a directory"),
+        ("AFTERWARDS_WORKERS", "x", "must be a valid integer (got 'x')"),
+        ("AFTERWARDS_DATA_DIR", "/etc/passwd", "/etc/passwd is not a directory"),
+        ("AFTERWARDS_OUTPUT_DIR", "/etc/passwd", "/etc/passwd is not a directory"),
     ],
 )
 def test_a_wrong_setting_is_one_line_and_status_2(

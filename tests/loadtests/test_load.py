@@ -41,7 +41,7 @@ def limits_file(directory: Path, *, p95_ms: int = GENEROUS, settle_seconds: floa
 @pytest.mark.timeout(180)
 def test_10_s_of_all_scenarios_fail_no_request_and_lose_no_task(tmp_path: Path) -> None:
     delays = {
-        f"BGTASKS_{kind}_DELAY_SECONDS": "0.2"
+        f"AFTERWARDS_{kind}_DELAY_SECONDS": "0.2"
         for kind in ("NOTIFICATION", "REPORT", "FILE", "EMAIL")
     }
     done = subprocess.run(

@@ -16,8 +16,8 @@ from tests.integration.conftest import wait_for
 def test_the_settings_of_the_shell_do_not_reach_a_server(
     stand: Stand, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("BGTASKS_MAX_PENDING", "1")
-    monkeypatch.setenv("BGTASKS_WORKERS", "nonsense")
+    monkeypatch.setenv("AFTERWARDS_MAX_PENDING", "1")
+    monkeypatch.setenv("AFTERWARDS_WORKERS", "nonsense")
     with stand.service(notification_delay_seconds=5, grace_seconds=0.1) as service:
         with service.connect() as connection:
             for _ in range(3):
@@ -50,7 +50,7 @@ def test_memory_is_that_of_master_registry_workers_and_their_children(stand: Sta
 
 def test_a_server_that_does_not_start_shows_the_end_of_its_log(tmp_path: Path) -> None:
     with (
-        pytest.raises(LoadTestError, match="BGTASKS_WORKERS: must be"),
+        pytest.raises(LoadTestError, match="AFTERWARDS_WORKERS: must be"),
         Service(tmp_path / "service", workers="x"),
     ):
         pass

@@ -122,7 +122,7 @@ async def poison(payload: Poison, context: TaskContext) -> dict[str, int]:
 
 def take_down(data_dir: str) -> None:
     """Kill all processes of this service, the calling one last."""
-    mark = f"BGTASKS_DATA_DIR={data_dir}".encode()
+    mark = f"AFTERWARDS_DATA_DIR={data_dir}".encode()
     for entry in Path("/proc").glob("[0-9]*"):
         try:
             ours = mark in (entry / "environ").read_bytes().split(b"\0")

@@ -58,7 +58,7 @@ def names(*modules: str) -> set[str]:
 def problem(*modules: str) -> str:
     with pytest.raises(ConfigurationError) as caught:
         load_catalogue(modules)
-    assert caught.value.setting == "BGTASKS_TASK_MODULES"
+    assert caught.value.setting == "AFTERWARDS_TASK_MODULES"
     assert "\n" not in caught.value.problem
     return caught.value.problem
 

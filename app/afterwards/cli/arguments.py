@@ -92,7 +92,7 @@ def _add_filters(parser: argparse.ArgumentParser) -> None:
 
 def _add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--url", metavar="URL", help=f"the service (BGTASKS_URL; default {DEFAULT_URL})"
+        "--url", metavar="URL", help=f"the service (AFTERWARDS_URL; default {DEFAULT_URL})"
     )
     parser.add_argument("--json", action="store_true", help="print JSON, one document a line")
 

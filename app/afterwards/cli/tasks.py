@@ -23,7 +23,7 @@ from afterwards_client import (
     Task,
 )
 
-URL_VARIABLE: Final = "BGTASKS_URL"
+URL_VARIABLE: Final = "AFTERWARDS_URL"
 
 _BROKEN_PIPE: Final = 141
 """As a shell shows the death by SIGPIPE."""

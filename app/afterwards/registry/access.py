@@ -88,4 +88,4 @@ def _shared(process: RegistryProcess) -> Access:
 REGISTRIES: Final[Mapping[str, Callable[[RegistryConfig], Access]]] = MappingProxyType(
     {"manager": own_or_joined, "memory": in_memory}
 )
-"""Every kind of registry, by the value of `BGTASKS_REGISTRY`, for a process without a master."""
+"""Every kind of registry, by the value of `AFTERWARDS_REGISTRY`, for a process without a master."""

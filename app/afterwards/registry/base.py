@@ -35,7 +35,7 @@ The rules
     14. An attempt that ended in a transient error is tried again while attempts remain; the worker
         decides the delay (`afterwards_executors.retry`), the registry guards the number of
         attempts.
-    15. Results are bounded (`BGTASKS_MAX_RESULT_BYTES`), and so are unfinished payloads together
+    15. Results are bounded (`AFTERWARDS_MAX_RESULT_BYTES`), and so are unfinished payloads together
         (`Limits.max_pending_bytes`).
     16. Events carry (epoch, sequence). Beyond the window, or from another epoch, a listener gets
         `Events.reset` and the counts.

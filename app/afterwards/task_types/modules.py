@@ -1,4 +1,4 @@
-"""Task types of one's own: the modules that `BGTASKS_TASK_MODULES` names, and what is in them."""
+"""Task types of one's own: the modules that `AFTERWARDS_TASK_MODULES` names."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from afterwards import task_types
 from afterwards.errors import ConfigurationError
 from afterwards.task_types.base import TaskType
 
-SETTING: Final = "BGTASKS_TASK_MODULES"
+SETTING: Final = "AFTERWARDS_TASK_MODULES"
 
 OWN_PACKAGES: Final = ("afterwards", "afterwards_executors")
 
