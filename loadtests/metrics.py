@@ -38,14 +38,14 @@ class Counts:
                 and (not labels or any(f'state="{label}"' in series for label in labels))
             )
 
-        stored, finished = total("bgtasks_tasks"), total("bgtasks_tasks", *_FINAL)
-        succeeded = total("bgtasks_tasks", "success")
+        stored, finished = total("afterwards_tasks"), total("afterwards_tasks", *_FINAL)
+        succeeded = total("afterwards_tasks", "success")
         return cls(
             at=at,
-            submitted=int(total("bgtasks_tasks_submitted_total")),
+            submitted=int(total("afterwards_tasks_submitted_total")),
             succeeded=int(succeeded),
             failed=int(finished - succeeded),
             unfinished=int(stored - finished),
-            commits=int(total("bgtasks_journal_commit_seconds_count")),
-            commit_seconds=total("bgtasks_journal_commit_seconds_sum"),
+            commits=int(total("afterwards_journal_commit_seconds_count")),
+            commit_seconds=total("afterwards_journal_commit_seconds_sum"),
         )

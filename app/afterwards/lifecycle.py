@@ -360,7 +360,7 @@ class Change(NamedTuple):
     new: Task | None
     """None: deleted by retention."""
     outcome: str | None = None
-    """How the attempt ended, if one did: a label of `bgtasks_task_attempts_total`."""
+    """How the attempt ended, if one did: a label of `afterwards_task_attempts_total`."""
     run_seconds: float | None = None
     """How long it ran, as its worker measured it."""
 

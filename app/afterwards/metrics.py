@@ -125,14 +125,14 @@ class TaskMetrics:
         disable_created_metrics()  # type: ignore[no-untyped-call]
         registry = self._histograms
         wait = Histogram(
-            "bgtasks_task_wait_seconds",
+            "afterwards_task_wait_seconds",
             "Time from when a task was due until an attempt at it was claimed.",
             ["type"],
             buckets=TASK_SECONDS,
             registry=registry,
         )
         run = Histogram(
-            "bgtasks_task_run_seconds",
+            "afterwards_task_run_seconds",
             "Time an attempt ran, whatever its outcome.",
             ["type"],
             buckets=TASK_SECONDS,
@@ -140,13 +140,13 @@ class TaskMetrics:
         )
         self._waits, self._runs = _ByType(wait), _ByType(run)
         self._commit = Histogram(
-            "bgtasks_journal_commit_seconds",
+            "afterwards_journal_commit_seconds",
             "Time to write one group of changes to the journal and sync it.",
             buckets=COMMIT_SECONDS,
             registry=registry,
         )
         self._rows = Histogram(
-            "bgtasks_journal_batch_size",
+            "afterwards_journal_batch_size",
             "Task changes in one group.",
             buckets=BATCH_ROWS,
             registry=registry,
@@ -191,19 +191,23 @@ class _Collector:
     def _tasks(self) -> Iterator[Metric]:
         families: dict[str, Metric] = {
             SUBMITTED: CounterMetricFamily(
-                "bgtasks_tasks_submitted", "Tasks accepted.", labels=["type"]
+                "afterwards_tasks_submitted", "Tasks accepted.", labels=["type"]
             ),
             TASKS: GaugeMetricFamily(
-                "bgtasks_tasks", "Tasks stored, by the state they are in.", labels=["type", "state"]
+                "afterwards_tasks",
+                "Tasks stored, by the state they are in.",
+                labels=["type", "state"],
             ),
             TRANSITIONS: CounterMetricFamily(
-                "bgtasks_task_transitions", "Times a state was entered.", labels=["type", "state"]
+                "afterwards_task_transitions",
+                "Times a state was entered.",
+                labels=["type", "state"],
             ),
             ATTEMPTS: CounterMetricFamily(
-                "bgtasks_task_attempts", "Attempts ended.", labels=["type", "outcome"]
+                "afterwards_task_attempts", "Attempts ended.", labels=["type", "outcome"]
             ),
             DELETED: CounterMetricFamily(
-                "bgtasks_tasks_deleted",
+                "afterwards_tasks_deleted",
                 "Finished tasks deleted because their retention was over.",
                 labels=["type"],
             ),
@@ -228,20 +232,20 @@ class _Collector:
     def _service(self) -> Iterator[Metric]:
         snapshot = self._snapshot
         yield GaugeMetricFamily(
-            "bgtasks_oldest_pending_seconds",
+            "afterwards_oldest_pending_seconds",
             "How long the oldest task has been ready, of types not paused; 0 if none waits.",
             value=snapshot.oldest_pending_seconds,
         )
         yield GaugeMetricFamily(
-            "bgtasks_workers", "Web workers joined to the registry.", value=snapshot.workers
+            "afterwards_workers", "Web workers joined to the registry.", value=snapshot.workers
         )
         yield CounterMetricFamily(
-            "bgtasks_reports_refused",
+            "afterwards_reports_refused",
             "Reports dropped because their attempt was not the running one.",
             value=snapshot.refused_reports,
         )
         slots = GaugeMetricFamily(
-            "bgtasks_executor_slots",
+            "afterwards_executor_slots",
             "Slots of all workers' executors; stuck ones hold a call that cannot be stopped.",
             labels=["executor", "state"],
         )
@@ -253,7 +257,7 @@ class _Collector:
     def _paused(self) -> Metric:
         paused = self._snapshot.paused_types
         family = GaugeMetricFamily(
-            "bgtasks_task_type_paused",
+            "afterwards_task_type_paused",
             "1 while no attempts at tasks of this type are started, because it is paused.",
             labels=["type"],
         )
@@ -265,7 +269,7 @@ class _Collector:
 
     def _http(self) -> Iterator[Metric]:
         requests = CounterMetricFamily(
-            "bgtasks_http_requests",
+            "afterwards_http_requests",
             "HTTP requests answered.",
             labels=["method", "route", "status"],
         )
@@ -273,7 +277,7 @@ class _Collector:
             requests.add_metric(list(labels), number)
         yield requests
         seconds = HistogramMetricFamily(
-            "bgtasks_http_request_duration_seconds",
+            "afterwards_http_request_duration_seconds",
             "Time from the request's arrival until its answer was sent.",
             labels=["method", "route"],
         )

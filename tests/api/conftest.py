@@ -117,7 +117,7 @@ class FakeService:
 
     async def scrape(self) -> bytes:
         self._answer()
-        return b"bgtasks_workers 1.0\n"
+        return b"afterwards_workers 1.0\n"
 
     def _answer(self) -> None:
         for error in (self.unavailable, self.broken):

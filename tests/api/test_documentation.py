@@ -217,7 +217,7 @@ async def test_the_answer_of_the_metrics_has_an_example(openapi: Any) -> None:
     ].items()
     assert media_type == "text/plain"
     [family] = text_string_to_metric_families(content["example"])
-    assert family.name == "bgtasks_tasks"
+    assert family.name == "afterwards_tasks"
     assert family.samples
 
 

@@ -30,4 +30,4 @@ async def test_metrics_are_prometheus_text(client: httpx.AsyncClient) -> None:
     answer = await client.get("/metrics")
     assert answer.status_code == 200
     assert answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
-    assert answer.content == b"bgtasks_workers 1.0\n"
+    assert answer.content == b"afterwards_workers 1.0\n"

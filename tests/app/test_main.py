@@ -180,7 +180,7 @@ def test_beyond_the_limit_tasks_are_refused_with_advice_and_nothing_is_stored(
             assert int(answers[-1].headers["retry-after"]) >= 1
             assert "limit of 2 unfinished tasks" in answers[-1].json()["detail"]
             metrics = (await client.get("/metrics")).text
-            assert 'bgtasks_tasks_submitted_total{type="notification"} 2.0' in metrics
+            assert 'afterwards_tasks_submitted_total{type="notification"} 2.0' in metrics
 
     run(story)
 

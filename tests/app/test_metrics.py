@@ -89,14 +89,14 @@ def test_counts_by_state_leave_out_what_is_empty() -> None:
 def test_the_text_is_what_prometheus_reads() -> None:
     numbers = samples(counts=tally([Change(None, NEW), Change(NEW, RUNNING)]))
 
-    assert numbers["bgtasks_tasks_submitted_total type=note"] == 1
-    assert numbers["bgtasks_tasks state=processing type=note"] == 1
-    assert numbers["bgtasks_tasks state=pending type=note"] == 0
-    assert numbers["bgtasks_task_transitions_total state=pending type=note"] == 1
-    assert numbers["bgtasks_oldest_pending_seconds"] == 1.5
-    assert numbers["bgtasks_executor_slots executor=async state=busy"] == 2
-    assert numbers["bgtasks_workers"] == 3
-    assert numbers["bgtasks_reports_refused_total"] == 4
+    assert numbers["afterwards_tasks_submitted_total type=note"] == 1
+    assert numbers["afterwards_tasks state=processing type=note"] == 1
+    assert numbers["afterwards_tasks state=pending type=note"] == 0
+    assert numbers["afterwards_task_transitions_total state=pending type=note"] == 1
+    assert numbers["afterwards_oldest_pending_seconds"] == 1.5
+    assert numbers["afterwards_executor_slots executor=async state=busy"] == 2
+    assert numbers["afterwards_workers"] == 3
+    assert numbers["afterwards_reports_refused_total"] == 4
 
 
 def test_what_has_not_happened_yet_is_told_as_zero() -> None:
@@ -104,11 +104,11 @@ def test_what_has_not_happened_yet_is_told_as_zero() -> None:
     numbers = samples(counts=tally([Change(None, NEW)]))
 
     for outcome in OUTCOMES:
-        assert numbers[f"bgtasks_task_attempts_total outcome={outcome} type=note"] == 0
+        assert numbers[f"afterwards_task_attempts_total outcome={outcome} type=note"] == 0
     for state in set(TaskState) - {TaskState.PENDING}:
-        assert numbers[f"bgtasks_tasks state={state} type=note"] == 0
-        assert numbers[f"bgtasks_task_transitions_total state={state} type=note"] == 0
-    assert numbers["bgtasks_tasks_deleted_total type=note"] == 0
+        assert numbers[f"afterwards_tasks state={state} type=note"] == 0
+        assert numbers[f"afterwards_task_transitions_total state={state} type=note"] == 0
+    assert numbers["afterwards_tasks_deleted_total type=note"] == 0
 
 
 def test_there_are_no_series_that_nobody_needs() -> None:
@@ -120,22 +120,22 @@ def test_waiting_and_running_are_measured_from_the_transitions() -> None:
 
     numbers = samples(changes)
 
-    assert numbers["bgtasks_task_wait_seconds_sum type=note"] == 1.5
-    assert numbers["bgtasks_task_run_seconds_sum type=note"] == 0.75
-    assert numbers["bgtasks_journal_batch_size_sum"] == 2
-    assert numbers["bgtasks_journal_commit_seconds_sum"] == 0.002
+    assert numbers["afterwards_task_wait_seconds_sum type=note"] == 1.5
+    assert numbers["afterwards_task_run_seconds_sum type=note"] == 0.75
+    assert numbers["afterwards_journal_batch_size_sum"] == 2
+    assert numbers["afterwards_journal_commit_seconds_sum"] == 0.002
 
 
 def test_a_cancellation_of_what_runs_is_not_a_second_wait() -> None:
     numbers = samples([Change(NEW, RUNNING), Change(RUNNING, RUNNING.cancel(3.0))])
 
-    assert numbers["bgtasks_task_wait_seconds_count type=note"] == 1
+    assert numbers["afterwards_task_wait_seconds_count type=note"] == 1
 
 
 def test_a_clock_that_was_set_back_gives_no_negative_wait() -> None:
     early = NEW.claim("service:1:2", -100.0)
 
-    assert samples([Change(NEW, early)])["bgtasks_task_wait_seconds_sum type=note"] == 0
+    assert samples([Change(NEW, early)])["afterwards_task_wait_seconds_sum type=note"] == 0
 
 
 def http(number: int, seconds: float) -> HttpCounts:
@@ -150,8 +150,8 @@ def test_http_durations_are_told_as_a_histogram() -> None:
 
     numbers = samples(http=counts)
 
-    name = "bgtasks_http_request_duration_seconds"
-    assert numbers["bgtasks_http_requests_total method=GET route=/ status=200"] == 7
+    name = "afterwards_http_request_duration_seconds"
+    assert numbers["afterwards_http_requests_total method=GET route=/ status=200"] == 7
     assert numbers[f"{name}_bucket le={HTTP_SECONDS[0]} method=GET route=/"] == 1
     assert numbers[f"{name}_bucket le={float(HTTP_SECONDS[-1])} method=GET route=/"] == 3
     assert numbers[f"{name}_bucket le=+Inf method=GET route=/"] == 7

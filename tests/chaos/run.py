@@ -76,7 +76,7 @@ def _settle(service: FaultyService, clients: Clients, killer: Killer) -> Finding
 
 def _check_sums(service: FaultyService, findings: Findings) -> None:
     """What was submitted is in some state."""
-    sums = {"bgtasks_tasks_submitted_total": 0.0, "bgtasks_tasks": 0.0}
+    sums = {"afterwards_tasks_submitted_total": 0.0, "afterwards_tasks": 0.0}
 
     def add_up() -> bool:
         answer = service.get("/metrics")

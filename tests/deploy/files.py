@@ -14,9 +14,9 @@ ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
 COMPOSE = DEPLOY / "docker-compose.yml"
 PROMETHEUS = DEPLOY / "prometheus"
-DASHBOARD = DEPLOY / "grafana" / "dashboards" / "bgtasks.json"
+DASHBOARD = DEPLOY / "grafana" / "dashboards" / "afterwards.json"
 
-_SELECTOR = re.compile(r"(?<![\w:])((?:[a-z_]+:)?bgtasks_[\w:]+|up)(?![\w:(])(?:\{([^}]*)\})?")
+_SELECTOR = re.compile(r"(?<![\w:])((?:[a-z_]+:)?afterwards_[\w:]+|up)(?![\w:(])(?:\{([^}]*)\})?")
 _MATCHER = re.compile(r'(\w+)\s*(=~|!~|!=|=)\s*"([^"]*)"')
 
 

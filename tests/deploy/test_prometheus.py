@@ -58,4 +58,4 @@ def test_an_alert_says_what_it_is_and_where_it_is_explained(name: str) -> None:
 
 def test_the_runbook_explains_no_alert_that_is_not_there() -> None:
     runbook = (ROOT / "docs" / "runbook.md").read_text()
-    assert set(re.findall(r"^## (Bgtasks\w+)$", runbook, re.MULTILINE)) == set(ALERTS)
+    assert set(re.findall(r"^## (Afterwards\w+)$", runbook, re.MULTILINE)) == set(ALERTS)

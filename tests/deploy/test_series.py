@@ -60,7 +60,7 @@ def read_samples(service: Service) -> Samples:
 def test_there_is_something_to_look_for() -> None:
     names = {selector.name for selector in ASKED_FOR}
     assert len(names) > 15
-    assert {"bgtasks_journal_commit_seconds_bucket", "up"} <= names
+    assert {"afterwards_journal_commit_seconds_bucket", "up"} <= names
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def test_there_is_something_to_look_for() -> None:
 )
 def test_a_series_that_is_asked_for_exists(selector: Selector, samples: Samples) -> None:
     # Prometheus adds these two when it scrapes.
-    there = [(name, {**labels, "job": "bgtasks", "instance": "a:1"}) for name, labels in samples]
+    there = [(name, {**labels, "job": "afterwards", "instance": "a:1"}) for name, labels in samples]
     for alternative in selector.alternatives():
         assert any(alternative.matches(*sample) for sample in there), alternative
 

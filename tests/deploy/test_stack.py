@@ -87,14 +87,14 @@ def test_tasks_submitted_to_the_published_port_are_done(stack: Stack) -> None:
 
 def test_prometheus_has_them_from_its_scrape(stack: Stack) -> None:
     expected = {
-        "sum(bgtasks_tasks_submitted_total)": len(TASKS) + 1,
-        'sum(bgtasks_tasks{state="success"})': len(TASKS),
-        'sum(bgtasks_task_transitions_total{state="failed"})': 1,
-        "sum(instance_type:bgtasks_tasks_failed:sum)": 1,
+        "sum(afterwards_tasks_submitted_total)": len(TASKS) + 1,
+        'sum(afterwards_tasks{state="success"})': len(TASKS),
+        'sum(afterwards_task_transitions_total{state="failed"})': 1,
+        "sum(instance_type:afterwards_tasks_failed:sum)": 1,
     }
     for expr, value in expected.items():
         wait_for(lambda e=expr, v=value: stack.query(e) == [v], expr)  # type: ignore[misc]
-    assert stack.query('up{job="bgtasks"}') == [1.0]
+    assert stack.query('up{job="afterwards"}') == [1.0]
 
 
 def test_a_killed_container_comes_back_with_its_unfinished_tasks(stack: Stack) -> None:
@@ -111,19 +111,19 @@ def test_a_killed_container_comes_back_with_its_unfinished_tasks(stack: Stack) -
 
 
 def test_the_alert_for_lost_attempts_fires_and_no_other(stack: Stack) -> None:
-    wait_for(lambda: stack.firing() == {"BgtasksAttemptsLost"}, "the alert fires", 60)
-    assert "BgtasksAttemptsLost" in alerts()
+    wait_for(lambda: stack.firing() == {"AfterwardsAttemptsLost"}, "the alert fires", 60)
+    assert "AfterwardsAttemptsLost" in alerts()
 
 
 def test_locust_loads_it_for_ten_seconds(stack: Stack) -> None:
     assert (ROOT / "loadtests" / "locustfile.py").exists()
-    (before,) = stack.query("sum(bgtasks_tasks_submitted_total)")
+    (before,) = stack.query("sum(afterwards_tasks_submitted_total)")
 
     options = ("--headless", "--users", "10", "--spawn-rate", "10", "--run-time", "10s")
     run = stack.compose("--profile", "load", "run", "--rm", "-T", "locust", *options, check=False)
 
     assert run.returncode == 0, run.stdout + run.stderr
-    more = f"sum(bgtasks_tasks_submitted_total) > {before + 20}"
+    more = f"sum(afterwards_tasks_submitted_total) > {before + 20}"
     wait_for(lambda: stack.query(more), "its tasks in Prometheus")
 
 

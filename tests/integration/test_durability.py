@@ -153,7 +153,7 @@ def _attempts(service: Service) -> dict[str, int]:
     """Attempts that ended, by outcome, as `/metrics` shows them."""
     counts: dict[str, int] = {}
     for line in service.get("/metrics").text.splitlines():
-        if line.startswith("bgtasks_task_attempts_total{"):
+        if line.startswith("afterwards_task_attempts_total{"):
             outcome = line.partition('outcome="')[2].partition('"')[0]
             counts[outcome] = counts.get(outcome, 0) + int(float(line.rpartition(" ")[2]))
     return {outcome: number for outcome, number in counts.items() if number}

@@ -61,7 +61,7 @@ def test_every_task_ends_in_its_state_and_everything_adds_up(service: Service) -
         done = sum(
             number
             for (name, *labels), number in metrics.items()
-            if name == "bgtasks_tasks" and labels[0] in ("success", "failed")
+            if name == "afterwards_tasks" and labels[0] in ("success", "failed")
         )
         return done == len(submissions)
 
@@ -81,17 +81,17 @@ def test_every_task_ends_in_its_state_and_everything_adds_up(service: Service) -
 def _adds_up(metrics: dict[tuple[str, ...], float]) -> None:
     n = TASKS_OF_EACH_TYPE
     for kind, number in {"notification": 2 * n, "report": n, "file": n, "email": n}.items():
-        assert metrics["bgtasks_tasks_submitted_total", kind] == number
+        assert metrics["afterwards_tasks_submitted_total", kind] == number
         assert number == sum(
             value
             for (name, *labels), value in metrics.items()
-            if name == "bgtasks_tasks" and labels[1] == kind
+            if name == "afterwards_tasks" and labels[1] == kind
         )
-    assert metrics["bgtasks_tasks", "failed", "notification"] == n
-    assert metrics["bgtasks_task_attempts_total", "failure", "notification"] == n
-    assert metrics["bgtasks_task_attempts_total", "success", "report"] == n
-    assert metrics["bgtasks_task_run_seconds_count", "file"] == n
-    assert metrics["bgtasks_workers",] == 2
+    assert metrics["afterwards_tasks", "failed", "notification"] == n
+    assert metrics["afterwards_task_attempts_total", "failure", "notification"] == n
+    assert metrics["afterwards_task_attempts_total", "success", "report"] == n
+    assert metrics["afterwards_task_run_seconds_count", "file"] == n
+    assert metrics["afterwards_workers",] == 2
 
 
 def test_http_metrics_are_the_same_from_any_worker(service: Service) -> None:
@@ -99,7 +99,7 @@ def test_http_metrics_are_the_same_from_any_worker(service: Service) -> None:
         service.get("/status/unknown")
 
     def counted() -> bool:
-        key = ("bgtasks_http_requests_total", "GET", "/status/{task_id}", "404")
+        key = ("afterwards_http_requests_total", "GET", "/status/{task_id}", "404")
         return _metrics(service).get(key) == 20
 
     wait_for(counted, "all requests counted, whichever worker answers", 5)

@@ -66,7 +66,7 @@ def test_a_second_service_on_the_data_directory_is_refused_and_the_first_goes_on
     for task_id in task_ids:
         assert first.finished(task_id)["status"] == "success"
     assert (first.registry_pid(), first.worker_pids()) == (registry, workers)
-    lost = 'bgtasks_task_attempts_total{outcome="lost",type="notification"} 0.0'
+    lost = 'afterwards_task_attempts_total{outcome="lost",type="notification"} 0.0'
     assert lost in first.get("/metrics").text
     assert first.stop() == 0
 

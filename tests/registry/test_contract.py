@@ -258,7 +258,7 @@ def test_a_report_of_another_attempt_is_refused_and_changes_nothing(
         assert raised(answer) is StaleReport
 
     assert reach.get(current) == before
-    assert metric(reach, "bgtasks_reports_refused_total") == 2
+    assert metric(reach, "afterwards_reports_refused_total") == 2
 
 
 def test_a_repeated_report_is_refused_and_changes_nothing(reach: Reach) -> None:
@@ -732,21 +732,21 @@ def test_metrics_agree_with_the_counts(reach: Reach) -> None:
 
     numbers = samples(reach)
 
-    assert numbers["bgtasks_tasks_submitted_total", "note"] == 5
-    assert numbers["bgtasks_tasks_submitted_total", "report"] == 1
-    in_states = {key: n for key, n in numbers.items() if key[0] == "bgtasks_tasks"}
+    assert numbers["afterwards_tasks_submitted_total", "note"] == 5
+    assert numbers["afterwards_tasks_submitted_total", "report"] == 1
+    in_states = {key: n for key, n in numbers.items() if key[0] == "afterwards_tasks"}
     assert {key[1]: n for key, n in in_states.items() if n} == {
         f"{min(pair)} {max(pair)}": n for pair, n in reach.ask(Counts()).items()
     }
-    assert numbers["bgtasks_task_transitions_total", "note processing"] == 3
-    assert numbers["bgtasks_task_attempts_total", "note success"] == 1
-    assert numbers["bgtasks_task_attempts_total", "failure note"] == 2
-    assert numbers["bgtasks_task_run_seconds_count", "note"] == 3
-    assert numbers["bgtasks_task_wait_seconds_count", "note"] == 3
-    assert numbers["bgtasks_workers", ""] == 1
-    assert numbers["bgtasks_executor_slots", "async busy"] == 1
-    assert numbers["bgtasks_executor_slots", "async free"] == 3
-    assert numbers["bgtasks_oldest_pending_seconds", ""] > 0
+    assert numbers["afterwards_task_transitions_total", "note processing"] == 3
+    assert numbers["afterwards_task_attempts_total", "note success"] == 1
+    assert numbers["afterwards_task_attempts_total", "failure note"] == 2
+    assert numbers["afterwards_task_run_seconds_count", "note"] == 3
+    assert numbers["afterwards_task_wait_seconds_count", "note"] == 3
+    assert numbers["afterwards_workers", ""] == 1
+    assert numbers["afterwards_executor_slots", "async busy"] == 1
+    assert numbers["afterwards_executor_slots", "async free"] == 3
+    assert numbers["afterwards_oldest_pending_seconds", ""] > 0
 
 
 def test_http_metrics_are_the_sum_over_all_workers_those_gone_included(reach: Reach) -> None:
@@ -757,11 +757,11 @@ def test_http_metrics_are_the_sum_over_all_workers_those_gone_included(reach: Re
         peer.exchange(peer_beat(peer)._replace(http=http))
 
     def total() -> float:
-        return metric(reach, "bgtasks_http_requests_total", "/notify/ 202 POST")
+        return metric(reach, "afterwards_http_requests_total", "/notify/ 202 POST")
 
     assert total() == 4
     reach.kill(two)
-    eventually(lambda: metric(reach, "bgtasks_workers") == 1, "the death is noticed")
+    eventually(lambda: metric(reach, "afterwards_workers") == 1, "the death is noticed")
     assert [raised(a) for a in two.exchange(peer_beat(two)._replace(http=http)).answers] == [
         NotJoined
     ]

@@ -95,11 +95,11 @@ def test_paused_tasks_can_be_cancelled_and_do_not_count_as_waiting(bench: Bench)
     bench.clock.turn(30.0)
 
     metrics = ask(registry, Scrape()).decode()
-    assert "bgtasks_oldest_pending_seconds 0.0" in metrics
-    assert 'bgtasks_task_type_paused{type="note"} 1.0' in metrics
+    assert "afterwards_oldest_pending_seconds 0.0" in metrics
+    assert 'afterwards_task_type_paused{type="note"} 1.0' in metrics
     assert ask(registry, Cancel(task.id)).state is TaskState.CANCELLED
     ask(registry, Resume("note"))
-    assert 'bgtasks_task_type_paused{type="note"} 0.0' in ask(registry, Scrape()).decode()
+    assert 'afterwards_task_type_paused{type="note"} 0.0' in ask(registry, Scrape()).decode()
 
 
 def test_a_priority_does_not_lead_past_a_pause(bench: Bench) -> None:

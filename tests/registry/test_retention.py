@@ -63,9 +63,9 @@ def test_a_deleted_task_is_counted_and_not_accepted_again(
 
     assert counts(registry) == {}
     text = ask(registry, Scrape()).decode()
-    assert 'bgtasks_tasks_submitted_total{type="note"} 1.0' in text
-    assert 'bgtasks_tasks_deleted_total{type="note"} 1.0' in text
-    assert 'bgtasks_tasks{state="success",type="note"} 0.0' in text
+    assert 'afterwards_tasks_submitted_total{type="note"} 1.0' in text
+    assert 'afterwards_tasks_deleted_total{type="note"} 1.0' in text
+    assert 'afterwards_tasks{state="success",type="note"} 0.0' in text
 
 
 def test_deleted_ids_are_forgotten_after_as_long_again(

@@ -91,7 +91,7 @@ def test_a_full_disk_refuses_tasks_keeps_the_rest_and_is_left_by_itself(
     for task in service.all_ended(accepted + running):
         assert (task.state, task.attempt) == ("success", 1)
     # Nothing of a refused task is there.
-    assert service.metric("bgtasks_tasks_submitted_total") == len(accepted + running)
+    assert service.metric("afterwards_tasks_submitted_total") == len(accepted + running)
     assert len(list(service.output_dir.iterdir())) == len(accepted)
     assert service.stop() == 0
     assert quick_check(service.data_dir / "journal.sqlite3") == "ok"

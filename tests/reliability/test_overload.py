@@ -60,7 +60,7 @@ def test_at_the_limit_tasks_are_refused_until_there_is_room(new_service: NewServ
     refused = service.post("/notify/", NOTIFICATION)
     assert refused.status_code == 503
     assert 1 <= int(refused.headers["retry-after"]) <= 60
-    assert service.metric("bgtasks_tasks_submitted_total") == 20
+    assert service.metric("afterwards_tasks_submitted_total") == 20
     service.open_gate()
     service.all_ended(waiting)
     assert service.post("/notify/", NOTIFICATION).status_code == 202
@@ -89,8 +89,8 @@ def test_memory_is_bounded_however_much_is_thrown_at_a_slow_service(
     assert answers.total() == SUBMISSIONS
     assert answers[503] > 0.5 * SUBMISSIONS
     assert after - before < GROWTH_BYTES
-    assert service.metric("bgtasks_tasks_submitted_total") == answers[202]
-    assert service.metric("bgtasks_tasks") == answers[202]
+    assert service.metric("afterwards_tasks_submitted_total") == answers[202]
+    assert service.metric("afterwards_tasks") == answers[202]
     assert service.stop() == 0
 
 
@@ -116,7 +116,7 @@ def test_slow_and_half_open_clients_hold_only_their_own_connection(
         assert {task.state for task in service.all_ended(task_ids)} == {"success"}
         assert time.monotonic() - began < 5
         assert service.get("/readyz").status_code == 200
-        assert service.metric("bgtasks_tasks_submitted_total") == len(task_ids)
+        assert service.metric("afterwards_tasks_submitted_total") == len(task_ids)
         began = time.monotonic()
         assert service.stop() == 0
         assert time.monotonic() - began < GRACE_SECONDS + 2

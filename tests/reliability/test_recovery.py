@@ -137,7 +137,7 @@ def test_a_frozen_worker_s_tasks_go_elsewhere_and_what_it_says_late_changes_noth
         assert {task.attempt for task in elsewhere} == {2}
     finally:
         kill(frozen, signal.SIGCONT)
-    wait_for(lambda: service.metric("bgtasks_workers") == 2, "the worker back")
+    wait_for(lambda: service.metric("afterwards_workers") == 2, "the worker back")
     for before in elsewhere:
         assert service.task(before.id) == before
     assert {task.state for task in service.all_ended(task_ids)} == {"success"}

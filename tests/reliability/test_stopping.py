@@ -40,7 +40,7 @@ def test_a_stop_under_load_is_in_time_loses_nothing_and_counts_nothing(
     assert {task.state for task in service.all_ended(load.accepted)} == {"success"}
     runs = Counter(mark.task_id for mark in service.trace() if mark.word == "begin")
     assert {runs[task_id] for task_id in load.accepted} == {1}
-    assert service.metric("bgtasks_task_attempts_total", outcome="lost") == 0
+    assert service.metric("afterwards_task_attempts_total", outcome="lost") == 0
     assert service.stop() == 0
 
 

@@ -85,4 +85,4 @@ def test_threads_that_do_not_return_hold_a_stop_no_longer_than_the_grace(
 
 def _slots(service: FaultyService, state: str, executor: str = "") -> float:
     labels = {"executor": executor} if executor else {}
-    return service.metric("bgtasks_executor_slots", state=state, **labels)
+    return service.metric("afterwards_executor_slots", state=state, **labels)

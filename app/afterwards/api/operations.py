@@ -17,10 +17,10 @@ router = new_router("Operations")
 _UNCACHED: Final = {"Cache-Control": "no-store"}
 
 _METRICS_EXAMPLE: Final = """\
-# HELP bgtasks_tasks Tasks stored, by the state they are in.
-# TYPE bgtasks_tasks gauge
-bgtasks_tasks{state="processing",type="report"} 2.0
-bgtasks_tasks{state="success",type="report"} 40.0
+# HELP afterwards_tasks Tasks stored, by the state they are in.
+# TYPE afterwards_tasks gauge
+afterwards_tasks{state="processing",type="report"} 2.0
+afterwards_tasks{state="success",type="report"} 40.0
 """
 
 
