@@ -24,10 +24,10 @@ PROMTOOL := $(VENV)/tools/promtool
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-install: $(RUNTIME) ## make .venv with the locked dependencies; .venv/bin/bgtasks then works
+install: $(RUNTIME) ## make .venv with the locked dependencies; .venv/bin/afterwards then works
 
 run: $(RUNTIME) ## start the service on http://127.0.0.1:8000 (settings: docs/configuration.md)
-	@exec $(BIN)/bgtasks serve
+	@exec $(BIN)/afterwards serve
 
 # Many tests wait for processes to start, end or run out of time; a file stays with one of them.
 test: check tools ## run every check: lint, format, types, tests with coverage
@@ -101,7 +101,7 @@ clean: ## remove .venv and every cache; data/ and outputs/ stay
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' \
-		|| { echo "bgtasks needs Python 3.11 to 3.13; name one with PYTHON=python3.12"; exit 1; }
+		|| { echo "Afterwards needs Python 3.11 to 3.13; name one with PYTHON=python3.12"; exit 1; }
 	@echo "Making $(VENV); this is done once and takes a minute."
 	@$(PYTHON) -m venv $(VENV) \
 		|| { rm -rf $(VENV); echo "On Debian: apt-get install python3-venv"; exit 1; }

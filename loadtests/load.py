@@ -29,7 +29,7 @@ def main() -> int:
     """Run what the command line says; the exit status is 0 if the service has passed."""
     arguments = _parser().parse_args()
     try:
-        with tempfile.TemporaryDirectory(prefix="bgtasks-load-") as directory:
+        with tempfile.TemporaryDirectory(prefix="afterwards-load-") as directory:
             if arguments.ui:
                 return _ui(Path(directory), arguments)
             return _headless(Path(directory), arguments)

@@ -156,7 +156,7 @@ class Server:
 
 
 class Service(Server):
-    """`bgtasks serve` with its default settings, except those given.
+    """`afterwards serve` with its default settings, except those given.
 
     Args:
         directory: for its journal, its outputs and its log.
@@ -168,7 +168,7 @@ class Service(Server):
     def __init__(self, directory: Path, **settings: float | str) -> None:
         self.data_dir = directory / "data"
         super().__init__(
-            [str(_PROGRAMS / "bgtasks"), "serve"],
+            [str(_PROGRAMS / "afterwards"), "serve"],
             directory,
             {f"AFTERWARDS_{name.upper()}": str(value) for name, value in settings.items()},
         )

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
-from afterwards.errors import BgTasksError, Unavailable
+from afterwards.errors import AfterwardsError, Unavailable
 from afterwards.lifecycle import Task, TaskState
 from afterwards.registry.answers import Page
 from afterwards.registry.requests import Cancel, Count, Find, Request, Retry
@@ -52,11 +52,11 @@ class Tally:
         """How many tasks were taken up."""
         return self.changed + self.requested + self.skipped
 
-    def count(self, answer: Task | BgTasksError) -> None:
+    def count(self, answer: Task | AfterwardsError) -> None:
         """Count what became of one task."""
         if isinstance(answer, Unavailable):
             self.interrupted, self.more = answer, True
-        elif isinstance(answer, BgTasksError):
+        elif isinstance(answer, AfterwardsError):
             self.skipped += 1
         elif answer.state is TaskState.PROCESSING:
             self.requested += 1
@@ -153,11 +153,11 @@ async def _pages(call: Call, selection: Selection) -> AsyncIterator[Sequence[Tas
                 break
 
 
-async def _all(call: Call, requests: Sequence[Request]) -> list[Task | BgTasksError]:
-    async def one(request: Request) -> Task | BgTasksError:
+async def _all(call: Call, requests: Sequence[Request]) -> list[Task | AfterwardsError]:
+    async def one(request: Request) -> Task | AfterwardsError:
         try:
             task: Task = await call(request)
-        except BgTasksError as error:
+        except AfterwardsError as error:
             return error
         return task
 

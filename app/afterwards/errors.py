@@ -1,6 +1,6 @@
 """Every error of the service, as a tree. Each names a fact, carries its ids and builds its message.
 
-    BgTasksError
+    AfterwardsError
     ├── ConfigurationError          a setting is wrong; the message names it
     ├── TaskNotFound                no task has this id
     │   └── TaskDeleted             one had, and retention has deleted it
@@ -29,11 +29,11 @@ statuses is in `afterwards.api.problems`.
 from __future__ import annotations
 
 
-class BgTasksError(Exception):
+class AfterwardsError(Exception):
     """The root: anything the service says no with."""
 
 
-class ConfigurationError(BgTasksError):
+class ConfigurationError(AfterwardsError):
     """A setting has a wrong value."""
 
     def __init__(self, setting: str, problem: str) -> None:
@@ -45,7 +45,7 @@ class ConfigurationError(BgTasksError):
         return f"{self.setting}: {self.problem}"
 
 
-class TaskNotFound(BgTasksError):
+class TaskNotFound(AfterwardsError):
     """No task has this id."""
 
     def __init__(self, task_id: str) -> None:
@@ -63,7 +63,7 @@ class TaskDeleted(TaskNotFound):
         return f"Task {self.task_id} was finished, and deleted when its retention was over"
 
 
-class UnknownTaskType(BgTasksError):
+class UnknownTaskType(AfterwardsError):
     """No task type has this name."""
 
     def __init__(self, name: str) -> None:
@@ -74,7 +74,7 @@ class UnknownTaskType(BgTasksError):
         return f"There is no task type {self.name!r}"
 
 
-class ScheduleNotFound(BgTasksError):
+class ScheduleNotFound(AfterwardsError):
     """No schedule has this name."""
 
     def __init__(self, name: str) -> None:
@@ -85,7 +85,7 @@ class ScheduleNotFound(BgTasksError):
         return f"There is no schedule {self.name!r}"
 
 
-class TooManySchedules(BgTasksError):
+class TooManySchedules(AfterwardsError):
     """The limit of schedules is reached; nothing was stored."""
 
     def __init__(self, limit: int) -> None:
@@ -96,7 +96,7 @@ class TooManySchedules(BgTasksError):
         return f"There are {self.limit} schedules, which is the limit; delete one first"
 
 
-class IllegalTransition(BgTasksError):
+class IllegalTransition(AfterwardsError):
     """The task's state does not allow this verb; nothing was changed."""
 
     def __init__(self, task_id: str, state: str, verb: str) -> None:
@@ -109,7 +109,7 @@ class IllegalTransition(BgTasksError):
         return f"Task {self.task_id} is {self.state} and cannot {self.verb}"
 
 
-class IdempotencyMismatch(BgTasksError):
+class IdempotencyMismatch(AfterwardsError):
     """The idempotency key came before, with another submission; nothing was stored."""
 
     def __init__(self, key: str, task_id: str) -> None:
@@ -124,7 +124,7 @@ class IdempotencyMismatch(BgTasksError):
         )
 
 
-class StaleReport(BgTasksError):
+class StaleReport(AfterwardsError):
     """A report bears an attempt number that is not the running one; it was dropped."""
 
     def __init__(self, task_id: str, attempt: int, current: int, state: str) -> None:
@@ -141,7 +141,7 @@ class StaleReport(BgTasksError):
         )
 
 
-class NotJoined(BgTasksError):
+class NotJoined(AfterwardsError):
     """The registry does not know this worker under this connection; it has to join first."""
 
     def __init__(self, worker: str) -> None:
@@ -152,7 +152,7 @@ class NotJoined(BgTasksError):
         return f"Worker {self.worker} has not joined under this connection"
 
 
-class JournalError(BgTasksError):
+class JournalError(AfterwardsError):
     """The journal's file cannot be used. It was left untouched."""
 
     def __init__(self, path: str, problem: str) -> None:
@@ -164,7 +164,7 @@ class JournalError(BgTasksError):
         return f"The journal {self.path} cannot be used: {self.problem}"
 
 
-class RegistryLocked(BgTasksError):
+class RegistryLocked(AfterwardsError):
     """Another service, with the process `pid`, works on this data directory."""
 
     def __init__(self, data_dir: str, pid: int) -> None:
@@ -179,7 +179,7 @@ class RegistryLocked(BgTasksError):
         )
 
 
-class NotBackedUp(BgTasksError):
+class NotBackedUp(AfterwardsError):
     """No backup was written to `path`; what was there still is."""
 
     def __init__(self, path: str, problem: str) -> None:
@@ -191,7 +191,7 @@ class NotBackedUp(BgTasksError):
         return f"No backup was written to {self.path}: {self.problem}"
 
 
-class NotRestored(BgTasksError):
+class NotRestored(AfterwardsError):
     """The backup at `path` was not restored; the journal is as it was."""
 
     def __init__(self, path: str, problem: str) -> None:
@@ -203,7 +203,7 @@ class NotRestored(BgTasksError):
         return f"{self.path} was not restored: {self.problem}"
 
 
-class Unavailable(BgTasksError):
+class Unavailable(AfterwardsError):
     """Cannot be done now; worth asking again after `retry_after_seconds`."""
 
     retry_after_seconds: float = 1.0

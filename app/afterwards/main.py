@@ -1,6 +1,6 @@
 """The composition root: `create_app` and its lifespan. Nobody below knows the concrete classes.
 
-`bgtasks serve` makes one application per web worker, all with the same registry process.
+`afterwards serve` makes one application per web worker, all with the same registry process.
 `uvicorn --factory afterwards.main:create_app` works too: the first worker on a data directory
 starts the registry, and later ones join it.
 """
@@ -85,7 +85,7 @@ def create_app(settings: Settings | None = None, *, endpoint: Endpoint | None = 
             await worker.stop()
 
     app = FastAPI(
-        title="bgtasks",
+        title="Afterwards",
         version=__version__,
         lifespan=lifespan,
         docs_url=None,
@@ -242,8 +242,8 @@ def _own_settings() -> Settings:
         load_catalogue(settings.task_modules)
         prepare_directories(settings)
     except ConfigurationError as error:
-        # As `bgtasks serve` says it; uvicorn would show a traceback.
-        sys.stderr.write(f"bgtasks: {error}\n")
+        # As `afterwards serve` says it; uvicorn would show a traceback.
+        sys.stderr.write(f"afterwards: {error}\n")
         raise SystemExit(2) from None
     return settings
 

@@ -1,4 +1,4 @@
-"""`bgtasks serve`: the gunicorn master, its web workers and the registry process.
+"""`afterwards serve`: the gunicorn master, its web workers and the registry process.
 
 The master starts the registry before the workers, keeps it running, and stops it after them. It
 serves nothing and holds no connection to the registry.
@@ -24,7 +24,7 @@ from gunicorn.errors import HaltServer
 from gunicorn.glogging import Logger
 
 from afterwards.directories import prepare_directories
-from afterwards.errors import BgTasksError
+from afterwards.errors import AfterwardsError
 from afterwards.listener import Address, listen
 from afterwards.logs import configure, flush_or_discard, get_logger
 from afterwards.settings import Settings, unknown_variables
@@ -69,7 +69,7 @@ class RegistryProcess(Protocol):
         """Of the child, if it was started."""
 
     def start(self) -> None:
-        """Start it and wait until it serves. Raises `BgTasksError`."""
+        """Start it and wait until it serves. Raises `AfterwardsError`."""
 
     def ensure_running(self) -> None:
         """Start it again if it has died. Cheap; never raises."""
@@ -83,7 +83,7 @@ def serve(settings: Settings) -> None:
 
     Raises:
         ConfigurationError: the address, a directory or a module of task types cannot be used.
-        BgTasksError: the registry cannot start.
+        AfterwardsError: the registry cannot start.
     """
     configure(settings.log_level, settings.log_format)
     for message in unknown_variables():
@@ -129,7 +129,7 @@ class WebApplication(BaseApplication):  # type: ignore[misc] # gunicorn has no t
             "loglevel": "info" if settings.log_level == "debug" else settings.log_level,
             "errorlog": None,
             "accesslog": None,
-            "proc_name": "bgtasks",
+            "proc_name": "afterwards",
             "keepalive": KEEP_ALIVE_SECONDS,
             "timeout": HEARTBEAT_TIMEOUT_SECONDS,
             "graceful_timeout": math.ceil(drain_seconds + _MARGIN_SECONDS),
@@ -156,7 +156,7 @@ class WebApplication(BaseApplication):  # type: ignore[misc] # gunicorn has no t
         workers = "1 worker" if count == 1 else f"{count} workers"
         body = '{"email": "success@simulator.example", "message": "Hello"}'
         return (
-            f"bgtasks listens at {self.address} with {workers}; Ctrl-C stops it. Try:\n"
+            f"Afterwards listens at {self.address} with {workers}; Ctrl-C stops it. Try:\n"
             f"  curl -i {self.address.for_curl()}/notify/ "
             f"-H 'Content-Type: application/json' -d '{body}'"
         )
@@ -181,7 +181,7 @@ class Supervisor(Arbiter):  # type: ignore[misc] # gunicorn has no types
             try:
                 with _obeying_stops():
                     self._registry.start()
-            except (BgTasksError, SystemExit):
+            except (AfterwardsError, SystemExit):
                 self.stop()
                 raise
             self._registry_started = True

@@ -37,7 +37,7 @@ FLAGS: Final[Mapping[str, str]] = {
     "registry": "--registry",
     "grace_seconds": "--grace",
 }
-"""The settings that `bgtasks serve` takes as flags, too."""
+"""The settings that `afterwards serve` takes as flags, too."""
 
 PLAIN_NAMES: Final[Mapping[str, str]] = {
     "bind": "PORT",

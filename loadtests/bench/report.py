@@ -16,7 +16,7 @@ from loadtests.bench import disk
 from loadtests.bench.figures import Figure, Row
 from loadtests.bench.sizes import Sizes
 
-_PACKAGES: Final = ("bgtasks", "fastapi", "gunicorn", "uvicorn", "uvloop", "pydantic")
+_PACKAGES: Final = ("afterwards", "fastapi", "gunicorn", "uvicorn", "uvloop", "pydantic")
 _HEAD: Final = ("measured", "unit", "median (min..max)", "beside", "median (min..max)", "ratio")
 
 

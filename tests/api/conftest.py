@@ -169,7 +169,7 @@ def settings() -> Settings:
 
 @pytest.fixture
 def app(service: FakeService, http_metrics: HttpMetrics, settings: Settings) -> FastAPI:
-    app = FastAPI(title="bgtasks", version="1.2.3", docs_url=None, redoc_url=None)
+    app = FastAPI(title="Afterwards", version="1.2.3", docs_url=None, redoc_url=None)
     app.state.service = service
     install(app, settings, http_metrics)
     return app

@@ -309,7 +309,7 @@ async def test_a_browser_is_led_to_the_page(client: httpx.AsyncClient) -> None:
 
 async def test_a_program_gets_links_that_work(client: httpx.AsyncClient) -> None:
     links = (await client.get("/")).json()
-    assert (links.pop("name"), links.pop("version")) == ("bgtasks", "1.2.3")
+    assert (links.pop("name"), links.pop("version")) == ("Afterwards", "1.2.3")
     assert set(links) == {"docs", "openapi", "metrics"}
     for link in links.values():
         assert (await client.get(link)).status_code == 200

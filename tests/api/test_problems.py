@@ -9,7 +9,7 @@ import pytest
 from afterwards import errors
 from afterwards.api.problems import STATUSES, status_of, title
 from afterwards.errors import (
-    BgTasksError,
+    AfterwardsError,
     Draining,
     RegistryUnavailable,
     TooManyUnfinished,
@@ -95,7 +95,7 @@ def test_every_error_of_the_service_has_a_status() -> None:
     tree = [
         thing
         for thing in vars(errors).values()
-        if inspect.isclass(thing) and issubclass(thing, BgTasksError)
+        if inspect.isclass(thing) and issubclass(thing, AfterwardsError)
     ]
     assert len(tree) > len(STATUSES)
     for cls in tree:

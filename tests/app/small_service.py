@@ -1,4 +1,4 @@
-"""A script: `bgtasks` with a small application and a registry process that does nothing.
+"""A script: `afterwards` with a small application and a registry process that does nothing.
 
 What it sees of its life it appends to the file named by `EVENTS`.
 """

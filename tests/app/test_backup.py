@@ -17,7 +17,13 @@ import pytest
 from afterwards import backup
 from afterwards.backup import back_up, restore
 from afterwards.cli import main
-from afterwards.errors import BgTasksError, JournalError, NotBackedUp, NotRestored, RegistryLocked
+from afterwards.errors import (
+    AfterwardsError,
+    JournalError,
+    NotBackedUp,
+    NotRestored,
+    RegistryLocked,
+)
 from afterwards.lifecycle import Change, Task
 from afterwards.registry.journal import Group, SqliteJournal
 from afterwards.registry.journal_file import inspect, journal_path
@@ -405,12 +411,12 @@ def test_a_refusal_is_one_line_and_status_1(
     assert main([command, str(file), "--data-dir", str(data_dir)]) == 1
     out, err = capsys.readouterr()
     assert out == ""
-    assert err.startswith("bgtasks: ")
+    assert err.startswith("afterwards: ")
     assert err.count("\n") == 1
 
 
 @pytest.mark.parametrize("error", [NotBackedUp("f", "p"), NotRestored("f", "p")])
-def test_the_errors_can_be_built_again_from_their_arguments(error: BgTasksError) -> None:
+def test_the_errors_can_be_built_again_from_their_arguments(error: AfterwardsError) -> None:
     assert str(type(error)(*error.args)) == str(error)
 
 

@@ -10,7 +10,7 @@ import pytest
 from afterwards import __version__
 from afterwards.cli import main
 from afterwards.cli.service import HELP
-from afterwards.errors import BgTasksError, JournalError
+from afterwards.errors import AfterwardsError, JournalError
 from afterwards.settings import FLAGS, Settings, variable
 
 
@@ -26,7 +26,7 @@ def test_the_version_is_the_package_s(capsys: pytest.CaptureFixture[str]) -> Non
     with pytest.raises(SystemExit) as leaving:
         main(["--version"])
     assert leaving.value.code == 0
-    assert capsys.readouterr().out == f"bgtasks {__version__}\n"
+    assert capsys.readouterr().out == f"afterwards {__version__}\n"
 
 
 def test_without_a_command_there_is_help(capsys: pytest.CaptureFixture[str]) -> None:
@@ -63,7 +63,7 @@ def test_a_wrong_flag_is_one_line_and_status_2(
     served: list[Settings], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["serve", "--workers", "x"]) == 2
-    assert capsys.readouterr().err == "bgtasks: --workers: must be a valid integer (got 'x')\n"
+    assert capsys.readouterr().err == "afterwards: --workers: must be a valid integer (got 'x')\n"
     assert not served
 
 
@@ -74,7 +74,7 @@ def test_a_wrong_variable_is_one_line_and_status_2(
 ) -> None:
     monkeypatch.setenv("AFTERWARDS_GRACE_SECONDS", "nan")
     assert main(["serve"]) == 2
-    expected = "bgtasks: AFTERWARDS_GRACE_SECONDS: must be a finite number (got 'nan')\n"
+    expected = "afterwards: AFTERWARDS_GRACE_SECONDS: must be a finite number (got 'nan')\n"
     assert capsys.readouterr().err == expected
 
 
@@ -85,9 +85,9 @@ def test_a_start_that_fails_is_one_line_and_status_1(
         raise JournalError("data/tasks.db", "not a database")
 
     monkeypatch.setattr("afterwards.serve.serve", fail)
-    assert issubclass(JournalError, BgTasksError)
+    assert issubclass(JournalError, AfterwardsError)
     assert main(["serve"]) == 1
-    expected = "bgtasks: The journal data/tasks.db cannot be used: not a database\n"
+    expected = "afterwards: The journal data/tasks.db cannot be used: not a database\n"
     assert capsys.readouterr().err == expected
 
 

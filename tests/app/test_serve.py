@@ -35,7 +35,7 @@ def is_alive(pid: int) -> bool:
 
 
 class Service:
-    """A running `bgtasks serve` with the small application."""
+    """A running `afterwards serve` with the small application."""
 
     def __init__(self, directory: Path, *arguments: str, **environment: str) -> None:
         self.directory = directory
@@ -325,7 +325,7 @@ def test_the_memory_registry_has_no_process_and_one_worker(start: Start) -> None
 
 
 def test_a_unix_socket_is_served_and_removed(start: Start, tmp_path: Path) -> None:
-    path = tmp_path / "bgtasks.sock"
+    path = tmp_path / "afterwards.sock"
     # Left behind by a master that was killed.
     with socket.socket(socket.AF_UNIX) as stale:
         stale.bind(str(path))
@@ -362,7 +362,7 @@ def test_an_address_in_use_is_one_line(start: Start) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         service = start("--bind", address)
-        problem = f"bgtasks: --bind: cannot listen at {address}: Address already in use"
+        problem = f"afterwards: --bind: cannot listen at {address}: Address already in use"
         assert refused(service) == (2, problem)
     assert service.stderr().count("\n") == 1
 
@@ -375,7 +375,7 @@ def test_a_unix_socket_in_use_is_one_line(start: Start, tmp_path: Path) -> None:
         status, line = refused(start("--bind", f"unix:{path}"))
     assert (status, line) == (
         2,
-        f"bgtasks: --bind: cannot listen at unix:{path}: Address already in use",
+        f"afterwards: --bind: cannot listen at unix:{path}: Address already in use",
     )
 
 
@@ -387,14 +387,14 @@ def test_a_directory_that_cannot_be_is_one_line(
     file.touch()
     status, line = refused(start(flag, str(file / field)))
     assert status == 2
-    assert line == f"bgtasks: {flag}: {file / field} cannot be used: Not a directory"
+    assert line == f"afterwards: {flag}: {file / field} cannot be used: Not a directory"
 
 
 @pytest.mark.parametrize("flag", ["--data-dir", "--output-dir"])
 def test_a_directory_that_is_a_file_is_one_line(start: Start, tmp_path: Path, flag: str) -> None:
     file = tmp_path / "file"
     file.touch()
-    assert refused(start(flag, str(file))) == (2, f"bgtasks: {flag}: {file} is not a directory")
+    assert refused(start(flag, str(file))) == (2, f"afterwards: {flag}: {file} is not a directory")
 
 
 def test_a_registry_that_leaves_during_a_stop_is_not_started_again(start: Start) -> None:
@@ -417,7 +417,7 @@ def test_a_registry_that_leaves_during_a_stop_is_not_started_again(start: Start)
 def test_a_registry_that_cannot_start_is_one_line_and_status_1(start: Start) -> None:
     status, line = refused(start(REGISTRY="broken"))
     assert status == 1
-    assert line == "bgtasks: The journal tasks.db cannot be used: not a database"
+    assert line == "afterwards: The journal tasks.db cannot be used: not a database"
 
 
 def test_a_worker_that_cannot_start_ends_the_service(start: Start) -> None:

@@ -125,7 +125,7 @@ def test_an_address_has_a_host_and_a_port(address: str) -> None:
     assert problem(bind=address).startswith("--bind: must ")
 
 
-@pytest.mark.parametrize("address", ["[::1]:8000", "localhost:0", "unix:/run/bgtasks.sock"])
+@pytest.mark.parametrize("address", ["[::1]:8000", "localhost:0", "unix:/run/afterwards.sock"])
 def test_addresses_of_other_kinds(address: str) -> None:
     assert Settings.load(bind=address).bind == address
 

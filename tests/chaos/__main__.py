@@ -18,7 +18,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=int(time.time()))
     parser.add_argument("--per-second", type=float, default=150, help="submissions")
     arguments = parser.parse_args()
-    directory = Path(tempfile.mkdtemp(prefix="bgtasks-chaos-"))
+    directory = Path(tempfile.mkdtemp(prefix="afterwards-chaos-"))
     sys.stdout.write(f"seed {arguments.seed}; in {directory}, kept if it fails\n")
     findings = run(directory, arguments.seconds, arguments.seed, arguments.per_second)
     sys.stdout.write(findings.report() + "\n")

@@ -11,7 +11,7 @@ from typing import Final
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from afterwards.errors import BgTasksError
+from afterwards.errors import AfterwardsError
 from tests.chaos.clients import Clients
 from tests.chaos.findings import Findings, executed_again
 from tests.chaos.fleet import Fleet
@@ -65,7 +65,7 @@ def _settle(service: FaultyService, clients: Clients, killer: Killer) -> Finding
     def all_final() -> bool:
         try:
             findings.tasks = dict(zip(task_ids, service.tasks(task_ids), strict=True))
-        except (OSError, EOFError, AssertionError, BgTasksError):
+        except (OSError, EOFError, AssertionError, AfterwardsError):
             return False  # the last strike hit the registry
         return not findings.lost
 

@@ -243,7 +243,7 @@ def test_a_refusal_is_one_line_and_status_1(
     service.answer(status, document)
     assert main(["status", ID]) == 1
     detail = "No task x" if document else "500 Internal Server Error"
-    assert capsys.readouterr().err == f"bgtasks: {detail}\n"
+    assert capsys.readouterr().err == f"afterwards: {detail}\n"
 
 
 def test_ctrl_c_is_quiet(service: Handler, capsys: pytest.CaptureFixture[str]) -> None:
@@ -273,14 +273,14 @@ def test_the_url_is_the_flag_s_or_the_variable_s(
 @pytest.mark.parametrize("url", ["nonsense", "http://a:b", "ftp://x"])
 def test_what_is_no_url_is_wrong_usage(url: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["status", ID, "--url", url]) == 2
-    assert capsys.readouterr().err.startswith(f"bgtasks: {url!r} is no URL")
+    assert capsys.readouterr().err.startswith(f"afterwards: {url!r} is no URL")
 
 
 def test_a_service_that_is_not_there_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["status", ID, "--url", "http://127.0.0.1:1"]) == 1
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("bgtasks: No answer from http://127.0.0.1:1/")
-    assert "start it with bgtasks serve" in line
+    assert line.startswith("afterwards: No answer from http://127.0.0.1:1/")
+    assert "start it with afterwards serve" in line
 
 
 @pytest.mark.parametrize("missing", ["afterwards_client", "rich"])
@@ -292,7 +292,7 @@ def test_without_the_client_one_line_says_how_to_get_it(
     monkeypatch.setattr("builtins.__import__", _without("afterwards.cli.tasks", error))
     assert main(["status", ID]) == 1
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith(f"bgtasks: status needs {missing}")
+    assert line.startswith(f"afterwards: status needs {missing}")
 
 
 def _without(module: str, error: ModuleNotFoundError) -> Callable[..., Any]:
@@ -362,7 +362,7 @@ def test_output_that_cannot_be_written_is_one_line() -> None:
             check=False,
         )
     assert run.returncode == 1
-    assert run.stderr.startswith(b"bgtasks: cannot write: ")
+    assert run.stderr.startswith(b"afterwards: cannot write: ")
     assert run.stderr.count(b"\n") == 1
 
 

@@ -32,7 +32,7 @@ from afterwards_client import (
     TaskFailed,
     WaitTimeout,
 )
-from tests.integration.conftest import BGTASKS, Service, wait_for
+from tests.integration.conftest import AFTERWARDS, Service, wait_for
 
 README = Path(__file__).parents[2] / "clients" / "python" / "README.md"
 EXAMPLES = re.findall(r"^```python\n(.+?)^```$", README.read_text(), re.MULTILINE | re.DOTALL)
@@ -68,7 +68,7 @@ def stopped(tmp_path: Path) -> Iterator[Service]:
 def run(running: Service, *arguments: str, status: int = 0, stdin: str = "") -> str:
     """What a command prints."""
     command = subprocess.run(
-        [BGTASKS, *arguments],
+        [AFTERWARDS, *arguments],
         env={**os.environ, "AFTERWARDS_URL": running.url},
         input=stdin,
         capture_output=True,
@@ -276,7 +276,7 @@ def test_tail_shows_what_happens_until_ctrl_c(
     shown: set[str] = set()
     with (
         subprocess.Popen(
-            [BGTASKS, "tail", "--json", "--url", running.url],
+            [AFTERWARDS, "tail", "--json", "--url", running.url],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

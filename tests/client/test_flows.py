@@ -272,7 +272,7 @@ def test_a_task_without_a_result_raises_what_became_of_it(status: str) -> None:
 )
 def test_an_answer_of_something_else_says_so(response: httpx.Response) -> None:
     world = World(response)
-    with pytest.raises(UnexpectedAnswer, match="did not answer as bgtasks does"):
+    with pytest.raises(UnexpectedAnswer, match="did not answer as Afterwards does"):
         world.run(flows.perform(calls.get(ID), world.retries))
 
 

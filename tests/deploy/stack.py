@@ -27,7 +27,7 @@ class Stack:
     """What `docker compose` makes of the committed file; nothing of it stays."""
 
     def __init__(self) -> None:
-        self.project = f"bgtasks-test-{os.getpid()}"
+        self.project = f"afterwards-test-{os.getpid()}"
         ports = {name: str(free_port()) for name in ("API_PORT", "PROMETHEUS_PORT", "LOCUST_PORT")}
         left_out = ("AFTERWARDS_", "COMPOSE_")
         kept = {n: v for n, v in os.environ.items() if not n.startswith(left_out)}
@@ -94,7 +94,7 @@ class Stack:
             size, _, made_by = layer.partition(" ")
             added += int(size)
             # The first instruction of the last stage.
-            if "org.opencontainers.image.title=bgtasks" in made_by:
+            if "org.opencontainers.image.title=Afterwards" in made_by:
                 return added
         raise AssertionError(history.stdout)
 

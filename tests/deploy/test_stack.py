@@ -69,7 +69,7 @@ def test_the_container_can_do_no_more_than_it_needs(stack: Stack) -> None:
 
 def test_there_is_nothing_in_it_to_build_or_install_with(stack: Stack) -> None:
     assert stack.inside("id -u").stdout.strip() == "10001"
-    assert stack.inside("touch /opt/bgtasks/x").returncode != 0
+    assert stack.inside("touch /opt/afterwards/x").returncode != 0
     for program in ("gcc", "cc", "make"):
         assert stack.inside(f"command -v {program}").returncode != 0
     assert stack.inside("python -c 'import pip'").returncode != 0
@@ -135,7 +135,7 @@ def test_a_panel_has_data(stack: Stack, query: tuple[str, str]) -> None:
 
 def test_a_backup_is_made_while_it_runs_and_restored_while_it_does_not(stack: Stack) -> None:
     running = stack.submit("/send-email", TASKS[3][1])
-    made = stack.compose("exec", "-T", "api", "bgtasks", "backup", BACKUP)
+    made = stack.compose("exec", "-T", "api", "afterwards", "backup", BACKUP)
     assert made.stdout.startswith(f"{BACKUP}: backup of /data; unfinished tasks: ")
     later = stack.submit("/notify/", NOTIFICATION)
     restore = ("run", "--rm", "-T", "--no-deps", "api", "restore", BACKUP)

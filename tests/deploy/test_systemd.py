@@ -12,7 +12,7 @@ import pytest
 from afterwards.settings import Settings, variable
 from tests.deploy.files import DEPLOY
 
-UNIT = DEPLOY / "bgtasks.service"
+UNIT = DEPLOY / "afterwards.service"
 TEXT = UNIT.read_text()
 ANALYZE = shutil.which("systemd-analyze")
 

@@ -1,4 +1,4 @@
-"""A real `bgtasks serve`: gunicorn, two web workers, a registry process, HTTP on a free port."""
+"""A real `afterwards serve`: gunicorn, two web workers, a registry process, HTTP on a free port."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import httpx
 import pytest
 
-BGTASKS = Path(sys.executable).with_name("bgtasks")
+AFTERWARDS = Path(sys.executable).with_name("afterwards")
 DELAYS = ("NOTIFICATION", "REPORT", "FILE", "EMAIL")
 UNFINISHED = frozenset({"pending", "processing"})
 
@@ -36,7 +36,7 @@ def wait_for(condition: Callable[[], T | None], what: str, seconds: float = 30.0
 class Service:
     """One service on a directory of its own; may be started again after its death."""
 
-    command: tuple[str, ...] = (str(BGTASKS), "serve")
+    command: tuple[str, ...] = (str(AFTERWARDS), "serve")
 
     def __init__(self, directory: Path, **settings: str) -> None:
         self.data_dir = directory / "data"
@@ -49,7 +49,7 @@ class Service:
             self.address = f"127.0.0.1:{probe.getsockname()[1]}"
         self.url = f"http://{self.address}"
         self._environment = {
-            **{name: value for name, value in os.environ.items() if "BGTASKS" not in name},
+            **{name: value for name, value in os.environ.items() if "AFTERWARDS" not in name},
             **{f"AFTERWARDS_{kind}_DELAY_SECONDS": "0" for kind in DELAYS},
             "AFTERWARDS_BIND": self.address,
             "AFTERWARDS_DATA_DIR": str(self.data_dir),

@@ -6,7 +6,7 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.integration.conftest import BGTASKS, Service, wait_for
+from tests.integration.conftest import AFTERWARDS, Service, wait_for
 from tests.reliability.load import SteadyLoad
 
 NOTIFICATION = {"email": "johndoe@example.com", "message": "x"}
@@ -14,7 +14,7 @@ NewService = Callable[..., Service]
 
 
 def run(command: str, file: Path, service: Service) -> subprocess.CompletedProcess[str]:
-    arguments = [str(BGTASKS), command, str(file), "--data-dir", str(service.data_dir)]
+    arguments = [str(AFTERWARDS), command, str(file), "--data-dir", str(service.data_dir)]
     return subprocess.run(arguments, capture_output=True, text=True, timeout=30, check=False)
 
 
@@ -57,7 +57,7 @@ def test_a_restore_under_a_running_service_is_refused_and_disturbs_nothing(
     refused = run("restore", file, service)
 
     assert refused.returncode == 1
-    assert refused.stderr.startswith(f"bgtasks: the data directory {service.data_dir} is in use")
+    assert refused.stderr.startswith(f"afterwards: the data directory {service.data_dir} is in use")
     assert refused.stderr.count("\n") == 1
     assert service.finished(task_id)["status"] == "success"
     assert service.stop() == 0

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.conftest import BGTASKS, wait_for
+from tests.integration.conftest import AFTERWARDS, wait_for
 from tests.integration.own_types import OwnTypesService, serving
 
 # Not importable by the tests, and named as others name theirs.
@@ -150,7 +150,7 @@ def test_a_type_of_a_module_that_is_named_no_more_fails_and_says_so(
 @pytest.mark.parametrize(
     "command",
     [
-        (str(BGTASKS), "serve"),
+        (str(AFTERWARDS), "serve"),
         (
             sys.executable,
             "-m",
@@ -181,7 +181,7 @@ def test_a_mistake_in_a_module_ends_the_start_with_one_line(
     assert ended.returncode == 2
     assert ended.stdout == ""
     assert ended.stderr == (
-        "bgtasks: AFTERWARDS_TASK_MODULES: wrong: ModuleNotFoundError: No module named 'nowhere' "
-        f"({tmp_path}/wrong.py, line 2)\n"
+        "afterwards: AFTERWARDS_TASK_MODULES: wrong: ModuleNotFoundError: "
+        f"No module named 'nowhere' ({tmp_path}/wrong.py, line 2)\n"
     )
     assert not (tmp_path / "data").exists()

@@ -59,7 +59,7 @@ def test_a_second_service_on_the_data_directory_is_refused_and_the_first_goes_on
     assert second.master is not None
     assert second.master.wait(30) == 1
     line = second.log_file.read_text().splitlines()[-1]
-    assert line.startswith("bgtasks: ")
+    assert line.startswith("afterwards: ")
     assert str(first.data_dir) in line
     assert f"process {first.master.pid})" in line
 

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from tests.integration.conftest import BGTASKS, Service
+from tests.integration.conftest import AFTERWARDS, Service
 
 PAGE = (Path(__file__).parents[2] / "docs" / "task-types.md").read_text()
 BLOCK = re.compile(
@@ -60,7 +60,7 @@ class Reader:
         file.write_text(body)
 
     def run(self, command: Command) -> None:
-        if not command.line.endswith("bgtasks serve"):
+        if not command.line.endswith("afterwards serve"):
             self._run_in_shell(command)
         elif command.output:
             self._fail_to_serve(command)
@@ -86,7 +86,7 @@ class Reader:
         self.service.start()
 
     def _fail_to_serve(self, command: Command) -> None:
-        ended = self._shell(command.line.replace("bgtasks serve", f"{BGTASKS} serve"))
+        ended = self._shell(command.line.replace("afterwards serve", f"{AFTERWARDS} serve"))
         assert ended.returncode == 2
         assert fits(command.output, ended.stderr.strip()), ended.stderr
 

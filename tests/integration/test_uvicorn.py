@@ -75,4 +75,4 @@ def test_a_wrong_setting_is_one_line_and_status_2(
         check=False,
     )
     assert (run.returncode, run.stdout) == (2, "")
-    assert run.stderr == f"bgtasks: {variable}: {problem}\n"
+    assert run.stderr == f"afterwards: {variable}: {problem}\n"

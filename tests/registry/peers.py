@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from afterwards.errors import BgTasksError
+from afterwards.errors import AfterwardsError
 from afterwards.lifecycle import Task, TaskState
 from afterwards.registry.answers import Claim, Reply
 from afterwards.registry.base import Registry, Worker
@@ -206,9 +206,9 @@ def counts(registry: Registry) -> dict[TaskState, int]:
     return totals
 
 
-def raised(answer: Any) -> type[BgTasksError] | None:
+def raised(answer: Any) -> type[AfterwardsError] | None:
     """The class of the error that was answered, if it was one."""
-    return type(answer) if isinstance(answer, BgTasksError) else None
+    return type(answer) if isinstance(answer, AfterwardsError) else None
 
 
 class Processes:

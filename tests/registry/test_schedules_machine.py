@@ -39,7 +39,7 @@ class ScheduleMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.bench = Bench(Path(tempfile.mkdtemp(prefix="bgtasks-test-")) / "data")
+        self.bench = Bench(Path(tempfile.mkdtemp(prefix="afterwards-test-")) / "data")
         self.bench.directory.mkdir()
         self.journal = self.bench.journal()
         self.registry = self.open()

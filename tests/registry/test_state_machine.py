@@ -28,7 +28,7 @@ from hypothesis.stateful import (
 )
 
 from afterwards.errors import (
-    BgTasksError,
+    AfterwardsError,
     IdempotencyMismatch,
     IllegalTransition,
     JournalUnavailable,
@@ -245,7 +245,7 @@ class Model:
             if (task.id, task.attempt) not in held:
                 task.release()
 
-    def add(self, task: Task) -> type[BgTasksError] | None:
+    def add(self, task: Task) -> type[AfterwardsError] | None:
         """Accept a task, or say how it has to be refused; a repeated key changes nothing."""
         if task.id in self.tasks:
             return None
@@ -259,7 +259,7 @@ class Model:
             self.keys[task.idempotency_key] = (task.id, task.fingerprint)
         return None
 
-    def add_all(self, tasks: Sequence[Task]) -> type[BgTasksError] | None:
+    def add_all(self, tasks: Sequence[Task]) -> type[AfterwardsError] | None:
         """The same for a batch, all or none."""
         first = tasks[0]
         if first.id in self.tasks:
@@ -290,7 +290,7 @@ class Model:
             ready_since=(self.step, place),
         )
 
-    def report(self, report: Report, wall: float, elapsed: float) -> type[BgTasksError] | None:
+    def report(self, report: Report, wall: float, elapsed: float) -> type[AfterwardsError] | None:
         """Carry out a report, or say how it has to be refused."""
         task = self.tasks[report.task_id]
         if task.state is not PROCESSING or task.attempt != report.attempt:
@@ -324,7 +324,7 @@ class Model:
         task.state, task.worker = SCHEDULED, None
         task.backing_off, task.delay, task.due = True, delay, elapsed + delay
 
-    def cancel(self, task_id: str) -> type[BgTasksError] | None:
+    def cancel(self, task_id: str) -> type[AfterwardsError] | None:
         task = self.tasks[task_id]
         if task.state.is_final:
             return IllegalTransition
@@ -334,7 +334,9 @@ class Model:
             task.finish(CANCELLED)
         return None
 
-    def retry(self, task_id: str, payload: bytes | None, wall: float) -> type[BgTasksError] | None:
+    def retry(
+        self, task_id: str, payload: bytes | None, wall: float
+    ) -> type[AfterwardsError] | None:
         task = self.tasks[task_id]
         if task.state not in (FAILED, CANCELLED):
             return IllegalTransition
@@ -412,7 +414,7 @@ class RegistryMachine(RuleBasedStateMachine):
         self.reported: list[Held] = []
         self.specs: dict[str, Task] = {}
         self.sent_batches: list[Sequence[Task]] = []
-        self.directory = Path(tempfile.mkdtemp(prefix="bgtasks-test-"))
+        self.directory = Path(tempfile.mkdtemp(prefix="afterwards-test-"))
         self.registry = self.open()
         self.peers = [self.new_peer(), self.new_peer()]
         for peer in self.peers:
@@ -466,11 +468,11 @@ class RegistryMachine(RuleBasedStateMachine):
             assert self.model.tasks[held.task_id].cancel_requested
 
     def expect(
-        self, answer: Any, expected: type[BgTasksError] | None, *, written: bool = True
+        self, answer: Any, expected: type[AfterwardsError] | None, *, written: bool = True
     ) -> None:
         if not written:
             expected = JournalUnavailable
-        got = type(answer) if isinstance(answer, BgTasksError) else None
+        got = type(answer) if isinstance(answer, AfterwardsError) else None
         assert got is expected, f"answered {answer!r}, expected {expected}"
 
     def known(self, peer: Peer) -> bool:
@@ -542,12 +544,12 @@ class RegistryMachine(RuleBasedStateMachine):
         self.take(peer, reply)
 
     def submit(
-        self, peer: Peer, request: Add | AddAll, accept: Callable[[], type[BgTasksError] | None]
-    ) -> tuple[Reply, type[BgTasksError] | None]:
+        self, peer: Peer, request: Add | AddAll, accept: Callable[[], type[AfterwardsError] | None]
+    ) -> tuple[Reply, type[AfterwardsError] | None]:
         """Send something new, and how it was expected to be answered: as `accept` says."""
         known = self.known(peer)
         reply, written = self.exchange(peer, request)
-        expected: type[BgTasksError] | None = JournalUnavailable
+        expected: type[AfterwardsError] | None = JournalUnavailable
         if written == WRITTEN:
             expected = accept() if known and self.known(peer) else NotJoined
         self.expect(reply.answers[0], expected)

@@ -1,4 +1,4 @@
-"""A script: `bgtasks` whose tasks leave a trace, and with task types that do harm.
+"""A script: `afterwards` whose tasks leave a trace, and with task types that do harm.
 
 The trace is the file named by `TRACE`: a line when an attempt begins and one when it ends (`end`,
 `error`, or `cut` if it was stopped), appended by whoever runs it and seen by nothing of the

@@ -131,7 +131,7 @@ def test_a_damaged_journal_is_refused_at_the_start_and_left_as_it_is(
     assert service.master is not None
     assert service.master.wait(20) == 1
     last_line = service.log_text().splitlines()[-1]
-    assert last_line.startswith(f"bgtasks: The journal {journal} cannot be used: it is damaged")
+    assert last_line.startswith(f"afterwards: The journal {journal} cannot be used: it is damaged")
     assert fingerprints(service.data_dir) == before
     wait_for(lambda: not service.processes(), "no process left behind", 5)
 

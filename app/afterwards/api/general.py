@@ -25,7 +25,7 @@ from afterwards.api.schemas.tasks import FullTaskDocument, TaskDocument, TaskLis
 from afterwards.api.submission import service_of
 from afterwards.api.task_document import base_document, full_document, list_document
 from afterwards.api.waiting import Wait, wait_of
-from afterwards.errors import BgTasksError
+from afterwards.errors import AfterwardsError
 from afterwards.lifecycle import Task
 from afterwards.registry.answers import Page
 from afterwards.registry.requests import Find
@@ -146,7 +146,7 @@ async def _waited(request: Request, task: Task, seconds: float) -> Task:
     service = service_of(request)
     await service.start(task.id)
     # It is accepted, whatever becomes of the waiting; an error would say that it is not.
-    with suppress(BgTasksError):
+    with suppress(AfterwardsError):
         return await service.wait(task.id, seconds)
     return task
 

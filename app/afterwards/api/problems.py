@@ -15,7 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from afterwards.errors import (
-    BgTasksError,
+    AfterwardsError,
     IdempotencyMismatch,
     IllegalTransition,
     ScheduleNotFound,
@@ -28,7 +28,7 @@ from afterwards.errors import (
 
 MEDIA_TYPE: Final = "application/problem+json"
 
-STATUSES: Final[Mapping[type[BgTasksError], int]] = MappingProxyType(
+STATUSES: Final[Mapping[type[AfterwardsError], int]] = MappingProxyType(
     {
         TaskDeleted: 410,
         TaskNotFound: 404,
@@ -38,7 +38,7 @@ STATUSES: Final[Mapping[type[BgTasksError], int]] = MappingProxyType(
         UnknownTaskType: 422,
         IdempotencyMismatch: 422,
         Unavailable: 503,
-        BgTasksError: 500,
+        AfterwardsError: 500,
     }
 )
 """The status of an error: its own class's, or else its nearest ancestor's."""
@@ -101,13 +101,13 @@ async def answer_to(request: Request, error: Exception) -> Response | None:
     return None if answer is None else await answer(request, error)
 
 
-def status_of(error: BgTasksError) -> int:
+def status_of(error: AfterwardsError) -> int:
     """The table, looked up."""
     return next(STATUSES[cls] for cls in type(error).__mro__ if cls in STATUSES)
 
 
 async def _service_error(_request: Request, error: Exception) -> Response:
-    assert isinstance(error, BgTasksError)
+    assert isinstance(error, AfterwardsError)
     headers = {}
     if isinstance(error, Unavailable):
         headers["Retry-After"] = str(max(1, math.ceil(error.retry_after_seconds)))
@@ -146,7 +146,7 @@ async def _invalid_request(_request: Request, error: Exception) -> Response:
 _ANSWERS: Final[Mapping[type[Exception], Callable[[Request, Exception], Awaitable[Response]]]] = (
     MappingProxyType(
         {
-            BgTasksError: _service_error,
+            AfterwardsError: _service_error,
             RequestValidationError: _invalid_request,
             HTTPException: _http_error,
         }

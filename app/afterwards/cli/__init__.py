@@ -1,4 +1,4 @@
-"""The command line: `bgtasks COMMAND`.
+"""The command line: `afterwards COMMAND`.
 
 Spawned children import the console script, and so this module, again: it imports nothing heavy
 before `main` runs, and `main` only what the command needs.
@@ -76,7 +76,7 @@ def _open_standard_streams() -> None:
 
 
 def _run(argv: Sequence[str]) -> int:
-    from afterwards.errors import BgTasksError, ConfigurationError  # noqa: PLC0415 - see the module
+    from afterwards.errors import AfterwardsError, ConfigurationError  # noqa: PLC0415 - see the module
 
     # Flags before the command take no values, so the first word is the command.
     name = next((word for word in argv if not word.startswith("-")), None)
@@ -96,7 +96,7 @@ def _run(argv: Sequence[str]) -> int:
         return command.run(arguments)
     except ConfigurationError as error:
         return refuse(error, 2)
-    except BgTasksError as error:
+    except AfterwardsError as error:
         return refuse(error, 1)
 
 
@@ -124,8 +124,10 @@ class _Parser(argparse.ArgumentParser):
 
 def _parser(chosen: str | None, command: Command | None) -> argparse.ArgumentParser:
     """The parser of all commands; of their arguments it knows the chosen one's."""
-    parser = _Parser(prog="bgtasks", description="Background tasks over HTTP.", allow_abbrev=False)
-    parser.add_argument("--version", action="version", version=f"bgtasks {__version__}")
+    parser = _Parser(
+        prog="afterwards", description="Background tasks over HTTP.", allow_abbrev=False
+    )
+    parser.add_argument("--version", action="version", version=f"afterwards {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     for name, text in {**SERVICE, **TASKS}.items():
         description = command.description if command and name == chosen else text

@@ -1,4 +1,4 @@
-"""`python -m afterwards.cli`: the same as the console script `bgtasks`."""
+"""`python -m afterwards.cli`: the same as the console script `afterwards`."""
 
 import sys
 

@@ -14,7 +14,7 @@ from afterwards_client import DEFAULT_URL, TaskStatus
 
 
 def add_submit(parser: argparse.ArgumentParser) -> None:
-    """Of `bgtasks submit`."""
+    """Of `afterwards submit`."""
     parser.add_argument("type", metavar="TYPE", help="the task type")
     _add_payload(parser)
     _add_wait(parser)
@@ -29,14 +29,14 @@ def add_submit(parser: argparse.ArgumentParser) -> None:
 
 
 def add_status(parser: argparse.ArgumentParser) -> None:
-    """Of `bgtasks status`."""
+    """Of `afterwards status`."""
     _add_id(parser)
     parser.add_argument("--watch", action="store_true", help="show its progress until its end")
     _add_common(parser)
 
 
 def add_list(parser: argparse.ArgumentParser) -> None:
-    """Of `bgtasks list`."""
+    """Of `afterwards list`."""
     _add_filters(parser)
     parser.add_argument("--after", metavar="TIME", type=_time, help="created after that")
     parser.add_argument("--before", metavar="TIME", type=_time, help="created before that")
@@ -47,7 +47,7 @@ def add_list(parser: argparse.ArgumentParser) -> None:
 
 
 def add_retry(parser: argparse.ArgumentParser) -> None:
-    """Of `bgtasks retry`."""
+    """Of `afterwards retry`."""
     _add_id(parser)
     _add_payload(parser)
     _add_wait(parser)
@@ -55,13 +55,13 @@ def add_retry(parser: argparse.ArgumentParser) -> None:
 
 
 def add_cancel(parser: argparse.ArgumentParser) -> None:
-    """Of `bgtasks cancel`."""
+    """Of `afterwards cancel`."""
     _add_id(parser)
     _add_common(parser)
 
 
 def add_tail(parser: argparse.ArgumentParser) -> None:
-    """Of `bgtasks tail`."""
+    """Of `afterwards tail`."""
     _add_filters(parser)
     _add_common(parser)
 

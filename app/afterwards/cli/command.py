@@ -21,5 +21,5 @@ class Command(NamedTuple):
 def refuse(message: object, status: int) -> int:
     """Say why not, and return the exit status."""
     with contextlib.suppress(OSError):
-        sys.stderr.write(f"bgtasks: {message}\n")
+        sys.stderr.write(f"afterwards: {message}\n")
     return status

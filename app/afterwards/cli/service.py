@@ -1,4 +1,4 @@
-"""`bgtasks serve`, `bgtasks backup`, `bgtasks restore`: the service on this machine."""
+"""`afterwards serve`, `afterwards backup`, `afterwards restore`: the service on this machine."""
 
 from __future__ import annotations
 

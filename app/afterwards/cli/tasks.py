@@ -141,7 +141,9 @@ def _to_the_service(run: Run) -> Callable[[argparse.Namespace], int]:
         try:
             return run(arguments, output_for(arguments.json))
         except ConnectionFailed as error:
-            hint = f"start it with bgtasks serve, or say with --url or {URL_VARIABLE} where it is"
+            hint = (
+                f"start it with afterwards serve, or say with --url or {URL_VARIABLE} where it is"
+            )
             return refuse(f"{error}; {hint}", 1)
         except AfterwardsClientError as error:
             return refuse(error, 1)

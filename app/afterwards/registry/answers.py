@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from afterwards.errors import BgTasksError
+from afterwards.errors import AfterwardsError
 from afterwards.lifecycle import Task, TaskState
 from afterwards.metrics import Snapshot
 from afterwards.registry.requests import Held
 
-Answer = Any | BgTasksError
+Answer = Any | AfterwardsError
 """What the request's docstring says, or the error, as a value."""
 
 

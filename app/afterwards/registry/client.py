@@ -16,7 +16,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Protocol
 
-from afterwards.errors import BgTasksError, NotJoined, RegistryUnavailable, Unavailable
+from afterwards.errors import AfterwardsError, NotJoined, RegistryUnavailable, Unavailable
 from afterwards.metrics import HttpCounts
 from afterwards.registry.answers import Claim, Reply
 from afterwards.registry.base import HEARTBEAT_SECONDS
@@ -149,8 +149,8 @@ class RegistryClient:
         """Have a request carried out and committed.
 
         Raises:
-            BgTasksError: what the request's docstring names; `RegistryUnavailable` if there is no
-                answer within `WAIT_SECONDS`, and then nobody knows whether it was carried out.
+            AfterwardsError: what the request's docstring names; `RegistryUnavailable` if there is
+                no answer within `WAIT_SECONDS`, and then nobody knows whether it was carried out.
         """
         if (
             self._loop is None
@@ -170,7 +170,7 @@ class RegistryClient:
             self._waiting.pop(pending, None)
             self._waiting_bytes -= pending.size
             pending.let_go()
-        if isinstance(answer, BgTasksError):
+        if isinstance(answer, AfterwardsError):
             # Its traceback will lead here, and to all frames up to whoever catches it: if anything
             # in this one led back, what those hold, such as bodies, would wait for the collector.
             del future, pending

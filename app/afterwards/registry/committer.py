@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from afterwards.errors import BgTasksError, JournalUnavailable, RegistryUnavailable, StaleReport
+from afterwards.errors import AfterwardsError, JournalUnavailable, RegistryUnavailable, StaleReport
 from afterwards.logs import get_logger
 from afterwards.metrics import tally
 from afterwards.registry.answers import Answer, Claim
@@ -189,7 +189,7 @@ class Committer:
             return JournalUnavailable(self._problem)
         try:
             return self._rules.apply(call.worker, call.connection, request)
-        except BgTasksError as error:
+        except AfterwardsError as error:
             # A value from here on. Its traceback would lead back to this call, and keep both.
             return error.with_traceback(None)
 

@@ -20,7 +20,7 @@ from tenacity import (
     wait_exponential,
 )
 
-from afterwards.errors import BgTasksError, NotJoined
+from afterwards.errors import AfterwardsError, NotJoined
 from afterwards.logs import get_logger
 from afterwards.registry.base import Registry, Worker
 from afterwards.registry.client import ClaimHolder, RegistryClient
@@ -147,7 +147,7 @@ class RegistryConnection:
             # The lease has ended, and whatever this worker held may run elsewhere by now.
             log.warning("registry has given up this worker; stopping its attempts, joining again")
             self._holder.fence()
-        except (OSError, EOFError, BgTasksError) as error:
+        except (OSError, EOFError, AfterwardsError) as error:
             if talk.joined:
                 log.warning("connection to the registry broke; connecting again", error=repr(error))
         except Exception:

@@ -14,7 +14,7 @@ from tenacity import (
     wait_exponential,
 )
 
-from afterwards.errors import BgTasksError
+from afterwards.errors import AfterwardsError
 from afterwards.logs import get_logger
 from afterwards.registry.answers import Events
 from afterwards.registry.base import Registry
@@ -92,7 +92,7 @@ class EventFollower:
                 events = registry.follow(self._epoch, self._sequence, FOLLOW_SECONDS)
                 answered = True
                 self._take(events)
-        except (OSError, EOFError, BgTasksError):
+        except (OSError, EOFError, AfterwardsError):
             pass  # the connection that exchanges notices it, too, and says so
         except Exception:
             log.exception("following the registry's events failed; connecting again")

@@ -20,7 +20,7 @@ from multiprocessing.util import ForkAwareLocal
 from pathlib import Path
 from typing import Any, Final, cast
 
-from afterwards.errors import BgTasksError
+from afterwards.errors import AfterwardsError
 from afterwards.garbage import spare_the_loaded
 from afterwards.logs import configure, get_logger
 from afterwards.registry.acceptance import Limits
@@ -149,7 +149,7 @@ def serve(
             retention_seconds=config.retention_hours * 3600,
             journal=SqliteJournal(journal_path(data_dir), check=check),
         )
-    except (BgTasksError, OSError) as error:
+    except (AfterwardsError, OSError) as error:
         problem = str(error)
         if isinstance(error, OSError) and error.filename is None:
             problem = f"{data_dir}: {error.strerror or error}"

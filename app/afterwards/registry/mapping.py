@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from afterwards.errors import BgTasksError, TaskNotFound
+from afterwards.errors import AfterwardsError, TaskNotFound
 from afterwards.lifecycle import Task
 from afterwards.registry.answers import Reply
 from afterwards.registry.base import Worker
@@ -29,7 +29,7 @@ class TaskMapping(Mapping[str, Task]):
 
     def _ask(self, request: Request) -> Any:
         (answer,) = self.exchange(None, 0, [request]).answers
-        if isinstance(answer, BgTasksError):
+        if isinstance(answer, AfterwardsError):
             raise answer
         return answer
 

@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 from typing import Final
 
-from afterwards.errors import BgTasksError
+from afterwards.errors import AfterwardsError
 from afterwards.logs import get_logger
 from afterwards.registry.incarnation import birth
 from afterwards.registry.lock import Endpoint, holder_of, last_holder_of
@@ -24,11 +24,11 @@ log = get_logger(__name__)
 
 _POLL_SECONDS: Final = 0.02
 _RESTART_PAUSE_SECONDS: Final = 0.5
-_DIRECTORY_PREFIX: Final = "bgtasks-"
+_DIRECTORY_PREFIX: Final = "afterwards-"
 _KILLED_SECONDS: Final = 5.0
 
 
-class RegistryStartError(BgTasksError):
+class RegistryStartError(AfterwardsError):
     """The registry process could not start; the message is its own."""
 
 

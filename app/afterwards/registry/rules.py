@@ -92,7 +92,7 @@ class Rules:
         """Carry out one request.
 
         Raises:
-            BgTasksError: what the request's docstring names; nothing was changed.
+            AfterwardsError: what the request's docstring names; nothing was changed.
         """
         kind = type(request)
         if kind in ABOUT_THE_WORKER:

@@ -1,4 +1,4 @@
-"""A client for bgtasks: hand over a task, wait for its end, watch it.
+"""A client for Afterwards: hand over a task, wait for its end, watch it.
 
     with Client("http://127.0.0.1:8000") as client:
         task = client.submit("notification", {"email": "a@example.com", "message": "Hello"})

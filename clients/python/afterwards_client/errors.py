@@ -39,7 +39,7 @@ class UnexpectedAnswer(AfterwardsClientError):
     """Something answered that does not speak this API."""
 
     def __init__(self, url: str, problem: str) -> None:
-        super().__init__(f"{url} did not answer as bgtasks does: {problem}")
+        super().__init__(f"{url} did not answer as Afterwards does: {problem}")
         self.url = url
 
 

@@ -92,7 +92,7 @@ async def service(registry: MemoryRegistry) -> AsyncIterator[TaskService]:
 
 @pytest.fixture
 def app(service: TaskService) -> FastAPI:
-    app = FastAPI(title="bgtasks", version="1.2.3", docs_url=None, redoc_url=None)
+    app = FastAPI(title="Afterwards", version="1.2.3", docs_url=None, redoc_url=None)
     app.state.service = service
     install(app, Settings(_env_file=None), HttpMetrics(), CATALOGUE)
     return app
