@@ -11,7 +11,11 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 
-WORDS = ("afterwards.registry.answers", "afterwards.registry.base", "afterwards.registry.requests")
+WORDS = (
+    "afterwards.registry.protocol.answers",
+    "afterwards.registry.protocol.base",
+    "afterwards.registry.protocol.requests",
+)
 """What workers and the registry say to each other."""
 
 TABLE: dict[str, tuple[str, ...]] = {

@@ -13,8 +13,8 @@ from typing import Any, Final, NamedTuple
 
 from afterwards.errors import AfterwardsError, Unavailable
 from afterwards.lifecycle import Task, TaskState
-from afterwards.registry.answers import Page
-from afterwards.registry.requests import Cancel, Count, Find, Request, Retry
+from afterwards.registry.protocol.answers import Page
+from afterwards.registry.protocol.requests import Cancel, Count, Find, Request, Retry
 
 AT_ONCE: Final = 100
 """Requests under way: a batch that the registry carries out within a few milliseconds."""

@@ -20,8 +20,16 @@ from typing import Final
 
 from afterwards.attempt import FUNCTIONS, Attempt
 from afterwards.logs import get_logger
-from afterwards.registry.answers import Claim
-from afterwards.registry.requests import Failed, Held, Lost, Released, Report, Stopped, Succeeded
+from afterwards.registry.protocol.answers import Claim
+from afterwards.registry.protocol.requests import (
+    Failed,
+    Held,
+    Lost,
+    Released,
+    Report,
+    Stopped,
+    Succeeded,
+)
 from afterwards.task_types.base import Environment, TaskContext, TaskType
 from afterwards.task_types.context import Progress
 from afterwards_executors.base import End, Executor, Outcome, Work, describe

@@ -30,12 +30,12 @@ from afterwards.errors import ConfigurationError
 from afterwards.events.hub import EventHub
 from afterwards.logs import configure, get_logger
 from afterwards.registry.access import REGISTRIES, Access, RegistryConfig, of_service
-from afterwards.registry.base import FENCE_SHARE
 from afterwards.registry.client import RegistryClient
 from afterwards.registry.connection import RegistryConnection
-from afterwards.registry.incarnation import this_process
 from afterwards.registry.lock import Endpoint
-from afterwards.registry.requests import Report, TypeLimits
+from afterwards.registry.protocol.base import FENCE_SHARE
+from afterwards.registry.protocol.incarnation import this_process
+from afterwards.registry.protocol.requests import Report, TypeLimits
 from afterwards.service import TaskService
 from afterwards.settings import Settings
 from afterwards.task_types.base import Environment, TaskType

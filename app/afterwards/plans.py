@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from afterwards.lifecycle import Task
-from afterwards.registry.answers import Statistics
 from afterwards.registry.client import RegistryClient
-from afterwards.registry.requests import (
+from afterwards.registry.protocol.answers import Statistics
+from afterwards.registry.protocol.requests import (
     DeleteSchedule,
     GetSchedule,
     Pause,

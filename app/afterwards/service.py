@@ -22,9 +22,9 @@ from afterwards.events.streams import AllStream, TaskStream, of_all, of_task
 from afterwards.events.window import Position
 from afterwards.lifecycle import Task, TaskState
 from afterwards.plans import Plans
-from afterwards.registry.answers import Details, Page
 from afterwards.registry.client import RegistryClient
-from afterwards.registry.requests import (
+from afterwards.registry.protocol.answers import Details, Page
+from afterwards.registry.protocol.requests import (
     Add,
     AddAll,
     Cancel,

@@ -17,7 +17,7 @@ from afterwards.api.http_metrics import HttpMetrics
 from afterwards.events.streams import Portion, Reset, Snapshot
 from afterwards.events.window import NOWHERE, Position
 from afterwards.lifecycle import TaskState
-from afterwards.registry.answers import Event, ProgressMark
+from afterwards.registry.protocol.answers import Event, ProgressMark
 from tests.api.conftest import FakeService
 
 pytestmark = pytest.mark.anyio

@@ -18,8 +18,16 @@ from tenacity.wait import wait_base
 
 from afterwards import dispatcher as dispatcher_module
 from afterwards.dispatcher import Dispatcher
-from afterwards.registry.answers import Claim
-from afterwards.registry.requests import Failed, Held, Lost, Released, Report, Stopped, Succeeded
+from afterwards.registry.protocol.answers import Claim
+from afterwards.registry.protocol.requests import (
+    Failed,
+    Held,
+    Lost,
+    Released,
+    Report,
+    Stopped,
+    Succeeded,
+)
 from afterwards.task_types import CATALOGUE
 from afterwards.task_types.base import Environment, RetryPolicy, TaskContext, TaskType
 from afterwards.task_types.context import Progress

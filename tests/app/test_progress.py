@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from afterwards.dispatcher import Dispatcher
-from afterwards.registry.answers import Claim
-from afterwards.registry.requests import Report, Succeeded
+from afterwards.registry.protocol.answers import Claim
+from afterwards.registry.protocol.requests import Report, Succeeded
 from afterwards.task_types.base import Environment
 from afterwards.task_types.modules import load_catalogue
 from afterwards_executors import EXECUTORS

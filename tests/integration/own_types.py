@@ -13,7 +13,7 @@ from typing import Any
 from afterwards.lifecycle import Task
 from afterwards.registry.lock import holder_of
 from afterwards.registry.manager import connect
-from afterwards.registry.requests import Add, Cancel, Get, Request
+from afterwards.registry.protocol.requests import Add, Cancel, Get, Request
 from tests.integration.conftest import Service
 
 

@@ -19,13 +19,13 @@ import structlog
 
 from afterwards.lifecycle import Task, TaskState
 from afterwards.registry.acceptance import Limits
-from afterwards.registry.answers import Claim
-from afterwards.registry.base import Registry
 from afterwards.registry.journal import SqliteJournal
 from afterwards.registry.manager import RegistryConfig, RegistryProxy, connect
 from afterwards.registry.memory import MemoryRegistry
 from afterwards.registry.process import RegistryProcess
-from afterwards.registry.requests import Request, TypeLimits
+from afterwards.registry.protocol.answers import Claim
+from afterwards.registry.protocol.base import Registry
+from afterwards.registry.protocol.requests import Request, TypeLimits
 from tests.registry.bench import Bench
 from tests.registry.peers import SERVICE, WAIT_SECONDS, Peer, Processes, ask, eventually, get
 

@@ -12,10 +12,10 @@ import pytest
 
 from afterwards.errors import AfterwardsError
 from afterwards.lifecycle import Task, TaskState
-from afterwards.registry.answers import Claim, Reply
-from afterwards.registry.base import Registry, Worker
-from afterwards.registry.incarnation import birth
-from afterwards.registry.requests import (
+from afterwards.registry.protocol.answers import Claim, Reply
+from afterwards.registry.protocol.base import Registry, Worker
+from afterwards.registry.protocol.incarnation import birth
+from afterwards.registry.protocol.requests import (
     Add,
     Beat,
     Counts,

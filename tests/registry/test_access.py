@@ -12,10 +12,10 @@ import pytest
 
 from afterwards.lifecycle import TaskState
 from afterwards.registry.access import Access, in_memory, of_service, own_or_joined
-from afterwards.registry.base import Registry
 from afterwards.registry.lock import holder_of
 from afterwards.registry.process import RegistryStartError
-from afterwards.registry.requests import Add
+from afterwards.registry.protocol.base import Registry
+from afterwards.registry.protocol.requests import Add
 from tests.registry.conftest import Hosted
 from tests.registry.peers import ask, eventually, get, make_task
 

@@ -14,7 +14,7 @@ from afterwards.lifecycle import Task, TaskState
 from afterwards.metrics import HttpCounts
 from afterwards.registry.journal import NullJournal
 from afterwards.registry.memory import MemoryRegistry
-from afterwards.registry.requests import (
+from afterwards.registry.protocol.requests import (
     Add,
     Beat,
     Cancel,
@@ -378,7 +378,7 @@ def test_a_claim_that_could_not_be_written_is_given_to_nobody(
 def test_a_bug_that_escapes_ends_the_process_so_that_it_is_started_again(tmp_path: Path) -> None:
     script = """
 import sys
-from afterwards.registry.requests import Probe
+from afterwards.registry.protocol.requests import Probe
 from afterwards.registry.memory import MemoryRegistry
 registry = MemoryRegistry("s")
 registry.committer.commit = None

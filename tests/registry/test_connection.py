@@ -22,14 +22,14 @@ from afterwards.errors import (
 from afterwards.lifecycle import Task, TaskState
 from afterwards.metrics import HttpCounts
 from afterwards.registry import client as client_module
-from afterwards.registry.answers import Claim, Events, Reply
-from afterwards.registry.base import Registry, Worker
 from afterwards.registry.client import RegistryClient
 from afterwards.registry.connection import RegistryConnection
-from afterwards.registry.incarnation import this_process
 from afterwards.registry.memory import MemoryRegistry, Surroundings
 from afterwards.registry.outbox import Pending
-from afterwards.registry.requests import (
+from afterwards.registry.protocol.answers import Claim, Events, Reply
+from afterwards.registry.protocol.base import Registry, Worker
+from afterwards.registry.protocol.incarnation import this_process
+from afterwards.registry.protocol.requests import (
     Add,
     AddAll,
     Beat,

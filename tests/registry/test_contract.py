@@ -20,8 +20,8 @@ from afterwards.errors import (
 from afterwards.lifecycle import MAX_LOST_ATTEMPTS, Task, TaskState
 from afterwards.metrics import HTTP_SECONDS, HttpCounts
 from afterwards.registry.acceptance import Limits
-from afterwards.registry.answers import Claim, Page
-from afterwards.registry.requests import (
+from afterwards.registry.protocol.answers import Claim, Page
+from afterwards.registry.protocol.requests import (
     Add,
     Beat,
     Cancel,

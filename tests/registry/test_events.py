@@ -12,11 +12,19 @@ import pytest
 from afterwards.errors import RegistryUnavailable, StaleReport
 from afterwards.lifecycle import TaskState
 from afterwards.metrics import HttpCounts
-from afterwards.registry.answers import Event, Events, ProgressMark
-from afterwards.registry.base import FOLLOW_GATHER_SECONDS
 from afterwards.registry.client import PROGRESS_SECONDS, RegistryClient
 from afterwards.registry.events import MAX_EVENTS_IN_REPLY, EventLog
-from afterwards.registry.requests import Add, Changes, Counts, Find, Inspect, Progress, Succeeded
+from afterwards.registry.protocol.answers import Event, Events, ProgressMark
+from afterwards.registry.protocol.base import FOLLOW_GATHER_SECONDS
+from afterwards.registry.protocol.requests import (
+    Add,
+    Changes,
+    Counts,
+    Find,
+    Inspect,
+    Progress,
+    Succeeded,
+)
 from tests.registry.bench import Bench
 from tests.registry.conftest import Reach
 from tests.registry.peers import WAIT_SECONDS, ask, eventually, make_task, raised

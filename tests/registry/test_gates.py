@@ -11,7 +11,7 @@ import pytest
 from afterwards.errors import JournalUnavailable
 from afterwards.lifecycle import TaskState
 from afterwards.registry.acceptance import Limits
-from afterwards.registry.requests import Cancel, Pause, Resume, Retry, Scrape, TypeLimits
+from afterwards.registry.protocol.requests import Cancel, Pause, Resume, Retry, Scrape, TypeLimits
 from tests.registry.bench import Bench, FailingNull, FailingSqlite
 from tests.registry.conftest import MakeReach, Reach
 from tests.registry.peers import Peer, ask, get, make_task, raised

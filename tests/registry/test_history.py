@@ -8,10 +8,10 @@ from itertools import pairwise
 from afterwards.errors import TaskDeleted, TaskNotFound
 from afterwards.lifecycle import MAX_LOST_ATTEMPTS, TaskState
 from afterwards.metrics import OUTCOMES
-from afterwards.registry.answers import AttemptRecord, Claim, Details
 from afterwards.registry.attempts import MOST_SHOWN
-from afterwards.registry.base import Registry
-from afterwards.registry.requests import Add, Cancel, Failed, Inspect, Retry
+from afterwards.registry.protocol.answers import AttemptRecord, Claim, Details
+from afterwards.registry.protocol.base import Registry
+from afterwards.registry.protocol.requests import Add, Cancel, Failed, Inspect, Retry
 from tests.registry.bench import Bench
 from tests.registry.conftest import Reach
 from tests.registry.peers import ask, get, make_task, raised

@@ -7,8 +7,8 @@ from typing import Any
 
 from afterwards.errors import IdempotencyMismatch, JournalUnavailable
 from afterwards.lifecycle import Task, TaskState
-from afterwards.registry.base import Registry
-from afterwards.registry.requests import Add, Get, Retry
+from afterwards.registry.protocol.base import Registry
+from afterwards.registry.protocol.requests import Add, Get, Retry
 from afterwards.registry.store import FINISHED_CACHE_TASKS
 from tests.registry.bench import Bench
 from tests.registry.conftest import Reach

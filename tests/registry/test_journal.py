@@ -14,7 +14,7 @@ import pytest
 from afterwards.errors import JournalError, JournalUnavailable
 from afterwards.lifecycle import Change, Task, TaskState
 from afterwards.registry.journal import Group, SqliteJournal
-from afterwards.registry.requests import Add, Cancel, Find, Get, Probe, Retry, Succeeded
+from afterwards.registry.protocol.requests import Add, Cancel, Find, Get, Probe, Retry, Succeeded
 from afterwards.registry.schema import VERSION
 from tests.registry.bench import Bench
 from tests.registry.peers import ask, counts, get, make_task, raised

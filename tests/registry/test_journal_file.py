@@ -13,7 +13,7 @@ import pytest
 from afterwards.errors import JournalError
 from afterwards.lifecycle import TaskState
 from afterwards.registry.journal import SqliteJournal
-from afterwards.registry.requests import Add, Count, Find, Get, Inspect
+from afterwards.registry.protocol.requests import Add, Count, Find, Get, Inspect
 from afterwards.registry.schema import MIGRATIONS, SCHEMA, VERSION
 from tests.registry.bench import Bench, FailingSqlite
 from tests.registry.peers import ask, make_task

@@ -6,10 +6,10 @@ import pytest
 
 from afterwards.errors import NotJoined, StaleReport
 from afterwards.lifecycle import MAX_LOST_ATTEMPTS, TaskState
-from afterwards.registry.base import LEASE_SECONDS, Worker
-from afterwards.registry.clock import SystemClock
-from afterwards.registry.incarnation import this_process
-from afterwards.registry.requests import Add, Cancel, Held
+from afterwards.registry.protocol.base import LEASE_SECONDS, Worker
+from afterwards.registry.protocol.clock import SystemClock
+from afterwards.registry.protocol.incarnation import this_process
+from afterwards.registry.protocol.requests import Add, Cancel, Held
 from tests.registry.bench import Bench
 from tests.registry.peers import counts, get, raised
 

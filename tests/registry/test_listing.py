@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from afterwards.lifecycle import Change, Task, TaskState
-from afterwards.registry.base import Registry
 from afterwards.registry.journal import Group, SqliteJournal
-from afterwards.registry.requests import Add, Cancel, Count, Find
+from afterwards.registry.protocol.base import Registry
+from afterwards.registry.protocol.requests import Add, Cancel, Count, Find
 from tests.registry.bench import Bench
 from tests.registry.conftest import Reach
 from tests.registry.peers import ask, make_task

@@ -15,7 +15,6 @@ import pytest
 from structlog.testing import capture_logs
 
 from afterwards.errors import RegistryLocked
-from afterwards.registry.incarnation import birth
 from afterwards.registry.lock import (
     TAKEOVER_AFTER_SECONDS,
     DataDirLock,
@@ -23,6 +22,7 @@ from afterwards.registry.lock import (
     holder_of,
     lock_path,
 )
+from afterwards.registry.protocol.incarnation import birth
 from tests.registry.peers import eventually
 
 ENDPOINT = Endpoint("new", "/nowhere/new")

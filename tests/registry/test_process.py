@@ -19,11 +19,11 @@ import pytest
 
 from afterwards.lifecycle import TaskState
 from afterwards.registry import manager
-from afterwards.registry.incarnation import birth
 from afterwards.registry.lock import TAKEOVER_AFTER_SECONDS, Endpoint, holder_of
 from afterwards.registry.manager import connect
 from afterwards.registry.process import RegistryProcess, RegistryStartError
-from afterwards.registry.requests import Add, Get, Probe
+from afterwards.registry.protocol.incarnation import birth
+from afterwards.registry.protocol.requests import Add, Get, Probe
 from tests.registry.conftest import Hosted
 from tests.registry.peers import Peer, Processes, ask, eventually, get, make_task
 

@@ -12,9 +12,9 @@ import pytest
 from afterwards.errors import JournalUnavailable, ScheduleNotFound, TooManySchedules
 from afterwards.lifecycle import Task, TaskState
 from afterwards.registry.acceptance import Limits
-from afterwards.registry.base import Registry
 from afterwards.registry.manager import connect
-from afterwards.registry.requests import (
+from afterwards.registry.protocol.base import Registry
+from afterwards.registry.protocol.requests import (
     Add,
     DeleteSchedule,
     Find,

@@ -24,7 +24,7 @@ from hypothesis.stateful import (
 
 from afterwards.lifecycle import Task
 from afterwards.registry.acceptance import Limits
-from afterwards.registry.requests import Cancel, PauseSchedule, PutSchedule
+from afterwards.registry.protocol.requests import Cancel, PauseSchedule, PutSchedule
 from afterwards.registry.schedules import MISSED_AFTER_SECONDS
 from tests.registry.bench import Bench, SteppedRegistry
 from tests.registry.peers import ask, make_schedule

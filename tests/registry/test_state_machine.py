@@ -38,11 +38,11 @@ from afterwards.errors import (
 )
 from afterwards.lifecycle import MAX_LOST_ATTEMPTS, Task, TaskState
 from afterwards.registry.acceptance import Limits
-from afterwards.registry.answers import Claim, Details, Reply
-from afterwards.registry.base import LEASE_SECONDS, Registry, Worker
 from afterwards.registry.manager import connect
 from afterwards.registry.process import RegistryProcess
-from afterwards.registry.requests import (
+from afterwards.registry.protocol.answers import Claim, Details, Reply
+from afterwards.registry.protocol.base import LEASE_SECONDS, Registry, Worker
+from afterwards.registry.protocol.requests import (
     Add,
     AddAll,
     Beat,

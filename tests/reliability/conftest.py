@@ -17,7 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from afterwards.lifecycle import Task
 from afterwards.registry.lock import holder_of
 from afterwards.registry.manager import connect
-from afterwards.registry.requests import Add, Get, Request
+from afterwards.registry.protocol.requests import Add, Get, Request
 from tests.integration.conftest import Service, wait_for
 
 SCRIPT = Path(__file__).with_name("faulty_service.py")

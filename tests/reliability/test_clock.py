@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from afterwards.lifecycle import TaskState
-from afterwards.registry.base import LEASE_SECONDS
+from afterwards.registry.protocol.base import LEASE_SECONDS
 from tests.registry.bench import Bench
 from tests.registry.conftest import bench, processes
 from tests.registry.peers import get

@@ -11,7 +11,7 @@ from afterwards.api.times import shown_time
 from afterwards.events.streams import Portion, Reset, Snapshot
 from afterwards.events.window import Position
 from afterwards.lifecycle import TaskState
-from afterwards.registry.answers import Event
+from afterwards.registry.protocol.answers import Event
 
 RETRY_MILLISECONDS: Final = 1_000
 """How soon a client should come back when its connection has ended."""

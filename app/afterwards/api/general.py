@@ -27,8 +27,8 @@ from afterwards.api.task_document import base_document, full_document, list_docu
 from afterwards.api.waiting import Wait, wait_of
 from afterwards.errors import AfterwardsError
 from afterwards.lifecycle import Task
-from afterwards.registry.answers import Page
-from afterwards.registry.requests import Find
+from afterwards.registry.protocol.answers import Page
+from afterwards.registry.protocol.requests import Find
 from afterwards.submissions import Order, fingerprint
 
 router = new_router("Tasks of any type")

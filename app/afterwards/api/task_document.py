@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from afterwards.api.times import shown_time
 from afterwards.lifecycle import Task
-from afterwards.registry.answers import AttemptRecord, Details, ProgressMark
+from afterwards.registry.protocol.answers import AttemptRecord, Details, ProgressMark
 
 _encode: Final = json.JSONEncoder(separators=(",", ":")).encode
 

@@ -24,7 +24,7 @@ from afterwards.api.schemas.plans import (
 from afterwards.api.submission import service_of
 from afterwards.lifecycle import TaskState
 from afterwards.metrics import SUBMITTED, TASKS, Cell
-from afterwards.registry.answers import Statistics
+from afterwards.registry.protocol.answers import Statistics
 from afterwards.task_types import TaskType
 
 router = new_router("Task types")

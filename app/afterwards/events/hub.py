@@ -18,10 +18,10 @@ from afterwards.errors import Draining, RegistryUnavailable
 from afterwards.events.listeners import FeedListener, TaskListener
 from afterwards.events.rounds import Rounds
 from afterwards.events.window import WINDOW_EVENTS, Position, Window
-from afterwards.registry.answers import Events
-from afterwards.registry.base import Registry
 from afterwards.registry.follower import EventFollower
-from afterwards.registry.requests import Changes, Request
+from afterwards.registry.protocol.answers import Events
+from afterwards.registry.protocol.base import Registry
+from afterwards.registry.protocol.requests import Changes, Request
 
 LINGER_SECONDS: Final = 10.0
 """How long the registry is followed once nobody listens any more."""

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from typing import Final
 
-from afterwards.registry.answers import Event
+from afterwards.registry.protocol.answers import Event
 
 QUEUED_EVENTS: Final = 1_000
 """Of one listener to a task; who is slower than that misses events, and looks at the task again."""

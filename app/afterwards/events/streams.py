@@ -13,8 +13,8 @@ from afterwards.events.hub import EventHub
 from afterwards.events.listeners import FeedListener, TaskListener
 from afterwards.events.window import Position
 from afterwards.lifecycle import Task, TaskState
-from afterwards.registry.answers import Details, Event, Events, ProgressMark
-from afterwards.registry.requests import Changes, Get, Inspect, Request
+from afterwards.registry.protocol.answers import Details, Event, Events, ProgressMark
+from afterwards.registry.protocol.requests import Changes, Get, Inspect, Request
 
 PORTION_EVENTS: Final = 250
 """At once, so that little is under way to who reads slowly."""

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from afterwards.registry.answers import Event
+from afterwards.registry.protocol.answers import Event
 
 WINDOW_EVENTS: Final = 10_000
 _POSITION: Final = re.compile(r"([0-9a-f]{1,64})-([0-9]{1,18})", re.ASCII)

@@ -1,1 +1,1 @@
-"""The registry of tasks: the only place that changes one. `base` is its specification."""
+"""The registry of tasks: the only place that changes one. `protocol.base` is its specification."""

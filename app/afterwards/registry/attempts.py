@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from afterwards.lifecycle import Change, Task, TaskState
-from afterwards.registry.answers import AttemptRecord, Details
+from afterwards.registry.protocol.answers import AttemptRecord, Details
 
 MOST_SHOWN: Final = 1_000
 """Of a longer history the latest attempts are shown: a task can be released without end."""

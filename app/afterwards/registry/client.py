@@ -18,10 +18,10 @@ from typing import Any, Final, Protocol
 
 from afterwards.errors import AfterwardsError, NotJoined, RegistryUnavailable, Unavailable
 from afterwards.metrics import HttpCounts
-from afterwards.registry.answers import Claim, Reply
-from afterwards.registry.base import HEARTBEAT_SECONDS
 from afterwards.registry.outbox import Outbox, Pending, awaited_tasks
-from afterwards.registry.requests import (
+from afterwards.registry.protocol.answers import Claim, Reply
+from afterwards.registry.protocol.base import HEARTBEAT_SECONDS
+from afterwards.registry.protocol.requests import (
     Beat,
     Drain,
     Held,

@@ -19,11 +19,10 @@ from typing import Final
 from afterwards.errors import AfterwardsError, JournalUnavailable, RegistryUnavailable, StaleReport
 from afterwards.logs import get_logger
 from afterwards.metrics import tally
-from afterwards.registry.answers import Answer, Claim
-from afterwards.registry.base import Worker
 from afterwards.registry.journal import Group, Journal
-from afterwards.registry.readings import READS, Readings
-from afterwards.registry.requests import (
+from afterwards.registry.protocol.answers import Answer, Claim
+from afterwards.registry.protocol.base import Worker
+from afterwards.registry.protocol.requests import (
     ABOUT_THE_WORKER,
     Add,
     AddAll,
@@ -39,6 +38,7 @@ from afterwards.registry.requests import (
     Retry,
     Scrape,
 )
+from afterwards.registry.readings import READS, Readings
 from afterwards.registry.retention import Retention
 from afterwards.registry.rules import Rules
 from afterwards.registry.turns import LONGEST_SECONDS, Errand, Turns

@@ -11,8 +11,8 @@ from itertools import islice
 from typing import Final
 
 from afterwards.errors import RegistryUnavailable
-from afterwards.registry.answers import Event
-from afterwards.registry.base import FOLLOW_GATHER_SECONDS
+from afterwards.registry.protocol.answers import Event
+from afterwards.registry.protocol.base import FOLLOW_GATHER_SECONDS
 
 MAX_EVENTS_IN_REPLY: Final = 2_000
 

@@ -16,8 +16,8 @@ from tenacity import (
 
 from afterwards.errors import AfterwardsError
 from afterwards.logs import get_logger
-from afterwards.registry.answers import Events
-from afterwards.registry.base import Registry
+from afterwards.registry.protocol.answers import Events
+from afterwards.registry.protocol.base import Registry
 
 log = get_logger(__name__)
 

@@ -12,9 +12,9 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
-from afterwards.registry.clock import Clock
 from afterwards.registry.plans import Start
-from afterwards.registry.requests import Pause, Resume, TypeLimits
+from afterwards.registry.protocol.clock import Clock
+from afterwards.registry.protocol.requests import Pause, Resume, TypeLimits
 
 MAX_STARTS_KEPT: Final = 100_000
 """The highest count a rate limit can have; a higher one is taken for this."""

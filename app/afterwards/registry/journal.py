@@ -19,12 +19,12 @@ from afterwards.errors import JournalError, JournalUnavailable
 from afterwards.lifecycle import Change, Task
 from afterwards.metrics import Cell, Tally
 from afterwards.registry import listing, plans
-from afterwards.registry.answers import AttemptRecord, Details, Page
 from afterwards.registry.attempts import MOST_SHOWN, ended_attempt, with_history
 from afterwards.registry.batch import rest_of
 from afterwards.registry.journal_file import connect, inspect, prepare
 from afterwards.registry.plans import PlanChanges, Plans
-from afterwards.registry.requests import Count, Find
+from afterwards.registry.protocol.answers import AttemptRecord, Details, Page
+from afterwards.registry.protocol.requests import Count, Find
 from afterwards.registry.rows import rows_of
 from afterwards.registry.schema import (
     INSERT_ATTEMPT,

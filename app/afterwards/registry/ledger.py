@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from afterwards.lifecycle import Task
-from afterwards.registry.base import Worker
-from afterwards.registry.requests import Held
+from afterwards.registry.protocol.base import Worker
+from afterwards.registry.protocol.requests import Held
 
 
 @dataclass

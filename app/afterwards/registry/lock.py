@@ -16,7 +16,7 @@ from typing import Final
 
 from afterwards.errors import RegistryLocked
 from afterwards.logs import get_logger
-from afterwards.registry.incarnation import birth
+from afterwards.registry.protocol.incarnation import birth
 
 log = get_logger(__name__)
 

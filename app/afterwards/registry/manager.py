@@ -24,15 +24,15 @@ from afterwards.errors import AfterwardsError
 from afterwards.garbage import spare_the_loaded
 from afterwards.logs import configure, get_logger
 from afterwards.registry.acceptance import Limits
-from afterwards.registry.answers import Events, Reply
-from afterwards.registry.base import Worker
 from afterwards.registry.journal import SqliteJournal
 from afterwards.registry.journal_file import journal_path
 from afterwards.registry.lock import DataDirLock, Endpoint
-from afterwards.registry.mapping import TaskMapping
 from afterwards.registry.memory import MemoryRegistry
 from afterwards.registry.parent import end_with_parent
-from afterwards.registry.requests import Request
+from afterwards.registry.protocol.answers import Events, Reply
+from afterwards.registry.protocol.base import Worker
+from afterwards.registry.protocol.mapping import TaskMapping
+from afterwards.registry.protocol.requests import Request
 
 log = get_logger(__name__)
 

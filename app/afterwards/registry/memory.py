@@ -15,15 +15,15 @@ from afterwards.lifecycle import Task
 from afterwards.logs import get_logger
 from afterwards.metrics import Snapshot
 from afterwards.registry.acceptance import Limits
-from afterwards.registry.answers import Answer, Details, Events, Page, Reply, Statistics
-from afterwards.registry.base import Worker
-from afterwards.registry.clock import Clock, SystemClock
 from afterwards.registry.committer import Committer
-from afterwards.registry.incarnation import end, is_alive, when_gone
 from afterwards.registry.journal import Journal, NullJournal
-from afterwards.registry.mapping import TaskMapping
+from afterwards.registry.protocol.answers import Answer, Details, Events, Page, Reply, Statistics
+from afterwards.registry.protocol.base import Worker
+from afterwards.registry.protocol.clock import Clock, SystemClock
+from afterwards.registry.protocol.incarnation import end, is_alive, when_gone
+from afterwards.registry.protocol.mapping import TaskMapping
+from afterwards.registry.protocol.requests import Changes, Count, Find, Get, Inspect, Join, Request
 from afterwards.registry.readings import Readings
-from afterwards.registry.requests import Changes, Count, Find, Get, Inspect, Join, Request
 from afterwards.registry.retention import Retention
 from afterwards.registry.rules import Rules
 

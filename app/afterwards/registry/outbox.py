@@ -12,8 +12,8 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from afterwards.registry.base import MAX_BATCH_BYTES
-from afterwards.registry.requests import (
+from afterwards.registry.protocol.base import MAX_BATCH_BYTES
+from afterwards.registry.protocol.requests import (
     Add,
     AddAll,
     Cancel,

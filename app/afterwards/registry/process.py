@@ -16,9 +16,9 @@ from typing import Final
 
 from afterwards.errors import AfterwardsError
 from afterwards.logs import get_logger
-from afterwards.registry.incarnation import birth
 from afterwards.registry.lock import Endpoint, holder_of, last_holder_of
 from afterwards.registry.manager import READY, RegistryConfig, arguments
+from afterwards.registry.protocol.incarnation import birth
 
 log = get_logger(__name__)
 

@@ -10,7 +10,9 @@ from afterwards.errors import ScheduleNotFound, StaleReport
 from afterwards.lifecycle import Change, Task, TaskState
 from afterwards.logs import get_logger
 from afterwards.metrics import HttpTotals, Snapshot, Tally, TaskMetrics, counts_by_state
-from afterwards.registry.answers import (
+from afterwards.registry.events import EventLog
+from afterwards.registry.journal import Group
+from afterwards.registry.protocol.answers import (
     Answer,
     Details,
     Event,
@@ -19,10 +21,8 @@ from afterwards.registry.answers import (
     ProgressMark,
     Statistics,
 )
-from afterwards.registry.clock import Clock
-from afterwards.registry.events import EventLog
-from afterwards.registry.journal import Group
-from afterwards.registry.requests import (
+from afterwards.registry.protocol.clock import Clock
+from afterwards.registry.protocol.requests import (
     Changes,
     Count,
     Counts,

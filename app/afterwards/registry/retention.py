@@ -6,8 +6,8 @@ from typing import Final
 
 from afterwards.errors import JournalUnavailable
 from afterwards.logs import get_logger
-from afterwards.registry.clock import Clock
 from afterwards.registry.journal import Journal
+from afterwards.registry.protocol.clock import Clock
 from afterwards.registry.store import TaskStore
 
 log = get_logger(__name__)

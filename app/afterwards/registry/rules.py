@@ -17,13 +17,13 @@ from afterwards.errors import (
 )
 from afterwards.lifecycle import Task
 from afterwards.registry.acceptance import Acceptance, Limits
-from afterwards.registry.answers import Claim
 from afterwards.registry.attendance import Attendance
-from afterwards.registry.base import MAX_BATCH_BYTES, Worker
-from afterwards.registry.clock import Clock
 from afterwards.registry.ledger import Ledger
 from afterwards.registry.plans import PlanChanges, Plans
-from afterwards.registry.requests import (
+from afterwards.registry.protocol.answers import Claim
+from afterwards.registry.protocol.base import MAX_BATCH_BYTES, Worker
+from afterwards.registry.protocol.clock import Clock
+from afterwards.registry.protocol.requests import (
     ABOUT_THE_WORKER,
     Cancel,
     Failed,

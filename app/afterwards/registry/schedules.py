@@ -21,9 +21,9 @@ from typing import Any, Final
 from afterwards.errors import ScheduleNotFound, TooManySchedules, Unavailable
 from afterwards.logs import get_logger
 from afterwards.recurrence import count
-from afterwards.registry.clock import Clock
+from afterwards.registry.protocol.clock import Clock
+from afterwards.registry.protocol.requests import DeleteSchedule, PauseSchedule, PutSchedule
 from afterwards.registry.queues import DueQueue
-from afterwards.registry.requests import DeleteSchedule, PauseSchedule, PutSchedule
 from afterwards.schedule import Schedule
 
 log = get_logger(__name__)

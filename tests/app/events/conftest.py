@@ -17,12 +17,12 @@ from afterwards.dispatcher import Dispatcher
 from afterwards.events.hub import EventHub
 from afterwards.lifecycle import Task
 from afterwards.metrics import HttpCounts
-from afterwards.registry.answers import Events, Reply
-from afterwards.registry.base import Registry, Worker
 from afterwards.registry.client import RegistryClient
 from afterwards.registry.connection import RegistryConnection
 from afterwards.registry.memory import MemoryRegistry, Surroundings
-from afterwards.registry.requests import Request
+from afterwards.registry.protocol.answers import Events, Reply
+from afterwards.registry.protocol.base import Registry, Worker
+from afterwards.registry.protocol.requests import Request
 from afterwards.service import TaskService
 from tests.registry.peers import Peer, make_task
 

@@ -15,7 +15,7 @@ from afterwards.events import hub as hub_module
 from afterwards.events.streams import AllStream, Portion, Reset, Snapshot, TaskStream
 from afterwards.events.window import NOWHERE, Position
 from afterwards.lifecycle import TaskState
-from afterwards.registry.requests import Changes, Counts, Progress
+from afterwards.registry.protocol.requests import Changes, Counts, Progress
 from tests.app.events.conftest import Stage, until, within
 from tests.registry.peers import Peer, ask, counts, make_task
 

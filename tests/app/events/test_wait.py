@@ -9,7 +9,7 @@ import pytest
 
 from afterwards.errors import TaskNotFound
 from afterwards.lifecycle import TaskState
-from afterwards.registry.requests import Progress
+from afterwards.registry.protocol.requests import Progress
 from tests.app.events.conftest import Stage, until, within
 from tests.registry.peers import make_task
 

@@ -1,4 +1,4 @@
-"""What a registry answers; the rules of the protocol are in `afterwards.registry.base`."""
+"""What a registry answers; the rules of the protocol are in `afterwards.registry.protocol.base`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from afterwards.errors import AfterwardsError
 from afterwards.lifecycle import Task, TaskState
 from afterwards.metrics import Snapshot
-from afterwards.registry.requests import Held
+from afterwards.registry.protocol.requests import Held
 
 Answer = Any | AfterwardsError
 """What the request's docstring says, or the error, as a value."""

@@ -8,9 +8,9 @@ from typing import Any, Final
 
 from afterwards.errors import AfterwardsError, TaskNotFound
 from afterwards.lifecycle import Task
-from afterwards.registry.answers import Reply
-from afterwards.registry.base import Worker
-from afterwards.registry.requests import Counts, Find, Get, Request
+from afterwards.registry.protocol.answers import Reply
+from afterwards.registry.protocol.base import Worker
+from afterwards.registry.protocol.requests import Counts, Find, Get, Request
 
 PAGE_TASKS: Final = 500
 

@@ -1,8 +1,8 @@
 """The registry's protocol: this page is its specification. `tests/registry/` holds it.
 
 A registry owns all tasks and is the only place that changes one. Workers speak to it by
-`exchange`: a batch of requests (`afterwards.registry.requests`) in, an answer for each and the
-worker's new claims (`afterwards.registry.answers`) out.
+`exchange`: a batch of requests (`afterwards.registry.protocol.requests`) in, an answer for each and
+the worker's new claims (`afterwards.registry.protocol.answers`) out.
 
 The rules
     1.  Nothing is claimable, readable, counted or published before it is committed. An added task
@@ -51,8 +51,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
-from afterwards.registry.answers import Events, Reply
-from afterwards.registry.requests import Request
+from afterwards.registry.protocol.answers import Events, Reply
+from afterwards.registry.protocol.requests import Request
 
 HEARTBEAT_SECONDS = 2.0
 LEASE_SECONDS = 10.0

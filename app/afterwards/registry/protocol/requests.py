@@ -1,4 +1,4 @@
-"""What a registry can be asked; the rules of the protocol are in `afterwards.registry.base`."""
+"""What a registry can be asked; the rules of the protocol are in `protocol.base`."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from afterwards.logs import get_logger
-from afterwards.registry.base import Worker
+from afterwards.registry.protocol.base import Worker
 
 log = get_logger(__name__)
 
