@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Final
 
 from afterwards.errors import JournalError, NotBackedUp, NotRestored
-from afterwards.registry.journal import SqliteJournal
-from afterwards.registry.journal_file import inspect, journal_path, reading
+from afterwards.registry.journal.file import inspect, journal_path, reading
+from afterwards.registry.journal.journal import SqliteJournal
 from afterwards.registry.lock import lock_path, unserved
 
 _COMPANIONS: Final = ("-wal", "-shm")

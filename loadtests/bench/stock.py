@@ -14,7 +14,7 @@ from typing import Final
 
 from afterwards.lifecycle import Change, Task
 from afterwards.metrics import tally
-from afterwards.registry.journal import Group, SqliteJournal
+from afterwards.registry.journal.journal import Group, SqliteJournal
 
 FILE_NAME: Final = "journal.sqlite3"
 _GROUP_TASKS: Final = 10_000

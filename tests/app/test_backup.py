@@ -25,10 +25,10 @@ from afterwards.errors import (
     RegistryLocked,
 )
 from afterwards.lifecycle import Change, Task
-from afterwards.registry.journal import Group, SqliteJournal
-from afterwards.registry.journal_file import inspect, journal_path
+from afterwards.registry.journal.file import inspect, journal_path
+from afterwards.registry.journal.journal import Group, SqliteJournal
+from afterwards.registry.journal.schema import VERSION
 from afterwards.registry.lock import DataDirLock, Endpoint, lock_path
-from afterwards.registry.schema import VERSION
 from tests.registry.peers import make_task
 
 NOBODY = 2**22 + 1

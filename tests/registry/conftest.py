@@ -19,7 +19,7 @@ import structlog
 
 from afterwards.lifecycle import Task, TaskState
 from afterwards.registry.acceptance import Limits
-from afterwards.registry.journal import SqliteJournal
+from afterwards.registry.journal.journal import SqliteJournal
 from afterwards.registry.manager import RegistryConfig, RegistryProxy, connect
 from afterwards.registry.memory import MemoryRegistry
 from afterwards.registry.process import RegistryProcess

@@ -12,7 +12,7 @@ import pytest
 from afterwards.errors import JournalUnavailable, NotJoined, StaleReport, TaskNotFound
 from afterwards.lifecycle import Task, TaskState
 from afterwards.metrics import HttpCounts
-from afterwards.registry.journal import NullJournal
+from afterwards.registry.journal.journal import NullJournal
 from afterwards.registry.memory import MemoryRegistry
 from afterwards.registry.protocol.requests import (
     Add,

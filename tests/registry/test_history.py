@@ -8,7 +8,7 @@ from itertools import pairwise
 from afterwards.errors import TaskDeleted, TaskNotFound
 from afterwards.lifecycle import MAX_LOST_ATTEMPTS, TaskState
 from afterwards.metrics import OUTCOMES
-from afterwards.registry.attempts import MOST_SHOWN
+from afterwards.registry.journal.history import MOST_SHOWN
 from afterwards.registry.protocol.answers import AttemptRecord, Claim, Details
 from afterwards.registry.protocol.base import Registry
 from afterwards.registry.protocol.requests import Add, Cancel, Failed, Inspect, Retry

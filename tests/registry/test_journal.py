@@ -13,9 +13,9 @@ import pytest
 
 from afterwards.errors import JournalError, JournalUnavailable
 from afterwards.lifecycle import Change, Task, TaskState
-from afterwards.registry.journal import Group, SqliteJournal
+from afterwards.registry.journal.journal import Group, SqliteJournal
+from afterwards.registry.journal.schema import VERSION
 from afterwards.registry.protocol.requests import Add, Cancel, Find, Get, Probe, Retry, Succeeded
-from afterwards.registry.schema import VERSION
 from tests.registry.bench import Bench
 from tests.registry.peers import ask, counts, get, make_task, raised
 
@@ -368,7 +368,7 @@ def test_retention_does_not_read_what_may_be_large(path: Path) -> None:
 def test_retention_goes_on_behind_times_of_creation_that_are_ahead_of_the_clock(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("afterwards.registry.journal.RETENTION_STEP_ROWS", 2)
+    monkeypatch.setattr("afterwards.registry.journal.journal.RETENTION_STEP_ROWS", 2)
     tasks = [make_task(order=n, created_at=9_000.0).claim("w", 10.0) for n in range(1, 5)]
     with opened(path) as journal:
         journal.write(written(*[task.succeed(1, b"1", 10.0) for task in tasks]))
@@ -383,7 +383,7 @@ def test_retention_goes_on_behind_times_of_creation_that_are_ahead_of_the_clock(
 def test_a_page_is_bounded_in_bytes_and_the_next_goes_on(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("afterwards.registry.listing.MAX_BATCH_BYTES", 1_500)
+    monkeypatch.setattr("afterwards.registry.journal.listing.MAX_BATCH_BYTES", 1_500)
     tasks = [make_task(payload=b"x" * 1_000).accepted(order) for order in range(1, 6)]
     found: list[str] = []
     with opened(path) as journal:

@@ -12,9 +12,9 @@ import pytest
 
 from afterwards.errors import JournalError
 from afterwards.lifecycle import TaskState
-from afterwards.registry.journal import SqliteJournal
+from afterwards.registry.journal.journal import SqliteJournal
+from afterwards.registry.journal.schema import MIGRATIONS, SCHEMA, VERSION
 from afterwards.registry.protocol.requests import Add, Count, Find, Get, Inspect
-from afterwards.registry.schema import MIGRATIONS, SCHEMA, VERSION
 from tests.registry.bench import Bench, FailingSqlite
 from tests.registry.peers import ask, make_task
 
@@ -144,7 +144,7 @@ def test_an_update_that_fails_leaves_the_file_as_it_was(
     path = of_version(1, tmp_path)
     before = columns(path)
     broken = MappingProxyType({**MIGRATIONS, 1: MIGRATIONS[1] + "INSERT INTO nowhere VALUES (1);"})
-    monkeypatch.setattr("afterwards.registry.journal_file.MIGRATIONS", broken)
+    monkeypatch.setattr("afterwards.registry.journal.file.MIGRATIONS", broken)
 
     with pytest.raises(JournalError, match="nowhere"):
         SqliteJournal(path)

@@ -86,7 +86,7 @@ def test_deleted_ids_are_forgotten_after_as_long_again(
 def test_a_pass_goes_on_beyond_steps_that_have_nothing_to_delete(
     bench: Bench, registry: SteppedRegistry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("afterwards.registry.journal.RETENTION_STEP_ROWS", 2)
+    monkeypatch.setattr("afterwards.registry.journal.journal.RETENTION_STEP_ROWS", 2)
     peer = bench.peer(registry, {"async": 5})
     peer.add(*[bench.task(due_in=10 * KEPT_SECONDS) for _ in range(6)])
     old = finished(bench, peer)
@@ -115,7 +115,7 @@ def test_an_overdue_task_that_is_retried_at_the_same_moment_stays(
 def test_a_group_that_is_only_partly_written_leaves_no_deletion_out(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("afterwards.registry.journal.RETENTION_STEP_ROWS", 2)
+    monkeypatch.setattr("afterwards.registry.journal.journal.RETENTION_STEP_ROWS", 2)
     journal = bench.journal()
     registry = bench.registry(journal=journal, retention_seconds=KEPT_SECONDS)
     peer = bench.peer(registry, {"async": 9})

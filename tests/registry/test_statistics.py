@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from afterwards.registry.journal import SqliteJournal
+from afterwards.registry.journal.journal import SqliteJournal
 from afterwards.registry.memory import MemoryRegistry, Surroundings
 from afterwards.registry.protocol.answers import Statistics
 from afterwards.registry.protocol.base import Worker

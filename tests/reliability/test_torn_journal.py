@@ -12,7 +12,7 @@ import pytest
 
 from afterwards.lifecycle import Change, Task
 from afterwards.metrics import tally
-from afterwards.registry.journal import Group, SqliteJournal
+from afterwards.registry.journal.journal import Group, SqliteJournal
 from tests.registry.peers import make_task
 
 TRANSACTIONS = 12

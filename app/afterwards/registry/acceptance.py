@@ -9,7 +9,7 @@ from typing import Any
 
 from afterwards.errors import IdempotencyMismatch, TooManyUnfinished
 from afterwards.lifecycle import Task
-from afterwards.registry.batch import as_batch, member_key
+from afterwards.registry.journal.batch import as_batch, member_key
 from afterwards.registry.protocol.base import LEASE_SECONDS, MAX_BATCH_BYTES
 from afterwards.registry.protocol.clock import Clock
 from afterwards.registry.protocol.requests import Add, AddAll

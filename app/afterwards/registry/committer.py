@@ -19,7 +19,7 @@ from typing import Final
 from afterwards.errors import AfterwardsError, JournalUnavailable, RegistryUnavailable, StaleReport
 from afterwards.logs import get_logger
 from afterwards.metrics import tally
-from afterwards.registry.journal import Group, Journal
+from afterwards.registry.journal.journal import Group, Journal
 from afterwards.registry.protocol.answers import Answer, Claim
 from afterwards.registry.protocol.base import Worker
 from afterwards.registry.protocol.requests import (

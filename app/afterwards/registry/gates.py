@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
-from afterwards.registry.plans import Start
+from afterwards.registry.journal.plans import Start
 from afterwards.registry.protocol.clock import Clock
 from afterwards.registry.protocol.requests import Pause, Resume, TypeLimits
 

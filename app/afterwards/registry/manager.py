@@ -24,8 +24,8 @@ from afterwards.errors import AfterwardsError
 from afterwards.garbage import spare_the_loaded
 from afterwards.logs import configure, get_logger
 from afterwards.registry.acceptance import Limits
-from afterwards.registry.journal import SqliteJournal
-from afterwards.registry.journal_file import journal_path
+from afterwards.registry.journal.file import journal_path
+from afterwards.registry.journal.journal import SqliteJournal
 from afterwards.registry.lock import DataDirLock, Endpoint
 from afterwards.registry.memory import MemoryRegistry
 from afterwards.registry.parent import end_with_parent

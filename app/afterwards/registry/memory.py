@@ -16,7 +16,7 @@ from afterwards.logs import get_logger
 from afterwards.metrics import Snapshot
 from afterwards.registry.acceptance import Limits
 from afterwards.registry.committer import Committer
-from afterwards.registry.journal import Journal, NullJournal
+from afterwards.registry.journal.journal import Journal, NullJournal
 from afterwards.registry.protocol.answers import Answer, Details, Events, Page, Reply, Statistics
 from afterwards.registry.protocol.base import Worker
 from afterwards.registry.protocol.clock import Clock, SystemClock

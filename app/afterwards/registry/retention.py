@@ -6,7 +6,7 @@ from typing import Final
 
 from afterwards.errors import JournalUnavailable
 from afterwards.logs import get_logger
-from afterwards.registry.journal import Journal
+from afterwards.registry.journal.journal import Journal
 from afterwards.registry.protocol.clock import Clock
 from afterwards.registry.store import TaskStore
 

@@ -18,8 +18,8 @@ from afterwards.errors import (
 from afterwards.lifecycle import Task
 from afterwards.registry.acceptance import Acceptance, Limits
 from afterwards.registry.attendance import Attendance
+from afterwards.registry.journal.plans import PlanChanges, Plans
 from afterwards.registry.ledger import Ledger
-from afterwards.registry.plans import PlanChanges, Plans
 from afterwards.registry.protocol.answers import Claim
 from afterwards.registry.protocol.base import MAX_BATCH_BYTES, Worker
 from afterwards.registry.protocol.clock import Clock

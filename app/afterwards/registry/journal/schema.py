@@ -42,10 +42,10 @@ _IMMUTABLE: Final = (
     "schedule",
 )
 
-# Plans: pauses, the starts that rates go by, schedules (see `afterwards.registry.plans`). Due times
-# move often and definitions hardly ever, and those have payloads, so they are in tables of their
-# own. The migration to version 3 makes them, too: whoever changes them for a later version leaves
-# these to it, because what a migration makes stays as it was.
+# Plans: pauses, the starts that rates go by, schedules (see `afterwards.registry.journal.plans`).
+# Due times move often and definitions hardly ever, and those have payloads, so they are in tables
+# of their own. The migration to version 3 makes them, too: whoever changes them for a later version
+# leaves these to it, because what a migration makes stays as it was.
 _PLANS: Final = """
 CREATE TABLE task_types (name TEXT PRIMARY KEY, paused_at REAL NOT NULL) WITHOUT ROWID;
 CREATE TABLE starts (

@@ -9,7 +9,7 @@ from typing import Final
 
 from afterwards.errors import JournalError
 from afterwards.logs import get_logger
-from afterwards.registry.schema import APPLICATION_ID, MIGRATIONS, SCHEMA, VERSION
+from afterwards.registry.journal.schema import APPLICATION_ID, MIGRATIONS, SCHEMA, VERSION
 
 log = get_logger(__name__)
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from afterwards.lifecycle import Change, Task
-from afterwards.registry.attempts import ended_attempt
+from afterwards.registry.journal.history import ended_attempt
 
 
 class Rows(NamedTuple):

@@ -18,15 +18,13 @@ from typing import Final, Protocol
 from afterwards.errors import JournalError, JournalUnavailable
 from afterwards.lifecycle import Change, Task
 from afterwards.metrics import Cell, Tally
-from afterwards.registry import listing, plans
-from afterwards.registry.attempts import MOST_SHOWN, ended_attempt, with_history
-from afterwards.registry.batch import rest_of
-from afterwards.registry.journal_file import connect, inspect, prepare
-from afterwards.registry.plans import PlanChanges, Plans
-from afterwards.registry.protocol.answers import AttemptRecord, Details, Page
-from afterwards.registry.protocol.requests import Count, Find
-from afterwards.registry.rows import rows_of
-from afterwards.registry.schema import (
+from afterwards.registry.journal import listing, plans
+from afterwards.registry.journal.batch import rest_of
+from afterwards.registry.journal.file import connect, inspect, prepare
+from afterwards.registry.journal.history import MOST_SHOWN, ended_attempt, with_history
+from afterwards.registry.journal.plans import PlanChanges, Plans
+from afterwards.registry.journal.rows import rows_of
+from afterwards.registry.journal.schema import (
     INSERT_ATTEMPT,
     INSERT_TASK,
     PUT_PAYLOAD,
@@ -40,6 +38,8 @@ from afterwards.registry.schema import (
     task_columns,
     to_task,
 )
+from afterwards.registry.protocol.answers import AttemptRecord, Details, Page
+from afterwards.registry.protocol.requests import Count, Find
 
 RETENTION_STEP_ROWS: Final = 1_000
 

@@ -16,10 +16,10 @@ from collections.abc import Generator, Iterator
 from typing import Final
 
 from afterwards.lifecycle import FINAL_STATES, Task, TaskState
+from afterwards.registry.journal.schema import SELECT_TASK, to_task
 from afterwards.registry.protocol.answers import Page
 from afterwards.registry.protocol.base import MAX_BATCH_BYTES
 from afterwards.registry.protocol.requests import Count, Find
-from afterwards.registry.schema import SELECT_TASK, to_task
 
 _HIGHEST: Final = 2**63 - 1
 

@@ -1,0 +1,1 @@
+"""The SQLite file of all tasks: its versions, and what a group of changes writes into it."""
