@@ -18,7 +18,6 @@ import pytest
 import structlog
 
 from afterwards.lifecycle import Task, TaskState
-from afterwards.registry.acceptance import Limits
 from afterwards.registry.journal.journal import SqliteJournal
 from afterwards.registry.manager import RegistryConfig, RegistryProxy, connect
 from afterwards.registry.memory import MemoryRegistry
@@ -26,6 +25,7 @@ from afterwards.registry.process import RegistryProcess
 from afterwards.registry.protocol.answers import Claim
 from afterwards.registry.protocol.base import Registry
 from afterwards.registry.protocol.requests import Request, TypeLimits
+from afterwards.registry.state.acceptance import Limits
 from tests.registry.bench import Bench
 from tests.registry.peers import SERVICE, WAIT_SECONDS, Peer, Processes, ask, eventually, get
 

@@ -7,9 +7,9 @@ from typing import Any
 
 from afterwards.errors import IdempotencyMismatch, JournalUnavailable, TooManyUnfinished
 from afterwards.lifecycle import Task, TaskState
-from afterwards.registry.acceptance import Limits
 from afterwards.registry.protocol.base import Registry
 from afterwards.registry.protocol.requests import Add, AddAll, Get
+from afterwards.registry.state.acceptance import Limits
 from tests.registry.bench import Bench
 from tests.registry.conftest import MakeReach, Reach
 from tests.registry.peers import ask, counts, make_task, raised

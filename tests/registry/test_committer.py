@@ -28,7 +28,7 @@ from afterwards.registry.protocol.requests import (
     Retry,
     Succeeded,
 )
-from afterwards.registry.store import FINISHED_CACHE_TASKS
+from afterwards.registry.state.store import FINISHED_CACHE_TASKS
 from afterwards.registry.turns import LONGEST_SECONDS
 from tests.registry.bench import Bench, FailingNull, FailingSqlite
 from tests.registry.peers import ask, counts, get, make_schedule, raised
@@ -266,7 +266,7 @@ def test_two_retries_in_one_group_are_one(bench: Bench) -> None:
 def test_claims_of_one_exchange_are_bounded_in_bytes(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("afterwards.registry.rules.MAX_BATCH_BYTES", 100)
+    monkeypatch.setattr("afterwards.registry.state.rules.MAX_BATCH_BYTES", 100)
     registry = bench.registry()
     bench.peer(registry, {"async": 0}).add(*[bench.task(payload=b"x" * 60) for _ in range(3)])
     peer = bench.peer(registry, {"async": 3})
@@ -280,7 +280,7 @@ def test_finished_tasks_beyond_the_cache_are_read_from_the_journal(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert FINISHED_CACHE_TASKS >= 1
-    monkeypatch.setattr("afterwards.registry.store.FINISHED_CACHE_TASKS", 2)
+    monkeypatch.setattr("afterwards.registry.state.store.FINISHED_CACHE_TASKS", 2)
     registry = bench.registry(journal=bench.journal())
     peer = bench.peer(registry)
     tasks = [bench.task() for _ in range(5)]
@@ -301,7 +301,7 @@ def test_finished_tasks_beyond_the_cache_are_read_from_the_journal(
 def test_without_a_journal_finished_tasks_beyond_the_cache_are_deleted_and_counted(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("afterwards.registry.store.FINISHED_CACHE_BYTES", 100)
+    monkeypatch.setattr("afterwards.registry.state.store.FINISHED_CACHE_BYTES", 100)
     registry = bench.registry()
     peer = bench.peer(registry)
     tasks = [bench.task(payload=b"x" * 40) for _ in range(4)]

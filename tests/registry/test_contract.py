@@ -19,7 +19,6 @@ from afterwards.errors import (
 )
 from afterwards.lifecycle import MAX_LOST_ATTEMPTS, Task, TaskState
 from afterwards.metrics import HTTP_SECONDS, HttpCounts
-from afterwards.registry.acceptance import Limits
 from afterwards.registry.protocol.answers import Claim, Page
 from afterwards.registry.protocol.requests import (
     Add,
@@ -37,6 +36,7 @@ from afterwards.registry.protocol.requests import (
     Scrape,
     Succeeded,
 )
+from afterwards.registry.state.acceptance import Limits
 from tests.registry.conftest import MakeReach, Reach
 from tests.registry.peers import Peer, counts, eventually, make_task, raised
 

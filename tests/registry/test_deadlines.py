@@ -8,8 +8,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from afterwards.lifecycle import TaskState
-from afterwards.registry import rules
 from afterwards.registry.protocol.requests import Add, Cancel, Count, Retry
+from afterwards.registry.state import rules
 from tests.registry.bench import Bench, SteppedRegistry
 from tests.registry.conftest import Reach
 from tests.registry.peers import ask, counts, eventually, get, make_task

@@ -10,8 +10,8 @@ import pytest
 
 from afterwards.errors import JournalUnavailable
 from afterwards.lifecycle import TaskState
-from afterwards.registry.acceptance import Limits
 from afterwards.registry.protocol.requests import Cancel, Pause, Resume, Retry, Scrape, TypeLimits
+from afterwards.registry.state.acceptance import Limits
 from tests.registry.bench import Bench, FailingNull, FailingSqlite
 from tests.registry.conftest import MakeReach, Reach
 from tests.registry.peers import Peer, ask, get, make_task, raised

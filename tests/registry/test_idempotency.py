@@ -9,7 +9,7 @@ from afterwards.errors import IdempotencyMismatch, JournalUnavailable
 from afterwards.lifecycle import Task, TaskState
 from afterwards.registry.protocol.base import Registry
 from afterwards.registry.protocol.requests import Add, Get, Retry
-from afterwards.registry.store import FINISHED_CACHE_TASKS
+from afterwards.registry.state.store import FINISHED_CACHE_TASKS
 from tests.registry.bench import Bench
 from tests.registry.conftest import Reach
 from tests.registry.peers import ask, counts, make_task, raised

@@ -280,7 +280,7 @@ def test_a_released_task_keeps_its_place_before_those_that_came_later(bench: Ben
 def test_due_tasks_come_in_groups_so_that_nobody_waits_long(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("afterwards.registry.rules.DUE_AT_ONCE", 2)
+    monkeypatch.setattr("afterwards.registry.state.rules.DUE_AT_ONCE", 2)
     registry = bench.registry()
     bench.peer(registry, {}).add(*[bench.task(due_in=1.0) for _ in range(5)])
     bench.clock.turn(2.0)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from afterwards.registry.gates import Gates
-from afterwards.registry.queues import DueQueue, ReadyQueue
+from afterwards.registry.state.limits import Gates
+from afterwards.registry.state.queues import DueQueue, ReadyQueue
 from tests.registry.bench import TurnedClock
 
 

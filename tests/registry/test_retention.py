@@ -7,7 +7,7 @@ import pytest
 from afterwards.errors import TaskDeleted, TaskNotFound
 from afterwards.lifecycle import Task, TaskState
 from afterwards.registry.protocol.requests import Add, Cancel, Get, Retry, Scrape, Succeeded
-from afterwards.registry.retention import PAUSE_SECONDS, STEP_PAUSE_SECONDS
+from afterwards.registry.state.retention import PAUSE_SECONDS, STEP_PAUSE_SECONDS
 from tests.registry.bench import Bench, FailingSqlite, SteppedRegistry
 from tests.registry.peers import Peer, ask, counts, raised
 

@@ -11,7 +11,6 @@ import pytest
 
 from afterwards.errors import JournalUnavailable, ScheduleNotFound, TooManySchedules
 from afterwards.lifecycle import Task, TaskState
-from afterwards.registry.acceptance import Limits
 from afterwards.registry.manager import connect
 from afterwards.registry.protocol.base import Registry
 from afterwards.registry.protocol.requests import (
@@ -24,7 +23,8 @@ from afterwards.registry.protocol.requests import (
     Schedules,
     Succeeded,
 )
-from afterwards.registry.schedules import MAX_CAUGHT_UP
+from afterwards.registry.state.acceptance import Limits
+from afterwards.registry.state.schedules import MAX_CAUGHT_UP
 from afterwards.schedule import Schedule
 from tests.registry.bench import Bench, FailingNull, FailingSqlite, SteppedRegistry
 from tests.registry.conftest import Hosted, Reach
@@ -187,7 +187,7 @@ def test_a_schedule_can_be_put_paused_and_put_to_go_on(bench: Bench) -> None:
 
 
 def test_there_are_only_so_many_schedules(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("afterwards.registry.schedules.MAX_SCHEDULES", 2)
+    monkeypatch.setattr("afterwards.registry.state.schedules.MAX_SCHEDULES", 2)
     registry = bench.registry()
     put(registry, "a")
     put(registry, "b")
@@ -244,7 +244,7 @@ def test_what_was_missed_is_caught_up_with_once_and_oldest_first(bench: Bench) -
 def test_of_too_many_missed_times_the_latest_are_caught_up_with(
     bench: Bench, recurrence: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("afterwards.registry.rules.DUE_AT_ONCE", 300)
+    monkeypatch.setattr("afterwards.registry.state.rules.DUE_AT_ONCE", 300)
     registry = bench.registry(journal=bench.journal())
     put(registry, **recurrence, catch_up=True)
 

@@ -37,7 +37,6 @@ from afterwards.errors import (
     TooManyUnfinished,
 )
 from afterwards.lifecycle import MAX_LOST_ATTEMPTS, Task, TaskState
-from afterwards.registry.acceptance import Limits
 from afterwards.registry.manager import connect
 from afterwards.registry.process import RegistryProcess
 from afterwards.registry.protocol.answers import Claim, Details, Reply
@@ -66,6 +65,7 @@ from afterwards.registry.protocol.requests import (
     Succeeded,
     TypeLimits,
 )
+from afterwards.registry.state.acceptance import Limits
 from tests.registry.bench import Bench, FailingNull, FailingSqlite, SteppedRegistry
 from tests.registry.conftest import Hosted
 from tests.registry.peers import Peer, Processes, eventually, make_task

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from afterwards.errors import TooManyUnfinished
-from afterwards.registry.acceptance import Limits
+from afterwards.registry.state.acceptance import Limits
 from tests.registry.bench import Bench
 from tests.registry.conftest import bench, processes
 from tests.reliability.conftest import FaultyService, NewService

@@ -39,8 +39,8 @@ from afterwards.registry.protocol.requests import (
     Scrape,
 )
 from afterwards.registry.readings import READS, Readings
-from afterwards.registry.retention import Retention
-from afterwards.registry.rules import Rules
+from afterwards.registry.state.retention import Retention
+from afterwards.registry.state.rules import Rules
 from afterwards.registry.turns import LONGEST_SECONDS, Errand, Turns
 
 log = get_logger(__name__)

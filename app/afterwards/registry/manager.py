@@ -23,7 +23,6 @@ from typing import Any, Final, cast
 from afterwards.errors import AfterwardsError
 from afterwards.garbage import spare_the_loaded
 from afterwards.logs import configure, get_logger
-from afterwards.registry.acceptance import Limits
 from afterwards.registry.journal.file import journal_path
 from afterwards.registry.journal.journal import SqliteJournal
 from afterwards.registry.lock import DataDirLock, Endpoint
@@ -33,6 +32,7 @@ from afterwards.registry.protocol.answers import Events, Reply
 from afterwards.registry.protocol.base import Worker
 from afterwards.registry.protocol.mapping import TaskMapping
 from afterwards.registry.protocol.requests import Request
+from afterwards.registry.state.acceptance import Limits
 
 log = get_logger(__name__)
 

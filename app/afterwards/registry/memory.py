@@ -14,7 +14,6 @@ from afterwards.errors import JournalUnavailable, TaskDeleted, TaskNotFound
 from afterwards.lifecycle import Task
 from afterwards.logs import get_logger
 from afterwards.metrics import Snapshot
-from afterwards.registry.acceptance import Limits
 from afterwards.registry.committer import Committer
 from afterwards.registry.journal.journal import Journal, NullJournal
 from afterwards.registry.protocol.answers import Answer, Details, Events, Page, Reply, Statistics
@@ -24,8 +23,9 @@ from afterwards.registry.protocol.incarnation import end, is_alive, when_gone
 from afterwards.registry.protocol.mapping import TaskMapping
 from afterwards.registry.protocol.requests import Changes, Count, Find, Get, Inspect, Join, Request
 from afterwards.registry.readings import Readings
-from afterwards.registry.retention import Retention
-from afterwards.registry.rules import Rules
+from afterwards.registry.state.acceptance import Limits
+from afterwards.registry.state.retention import Retention
+from afterwards.registry.state.rules import Rules
 
 log = get_logger(__name__)
 

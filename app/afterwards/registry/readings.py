@@ -33,7 +33,7 @@ from afterwards.registry.protocol.requests import (
     Scrape,
     Stats,
 )
-from afterwards.registry.rules import Rules
+from afterwards.registry.state.rules import Rules
 
 log = get_logger(__name__)
 

@@ -16,13 +16,13 @@ from afterwards.api import install
 from afterwards.api.http_metrics import HttpMetrics
 from afterwards.dispatcher import Dispatcher
 from afterwards.events.hub import EventHub
-from afterwards.registry.acceptance import Limits
 from afterwards.registry.client import RegistryClient
 from afterwards.registry.connection import RegistryConnection
 from afterwards.registry.memory import MemoryRegistry, Surroundings
 from afterwards.registry.protocol.answers import Claim
 from afterwards.registry.protocol.base import Worker
 from afterwards.registry.protocol.incarnation import this_process
+from afterwards.registry.state.acceptance import Limits
 from afterwards.service import TaskService
 from afterwards.settings import Settings
 from afterwards.task_types.base import TaskType

@@ -23,7 +23,7 @@ from afterwards.logs import get_logger
 from afterwards.recurrence import count
 from afterwards.registry.protocol.clock import Clock
 from afterwards.registry.protocol.requests import DeleteSchedule, PauseSchedule, PutSchedule
-from afterwards.registry.queues import DueQueue
+from afterwards.registry.state.queues import DueQueue
 from afterwards.schedule import Schedule
 
 log = get_logger(__name__)

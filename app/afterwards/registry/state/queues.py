@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from afterwards.lifecycle import HIGHEST_PRIORITY
-from afterwards.registry.gates import Gates
+from afterwards.registry.state.limits import Gates
 
 _SLACK = 1_000
 """Dead entries that are always tolerated, so that small queues are never compacted."""

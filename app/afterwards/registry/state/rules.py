@@ -16,10 +16,7 @@ from afterwards.errors import (
     TaskNotFound,
 )
 from afterwards.lifecycle import Task
-from afterwards.registry.acceptance import Acceptance, Limits
-from afterwards.registry.attendance import Attendance
 from afterwards.registry.journal.plans import PlanChanges, Plans
-from afterwards.registry.ledger import Ledger
 from afterwards.registry.protocol.answers import Claim
 from afterwards.registry.protocol.base import MAX_BATCH_BYTES, Worker
 from afterwards.registry.protocol.clock import Clock
@@ -33,8 +30,11 @@ from afterwards.registry.protocol.requests import (
     Stopped,
     Succeeded,
 )
-from afterwards.registry.schedules import ScheduleBook
-from afterwards.registry.store import Archive, TaskStore
+from afterwards.registry.state.acceptance import Acceptance, Limits
+from afterwards.registry.state.ledger import Ledger
+from afterwards.registry.state.schedules import ScheduleBook
+from afterwards.registry.state.store import Archive, TaskStore
+from afterwards.registry.state.workers import Attendance
 
 DUE_AT_ONCE = 1_000
 """Tasks that become due in one group; the rest follow in the next, so that nobody waits long."""

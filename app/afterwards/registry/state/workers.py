@@ -12,11 +12,11 @@ from typing import Any
 
 from afterwards.errors import NotJoined
 from afterwards.lifecycle import Task
-from afterwards.registry.ledger import Ledger, WorkerRecord
 from afterwards.registry.protocol.base import UNSTOPPABLE, Worker
 from afterwards.registry.protocol.clock import Clock
 from afterwards.registry.protocol.requests import Beat, Drain, Held, Join, Leave
-from afterwards.registry.store import TaskStore
+from afterwards.registry.state.ledger import Ledger, WorkerRecord
+from afterwards.registry.state.store import TaskStore
 
 
 class Attendance:

@@ -13,7 +13,7 @@ from afterwards.registry.journal.batch import as_batch, member_key
 from afterwards.registry.protocol.base import LEASE_SECONDS, MAX_BATCH_BYTES
 from afterwards.registry.protocol.clock import Clock
 from afterwards.registry.protocol.requests import Add, AddAll
-from afterwards.registry.store import Archive, TaskStore
+from afterwards.registry.state.store import Archive, TaskStore
 from afterwards.schedule import Schedule
 
 

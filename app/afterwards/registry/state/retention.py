@@ -8,7 +8,7 @@ from afterwards.errors import JournalUnavailable
 from afterwards.logs import get_logger
 from afterwards.registry.journal.journal import Journal
 from afterwards.registry.protocol.clock import Clock
-from afterwards.registry.store import TaskStore
+from afterwards.registry.state.store import TaskStore
 
 log = get_logger(__name__)
 

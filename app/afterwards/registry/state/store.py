@@ -11,12 +11,12 @@ from collections.abc import Iterator
 from typing import Protocol
 
 from afterwards.lifecycle import Change, Task, TaskState
-from afterwards.registry.gates import Gates
-from afterwards.registry.ledger import Ledger
 from afterwards.registry.protocol.answers import Page
 from afterwards.registry.protocol.clock import Clock
 from afterwards.registry.protocol.requests import Count, Find
-from afterwards.registry.queues import DueQueue, ReadyQueue
+from afterwards.registry.state.ledger import Ledger
+from afterwards.registry.state.limits import Gates
+from afterwards.registry.state.queues import DueQueue, ReadyQueue
 
 FINISHED_CACHE_TASKS = 10_000
 FINISHED_CACHE_BYTES = 64 * 2**20
