@@ -18,7 +18,7 @@ from afterwards.events.hub import EventHub
 from afterwards.metrics import HttpCounts
 from afterwards.registry.client import RegistryClient
 from afterwards.registry.connection import RegistryConnection
-from afterwards.registry.memory import MemoryRegistry, Surroundings
+from afterwards.registry.engine.memory import MemoryRegistry, Surroundings
 from afterwards.registry.protocol.incarnation import this_process
 from afterwards.service import TaskService
 from afterwards.submissions import _new_id

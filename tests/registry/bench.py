@@ -12,9 +12,9 @@ from typing import Any
 
 from afterwards.errors import JournalUnavailable
 from afterwards.lifecycle import Task, TaskState
-from afterwards.registry.committer import Call
+from afterwards.registry.engine.committer import Call
+from afterwards.registry.engine.memory import MemoryRegistry, Surroundings
 from afterwards.registry.journal.journal import Group, Journal, NullJournal, SqliteJournal
-from afterwards.registry.memory import MemoryRegistry, Surroundings
 from afterwards.registry.protocol.base import Registry, Worker
 from afterwards.registry.protocol.requests import Request, TypeLimits
 from afterwards.registry.state.acceptance import Limits

@@ -18,9 +18,9 @@ import pytest
 import structlog
 
 from afterwards.lifecycle import Task, TaskState
+from afterwards.registry.engine.memory import MemoryRegistry
 from afterwards.registry.journal.journal import SqliteJournal
 from afterwards.registry.manager import RegistryConfig, RegistryProxy, connect
-from afterwards.registry.memory import MemoryRegistry
 from afterwards.registry.process import RegistryProcess
 from afterwards.registry.protocol.answers import Claim
 from afterwards.registry.protocol.base import Registry

@@ -12,8 +12,9 @@ import pytest
 from afterwards.errors import JournalUnavailable, NotJoined, StaleReport, TaskNotFound
 from afterwards.lifecycle import Task, TaskState
 from afterwards.metrics import HttpCounts
+from afterwards.registry.engine.memory import MemoryRegistry
+from afterwards.registry.engine.turns import LONGEST_SECONDS
 from afterwards.registry.journal.journal import NullJournal
-from afterwards.registry.memory import MemoryRegistry
 from afterwards.registry.protocol.requests import (
     Add,
     Beat,
@@ -29,7 +30,6 @@ from afterwards.registry.protocol.requests import (
     Succeeded,
 )
 from afterwards.registry.state.store import FINISHED_CACHE_TASKS
-from afterwards.registry.turns import LONGEST_SECONDS
 from tests.registry.bench import Bench, FailingNull, FailingSqlite
 from tests.registry.peers import ask, counts, get, make_schedule, raised
 
@@ -317,7 +317,7 @@ def test_without_a_journal_finished_tasks_beyond_the_cache_are_deleted_and_count
 def test_events_beyond_the_window_are_a_reset(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("afterwards.registry.readings.EVENTS_KEPT", 3)
+    monkeypatch.setattr("afterwards.registry.engine.views.EVENTS_KEPT", 3)
     registry = bench.registry()
     bench.peer(registry, {"async": 0}).add(*[bench.task() for _ in range(5)])
     epoch = registry.readings.events.epoch
@@ -379,7 +379,7 @@ def test_a_bug_that_escapes_ends_the_process_so_that_it_is_started_again(tmp_pat
     script = """
 import sys
 from afterwards.registry.protocol.requests import Probe
-from afterwards.registry.memory import MemoryRegistry
+from afterwards.registry.engine.memory import MemoryRegistry
 registry = MemoryRegistry("s")
 registry.committer.commit = None
 registry.exchange(None, 0, [Probe()])

@@ -24,7 +24,7 @@ from afterwards.metrics import HttpCounts
 from afterwards.registry import client as client_module
 from afterwards.registry.client import RegistryClient
 from afterwards.registry.connection import RegistryConnection
-from afterwards.registry.memory import MemoryRegistry, Surroundings
+from afterwards.registry.engine.memory import MemoryRegistry, Surroundings
 from afterwards.registry.outbox import Pending
 from afterwards.registry.protocol.answers import Claim, Events, Reply
 from afterwards.registry.protocol.base import Registry, Worker

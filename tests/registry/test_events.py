@@ -13,7 +13,7 @@ from afterwards.errors import RegistryUnavailable, StaleReport
 from afterwards.lifecycle import TaskState
 from afterwards.metrics import HttpCounts
 from afterwards.registry.client import PROGRESS_SECONDS, RegistryClient
-from afterwards.registry.events import MAX_EVENTS_IN_REPLY, EventLog
+from afterwards.registry.engine.event_log import MAX_EVENTS_IN_REPLY, EventLog
 from afterwards.registry.protocol.answers import Event, Events, ProgressMark
 from afterwards.registry.protocol.base import FOLLOW_GATHER_SECONDS
 from afterwards.registry.protocol.requests import (
@@ -143,9 +143,9 @@ def test_a_lone_event_is_told_at_once_and_a_stream_in_portions(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     slept: list[float] = []
-    monkeypatch.setattr("afterwards.registry.events.time.sleep", slept.append)
+    monkeypatch.setattr("afterwards.registry.engine.event_log.time.sleep", slept.append)
     now = [100.0]
-    monkeypatch.setattr("afterwards.registry.events.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("afterwards.registry.engine.event_log.time.monotonic", lambda: now[0])
     log = EventLog(10)
     log.extend([event(1)])
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from afterwards.registry.engine.memory import MemoryRegistry, Surroundings
+from afterwards.registry.engine.views import DrainRate
 from afterwards.registry.journal.journal import SqliteJournal
-from afterwards.registry.memory import MemoryRegistry, Surroundings
 from afterwards.registry.protocol.answers import Statistics
 from afterwards.registry.protocol.base import Worker
 from afterwards.registry.protocol.requests import Pause, Stats
-from afterwards.registry.readings import DrainRate
 from tests.registry.peers import SERVICE, Peer, ask, make_task
 
 

@@ -10,7 +10,7 @@ from functools import partial
 
 import pytest
 
-from afterwards.registry.turns import LONGEST_SECONDS, Errand, Turns
+from afterwards.registry.engine.turns import LONGEST_SECONDS, Errand, Turns
 
 DEADLINE_SECONDS = 20.0
 LATER = 10 * DEADLINE_SECONDS
@@ -155,7 +155,7 @@ def test_what_is_left_is_done_without_a_bringer(
 def test_what_is_left_during_a_turn_is_done_after_it(
     workshop: Workshop, keeper: threading.Thread, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("afterwards.registry.turns.LONGEST_SECONDS", LATER)
+    monkeypatch.setattr("afterwards.registry.engine.turns.LONGEST_SECONDS", LATER)
     holder = workshop.hold_up()
     workshop.turns.leave(Note(number=1))
     # The keeper has looked, and found the turn taken.

@@ -8,9 +8,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
+from afterwards.registry.engine.memory import MemoryRegistry, Surroundings
 from afterwards.registry.lock import Endpoint, holder_of
 from afterwards.registry.manager import RegistryConfig, connect
-from afterwards.registry.memory import MemoryRegistry, Surroundings
 from afterwards.registry.process import RegistryProcess, RegistryStartError
 from afterwards.registry.protocol.base import Registry
 

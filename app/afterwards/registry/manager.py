@@ -23,10 +23,10 @@ from typing import Any, Final, cast
 from afterwards.errors import AfterwardsError
 from afterwards.garbage import spare_the_loaded
 from afterwards.logs import configure, get_logger
+from afterwards.registry.engine.memory import MemoryRegistry
 from afterwards.registry.journal.file import journal_path
 from afterwards.registry.journal.journal import SqliteJournal
 from afterwards.registry.lock import DataDirLock, Endpoint
-from afterwards.registry.memory import MemoryRegistry
 from afterwards.registry.parent import end_with_parent
 from afterwards.registry.protocol.answers import Events, Reply
 from afterwards.registry.protocol.base import Worker

@@ -18,7 +18,7 @@ from afterwards.dispatcher import Dispatcher
 from afterwards.events.hub import EventHub
 from afterwards.registry.client import RegistryClient
 from afterwards.registry.connection import RegistryConnection
-from afterwards.registry.memory import MemoryRegistry, Surroundings
+from afterwards.registry.engine.memory import MemoryRegistry, Surroundings
 from afterwards.registry.protocol.answers import Claim
 from afterwards.registry.protocol.base import Worker
 from afterwards.registry.protocol.incarnation import this_process

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from afterwards.api.schemas.tasks import TaskDocument
-from afterwards.registry.memory import MemoryRegistry
+from afterwards.registry.engine.memory import MemoryRegistry
 from tests.api.general.conftest import NOTE, Hand, Note, shown, submitted
 from tests.registry.peers import get
 

@@ -19,7 +19,7 @@ from afterwards.lifecycle import Task
 from afterwards.metrics import HttpCounts
 from afterwards.registry.client import RegistryClient
 from afterwards.registry.connection import RegistryConnection
-from afterwards.registry.memory import MemoryRegistry, Surroundings
+from afterwards.registry.engine.memory import MemoryRegistry, Surroundings
 from afterwards.registry.protocol.answers import Events, Reply
 from afterwards.registry.protocol.base import Registry, Worker
 from afterwards.registry.protocol.requests import Request

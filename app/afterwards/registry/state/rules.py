@@ -1,8 +1,8 @@
 """The rules: what each request does to the tasks, and what happens by itself as time passes.
 
 Everything here happens in memory, in one thread at a time, and is neither seen nor told before its
-commit; `afterwards.registry.committer` sees to that. A request that cannot be done raises and
-changes nothing.
+commit; `afterwards.registry.engine.committer` sees to that. A request that cannot be done raises
+and changes nothing.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from afterwards.errors import ScheduleNotFound, StaleReport
 from afterwards.lifecycle import Change, Task, TaskState
 from afterwards.logs import get_logger
 from afterwards.metrics import HttpTotals, Snapshot, Tally, TaskMetrics, counts_by_state
-from afterwards.registry.events import EventLog
+from afterwards.registry.engine.event_log import EventLog
 from afterwards.registry.journal.journal import Group
 from afterwards.registry.protocol.answers import (
     Answer,

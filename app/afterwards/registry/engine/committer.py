@@ -5,8 +5,8 @@
                          +----------- take back, if it failed ----+
 
 While a transaction is being synced the next calls gather, so the busier the registry is, the less
-one task costs. One thread at a time does this, for all (`afterwards.registry.turns`), and nothing
-is told to anyone before its commit.
+one task costs. One thread at a time does this, for all (`afterwards.registry.engine.turns`), and
+nothing is told to anyone before its commit.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from typing import Final
 from afterwards.errors import AfterwardsError, JournalUnavailable, RegistryUnavailable, StaleReport
 from afterwards.logs import get_logger
 from afterwards.metrics import tally
+from afterwards.registry.engine.turns import LONGEST_SECONDS, Errand, Turns
+from afterwards.registry.engine.views import READS, Readings
 from afterwards.registry.journal.journal import Group, Journal
 from afterwards.registry.protocol.answers import Answer, Claim
 from afterwards.registry.protocol.base import Worker
@@ -38,10 +40,8 @@ from afterwards.registry.protocol.requests import (
     Retry,
     Scrape,
 )
-from afterwards.registry.readings import READS, Readings
 from afterwards.registry.state.retention import Retention
 from afterwards.registry.state.rules import Rules
-from afterwards.registry.turns import LONGEST_SECONDS, Errand, Turns
 
 log = get_logger(__name__)
 

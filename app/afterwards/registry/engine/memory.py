@@ -14,7 +14,8 @@ from afterwards.errors import JournalUnavailable, TaskDeleted, TaskNotFound
 from afterwards.lifecycle import Task
 from afterwards.logs import get_logger
 from afterwards.metrics import Snapshot
-from afterwards.registry.committer import Committer
+from afterwards.registry.engine.committer import Committer
+from afterwards.registry.engine.views import Readings
 from afterwards.registry.journal.journal import Journal, NullJournal
 from afterwards.registry.protocol.answers import Answer, Details, Events, Page, Reply, Statistics
 from afterwards.registry.protocol.base import Worker
@@ -22,7 +23,6 @@ from afterwards.registry.protocol.clock import Clock, SystemClock
 from afterwards.registry.protocol.incarnation import end, is_alive, when_gone
 from afterwards.registry.protocol.mapping import TaskMapping
 from afterwards.registry.protocol.requests import Changes, Count, Find, Get, Inspect, Join, Request
-from afterwards.registry.readings import Readings
 from afterwards.registry.state.acceptance import Limits
 from afterwards.registry.state.retention import Retention
 from afterwards.registry.state.rules import Rules

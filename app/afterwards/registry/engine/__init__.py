@@ -1,0 +1,1 @@
+"""Group commit: many requests, one synced transaction, and what is seen of it."""
