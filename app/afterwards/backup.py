@@ -13,7 +13,7 @@ from typing import Final
 from afterwards.errors import JournalError, NotBackedUp, NotRestored
 from afterwards.registry.journal.file import inspect, journal_path, reading
 from afterwards.registry.journal.journal import SqliteJournal
-from afterwards.registry.lock import lock_path, unserved
+from afterwards.registry.process.lock import lock_path, unserved
 
 _COMPANIONS: Final = ("-wal", "-shm")
 """What SQLite keeps beside a file, under its name."""

@@ -29,10 +29,10 @@ from afterwards.dispatcher import Dispatcher
 from afterwards.errors import ConfigurationError
 from afterwards.events.hub import EventHub
 from afterwards.logs import configure, get_logger
-from afterwards.registry.access import REGISTRIES, Access, RegistryConfig, of_service
 from afterwards.registry.client import RegistryClient
 from afterwards.registry.connection import RegistryConnection
-from afterwards.registry.lock import Endpoint
+from afterwards.registry.process.access import REGISTRIES, Access, RegistryConfig, of_service
+from afterwards.registry.process.lock import Endpoint
 from afterwards.registry.protocol.base import FENCE_SHARE
 from afterwards.registry.protocol.incarnation import this_process
 from afterwards.registry.protocol.requests import Report, TypeLimits

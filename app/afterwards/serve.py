@@ -58,7 +58,7 @@ _ENDED_NOT_REAPED: Final = os.WEXITED | os.WNOHANG | os.WNOWAIT
 
 
 class RegistryProcess(Protocol):
-    """What the master needs of `afterwards.registry.process.RegistryProcess`."""
+    """What the master needs of `afterwards.registry.process.supervised.RegistryProcess`."""
 
     @property
     def endpoint(self) -> Any:
@@ -96,7 +96,7 @@ def serve(settings: Settings) -> None:
     listener = listen(settings)
     registry: RegistryProcess | None = None
     if settings.registry == "manager":
-        process = importlib.import_module("afterwards.registry.process")
+        process = importlib.import_module("afterwards.registry.process.supervised")
         registry = process.RegistryProcess(main.registry_config(settings))
     else:
         log.warning("memory registry: nothing outlives this process")

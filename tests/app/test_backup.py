@@ -28,7 +28,7 @@ from afterwards.lifecycle import Change, Task
 from afterwards.registry.journal.file import inspect, journal_path
 from afterwards.registry.journal.journal import Group, SqliteJournal
 from afterwards.registry.journal.schema import VERSION
-from afterwards.registry.lock import DataDirLock, Endpoint, lock_path
+from afterwards.registry.process.lock import DataDirLock, Endpoint, lock_path
 from tests.registry.peers import make_task
 
 NOBODY = 2**22 + 1

@@ -18,7 +18,7 @@ from structlog.testing import capture_logs
 
 from afterwards.errors import TooManyUnfinished
 from afterwards.main import create_app
-from afterwards.registry.access import Access, RegistryConfig, in_memory
+from afterwards.registry.process.access import Access, RegistryConfig, in_memory
 from afterwards.settings import Settings
 
 NOTIFICATION = {"email": "johndoe@example.com", "message": "x"}

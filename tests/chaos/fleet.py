@@ -38,7 +38,7 @@ class Fleet:
         """Of the running master."""
         master = self.master()
         for pid in self._service.processes():
-            if "afterwards.registry" in _words(pid) and parent(pid) == master:
+            if "afterwards.registry.process" in _words(pid) and parent(pid) == master:
                 return pid
         return None
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from afterwards.lifecycle import Task
-from afterwards.registry.lock import holder_of
-from afterwards.registry.manager import connect
+from afterwards.registry.process.lock import holder_of
+from afterwards.registry.process.manager import connect
 from afterwards.registry.protocol.requests import Add, Cancel, Get, Request
 from tests.integration.conftest import Service
 

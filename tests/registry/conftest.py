@@ -20,8 +20,8 @@ import structlog
 from afterwards.lifecycle import Task, TaskState
 from afterwards.registry.engine.memory import MemoryRegistry
 from afterwards.registry.journal.journal import SqliteJournal
-from afterwards.registry.manager import RegistryConfig, RegistryProxy, connect
-from afterwards.registry.process import RegistryProcess
+from afterwards.registry.process.manager import RegistryConfig, RegistryProxy, connect
+from afterwards.registry.process.supervised import RegistryProcess
 from afterwards.registry.protocol.answers import Claim
 from afterwards.registry.protocol.base import Registry
 from afterwards.registry.protocol.requests import Request, TypeLimits

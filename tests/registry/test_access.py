@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from afterwards.lifecycle import TaskState
-from afterwards.registry.access import Access, in_memory, of_service, own_or_joined
-from afterwards.registry.lock import holder_of
-from afterwards.registry.process import RegistryStartError
+from afterwards.registry.process.access import Access, in_memory, of_service, own_or_joined
+from afterwards.registry.process.lock import holder_of
+from afterwards.registry.process.supervised import RegistryStartError
 from afterwards.registry.protocol.base import Registry
 from afterwards.registry.protocol.requests import Add
 from tests.registry.conftest import Hosted

@@ -15,7 +15,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from afterwards.errors import RegistryLocked
-from afterwards.registry.lock import (
+from afterwards.registry.process.lock import (
     TAKEOVER_AFTER_SECONDS,
     DataDirLock,
     Endpoint,
@@ -31,7 +31,7 @@ NOBODY = 2**22 + 1
 
 HOLD = """
 import sys, pathlib, time
-from afterwards.registry.lock import DataDirLock, Endpoint
+from afterwards.registry.process.lock import DataDirLock, Endpoint
 lock = DataDirLock(pathlib.Path(sys.argv[1]))
 lock.acquire(Endpoint("old", "/nowhere/old"), int(sys.argv[2]), take_over=False)
 print("held", flush=True)
@@ -147,7 +147,7 @@ def test_a_holder_that_cannot_be_seen_is_waited_for_and_spoken_of(
     tmp_path: Path, holder: subprocess.Popen[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # In another container its pid is nobody's, or somebody else's.
-    monkeypatch.setattr("afterwards.registry.lock.TAKEOVER_AFTER_SECONDS", 0.1)
+    monkeypatch.setattr("afterwards.registry.process.lock.TAKEOVER_AFTER_SECONDS", 0.1)
     record = json.loads(lock_path(tmp_path).read_text())
     lock_path(tmp_path).write_text(json.dumps(record | {"pid": NOBODY}))
     with capture_logs() as lines, ThreadPoolExecutor(1) as thread:

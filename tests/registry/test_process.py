@@ -18,10 +18,10 @@ from unittest.mock import Mock
 import pytest
 
 from afterwards.lifecycle import TaskState
-from afterwards.registry import manager
-from afterwards.registry.lock import TAKEOVER_AFTER_SECONDS, Endpoint, holder_of
-from afterwards.registry.manager import connect
-from afterwards.registry.process import RegistryProcess, RegistryStartError
+from afterwards.registry.process import manager
+from afterwards.registry.process.lock import TAKEOVER_AFTER_SECONDS, Endpoint, holder_of
+from afterwards.registry.process.manager import connect
+from afterwards.registry.process.supervised import RegistryProcess, RegistryStartError
 from afterwards.registry.protocol.incarnation import birth
 from afterwards.registry.protocol.requests import Add, Get, Probe
 from tests.registry.conftest import Hosted
@@ -122,8 +122,8 @@ def test_a_registry_ends_when_its_workers_have_died(hosted: Hosted, processes: P
 PARENT = """
 import sys, time
 lease_seconds = float(sys.argv[2]) if len(sys.argv) > 2 else 10.0
-from afterwards.registry.manager import RegistryConfig
-from afterwards.registry.process import RegistryProcess
+from afterwards.registry.process.manager import RegistryConfig
+from afterwards.registry.process.supervised import RegistryProcess
 config = RegistryConfig(sys.argv[1], 10, 1000, lease_seconds, 1.0, 30.0, "critical", "json")
 process = RegistryProcess(config)
 process.start()
@@ -228,7 +228,9 @@ def test_a_full_disk_at_the_start_is_said_with_its_place(
     hosted: Hosted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     full = OSError(errno.ENOSPC, "No space left on device")
-    monkeypatch.setattr("afterwards.registry.lock.DataDirLock.acquire", Mock(side_effect=full))
+    monkeypatch.setattr(
+        "afterwards.registry.process.lock.DataDirLock.acquire", Mock(side_effect=full)
+    )
     said: list[str] = []
 
     with pytest.raises(SystemExit):

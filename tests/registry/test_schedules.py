@@ -11,7 +11,7 @@ import pytest
 
 from afterwards.errors import JournalUnavailable, ScheduleNotFound, TooManySchedules
 from afterwards.lifecycle import Task, TaskState
-from afterwards.registry.manager import connect
+from afterwards.registry.process.manager import connect
 from afterwards.registry.protocol.base import Registry
 from afterwards.registry.protocol.requests import (
     Add,

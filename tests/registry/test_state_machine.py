@@ -37,8 +37,8 @@ from afterwards.errors import (
     TooManyUnfinished,
 )
 from afterwards.lifecycle import MAX_LOST_ATTEMPTS, Task, TaskState
-from afterwards.registry.manager import connect
-from afterwards.registry.process import RegistryProcess
+from afterwards.registry.process.manager import connect
+from afterwards.registry.process.supervised import RegistryProcess
 from afterwards.registry.protocol.answers import Claim, Details, Reply
 from afterwards.registry.protocol.base import LEASE_SECONDS, Registry, Worker
 from afterwards.registry.protocol.requests import (

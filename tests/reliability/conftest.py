@@ -15,8 +15,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from afterwards.lifecycle import Task
-from afterwards.registry.lock import holder_of
-from afterwards.registry.manager import connect
+from afterwards.registry.process.lock import holder_of
+from afterwards.registry.process.manager import connect
 from afterwards.registry.protocol.requests import Add, Get, Request
 from tests.integration.conftest import Service, wait_for
 

@@ -167,7 +167,7 @@ def test_the_whole_file_is_checked_at_a_start_and_not_when_only_the_registry_die
 
 def checks(registry_pid: int) -> bool:
     words = Path(f"/proc/{registry_pid}/cmdline").read_text().split("\0")
-    check: bool = json.loads(words[words.index("afterwards.registry") + 1])["check"]
+    check: bool = json.loads(words[words.index("afterwards.registry.process") + 1])["check"]
     return check
 
 

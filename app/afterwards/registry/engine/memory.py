@@ -1,7 +1,8 @@
 """The registry within one process: rules, group commit and readings put together.
 
 `MemoryRegistry` without a journal is `--registry memory`: all rules, no disk, gone with its
-process. With a journal it is what the registry process hosts (`afterwards.registry.manager`).
+process. With a journal it is what the registry process hosts
+(`afterwards.registry.process.manager`).
 """
 
 from __future__ import annotations

@@ -30,8 +30,9 @@ The rules
         worker's process.
     12. A backoff waits at most its delay, whatever the wall clock does; an absolute `run_at`
         follows the wall clock.
-    13. One registry for a data directory, held by a lock (`afterwards.registry.lock`). A new master
-        never joins an old registry, and only workers of its own service may join a registry.
+    13. One registry for a data directory, held by a lock (`afterwards.registry.process.lock`). A
+        new master never joins an old registry, and only workers of its own service may join a
+        registry.
     14. An attempt that ended in a transient error is tried again while attempts remain; the worker
         decides the delay (`afterwards_executors.retry`), the registry guards the number of
         attempts.

@@ -16,8 +16,8 @@ from typing import Final
 
 from afterwards.errors import AfterwardsError
 from afterwards.logs import get_logger
-from afterwards.registry.lock import Endpoint, holder_of, last_holder_of
-from afterwards.registry.manager import READY, RegistryConfig, arguments
+from afterwards.registry.process.lock import Endpoint, holder_of, last_holder_of
+from afterwards.registry.process.manager import READY, RegistryConfig, arguments
 from afterwards.registry.protocol.incarnation import birth
 
 log = get_logger(__name__)
@@ -119,7 +119,7 @@ class RegistryProcess:
         # -P: the directory the service is started in may hold a package named app, too. A session
         # of its own: Ctrl-C is for the master, and the registry goes last.
         self._child = subprocess.Popen(
-            [sys.executable, "-P", "-m", "afterwards.registry", *options],
+            [sys.executable, "-P", "-m", "afterwards.registry.process", *options],
             pass_fds=[] if ready_fd is None else [ready_fd],
             stdin=subprocess.DEVNULL,
             start_new_session=True,

@@ -26,8 +26,8 @@ from afterwards.logs import configure, get_logger
 from afterwards.registry.engine.memory import MemoryRegistry
 from afterwards.registry.journal.file import journal_path
 from afterwards.registry.journal.journal import SqliteJournal
-from afterwards.registry.lock import DataDirLock, Endpoint
-from afterwards.registry.parent import end_with_parent
+from afterwards.registry.process.lock import DataDirLock, Endpoint
+from afterwards.registry.process.parent import end_with_parent
 from afterwards.registry.protocol.answers import Events, Reply
 from afterwards.registry.protocol.base import Worker
 from afterwards.registry.protocol.mapping import TaskMapping
@@ -192,7 +192,7 @@ def _linger(registry: MemoryRegistry, server: Any, seconds: float, master: int) 
 
 
 def main(arguments: Sequence[str]) -> None:
-    """The process' body; `arguments` as `afterwards.registry.process` writes them."""
+    """The process' body; `arguments` as `afterwards.registry.process.supervised` writes them."""
     options = json.loads(arguments[0])
     config, endpoint = RegistryConfig(**options["config"]), Endpoint(**options["endpoint"])
     configure(config.log_level, config.log_format)

@@ -9,9 +9,9 @@ from types import MappingProxyType
 from typing import Final
 
 from afterwards.registry.engine.memory import MemoryRegistry, Surroundings
-from afterwards.registry.lock import Endpoint, holder_of
-from afterwards.registry.manager import RegistryConfig, connect
-from afterwards.registry.process import RegistryProcess, RegistryStartError
+from afterwards.registry.process.lock import Endpoint, holder_of
+from afterwards.registry.process.manager import RegistryConfig, connect
+from afterwards.registry.process.supervised import RegistryProcess, RegistryStartError
 from afterwards.registry.protocol.base import Registry
 
 __all__ = ["REGISTRIES", "Access", "RegistryConfig", "of_service"]

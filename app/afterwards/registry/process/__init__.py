@@ -1,0 +1,1 @@
+"""The registry as a process: it is hosted by a manager, locked, watched, and reached."""
