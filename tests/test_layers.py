@@ -71,7 +71,7 @@ TABLE: dict[str, tuple[str, ...]] = {
         "afterwards.events",
         "afterwards.lifecycle",
         *WORDS,
-        "afterwards.registry.follower",
+        "afterwards.registry.client.follower",
     ),
     "afterwards.submissions": (
         "afterwards.errors",
@@ -82,7 +82,7 @@ TABLE: dict[str, tuple[str, ...]] = {
     "afterwards.plans": (
         "afterwards.lifecycle",
         *WORDS,
-        "afterwards.registry.client",
+        "afterwards.registry.client.client",
         "afterwards.schedule",
         "afterwards.submissions",
     ),
@@ -95,7 +95,7 @@ TABLE: dict[str, tuple[str, ...]] = {
         "afterwards.logs",
         "afterwards.plans",
         *WORDS,
-        "afterwards.registry.client",
+        "afterwards.registry.client.client",
         "afterwards.submissions",
         "afterwards.task_types.base",
         "pydantic",

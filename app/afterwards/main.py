@@ -29,8 +29,8 @@ from afterwards.dispatcher import Dispatcher
 from afterwards.errors import ConfigurationError
 from afterwards.events.hub import EventHub
 from afterwards.logs import configure, get_logger
-from afterwards.registry.client import RegistryClient
-from afterwards.registry.connection import RegistryConnection
+from afterwards.registry.client.client import RegistryClient
+from afterwards.registry.client.connection import RegistryConnection
 from afterwards.registry.process.access import REGISTRIES, Access, RegistryConfig, of_service
 from afterwards.registry.process.lock import Endpoint
 from afterwards.registry.protocol.base import FENCE_SHARE

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from afterwards.lifecycle import Task
-from afterwards.registry.client import RegistryClient
+from afterwards.registry.client.client import RegistryClient
 from afterwards.registry.protocol.answers import Statistics
 from afterwards.registry.protocol.requests import (
     DeleteSchedule,

@@ -22,7 +22,7 @@ from afterwards.events.streams import AllStream, TaskStream, of_all, of_task
 from afterwards.events.window import Position
 from afterwards.lifecycle import Task, TaskState
 from afterwards.plans import Plans
-from afterwards.registry.client import RegistryClient
+from afterwards.registry.client.client import RegistryClient
 from afterwards.registry.protocol.answers import Details, Page
 from afterwards.registry.protocol.requests import (
     Add,

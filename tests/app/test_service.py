@@ -16,8 +16,8 @@ from afterwards.dispatcher import Dispatcher
 from afterwards.errors import IdempotencyMismatch, UnknownTaskType
 from afterwards.events.hub import EventHub
 from afterwards.metrics import HttpCounts
-from afterwards.registry.client import RegistryClient
-from afterwards.registry.connection import RegistryConnection
+from afterwards.registry.client.client import RegistryClient
+from afterwards.registry.client.connection import RegistryConnection
 from afterwards.registry.engine.memory import MemoryRegistry, Surroundings
 from afterwards.registry.protocol.incarnation import this_process
 from afterwards.service import TaskService

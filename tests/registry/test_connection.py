@@ -21,11 +21,11 @@ from afterwards.errors import (
 )
 from afterwards.lifecycle import Task, TaskState
 from afterwards.metrics import HttpCounts
-from afterwards.registry import client as client_module
-from afterwards.registry.client import RegistryClient
-from afterwards.registry.connection import RegistryConnection
+from afterwards.registry.client import client as client_module
+from afterwards.registry.client.client import RegistryClient
+from afterwards.registry.client.connection import RegistryConnection
+from afterwards.registry.client.send_queue import Pending
 from afterwards.registry.engine.memory import MemoryRegistry, Surroundings
-from afterwards.registry.outbox import Pending
 from afterwards.registry.protocol.answers import Claim, Events, Reply
 from afterwards.registry.protocol.base import Registry, Worker
 from afterwards.registry.protocol.incarnation import this_process
@@ -242,7 +242,7 @@ def test_a_report_goes_with_the_next_submission_unless_work_waits_for_its_slot(
                 [task_id] = side.holder.table
             else:
                 task_id = task.id
-            monkeypatch.setattr("afterwards.registry.outbox.COMPANY_SECONDS", 100.0)
+            monkeypatch.setattr("afterwards.registry.client.send_queue.COMPANY_SECONDS", 100.0)
             before = len(side.line.exchanges)
             side.client.report(Succeeded(task_id, 1, b"{}", 0.1))
             if waiting:

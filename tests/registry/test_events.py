@@ -12,7 +12,7 @@ import pytest
 from afterwards.errors import RegistryUnavailable, StaleReport
 from afterwards.lifecycle import TaskState
 from afterwards.metrics import HttpCounts
-from afterwards.registry.client import PROGRESS_SECONDS, RegistryClient
+from afterwards.registry.client.client import PROGRESS_SECONDS, RegistryClient
 from afterwards.registry.engine.event_log import MAX_EVENTS_IN_REPLY, EventLog
 from afterwards.registry.protocol.answers import Event, Events, ProgressMark
 from afterwards.registry.protocol.base import FOLLOW_GATHER_SECONDS
@@ -284,9 +284,9 @@ def sent_progress(client: RegistryClient) -> list[Progress]:
 
 
 def test_only_the_last_word_on_a_task_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("afterwards.registry.client.IDLE_SECONDS", 0)
+    monkeypatch.setattr("afterwards.registry.client.client.IDLE_SECONDS", 0)
     now = [100.0]
-    monkeypatch.setattr("afterwards.registry.client.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("afterwards.registry.client.client.time.monotonic", lambda: now[0])
     client = RegistryClient(Holder(), NoHttp())
     for percent in range(100):
         client.progress("a", 1, percent / 100)
@@ -305,7 +305,7 @@ def test_only_the_last_word_on_a_task_is_sent(monkeypatch: pytest.MonkeyPatch) -
 def test_progress_that_was_on_its_way_when_the_connection_broke_is_not_sent_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("afterwards.registry.client.IDLE_SECONDS", 0)
+    monkeypatch.setattr("afterwards.registry.client.client.IDLE_SECONDS", 0)
     client = RegistryClient(Holder(), NoHttp())
     client.progress("a", 1, 0.5)
     assert sent_progress(client) == [Progress("a", 1, 0.5)]

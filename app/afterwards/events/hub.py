@@ -18,7 +18,7 @@ from afterwards.errors import Draining, RegistryUnavailable
 from afterwards.events.listeners import FeedListener, TaskListener
 from afterwards.events.rounds import Rounds
 from afterwards.events.window import WINDOW_EVENTS, Position, Window
-from afterwards.registry.follower import EventFollower
+from afterwards.registry.client.follower import EventFollower
 from afterwards.registry.protocol.answers import Events
 from afterwards.registry.protocol.base import Registry
 from afterwards.registry.protocol.requests import Changes, Request

@@ -16,8 +16,8 @@ from afterwards.api import install
 from afterwards.api.http_metrics import HttpMetrics
 from afterwards.dispatcher import Dispatcher
 from afterwards.events.hub import EventHub
-from afterwards.registry.client import RegistryClient
-from afterwards.registry.connection import RegistryConnection
+from afterwards.registry.client.client import RegistryClient
+from afterwards.registry.client.connection import RegistryConnection
 from afterwards.registry.engine.memory import MemoryRegistry, Surroundings
 from afterwards.registry.protocol.answers import Claim
 from afterwards.registry.protocol.base import Worker

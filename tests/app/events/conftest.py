@@ -17,8 +17,8 @@ from afterwards.dispatcher import Dispatcher
 from afterwards.events.hub import EventHub
 from afterwards.lifecycle import Task
 from afterwards.metrics import HttpCounts
-from afterwards.registry.client import RegistryClient
-from afterwards.registry.connection import RegistryConnection
+from afterwards.registry.client.client import RegistryClient
+from afterwards.registry.client.connection import RegistryConnection
 from afterwards.registry.engine.memory import MemoryRegistry, Surroundings
 from afterwards.registry.protocol.answers import Events, Reply
 from afterwards.registry.protocol.base import Registry, Worker

@@ -453,7 +453,7 @@ async def test_the_registry_is_followed_only_while_somebody_listens(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(hub_module, "LINGER_SECONDS", 0.0)
-    monkeypatch.setattr("afterwards.registry.follower.FOLLOW_SECONDS", 0.01)
+    monkeypatch.setattr("afterwards.registry.client.follower.FOLLOW_SECONDS", 0.01)
     assert stage.line.follows == 0
     for _ in range(2):
         async with stage.service.all_streams(None) as stream:

@@ -6,7 +6,7 @@
 
 The event loop never waits: a call is put into the outbox and a future is awaited. What gathers in
 the outbox during one exchange goes in the next. How connections are made, and made again, is in
-`afterwards.registry.connection`.
+`afterwards.registry.client.connection`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any, Final, Protocol
 
 from afterwards.errors import AfterwardsError, NotJoined, RegistryUnavailable, Unavailable
 from afterwards.metrics import HttpCounts
-from afterwards.registry.outbox import Outbox, Pending, awaited_tasks
+from afterwards.registry.client.send_queue import Outbox, Pending, awaited_tasks
 from afterwards.registry.protocol.answers import Claim, Reply
 from afterwards.registry.protocol.base import HEARTBEAT_SECONDS
 from afterwards.registry.protocol.requests import (

@@ -22,8 +22,8 @@ from tenacity import (
 
 from afterwards.errors import AfterwardsError, NotJoined
 from afterwards.logs import get_logger
-from afterwards.registry.client import ClaimHolder, RegistryClient
-from afterwards.registry.outbox import Pending
+from afterwards.registry.client.client import ClaimHolder, RegistryClient
+from afterwards.registry.client.send_queue import Pending
 from afterwards.registry.protocol.base import Registry, Worker
 
 log = get_logger(__name__)
