@@ -36,7 +36,7 @@ from afterwards.registry.process.lock import Endpoint
 from afterwards.registry.protocol.base import FENCE_SHARE
 from afterwards.registry.protocol.incarnation import this_process
 from afterwards.registry.protocol.requests import Report, TypeLimits
-from afterwards.service import TaskService
+from afterwards.service.service import TaskService
 from afterwards.settings import Settings
 from afterwards.task_types.base import Environment, TaskType
 from afterwards.task_types.modules import load_catalogue

@@ -25,7 +25,7 @@ from afterwards.errors import (
 from afterwards.events.hub import EventHub
 from afterwards.events.window import Position
 from afterwards.lifecycle import Task, TaskState
-from afterwards.service import Submission
+from afterwards.service.service import Submission
 from afterwards.settings import Settings
 
 

@@ -17,9 +17,9 @@ from pathlib import Path
 import pytest
 import uvicorn
 
-from afterwards import service
 from afterwards.api import waiting
 from afterwards.main import create_app
+from afterwards.service import service
 from afterwards.settings import Settings
 from tests.registry.peers import eventually
 

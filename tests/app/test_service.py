@@ -20,8 +20,8 @@ from afterwards.registry.client.client import RegistryClient
 from afterwards.registry.client.connection import RegistryConnection
 from afterwards.registry.engine.memory import MemoryRegistry, Surroundings
 from afterwards.registry.protocol.incarnation import this_process
-from afterwards.service import TaskService
-from afterwards.submissions import _new_id
+from afterwards.service.intake import _new_id
+from afterwards.service.service import TaskService
 from afterwards.task_types.base import TaskType
 
 

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from afterwards.submissions import fingerprint
+from afterwards.service.intake import fingerprint
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ from afterwards.errors import AfterwardsError
 from afterwards.lifecycle import Task
 from afterwards.registry.protocol.answers import Page
 from afterwards.registry.protocol.requests import Find
-from afterwards.submissions import Order, fingerprint
+from afterwards.service.intake import Order, fingerprint
 
 router = new_router("Tasks of any type")
 

@@ -11,7 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
 
 from afterwards.api.schemas.orders import NewTask
-from afterwards.submissions import Order
+from afterwards.service.intake import Order
 from afterwards.task_types import TaskType
 
 Path = tuple[str | int, ...]

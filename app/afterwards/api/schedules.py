@@ -22,10 +22,10 @@ from afterwards.api.schemas.plans import (
 )
 from afterwards.api.submission import service_of
 from afterwards.api.times import shown_time
-from afterwards.plans import Plans
 from afterwards.recurrence import check_cron, zone
 from afterwards.schedule import Schedule
-from afterwards.submissions import Order
+from afterwards.service.intake import Order
+from afterwards.service.operations import Plans
 
 router = new_router("Schedules")
 

@@ -13,7 +13,7 @@ from afterwards.errors import TaskDeleted, TaskNotFound
 from afterwards.lifecycle import Task
 
 if TYPE_CHECKING:
-    from afterwards.service import Submission, TaskService
+    from afterwards.service.service import Submission, TaskService
 
 _JSON: Final = (b"content-type", b"application/json")
 

@@ -8,7 +8,6 @@ from typing import Any, Final
 from fastapi import BackgroundTasks, Request
 from starlette.responses import Response
 
-from afterwards import bulk
 from afterwards.api import schemas, times
 from afterwards.api.orders import BODY, catalogue_of, checked_payload
 from afterwards.api.queries import require_known
@@ -19,6 +18,7 @@ from afterwards.api.submission import service_of
 from afterwards.api.task_document import base_document
 from afterwards.errors import UnknownTaskType
 from afterwards.lifecycle import TaskState
+from afterwards.service import bulk
 
 router = new_router("Tasks of any type")
 

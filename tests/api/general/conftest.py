@@ -23,7 +23,7 @@ from afterwards.registry.protocol.answers import Claim
 from afterwards.registry.protocol.base import Worker
 from afterwards.registry.protocol.incarnation import this_process
 from afterwards.registry.state.acceptance import Limits
-from afterwards.service import TaskService
+from afterwards.service.service import TaskService
 from afterwards.settings import Settings
 from afterwards.task_types.base import TaskType
 from tests.registry.peers import SERVICE, Peer, eventually

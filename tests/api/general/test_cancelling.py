@@ -8,9 +8,9 @@ from typing import Any
 import httpx
 import pytest
 
-from afterwards import service as service_module
 from afterwards.api.schemas.tasks import BulkCancel, Cancellation
-from afterwards.service import TaskService
+from afterwards.service import service as service_module
+from afterwards.service.service import TaskService
 from tests.api.general.conftest import Hand, shown, submitted
 
 pytestmark = pytest.mark.anyio

@@ -10,7 +10,7 @@ import pytest
 
 from afterwards.api.schemas.tasks import FullTaskDocument
 from afterwards.errors import TaskDeleted
-from afterwards.service import TaskService
+from afterwards.service.service import TaskService
 from tests.api.general.conftest import Hand, shown, submitted
 
 pytestmark = pytest.mark.anyio

@@ -10,7 +10,7 @@ import pytest
 from afterwards.api.schemas.tasks import BulkRetry
 from afterwards.errors import JournalUnavailable
 from afterwards.registry.protocol.requests import Retry
-from afterwards.service import TaskService
+from afterwards.service.service import TaskService
 from tests.api.general.conftest import Hand, shown, submitted
 
 pytestmark = pytest.mark.anyio

@@ -23,7 +23,7 @@ from afterwards.registry.engine.memory import MemoryRegistry, Surroundings
 from afterwards.registry.protocol.answers import Events, Reply
 from afterwards.registry.protocol.base import Registry, Worker
 from afterwards.registry.protocol.requests import Request
-from afterwards.service import TaskService
+from afterwards.service.service import TaskService
 from tests.registry.peers import Peer, make_task
 
 WAIT_SECONDS = 10.0

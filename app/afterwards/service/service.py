@@ -13,7 +13,6 @@ from typing import Final, NamedTuple
 
 from pydantic import BaseModel
 
-from afterwards import bulk
 from afterwards.dispatcher import Dispatcher
 from afterwards.errors import Draining, IllegalTransition, TaskNotFound, Unavailable
 from afterwards.events.hub import EventHub
@@ -21,7 +20,6 @@ from afterwards.events.listeners import TaskListener
 from afterwards.events.streams import AllStream, TaskStream, of_all, of_task
 from afterwards.events.window import Position
 from afterwards.lifecycle import Task, TaskState
-from afterwards.plans import Plans
 from afterwards.registry.client.client import RegistryClient
 from afterwards.registry.protocol.answers import Details, Page
 from afterwards.registry.protocol.requests import (
@@ -35,7 +33,9 @@ from afterwards.registry.protocol.requests import (
     Request,
     Retry,
 )
-from afterwards.submissions import Accepted, AllAccepted, Intake, Order, fingerprint
+from afterwards.service import bulk
+from afterwards.service.intake import Accepted, AllAccepted, Intake, Order, fingerprint
+from afterwards.service.operations import Plans
 from afterwards.task_types.base import TaskType
 
 CANCEL_SECONDS: Final = 5.0

@@ -18,7 +18,7 @@ from afterwards.registry.protocol.requests import (
     Stats,
 )
 from afterwards.schedule import Schedule
-from afterwards.submissions import Intake, Order
+from afterwards.service.intake import Intake, Order
 
 
 class Plans:

@@ -1,0 +1,1 @@
+"""The verbs behind the routes: what HTTP, or anything else in front, asks of the service."""
