@@ -39,7 +39,7 @@ TABLE: dict[str, tuple[str, ...]] = {
         "email_validator",
         "structlog",
     ),
-    "afterwards.attempt": (
+    "afterwards.execution.attempt": (
         "afterwards.errors",
         "afterwards.logs",
         "afterwards.task_types",
@@ -58,8 +58,8 @@ TABLE: dict[str, tuple[str, ...]] = {
         "afterwards.schedule",
         "tenacity",
     ),
-    "afterwards.dispatcher": (
-        "afterwards.attempt",
+    "afterwards.execution.dispatcher": (
+        "afterwards.execution.attempt",
         "afterwards.logs",
         *WORDS,
         "afterwards.task_types.base",
@@ -88,7 +88,7 @@ TABLE: dict[str, tuple[str, ...]] = {
     ),
     "afterwards.service.service": (
         "afterwards.service.bulk",
-        "afterwards.dispatcher",
+        "afterwards.execution.dispatcher",
         "afterwards.errors",
         "afterwards.events",
         "afterwards.lifecycle",
@@ -132,7 +132,7 @@ TABLE: dict[str, tuple[str, ...]] = {
         "structlog",
     ),
     "afterwards.backup": ("afterwards.errors", "afterwards.registry"),
-    "afterwards.testing": ("afterwards.attempt", "afterwards.task_types"),
+    "afterwards.testing": ("afterwards.execution.attempt", "afterwards.task_types"),
     "afterwards.directories": ("afterwards.errors", "afterwards.settings"),
     "afterwards.listener": ("afterwards.errors", "afterwards.settings"),
     "afterwards.http_protocol": ("uvicorn",),
@@ -194,7 +194,7 @@ def test_every_row_of_the_table_is_there() -> None:
 def test_a_spawned_child_loads_no_web_framework() -> None:
     heavy = ("fastapi", "starlette", "gunicorn", "uvicorn", "pydantic_settings")
     seen: set[str] = set()
-    waiting = ["afterwards.attempt", "afterwards.cli", "afterwards.testing"]
+    waiting = ["afterwards.execution.attempt", "afterwards.cli", "afterwards.testing"]
     while waiting:
         module = waiting.pop()
         seen.add(module)

@@ -25,9 +25,9 @@ from fastapi.telemetry import TelemetryConfig
 from afterwards import __version__, api
 from afterwards.api.http_metrics import HttpMetrics
 from afterwards.directories import prepare_directories
-from afterwards.dispatcher import Dispatcher
 from afterwards.errors import ConfigurationError
 from afterwards.events.hub import EventHub
+from afterwards.execution.dispatcher import Dispatcher
 from afterwards.logs import configure, get_logger
 from afterwards.registry.client.client import RegistryClient
 from afterwards.registry.client.connection import RegistryConnection

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from afterwards.attempt import encode_result
+from afterwards.execution.attempt import encode_result
 from afterwards.task_types.base import TaskContext, TaskType
 from afterwards.task_types.context import Environment, Progress
 

@@ -13,7 +13,7 @@ from structlog.contextvars import get_contextvars
 from structlog.testing import capture_logs
 from tenacity import RetryCallState, retry_always
 
-from afterwards.attempt import FUNCTIONS, Attempt, run_attempt, run_attempt_async
+from afterwards.execution.attempt import FUNCTIONS, Attempt, run_attempt, run_attempt_async
 from afterwards.task_types.base import (
     Cancelled,
     Environment,
@@ -57,7 +57,9 @@ def run_it(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> R
             if request.param == "plain"
             else TaskType("probe", Payload, coroutine, **options)
         )
-        monkeypatch.setattr("afterwards.attempt.load_catalogue", lambda _: {"probe": task_type})
+        monkeypatch.setattr(
+            "afterwards.execution.attempt.load_catalogue", lambda _: {"probe": task_type}
+        )
         attempt = Attempt(type_name, payload, CONTEXT)
         if request.param == "plain":
             return run_attempt(attempt)
@@ -224,7 +226,7 @@ def test_a_cancellation_passes_through(monkeypatch: pytest.MonkeyPatch) -> None:
             await running
 
     catalogue = {"probe": TaskType("probe", Payload, wait_for_ever)}
-    monkeypatch.setattr("afterwards.attempt.load_catalogue", lambda _: catalogue)
+    monkeypatch.setattr("afterwards.execution.attempt.load_catalogue", lambda _: catalogue)
     asyncio.run(cancel_it())
 
 
@@ -240,7 +242,9 @@ class ALine:
 def test_a_task_that_stops_is_cancelled_if_that_was_asked_for_and_else_fails_for_good(
     run_it: RunIt, monkeypatch: pytest.MonkeyPatch, *, is_asked: bool
 ) -> None:
-    monkeypatch.setattr("afterwards.attempt.current_line", lambda: ALine(is_stop_asked=is_asked))
+    monkeypatch.setattr(
+        "afterwards.execution.attempt.current_line", lambda: ALine(is_stop_asked=is_asked)
+    )
     outcome = run_it(raising(Cancelled("enough")), retry=RetryPolicy(retry=retry_always))
 
     assert not outcome.transient
@@ -255,7 +259,7 @@ def test_an_attempt_runs_on_the_line_of_its_call(
     run_it: RunIt, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     line = ALine(is_stop_asked=True)
-    monkeypatch.setattr("afterwards.attempt.current_line", lambda: line)
+    monkeypatch.setattr("afterwards.execution.attempt.current_line", lambda: line)
     assert run_it(lambda payload, context: {"cancelled": context.cancelled}).value == (
         b'{"cancelled":true}'
     )

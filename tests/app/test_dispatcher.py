@@ -16,8 +16,8 @@ from structlog.testing import capture_logs
 from tenacity import RetryCallState
 from tenacity.wait import wait_base
 
-from afterwards import dispatcher as dispatcher_module
-from afterwards.dispatcher import Dispatcher
+from afterwards.execution import dispatcher as dispatcher_module
+from afterwards.execution.dispatcher import Dispatcher
 from afterwards.registry.protocol.answers import Claim
 from afterwards.registry.protocol.requests import (
     Failed,

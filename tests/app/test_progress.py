@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from afterwards.dispatcher import Dispatcher
+from afterwards.execution.dispatcher import Dispatcher
 from afterwards.registry.protocol.answers import Claim
 from afterwards.registry.protocol.requests import Report, Succeeded
 from afterwards.task_types.base import Environment

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from afterwards.dispatcher import Dispatcher
 from afterwards.errors import IdempotencyMismatch, UnknownTaskType
 from afterwards.events.hub import EventHub
+from afterwards.execution.dispatcher import Dispatcher
 from afterwards.metrics import HttpCounts
 from afterwards.registry.client.client import RegistryClient
 from afterwards.registry.client.connection import RegistryConnection

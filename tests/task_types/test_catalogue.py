@@ -13,7 +13,7 @@ from typing import Any
 import anyio
 import pytest
 
-from afterwards.attempt import FUNCTIONS
+from afterwards.execution.attempt import FUNCTIONS
 from afterwards.task_types import CATALOGUE, TaskType
 from afterwards.task_types.base import Environment, TaskContext
 
@@ -75,7 +75,8 @@ def test_a_payload_survives_being_written_and_read(name: str) -> None:
 
 def test_a_child_that_runs_attempts_loads_no_http_layer() -> None:
     code = (
-        "import afterwards.attempt, sys; print(*{name.partition('.')[0] for name in sys.modules})"
+        "import afterwards.execution.attempt, sys\n"
+        "print(*{name.partition('.')[0] for name in sys.modules})"
     )
     loaded = subprocess.run(
         [sys.executable, "-c", code], check=True, capture_output=True, text=True

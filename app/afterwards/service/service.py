@@ -13,12 +13,12 @@ from typing import Final, NamedTuple
 
 from pydantic import BaseModel
 
-from afterwards.dispatcher import Dispatcher
 from afterwards.errors import Draining, IllegalTransition, TaskNotFound, Unavailable
 from afterwards.events.hub import EventHub
 from afterwards.events.listeners import TaskListener
 from afterwards.events.streams import AllStream, TaskStream, of_all, of_task
 from afterwards.events.window import Position
+from afterwards.execution.dispatcher import Dispatcher
 from afterwards.lifecycle import Task, TaskState
 from afterwards.registry.client.client import RegistryClient
 from afterwards.registry.protocol.answers import Details, Page

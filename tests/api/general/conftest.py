@@ -14,8 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from afterwards.api import install
 from afterwards.api.http_metrics import HttpMetrics
-from afterwards.dispatcher import Dispatcher
 from afterwards.events.hub import EventHub
+from afterwards.execution.dispatcher import Dispatcher
 from afterwards.registry.client.client import RegistryClient
 from afterwards.registry.client.connection import RegistryConnection
 from afterwards.registry.engine.memory import MemoryRegistry, Surroundings

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from afterwards.dispatcher import Dispatcher
 from afterwards.events.hub import EventHub
+from afterwards.execution.dispatcher import Dispatcher
 from afterwards.lifecycle import Task
 from afterwards.metrics import HttpCounts
 from afterwards.registry.client.client import RegistryClient

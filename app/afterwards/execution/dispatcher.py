@@ -18,7 +18,7 @@ from enum import Enum
 from functools import partial
 from typing import Final
 
-from afterwards.attempt import FUNCTIONS, Attempt
+from afterwards.execution.attempt import FUNCTIONS, Attempt
 from afterwards.logs import get_logger
 from afterwards.registry.protocol.answers import Claim
 from afterwards.registry.protocol.requests import (
