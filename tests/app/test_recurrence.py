@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from afterwards.recurrence import Cron, Every, check_cron, count, zone
+from afterwards.schedules.recurrence import Cron, Every, check_cron, count, zone
 
 BERLIN = "Europe/Berlin"
 

@@ -8,7 +8,7 @@ import pytest
 from starlette.exceptions import HTTPException
 
 from afterwards.api.idempotency import key_of
-from afterwards.schedule import due_key
+from afterwards.schedules.schedule import due_key
 from tests.registry.peers import make_schedule
 
 

@@ -33,7 +33,7 @@ from afterwards.registry.protocol.requests import (
     Succeeded,
     TypeLimits,
 )
-from afterwards.schedule import Schedule
+from afterwards.schedules.schedule import Schedule
 
 SERVICE = "service"
 WAIT_SECONDS = 10.0

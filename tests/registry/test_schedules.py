@@ -25,7 +25,7 @@ from afterwards.registry.protocol.requests import (
 )
 from afterwards.registry.state.acceptance import Limits
 from afterwards.registry.state.schedules import MAX_CAUGHT_UP
-from afterwards.schedule import Schedule
+from afterwards.schedules.schedule import Schedule
 from tests.registry.bench import Bench, FailingNull, FailingSqlite, SteppedRegistry
 from tests.registry.conftest import Hosted, Reach
 from tests.registry.peers import Peer, ask, eventually, make_schedule, make_task, raised

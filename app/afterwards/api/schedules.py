@@ -22,8 +22,8 @@ from afterwards.api.schemas.plans import (
 )
 from afterwards.api.submission import service_of
 from afterwards.api.times import shown_time
-from afterwards.recurrence import check_cron, zone
-from afterwards.schedule import Schedule
+from afterwards.schedules.recurrence import check_cron, zone
+from afterwards.schedules.schedule import Schedule
 from afterwards.service.intake import Order
 from afterwards.service.operations import Plans
 

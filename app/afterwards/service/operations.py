@@ -17,7 +17,7 @@ from afterwards.registry.protocol.requests import (
     Schedules,
     Stats,
 )
-from afterwards.schedule import Schedule
+from afterwards.schedules.schedule import Schedule
 from afterwards.service.intake import Intake, Order
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from afterwards.lifecycle import Task
-from afterwards.schedule import Schedule
+from afterwards.schedules.schedule import Schedule
 
 _PATTERN: Final = ("type", "executor", "payload", "priority", "max_attempts", "timeout_seconds")
 _DEFINITION: Final = (

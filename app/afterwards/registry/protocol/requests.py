@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from afterwards.lifecycle import Task, TaskState
 from afterwards.metrics import HttpCounts
-from afterwards.schedule import Schedule
+from afterwards.schedules.schedule import Schedule
 
 
 class Held(NamedTuple):

@@ -14,7 +14,7 @@ from afterwards.registry.protocol.base import LEASE_SECONDS, MAX_BATCH_BYTES
 from afterwards.registry.protocol.clock import Clock
 from afterwards.registry.protocol.requests import Add, AddAll
 from afterwards.registry.state.store import Archive, TaskStore
-from afterwards.schedule import Schedule
+from afterwards.schedules.schedule import Schedule
 
 
 @dataclass(frozen=True)

@@ -20,11 +20,11 @@ from typing import Any, Final
 
 from afterwards.errors import ScheduleNotFound, TooManySchedules, Unavailable
 from afterwards.logs import get_logger
-from afterwards.recurrence import count
 from afterwards.registry.protocol.clock import Clock
 from afterwards.registry.protocol.requests import DeleteSchedule, PauseSchedule, PutSchedule
 from afterwards.registry.state.queues import DueQueue
-from afterwards.schedule import Schedule
+from afterwards.schedules.recurrence import count
+from afterwards.schedules.schedule import Schedule
 
 log = get_logger(__name__)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from afterwards.lifecycle import Task
-from afterwards.recurrence import Cron, Every, Recurrence
+from afterwards.schedules.recurrence import Cron, Every, Recurrence
 
 
 @dataclass(frozen=True)
