@@ -131,15 +131,15 @@ TABLE: dict[str, tuple[str, ...]] = {
         "prometheus_client",
         "structlog",
     ),
-    "afterwards.backup": ("afterwards.errors", "afterwards.registry"),
+    "afterwards.server.backup": ("afterwards.errors", "afterwards.registry"),
     "afterwards.testing": ("afterwards.execution.attempt", "afterwards.task_types"),
     "afterwards.directories": ("afterwards.errors", "afterwards.settings"),
-    "afterwards.listener": ("afterwards.errors", "afterwards.settings"),
-    "afterwards.http_protocol": ("uvicorn",),
+    "afterwards.server.listener": ("afterwards.errors", "afterwards.settings"),
+    "afterwards.server.http_protocol": ("uvicorn",),
     "afterwards.cli": ("afterwards", "afterwards_client", "httpx", "rich"),
-    "afterwards.worker": (
+    "afterwards.server.worker": (
         "afterwards.garbage",
-        "afterwards.http_protocol",
+        "afterwards.server.http_protocol",
         "afterwards.logs",
         "gunicorn",
         "uvicorn",
@@ -148,7 +148,7 @@ TABLE: dict[str, tuple[str, ...]] = {
 }
 """What a module, or a package's modules, may import besides the standard library."""
 
-TOP = ("afterwards.main", "afterwards.serve", "afterwards.cli")
+TOP = ("afterwards.main", "afterwards.server.serve", "afterwards.cli")
 """May import everything; nobody else imports them."""
 
 PACKAGES = ("app/afterwards", "executors/afterwards_executors")

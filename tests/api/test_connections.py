@@ -21,7 +21,7 @@ import pytest
 import uvicorn
 from fastapi import FastAPI
 
-from afterwards.http_protocol import MAX_HEAD_BYTES, BoundedHttpProtocol, OneWriteTransport
+from afterwards.server.http_protocol import MAX_HEAD_BYTES, BoundedHttpProtocol, OneWriteTransport
 
 DEADLINE_SECONDS = 20.0
 LIMIT = 10_000  # of conftest's settings

@@ -14,8 +14,6 @@ from typing import Any
 
 import pytest
 
-from afterwards import backup
-from afterwards.backup import back_up, restore
 from afterwards.cli import main
 from afterwards.errors import (
     AfterwardsError,
@@ -29,6 +27,8 @@ from afterwards.registry.journal.file import inspect, journal_path
 from afterwards.registry.journal.journal import Group, SqliteJournal
 from afterwards.registry.journal.schema import VERSION
 from afterwards.registry.process.lock import DataDirLock, Endpoint, lock_path
+from afterwards.server import backup
+from afterwards.server.backup import back_up, restore
 from tests.registry.peers import make_task
 
 NOBODY = 2**22 + 1

@@ -18,7 +18,7 @@ from afterwards.settings import FLAGS, Settings, variable
 def served(monkeypatch: pytest.MonkeyPatch) -> list[Settings]:
     """The settings `serve` was called with, in place of a service."""
     calls: list[Settings] = []
-    monkeypatch.setattr("afterwards.serve.serve", calls.append)
+    monkeypatch.setattr("afterwards.server.serve.serve", calls.append)
     return calls
 
 
@@ -84,7 +84,7 @@ def test_a_start_that_fails_is_one_line_and_status_1(
     def fail(_: Settings) -> None:
         raise JournalError("data/tasks.db", "not a database")
 
-    monkeypatch.setattr("afterwards.serve.serve", fail)
+    monkeypatch.setattr("afterwards.server.serve.serve", fail)
     assert issubclass(JournalError, AfterwardsError)
     assert main(["serve"]) == 1
     expected = "afterwards: The journal data/tasks.db cannot be used: not a database\n"

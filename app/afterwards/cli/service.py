@@ -26,14 +26,14 @@ def _serve(arguments: argparse.Namespace) -> int:
     # Before the rest is imported, so that a wrong setting is said at once.
     settings = Settings.load(**{name: getattr(arguments, name) for name in HELP})
 
-    from afterwards.serve import serve  # noqa: PLC0415 - see above
+    from afterwards.server.serve import serve  # noqa: PLC0415 - see above
 
     serve(settings)
     return 0
 
 
 def _backup(arguments: argparse.Namespace) -> int:
-    from afterwards.backup import back_up  # noqa: PLC0415 - serve does not need it
+    from afterwards.server.backup import back_up  # noqa: PLC0415 - serve does not need it
 
     settings = Settings.load(data_dir=arguments.data_dir)
     unfinished = back_up(settings.data_dir, arguments.file)
@@ -42,7 +42,7 @@ def _backup(arguments: argparse.Namespace) -> int:
 
 
 def _restore(arguments: argparse.Namespace) -> int:
-    from afterwards.backup import restore  # noqa: PLC0415 - serve does not need it
+    from afterwards.server.backup import restore  # noqa: PLC0415 - serve does not need it
 
     settings = Settings.load(data_dir=arguments.data_dir)
     unfinished, former = restore(settings.data_dir, arguments.file)

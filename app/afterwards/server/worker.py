@@ -22,8 +22,8 @@ from uvicorn import Config, Server
 from uvicorn_worker import UvicornWorker
 
 from afterwards.garbage import spare_the_loaded
-from afterwards.http_protocol import BoundedHttpProtocol, is_busy
 from afterwards.logs import get_logger
+from afterwards.server.http_protocol import BoundedHttpProtocol, is_busy
 
 log = get_logger(__name__)
 

@@ -1,4 +1,4 @@
-"""HTTP as `afterwards.worker` speaks it: uvicorn's protocol, bounded."""
+"""HTTP as `afterwards.server.worker` speaks it: uvicorn's protocol, bounded."""
 
 from __future__ import annotations
 

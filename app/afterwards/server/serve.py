@@ -25,17 +25,17 @@ from gunicorn.glogging import Logger
 
 from afterwards.directories import prepare_directories
 from afterwards.errors import AfterwardsError
-from afterwards.listener import Address, listen
 from afterwards.logs import configure, flush_or_discard, get_logger
-from afterwards.settings import Settings, unknown_variables
-from afterwards.task_types.modules import load_catalogue
-from afterwards.worker import (
+from afterwards.server.listener import Address, listen
+from afterwards.server.worker import (
     IDLE_SECONDS,
     REQUEST_DRAIN_SECONDS,
     STOP_SIGNALS,
     DrainingUvicornWorker,
     leave,
 )
+from afterwards.settings import Settings, unknown_variables
+from afterwards.task_types.modules import load_catalogue
 
 log = get_logger(__name__)
 

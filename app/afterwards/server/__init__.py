@@ -1,0 +1,1 @@
+"""The processes that serve: the master and its web workers; and copies of their journal."""
