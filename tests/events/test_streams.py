@@ -16,7 +16,7 @@ from afterwards.events.streams import AllStream, Portion, Reset, Snapshot, TaskS
 from afterwards.events.window import NOWHERE, Position
 from afterwards.lifecycle import TaskState
 from afterwards.registry.protocol.requests import Changes, Counts, Progress
-from tests.app.events.conftest import Stage, until, within
+from tests.events.conftest import Stage, until, within
 from tests.registry.peers import Peer, ask, counts, make_task
 
 pytestmark = pytest.mark.anyio

@@ -10,7 +10,7 @@ import pytest
 from afterwards.errors import TaskNotFound
 from afterwards.lifecycle import TaskState
 from afterwards.registry.protocol.requests import Progress
-from tests.app.events.conftest import Stage, until, within
+from tests.events.conftest import Stage, until, within
 from tests.registry.peers import make_task
 
 pytestmark = pytest.mark.anyio

@@ -9,7 +9,7 @@ import pytest
 from afterwards.events.listeners import FeedListener
 from afterwards.events.rounds import AT_ONCE, Rounds
 from afterwards.events.streams import Portion
-from tests.app.events.conftest import Stage, until, within
+from tests.events.conftest import Stage, until, within
 from tests.registry.peers import make_task
 
 pytestmark = pytest.mark.anyio

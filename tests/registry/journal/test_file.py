@@ -18,7 +18,7 @@ from afterwards.registry.protocol.requests import Add, Count, Find, Get, Inspect
 from tests.registry.bench import Bench, FailingSqlite
 from tests.registry.peers import ask, make_task
 
-JOURNALS = Path(__file__).with_name("journals")
+FILES = Path(__file__).with_name("files")
 """`version_N.sqlite3` was written by the program when N was its version, with the tasks below."""
 
 TASKS = {
@@ -37,7 +37,7 @@ def task_id(number: int) -> str:
 
 
 def of_version(version: int, directory: Path) -> Path:
-    return Path(shutil.copy(JOURNALS / f"version_{version}.sqlite3", directory / "journal.sqlite3"))
+    return Path(shutil.copy(FILES / f"version_{version}.sqlite3", directory / "journal.sqlite3"))
 
 
 def version_of(path: Path) -> int:
@@ -59,7 +59,7 @@ def columns(path: Path) -> dict[str, set[str]]:
 
 def test_there_is_a_file_of_every_earlier_version() -> None:
     assert list(MIGRATIONS) == list(range(1, VERSION))
-    assert all(version_of(JOURNALS / f"version_{version}.sqlite3") for version in MIGRATIONS)
+    assert all(version_of(FILES / f"version_{version}.sqlite3") for version in MIGRATIONS)
 
 
 @pytest.mark.parametrize("version", MIGRATIONS)
