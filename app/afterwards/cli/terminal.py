@@ -17,7 +17,7 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from afterwards.cli.output import OUTCOMES, described, fields, one_line
+from afterwards.cli.words import OUTCOMES, described, fields, one_line
 from afterwards_client import Event, ProgressEvent, StateEvent, Task, TaskEvent
 
 ID_WIDTH: Final = 36
