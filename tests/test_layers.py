@@ -27,7 +27,8 @@ TABLE: dict[str, tuple[str, ...]] = {
     "afterwards.schedules.recurrence": ("cronsim",),
     "afterwards.schedules.schedule": ("afterwards.lifecycle", "afterwards.schedules.recurrence"),
     "afterwards.logs": ("structlog",),
-    "afterwards.metrics": ("afterwards.lifecycle", "prometheus_client"),
+    "afterwards.counts": ("afterwards.lifecycle",),
+    "afterwards.metrics": ("afterwards.counts", "afterwards.lifecycle", "prometheus_client"),
     # uvloop only if it is there.
     "afterwards_executors": ("afterwards_executors", "tenacity", "anyio", "uvloop"),
     "afterwards.task_types": (
@@ -52,6 +53,7 @@ TABLE: dict[str, tuple[str, ...]] = {
         "afterwards.garbage",
         "afterwards.lifecycle",
         "afterwards.logs",
+        "afterwards.counts",
         "afterwards.metrics",
         "afterwards.schedules.recurrence",
         "afterwards.registry",
@@ -115,6 +117,7 @@ TABLE: dict[str, tuple[str, ...]] = {
         "afterwards.events",
         "afterwards.lifecycle",
         "afterwards.logs",
+        "afterwards.counts",
         "afterwards.metrics",
         "afterwards.service.operations",
         "afterwards.schedules.recurrence",

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from afterwards.counts import tally
 from afterwards.lifecycle import Change, Task
-from afterwards.metrics import tally
 from afterwards.registry.journal.journal import Group, SqliteJournal
 
 FILE_NAME: Final = "journal.sqlite3"

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from afterwards.api.http_metrics import OTHER_METHOD, HttpMetrics
-from afterwards.metrics import HTTP_SECONDS
+from afterwards.counts import HTTP_SECONDS
 
 
 def test_a_duration_falls_in_the_first_bucket_it_does_not_exceed() -> None:

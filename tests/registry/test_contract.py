@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from afterwards.counts import HTTP_SECONDS, HttpCounts
 from afterwards.errors import (
     IllegalTransition,
     NotJoined,
@@ -18,7 +19,6 @@ from afterwards.errors import (
     TooManyUnfinished,
 )
 from afterwards.lifecycle import MAX_LOST_ATTEMPTS, Task, TaskState
-from afterwards.metrics import HTTP_SECONDS, HttpCounts
 from afterwards.registry.protocol.answers import Claim, Page
 from afterwards.registry.protocol.requests import (
     Add,

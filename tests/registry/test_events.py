@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from afterwards.counts import HttpCounts
 from afterwards.errors import RegistryUnavailable, StaleReport
 from afterwards.lifecycle import TaskState
-from afterwards.metrics import HttpCounts
 from afterwards.registry.client.client import PROGRESS_SECONDS, RegistryClient
 from afterwards.registry.engine.event_log import MAX_EVENTS_IN_REPLY, EventLog
 from afterwards.registry.protocol.answers import Event, Events, ProgressMark

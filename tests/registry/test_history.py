@@ -5,9 +5,9 @@ from __future__ import annotations
 import uuid
 from itertools import pairwise
 
+from afterwards.counts import OUTCOMES
 from afterwards.errors import TaskDeleted, TaskNotFound
 from afterwards.lifecycle import MAX_LOST_ATTEMPTS, TaskState
-from afterwards.metrics import OUTCOMES
 from afterwards.registry.journal.history import MOST_SHOWN
 from afterwards.registry.protocol.answers import AttemptRecord, Claim, Details
 from afterwards.registry.protocol.base import Registry

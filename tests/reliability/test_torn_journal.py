@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from afterwards.counts import tally
 from afterwards.lifecycle import Change, Task
-from afterwards.metrics import tally
 from afterwards.registry.journal.journal import Group, SqliteJournal
 from tests.registry.peers import make_task
 

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
+from afterwards.counts import HttpCounts
 from afterwards.errors import IdempotencyMismatch, UnknownTaskType
 from afterwards.events.hub import EventHub
 from afterwards.execution.dispatcher import Dispatcher
-from afterwards.metrics import HttpCounts
 from afterwards.registry.client.client import RegistryClient
 from afterwards.registry.client.connection import RegistryConnection
 from afterwards.registry.engine.memory import MemoryRegistry, Surroundings

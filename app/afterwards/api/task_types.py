@@ -22,8 +22,8 @@ from afterwards.api.schemas.plans import (
     TypeName,
 )
 from afterwards.api.submission import service_of
+from afterwards.counts import SUBMITTED, TASKS, Cell
 from afterwards.lifecycle import TaskState
-from afterwards.metrics import SUBMITTED, TASKS, Cell
 from afterwards.registry.protocol.answers import Statistics
 from afterwards.task_types import TaskType
 

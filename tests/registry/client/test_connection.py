@@ -13,6 +13,7 @@ from uuid import uuid4
 
 import pytest
 
+from afterwards.counts import HttpCounts
 from afterwards.errors import (
     IllegalTransition,
     JournalUnavailable,
@@ -20,7 +21,6 @@ from afterwards.errors import (
     TaskNotFound,
 )
 from afterwards.lifecycle import Task, TaskState
-from afterwards.metrics import HttpCounts
 from afterwards.registry.client import client as client_module
 from afterwards.registry.client.client import RegistryClient
 from afterwards.registry.client.connection import RegistryConnection

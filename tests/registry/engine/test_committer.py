@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from afterwards.counts import HttpCounts
 from afterwards.errors import JournalUnavailable, NotJoined, StaleReport, TaskNotFound
 from afterwards.lifecycle import Task, TaskState
-from afterwards.metrics import HttpCounts
 from afterwards.registry.engine.memory import MemoryRegistry
 from afterwards.registry.engine.turns import LONGEST_SECONDS
 from afterwards.registry.journal.journal import NullJournal

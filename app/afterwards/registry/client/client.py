@@ -16,8 +16,8 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Protocol
 
+from afterwards.counts import HttpCounts
 from afterwards.errors import AfterwardsError, NotJoined, RegistryUnavailable, Unavailable
-from afterwards.metrics import HttpCounts
 from afterwards.registry.client.send_queue import Outbox, Pending, awaited_tasks
 from afterwards.registry.protocol.answers import Claim, Reply
 from afterwards.registry.protocol.base import HEARTBEAT_SECONDS

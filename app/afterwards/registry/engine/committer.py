@@ -16,9 +16,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from afterwards.counts import tally
 from afterwards.errors import AfterwardsError, JournalUnavailable, RegistryUnavailable, StaleReport
 from afterwards.logs import get_logger
-from afterwards.metrics import tally
 from afterwards.registry.engine.turns import LONGEST_SECONDS, Errand, Turns
 from afterwards.registry.engine.views import READS, Readings
 from afterwards.registry.journal.journal import Group, Journal

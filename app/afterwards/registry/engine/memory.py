@@ -11,10 +11,10 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+from afterwards.counts import Snapshot
 from afterwards.errors import JournalUnavailable, TaskDeleted, TaskNotFound
 from afterwards.lifecycle import Task
 from afterwards.logs import get_logger
-from afterwards.metrics import Snapshot
 from afterwards.registry.engine.committer import Committer
 from afterwards.registry.engine.views import Readings
 from afterwards.registry.journal.journal import Journal, NullJournal

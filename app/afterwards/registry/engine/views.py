@@ -6,10 +6,11 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any, Final
 
+from afterwards.counts import HttpTotals, Snapshot, Tally, counts_by_state
 from afterwards.errors import ScheduleNotFound, StaleReport
 from afterwards.lifecycle import Change, Task, TaskState
 from afterwards.logs import get_logger
-from afterwards.metrics import HttpTotals, Snapshot, Tally, TaskMetrics, counts_by_state
+from afterwards.metrics import TaskMetrics
 from afterwards.registry.engine.event_log import EventLog
 from afterwards.registry.journal.journal import Group
 from afterwards.registry.protocol.answers import (

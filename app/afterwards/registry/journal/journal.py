@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
+from afterwards.counts import Cell, Tally
 from afterwards.errors import JournalError, JournalUnavailable
 from afterwards.lifecycle import Change, Task
-from afterwards.metrics import Cell, Tally
 from afterwards.registry.journal import listing, plans
 from afterwards.registry.journal.batch import rest_of
 from afterwards.registry.journal.file import connect, inspect, prepare

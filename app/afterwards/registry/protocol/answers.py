@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from afterwards.counts import Snapshot
 from afterwards.errors import AfterwardsError
 from afterwards.lifecycle import Task, TaskState
-from afterwards.metrics import Snapshot
 from afterwards.registry.protocol.requests import Held
 
 Answer = Any | AfterwardsError
@@ -41,7 +41,7 @@ class AttemptRecord(NamedTuple):
     run_seconds: float | None = None
     """As its worker measured it; None if it runs, or nobody knows."""
     outcome: str | None = None
-    """One of `afterwards.metrics.OUTCOMES`; None: it runs."""
+    """One of `afterwards.counts.OUTCOMES`; None: it runs."""
     error: str | None = None
     """Why it did not succeed."""
 

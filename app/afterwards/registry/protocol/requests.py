@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from afterwards.counts import HttpCounts
 from afterwards.lifecycle import Task, TaskState
-from afterwards.metrics import HttpCounts
 from afterwards.schedules.schedule import Schedule
 
 
