@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Hashable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -17,12 +17,10 @@ from afterwards.api import install
 from afterwards.api.http_metrics import HttpMetrics
 from afterwards.errors import (
     IdempotencyMismatch,
-    RegistryUnavailable,
     TaskDeleted,
     TaskNotFound,
     Unavailable,
 )
-from afterwards.events.hub import EventHub
 from afterwards.events.window import Position
 from afterwards.lifecycle import Task, TaskState
 from afterwards.service.service import Submission
@@ -34,8 +32,9 @@ class FakeStream:
 
     position = Position("ab", 1)
 
-    def __init__(self, items: Sequence[Any]) -> None:
+    def __init__(self, items: Sequence[Any], rendered: dict[Hashable, bytes]) -> None:
         self._items = list(items)
+        self._rendered = rendered
 
     @property
     def is_over(self) -> bool:
@@ -44,6 +43,11 @@ class FakeStream:
     async def next(self, seconds: float) -> Any:
         return self._items.pop(0)
 
+    def shared(self, key: Hashable, render: Callable[[], bytes]) -> bytes:
+        if key not in self._rendered:
+            self._rendered[key] = render()
+        return self._rendered[key]
+
 
 class FakeService:
     """`TaskService`'s interface over a dictionary; its tasks stand wherever a test puts them."""
@@ -51,15 +55,12 @@ class FakeService:
     def __init__(self) -> None:
         self.tasks: dict[str, Task] = {}
         self.started: list[str] = []
-        self.events = EventHub(self._unreachable, self._unreachable)
         self.streamed: list[Any] = [None]
         """What a stream gives; None: it was quiet for a while."""
+        self.rendered: dict[Hashable, bytes] = {}
         self.asked_from: list[Position | None] = []
         self.unavailable: Unavailable | None = None
         self.broken: Exception | None = None
-
-    def _unreachable(self, *_: object) -> Any:
-        raise RegistryUnavailable
 
     async def submit(
         self, type_name: str, payload: BaseModel, idempotency_key: str | None = None
@@ -104,13 +105,13 @@ class FakeService:
     ) -> AsyncIterator[FakeStream]:
         await self.get(task_id)
         self.asked_from.append(position)
-        yield FakeStream(self.streamed if position is None else [])
+        yield FakeStream(self.streamed if position is None else [], self.rendered)
 
     @asynccontextmanager
     async def all_streams(self, position: Position | None) -> AsyncIterator[FakeStream]:
         self._answer()
         self.asked_from.append(position)
-        yield FakeStream(self.streamed)
+        yield FakeStream(self.streamed, self.rendered)
 
     async def probe(self) -> None:
         self._answer()

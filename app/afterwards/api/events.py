@@ -229,17 +229,15 @@ async def all_events(
     require_known(request, _QUERY, f"is not known here; there are {', '.join(_QUERY)}")
     wanted = Wanted(types or (), states or ())
     position = _position(last_event_id, last_event_id_query)
-    service = service_of(request)
-    hub = service.events
-
-    def render(item: Portion | Reset) -> bytes:
-        if isinstance(item, Reset):
-            return reset_frame(item)
-        key = (*wanted.key, item.start, item.end)
-        return hub.shared(key, lambda: portion_frames(item, wanted))
-
     async with AsyncExitStack() as stack:
-        stream = await stack.enter_async_context(service.all_streams(position))
+        stream = await stack.enter_async_context(service_of(request).all_streams(position))
+
+        def render(item: Portion | Reset) -> bytes:
+            if isinstance(item, Reset):
+                return reset_frame(item)
+            key = (*wanted.key, item.start, item.end)
+            return stream.shared(key, lambda: portion_frames(item, wanted))
+
         return EventStream(stream, opening(stream.position), render, stack.pop_all())
 
 

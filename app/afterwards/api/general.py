@@ -28,7 +28,6 @@ from afterwards.api.waiting import Wait, wait_of
 from afterwards.errors import AfterwardsError
 from afterwards.lifecycle import Task
 from afterwards.registry.protocol.answers import Page
-from afterwards.registry.protocol.requests import Find
 from afterwards.service.intake import Order, fingerprint
 
 router = new_router("Tasks of any type")
@@ -69,14 +68,12 @@ async def list_tasks(query: Annotated[TaskFilter, Query()], request: Request) ->
     """Newest first. Tasks that come later never shift a page."""
     require_once(request)
     page = await service_of(request).find(
-        Find(
-            query.status,
-            query.type,
-            query.limit,
-            None if query.cursor is None else _position(query.cursor),
-            times.as_shown(query.created_after),
-            times.as_shown(query.created_before),
-        )
+        state=query.status,
+        type_name=query.type,
+        created_after=times.as_shown(query.created_after),
+        created_before=times.as_shown(query.created_before),
+        limit=query.limit,
+        before=None if query.cursor is None else _position(query.cursor),
     )
     headers = {"Cache-Control": "no-store"}
     cursor = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from afterwards.errors import TaskNotFound, Unavailable
@@ -74,6 +74,10 @@ class AllStream:
             if not await self._listener.sleep(left) and time.monotonic() >= until:
                 break
         return None
+
+    def shared(self, key: Hashable, render: Callable[[], bytes]) -> bytes:
+        """What `render` gives, made once for all streams that come by it under this key."""
+        return self._hub.shared(key, render)
 
     def _portion(self) -> Portion:
         start = self.position

@@ -85,7 +85,7 @@ class TaskService:
         events: EventHub,
     ) -> None:
         self._client = client
-        self.events = events
+        self._events = events
         self._dispatcher = dispatcher
         self._intake = Intake(catalogue)
         self.plans = Plans(client, self._intake)
@@ -191,16 +191,16 @@ class TaskService:
         """
         until = time.monotonic() + seconds
         # Listening comes first: whatever ends the task after it was looked at is heard.
-        with self.events.of_task(_checked(task_id)) as listener:
+        with self._events.of_task(_checked(task_id)) as listener:
             while True:
                 left = until - time.monotonic()
-                live = self.events.is_live
+                live = self._events.is_live
                 try:
                     task = await self.get(task_id)
-                    if task.state.is_final or left <= 0 or self.events.closed:
+                    if task.state.is_final or left <= 0 or self._events.closed:
                         return task
                 except Unavailable:
-                    if left <= 0 or self.events.closed:
+                    if left <= 0 or self._events.closed:
                         raise
                     live = False
                 longest = left if live else min(left, LOOK_AGAIN_SECONDS)
@@ -215,21 +215,40 @@ class TaskService:
             heard = listener.take()
             if heard is None or any(event.state.is_final for event in heard):
                 return
-            if self.events.closed or self.events.is_live != live:
+            if self._events.closed or self._events.is_live != live:
                 return
 
     def task_stream(
         self, task_id: str, position: Position | None
     ) -> AbstractAsyncContextManager[TaskStream]:
         """The events of a task; see `afterwards.events.streams.of_task`."""
-        return of_task(self.events, self._client.call, _checked(task_id), position)
+        return of_task(self._events, self._client.call, _checked(task_id), position)
 
     def all_streams(self, position: Position | None) -> AbstractAsyncContextManager[AllStream]:
         """The events of all tasks; see `afterwards.events.streams.of_all`."""
-        return of_all(self.events, position)
+        return of_all(self._events, position)
 
-    async def find(self, query: Find) -> Page:
-        """Tasks, newest first."""
+    async def find(
+        self,
+        *,
+        state: TaskState | None = None,
+        type_name: str | None = None,
+        created_after: float | None = None,
+        created_before: float | None = None,
+        limit: int = 100,
+        before: int | None = None,
+    ) -> Page:
+        """Tasks, newest first, that meet all conditions.
+
+        Args:
+            state: in this state only.
+            type_name: of this type only.
+            created_after: in POSIX seconds; at this time or later.
+            created_before: in POSIX seconds; before this time.
+            limit: at most so many; a page of large tasks has fewer.
+            before: the `Page.next` of the page before.
+        """
+        query = Find(state, type_name, limit, before, created_after, created_before)
         page: Page = await self._client.call(query)
         return page
 
