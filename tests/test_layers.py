@@ -1,197 +1,148 @@
-"""Imports point one way: the table of docs/architecture.md, held."""
+"""Imports point one way: the rooms of docs/architecture.md, and the arrows between them."""
 
 from __future__ import annotations
 
 import ast
+import graphlib
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final, NamedTuple
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
 
-WORDS = (
-    "afterwards.registry.protocol.answers",
-    "afterwards.registry.protocol.base",
-    "afterwards.registry.protocol.requests",
-)
-"""What workers and the registry say to each other."""
 
-TABLE: dict[str, tuple[str, ...]] = {
-    # The face of the package: what modules of task types import.
-    "afterwards": ("afterwards.task_types",),
-    "afterwards.errors": (),
-    "afterwards.garbage": (),
-    "afterwards.lifecycle": ("afterwards.errors",),
-    "afterwards.schedules.recurrence": ("cronsim",),
-    "afterwards.schedules.schedule": ("afterwards.lifecycle", "afterwards.schedules.recurrence"),
-    "afterwards.logs": ("structlog",),
-    "afterwards.counts": ("afterwards.lifecycle",),
-    "afterwards.metrics": ("afterwards.counts", "afterwards.lifecycle", "prometheus_client"),
-    # uvloop only if it is there.
-    "afterwards_executors": ("afterwards_executors", "tenacity", "anyio", "uvloop"),
-    "afterwards.task_types": (
-        "afterwards_executors",
-        "afterwards.errors",
-        "afterwards.logs",
-        "afterwards.task_types",
-        "pydantic",
-        "email_validator",
-        "structlog",
+class May(NamedTuple):
+    """What the modules of a room may import besides each other and the standard library."""
+
+    ours: str = ""
+    """Rooms of the service, or modules of one."""
+    others: str = ""
+    """Packages of others."""
+
+
+ROOMS: Final[dict[str, May]] = {
+    "errors": May(),
+    "garbage": May(),
+    "logs": May("", "structlog"),
+    "lifecycle": May("errors"),
+    "counts": May("lifecycle"),
+    "metrics": May("counts lifecycle", "prometheus_client"),
+    "settings": May("errors logs", "dotenv pydantic pydantic_core pydantic_settings"),
+    "directories": May("errors settings"),
+    "schedules": May("lifecycle", "cronsim"),
+    "task_types": May("errors logs", "afterwards_executors email_validator pydantic structlog"),
+    "": May("task_types"),  # the package itself: what modules of task types import
+    "registry": May(),
+    "registry.protocol": May("counts errors lifecycle logs schedules"),
+    "registry.journal": May("counts errors lifecycle logs registry.protocol schedules"),
+    "registry.state": May("errors lifecycle logs registry.journal registry.protocol schedules"),
+    "registry.engine": May(
+        "counts errors lifecycle logs metrics registry.journal registry.protocol registry.state"
     ),
-    "afterwards.execution.attempt": (
-        "afterwards.errors",
-        "afterwards.logs",
-        "afterwards.task_types",
-        "afterwards_executors",
-        "pydantic",
-        "structlog",
+    "registry.process": May(
+        "errors garbage logs registry.engine registry.journal registry.protocol registry.state"
     ),
-    "afterwards.registry": (
-        "afterwards.errors",
-        "afterwards.garbage",
-        "afterwards.lifecycle",
-        "afterwards.logs",
-        "afterwards.counts",
-        "afterwards.metrics",
-        "afterwards.schedules.recurrence",
-        "afterwards.registry",
-        "afterwards.schedules.schedule",
-        "tenacity",
+    "registry.client": May("counts errors logs registry.protocol", "tenacity"),
+    "execution": May(
+        "errors logs registry.protocol task_types", "afterwards_executors pydantic structlog"
     ),
-    "afterwards.execution.dispatcher": (
-        "afterwards.execution.attempt",
-        "afterwards.logs",
-        *WORDS,
-        "afterwards.task_types.base",
-        "afterwards.task_types.context",
-        "afterwards_executors",
-    ),
-    "afterwards.events": (
-        "afterwards.errors",
-        "afterwards.events",
-        "afterwards.lifecycle",
-        *WORDS,
-        "afterwards.registry.client.follower",
-    ),
-    "afterwards.service.intake": (
-        "afterwards.errors",
-        "afterwards.lifecycle",
-        "afterwards.task_types.base",
-    ),
-    "afterwards.service.bulk": ("afterwards.errors", "afterwards.lifecycle", *WORDS),
-    "afterwards.service.operations": (
-        "afterwards.lifecycle",
-        *WORDS,
-        "afterwards.registry.client.client",
-        "afterwards.schedules.schedule",
-        "afterwards.service.intake",
-    ),
-    "afterwards.service.service": (
-        "afterwards.service.bulk",
-        "afterwards.execution.dispatcher",
-        "afterwards.errors",
-        "afterwards.events",
-        "afterwards.lifecycle",
-        "afterwards.logs",
-        "afterwards.service.operations",
-        *WORDS,
-        "afterwards.registry.client.client",
-        "afterwards.service.intake",
-        "afterwards.task_types.base",
+    "testing": May("execution task_types"),
+    "events": May("errors lifecycle registry.client.follower registry.protocol"),
+    "service": May(
+        "errors events execution lifecycle registry.client.client registry.protocol schedules "
+        "task_types",
         "pydantic",
     ),
-    "afterwards.settings": (
-        "afterwards.errors",
-        "afterwards.logs",
-        "dotenv",
-        "pydantic",
-        "pydantic_core",
-        "pydantic_settings",
+    "api": May(
+        "counts errors events.streams events.window lifecycle logs registry.protocol.answers "
+        "schedules service settings task_types",
+        "fastapi prometheus_client pydantic pydantic_core starlette structlog",
     ),
-    "afterwards.api": (
-        "afterwards.api",
-        "afterwards.service.bulk",
-        "afterwards.errors",
-        "afterwards.events",
-        "afterwards.lifecycle",
-        "afterwards.logs",
-        "afterwards.counts",
-        "afterwards.metrics",
-        "afterwards.service.operations",
-        "afterwards.schedules.recurrence",
-        *WORDS,
-        "afterwards.schedules.schedule",
-        "afterwards.service.service",
-        "afterwards.settings",
-        "afterwards.service.intake",
-        "afterwards.task_types",
-        "fastapi",
-        "starlette",
-        "pydantic",
-        "pydantic_core",
-        "prometheus_client",
-        "structlog",
+    "main": May(
+        "api directories errors events execution logs registry.client registry.process "
+        "registry.protocol service settings task_types",
+        "afterwards_executors fastapi uvicorn",
     ),
-    "afterwards.server.backup": ("afterwards.errors", "afterwards.registry"),
-    "afterwards.testing": ("afterwards.execution.attempt", "afterwards.task_types"),
-    "afterwards.directories": ("afterwards.errors", "afterwards.settings"),
-    "afterwards.server.listener": ("afterwards.errors", "afterwards.settings"),
-    "afterwards.server.http_protocol": ("uvicorn",),
-    "afterwards.cli": ("afterwards", "afterwards_client", "httpx", "rich"),
-    "afterwards.server.worker": (
-        "afterwards.garbage",
-        "afterwards.server.http_protocol",
-        "afterwards.logs",
-        "gunicorn",
-        "uvicorn",
-        "uvicorn_worker",
+    "server": May(
+        "directories errors garbage logs registry.journal registry.process settings task_types",
+        "gunicorn uvicorn uvicorn_worker",
     ),
+    "cli": May("errors logs server settings", "afterwards_client httpx rich"),
 }
-"""What a module, or a package's modules, may import besides the standard library."""
+"""From the bottom floor to the top: a room may import from those above it in this table only.
 
-TOP = ("afterwards.main", "afterwards.server.serve", "afterwards.cli")
-"""May import everything; nobody else imports them."""
+`server` also loads `main`, by name, once a worker needs it.
+"""
 
-PACKAGES = ("app/afterwards", "executors/afterwards_executors")
+SERVICE: Final = "afterwards"
+EXECUTORS: Final = May("", "anyio tenacity uvloop")
 
 MODULES = {
     ".".join(path.relative_to(folder.parent).with_suffix("").parts).removesuffix(".__init__"): path
-    for folder in (ROOT / package for package in PACKAGES)
+    for folder in (ROOT / "app/afterwards", ROOT / "executors/afterwards_executors")
     for path in sorted(folder.rglob("*.py"))
 }
 
 
-def imports(path: Path) -> Iterator[str]:
-    for node in ast.walk(ast.parse(path.read_text())):
+def imports(module: str) -> Iterator[str]:
+    for node in ast.walk(ast.parse(MODULES[module].read_text())):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, "imports are absolute"
-            module = str(node.module)
-            # "from afterwards import api" is about afterwards.api; "from afterwards import
-            # __version__" is not.
-            names = [f"{module}.{alias.name}" for alias in node.names]
-            yield from (name if name in MODULES else module for name in names)
+            source = str(node.module)
+            # "from afterwards.api import schemas" is about a module, "import __version__" is not.
+            names = [f"{source}.{alias.name}" for alias in node.names]
+            yield from (name if name in MODULES else source for name in names)
 
 
 def is_of(name: str, package: str) -> bool:
     return name == package or name.startswith(package + ".")
 
 
-@pytest.mark.parametrize("module", [name for name in MODULES if name not in TOP])
-def test_a_module_imports_what_its_layer_may(module: str) -> None:
-    layer = max((row for row in TABLE if is_of(module, row)), key=len)
-    found = {name for name in imports(MODULES[module]) if name != "afterwards"}
-    is_in_a_row = layer != "afterwards" or module == "afterwards"
-    assert is_in_a_row or not found, f"{module} is in no row of the table"
-    allowed = (*TABLE[layer], *sys.stdlib_module_names)
-    assert {name for name in found if not any(is_of(name, row) for row in allowed)} == set()
+def room_of(module: str) -> str:
+    """The row of the table that a module of the service belongs to."""
+    path = module.partition(".")[2]
+    rows = [room for room in ROOMS if is_of(path, room)]
+    assert rows, f"{module} is in no row of the table"
+    return max(rows, key=len)
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_module_imports_what_its_room_may(module: str) -> None:
+    if is_of(module, SERVICE):
+        own, may = f"{SERVICE}.{room_of(module)}".rstrip("."), ROOMS[room_of(module)]
+    else:
+        own, may = module.partition(".")[0], EXECUTORS
+    ours = [f"{SERVICE}.{name}" for name in may.ours.split()]
+    allowed = (*ours, *may.others.split(), *sys.stdlib_module_names)
+    # The version is everybody's.
+    found = {name for name in imports(module) if name != SERVICE}
+    stray = {name for name in found if not any(is_of(name, row) for row in allowed)}
+    assert {name for name in stray if not is_of(name, own) or own == SERVICE} == set()
+
+
+def test_no_arrow_points_back_up() -> None:
+    above: list[str] = []
+    for room, may in ROOMS.items():
+        for name in may.ours.split():
+            assert any(is_of(name, earlier) for earlier in above), f"{room} imports {name}"
+        above.append(room)
 
 
 def test_every_row_of_the_table_is_there() -> None:
-    assert {*TABLE, *TOP} - {"afterwards.api", "afterwards.registry"} <= set(MODULES)
+    assert {f"{SERVICE}.{room}".rstrip(".") for room in ROOMS} <= set(MODULES)
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    graph = {
+        module: {name for name in imports(module) if name in MODULES and name != SERVICE}
+        for module in MODULES
+    }
+    graphlib.TopologicalSorter(graph).prepare()  # raises CycleError
 
 
 def test_a_spawned_child_loads_no_web_framework() -> None:
