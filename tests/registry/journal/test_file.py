@@ -14,12 +14,24 @@ from afterwards.errors import JournalError
 from afterwards.lifecycle import TaskState
 from afterwards.registry.journal.journal import SqliteJournal
 from afterwards.registry.journal.schema import MIGRATIONS, SCHEMA, VERSION
-from afterwards.registry.protocol.requests import Add, Count, Find, Get, Inspect
+from afterwards.registry.protocol.requests import (
+    Add,
+    Count,
+    Find,
+    Get,
+    GetSchedule,
+    Inspect,
+    Stats,
+)
 from tests.registry.bench import Bench, FailingSqlite
 from tests.registry.peers import ask, make_task
 
 FILES = Path(__file__).with_name("files")
 """`version_N.sqlite3` was written by the program when N was its version, with the tasks below."""
+
+VERSIONS = range(1, VERSION + 1)
+BEFORE_HISTORIES = (1, 2)
+"""Versions without attempts, whose times of creation may be out of order."""
 
 TASKS = {
     1: (TaskState.SUCCESS, b'{"message":"sent"}', None),
@@ -57,13 +69,14 @@ def columns(path: Path) -> dict[str, set[str]]:
         }
 
 
-def test_there_is_a_file_of_every_earlier_version() -> None:
-    assert list(MIGRATIONS) == list(range(1, VERSION))
-    assert all(version_of(FILES / f"version_{version}.sqlite3") for version in MIGRATIONS)
+def test_there_is_a_file_of_every_version_and_a_way_from_each_to_the_next() -> None:
+    assert list(MIGRATIONS) == [*VERSIONS][:-1]
+    found = [version_of(FILES / f"version_{version}.sqlite3") for version in VERSIONS]
+    assert found == [*VERSIONS]
 
 
-@pytest.mark.parametrize("version", MIGRATIONS)
-def test_a_journal_of_an_earlier_version_keeps_all_its_tasks(version: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_journal_of_any_version_keeps_all_its_tasks(version: int, tmp_path: Path) -> None:
     journal = SqliteJournal(of_version(version, tmp_path))
     try:
         for number, (state, result, error) in TASKS.items():
@@ -76,7 +89,7 @@ def test_a_journal_of_an_earlier_version_keeps_all_its_tasks(version: int, tmp_p
     assert version_of(tmp_path / "journal.sqlite3") == VERSION
 
 
-@pytest.mark.parametrize("version", MIGRATIONS)
+@pytest.mark.parametrize("version", VERSIONS)
 def test_an_updated_journal_is_what_a_new_one_is(version: int, tmp_path: Path) -> None:
     path = of_version(version, tmp_path)
     SqliteJournal(path).close()
@@ -85,8 +98,8 @@ def test_an_updated_journal_is_what_a_new_one_is(version: int, tmp_path: Path) -
     assert columns(path) == columns(tmp_path / "new")
 
 
-@pytest.mark.parametrize("version", MIGRATIONS)
-def test_a_registry_goes_on_where_the_earlier_version_stopped(version: int, bench: Bench) -> None:
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_registry_goes_on_where_an_earlier_one_stopped(version: int, bench: Bench) -> None:
     registry = bench.registry(journal=FailingSqlite(of_version(version, bench.directory)))
     peer = bench.peer(registry, {"async": 9, "process": 9})
     peer.take()
@@ -102,7 +115,7 @@ def test_a_registry_goes_on_where_the_earlier_version_stopped(version: int, benc
     assert ask(registry, Get(new.id)).order == len(TASKS) + 1
 
 
-@pytest.mark.parametrize("version", MIGRATIONS)
+@pytest.mark.parametrize("version", BEFORE_HISTORIES)
 def test_a_history_begins_with_the_attempts_that_end_after_the_update(
     version: int, bench: Bench
 ) -> None:
@@ -115,7 +128,7 @@ def test_a_history_begins_with_the_attempts_that_end_after_the_update(
     ]
 
 
-@pytest.mark.parametrize("version", MIGRATIONS)
+@pytest.mark.parametrize("version", BEFORE_HISTORIES)
 def test_an_update_puts_the_times_of_creation_in_order(version: int, tmp_path: Path) -> None:
     path = of_version(version, tmp_path)
     with closing(sqlite3.connect(path)) as db:
@@ -130,12 +143,36 @@ def test_an_update_puts_the_times_of_creation_in_order(version: int, tmp_path: P
         journal.close()
 
 
-def test_a_key_of_version_2_is_still_known(bench: Bench) -> None:
-    registry = bench.registry(journal=FailingSqlite(of_version(2, bench.directory)))
+@pytest.mark.parametrize("version", [version for version in VERSIONS if version >= 2])
+def test_a_key_is_still_known(version: int, bench: Bench) -> None:
+    registry = bench.registry(journal=FailingSqlite(of_version(version, bench.directory)))
 
     repeated = ask(registry, Add(make_task(idempotency_key="k5", fingerprint=b"five")))
 
     assert repeated.id == task_id(5)
+
+
+@pytest.mark.parametrize("version", [version for version in VERSIONS if version >= 3])
+def test_histories_deadlines_pauses_and_schedules_are_still_there(
+    version: int, bench: Bench
+) -> None:
+    registry = bench.registry(journal=FailingSqlite(of_version(version, bench.directory)))
+
+    history = ask(registry, Inspect(task_id(2))).attempts
+    assert [(a.attempt, a.outcome, a.error) for a in history] == [
+        (1, "failure", "busy"),
+        (2, "failure", "no ☃"),
+    ]
+    assert ask(registry, Get(task_id(6))).deadline == 4_100_000_000.0
+    assert ask(registry, Stats()).paused_types == ["report"]
+    schedule = ask(registry, GetSchedule("nightly"))
+    assert (schedule.cron, schedule.timezone, schedule.catch_up) == (
+        "30 2 * * *",
+        "Europe/Berlin",
+        True,
+    )
+    assert (schedule.next_due, schedule.last_task_id) == (4_000_000_000.0, task_id(7))
+    assert (schedule.pattern.payload, schedule.pattern.priority) == (b'{"n":7}', 7)
 
 
 def test_an_update_that_fails_leaves_the_file_as_it_was(

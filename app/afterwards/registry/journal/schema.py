@@ -9,7 +9,7 @@ from typing import Any, Final
 from afterwards.lifecycle import Task, TaskState
 
 APPLICATION_ID: Final = 0x62677473
-"""Marks a SQLite file as a journal of this program ("bgts")."""
+"""Marks a SQLite file as a journal of this program. It stays, so that every version is opened."""
 
 VERSION: Final = 3
 
