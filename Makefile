@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 # With pip's own defaults and nothing asked; what it installs is fixed by the hashes in the locks.
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 LOCK := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
-	--no-emit-index-url --no-config
+	--no-emit-index-url --no-emit-package afterwards-client --no-config
 
 # A stamp is younger than the lock it installed; while that is so, nothing is installed again.
 RUNTIME := $(VENV)/runtime.stamp

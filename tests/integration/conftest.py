@@ -67,6 +67,13 @@ class Service:
         changes = {f"AFTERWARDS_{name.upper()}": value for name, value in settings.items()}
         self._environment.update(changes)
 
+    def set_plain(self, **variables: str) -> None:
+        """Change variables that are no settings; an empty one is removed."""
+        for name, value in variables.items():
+            self._environment.pop(name, None)
+            if value:
+                self._environment[name] = value
+
     def start(self, *, ready: bool = True, output: int | None = None) -> None:
         """Start it, and wait until it is `ready` unless told otherwise.
 

@@ -98,7 +98,7 @@ def test_what_lies_in_the_current_directory_takes_nobody_s_place(write: Write) -
     assert sys.path[-1] == str(Path.cwd())
 
 
-@pytest.mark.parametrize("own", ["afterwards.tasks", "afterwards_executors"])
+@pytest.mark.parametrize("own", ["afterwards.tasks", "afterwards_client", "afterwards_executors"])
 def test_the_service_s_own_packages_cannot_be_extended(write: Write, own: str) -> None:
     package = own.partition(".")[0]
     write(f"{own.replace('.', '/')}.py", PREAMBLE)

@@ -85,7 +85,7 @@ def _run(argv: Sequence[str]) -> int:
     except ModuleNotFoundError as missing:
         if missing.name not in _CLIENT_PACKAGES:
             raise
-        hint = "it comes with the client, which is in clients/python: pip install ./clients/python"
+        hint = "afterwards was installed without its dependencies: install it again, with them"
         return refuse(f"{name} needs {missing.name}, which is not installed; {hint}", 1)
     parser = _parser(name, command)
     arguments = parser.parse_args(argv)

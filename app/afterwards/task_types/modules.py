@@ -20,7 +20,7 @@ from afterwards.task_types.base import TaskType
 
 SETTING: Final = "AFTERWARDS_TASK_MODULES"
 
-OWN_PACKAGES: Final = ("afterwards", "afterwards_executors")
+OWN_PACKAGES: Final = ("afterwards", "afterwards_client", "afterwards_executors")
 
 _OWN_DIRECTORIES: Final = (Path(__file__).parents[1], Path(afterwards_executors.__file__).parent)
 
