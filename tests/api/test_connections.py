@@ -75,9 +75,10 @@ def serve(app: FastAPI) -> Iterator[Serve]:
         server.stop()
 
 
-def answers(connection: socket.socket) -> list[tuple[int, str, dict[str, Any]]]:
+def answers(
+    connection: socket.socket, received: bytes = b""
+) -> list[tuple[int, str, dict[str, Any]]]:
     """Status, head and JSON of every answer until the server closes; resets are not forgiven."""
-    received = b""
     while part := connection.recv(65_536):
         received += part
     found = []
@@ -397,11 +398,50 @@ def test_what_is_no_request_is_answered_with_a_problem(serve: Serve, request_byt
 def test_a_whole_request_is_answered_before_the_connection_ends_for_its_successor(
     serve: Serve, successor: bytes
 ) -> None:
-    with serve().connect() as connection:
+    refused = threading.Event()
+
+    class TellingProtocol(BoundedHttpProtocol):
+        def _refuse(self, *reason: Any) -> None:
+            super()._refuse(*reason)
+            refused.set()
+
+    async def late(scope: Any, receive: Any, send: Any) -> None:
+        await asyncio.to_thread(refused.wait, DEADLINE_SECONDS)
+        headers = [(b"content-length", b"15")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": b'{"status":"ok"}'})
+
+    with serve(TellingProtocol, late).connect() as connection:
         connection.sendall(get() + successor)
         [(status, head, document)] = answers(connection)
         assert (status, document) == (200, {"status": "ok"})
         assert "connection: close" in head
+
+
+@pytest.mark.parametrize("of_it", [10, MAX_HEAD_BYTES - 100])
+def test_a_large_head_is_refused_wherever_it_begins_in_what_is_received(
+    serve: Serve, of_it: int
+) -> None:
+    successor = get("a: " + "x" * MAX_HEAD_BYTES)
+    with serve().connect() as connection:
+        connection.sendall(get() + successor[:of_it])
+        assert connection.recv(1) == b"H"  # the beginning of the first answer
+        connection.sendall(successor[of_it:])
+        assert [status for status, *_ in answers(connection, b"H")] == [200, 431]
+
+
+def test_a_head_that_is_not_too_large_is_read_wherever_it_begins(serve: Serve) -> None:
+    successor = get("a: " + "x" * (MAX_HEAD_BYTES - 1_000))
+    body = b"y" * 9_000
+    first = (
+        b"POST /notify/ HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+        b"Content-Length: 9000\r\n\r\n" + body
+    )
+    with serve().connect() as connection:
+        connection.sendall(first + successor[:-2_000])
+        assert connection.recv(1) == b"H"
+        connection.sendall(successor[-2_000:] + get("Connection: close"))
+        assert [status for status, *_ in answers(connection, b"H")] == [422, 200, 200]
 
 
 def test_a_request_that_turns_out_bad_while_it_is_answered_ends_without_a_second_answer(

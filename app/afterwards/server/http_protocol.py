@@ -86,10 +86,14 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._timer: asyncio.TimerHandle | None = None
         self._late: Callable[[], None] | None = None
         """What the timer calls."""
-        # Since the last end of a head or part of a body: at most this much is in the parser.
+        self._part_bytes = 0
+        """Of the data at hand."""
+        self._is_part_begun = False
+        """Whether something in it came before what the parser is at."""
         self._held_bytes = 0
-        self._head_at_most = 0
-        """No head in the data at hand has more bytes."""
+        """Since a head began, or the last part of a body: at most this much is in the parser."""
+        self._others_bytes = 0
+        """At most this much of it was not of this head, but came with its beginning."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(OneWriteTransport(transport, self.loop))  # type: ignore[arg-type]
@@ -102,15 +106,16 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             self._wait(self.haste_seconds, self._late)
 
     def data_received(self, data: bytes) -> None:
+        self._part_bytes = len(data)
+        self._is_part_begun = False
         self._held_bytes += len(data)
-        self._head_at_most = self._held_bytes
         if self._refused:
             if self._timer is not None and self._held_bytes > _MAX_DISCARDED_BYTES:
                 self.transport.close()
             return
         super().data_received(data)
         cycle: Any = self.cycle
-        if self._held_bytes > MAX_HEAD_BYTES:
+        if self._is_too_much_held():
             self._refuse_head()
         elif self._in_head:
             # Hardly ever: most heads come in one piece.
@@ -127,27 +132,41 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         self._in_head = True
+        self._held_bytes = self._part_bytes
+        # The parser does not say where in the data it is.
+        self._others_bytes = self._part_bytes if self._is_part_begun else 0
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
-        # A head that came in one piece was not measured before. Most come in a small one.
-        if self._head_at_most > MAX_HEAD_BYTES and self._head_bytes() > MAX_HEAD_BYTES:
+        # What was held is no less than the head. Most heads come in one small piece.
+        if self._held_bytes > MAX_HEAD_BYTES and self._head_bytes() > MAX_HEAD_BYTES:
             self._refuse_head()
             raise ValueError  # stops the parser
         self._in_head = False
-        self._held_bytes = 0
+        self._let_go()
         super().on_headers_complete()
 
     def _head_bytes(self) -> int:
         return len(self.url) + sum(len(n) + len(v) for n, v in self.headers)
 
     def on_body(self, body: bytes) -> None:
-        self._held_bytes = 0
+        self._let_go()
         super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        self._is_part_begun = True
+        super().on_message_complete()
+
+    def _let_go(self) -> None:
+        self._is_part_begun = True
+        self._held_bytes = self._others_bytes = 0
+
+    def _is_too_much_held(self) -> bool:
+        return self._held_bytes - self._others_bytes > MAX_HEAD_BYTES
 
     def send_400_response(self, msg: str) -> None:
         """Refuse what the parser cannot read. Called by the base class, also for a large head."""
-        if self._in_head and self._held_bytes > MAX_HEAD_BYTES:
+        if self._in_head and self._is_too_much_held():
             self._refuse_head()
         self._refuse(HTTPStatus.BAD_REQUEST, msg)
 
