@@ -18,7 +18,7 @@ PROMTOOL := $(VENV)/tools/promtool
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install run test tools check lint format typecheck chaos flood bench load load-ui \
+.PHONY: help install run test quick tools check lint format typecheck chaos flood bench load load-ui \
 	load-tools deploy-test lock clean
 
 help: ## list these targets
@@ -32,6 +32,10 @@ run: $(RUNTIME) ## start the service on http://127.0.0.1:8000 (settings: docs/co
 # Many tests wait for processes to start, end or run out of time; a file stays with one of them.
 test: check tools ## run every check: lint, format, types, tests with coverage
 	@$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --cov --cov-report=term
+
+quick: check ## run lint, types and the tests that start no process: under a minute
+	@HYPOTHESIS_EXAMPLES=20 $(BIN)/python -m pytest --quiet --numprocesses 3 --dist worksteal \
+		-m 'not engine and not processes'
 
 tools: load-tools ## get promtool, wrk and strace, which some tests need, where that is possible
 	@command -v promtool >/dev/null || test -x $(PROMTOOL) \

@@ -1,9 +1,13 @@
-"""What holds for every test: the environment it sees, and that CI skips nothing."""
+"""What holds for every test: the environment it sees, no skips in CI, and which are quick."""
 
 from __future__ import annotations
 
+import multiprocessing.util
 import os
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final
 
 import pytest
 import structlog
@@ -38,3 +42,62 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     if report.skipped and os.environ.get("CI") and not hasattr(report, "wasxfail"):
         report.outcome = "failed"
     return report  # type: ignore[return-value]
+
+
+# -- which tests start processes ------------------------------------------------------------------
+
+_WITH_PROCESSES: Final = frozenset(
+    {"chaos", "deploy", "examples", "integration", "loadtests", "reliability"}
+)
+"""Folders whose tests start processes."""
+_FIXTURES_WITH_PROCESSES: Final = frozenset({"hosted", "processes"})
+_PARAMETERS_WITH_PROCESSES: Final = frozenset({"manager", "process"})
+"""The registry and the executor that are processes."""
+_STARTS: Final = frozenset(
+    {"os.fork", "os.forkpty", "os.posix_spawn", "os.system", "subprocess.Popen"}
+)
+"""Audit events."""
+
+_started: list[str] = []
+
+
+def _audit(event: str, _arguments: tuple[Any, ...]) -> None:
+    if event in _STARTS:
+        _started.append(event)
+
+
+sys.addaudithook(_audit)
+
+
+def _spawnv_passfds(*arguments: Any, real: Any = multiprocessing.util.spawnv_passfds) -> Any:
+    # It has no audit event.
+    _started.append("multiprocessing")
+    return real(*arguments)
+
+
+multiprocessing.util.spawnv_passfds = _spawnv_passfds  # type: ignore[assignment]
+
+
+def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
+    """Mark what starts processes; `make quick` leaves it out."""
+    tests = Path(__file__).parent
+    for item in items:
+        folder = item.path.relative_to(tests).parts[0]
+        fixtures: Sequence[str] = getattr(item, "fixturenames", ())
+        parameters = getattr(item, "callspec", None)
+        names = () if parameters is None else parameters.id.split("-")
+        if (
+            folder in _WITH_PROCESSES
+            or not _FIXTURES_WITH_PROCESSES.isdisjoint(fixtures)
+            or not _PARAMETERS_WITH_PROCESSES.isdisjoint(names)
+        ):
+            item.add_marker(pytest.mark.processes)
+
+
+@pytest.fixture(autouse=True)
+def marked_if_it_starts_processes(request: pytest.FixtureRequest) -> Iterator[None]:
+    """A test that starts a process says so, or `make quick` would not be."""
+    _started.clear()
+    yield
+    if _started and request.node.get_closest_marker("processes") is None:
+        pytest.fail(f"it starts a process ({_started[0]}): mark it with pytest.mark.processes")

@@ -12,6 +12,8 @@ import pytest
 
 from afterwards.logs import configure
 
+pytestmark = pytest.mark.processes
+
 # A process of its own: the configuration is the process', and stderr has to be a real one.
 SCRIPT = """
 import logging, sys, warnings

@@ -265,6 +265,7 @@ def test_a_cancelled_task_shows_as_failed_and_can_be_retried(tmp_path: Path) -> 
     run(story)
 
 
+@pytest.mark.processes
 def test_a_second_worker_joins_the_registry_of_the_first(tmp_path: Path) -> None:
     async def story() -> None:
         chosen = settings(tmp_path, registry="manager")
@@ -276,6 +277,7 @@ def test_a_second_worker_joins_the_registry_of_the_first(tmp_path: Path) -> None
     run(story)
 
 
+@pytest.mark.processes
 def test_tasks_outlive_the_application(tmp_path: Path) -> None:
     async def story() -> None:
         chosen = settings(

@@ -23,6 +23,8 @@ from afterwards.service import service
 from afterwards.settings import Settings
 from tests.registry.peers import eventually
 
+pytestmark = pytest.mark.processes
+
 HERE = Path(__file__).parent
 EXAMPLES = 20
 """Of each operation, valid and invalid, besides those at the edges of the schema."""

@@ -91,6 +91,7 @@ def test_a_start_that_fails_is_one_line_and_status_1(
     assert capsys.readouterr().err == expected
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize(
     ("arguments", "status"), [(["--help"], 0), ([], 0), (["serve", "--workers", "x"], 2)]
 )
@@ -117,6 +118,7 @@ def test_what_is_no_flag_is_refused(argument: str) -> None:
     assert leaving.value.code == 2
 
 
+@pytest.mark.processes
 def test_importing_the_module_imports_nothing_heavy() -> None:
     # A spawned child imports the console script, and with it this module.
     script = "import sys, afterwards.cli; print(*sys.modules)"

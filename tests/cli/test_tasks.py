@@ -337,6 +337,7 @@ sys.exit(main(["list"]))
 """
 
 
+@pytest.mark.processes
 def test_a_reader_that_has_enough_ends_it_quietly() -> None:
     # As `head` does, which closes the pipe while the command writes.
     read, write = os.pipe()
@@ -352,6 +353,7 @@ def test_a_reader_that_has_enough_ends_it_quietly() -> None:
     assert (run.returncode, run.stderr) == (141, b"")
 
 
+@pytest.mark.processes
 def test_output_that_cannot_be_written_is_one_line() -> None:
     with Path("/dev/full").open("wb") as full:
         run = subprocess.run(

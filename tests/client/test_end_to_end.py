@@ -34,6 +34,8 @@ from afterwards_client import (
 )
 from tests.integration.conftest import AFTERWARDS, Service, wait_for
 
+pytestmark = pytest.mark.processes
+
 README = Path(__file__).parents[2] / "clients" / "python" / "README.md"
 EXAMPLES = re.findall(r"^```python\n(.+?)^```$", README.read_text(), re.MULTILINE | re.DOTALL)
 

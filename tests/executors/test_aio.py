@@ -130,6 +130,7 @@ def test_tasks_that_calls_leave_behind_end_with_the_loop(
     assert not caplog.records
 
 
+@pytest.mark.processes
 def test_it_works_without_uvloop(gate: Path) -> None:
     script = (
         "import sys; sys.modules['uvloop'] = None\n"

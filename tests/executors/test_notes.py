@@ -171,6 +171,7 @@ def children(make_executor: Callable[..., Executor]) -> Executor:
     return make_executor("process", slots=1)
 
 
+@pytest.mark.processes
 def test_a_child_that_never_stops_noting_is_timed_out(
     children: Executor, gate: Path, heard: Heard
 ) -> None:
@@ -184,6 +185,7 @@ def test_a_child_that_never_stops_noting_is_timed_out(
     assert children.submit(Work(work.succeed)).result(DEADLINE_SECONDS).end is End.SUCCEEDED
 
 
+@pytest.mark.processes
 def test_a_child_that_never_stops_noting_can_be_cancelled(children: Executor, gate: Path) -> None:
     future = children.submit(Work(work.write_notes_by_hand, (str(gate),)))
     wait_until(lambda: is_running(gate))
@@ -192,6 +194,7 @@ def test_a_child_that_never_stops_noting_can_be_cancelled(children: Executor, ga
     assert future.result(DEADLINE_SECONDS).end is End.CANCELLED
 
 
+@pytest.mark.processes
 def test_a_fork_of_a_child_notes_nothing(children: Executor, gate: Path, heard: Heard) -> None:
     future = children.submit(Work(work.note_from_a_fork, (str(gate),), on_note=heard))
     wait_until(lambda: heard.notes)

@@ -19,6 +19,8 @@ from afterwards_executors.base import End, Executor, Outcome, Work
 from tests.executors import work
 from tests.executors.conftest import DEADLINE_SECONDS, is_running, wait_until
 
+pytestmark = pytest.mark.processes
+
 
 @pytest.fixture
 def executor(make_executor: Callable[..., Executor]) -> Executor:

@@ -79,6 +79,7 @@ def test_a_shutdown_waits_for_what_can_still_end(executor: Executor, gate: Path)
     assert queued[1].result(0).end is End.CANCELLED
 
 
+@pytest.mark.processes
 def test_a_stuck_thread_does_not_keep_the_process_from_ending() -> None:
     script = (
         "from afterwards_executors import EXECUTORS; from afterwards_executors.base import Work\n"

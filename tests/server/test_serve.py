@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.processes
+
 SCRIPT = Path(__file__).with_name("small_service.py")
 DEADLINE_SECONDS = 20.0
 

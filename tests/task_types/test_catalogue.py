@@ -73,6 +73,7 @@ def test_a_payload_survives_being_written_and_read(name: str) -> None:
     assert CATALOGUE[name].payload.model_validate_json(payload.model_dump_json()) == payload
 
 
+@pytest.mark.processes
 def test_a_child_that_runs_attempts_loads_no_http_layer() -> None:
     code = (
         "import afterwards.execution.attempt, sys\n"

@@ -375,6 +375,7 @@ def test_a_claim_that_could_not_be_written_is_given_to_nobody(
     assert [claim.attempt for claim in peer.take()] == [1]
 
 
+@pytest.mark.processes
 def test_a_bug_that_escapes_ends_the_process_so_that_it_is_started_again(tmp_path: Path) -> None:
     script = """
 import sys

@@ -19,6 +19,8 @@ from afterwards.registry.protocol.requests import Add
 from tests.registry.conftest import Hosted
 from tests.registry.peers import ask, eventually, get, make_task
 
+pytestmark = pytest.mark.processes
+
 
 @pytest.fixture
 def opened(hosted: Hosted) -> Iterator[contextlib.ExitStack]:

@@ -25,6 +25,8 @@ from afterwards.registry.process.lock import (
 from afterwards.registry.protocol.incarnation import birth
 from tests.registry.peers import eventually
 
+pytestmark = pytest.mark.processes
+
 ENDPOINT = Endpoint("new", "/nowhere/new")
 NOBODY = 2**22 + 1
 """More than any pid (proc(5), pid_max)."""

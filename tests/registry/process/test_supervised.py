@@ -27,6 +27,8 @@ from afterwards.registry.protocol.requests import Add, Get, Probe
 from tests.registry.conftest import Hosted
 from tests.registry.peers import Peer, Processes, ask, eventually, get, make_task
 
+pytestmark = pytest.mark.processes
+
 
 def test_a_killed_registry_comes_back_with_all_it_had_acknowledged(
     hosted: Hosted, processes: Processes
