@@ -42,3 +42,46 @@ def test_the_example_file_has_only_settings_that_exist() -> None:
     names = re.findall(r"^# (AFTERWARDS_\w+)=", (ROOT / ".env.example").read_text(), re.MULTILINE)
     assert names
     assert set(names) <= {variable(name) for name in Settings.model_fields}
+
+
+# -- CONTRIBUTING.md ---------------------------------------------------------------------------
+
+CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text()
+SOURCES = {
+    ROOT / "app" / "afterwards": ("", "."),
+    ROOT / "executors" / "afterwards_executors": ("afterwards_executors", "executors"),
+    ROOT / "clients" / "python" / "afterwards_client": ("afterwards_client", "client"),
+}
+"""Where modules are: what a room of theirs is called, and the tests' folder for them."""
+
+
+def without_a_test_of_their_name() -> set[tuple[str, str]]:
+    """Rooms, and the modules in them that no test file is named after."""
+    found = set()
+    for source, (prefix, folder) in SOURCES.items():
+        for path in source.rglob("*.py"):
+            room = path.parent.relative_to(source)
+            own = f"test_{path.name}"
+            tests = ROOT / "tests" / folder
+            # A top-level module's test lies at the top; one of a room, anywhere in that room.
+            places = [tests / own] if room == Path() else (tests / room.parts[0]).rglob(own)
+            if folder != ".":
+                places = tests.rglob(own)
+            if path.stem.strip("_") == path.stem and not any(place.exists() for place in places):
+                found.add((str(Path(prefix) / room), path.stem))
+    return found
+
+
+def test_the_table_of_modules_without_a_test_of_their_name_is_right() -> None:
+    section = CONTRIBUTING.partition("## Where a test goes")[2].partition("\n## ")[0]
+    listed = []
+    for line in section.splitlines():
+        if line.startswith("| `"):
+            room, modules, held_by = (
+                re.findall(r"`([^`]+)`", cell) for cell in line.split("|")[1:4]
+            )
+            listed += [(str(Path(room[0])), module) for module in modules]
+            assert held_by
+            assert all((ROOT / path).exists() for path in held_by), held_by
+    assert len(listed) == len(set(listed))
+    assert set(listed) == without_a_test_of_their_name()
