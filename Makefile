@@ -67,8 +67,9 @@ flood: $(DEVELOPMENT) ## throw SUBMISSIONS=1000000 at a slow service and watch i
 deploy-test: $(DEVELOPMENT) ## build the image and try the Compose deployment out (needs Docker)
 	@$(BIN)/python -m pytest tests/deploy -m engine
 
+# With BESIDE=CHECKOUT another checkout of the service, too, in turn with this one.
 bench: $(DEVELOPMENT) load-tools ## measure it beside plain FastAPI: ONLY=post,latency WORKERS=1 ROUNDS=5
-	@$(BIN)/python -m loadtests.bench $(if $(ONLY),--only $(ONLY)) \
+	@$(BIN)/python -m loadtests.bench $(if $(ONLY),--only $(ONLY)) $(if $(BESIDE),--beside $(BESIDE)) \
 		$(if $(WORKERS),--workers $(WORKERS)) $(if $(ROUNDS),--rounds $(ROUNDS)) $(BENCH)
 
 USERS ?= 50

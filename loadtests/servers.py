@@ -23,6 +23,9 @@ STOP_SECONDS: Final = 60.0
 _POLL_SECONDS: Final = 0.002
 _COUNTS_PAUSE_SECONDS: Final = 0.01
 _PROGRAMS: Final = Path(sys.executable).parent
+PROGRAM: Final = _PROGRAMS / "afterwards"
+"""The command of this checkout."""
+
 _CHECKOUT: Final = Path(__file__).parents[1]
 
 _OTHERS: Final = ("AFTERWARDS_", "PORT", "REQUEST_TIMEOUT", "WEB_CONCURRENCY", "GUNICORN_CMD_ARGS")
@@ -160,15 +163,18 @@ class Service(Server):
 
     Args:
         directory: for its journal, its outputs and its log.
+        program: the command; this checkout's, or another's.
     """
 
     ready_path = "/readyz"
     ready_status = 200
 
-    def __init__(self, directory: Path, **settings: float | str) -> None:
+    def __init__(
+        self, directory: Path, program: Path = PROGRAM, /, **settings: float | str
+    ) -> None:
         self.data_dir = directory / "data"
         super().__init__(
-            [str(_PROGRAMS / "afterwards"), "serve"],
+            [str(program), "serve"],
             directory,
             {f"AFTERWARDS_{name.upper()}": str(value) for name, value in settings.items()},
         )

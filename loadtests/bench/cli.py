@@ -9,6 +9,7 @@ import tempfile
 from dataclasses import fields
 from pathlib import Path
 
+from loadtests.bench.beside import Checkout
 from loadtests.bench.measurements import MEASUREMENTS
 from loadtests.bench.run import run
 from loadtests.bench.sizes import Sizes
@@ -24,7 +25,10 @@ def main() -> int:
     # On the disk of the outputs: /tmp may be memory, where a sync costs nothing.
     directory = Path(tempfile.mkdtemp(prefix="run-", dir=output)).absolute()
     try:
-        text, files = run(arguments.only, Sizes(**chosen), directory, output, _say)
+        checkout = None if arguments.beside is None else Checkout.at(arguments.beside)
+        text, files = run(
+            arguments.only, Sizes(**chosen), directory, output, _say, checkout=checkout
+        )
     except LoadTestError as error:
         sys.stderr.write(f"bench: {error}\n")
         return 1
@@ -45,6 +49,12 @@ def _parser() -> argparse.ArgumentParser:
         default=list(MEASUREMENTS),
         metavar="NAME,...",
         help=f"which measurements: {', '.join(MEASUREMENTS)}",
+    )
+    parser.add_argument(
+        "--beside",
+        type=Path,
+        metavar="CHECKOUT",
+        help="another checkout of the service, measured in turn with this one",
     )
     parser.add_argument("--output", type=Path, default=Path("outputs/bench"))
     for field in fields(Sizes):

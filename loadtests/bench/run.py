@@ -5,15 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from loadtests.bench import report
-from loadtests.bench.measurements import MEASUREMENTS
+from loadtests.bench import beside, report
+from loadtests.bench.beside import Checkout
+from loadtests.bench.figures import Row
+from loadtests.bench.measurements import MEASUREMENTS, OF_THIS_PROCESS
 from loadtests.bench.sizes import Sizes
 from loadtests.bench.stand import Stand
 from loadtests.errors import LoadTestError
 
 
 def run(
-    only: Sequence[str], sizes: Sizes, directory: Path, output: Path, say: Callable[[str], None]
+    only: Sequence[str],
+    sizes: Sizes,
+    directory: Path,
+    output: Path,
+    say: Callable[[str], None],
+    *,
+    checkout: Checkout | None = None,
 ) -> tuple[str, tuple[Path, Path]]:
     """Measure and report.
 
@@ -23,6 +31,7 @@ def run(
         directory: where the servers have their data; on the disk that is to be measured.
         output: where the report goes.
         say: told what happens next.
+        checkout: another one, to be measured beside.
 
     Returns:
         The table, and the files written.
@@ -36,6 +45,13 @@ def run(
         raise LoadTestError(f"no such measurement: {', '.join(sorted(unknown))}; there are {names}")
     machine = report.Machine.here(directory)
     stand = Stand(sizes, directory, say)
-    rows = [row for name, measure in MEASUREMENTS.items() if name in only for row in measure(stand)]
+    rows: list[Row] = []
+    for name, measurement in MEASUREMENTS.items():
+        if name not in only:
+            continue
+        if checkout is None or name in OF_THIS_PROCESS:
+            rows += measurement(stand)
+        else:
+            rows += beside.measure(measurement, stand, checkout)
     text = report.table(machine, sizes, rows)
     return text, report.write(output, text, report.document(machine, sizes, rows))

@@ -12,7 +12,7 @@ from loadtests.bench.sizes import Sizes
 from loadtests.bench.synced import Durability
 from loadtests.errors import LoadTestError
 from loadtests.metrics import Counts
-from loadtests.servers import Bare, Server, Service
+from loadtests.servers import PROGRAM, Bare, Server, Service
 
 
 @dataclass
@@ -23,17 +23,20 @@ class Stand:
         directory: on the disk that is to be measured; each server gets a directory in it, and
             leaves its journal there.
         say: told what happens next.
+        program: the command of the service.
     """
 
     sizes: Sizes
     directory: Path
     say: Callable[[str], None] = lambda _: None
+    program: Path = PROGRAM
     _numbers: itertools.count[int] = field(default_factory=itertools.count)
 
     def service(self, **settings: float) -> Service:
         """The service, not started: default settings but no delays, unless given."""
         return Service(
             self.new_directory("service"),
+            self.program,
             **{"workers": self.sizes.workers, "notification_delay_seconds": 0, **settings},
         )
 

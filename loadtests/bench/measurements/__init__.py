@@ -34,3 +34,6 @@ MEASUREMENTS: Final[Mapping[str, Measurement]] = MappingProxyType(
     }
 )
 """By the name that `make bench ONLY=...` selects them by, in the order of the report."""
+
+OF_THIS_PROCESS: Final = frozenset({"executors"})
+"""What is measured without a service, so that there is nothing to have another checkout beside."""
