@@ -40,6 +40,14 @@ def test_the_clients_are_twins() -> None:
     assert face(Client) == face(AsyncClient)
 
 
+@pytest.mark.parametrize("cls", [Client, AsyncClient])
+def test_requests_say_which_client_they_come_from(cls: type[Client | AsyncClient]) -> None:
+    build = cls(URL)._http.build_request
+    own = f"afterwards-client/{afterwards_client.__version__}"
+    assert build("GET", URL).headers["User-Agent"] == own
+    assert build("GET", URL, headers={"user-agent": "mine"}).headers["User-Agent"] == "mine"
+
+
 def test_everything_public_is_exported() -> None:
     assert all(hasattr(afterwards_client, name) for name in afterwards_client.__all__)
 

@@ -18,6 +18,7 @@ from afterwards_client.flows import Flow, Pause
 from afterwards_client.retries import Retries
 from afterwards_client.subscription import Subscription
 from afterwards_client.tasks import NewTask, Task, TaskDetails
+from afterwards_client.version import USER_AGENT
 
 T = TypeVar("T")
 
@@ -41,7 +42,7 @@ class AsyncClient:
         self._retries = retries or Retries()
         self._headers = dict(headers or {})
         self._owns_http = http is None
-        self._http = http or httpx.AsyncClient(timeout=timeout)
+        self._http = http or httpx.AsyncClient(timeout=timeout, headers={"User-Agent": USER_AGENT})
 
     async def __aenter__(self) -> Self:
         return self

@@ -17,6 +17,7 @@ from afterwards_client.flows import Flow, Pause
 from afterwards_client.retries import Retries
 from afterwards_client.subscription import Subscription
 from afterwards_client.tasks import NewTask, Task, TaskDetails
+from afterwards_client.version import USER_AGENT
 
 T = TypeVar("T")
 
@@ -49,7 +50,7 @@ class Client:
         self._retries = retries or Retries()
         self._headers = dict(headers or {})
         self._owns_http = http is None
-        self._http = http or httpx.Client(timeout=timeout)
+        self._http = http or httpx.Client(timeout=timeout, headers={"User-Agent": USER_AGENT})
 
     def __enter__(self) -> Self:
         return self
