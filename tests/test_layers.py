@@ -25,7 +25,7 @@ class May(NamedTuple):
 
 ROOMS: Final[dict[str, May]] = {
     "errors": May(),
-    "garbage": May(),
+    "gc_tuning": May(),
     "logs": May("", "structlog"),
     "lifecycle": May("errors"),
     "counts": May("lifecycle"),
@@ -43,7 +43,7 @@ ROOMS: Final[dict[str, May]] = {
         "counts errors lifecycle logs metrics registry.journal registry.protocol registry.state"
     ),
     "registry.process": May(
-        "errors garbage logs registry.engine registry.journal registry.protocol registry.state"
+        "errors gc_tuning logs registry.engine registry.journal registry.protocol registry.state"
     ),
     "registry.client": May("counts errors logs registry.protocol", "tenacity"),
     "execution": May(
@@ -67,7 +67,7 @@ ROOMS: Final[dict[str, May]] = {
         "afterwards_executors fastapi uvicorn",
     ),
     "server": May(
-        "directories errors garbage logs registry.journal registry.process settings task_types",
+        "directories errors gc_tuning logs registry.journal registry.process settings task_types",
         "gunicorn uvicorn uvicorn_worker",
     ),
     "cli": May("errors logs server settings", "afterwards_client httpx rich"),

@@ -32,6 +32,7 @@ from afterwards.counts import (
 )
 from afterwards.lifecycle import Change, TaskState
 
+# Workers count HTTP durations themselves, so their buckets are in `counts`.
 TASK_SECONDS: Final = (
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800,
 )  # fmt: skip

@@ -9,7 +9,7 @@ import pytest
 
 from afterwards import __version__
 from afterwards.cli import main
-from afterwards.cli.service import HELP
+from afterwards.cli.service_commands import HELP
 from afterwards.errors import AfterwardsError, JournalError
 from afterwards.settings import FLAGS, Settings, variable
 

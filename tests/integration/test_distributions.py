@@ -19,7 +19,7 @@ from typing import Final
 
 import pytest
 
-from afterwards.cli import SERVICE, TASKS
+from afterwards.cli.commands import SERVICE, TASKS
 from tests.integration.conftest import Service
 
 CHECKOUT: Final = Path(__file__).parents[2]

@@ -10,28 +10,11 @@ import argparse
 import contextlib
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 from afterwards import __version__
-from afterwards.cli.command import Command, refuse
-
-SERVICE: Final[Mapping[str, str]] = {
-    "serve": "run the service",
-    "backup": "copy the journal while the service runs",
-    "restore": "put a backup in the journal's place; the service has to be stopped",
-}
-"""The commands of `afterwards.cli.service`, on this machine's files, with what they do."""
-
-TASKS: Final[Mapping[str, str]] = {
-    "submit": "hand a task to a running service",
-    "status": "show a task; --watch follows it to its end",
-    "list": "list tasks, newest first",
-    "retry": "run a failed or cancelled task again",
-    "cancel": "cancel a task",
-    "tail": "show what happens to tasks, as it happens",
-}
-"""The commands of `afterwards.cli.tasks`, over HTTP."""
+from afterwards.cli.commands import SERVICE, TASKS, Command, refuse
 
 _CLIENT_PACKAGES: Final = frozenset({"afterwards_client", "httpx", "rich"})
 _INTERRUPTED: Final = 130
@@ -103,11 +86,11 @@ def _run(argv: Sequence[str]) -> int:
 def _command(name: str) -> Command | None:
     """The command of that name, with what it needs imported."""
     if name in SERVICE:
-        from afterwards.cli.service import COMMANDS  # noqa: PLC0415 - see the module
+        from afterwards.cli.service_commands import COMMANDS  # noqa: PLC0415 - see the module
 
         return COMMANDS[name]
     if name in TASKS:
-        from afterwards.cli.tasks import COMMANDS  # noqa: PLC0415 - see the module
+        from afterwards.cli.task_commands import COMMANDS  # noqa: PLC0415 - see the module
 
         return COMMANDS[name]
     return None

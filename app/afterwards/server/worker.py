@@ -21,7 +21,7 @@ from gunicorn.arbiter import Arbiter
 from uvicorn import Config, Server
 from uvicorn_worker import UvicornWorker
 
-from afterwards.garbage import spare_the_loaded
+from afterwards.gc_tuning import spare_the_loaded
 from afterwards.logs import get_logger
 from afterwards.server.http_protocol import BoundedHttpProtocol, is_busy
 

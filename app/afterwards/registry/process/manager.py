@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Final, cast
 
 from afterwards.errors import AfterwardsError
-from afterwards.garbage import spare_the_loaded
+from afterwards.gc_tuning import spare_the_loaded
 from afterwards.logs import configure, get_logger
 from afterwards.registry.engine.memory import MemoryRegistry
 from afterwards.registry.journal.file import journal_path

@@ -15,8 +15,9 @@ import httpx
 import pytest
 from rich.console import Console
 
-from afterwards.cli import TASKS, main
-from afterwards.cli import tasks as commands
+from afterwards.cli import main
+from afterwards.cli import task_commands as commands
+from afterwards.cli.commands import TASKS
 from afterwards.cli.terminal import COLOURS, Terminal
 from afterwards_client import Client, ResetEvent, Retries, TaskStatus
 from tests.client.conftest import IMPATIENT, Handler
@@ -287,9 +288,9 @@ def test_a_service_that_is_not_there_is_one_line(capsys: pytest.CaptureFixture[s
 def test_without_the_client_one_line_says_how_to_get_it(
     missing: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.delitem(sys.modules, "afterwards.cli.tasks")
+    monkeypatch.delitem(sys.modules, "afterwards.cli.task_commands")
     error = ModuleNotFoundError(missing, name=missing)
-    monkeypatch.setattr("builtins.__import__", _without("afterwards.cli.tasks", error))
+    monkeypatch.setattr("builtins.__import__", _without("afterwards.cli.task_commands", error))
     assert main(["status", ID]) == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"afterwards: status needs {missing}")
@@ -323,8 +324,9 @@ def test_each_command_has_its_help(name: str, out: Callable[[], str]) -> None:
 
 SCRIPT = """
 import sys
-from afterwards.cli import main, tasks
-from afterwards.cli.command import Command
+from afterwards.cli import main
+from afterwards.cli import task_commands
+from afterwards.cli.commands import Command
 
 def run(arguments, output):
     output.submitted(type("Task", (), {"id": "x"}))
@@ -332,7 +334,7 @@ def run(arguments, output):
 def add_arguments(parser):
     parser.add_argument("--json", action="store_true")
 
-tasks.COMMANDS["list"] = Command("", add_arguments, tasks._to_the_service(run))
+task_commands.COMMANDS["list"] = Command("", add_arguments, task_commands._to_the_service(run))
 sys.exit(main(["list"]))
 """
 

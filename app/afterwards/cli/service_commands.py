@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from afterwards.cli.command import Command
+from afterwards.cli.commands import Command
 from afterwards.settings import FLAGS, Settings, variable
 
 HELP: Final[Mapping[str, tuple[str, str]]] = {

@@ -11,7 +11,7 @@ from typing import Final
 import httpx
 
 from afterwards.cli import arguments as given
-from afterwards.cli.command import Command, refuse
+from afterwards.cli.commands import Command, refuse
 from afterwards.cli.output import Output, output_for
 from afterwards_client import (
     DEFAULT_URL,

@@ -1,0 +1,42 @@
+"""The commands: their names, and what each is made of. Imports nothing heavy."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import sys
+from collections.abc import Callable, Mapping
+from typing import Final, NamedTuple
+
+SERVICE: Final[Mapping[str, str]] = {
+    "serve": "run the service",
+    "backup": "copy the journal while the service runs",
+    "restore": "put a backup in the journal's place; the service has to be stopped",
+}
+"""The commands of `afterwards.cli.service_commands`, on this machine's files, with what they do."""
+
+TASKS: Final[Mapping[str, str]] = {
+    "submit": "hand a task to a running service",
+    "status": "show a task; --watch follows it to its end",
+    "list": "list tasks, newest first",
+    "retry": "run a failed or cancelled task again",
+    "cancel": "cancel a task",
+    "tail": "show what happens to tasks, as it happens",
+}
+"""The commands of `afterwards.cli.task_commands`, over HTTP."""
+
+
+class Command(NamedTuple):
+    """Its arguments, and what it does."""
+
+    description: str
+    add_arguments: Callable[[argparse.ArgumentParser], None]
+    run: Callable[[argparse.Namespace], int]
+    """Returns the exit status."""
+
+
+def refuse(message: object, status: int) -> int:
+    """Say why not, and return the exit status."""
+    with contextlib.suppress(OSError):
+        sys.stderr.write(f"afterwards: {message}\n")
+    return status
