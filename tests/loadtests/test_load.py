@@ -64,11 +64,22 @@ def test_10_s_of_all_scenarios_fail_no_request_and_lose_no_task(tmp_path: Path) 
     assert rows["Aggregated"]["Failure Count"] == "0"
 
 
+ANSWERS_NOTED = 10
+"""After so many, two users that send one request at a time have noted the first."""
+
+
 @contextmanager
 def pretender(
-    *, status: str = "success", answer: int = 202, pause_seconds: float = 0
+    *,
+    status: str = "success",
+    answer: int = 202,
+    pause_seconds: float = 0,
+    noted: threading.Event | None = None,
 ) -> Iterator[str]:
-    """A service that is none: accepts every task, and says of each what it is told to."""
+    """A service that is none: accepts every task, and says of each what it is told to.
+
+    `noted` is set once its users have seen what it answers.
+    """
     numbers = count()
 
     class Handler(BaseHTTPRequestHandler):
@@ -77,7 +88,10 @@ def pretender(
 
         def do_POST(self) -> None:
             self.rfile.read(int(self.headers["content-length"]))
-            self._answer(answer, {}, f"/status/{next(numbers)}")
+            number = next(numbers)
+            self._answer(answer, {}, f"/status/{number}")
+            if noted is not None and number >= ANSWERS_NOTED:
+                noted.set()
 
         def do_GET(self) -> None:
             self._answer(200, {"id": self.path.rpartition("/")[2], "status": status})
@@ -107,15 +121,25 @@ def pretender(
 
 
 def locust(
-    host: str, directory: Path, limits: Path, *, seconds: int = 2
+    host: str,
+    directory: Path,
+    limits: Path,
+    *,
+    seconds: int = 2,
+    until: threading.Event | None = None,
 ) -> subprocess.CompletedProcess[str]:
-    """Alone against a host, from anywhere."""
-    return subprocess.run(
-        [LOCUST, f"--locustfile={LOADTESTS / 'locustfile.py'}", f"--host={host}", "--headless",
-         "--users=2", "--spawn-rate=2", f"--run-time={seconds}s", f"--limits={limits}",
-         f"--html={directory / 'report.html'}", "Burst"],
-        cwd=directory, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    """Alone against a host, from anywhere: for so long, or until something has happened."""
+    run_time = [f"--run-time={seconds}s"] if until is None else []
+    command = [str(LOCUST), f"--locustfile={LOADTESTS / 'locustfile.py'}", f"--host={host}",
+               "--headless", "--users=2", "--spawn-rate=2", *run_time, f"--limits={limits}",
+               f"--html={directory / 'report.html'}", "Burst"]  # fmt: skip
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, cwd=directory, stdout=pipe, stderr=pipe, text=True) as process:
+        if until is not None:
+            until.wait(30)
+            process.terminate()
+        out, err = process.communicate()
+    return subprocess.CompletedProcess(command, process.returncode, out, err)
 
 
 def test_what_goes_well_passes(tmp_path: Path) -> None:
@@ -134,8 +158,9 @@ def test_a_lost_task_fails_and_is_in_the_report(tmp_path: Path) -> None:
 
 
 def test_a_failed_request_fails(tmp_path: Path) -> None:
-    with pretender(answer=503) as host:
-        done = locust(host, tmp_path, limits_file(tmp_path))
+    noted = threading.Event()
+    with pretender(answer=503, noted=noted) as host:
+        done = locust(host, tmp_path, limits_file(tmp_path), until=noted)
     assert done.returncode == 1
     assert "not accepted: 503" in done.stdout + done.stderr
 
