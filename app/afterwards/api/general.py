@@ -28,7 +28,7 @@ from afterwards.api.waiting import Wait, wait_of
 from afterwards.errors import AfterwardsError
 from afterwards.lifecycle import Task
 from afterwards.registry.protocol.answers import Page
-from afterwards.service.intake import Order, fingerprint
+from afterwards.service.intake import Order, fingerprint_of_body
 
 router = new_router("Tasks of any type")
 
@@ -129,7 +129,7 @@ async def submit_task(new: NewTask, background: BackgroundTasks, request: Reques
     accepted = await service.order(
         checked_order(new, catalogue_of(request)),
         key,
-        None if key is None else fingerprint(await request.json()),
+        None if key is None else await _fingerprint(request),
     )
     task = accepted.task
     if wait.seconds:
@@ -137,6 +137,10 @@ async def submit_task(new: NewTask, background: BackgroundTasks, request: Reques
     else:
         background.add_task(service.start, task.id)
     return _submitted(task, wait, replayed=accepted.replayed)
+
+
+async def _fingerprint(request: Request) -> bytes:
+    return await fingerprint_of_body(len(await request.body()), await request.json())
 
 
 async def _waited(request: Request, task: Task, seconds: float) -> Task:
@@ -176,7 +180,7 @@ async def submit_tasks(batch: NewTasks, background: BackgroundTasks, request: Re
             await sleep(0)
         orders.append(checked_order(new, catalogue, (*BODY, "tasks", index)))
     accepted = await service.order_all(
-        orders, key, None if key is None else fingerprint(await request.json())
+        orders, key, None if key is None else await _fingerprint(request)
     )
     background.add_task(service.start, *(task.id for task in accepted.tasks))
     response = Response(list_document(map(base_document, accepted.tasks)), 202, media_type=_JSON)

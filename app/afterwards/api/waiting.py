@@ -13,9 +13,6 @@ LONGEST_SECONDS: Final = 60
 """What is asked for beyond that is cut: proxies and clients do not wait much longer."""
 
 _NAME: Final = "wait"
-_PREFERENCE: Final = re.compile(
-    r'\s*([!#$%&\'*+.^_`|~\w-]+)\s*(?:=\s*(?:"([^"]*)"|([^\s;"]*))\s*)?(?:;.*)?', re.ASCII
-)
 _SECONDS: Final = re.compile(r"[0-9]+", re.ASCII)
 
 
@@ -48,13 +45,20 @@ def wait_of(request: Request) -> Wait:
         return Wait(_bounded(asked[0]))
     for line in request.headers.getlist("prefer"):
         for preference in line.split(","):
-            found = _PREFERENCE.fullmatch(preference)
-            if found is None or found[1].lower() != _NAME:
-                continue
-            value = found[2] or found[3] or ""
+            value = _preferred(preference)
             if _SECONDS.fullmatch(value) is not None:
                 return Wait(_bounded(value), preferred=True)
     return Wait(0)
+
+
+def _preferred(preference: str) -> str:
+    """The value of a preference (RFC 7240, 2) without its parameters; empty if it is another."""
+    name, _, value = preference.partition(";")[0].partition("=")
+    if name.strip().lower() != _NAME:
+        return ""
+    value = value.strip()
+    is_quoted = len(value) > 1 and value[0] == value[-1] == '"'
+    return value[1:-1] if is_quoted else value
 
 
 def _bounded(digits: str) -> int:

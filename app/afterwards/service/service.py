@@ -34,7 +34,13 @@ from afterwards.registry.protocol.requests import (
     Retry,
 )
 from afterwards.service import bulk
-from afterwards.service.intake import Accepted, AllAccepted, Intake, Order, fingerprint
+from afterwards.service.intake import (
+    Accepted,
+    AllAccepted,
+    Intake,
+    Order,
+    fingerprint_of_body,
+)
 from afterwards.service.operations import Plans
 from afterwards.task_types.base import TaskType
 
@@ -114,8 +120,9 @@ class TaskService:
         if idempotency_key is not None:
             # Not the defaults: a later version may have others, and the key has to hold all the
             # same.
-            sent = json.loads(payload.model_dump_json(exclude_unset=True))
-            task = _under_key(task, idempotency_key, fingerprint(sent, type_name))
+            text = payload.model_dump_json(exclude_unset=True)
+            print_of_body = await fingerprint_of_body(len(text), json.loads(text), type_name)
+            task = _under_key(task, idempotency_key, print_of_body)
         first: Task | None = await self._client.call(Add(task))
         if first is not None:
             return Submission(first.id, replayed=True)

@@ -189,8 +189,22 @@ def _require_seconds(what: str, value: object, most: float) -> None:
 # -- fields that several payloads share --------------------------------------------------------
 
 
-@lru_cache(maxsize=4096)
+MAX_ADDRESS_CHARACTERS: Final = 254
+"""What a path of SMTP may have (RFC 5321, 4.5.3.1.3), less its brackets."""
+
+
 def _normal_address(address: str) -> str:
+    # First: to put combining marks in order takes the validator quadratic time.
+    if len(address) > MAX_ADDRESS_CHARACTERS:
+        raise ValueError(
+            f"not an email address: it has {len(address)} characters, and an address has at most "
+            f"{MAX_ADDRESS_CHARACTERS}"
+        )
+    return _checked_address(address)
+
+
+@lru_cache(maxsize=4096)
+def _checked_address(address: str) -> str:
     # email-validator takes 40 us, and the same address is checked at the border and in the attempt.
     try:
         return validate_email(address, check_deliverability=False).normalized

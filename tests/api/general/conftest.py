@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -72,10 +72,17 @@ def registry() -> Iterator[MemoryRegistry]:
 
 
 @pytest.fixture
-async def service(registry: MemoryRegistry) -> AsyncIterator[TaskService]:
+def catalogue() -> Mapping[str, TaskType]:
+    return CATALOGUE
+
+
+@pytest.fixture
+async def service(
+    registry: MemoryRegistry, catalogue: Mapping[str, TaskType]
+) -> AsyncIterator[TaskService]:
     """A service that accepts tasks and runs none."""
     environment: Any = None
-    dispatcher = Dispatcher({}, CATALOGUE, environment, 1.0, lambda _: None)
+    dispatcher = Dispatcher({}, catalogue, environment, 1.0, lambda _: None)
     client = RegistryClient(dispatcher, HttpMetrics())
     connection = RegistryConnection(
         lambda: registry, this_process(SERVICE), client, dispatcher, 8.0
@@ -84,17 +91,17 @@ async def service(registry: MemoryRegistry) -> AsyncIterator[TaskService]:
     connection.start()
     assert await asyncio.to_thread(connection.wait_joined, 5)
     events = EventHub(lambda: registry, client.call)
-    yield TaskService(client, dispatcher, CATALOGUE, events)
+    yield TaskService(client, dispatcher, catalogue, events)
     events.close()
     await asyncio.to_thread(connection.close, 5)
     client.unbind()
 
 
 @pytest.fixture
-def app(service: TaskService) -> FastAPI:
+def app(service: TaskService, catalogue: Mapping[str, TaskType]) -> FastAPI:
     app = FastAPI(title="Afterwards", version="1.2.3", docs_url=None, redoc_url=None)
     app.state.service = service
-    install(app, Settings(_env_file=None), HttpMetrics(), CATALOGUE)
+    install(app, Settings(_env_file=None), HttpMetrics(), catalogue)
     return app
 
 
