@@ -21,7 +21,8 @@ import pytest
 import uvicorn
 from fastapi import FastAPI
 
-from afterwards.server.http_protocol import MAX_HEAD_BYTES, BoundedHttpProtocol, OneWriteTransport
+from afterwards.server.http_protocol import MAX_HEAD_BYTES, BoundedHttpProtocol
+from afterwards.server.transport import OneWriteTransport
 
 DEADLINE_SECONDS = 20.0
 LIMIT = 10_000  # of conftest's settings

@@ -1,4 +1,7 @@
-"""HTTP as `afterwards.server.worker` speaks it: uvicorn's protocol, bounded."""
+"""HTTP as `afterwards.server.worker` speaks it: uvicorn's protocol, bounded.
+
+data_received -> _take, a head at a time -> _feed -> the parser -> on_message_begin, ...
+"""
 
 from __future__ import annotations
 
@@ -10,50 +13,20 @@ from typing import Any, ClassVar, Final
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from afterwards.server.transport import OneWriteTransport
+
 MAX_HEAD_BYTES: Final = 64 * 1024
 """Of a request line and its headers together; also of a body's trailers."""
 
+MAX_WAITING: Final = 8
+"""Requests of one connection that wait for the answer to an earlier one."""
+
+BODY_SECONDS: Final = 60.0
+BODY_BYTES_PER_SECOND: Final = 1024
+"""A whole body may take `BODY_SECONDS`, and a second more for each so many bytes of it."""
+
 _MAX_DISCARDED_BYTES: Final = 16 * MAX_HEAD_BYTES
-
-
-class OneWriteTransport:
-    """A transport that puts together what is written in one go.
-
-    uvicorn writes an answer's head and its body apart, and uvloop sends each at once: two system
-    calls and two packets an answer.
-    """
-
-    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
-        self._transport = transport
-        self._loop = loop
-        self._parts: list[bytes] = []
-
-    def write(self, data: bytes) -> None:
-        """Send the data, with what else is written before the loop goes on."""
-        if not self._parts:
-            self._loop.call_soon(self._flush)
-        self._parts.append(data)
-
-    def _flush(self) -> None:
-        if self._parts:
-            data = b"".join(self._parts)
-            self._parts.clear()
-            # Its client may have gone since.
-            if not self._transport.is_closing():
-                self._transport.write(data)
-
-    def write_eof(self) -> None:
-        """Say that nothing else will be sent."""
-        self._flush()
-        self._transport.write_eof()
-
-    def close(self) -> None:
-        """Send what was written, then close."""
-        self._flush()
-        self._transport.close()
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._transport, name)
+_HEAD_END: Final = b"\r\n\r\n"
 
 
 class BoundedHttpProtocol(HttpToolsProtocol):
@@ -71,6 +44,9 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     body_seconds: float = 30.0
     """Between two parts of a body."""
+
+    stall_seconds: ClassVar[float] = 30.0
+    """How long a client may read nothing of what is sent to it."""
 
     haste_seconds: ClassVar[float] = 0.5
     """Instead of either, once the server stops."""
@@ -94,9 +70,22 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         """Since a head began, or the last part of a body: at most this much is in the parser."""
         self._others_bytes = 0
         """At most this much of it was not of this head, but came with its beginning."""
+        self._unparsed = b""
+        self._unparsed_at = 0
+        """Where in `_unparsed` the parser goes on, once fewer requests wait."""
+        self._has_begun = False
+        """Whether a request began in the data at hand."""
+        self._body_began = 0.0
+        self._body_bytes = 0
+        self._is_half_closed = False
+        """The client has sent all it has to send, and still reads."""
+        self._stall: asyncio.TimerHandle | None = None
+        self._unsent_bytes = 0
+        """When the stall timer was set."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        super().connection_made(OneWriteTransport(transport, self.loop))  # type: ignore[arg-type]
+        one_write = OneWriteTransport(transport, self.loop, self._watch_writing)  # type: ignore[arg-type]
+        super().connection_made(one_write)  # type: ignore[arg-type]
         self._wait(self.first_seconds, self.transport.close)
 
     def hasten(self) -> None:
@@ -106,6 +95,31 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             self._wait(self.haste_seconds, self._late)
 
     def data_received(self, data: bytes) -> None:
+        if self._unparsed:
+            # Was under way when reading was paused.
+            self._unparsed = self._unparsed[self._unparsed_at :] + data
+            self._unparsed_at = 0
+            self.flow.pause_reading()
+        else:
+            self._take(data, 0)
+
+    def _take(self, data: bytes, at: int) -> None:
+        """Parse what was received, until too many requests wait: the parser itself cannot stop."""
+        self._unparsed, self._unparsed_at = b"", 0
+        if at == 0 and data.count(_HEAD_END) <= 1 and len(self.pipeline) < MAX_WAITING:
+            self._feed(data)
+            return
+        while at < len(data) and not self.transport.is_closing():
+            if len(self.pipeline) >= MAX_WAITING:
+                self._unparsed, self._unparsed_at = data, at
+                self.flow.pause_reading()
+                return
+            end = data.find(_HEAD_END, at)
+            end = len(data) if end < 0 else end + len(_HEAD_END)
+            self._feed(data[at:end])
+            at = end
+
+    def _feed(self, data: bytes) -> None:
         self._part_bytes = len(data)
         self._is_part_begun = False
         self._held_bytes += len(data)
@@ -113,7 +127,19 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             if self._timer is not None and self._held_bytes > _MAX_DISCARDED_BYTES:
                 self.transport.close()
             return
+        # The base class stops it for anything that comes, and a line break is no request.
+        idle, self.timeout_keep_alive_task = self.timeout_keep_alive_task, None
+        self._has_begun = False
         super().data_received(data)
+        if idle is not None:
+            if self._has_begun or self._refused:
+                idle.cancel()
+            else:
+                self.timeout_keep_alive_task = idle
+        self._set_timer()
+
+    def _set_timer(self) -> None:
+        """By what is to come next."""
         cycle: Any = self.cycle
         if self._is_too_much_held():
             self._refuse_head()
@@ -122,16 +148,54 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             if self._late != self._head_is_late:
                 self._wait(self.head_seconds, self._head_is_late)
         elif cycle is not None and cycle.more_body:
-            self._wait(self.body_seconds, self._body_is_late)
+            self._wait(min(self.body_seconds, self._body_seconds_left()), self._body_is_late)
         elif cycle is not None:
             self._stop_timer()
 
+    def eof_received(self) -> bool | None:  # type: ignore[override] # as asyncio has it
+        """The client has closed its side: a whole request of it gets its answer all the same."""
+        cycle: Any = self.cycle
+        is_whole = is_busy(self) and not cycle.more_body and not self._in_head
+        if self._unparsed or (is_whole and not cycle.response_started):
+            self._is_half_closed = True
+            return True
+        return None
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self.transport.is_closing():
+            self._unparsed = b""
+        elif self._unparsed:
+            self._take(self._unparsed, self._unparsed_at)
+        if self._is_half_closed and not self._unparsed and not is_busy(self):
+            self.transport.close()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._watch_writing()
+
+    def _watch_writing(self) -> None:
+        if self._stall is None:
+            self._unsent_bytes = self.transport.get_write_buffer_size()
+            self._stall = self.loop.call_later(self.stall_seconds, self._look_at_writing)
+
+    def _look_at_writing(self) -> None:
+        self._stall = None
+        unsent = self.transport.get_write_buffer_size()
+        if unsent and unsent >= self._unsent_bytes:
+            self.transport.abort()
+        elif unsent:
+            self._watch_writing()
+
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_timer()
+        if self._stall is not None:
+            self._stall.cancel()
+        self._unparsed = b""
         super().connection_lost(exc)
 
     def on_message_begin(self) -> None:
-        self._in_head = True
+        self._in_head = self._has_begun = True
         self._held_bytes = self._part_bytes
         # The parser does not say where in the data it is.
         self._others_bytes = self._part_bytes if self._is_part_begun else 0
@@ -144,6 +208,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             raise ValueError  # stops the parser
         self._in_head = False
         self._let_go()
+        self._body_began, self._body_bytes = self.loop.time(), 0
         super().on_headers_complete()
 
     def _head_bytes(self) -> int:
@@ -151,6 +216,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def on_body(self, body: bytes) -> None:
         self._let_go()
+        self._body_bytes += len(body)
         super().on_body(body)
 
     def on_message_complete(self) -> None:
@@ -181,12 +247,20 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def _body_is_late(self) -> None:
         if self.flow.read_paused:
             # It is the application that does not read on.
+            self._body_began += self.body_seconds
             self._wait(self.body_seconds, self._body_is_late)
         elif not is_busy(self):
             self.transport.close()  # the request was answered without its body
+        elif self._body_seconds_left() <= 0:
+            limit = f"{BODY_SECONDS:g} s, and one more for each {BODY_BYTES_PER_SECOND} bytes"
+            self._refuse(HTTPStatus.REQUEST_TIMEOUT, f"The body may take {limit}")
         else:
             limit = f"Nothing has come of the body for {self.body_seconds:g} s"
             self._refuse(HTTPStatus.REQUEST_TIMEOUT, limit)
+
+    def _body_seconds_left(self) -> float:
+        limit = BODY_SECONDS + self._body_bytes / BODY_BYTES_PER_SECOND
+        return self._body_began + limit - self.loop.time()
 
     def _refuse(self, status: HTTPStatus, detail: str) -> None:
         """Answer, drop what else comes, and close the connection."""

@@ -1,0 +1,227 @@
+"""What one client can make a worker hold: waiting requests, unread answers, idle connections."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, ClassVar
+
+import pytest
+
+from afterwards.server import http_protocol
+from afterwards.server.http_protocol import MAX_WAITING, BoundedHttpProtocol
+from tests.api.test_connections import DEADLINE_SECONDS, Server
+
+GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+LAST = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+
+
+async def empty(scope: Any, receive: Any, send: Any) -> None:
+    await send(
+        {"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]}
+    )
+    await send({"type": "http.response.body"})
+
+
+Serve = Callable[..., Server]
+
+
+@pytest.fixture
+def serve() -> Iterator[Serve]:
+    servers: list[Server] = []
+
+    def start(
+        application: Any = empty, protocol: type[BoundedHttpProtocol] = BoundedHttpProtocol
+    ) -> Server:
+        servers.append(Server(application, protocol))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.stop()
+
+
+def received(connection: socket.socket) -> bytes:
+    """All that comes until the server closes."""
+    parts = []
+    while part := connection.recv(65_536):
+        parts.append(part)
+    return b"".join(parts)
+
+
+def closes(connection: socket.socket) -> bool:
+    """Whether the server ends the connection; its end may be a reset."""
+    try:
+        return not received(connection) or True
+    except ConnectionResetError:
+        return True
+    except TimeoutError:
+        return False
+
+
+@pytest.mark.parametrize("part_bytes", [None, 1_000, 7])
+def test_so_many_requests_of_a_connection_wait_and_all_are_answered(
+    serve: Serve, part_bytes: int | None
+) -> None:
+    most = 0
+
+    async def watched(scope: Any, receive: Any, send: Any) -> None:
+        nonlocal most
+        most = max(most, *(len(connection.pipeline) for connection in server.connections()))
+        await asyncio.sleep(0)
+        await empty(scope, receive, send)
+
+    server = serve(watched)
+    number = 5_000 if part_bytes is None else 200
+    data = GET * number + LAST
+    with server.connect() as connection:
+        step = part_bytes or len(data)
+        parts = [data[at : at + step] for at in range(0, len(data), step)]
+        sender = threading.Thread(target=lambda: [*map(connection.sendall, parts)])
+        sender.start()
+        assert received(connection).count(b"HTTP/1.1 200 OK") == number + 1
+        sender.join()
+    assert most <= MAX_WAITING
+
+
+def test_requests_with_bodies_wait_in_order(serve: Serve) -> None:
+    bodies: list[bytes] = []
+
+    async def keep(scope: Any, receive: Any, send: Any) -> None:
+        body = b""
+        while True:
+            message = await receive()
+            body += message.get("body", b"")
+            if not message.get("more_body"):
+                break
+        bodies.append(body)
+        await empty(scope, receive, send)
+
+    sent = [b"\r\n\r\n" * n for n in range(60)]
+    head = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n"
+    with serve(keep).connect() as connection:
+        connection.sendall(b"".join(head % len(body) + body for body in sent) + LAST)
+        received(connection)
+    assert bodies == [*sent, b""]
+
+
+@pytest.mark.parametrize("more", [False, True], ids=["a whole answer", "a stream"])
+def test_what_is_not_read_is_not_kept_for_ever(serve: Serve, more: bool) -> None:
+    class Impatient(BoundedHttpProtocol):
+        stall_seconds: ClassVar[float] = 0.2
+
+    async def large(scope: Any, receive: Any, send: Any) -> None:
+        body = b"x" * 20_000_000
+        headers = [(b"content-length", b"%d" % (len(body) * (1 + more)))]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": body, "more_body": more})
+        if more:
+            await send({"type": "http.response.body", "body": body})
+
+    server = serve(large, Impatient)
+    with server.connect() as connection:
+        connection.sendall(GET)
+        assert connection.recv(1)
+        wait_until_gone(server)
+
+
+def wait_until_gone(server: Server) -> None:
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while server.connections():
+        assert time.monotonic() < deadline, "the connection is still there"
+        time.sleep(0.01)
+
+
+def test_who_reads_slowly_gets_all(serve: Serve) -> None:
+    class Impatient(BoundedHttpProtocol):
+        stall_seconds: ClassVar[float] = 0.3
+
+    async def large(scope: Any, receive: Any, send: Any) -> None:
+        headers = [(b"content-length", b"12000000"), (b"connection", b"close")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": b"x" * 12_000_000})
+
+    with serve(large, Impatient).connect() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
+        connection.sendall(GET)
+        total = 0
+        while part := connection.recv(200_000):
+            total += len(part)
+            time.sleep(0.01)  # slower than the limit, as a whole, and never silent
+    assert total > 12_000_000
+
+
+def test_line_breaks_keep_no_idle_connection_open(serve: Serve) -> None:
+    server = serve()
+    with server.connect() as quiet, server.connect() as breaking:
+        for connection in (quiet, breaking):
+            connection.sendall(GET)
+            assert connection.recv(1_000)
+        for connection in server.connections():
+            # Shorter than by default, for both.
+            connection.loop.call_soon_threadsafe(shorten, connection)
+        breaking.sendall(b"\r\n")
+        assert closes(quiet)
+        assert closes(breaking)
+
+
+def shorten(connection: Any) -> None:
+    connection.timeout_keep_alive_task.cancel()
+    connection.timeout_keep_alive_task = connection.loop.call_later(
+        0.3, connection.timeout_keep_alive_handler
+    )
+
+
+def test_a_body_that_never_falls_silent_has_a_limit_too(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http_protocol, "BODY_SECONDS", 0.3)
+
+    async def reads(scope: Any, receive: Any, send: Any) -> None:
+        while (await receive()).get("more_body"):
+            pass
+
+    with serve(reads).connect() as connection:
+        connection.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n")
+        connection.settimeout(0.02)
+        answer = b""
+        for _ in range(100):
+            connection.sendall(b"x")
+            try:
+                answer = connection.recv(1_000)
+                break
+            except TimeoutError:
+                continue
+    assert b"408" in answer.split(b"\r\n")[0]
+    assert b"one more for each 1024 bytes" in answer
+
+
+def test_a_client_that_closes_its_sending_side_gets_its_answers(serve: Serve) -> None:
+    async def late(scope: Any, receive: Any, send: Any) -> None:
+        await asyncio.sleep(0.05)
+        await empty(scope, receive, send)
+
+    with serve(late).connect() as connection:
+        connection.sendall(GET * 3)
+        connection.shutdown(socket.SHUT_WR)
+        assert received(connection).count(b"HTTP/1.1 200 OK") == 3
+
+
+def test_a_stream_ends_with_the_client_s_sending_side(serve: Serve) -> None:
+    ended = threading.Event()
+
+    async def stream(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"x", "more_body": True})
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        ended.set()
+
+    with serve(stream).connect() as connection:
+        connection.sendall(GET)
+        assert connection.recv(1_000)
+        connection.shutdown(socket.SHUT_WR)
+        assert ended.wait(DEADLINE_SECONDS)
