@@ -34,7 +34,7 @@ test: check tools ## run every check: lint, format, types, tests with coverage
 	@$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --cov --cov-report=term
 
 quick: check ## run lint, types and the tests that start no process: under a minute
-	@HYPOTHESIS_EXAMPLES=20 $(BIN)/python -m pytest --quiet --numprocesses 3 --dist worksteal \
+	@EXAMPLES_AT_MOST=20 $(BIN)/python -m pytest --quiet --numprocesses 3 --dist worksteal \
 		-m 'not engine and not processes'
 
 tools: load-tools ## get promtool, wrk and strace, which some tests need, where that is possible
@@ -68,7 +68,7 @@ deploy-test: $(DEVELOPMENT) ## build the image and try the Compose deployment ou
 	@$(BIN)/python -m pytest tests/deploy -m engine
 
 # With BESIDE=CHECKOUT another checkout of the service, too, in turn with this one.
-bench: $(DEVELOPMENT) load-tools ## measure it beside plain FastAPI: ONLY=post,latency WORKERS=1 ROUNDS=5
+bench: $(DEVELOPMENT) load-tools ## measure it beside plain FastAPI: ONLY=post WORKERS=1 ROUNDS=5 BESIDE=CHECKOUT
 	@$(BIN)/python -m loadtests.bench $(if $(ONLY),--only $(ONLY)) $(if $(BESIDE),--beside $(BESIDE)) \
 		$(if $(WORKERS),--workers $(WORKERS)) $(if $(ROUNDS),--rounds $(ROUNDS)) $(BENCH)
 

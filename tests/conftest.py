@@ -97,7 +97,8 @@ def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
 @pytest.fixture(autouse=True)
 def marked_if_it_starts_processes(request: pytest.FixtureRequest) -> Iterator[None]:
     """A test that starts a process says so, or `make quick` would not be."""
-    _started.clear()
     yield
-    if _started and request.node.get_closest_marker("processes") is None:
-        pytest.fail(f"it starts a process ({_started[0]}): mark it with pytest.mark.processes")
+    # What fixtures for more than this test have started counts, too.
+    started, _started[:] = [*_started], []
+    if started and request.node.get_closest_marker("processes") is None:
+        pytest.fail(f"it starts a process ({started[0]}): mark it with pytest.mark.processes")

@@ -52,6 +52,8 @@ class ScheduleMachine(RuleBasedStateMachine):
         self.excused: dict[str, set[int]] = {CATCHES_UP: set(), SKIPS: set()}
         """Numbers of due times that need not have a task."""
         self.last_wall = self.since
+        self.forgotten = False
+        """Whether a crash has forgotten which due times wait for room."""
 
     def open(self) -> SteppedRegistry:
         return self.bench.registry(
@@ -68,8 +70,9 @@ class ScheduleMachine(RuleBasedStateMachine):
     def look_at_clock(self) -> None:
         """A group is about to be carried out: what does the time excuse?"""
         wall = self.bench.clock.wall()
-        if wall - self.last_wall > MISSED_AFTER_SECONDS - PERIOD:
+        if self.forgotten or wall - self.last_wall > MISSED_AFTER_SECONDS - PERIOD:
             self.excuse(SKIPS, wall - MISSED_AFTER_SECONDS)
+        self.forgotten = False
         self.last_wall = max(wall, self.last_wall)
 
     def unfinished(self) -> list[Task]:
@@ -119,8 +122,8 @@ class ScheduleMachine(RuleBasedStateMachine):
         self.journal = self.bench.crash()
         self.registry = self.open()
         self.bench.clock.turn(down)
-        # What waited for room has been forgotten to have waited.
-        self.excuse(SKIPS, self.bench.clock.wall() - MISSED_AFTER_SECONDS)
+        # What waited for room is late by the time that is looked at next.
+        self.forgotten = True
 
     @rule(name=st.sampled_from([CATCHES_UP, SKIPS]))
     def rest(self, name: str) -> None:

@@ -1022,11 +1022,14 @@ class ManagerMachine(RegistryMachine):
 # -- running them ---------------------------------------------------------------------------------
 
 EXAMPLES = os.environ.get("HYPOTHESIS_EXAMPLES")
+"""Search longer, and elsewhere each time."""
+AT_MOST = int(os.environ.get("EXAMPLES_AT_MOST", "1000"))
+"""The same examples each time, but no more of them."""
 
 
 def _settings(examples: int, steps: int) -> settings:
     return settings(
-        max_examples=int(EXAMPLES) if EXAMPLES else examples,
+        max_examples=int(EXAMPLES) if EXAMPLES else min(examples, AT_MOST),
         stateful_step_count=steps,
         derandomize=EXAMPLES is None,
         database=None,
