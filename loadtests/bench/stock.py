@@ -1,11 +1,18 @@
-"""Journals that are full already: written by the service's own journal, without a service."""
+"""Journals that are full already: written by the service's own journal, without a service.
+
+Another checkout's service gets one that its own code has written (`fill_by`): its journal may have
+another version.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import random
 import shutil
+import subprocess
+import sys
 import time
 import uuid
 from collections.abc import Iterator
@@ -15,6 +22,8 @@ from typing import Final
 from afterwards.counts import tally
 from afterwards.lifecycle import Change, Task
 from afterwards.registry.journal.journal import Group, SqliteJournal
+from loadtests.errors import LoadTestError
+from loadtests.servers import PROGRAM
 
 FILE_NAME: Final = "journal.sqlite3"
 _GROUP_TASKS: Final = 10_000
@@ -46,6 +55,29 @@ def fill(directory: Path, number: int, *, finished: bool = True) -> list[str]:
     return random.sample(task_ids, min(number, _IDS_KEPT))
 
 
+def fill_by(program: Path, directory: Path, number: int, *, finished: bool = True) -> list[str]:
+    """The same, by the code of the checkout that a command `.venv/bin/afterwards` belongs to.
+
+    Raises:
+        LoadTestError: it cannot.
+    """
+    if program == PROGRAM:
+        return fill(directory, number, finished=finished)
+    python = program.with_name("python")
+    words = [str(directory.absolute()), str(number), "finished" if finished else "submitted"]
+    done = subprocess.run(
+        [python, "-m", "loadtests.bench.stock", *words],
+        cwd=program.parents[2],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        raise LoadTestError(f"{program.parents[2]} cannot write a journal: {done.stderr[-500:]}")
+    task_ids: list[str] = json.loads(done.stdout)
+    return task_ids
+
+
 def _life(order: int, finished: bool) -> Iterator[Change]:
     now = time.time()
     new = Task(
@@ -72,3 +104,8 @@ def copy(stock: Path, data_dir: Path) -> None:
         # Else the kernel writes it while the service is measured.
         with (data_dir / file.name).open("rb") as copied:
             os.fsync(copied.fileno())
+
+
+if __name__ == "__main__":
+    where, how_many, state = sys.argv[1:]
+    sys.stdout.write(json.dumps(fill(Path(where), int(how_many), finished=state == "finished")))

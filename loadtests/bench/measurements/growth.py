@@ -49,7 +49,7 @@ def measure(stand: Stand) -> Iterator[Row]:
 def _make(stand: Stand, number: int) -> _Stock:
     stand.say(f"growth: writing a journal of {number:,} tasks")
     directory = stand.new_directory("stock")
-    return _Stock(number, directory, stock.fill(directory, number))
+    return _Stock(number, directory, stock.fill_by(stand.program, directory, number))
 
 
 def _measure(stand: Stand, one: _Stock) -> None:

@@ -26,7 +26,7 @@ def measure(stand: Stand) -> Iterator[Row]:
         # Room for those that are traced.
         max_pending=stand.sizes.registered + stand.sizes.synced,
     )
-    stock.fill(service.data_dir, stand.sizes.registered, finished=False)
+    stock.fill_by(stand.program, service.data_dir, stand.sizes.registered, finished=False)
     with service:
         durability = synced.require(service, stand.sizes.synced, follow=False)
         rounds = [_milliseconds(service, stand.sizes.scrapes) for _ in stand.rounds("metrics")]

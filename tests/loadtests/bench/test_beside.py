@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from afterwards.lifecycle import TaskState
+from afterwards.registry.journal.journal import SqliteJournal
+from afterwards.registry.protocol.requests import Count
+from loadtests.bench import stock
 from loadtests.bench.beside import Checkout, measure
 from loadtests.bench.figures import Figure, Row
 from loadtests.bench.run import run
@@ -69,6 +75,23 @@ def test_a_run_measures_the_other_checkout_s_service_too(checkout: Path, tmp_pat
     assert ["bare route" in line for line in lines] == [True, False, True, False]
     assert ["checkout" in line for line in lines] == [False, True, False, True]
     assert (tmp_path / "used").read_text() == "x\n" * SMALL.rounds
+
+
+def test_a_journal_for_the_other_checkout_is_written_by_its_own_code(tmp_path: Path) -> None:
+    checkout = tmp_path / "checkout"
+    (checkout / ".venv" / "bin").mkdir(parents=True)
+    (checkout / "loadtests").symlink_to(Path(__file__).parents[3] / "loadtests")
+    python = checkout / ".venv" / "bin" / "python"
+    python.write_text(f'#!/bin/sh\npwd >> {tmp_path / "used"}\nexec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+
+    program = python.with_name("afterwards")
+    task_ids = stock.fill_by(program, tmp_path / "data", 30)
+
+    assert len(set(task_ids)) == 30
+    assert (tmp_path / "used").read_text() == f"{checkout}\n"
+    with closing(SqliteJournal(tmp_path / "data" / stock.FILE_NAME)) as journal:
+        assert journal.count(Count(state=TaskState.SUCCESS)) == 30
 
 
 def test_a_checkout_without_its_dependencies_is_told_what_to_do(tmp_path: Path) -> None:
