@@ -41,8 +41,8 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     """Import the names above when one is asked for.
 
-    Every module of the service imports this one first. The registry and the command line have no
-    use for pydantic, which would cost them a tenth of a second and 20 MB.
+    Every module of the service imports this one first. The registry and most commands have no use
+    for pydantic, which would cost them a tenth of a second and 20 MB.
     """
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

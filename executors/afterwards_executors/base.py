@@ -78,7 +78,7 @@ class Executor(Protocol):
     """Runs `Work` in a bounded number of slots. All methods may be called from any thread."""
 
     kind: ClassVar[str]
-    """Its key in `executors.EXECUTORS`."""
+    """Its key in `afterwards_executors.EXECUTORS`."""
 
     can_stop: ClassVar[bool]
     """Whether a running call can be stopped for real. False only for threads."""

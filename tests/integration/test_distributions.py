@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -14,6 +16,7 @@ import zipfile
 from collections.abc import Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from importlib import metadata
 from pathlib import Path
 from typing import Final
 
@@ -25,6 +28,8 @@ from tests.integration.conftest import Service
 CHECKOUT: Final = Path(__file__).parents[2]
 ROOTS: Final = {"app": "afterwards", "executors": "afterwards_executors"}
 EXAMPLE_ADDRESS: Final = "https://git.example.org/afterwards.git"
+LOCK: Final = CHECKOUT / "requirements.lock"
+"""What the service needs, and what it is built with."""
 CLIENT_ROOT: Final = CHECKOUT / "clients" / "python"
 
 JOBS: Final = """
@@ -88,9 +93,12 @@ def programs(wheels: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Pa
     directory = tmp_path_factory.mktemp("environment")
     libraries = directory / "libraries"
     libraries.mkdir()
-    for entry in Path(sysconfig.get_path("purelib")).iterdir():
-        if not entry.name.startswith(("afterwards", "_afterwards", "__pycache__")):
-            (libraries / entry.name).symlink_to(entry)
+    for name in re.findall(r"^([a-z0-9-]+)(?:\[.*\])?==", LOCK.read_text(), re.MULTILINE):
+        with contextlib.suppress(metadata.PackageNotFoundError):  # for other Pythons
+            for file in metadata.files(name) or ():
+                top = libraries / file.parts[0]
+                if file.parts[0] != ".." and not top.exists():
+                    top.symlink_to(Path(str(metadata.distribution(name).locate_file(top.name))))
     venv.create(directory / "venv", with_pip=False)
     python = directory / "venv" / "bin" / "python"
     [packages] = (directory / "venv" / "lib").glob("python*/site-packages")

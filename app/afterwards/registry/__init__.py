@@ -7,5 +7,5 @@
     process     the process that hosts it
     client      a worker's side of it; knows the protocol alone
 
-A room imports from those above it only.
+A room imports only from rooms that are listed before it.
 """
