@@ -33,9 +33,9 @@ run: $(RUNTIME) ## start the service on http://127.0.0.1:8000 (settings: docs/co
 test: check tools ## run every check: lint, format, types, tests with coverage
 	@$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --cov --cov-report=term
 
-quick: check ## run lint, types and the tests that start no process: under a minute
+quick: check ## run lint, types and the quick tests: under a minute
 	@EXAMPLES_AT_MOST=20 $(BIN)/python -m pytest --quiet --numprocesses 3 --dist worksteal \
-		-m 'not engine and not processes'
+		-m 'not engine and not processes and not measures'
 
 tools: load-tools ## get promtool, wrk and strace, which some tests need, where that is possible
 	@command -v promtool >/dev/null || test -x $(PROMTOOL) \

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import multiprocessing.util
 import os
-import sys
+import subprocess
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -53,29 +53,27 @@ _WITH_PROCESSES: Final = frozenset(
 _FIXTURES_WITH_PROCESSES: Final = frozenset({"hosted", "processes"})
 _PARAMETERS_WITH_PROCESSES: Final = frozenset({"manager", "process"})
 """The registry and the executor that are processes."""
-_STARTS: Final = frozenset(
-    {"os.fork", "os.forkpty", "os.posix_spawn", "os.system", "subprocess.Popen"}
-)
-"""Audit events."""
-
 _started: list[str] = []
 
 
-def _audit(event: str, _arguments: tuple[Any, ...]) -> None:
-    if event in _STARTS:
-        _started.append(event)
+def _noted(module: Any, name: str) -> None:
+    """Have each call of a function that starts a process noted.
+
+    Not by an audit hook: one in Python lets go of the interpreter while coverage sets its trace
+    function, and a thread that starts just then fails.
+    """
+    real = getattr(module, name)
+
+    def start(*arguments: Any, **options: Any) -> Any:
+        _started.append(name.strip("_"))
+        return real(*arguments, **options)
+
+    setattr(module, name, start)
 
 
-sys.addaudithook(_audit)
-
-
-def _spawnv_passfds(*arguments: Any, real: Any = multiprocessing.util.spawnv_passfds) -> Any:
-    # It has no audit event.
-    _started.append("multiprocessing")
-    return real(*arguments)
-
-
-multiprocessing.util.spawnv_passfds = _spawnv_passfds  # type: ignore[assignment]
+_noted(os, "fork")
+_noted(subprocess.Popen, "_execute_child")
+_noted(multiprocessing.util, "spawnv_passfds")
 
 
 def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
@@ -92,6 +90,12 @@ def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
             or not _PARAMETERS_WITH_PROCESSES.isdisjoint(names)
         ):
             item.add_marker(pytest.mark.processes)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop() -> None:
+    """What was started while the tests were imported is nobody's."""
+    _started.clear()
 
 
 @pytest.fixture(autouse=True)

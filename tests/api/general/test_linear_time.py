@@ -17,7 +17,7 @@ KIB: Final = 1024
 HEADER_BYTES: Final = 64 * KIB
 FIELD_BYTES: Final = 480 * KIB
 """Twice as much fits into a body of a mebibyte."""
-TRIES: Final = 5
+TRIES: Final = 3
 NOISE_SECONDS: Final = 0.002
 
 FORMS: Final[dict[str, Callable[[int], str]]] = {
@@ -74,7 +74,7 @@ JSON: Final = ((b"content-type", b"application/json"),)
 NUMBERS: Final = ("5.0", "1e308", "-0.0", "0.1", "1e21", "12345678901234567890")
 
 
-pytestmark = [pytest.mark.anyio, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.anyio, pytest.mark.measures, pytest.mark.timeout(120)]
 
 
 @pytest.fixture
