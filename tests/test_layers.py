@@ -68,7 +68,7 @@ ROOMS: Final[dict[str, May]] = {
     ),
     "server": May(
         "directories errors gc_tuning logs registry.journal registry.process settings task_types",
-        "gunicorn uvicorn uvicorn_worker",
+        "gunicorn httptools uvicorn uvicorn_worker",
     ),
     "cli": May("errors logs server settings", "afterwards_client httpx rich"),
 }

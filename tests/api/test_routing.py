@@ -169,3 +169,18 @@ async def test_an_unknown_path_is_not_found(client: httpx.AsyncClient, path: str
     answer = await client.post(path)
     assert answer.status_code == 404
     assert answer.headers["content-type"] == "application/problem+json"
+
+
+@pytest.mark.parametrize("coding", ["gzip", "br", "identity, gzip"])
+async def test_a_body_that_says_it_is_encoded_is_refused_whatever_it_is(
+    client: httpx.AsyncClient, coding: str
+) -> None:
+    body = b'{"email": "johndoe@example.com", "message": "Hello"}'
+    headers = {"Content-Type": "application/json", "Content-Encoding": coding}
+    answer = await client.post("/notify/", content=body, headers=headers)
+    assert answer.status_code == 415
+    assert answer.headers["Accept-Encoding"] == "identity"
+    plain = await client.post(
+        "/notify/", content=body, headers={**headers, "Content-Encoding": "Identity"}
+    )
+    assert plain.status_code == 202

@@ -155,6 +155,11 @@ def test_a_time_that_is_too_far_is_none() -> None:
         ("0 0 * * MON#6", "bad day-of-week"),
         ("9" * 5_000 + " * * * *", "at most 200"),
         ("* * * * ²L", "bad day-of-week"),
+        ("*/61 * * * *", "step 61 is too large: the minute .* 60 values"),
+        ("0 1,2-20/25 * * *", "step 25 is too large: the hour"),
+        ("0 0 */32 * *", "the day of the month"),
+        ("0 0 1 */13 *", "the month"),
+        ("0 0 * * */8", "the day of the week"),
     ],
 )
 def test_what_is_no_cron_expression_is_refused_by_name(expression: str, problem: str) -> None:

@@ -16,6 +16,7 @@ from afterwards.server.http_protocol import MAX_WAITING, BoundedHttpProtocol
 from tests.api.test_connections import DEADLINE_SECONDS, Server
 
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+CODING = b"Transfer-Encoding"
 LAST = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
 
 
@@ -225,3 +226,80 @@ def test_a_stream_ends_with_the_client_s_sending_side(serve: Serve) -> None:
         assert connection.recv(1_000)
         connection.shutdown(socket.SHUT_WR)
         assert ended.wait(DEADLINE_SECONDS)
+
+
+# -- HTTP to the letter ------------------------------------------------------------------------
+
+
+async def echo(scope: Any, receive: Any, send: Any) -> None:
+    """The path, the query and the host, without a length."""
+    host = dict(scope["headers"]).get(b"host", b"none").decode()
+    said = f"{scope['path']} {scope['query_string'].decode()} {host}"
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    for part in said.split(" "):
+        message = {"type": "http.response.body", "body": part.encode() + b" ", "more_body": True}
+        await send(message)
+    await send({"type": "http.response.body", "body": b"end"})
+
+
+@pytest.mark.parametrize(
+    ("head", "status"),
+    [
+        (b"GET / HTTP/1.1\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n", 400),
+        (b"GET / HTTP/1.0\r\nHost: a\r\nHost: b\r\n\r\n", 400),
+        (b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", 501),
+        (b"POST / HTTP/1.1\r\nHost: a\r\n%b: gzip\r\n%b: chunked\r\n\r\n" % (CODING, CODING), 501),
+    ],
+)
+def test_a_head_that_http_forbids_is_refused(serve: Serve, head: bytes, status: int) -> None:
+    with serve(echo).connect() as connection:
+        connection.sendall(head)
+        answer = received(connection)
+    assert answer.startswith(b"HTTP/1.1 %d " % status)
+    assert b"application/problem+json" in answer
+    assert answer.count(b"HTTP/1.1 ") == 1
+
+
+@pytest.mark.parametrize(
+    ("target", "said"),
+    [
+        (b"http://there.example", "/  there.example end"),
+        (b"http://there.example?a=b", "/ a=b there.example end"),
+        (b"http://there.example:81/x?a", "/x a there.example:81 end"),
+        (b"/x", "/x  here end"),
+    ],
+)
+def test_a_whole_url_as_target_is_a_path_and_a_host(serve: Serve, target: bytes, said: str) -> None:
+    with serve(echo).connect() as connection:
+        connection.sendall(b"GET %b HTTP/1.0\r\nHost: here\r\n\r\n" % target)
+        assert received(connection).partition(b"\r\n\r\n")[2].decode() == said
+
+
+@pytest.mark.parametrize("version", [b"1.0", b"1.1"])
+def test_chunks_are_sent_to_who_knows_them(serve: Serve, version: bytes) -> None:
+    with serve(echo).connect() as connection:
+        connection.sendall(b"GET / HTTP/%b\r\nHost: h\r\nConnection: close\r\n\r\n" % version)
+        head, _, body = received(connection).partition(b"\r\n\r\n")
+    knows = version == b"1.1"
+    assert (b"transfer-encoding: chunked" in head.lower()) is knows
+    assert body.startswith(b"2\r\n/ \r\n" if knows else b"/  h end")
+
+
+def test_a_refusal_has_a_request_id_and_is_noted(serve: Serve) -> None:
+    class Application:
+        noted: ClassVar[list[int]] = []
+
+        class state:  # noqa: N801 - what an application calls it
+            @staticmethod
+            def note_refusal(status: int) -> str:
+                Application.noted.append(status)
+                return "id-7"
+
+        async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+            await empty(scope, receive, send)
+
+    with serve(Application()).connect() as connection:
+        connection.sendall(b"nonsense\r\n\r\n")
+        assert b"X-Request-ID: id-7\r\n" in received(connection)
+    assert Application.noted == [400]

@@ -23,7 +23,8 @@ from afterwards.api import (
     task_verbs,
     tasks,
 )
-from afterwards.api.middleware import BodyLimit, RequestContext
+from afterwards.api.http_metrics import OTHER_METHOD, UNMATCHED
+from afterwards.api.middleware import BodyLimit, RequestContext, request_ids
 from afterwards.api.routing import share_paths
 from afterwards.api.shortcut import Shortcut
 from afterwards.task_types import CATALOGUE, TaskType
@@ -82,7 +83,15 @@ def install(
     app.add_middleware(BodyLimit, max_body_bytes=settings.max_body_bytes)
     if settings.cors_origins:
         _allow_origins(app, settings.cors_origins)
-    app.add_middleware(RequestContext, metrics=http_metrics)
+    new_id = request_ids()
+    app.add_middleware(RequestContext, metrics=http_metrics, new_id=new_id)
+
+    def note_refusal(status: int) -> str:
+        """Count a request that the server itself has refused, and give it an id."""
+        http_metrics.observe(OTHER_METHOD, UNMATCHED, status, 0.0)
+        return new_id()
+
+    app.state.note_refusal = note_refusal
 
 
 def _allow_origins(app: FastAPI, origins: Sequence[str]) -> None:

@@ -11,6 +11,7 @@ import itertools
 import re
 import secrets
 import sys
+from collections.abc import Callable
 from time import perf_counter
 from typing import Final
 
@@ -42,12 +43,10 @@ class RequestContext:
     the request causes, its background tasks included, and sent back with every answer.
     """
 
-    def __init__(self, app: ASGIApp, metrics: HttpMetrics) -> None:
+    def __init__(self, app: ASGIApp, metrics: HttpMetrics, new_id: Callable[[], str]) -> None:
         self._app = app
         self._metrics = metrics
-        # A counter is enough to be unique in this process, the prefix in the service.
-        self._prefix = secrets.token_hex(6)
-        self._numbers = itertools.count(1)
+        self._new_id = new_id
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
@@ -80,7 +79,14 @@ class RequestContext:
                     accepted: str = value.decode("ascii")
                     return accepted
                 break
-        return f"{self._prefix}-{next(self._numbers)}"
+        return self._new_id()
+
+
+def request_ids() -> Callable[[], str]:
+    """Gives ids to requests that bring none."""
+    # A counter is enough to be unique in this process, the prefix in the service.
+    prefix, numbers = secrets.token_hex(6), itertools.count(1)
+    return lambda: f"{prefix}-{next(numbers)}"
 
 
 class _Exchange:

@@ -21,6 +21,7 @@ from afterwards.api import schemas
 from afterwards.api.direct import direct
 
 _JSON: Final = re.compile(r"application/([\w!#$&^.+-]+\+)?json\s*(;|$)", re.IGNORECASE)
+_PLAIN: Final = (b"", b"identity")
 
 
 class StrictRequest(Request):
@@ -129,12 +130,18 @@ def _require_json(scope: Scope) -> None:
     for name, value in scope["headers"]:
         if name == b"content-type" and content_type is None:
             content_type = value.decode("latin-1")
-            if _JSON.match(content_type):
-                return
         elif name == b"content-length":
             length = value
         elif name == b"transfer-encoding":
             chunked = True
+        elif name == b"content-encoding" and value.strip().lower() not in _PLAIN:
+            raise HTTPException(
+                415,
+                "Send the body as it is, without Content-Encoding",
+                {"Accept-Encoding": "identity"},
+            )
+    if content_type is not None and _JSON.match(content_type):
+        return
     if not chunked and length == b"0":
         return  # no body has no type; what is missing is the body, and validation says so
     sent = f"not {content_type[:100]!r}" if content_type else "and say so"

@@ -19,6 +19,9 @@ from zoneinfo import ZoneInfo
 from cronsim import CronSim, CronSimError
 
 CRON_FIELDS: Final = 5
+_FIELD_VALUES: Final = {
+    "minute": 60, "hour": 24, "day of the month": 31, "month": 12, "day of the week": 7,
+}  # fmt: skip
 MAX_CRON_CHARACTERS: Final = 200
 
 _NO_PLACES: Final = ("right", "posix", "posixrules", "localtime", "Factory")
@@ -119,12 +122,25 @@ def check_cron(expression: str) -> None:
             f"a cron expression has {CRON_FIELDS} fields (minute, hour, day of the month, month, "
             f"day of the week), and this has {fields}"
         )
+    _check_steps(expression)
     try:
         never = next(CronSim(expression, datetime(2000, 1, 1, tzinfo=UTC)), None) is None
     except CronSimError as error:
         raise ValueError(f"{str(error).lower()} in the cron expression {expression!r}") from None
     if never:
         raise ValueError(f"no time ever fits the cron expression {expression!r}")
+
+
+def _check_steps(expression: str) -> None:
+    # The library takes any step: "*/61" in the minutes is each hour to it.
+    for text, (field, values) in zip(expression.split(), _FIELD_VALUES.items(), strict=True):
+        for part in text.split(","):
+            step = part.partition("/")[2]
+            if step.isdecimal() and int(step) > values:
+                raise ValueError(
+                    f"the step {step} is too large: the {field} of a cron expression has {values} "
+                    f"values, in {expression!r}"
+                )
 
 
 def zone(name: str) -> tzinfo:

@@ -6,13 +6,14 @@ data_received -> _take, a head at a time -> _feed -> the parser -> on_message_be
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any, ClassVar, Final
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from afterwards.server.http_head import fault_of, origin_form, without_chunks
+from afterwards.server.refusal import problem
 from afterwards.server.transport import OneWriteTransport
 
 MAX_HEAD_BYTES: Final = 64 * 1024
@@ -31,6 +32,9 @@ _HEAD_END: Final = b"\r\n\r\n"
 
 class BoundedHttpProtocol(HttpToolsProtocol):
     """uvicorn's protocol, with limits to what a client can make it hold or wait for.
+
+    An application whose `state` has a callable `note_refusal` is told the status of each request
+    that is refused here, and gives the refusal its request id.
 
     uvicorn keeps headers of any size in memory, and waits for ever for the end of a request or for
     a first one. What is refused here was never a whole request.
@@ -206,10 +210,20 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         if self._held_bytes > MAX_HEAD_BYTES and self._head_bytes() > MAX_HEAD_BYTES:
             self._refuse_head()
             raise ValueError  # stops the parser
+        fault = fault_of(self.headers, self.parser.get_http_version())
+        if fault is not None:
+            self._refuse(*fault)
+            raise ValueError
+        self.url = origin_form(self.url, self.headers)
         self._in_head = False
         self._let_go()
         self._body_began, self._body_bytes = self.loop.time(), 0
         super().on_headers_complete()
+
+    def _start_asgi_task(self, cycle: Any, app: Any) -> None:
+        if cycle.scope["http_version"] == "1.0":
+            app = without_chunks(cycle, app)
+        super()._start_asgi_task(cycle, app)
 
     def _head_bytes(self) -> int:
         return len(self.url) + sum(len(n) + len(v) for n, v in self.headers)
@@ -280,7 +294,11 @@ class BoundedHttpProtocol(HttpToolsProtocol):
                 # Half of another answer is out, or another one is due first.
                 self.transport.close()
                 return
-        self.transport.write(_problem(status, detail))
+        # Not `self.app`, which may be something around it.
+        state = getattr(self.config.app, "state", None)
+        note_refusal = getattr(state, "note_refusal", None)
+        request_id = None if note_refusal is None else note_refusal(status)
+        self.transport.write(problem(status, detail, request_id))
         if self.transport.can_write_eof():
             self.transport.write_eof()
         self._wait(self.linger_seconds, self.transport.close)
@@ -295,16 +313,6 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = self._late = None
-
-
-def _problem(status: HTTPStatus, detail: str) -> bytes:
-    """A whole answer, as `afterwards.api.problems` gives them."""
-    document = {"type": "about:blank", "title": status.phrase, "status": status, "detail": detail}
-    body = json.dumps(document).encode()
-    return (
-        b"HTTP/1.1 %d %b\r\nContent-Type: application/problem+json\r\nContent-Length: %d\r\n"
-        b"Connection: close\r\n\r\n%b" % (status, status.phrase.encode(), len(body), body)
-    )
 
 
 def is_busy(connection: Any) -> bool:
