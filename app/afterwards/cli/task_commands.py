@@ -22,6 +22,7 @@ from afterwards_client import (
     Retries,
     Task,
 )
+from afterwards_client.errors import without_password
 
 URL_VARIABLE: Final = "AFTERWARDS_URL"
 
@@ -148,7 +149,8 @@ def _to_the_service(run: Run) -> Callable[[argparse.Namespace], int]:
         except AfterwardsClientError as error:
             return refuse(error, 1)
         except (httpx.InvalidURL, httpx.UnsupportedProtocol):
-            return refuse(f"{_url(arguments)!r} is no URL; one is {DEFAULT_URL}", 2)
+            shown = without_password(_url(arguments))
+            return refuse(f"{shown!r} is no URL; one is {DEFAULT_URL}", 2)
         except BrokenPipeError:
             # Whoever read has enough, as `head` does.
             return _BROKEN_PIPE

@@ -18,11 +18,13 @@ from afterwards_client.errors import (
     FieldError,
     Gone,
     Invalid,
+    InvalidKey,
     NotFound,
     TaskFailed,
     Unavailable,
     UnexpectedAnswer,
     WaitTimeout,
+    WrongEnvironment,
 )
 from afterwards_client.events import Event, ProgressEvent, ResetEvent, StateEvent, TaskEvent
 from afterwards_client.retries import Retries
@@ -52,6 +54,7 @@ __all__ = [
     "FieldError",
     "Gone",
     "Invalid",
+    "InvalidKey",
     "NewTask",
     "NotFound",
     "Progress",
@@ -67,5 +70,6 @@ __all__ = [
     "Unavailable",
     "UnexpectedAnswer",
     "WaitTimeout",
+    "WrongEnvironment",
     "__version__",
 ]

@@ -13,12 +13,13 @@ import httpx
 from afterwards_client import calls, flows
 from afterwards_client.calls import Call, Cancellation
 from afterwards_client.client import DEFAULT_TIMEOUT_SECONDS, DEFAULT_URL
+from afterwards_client.connections import PerProcess, own, without_user
+from afterwards_client.errors import UnexpectedAnswer
 from afterwards_client.events import Event
 from afterwards_client.flows import Flow, Pause
 from afterwards_client.retries import Retries
 from afterwards_client.subscription import Subscription
 from afterwards_client.tasks import NewTask, Task, TaskDetails
-from afterwards_client.version import USER_AGENT
 
 T = TypeVar("T")
 
@@ -38,11 +39,11 @@ class AsyncClient:
         headers: Mapping[str, str] | None = None,
         http: httpx.AsyncClient | None = None,
     ) -> None:
-        self._base_url = base_url.rstrip("/")
+        self._base_url, authorization = without_user(base_url.rstrip("/"))
         self._retries = retries or Retries()
-        self._headers = dict(headers or {})
+        self._headers = {**authorization, **(headers or {})}
         self._owns_http = http is None
-        self._http = http or httpx.AsyncClient(timeout=timeout, headers={"User-Agent": USER_AGENT})
+        self._https = PerProcess(lambda: http or own(httpx.AsyncClient, timeout))
 
     async def __aenter__(self) -> Self:
         return self
@@ -54,6 +55,10 @@ class AsyncClient:
         traceback: TracebackType | None,
     ) -> None:
         await self.close()
+
+    @property
+    def _http(self) -> httpx.AsyncClient:
+        return self._https.get()
 
     async def close(self) -> None:
         """Close the connections."""
@@ -158,6 +163,8 @@ class AsyncClient:
                     await response.aclose()
             except httpx.TransportError as error:
                 broken = error
+            except httpx.DecodingError as error:
+                raise UnexpectedAnswer(str(error.request.url), f"broken: {error}") from error
             if subscription.is_over:
                 return
             await anyio.sleep(subscription.broken(broken))
@@ -202,6 +209,8 @@ class AsyncClient:
                     response = await self._send(step.call)
                 except httpx.TransportError as error:
                     step = flow.throw(error)
+                except httpx.DecodingError as error:
+                    raise UnexpectedAnswer(str(error.request.url), f"broken: {error}") from error
                 else:
                     step = flow.send(response)
         except StopIteration as finished:

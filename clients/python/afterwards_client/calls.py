@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 import httpx
 
-from afterwards_client.errors import UnexpectedAnswer, api_error
+from afterwards_client.errors import InvalidKey, UnexpectedAnswer, api_error
 from afterwards_client.retries import retry_after_seconds
 from afterwards_client.tasks import CancelOutcome, NewTask, Task, TaskDetails
 
@@ -18,6 +18,8 @@ T = TypeVar("T")
 
 LONGEST_WAIT_SECONDS = 60
 """The service cuts what is longer."""
+
+MAX_KEY_CHARACTERS = 255
 
 PAGE_SIZE = 500
 """The largest that the service gives."""
@@ -187,7 +189,13 @@ def _waiting(seconds: int) -> dict[str, str]:
 
 
 def _quoted(key: str) -> str:
-    """A string of RFC 8941."""
+    """A string of RFC 8941.
+
+    Raises:
+        InvalidKey: it cannot be one.
+    """
+    if not (0 < len(key) <= MAX_KEY_CHARACTERS and key.isascii() and key.isprintable()):
+        raise InvalidKey(key)
     return '"' + key.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 

@@ -12,12 +12,13 @@ import httpx
 
 from afterwards_client import calls, flows
 from afterwards_client.calls import Call, Cancellation
+from afterwards_client.connections import PerProcess, own, without_user
+from afterwards_client.errors import UnexpectedAnswer
 from afterwards_client.events import Event
 from afterwards_client.flows import Flow, Pause
 from afterwards_client.retries import Retries
 from afterwards_client.subscription import Subscription
 from afterwards_client.tasks import NewTask, Task, TaskDetails
-from afterwards_client.version import USER_AGENT
 
 T = TypeVar("T")
 
@@ -46,11 +47,11 @@ class Client:
         headers: Mapping[str, str] | None = None,
         http: httpx.Client | None = None,
     ) -> None:
-        self._base_url = base_url.rstrip("/")
+        self._base_url, authorization = without_user(base_url.rstrip("/"))
         self._retries = retries or Retries()
-        self._headers = dict(headers or {})
+        self._headers = {**authorization, **(headers or {})}
         self._owns_http = http is None
-        self._http = http or httpx.Client(timeout=timeout, headers={"User-Agent": USER_AGENT})
+        self._https = PerProcess(lambda: http or own(httpx.Client, timeout))
 
     def __enter__(self) -> Self:
         return self
@@ -62,6 +63,10 @@ class Client:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+    @property
+    def _http(self) -> httpx.Client:
+        return self._https.get()
 
     def close(self) -> None:
         """Close the connections."""
@@ -164,6 +169,8 @@ class Client:
                     response.close()
             except httpx.TransportError as error:
                 broken = error
+            except httpx.DecodingError as error:
+                raise UnexpectedAnswer(str(error.request.url), f"broken: {error}") from error
             if subscription.is_over:
                 return
             time.sleep(subscription.broken(broken))
@@ -207,6 +214,8 @@ class Client:
                     response = self._send(step.call)
                 except httpx.TransportError as error:
                     step = flow.throw(error)
+                except httpx.DecodingError as error:
+                    raise UnexpectedAnswer(str(error.request.url), f"broken: {error}") from error
                 else:
                     step = flow.send(response)
         except StopIteration as finished:

@@ -1,6 +1,8 @@
 """What can go wrong, as a tree.
 
 AfterwardsClientError
+├── WrongEnvironment     a proxy or certificates in the environment cannot be used
+├── InvalidKey           an idempotency key that no header can carry (also a ValueError)
 ├── ConnectionFailed     no answer, after all attempts
 ├── UnexpectedAnswer     an answer that is not of this service, or of another version
 ├── WaitTimeout          the task was not finished in time (also a TimeoutError)
@@ -10,14 +12,18 @@ AfterwardsClientError
     ├── NotFound         404: no such task
     ├── Gone             410: there was one; retention has deleted it
     ├── Conflict         409: the task's state does not allow it
-    └── Unavailable      502, 503, 504: later perhaps
+    └── Unavailable      429, 502, 503, 504: later perhaps
+
+All of them can be pickled and copied: a process of a pool may raise one. Their URLs have no
+password.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from afterwards_client.tasks import Task
@@ -26,21 +32,54 @@ if TYPE_CHECKING:
 class AfterwardsClientError(Exception):
     """Anything this package raises, except for wrong arguments."""
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # An exception is made again from its message alone, and these are made of more.
+        return _restored, (type(self), self.args, self.__dict__)
+
+
+def _restored(
+    error_class: type[AfterwardsClientError], args: tuple[Any, ...], members: dict[str, Any]
+) -> AfterwardsClientError:
+    error = error_class.__new__(error_class, *args)
+    error.args = args
+    error.__dict__.update(members)
+    return error
+
+
+class WrongEnvironment(AfterwardsClientError):
+    """A variable that httpx reads (a proxy, certificates) has a value that it cannot use."""
+
+    def __init__(self, names: Sequence[str], problem: Exception) -> None:
+        variables = " or ".join(names) or "the environment"
+        # Not the value: a proxy's may have a password.
+        super().__init__(f"{variables} cannot be used: {type(problem).__name__}")
+        self.variables = tuple(names)
+
+
+class InvalidKey(AfterwardsClientError, ValueError):
+    """An idempotency key is 1 to 255 characters of ASCII that can be seen, or spaces."""
+
+    def __init__(self, key: str) -> None:
+        shown = key if len(key) <= 40 else f"{key[:40]}…"
+        super().__init__(
+            f"The idempotency key {shown!r} cannot be sent: 1 to 255 printable ASCII characters can"
+        )
+
 
 class ConnectionFailed(AfterwardsClientError):
     """No answer; the cause is httpx's error. A submission may have been accepted all the same."""
 
     def __init__(self, url: str, cause: str) -> None:
-        super().__init__(f"No answer from {url}: {cause}")
-        self.url = url
+        self.url = without_password(url)
+        super().__init__(f"No answer from {self.url}: {cause}")
 
 
 class UnexpectedAnswer(AfterwardsClientError):
     """Something answered that does not speak this API."""
 
     def __init__(self, url: str, problem: str) -> None:
-        super().__init__(f"{url} did not answer as Afterwards does: {problem}")
-        self.url = url
+        self.url = without_password(url)
+        super().__init__(f"{self.url} did not answer as Afterwards does: {problem}")
 
 
 class WaitTimeout(AfterwardsClientError, TimeoutError):
@@ -104,6 +143,9 @@ class Unavailable(ApiError):
     """The service cannot take it now; see `retry_after_seconds`."""
 
 
+_USER_INFORMATION: Final = re.compile(r"^([a-z][a-z0-9+.-]*://)[^/?#]*@", re.IGNORECASE)
+"""A URL up to its host (RFC 3986, 3.2.1)."""
+
 _CLASSES = {
     400: Invalid,
     404: NotFound,
@@ -112,6 +154,7 @@ _CLASSES = {
     413: Invalid,
     415: Invalid,
     422: Invalid,
+    429: Unavailable,
     502: Unavailable,
     503: Unavailable,
     504: Unavailable,
@@ -124,6 +167,11 @@ def api_error(
     """The error of a status."""
     error_class = _CLASSES.get(status, ApiError)
     return error_class(status, problem, retry_after_seconds=retry_after_seconds)
+
+
+def without_password(url: str) -> str:
+    """The URL as it may be shown."""
+    return _USER_INFORMATION.sub(r"\1", url)
 
 
 def _field_errors(listed: object) -> list[FieldError]:

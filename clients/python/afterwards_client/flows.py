@@ -92,7 +92,7 @@ def submit(
     left = seconds_of(wait) or 0.0
     deadline = retries.clock() + left
     leg = _leg_seconds(left)
-    submitted = yield from perform(calls.submit(task, key or str(uuid4()), leg), retries)
+    submitted = yield from perform(calls.submit(task, _key(key), leg), retries)
     if submitted.is_finished or (left := deadline - retries.clock()) <= 0:
         return submitted
     try:
@@ -103,7 +103,7 @@ def submit(
 
 def submit_many(tasks: Sequence[NewTask], key: str | None, retries: Retries) -> Flow[list[Task]]:
     """Submit all or none."""
-    return (yield from perform(calls.submit_many(tasks, key or str(uuid4())), retries))
+    return (yield from perform(calls.submit_many(tasks, _key(key)), retries))
 
 
 def wait_for(
@@ -143,6 +143,11 @@ def result_of(
     if not task.succeeded:
         raise TaskFailed(task)
     return task.result or {}
+
+
+def _key(key: str | None) -> str:
+    """The caller's, even if it is empty, which is a mistake; or else one for this call."""
+    return str(uuid4()) if key is None else key
 
 
 def _leg_seconds(left: float | None) -> int:

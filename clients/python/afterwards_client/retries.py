@@ -11,8 +11,8 @@ from datetime import UTC, datetime
 
 import httpx
 
-RETRIED_STATUSES = frozenset({502, 503, 504})
-"""The service's own 503, and what a proxy says in its place while it restarts."""
+RETRIED_STATUSES = frozenset({429, 502, 503, 504})
+"""The service's own 429 and 503, and what a proxy says in its place while it restarts."""
 
 
 @dataclass(frozen=True)
