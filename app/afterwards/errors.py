@@ -226,11 +226,17 @@ class TooManyUnfinished(Unavailable):
 
 
 class JournalUnavailable(Unavailable):
-    """The journal cannot be written, for example because the disk is full."""
+    """The journal cannot be written, for example because the disk is full.
 
-    def __init__(self, problem: str) -> None:
+    Args:
+        problem: what is said to clients.
+        place: what is said to the log alone.
+    """
+
+    def __init__(self, problem: str, place: str = "") -> None:
         super().__init__(problem)
         self.problem = problem
+        self.place = place
         self.retry_after_seconds = 5.0
 
     def __str__(self) -> str:

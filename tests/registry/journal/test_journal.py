@@ -397,3 +397,15 @@ def test_a_page_is_bounded_in_bytes_and_the_next_goes_on(
             page = journal.find(Find(before=page.next))
 
     assert found == [task.id for task in reversed(tasks)]
+
+
+def test_why_it_cannot_be_written_is_told_without_where_it_lies(tmp_path: Path) -> None:
+    journal = SqliteJournal(tmp_path / "j")
+    with contextlib.closing(sqlite3.connect(tmp_path / "j")) as other:
+        other.execute("DROP TABLE probe")
+        other.commit()
+    with contextlib.closing(journal), pytest.raises(JournalUnavailable) as caught:
+        journal.write(Group([], Counter(), probe=True))
+    assert "no such table: probe" in str(caught.value)
+    assert str(tmp_path) not in str(caught.value)
+    assert caught.value.place == str(tmp_path / "j")

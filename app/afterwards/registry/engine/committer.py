@@ -124,12 +124,12 @@ class Committer:
                     self._rules.put_off()
             self._answer_committed(calls)
             self._draw_attention()
-        except Exception as error:
+        except Exception:
             # A bug, not a refusal. The rest has to go on, and nobody may take the group for done.
             self._rules.undo()
             log.exception("group failed; its calls are refused")
             for call in calls:
-                refused = JournalUnavailable(f"internal error: {error}")
+                refused = JournalUnavailable("an internal error; the log has it")
                 call.answers = [refused for _ in call.requests]
                 call.claims = []
         finally:
@@ -221,7 +221,11 @@ class Committer:
     def _take_back(self, calls: Sequence[Call], error: JournalUnavailable) -> None:
         self._problem = error.problem
         if not self._journal_fails:
-            log.error("journal cannot be written; refusing tasks until it can", error=str(error))
+            log.error(
+                "journal cannot be written; refusing tasks until it can",
+                error=str(error),
+                journal=error.place,
+            )
         self._journal_fails = True
         self._rules.undo()
         for call in calls:

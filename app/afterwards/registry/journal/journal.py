@@ -168,7 +168,7 @@ class SqliteJournal:
                 db.execute("DELETE FROM deleted WHERE at < ?", (group.forget_deleted_before,))
             db.execute("COMMIT")
         except sqlite3.Error as error:
-            raise JournalUnavailable(f"{error} ({self._path})") from error
+            raise JournalUnavailable(str(error), str(self._path)) from error
         finally:
             # A full disk has rolled it back already, and a second rollback would raise.
             if db.in_transaction:
@@ -290,7 +290,7 @@ class SqliteJournal:
             with self._read_lock:
                 yield self._reader
         except sqlite3.Error as error:
-            raise JournalUnavailable(f"{error} ({self._path})") from error
+            raise JournalUnavailable(str(error), str(self._path)) from error
 
     @contextlib.contextmanager
     def _snapshot(self) -> Iterator[sqlite3.Connection]:
