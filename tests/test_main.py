@@ -47,7 +47,7 @@ async def running(chosen: Settings) -> AsyncIterator[tuple[FastAPI, httpx.AsyncC
     transport = httpx.ASGITransport(app=app)
     async with (
         app.router.lifespan_context(app),
-        httpx.AsyncClient(transport=transport, base_url="http://test") as client,
+        httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client,
     ):
         yield app, client
 
@@ -298,7 +298,7 @@ def test_a_worker_that_is_stopped_while_it_starts_takes_no_task(tmp_path: Path) 
         transport = httpx.ASGITransport(app=app)
         async with (
             app.router.lifespan_context(app),
-            httpx.AsyncClient(transport=transport, base_url="http://test") as client,
+            httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client,
         ):
             assert (await client.get("/readyz")).status_code == 503
             answer = await client.post("/notify/", json=NOTIFICATION)

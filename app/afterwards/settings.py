@@ -187,6 +187,11 @@ class Settings(BaseSettings):
     cors_origins: Origins = Field(
         (), description="Origins whose pages may call the API, separated by commas; `*` for all."
     )
+    allowed_hosts: Names = Field(
+        (),
+        description="Names of this service in `Host`, separated by commas, besides IP addresses, "
+        "localhost and the name in `AFTERWARDS_BIND`; `*` for any. Others are refused (421).",
+    )
     log_level: Annotated[LogLevel, BeforeValidator(_lower)] = Field(
         "info", description="The least severe lines that are logged."
     )
@@ -217,6 +222,12 @@ class Settings(BaseSettings):
             raise ConfigurationError(ENV_FILE, "must be text in UTF-8") from None
         settings._given = given
         return settings._with_one_worker() if settings.registry == "memory" else settings
+
+    @property
+    def bound_names(self) -> tuple[str, ...]:
+        """The host that it listens at, if that is a name or an address."""
+        host = self.bind.rpartition(":")[0]
+        return () if self.bind.startswith("unix:") else (host,)
 
     def name_of(self, field: str) -> str:
         """What whoever set `field` calls it: its flag, or its environment variable."""

@@ -165,7 +165,9 @@ def http_metrics() -> HttpMetrics:
 
 @pytest.fixture
 def settings() -> Settings:
-    return Settings(_env_file=None, max_body_bytes=10_000, cors_origins=())
+    return Settings(
+        _env_file=None, max_body_bytes=10_000, cors_origins=(), allowed_hosts=("service", "x")
+    )
 
 
 @pytest.fixture

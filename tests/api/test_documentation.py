@@ -18,7 +18,7 @@ from afterwards.lifecycle import TaskState
 
 pytestmark = pytest.mark.anyio
 
-EVERYWHERE = {"405", "413", "500"}
+EVERYWHERE = {"403", "405", "413", "421", "500"}
 SUBMISSION = {"400", "415", "422", "503"}
 KNOWN = {"404", "410", "503"}
 
@@ -142,6 +142,8 @@ PROVOCATIONS: list[tuple[str, dict[str, Any]]] = [
     ("", {"headers": {"Idempotency-Key": "taken"}}),
     ("", {"params": {"status": "unknown"}}),
     ("", {"headers": {"Last-Event-ID": "ab-1"}}),
+    ("", {"headers": {"Host": "evil.example"}}),
+    ("", {"headers": {"Sec-Fetch-Site": "cross-site"}}),
 ]
 
 

@@ -26,7 +26,14 @@ def test_it_is_a_compose_file() -> None:
 
 
 def test_every_setting_is_passed_on() -> None:
-    assert set(SERVICES["api"]["environment"]) == SETTINGS | {"REQUEST_TIMEOUT"}
+    names = {entry.partition("=")[0] for entry in SERVICES["api"]["environment"]}
+    assert names == SETTINGS | {"REQUEST_TIMEOUT"}
+
+
+def test_the_names_that_the_others_call_it_by_are_its_own() -> None:
+    [hosts] = re.findall(r"AFTERWARDS_ALLOWED_HOSTS:-([^}]*)\}", COMPOSE.read_text())
+    assert SERVICES["locust"]["environment"]["LOCUST_HOST"] == f"http://{hosts}:8000"
+    assert f"{hosts}:8000" in (DEPLOY / "prometheus" / "prometheus.yml").read_text()
 
 
 def test_the_example_file_has_every_setting_and_every_variable_of_the_compose_file() -> None:

@@ -23,6 +23,7 @@ from afterwards.api import (
     task_verbs,
     tasks,
 )
+from afterwards.api.browsers import Browsers
 from afterwards.api.http_metrics import OTHER_METHOD, UNMATCHED
 from afterwards.api.middleware import BodyLimit, RequestContext, request_ids
 from afterwards.api.routing import share_paths
@@ -83,6 +84,11 @@ def install(
     app.add_middleware(BodyLimit, max_body_bytes=settings.max_body_bytes)
     if settings.cors_origins:
         _allow_origins(app, settings.cors_origins)
+    app.add_middleware(
+        Browsers,
+        hosts=(*settings.allowed_hosts, *settings.bound_names),
+        origins=settings.cors_origins,
+    )
     new_id = request_ids()
     app.add_middleware(RequestContext, metrics=http_metrics, new_id=new_id)
 

@@ -101,7 +101,8 @@ async def service(
 def app(service: TaskService, catalogue: Mapping[str, TaskType]) -> FastAPI:
     app = FastAPI(title="Afterwards", version="1.2.3", docs_url=None, redoc_url=None)
     app.state.service = service
-    install(app, Settings(_env_file=None), HttpMetrics(), catalogue)
+    settings = Settings(_env_file=None, allowed_hosts=("service", "x"))
+    install(app, settings, HttpMetrics(), catalogue)
     return app
 
 

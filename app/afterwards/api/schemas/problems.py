@@ -59,6 +59,20 @@ _WHEN: Final[dict[int, tuple[str, str]]] = {
         "The task is not failed (or cancelled).",
         f"Only a failed task can be retried; task {EXAMPLE_ID} is success",
     ),
+    403: (
+        "A page of another site sent it.",
+        (
+            "A page of 'https://evil.example' may not do this; if it should, add its origin to "
+            "AFTERWARDS_CORS_ORIGINS"
+        ),
+    ),
+    421: (
+        "`Host` is neither an address nor a name of this service.",
+        (
+            "This service is not known as 'evil.example'; if it is, add the name to "
+            "AFTERWARDS_ALLOWED_HOSTS"
+        ),
+    ),
     404: ("No task has this id.", "Task not found"),
     409: (
         "The task's state does not allow it.",
@@ -104,7 +118,7 @@ _BODY_OR_OTHER_KEY: Final = (
 )
 _NO_KEY: Final = ("The idempotency key is none. Nothing stored.", INVALID_KEY)
 
-COMMON_PROBLEMS: Final = (405, 413, 500)
+COMMON_PROBLEMS: Final = (403, 405, 413, 421, 500)
 """Of every route. Also 413: a body that is announced is measured, of use or not."""
 
 SUBMISSION_PROBLEMS: Final = (415, 422, 503)

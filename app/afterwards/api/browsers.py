@@ -1,0 +1,135 @@
+"""What stands between the service and the web pages of strangers.
+
+A browser sends the requests of any page to any address it can reach, loopback included. Three
+things tell such a request from a user's own:
+
+- its `Host` is a name that its page made lead here (DNS rebinding);
+- its `Origin` is the page's (Fetch, 3.1); a request that is safe by its method need not have one;
+- `Sec-Fetch-Site` says `cross-site` (Fetch Metadata), also of what needs no CORS.
+
+Programs send neither of the last two, and a `Host` that is an address or a name of the service.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Sequence
+from typing import Final
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from afterwards.api.problems import Problem
+
+SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+"""Methods that change nothing (RFC 9110, 9.2.1), as far as there are routes for them."""
+
+ANY: Final = "*"
+_LOCALHOST: Final = "localhost"
+_HOSTS_REMEMBERED: Final = 1_000
+
+
+class Browsers:
+    """Refuses what a page of a stranger makes a browser send.
+
+    Args:
+        hosts: names of this service, besides addresses and localhost; `*` for any.
+        origins: pages of these may do everything (CORS); `*` for all.
+    """
+
+    def __init__(self, app: ASGIApp, hosts: Sequence[str], origins: Sequence[str]) -> None:
+        self._app = app
+        self._hosts = frozenset(_name(host) for host in (*hosts, _LOCALHOST))
+        self._takes_any_host = ANY in hosts
+        self._origins = frozenset(origin.encode() for origin in origins)
+        self._takes_any_origin = ANY in origins
+        self._known: dict[bytes, bool] = {}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection."""
+        refusal = self._refusal(scope) if scope["type"] == "http" else None
+        await (self._app if refusal is None else refusal)(scope, receive, send)
+
+    def _refusal(self, scope: Scope) -> Problem | None:
+        host = origin = site = mode = None
+        for name, value in scope["headers"]:
+            if name == b"host":
+                host = value
+            elif name == b"origin":
+                origin = value
+            elif name == b"sec-fetch-site":
+                site = value
+            elif name == b"sec-fetch-mode":
+                mode = value
+        if host is not None and not self._is_ours(host):
+            return _misdirected(host)
+        if (origin is None and site is None) or self._is_allowed(origin):
+            return None
+        is_safe = scope["method"] in SAFE_METHODS
+        if origin is not None and not is_safe and not _is_same(origin, host):
+            return _foreign(origin)
+        # A link or a bookmark leads here, too, and shows what it leads to to the user only.
+        is_visit = is_safe and mode == b"navigate"
+        if site == b"cross-site" and not is_visit:
+            return _foreign(origin)
+        return None
+
+    def _is_ours(self, host: bytes) -> bool:
+        known = self._known.get(host)
+        if known is None:
+            known = self._takes_any_host or _is_address(host) or _name_of(host) in self._hosts
+            if len(self._known) < _HOSTS_REMEMBERED:
+                self._known[host] = known
+        return known
+
+    def _is_allowed(self, origin: bytes | None) -> bool:
+        return origin is not None and (self._takes_any_origin or origin in self._origins)
+
+
+def _name(text: str) -> str:
+    return text.lower().rstrip(".")
+
+
+def _name_of(host: bytes) -> str:
+    """A Host's name, without its port."""
+    text = host.decode("latin-1")
+    name, colon, port = text.rpartition(":")
+    return _name(name if colon and port.isdecimal() else text)
+
+
+def _is_address(host: bytes) -> bool:
+    """Whether a Host is an IP address, which no page can make lead elsewhere."""
+    name = _name_of(host)
+    if name.startswith("[") and name.endswith("]"):
+        name = name[1:-1]
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_same(origin: bytes, host: bytes | None) -> bool:
+    """Whether a page is of this very host and port; the scheme may be a proxy's."""
+    scheme, _, place = origin.lower().partition(b"://")
+    if not place or host is None:
+        return False
+    default = {b"http": b":80", b"https": b":443"}.get(scheme, b"")
+    return place.removesuffix(default) == host.lower().removesuffix(default)
+
+
+def _misdirected(host: bytes) -> Problem:
+    shown = host.decode("latin-1")[:100]
+    return Problem(
+        421,
+        f"This service is not known as {shown!r}; if it is, add the name to "
+        "AFTERWARDS_ALLOWED_HOSTS",
+    )
+
+
+def _foreign(origin: bytes | None) -> Problem:
+    whose = "another site" if origin is None else repr(origin.decode("latin-1")[:100])
+    return Problem(
+        403,
+        f"A page of {whose} may not do this; if it should, add its origin to "
+        "AFTERWARDS_CORS_ORIGINS",
+    )
