@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import pickle
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,6 +13,7 @@ import pytest
 from afterwards.errors import IllegalTransition, StaleReport
 from afterwards.lifecycle import (
     FINAL_STATES,
+    MAX_DELAY_SECONDS,
     MAX_ERROR_CHARACTERS,
     MAX_LOST_ATTEMPTS,
     Change,
@@ -288,3 +290,20 @@ def test_a_transition_returns_a_new_task_that_equals_one_made_by_hand() -> None:
 def test_a_change_is_about_the_task_as_it_is_or_was() -> None:
     assert Change(NEW, RUNNING).task is RUNNING
     assert Change(NEW, None).task is NEW
+
+
+@pytest.mark.parametrize("asked", [1e300, math.inf, math.nan, MAX_DELAY_SECONDS * 2])
+def test_nothing_waits_longer_than_ten_years(asked: float) -> None:
+    claimed = NEW.claim("w", 1.0)
+    waiting = claimed.back_off(1, "busy", asked, 1.0)
+    assert (waiting.delay_seconds, waiting.run_at) == (MAX_DELAY_SECONDS, 1.0 + MAX_DELAY_SECONDS)
+    assert NEW.postponed(2.0, asked).delay_seconds == MAX_DELAY_SECONDS
+
+
+def test_a_negative_delay_is_none() -> None:
+    assert NEW.claim("w", 1.0).back_off(1, "busy", -5.0, 1.0).run_at == 1.0
+
+
+def test_a_deadline_that_cannot_be_shown_fails_all_the_same() -> None:
+    expired = replace(NEW, deadline=1e300).expire(2e300)
+    assert "before its deadline 9999-12-31" in str(expired.error)

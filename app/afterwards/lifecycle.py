@@ -40,6 +40,12 @@ HIGHEST_PRIORITY: Final = 9
 INTERNAL_KEY: Final = "\x1f"
 """In idempotency keys that the registry makes itself: no client can send it."""
 
+LATEST_SHOWN: Final = 253_402_214_400.0
+"""9999-12-31: later times are shown as this one."""
+
+MAX_DELAY_SECONDS: Final = 10 * 365 * 86_400.0
+"""Nothing waits longer for its time, whoever has asked for it: a retry policy may say anything."""
+
 MAX_ERROR_CHARACTERS: Final = 4_000
 """Longer error messages are cut, so that a record's size is bounded by its payload and result."""
 
@@ -143,7 +149,7 @@ class Task:
         return self._evolve(
             state=TaskState.SCHEDULED,
             run_at=run_at,
-            delay_seconds=delay_seconds,
+            delay_seconds=None if delay_seconds is None else _bounded(delay_seconds),
             reason="submitted for later",
         )
 
@@ -222,6 +228,7 @@ class Task:
         instead, whatever the reporter believed; with a cancellation asked for it is cancelled.
         """
         self._require_attempt(attempt)
+        delay_seconds = _bounded(delay_seconds)
         if self.cancel_requested:
             return self.stop(attempt, now)
         if self.attempts_used + 1 >= self.max_attempts:
@@ -372,10 +379,17 @@ class Change(NamedTuple):
         return task
 
 
+def _bounded(delay_seconds: float) -> float:
+    # In this order, which makes the longest of what is no number.
+    return max(0.0, min(MAX_DELAY_SECONDS, delay_seconds))
+
+
 def _rfc3339(timestamp: float | None) -> str:
     assert timestamp is not None
     # What lies before 1970 may lie before the year 1 as well, which no datetime can say.
-    return datetime.fromtimestamp(max(timestamp, 0.0), UTC).isoformat(timespec="seconds")
+    # And what lies after 9999 cannot be said, either.
+    shown = min(max(0.0, timestamp), LATEST_SHOWN)
+    return datetime.fromtimestamp(shown, UTC).isoformat(timespec="seconds")
 
 
 def _storable(text: str) -> str:

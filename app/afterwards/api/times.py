@@ -6,10 +6,12 @@ import re
 from datetime import UTC, datetime
 from typing import Final
 
+from afterwards.lifecycle import LATEST_SHOWN
+
 EXAMPLE_TIME: Final = "2026-11-21T10:00:00.000000+00:00"
 
-LATEST: Final = 253_402_214_400.0
-"""9999-12-31: what later times are taken for, so that every time can be shown in UTC."""
+LATEST: Final = LATEST_SHOWN
+"""What later times are taken for, so that every time can be shown in UTC."""
 
 _RFC_3339: Final = re.compile(
     r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)?", re.IGNORECASE | re.ASCII
@@ -42,8 +44,12 @@ def parse_query_time(value: object) -> float:
 
 
 def shown_time(seconds: float) -> str:
-    """A time as all answers have it."""
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="microseconds")
+    """A time as all answers have it; one that cannot be shown, as the nearest that can.
+
+    A journal may hold any: they came from retry policies, clocks and earlier versions.
+    """
+    shown = min(max(0.0, seconds), LATEST)
+    return datetime.fromtimestamp(shown, UTC).isoformat(timespec="microseconds")
 
 
 def as_shown(seconds: float | None) -> float | None:
