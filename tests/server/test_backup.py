@@ -283,6 +283,39 @@ def test_what_is_restored_belongs_to_the_owner_of_the_directory(
 # -- what is refused ------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    ("how", "planted"),
+    [
+        ("hard link", "registry.lock"),
+        *itertools.product(
+            ("symlink", "fifo"), ("registry.lock", "journal.sqlite3", "journal.sqlite3-wal")
+        ),
+    ],
+)
+def test_what_somebody_has_planted_in_the_directory_is_not_followed(
+    tmp_path: Path, data_dir: Path, planted: str, how: str
+) -> None:
+    file = make_backup(tmp_path, make_task(order=1))
+    victim = tmp_path / "victim"
+    victim.write_bytes(b"")
+    data_dir.mkdir(exist_ok=True)
+    if how == "symlink":
+        (data_dir / planted).symlink_to(victim)
+    elif how == "hard link":
+        (data_dir / planted).hardlink_to(victim)
+    else:
+        os.mkfifo(data_dir / planted)
+    if os.geteuid() == 0:
+        os.chown(data_dir, 12_345, 12_345)
+    before = victim.stat()
+
+    with pytest.raises(NotRestored, match=r"not a file of the service's own|symbolic links"):
+        restore(data_dir, file)
+
+    after = victim.stat()
+    assert (after.st_uid, after.st_size) == (before.st_uid, 0)
+
+
 def test_a_data_directory_whose_lock_is_held_is_refused(tmp_path: Path, data_dir: Path) -> None:
     file = make_backup(tmp_path, make_task(order=1))
     lock = DataDirLock(data_dir)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import sqlite3
+import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -69,6 +71,7 @@ def restore(data_dir: Path, file: Path) -> tuple[int, Path | None]:
             pass
         data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         with unserved(data_dir), _beside(journal) as copy:
+            _require_own(data_dir, journal)
             unfinished = _copy(file, copy)
             _belong(data_dir, copy, lock_path(data_dir))
             former = _keep_former(journal)
@@ -158,7 +161,40 @@ def _belong(data_dir: Path, *paths: Path) -> None:
     if os.geteuid() == 0:
         owner = data_dir.stat()
         for path in paths:
-            os.chown(path, owner.st_uid, owner.st_gid)
+            with _opened(path) as descriptor:
+                os.fchown(descriptor, owner.st_uid, owner.st_gid)
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[int]:
+    """A regular file with one name, by descriptor: who owns the directory may put others there.
+
+    Raises:
+        OSError: it is a link, or anything else.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1:
+            raise OSError(errno.EPERM, "not a file of the service's own", str(path))
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _require_own(data_dir: Path, journal: Path) -> None:
+    """Refuse to work on links, which may lead to files of others.
+
+    Raises:
+        OSError: one of the journal's files is none of the owner of the directory.
+    """
+    owner = data_dir.stat().st_uid
+    for companion in ("", *_COMPANIONS):
+        path = journal.with_name(journal.name + companion)
+        with contextlib.suppress(FileNotFoundError):
+            found = path.lstat()
+            if not stat.S_ISREG(found.st_mode) or found.st_uid not in (owner, os.geteuid()):
+                raise OSError(errno.EPERM, "not a file of the service's own", str(path))
 
 
 def _reason(error: Exception) -> str:

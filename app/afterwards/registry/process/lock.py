@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
 import signal
+import stat
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -87,11 +89,18 @@ def holder_of(data_dir: Path) -> Holder | None:
 def last_holder_of(data_dir: Path) -> Holder | None:
     """Who took the lock last, whether it still runs or not; None if nobody ever did."""
     try:
-        record = json.loads(lock_path(data_dir).read_text())
+        record = json.loads(_read(lock_path(data_dir)))
         endpoint = Endpoint(**record.pop("endpoint"))
         return Holder(**record, endpoint=endpoint)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
+
+
+def _read(path: Path) -> bytes:
+    # Not through a link, and without waiting for whoever would write into a pipe.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(descriptor, "rb") as file:
+        return file.read()
 
 
 class DataDirLock:
@@ -102,7 +111,13 @@ class DataDirLock:
 
     def __init__(self, data_dir: Path) -> None:
         self._data_dir = data_dir
-        self._fd = os.open(lock_path(data_dir), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        # A link here would have root write, and give away, what somebody else has planted.
+        self._fd = os.open(lock_path(data_dir), flags, 0o600)
+        if not stat.S_ISREG(os.fstat(self._fd).st_mode):
+            os.close(self._fd)
+            path = str(lock_path(data_dir))
+            raise OSError(errno.EPERM, "not a file of the service's own", path)
 
     def acquire(self, endpoint: Endpoint, master: int, *, take_over: bool) -> None:
         """Take the lock.
