@@ -220,3 +220,28 @@ def test_the_unfinished_are_loaded_in_their_order_whatever_their_types(bench: Be
     loaded = [task.id for task in bench.crash().load().unfinished]
 
     assert loaded == [task.id for task in tasks]
+
+
+def test_a_page_stops_at_4_mebibytes_and_the_next_goes_on(reach: Reach) -> None:
+    payload = b'"%b"' % (b"x" * 1_500_000)
+    tasks = [make_task(payload=payload) for _ in range(5)]
+    for task in tasks:
+        reach.ask(Add(task))
+    found: list[list[str]] = []
+    before = None
+    while True:
+        page = reach.ask(Find(before=before))
+        found.append([task.id for task in page.tasks])
+        before = page.next
+        if before is None:
+            break
+    newest_first = [task.id for task in reversed(tasks)]
+    assert found == [newest_first[:2], newest_first[2:4], newest_first[4:]]
+
+
+def test_a_task_that_is_larger_than_a_page_is_one(reach: Reach) -> None:
+    for letter in (b"a", b"b"):
+        reach.ask(Add(make_task(payload=b'"%b"' % (letter * 5_000_000))))
+    page = reach.ask(Find())
+    assert [task.payload[1:2] for task in page.tasks] == [b"b"]
+    assert page.next is not None

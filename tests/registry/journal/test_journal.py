@@ -383,7 +383,7 @@ def test_retention_goes_on_behind_times_of_creation_that_are_ahead_of_the_clock(
 def test_a_page_is_bounded_in_bytes_and_the_next_goes_on(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("afterwards.registry.journal.listing.MAX_BATCH_BYTES", 1_500)
+    monkeypatch.setattr("afterwards.registry.journal.listing.PAGE_BYTES", 2_500)
     tasks = [make_task(payload=b"x" * 1_000).accepted(order) for order in range(1, 6)]
     found: list[str] = []
     with opened(path) as journal:

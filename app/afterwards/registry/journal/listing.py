@@ -18,7 +18,7 @@ from typing import Final
 from afterwards.lifecycle import FINAL_STATES, Task, TaskState
 from afterwards.registry.journal.schema import SELECT_TASK, to_task
 from afterwards.registry.protocol.answers import Page
-from afterwards.registry.protocol.base import MAX_BATCH_BYTES
+from afterwards.registry.protocol.base import PAGE_BYTES
 from afterwards.registry.protocol.requests import Count, Find
 
 _HIGHEST: Final = 2**63 - 1
@@ -50,12 +50,19 @@ def find(db: sqlite3.Connection, query: Find) -> Page:
     size = 0
     with contextlib.closing(_orders(db, query)) as orders:
         for order in orders:
-            if len(tasks) == query.limit or size > MAX_BATCH_BYTES:
+            if len(tasks) == query.limit:
                 return Page(tasks, tasks[-1].order)
             task = to_task(db.execute(f"{SELECT_TASK} WHERE ord = ?", (order,)).fetchone())
+            size += size_of(task)
+            if tasks and size > PAGE_BYTES:
+                return Page(tasks, tasks[-1].order)
             tasks.append(task)
-            size += len(task.payload) + len(task.result or b"")
     return Page(tasks, None)
+
+
+def size_of(task: Task) -> int:
+    """Bytes of it that may be many."""
+    return len(task.payload) + len(task.result or b"") + len(task.error or "")
 
 
 def count(db: sqlite3.Connection, query: Count) -> int:

@@ -124,5 +124,8 @@ class Registry(Protocol):
         """
 
 
+PAGE_BYTES = 4 * 2**20
+"""Payloads, results and errors on a page of a list; a single larger task is a page of its own."""
+
 MAX_BATCH_BYTES = 8 * 2**20
 """Payloads in one exchange, either way; a single larger one goes alone."""

@@ -11,7 +11,9 @@ from collections.abc import Iterator
 from typing import Protocol
 
 from afterwards.lifecycle import Change, Task, TaskState
+from afterwards.registry.journal.listing import size_of
 from afterwards.registry.protocol.answers import Page
+from afterwards.registry.protocol.base import PAGE_BYTES
 from afterwards.registry.protocol.clock import Clock
 from afterwards.registry.protocol.requests import Count, Find
 from afterwards.registry.state.ledger import Ledger
@@ -84,8 +86,14 @@ class TaskStore:
         before = query.before
         matching = [t for t in self._matching(query) if before is None or t.order < before]
         matching.sort(key=lambda task: task.order, reverse=True)
-        page = matching[: query.limit]
-        return Page(page, page[-1].order if len(matching) > query.limit else None)
+        page: list[Task] = []
+        size = 0
+        for task in matching[: query.limit]:
+            size += size_of(task)
+            if page and size > PAGE_BYTES:
+                break
+            page.append(task)
+        return Page(page, page[-1].order if len(matching) > len(page) else None)
 
     def count(self, query: Count) -> int:
         """How many tasks there are in memory."""
