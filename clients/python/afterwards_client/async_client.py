@@ -43,7 +43,7 @@ class AsyncClient:
         self._retries = retries or Retries()
         self._headers = {**authorization, **(headers or {})}
         self._owns_http = http is None
-        self._https = PerProcess(lambda: http or own(httpx.AsyncClient, timeout))
+        self._each_process = PerProcess(lambda: http or own(httpx.AsyncClient, timeout))
 
     async def __aenter__(self) -> Self:
         return self
@@ -58,7 +58,7 @@ class AsyncClient:
 
     @property
     def _http(self) -> httpx.AsyncClient:
-        return self._https.get()
+        return self._each_process.get()
 
     async def close(self) -> None:
         """Close the connections."""

@@ -51,7 +51,7 @@ class Client:
         self._retries = retries or Retries()
         self._headers = {**authorization, **(headers or {})}
         self._owns_http = http is None
-        self._https = PerProcess(lambda: http or own(httpx.Client, timeout))
+        self._each_process = PerProcess(lambda: http or own(httpx.Client, timeout))
 
     def __enter__(self) -> Self:
         return self
@@ -66,7 +66,7 @@ class Client:
 
     @property
     def _http(self) -> httpx.Client:
-        return self._https.get()
+        return self._each_process.get()
 
     def close(self) -> None:
         """Close the connections."""

@@ -61,7 +61,7 @@ def find(db: sqlite3.Connection, query: Find) -> Page:
 
 
 def size_of(task: Task) -> int:
-    """Bytes of it that may be many."""
+    """How many bytes its payload, result and error have."""
     return len(task.payload) + len(task.result or b"") + len(task.error or "")
 
 
