@@ -8,6 +8,7 @@ An empty variable counts as not set. `docs/configuration.md` lists them all.
 from __future__ import annotations
 
 import difflib
+import ipaddress
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -78,6 +79,16 @@ def _comma_separated(value: Any) -> Any:
     return tuple(part.strip().rstrip("/") for part in value.split(",") if part.strip())
 
 
+def _networks(value: tuple[str, ...]) -> tuple[str, ...]:
+    for network in value:
+        try:
+            ipaddress.ip_network(network)
+        except ValueError:
+            problem = "must be addresses or networks like 10.0.0.0/8, separated by commas"
+            raise ValueError(problem) from None
+    return value
+
+
 def _origins(value: tuple[str, ...]) -> tuple[str, ...]:
     for origin in value:
         scheme, _, host = origin.partition("://")
@@ -90,6 +101,9 @@ Address = Annotated[str, AfterValidator(_address)]
 Directory = Annotated[Path, AfterValidator(_directory)]
 Origins = Annotated[
     tuple[str, ...], NoDecode, BeforeValidator(_comma_separated), AfterValidator(_origins)
+]
+Networks = Annotated[
+    tuple[str, ...], NoDecode, BeforeValidator(_comma_separated), AfterValidator(_networks)
 ]
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_comma_separated)]
 Count = Annotated[int, Field(ge=1)]
@@ -191,6 +205,16 @@ class Settings(BaseSettings):
         (),
         description="Names of this service in `Host`, separated by commas, besides IP addresses, "
         "localhost and the name in `AFTERWARDS_BIND`; `*` for any. Others are refused (421).",
+    )
+    max_connections: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
+        4_096,
+        description="Connections each worker holds, at most 1,000,000, and fewer where `ulimit -n` "
+        "has no room. Beyond it the longest idle one closes; one address holds a quarter.",
+    )
+    trusted_proxies: Networks = Field(
+        (),
+        description="Addresses or networks (`10.0.0.0/8`) of proxies in front of the service, "
+        "separated by commas. Each may hold all connections, not only a quarter.",
     )
     log_level: Annotated[LogLevel, BeforeValidator(_lower)] = Field(
         "info", description="The least severe lines that are logged."

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -10,10 +11,10 @@ import httpx
 import pytest
 import structlog
 from fastapi import BackgroundTasks, FastAPI
-from fastapi.responses import StreamingResponse
+from fastapi.responses import Response, StreamingResponse
 
 from afterwards.api.http_metrics import UNMATCHED, HttpMetrics
-from afterwards.api.middleware import DISCARD_FACTOR
+from afterwards.api.middleware import DISCARD_FACTOR, LARGE_BYTES, ROOM
 from afterwards.logs import configure, get_logger
 
 pytestmark = pytest.mark.anyio
@@ -312,3 +313,80 @@ async def test_a_client_that_asks_first_is_refused_without_reading(app: FastAPI)
     exchange = Exchange({"content-length": "99999999", "expect": "100-Continue"})
     await app(exchange.scope, exchange.receive, exchange.send)
     assert (exchange.status, exchange.taken, exchange.complete) == (413, 0, True)
+
+
+# -- room for answers --------------------------------------------------------------------------
+
+
+class Room:
+    """A server's room for answers, of so many bytes; uses nothing up."""
+
+    def __init__(self, app: FastAPI, left: int) -> None:
+        self._app = app
+        self._left = left
+        self.asked: list[tuple[int, bool]] = []
+
+    def _ask(self, length: int, must: bool) -> bool:
+        self.asked.append((length, must))
+        return length <= self._left
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        scope["extensions"] = {ROOM: self._ask}
+        await self._app(scope, receive, send)
+
+
+@contextlib.asynccontextmanager
+async def crowded(app: FastAPI, left: int) -> AsyncIterator[tuple[httpx.AsyncClient, Room]]:
+    room = Room(app, left)
+    transport = httpx.ASGITransport(room)
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+        yield client, room
+
+
+def add_large(app: FastAPI, path: str, calls: list[str]) -> None:
+    async def handler() -> Response:
+        calls.append(path)
+        return Response(b"x" * LARGE_BYTES)
+
+    app.add_api_route(path, handler, methods=["GET", "HEAD", "POST"])
+
+
+async def test_a_large_answer_to_get_is_refused_where_there_is_no_room_for_it(
+    app: FastAPI, http_metrics: HttpMetrics
+) -> None:
+    add_large(app, "/large", [])
+    async with crowded(app, LARGE_BYTES - 1) as (client, room):
+        refused = await client.get("/large")
+        small = await client.get("/healthz")
+        head = await client.head("/large")
+    assert (refused.status_code, small.status_code, head.status_code) == (503, 200, 200)
+    assert refused.json()["status"] == 503
+    assert refused.headers["retry-after"] == "1"
+    assert refused.headers["x-request-id"]
+    assert room.asked == [(LARGE_BYTES, False)]
+    assert http_metrics.counts().requests == {
+        ("GET", "/large", "503"): 1,
+        ("GET", "/healthz", "200"): 1,
+        ("HEAD", "/large", "200"): 1,
+    }
+
+
+async def test_what_has_an_effect_is_answered_or_refused_before_it(app: FastAPI) -> None:
+    calls: list[str] = []
+    add_large(app, "/large", calls)
+    async with crowded(app, 0) as (client, room):
+        answered = await client.post("/large")
+    assert (answered.status_code, len(answered.content)) == (200, LARGE_BYTES)
+    assert room.asked == [(0, False), (LARGE_BYTES, True)]
+    async with crowded(app, -1) as (client, _):
+        refused = await client.post("/large")
+    assert refused.status_code == 503
+    assert calls == ["/large"]
+
+
+async def test_what_watches_the_service_is_answered_however_little_room_there_is(
+    app: FastAPI,
+) -> None:
+    async with crowded(app, -1) as (client, _):
+        for path in app.state.always_answered:
+            assert (await client.get(path)).status_code == 200, path

@@ -90,7 +90,10 @@ def install(
         origins=settings.cors_origins,
     )
     new_id = request_ids()
-    app.add_middleware(RequestContext, metrics=http_metrics, new_id=new_id)
+    always_answered = frozenset(path + end for path in operations.PATHS for end in ("", "/"))
+    app.add_middleware(
+        RequestContext, metrics=http_metrics, new_id=new_id, always_answered=always_answered
+    )
 
     def note_refusal(status: int) -> str:
         """Count a request that the server itself has refused, and give it an id."""
@@ -98,6 +101,7 @@ def install(
         return new_id()
 
     app.state.note_refusal = note_refusal
+    app.state.always_answered = always_answered
 
 
 def _allow_origins(app: FastAPI, origins: Sequence[str]) -> None:

@@ -11,7 +11,8 @@ import itertools
 import re
 import secrets
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
+from http import HTTPStatus
 from time import perf_counter
 from typing import Final
 
@@ -26,7 +27,17 @@ from afterwards.logs import get_logger
 log = get_logger(__name__)
 
 REQUEST_ID_HEADER: Final = b"x-request-id"
+
+ROOM: Final = "afterwards.room"
+"""The server's ASGI extension (`afterwards.server.admission`) that knows how much of what has been
+answered is still unread."""
+
+LARGE_BYTES: Final = 16 * 1024
+"""Smaller answers are not counted: the limit of connections bounds them."""
+
 _ACCEPTABLE_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,128}\Z")
+_NO_EXTENSIONS: Final[Mapping[str, Callable[..., bool]]] = {}
+_READS: Final = frozenset({"GET", "HEAD"})
 _MANY_DIGITS: Final = 19
 """More than any real length has; `int` refuses thousands of them."""
 
@@ -41,10 +52,20 @@ class RequestContext:
 
     The id is the client's `X-Request-ID` if it is acceptable; it is bound to the log lines that
     the request causes, its background tasks included, and sent back with every answer.
+
+    Args:
+        always_answered: paths that are answered however much is still unread.
     """
 
-    def __init__(self, app: ASGIApp, metrics: HttpMetrics, new_id: Callable[[], str]) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        metrics: HttpMetrics,
+        new_id: Callable[[], str],
+        always_answered: Collection[str] = (),
+    ) -> None:
         self._app = app
+        self._always_answered = always_answered
         self._metrics = metrics
         self._new_id = new_id
 
@@ -56,6 +77,14 @@ class RequestContext:
         request_id = self._request_id(scope)
         structlog.contextvars.bind_contextvars(request_id=request_id)
         exchange = _Exchange(scope, send, request_id.encode(), self._metrics)
+        # An answer to GET can still be refused when it is there; others had an effect by then.
+        room = scope.get("extensions", _NO_EXTENSIONS).get(ROOM)
+        always = scope["path"] in self._always_answered
+        is_read = scope["method"] in _READS
+        if room is not None and not (is_read or always) and not room(0, must=False):
+            await _no_room()(scope, receive, exchange.send)
+            return
+        exchange.room, exchange.must = room, scope["method"] != "GET" or always
         try:
             await self._app(scope, receive, exchange.send)
         except Exception:
@@ -99,7 +128,10 @@ class _Exchange:
         "_scope",
         "_send",
         "_started",
+        "_turned_down",
         "answered",
+        "must",
+        "room",
         "status",
     )
 
@@ -110,13 +142,25 @@ class _Exchange:
         self._request_id = request_id
         self._metrics = metrics
         self._observed = False
+        self._turned_down = False
+        self.room: Callable[..., bool] | None = None
+        """The server's, if it has one."""
+        self.must = False
+        """Whether the answer is given even where there is no room for it."""
         self.status = 0
         self.answered = False
 
     async def send(self, message: Message) -> None:
         """Pass on a part of the answer."""
         kind = message["type"]
+        if self._turned_down:
+            return
         if kind == "http.response.start":
+            if self.room is not None and not self._has_room(message):
+                self.room = None
+                await _no_room()(self._scope, _nothing, self.send)
+                self._turned_down = True
+                return
             self.status = message["status"]
             message["headers"] = [
                 *message.get("headers", ()),
@@ -137,6 +181,16 @@ class _Exchange:
             )
         await self._send(message)
 
+    def _has_room(self, start: Message) -> bool:
+        for name, value in start.get("headers", ()):
+            if name == b"content-length":
+                length = int(value)
+                if length < LARGE_BYTES or self._scope["method"] == "HEAD":
+                    return True
+                assert self.room is not None
+                return self.room(length, must=self.must) or self.must
+        return True
+
     def _observe_once(self) -> None:
         if self._observed:
             return
@@ -152,6 +206,18 @@ class _Exchange:
 
 def _unexpected(request_id: str) -> Problem:
     return Problem(500, f"{UNEXPECTED} {request_id}", request_id=request_id)
+
+
+def _no_room() -> Problem:
+    return Problem(
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        "Too much of what this worker has answered is still unread; read it, then try again",
+        headers={"Retry-After": "1"},
+    )
+
+
+async def _nothing() -> Message:
+    raise RuntimeError("a problem asks for no body")
 
 
 class BodyLimit:

@@ -14,6 +14,8 @@ from afterwards.api.submission import service_of
 
 router = new_router("Operations")
 
+PATHS: Final = frozenset({"/healthz", "/readyz", "/metrics"})
+
 _UNCACHED: Final = {"Cache-Control": "no-store"}
 
 _METRICS_EXAMPLE: Final = """\

@@ -9,6 +9,8 @@ from http import HTTPStatus
 def problem(status: HTTPStatus, detail: str, request_id: str | None) -> bytes:
     """A whole answer, as `afterwards.api.problems` gives them."""
     own = b"" if request_id is None else b"X-Request-ID: %b\r\n" % request_id.encode()
+    if status == HTTPStatus.SERVICE_UNAVAILABLE:
+        own += b"Retry-After: 1\r\n"
     document = {"type": "about:blank", "title": status.phrase, "status": status, "detail": detail}
     body = json.dumps(document).encode()
     return (

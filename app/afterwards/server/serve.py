@@ -26,6 +26,7 @@ from gunicorn.glogging import Logger
 from afterwards.directories import prepare_directories
 from afterwards.errors import AfterwardsError
 from afterwards.logs import configure, flush_or_discard, get_logger
+from afterwards.server.descriptors import connections_that_fit, raise_limit
 from afterwards.server.listener import Address, listen
 from afterwards.server.worker import (
     IDLE_SECONDS,
@@ -114,6 +115,7 @@ class WebApplication(BaseApplication):  # type: ignore[misc] # gunicorn has no t
         self.address = Address.of(listener)
         # gunicorn closes the descriptor once it has made a socket of its own from it.
         self._descriptor = listener.detach()
+        self._max_connections = connections_that_fit(settings, raise_limit())
         super().__init__()
 
     def load_config(self) -> None:
@@ -131,6 +133,8 @@ class WebApplication(BaseApplication):  # type: ignore[misc] # gunicorn has no t
             "accesslog": None,
             "proc_name": "afterwards",
             "keepalive": KEEP_ALIVE_SECONDS,
+            "worker_connections": self._max_connections,
+            "forwarded_allow_ips": ",".join(settings.trusted_proxies),
             "timeout": HEARTBEAT_TIMEOUT_SECONDS,
             "graceful_timeout": math.ceil(drain_seconds + _MARGIN_SECONDS),
             # The master holds the only listener, so that connections queue during a reload.

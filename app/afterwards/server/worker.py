@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ctypes
+import functools
 import logging
 import math
 import os
@@ -23,6 +24,8 @@ from uvicorn_worker import UvicornWorker
 
 from afterwards.gc_tuning import spare_the_loaded
 from afterwards.logs import get_logger
+from afterwards.server.admission import AdmittedHttpProtocol
+from afterwards.server.connections import Connections
 from afterwards.server.http_protocol import BoundedHttpProtocol, is_busy
 
 log = get_logger(__name__)
@@ -135,7 +138,6 @@ class DrainingUvicornWorker(UvicornWorker):  # type: ignore[misc] # has no types
 
     CONFIG_KWARGS: Final = {
         "loop": "uvloop",
-        "http": BoundedHttpProtocol,
         "ws": "none",
         # "auto" takes a start that fails for an application without a lifespan.
         "lifespan": "on",
@@ -163,6 +165,9 @@ class DrainingUvicornWorker(UvicornWorker):  # type: ignore[misc] # has no types
 
     async def _serve(self) -> None:
         self.config.app = self.wsgi
+        # gunicorn's names for them; it has no use of its own for either in a worker like this.
+        connections = Connections(self.cfg.worker_connections, self.cfg.forwarded_allow_ips)
+        self.config.http = functools.partial(AdmittedHttpProtocol, connections=connections)
         server = DrainingServer(
             self.config, on_start=self._start_beating, on_stop=self._begin_drain
         )
