@@ -23,9 +23,10 @@ from afterwards.api import (
     task_verbs,
     tasks,
 )
+from afterwards.api.body_limit import BodyLimit
 from afterwards.api.browsers import Browsers
 from afterwards.api.http_metrics import OTHER_METHOD, UNMATCHED
-from afterwards.api.middleware import BodyLimit, RequestContext, request_ids
+from afterwards.api.request_context import RequestContext, request_ids
 from afterwards.api.routing import share_paths
 from afterwards.api.shortcut import Shortcut
 from afterwards.task_types import CATALOGUE, TaskType
