@@ -149,7 +149,6 @@ def _kinds(kills: Sequence[Kill]) -> list[str]:
 
 def executed_again(trace: Sequence[Mark], kills: Sequence[Kill]) -> list[Again]:
     """Every attempt that was followed by another, except after an error of the task's own."""
-    parents = {mark.pid: mark.parent for mark in trace}
     begun: dict[str, dict[int, Mark]] = {}
     ended: dict[tuple[str, int], Mark] = {}
     for mark in trace:
@@ -165,8 +164,7 @@ def executed_again(trace: Sequence[Mark], kills: Sequence[Kill]) -> list[Again]:
             if end is not None and end.word == "error":
                 continue
             first = attempts[number]
-            master = parents.get(first.parent, first.parent)
-            kill = _reason(first, master, attempts[following], kills)
+            kill = _reason(first, attempts[following], kills)
             found.append(
                 Again(
                     task_id,
@@ -183,10 +181,11 @@ def executed_again(trace: Sequence[Mark], kills: Sequence[Kill]) -> list[Again]:
     return found
 
 
-def _reason(first: Mark, master: int, following: Mark, kills: Sequence[Kill]) -> Kill | None:
+def _reason(first: Mark, following: Mark, kills: Sequence[Kill]) -> Kill | None:
     """The last strike at the first attempt's process before the next attempt began; if that left
     it alive, rather the freeze that was under way."""
-    # Its parent: a pool child may have been spawned while its worker was already stopping.
+    # Its parent: a pool child may have been spawned while its worker was already stopping. Its
+    # grandparent: that worker may have been forked after the signal, and replaced all the same.
     strikes = [
         kill
         for kill in kills
@@ -195,7 +194,7 @@ def _reason(first: Mark, master: int, following: Mark, kills: Sequence[Kill]) ->
             kill.pids & {first.pid, first.parent}
             or (
                 kill.kind == "master SIGHUP"
-                and master in kill.pids
+                and first.grandparent in kill.pids
                 and first.at < kill.at + RELOAD_SECONDS
             )
         )

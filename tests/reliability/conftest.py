@@ -42,11 +42,13 @@ class Mark(NamedTuple):
     parent: int
     at: float
     """`time.monotonic`, which is the same in all processes."""
+    grandparent: int
+    """Of a pool child: the master its worker belongs to. 0: the parent had ended."""
 
     @classmethod
     def parse(cls, line: str) -> Mark:
-        word, task_id, attempt, pid, parent, at = line.split()
-        return cls(word, task_id, int(attempt), int(pid), int(parent), float(at))
+        word, task_id, attempt, pid, parent, at, grandparent = line.split()
+        return cls(word, task_id, int(attempt), int(pid), int(parent), float(at), int(grandparent))
 
 
 def read_trace(path: Path) -> list[Mark]:

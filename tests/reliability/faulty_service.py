@@ -27,14 +27,23 @@ from afterwards.task_types.base import RetryPolicy, TaskContext, TaskType
 
 
 def trace(word: str, context: TaskContext) -> None:
-    process = f"{os.getpid()} {os.getppid()}"
-    line = f"{word} {context.task_id} {context.attempt} {process} {time.monotonic():.6f}\n"
+    parent = os.getppid()
+    process = f"{os.getpid()} {parent} {time.monotonic():.6f} {parent_of(parent)}"
+    line = f"{word} {context.task_id} {context.attempt} {process}\n"
     # One write each: lines of several processes do not mix.
     file = os.open(os.environ["TRACE"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     try:
         os.write(file, line.encode())
     finally:
         os.close(file)
+
+
+def parent_of(pid: int) -> int:
+    """0 if it has ended."""
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    except OSError:
+        return 0
 
 
 @contextmanager
