@@ -8,14 +8,16 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from afterwards.counts import (
     HTTP_SECONDS,
+    NO_HTTP,
     OUTCOMES,
     Cell,
     HttpCounts,
+    Kept,
     Snapshot,
     tally,
 )
 from afterwards.lifecycle import Change, Task, TaskState
-from afterwards.metrics import TaskMetrics
+from afterwards.metrics import TaskMetrics, render
 
 NEW = Task(
     id="6f1f8c1e-0000-4000-8000-000000000001",
@@ -37,12 +39,13 @@ def samples(
 ) -> dict[str, float]:
     metrics = TaskMetrics()
     metrics.committed(changes or [], 0.002)
-    snapshot = Snapshot(counts or {}, 1.5, {("async", "busy"): 2}, 3, 4, http or HttpCounts({}, {}))
+    snapshot = Snapshot(counts or {}, 1.5, {("async", "busy"): 2}, 3)
+    kept = Kept(1, {"a": http or NO_HTTP, "b": NO_HTTP}, metrics.cells(), 4)
     return {
         sample.name + "".join(f" {key}={sample.labels[key]}" for key in sorted(sample.labels)): (
             sample.value
         )
-        for family in text_string_to_metric_families(metrics.render(snapshot).decode())
+        for family in text_string_to_metric_families(render(snapshot, kept).decode())
         for sample in family.samples
     }
 
@@ -99,15 +102,9 @@ def test_a_clock_that_was_set_back_gives_no_negative_wait() -> None:
     assert samples([Change(NEW, early)])["afterwards_task_wait_seconds_sum type=note"] == 0
 
 
-def http(number: int, seconds: float) -> HttpCounts:
-    """So many requests, all as slow as can be."""
-    buckets = (*[0] * len(HTTP_SECONDS), number)
-    return HttpCounts({("GET", "/", "200"): number}, {("GET", "/"): (buckets, seconds)})
-
-
 def test_http_durations_are_told_as_a_histogram() -> None:
-    buckets = (1, 2, *[0] * (len(HTTP_SECONDS) - 2), 4)
-    counts = HttpCounts({("GET", "/", "200"): 7}, {("GET", "/"): (buckets, 99.5)})
+    cells = (1, 2, *[0] * (len(HTTP_SECONDS) - 2), 4, 99_500_000_000)
+    counts = HttpCounts({("GET", "/", "200"): 7}, {("GET", "/"): cells})
 
     numbers = samples(http=counts)
 
@@ -118,3 +115,11 @@ def test_http_durations_are_told_as_a_histogram() -> None:
     assert numbers[f"{name}_bucket le=+Inf method=GET route=/"] == 7
     assert numbers[f"{name}_count method=GET route=/"] == 7
     assert numbers[f"{name}_sum method=GET route=/"] == 99.5
+
+
+def test_what_is_observed_of_the_journal_is_told_as_zero_before() -> None:
+    text = render(Snapshot({}, 0.0, {}, 0), Kept()).decode()
+
+    for name in ("commit_seconds", "batch_size"):
+        assert f"afterwards_journal_{name}_count 0.0" in text
+        assert f"afterwards_journal_{name}_sum 0.0" in text

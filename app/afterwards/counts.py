@@ -1,14 +1,18 @@
 """What is counted of tasks, and of HTTP, and what a transition adds to it.
 
 The numbers of tasks are plain counts in cells, because they have to be exact: they are written to
-the journal in the same transaction as the transitions, and taken back with them.
+the journal in the same transaction as the transitions, and taken back with them. Everything else is
+counted in memory (`Kept`).
 """
 
 from __future__ import annotations
 
+import operator
+from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from afterwards.lifecycle import Change, TaskState
@@ -37,21 +41,45 @@ class HttpCounts(NamedTuple):
 
     requests: Mapping[tuple[str, str, str], int]
     """(method, route template, status) -> number."""
-    seconds: Mapping[tuple[str, str], tuple[Sequence[int], float]]
-    """(method, route template) -> (number per bucket of `HTTP_SECONDS` and one above, sum)."""
+    seconds: Mapping[tuple[str, str], Sequence[int]]
+    """(method, route template) -> number per bucket of `HTTP_SECONDS`, one above, nanoseconds.
+
+    Whole ones: sums of floats depend on the order, and a sum that falls by its last bit is a
+    restart to Prometheus.
+    """
+
+
+NO_HTTP: Final = HttpCounts(MappingProxyType({}), MappingProxyType({}))
+
+
+Cells = Mapping[str, Sequence[float]]
+"""A histogram by label ("" if it has none): number per bucket, one above, sum."""
+
+
+class Kept(NamedTuple):
+    """What the registry counts in memory, at one moment.
+
+    No number of it ever falls, so that it is kept for the registry's successor before it is shown.
+    """
+
+    number: int = 0
+    """Grows from one moment to the next, within one registry."""
+    http: Mapping[str, HttpCounts] = MappingProxyType({})
+    """By worker; those that have ended are added up under `ENDED`."""
+    histograms: Mapping[str, Cells] = MappingProxyType({})
+    """By name."""
+    refused_reports: int = 0
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """The service at one moment, as far as it is not in histograms."""
+    """The service at one moment, as far as it is not in `Kept`."""
 
     counts: Mapping[Cell, int]
     oldest_pending_seconds: float
     slots: Mapping[tuple[str, str], int]
     """(executor kind, busy | free | stuck) -> number."""
     workers: int
-    refused_reports: int
-    http: HttpCounts
     paused_types: Sequence[str] = ()
 
 
@@ -83,35 +111,78 @@ def counts_by_state(counts: Mapping[Cell, int]) -> dict[tuple[str, TaskState], i
     }
 
 
-class HttpTotals:
-    """The HTTP metrics of all workers together, those that are gone included."""
+class Histogram:
+    """Observations in buckets, by one label.
 
-    def __init__(self) -> None:
-        self._living: dict[str, HttpCounts] = {}
-        self._gone = HttpCounts({}, {})
+    Args:
+        bounds: the upper ones of the buckets, in order; each belongs to its bucket.
+        cells: what was observed before; cells of other buckets than these are left out.
+    """
+
+    def __init__(self, bounds: Sequence[float], cells: Cells) -> None:
+        self._bounds = bounds
+        self._size = len(bounds) + 2
+        self._cells = {
+            label: [*numbers] for label, numbers in cells.items() if len(numbers) == self._size
+        }
+
+    def observe(self, label: str, value: float) -> None:
+        """Count a value that is not negative."""
+        cells = self._cells.get(label)
+        if cells is None:
+            cells = self._cells[label] = [0] * self._size
+        cells[bisect_left(self._bounds, value)] += 1
+        cells[-1] += value
+
+    def cells(self) -> Cells:
+        """A copy of everything so far."""
+        return {label: tuple(cells) for label, cells in self._cells.items()}
+
+
+ENDED: Final = ""
+"""Stands for all workers that have ended."""
+
+
+class HttpTotals:
+    """The HTTP metrics of all workers, those that have ended included.
+
+    Args:
+        by_worker: what was reported before, as `by_worker` gave it.
+    """
+
+    def __init__(self, by_worker: Mapping[str, HttpCounts] = MappingProxyType({})) -> None:
+        self._by_worker = {**by_worker}
 
     def report(self, worker: str, counts: HttpCounts) -> None:
-        """A worker's counts since it started; they replace its last ones."""
-        self._living[worker] = counts
+        """A worker's counts since it started.
+
+        They may be older than its last ones: a scrape's wait to be sent, a beat's do not.
+        """
+        self._by_worker[worker] = _merge([self._by_worker.get(worker, NO_HTTP), counts], max)
 
     def worker_gone(self, worker: str) -> None:
         """Keep the counts of a worker that will not report again."""
-        counts = self._living.pop(worker, None)
+        counts = self._by_worker.pop(worker, None)
         if counts is not None:
-            self._gone = _sum([self._gone, counts])
+            self._by_worker[ENDED] = total([self._by_worker.get(ENDED, NO_HTTP), counts])
 
-    def total(self) -> HttpCounts:
-        """All of them added up."""
-        return _sum([self._gone, *self._living.values()])
+    def by_worker(self) -> Mapping[str, HttpCounts]:
+        """All of them at this moment."""
+        return dict(self._by_worker)
 
 
-def _sum(parts: Iterable[HttpCounts]) -> HttpCounts:
-    requests: Counter[tuple[str, str, str]] = Counter()
-    seconds: dict[tuple[str, str], tuple[Sequence[int], float]] = {}
+def total(parts: Iterable[HttpCounts]) -> HttpCounts:
+    """The counts of several workers added up."""
+    return _merge(parts, operator.add)
+
+
+def _merge(parts: Iterable[HttpCounts], merge: Callable[[int, int], int]) -> HttpCounts:
+    requests: dict[tuple[str, str, str], int] = {}
+    seconds: dict[tuple[str, str], Sequence[int]] = {}
     for part in parts:
-        requests.update(part.requests)
-        for key, (numbers, total) in part.seconds.items():
-            before, sum_before = seconds.get(key, ((0,) * len(numbers), 0.0))
-            added = [a + b for a, b in zip(before, numbers, strict=True)]
-            seconds[key] = (added, sum_before + total)
+        for request, number in part.requests.items():
+            requests[request] = merge(requests.get(request, 0), number)
+        for key, cells in part.seconds.items():
+            before = seconds.get(key)
+            seconds[key] = cells if before is None else [*map(merge, before, cells)]
     return HttpCounts(requests, seconds)

@@ -1,21 +1,16 @@
 """Every Prometheus metric of the service.
 
-Counts come from `afterwards.counts`, the rest are prometheus_client's histograms. All are kept by
-the registry and rendered there, so that they are the same whichever worker is asked.
+All are kept by the registry and rendered there, so that they are the same whichever worker is
+asked. What is counted is in `afterwards.counts`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Final
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
+from typing import Final, NamedTuple
 
-from prometheus_client import (
-    CollectorRegistry,
-    Histogram,
-    disable_created_metrics,
-    generate_latest,
-)
+from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.metrics_core import Metric
 
@@ -28,7 +23,11 @@ from afterwards.counts import (
     TASKS,
     TRANSITIONS,
     Cell,
+    Cells,
+    Histogram,
+    Kept,
     Snapshot,
+    total,
 )
 from afterwards.lifecycle import Change, TaskState
 
@@ -42,84 +41,86 @@ COMMIT_SECONDS: Final = (
 BATCH_ROWS: Final = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000)
 
 
-class _ByType(dict[str, Histogram]):
-    """A histogram's parts by task type: to look one up in it costs five times its observation."""
+class _Family(NamedTuple):
+    """A histogram of the registry's own."""
 
-    def __init__(self, histogram: Histogram) -> None:
-        super().__init__()
-        self._histogram = histogram
-
-    def __missing__(self, type_name: str) -> Histogram:
-        part = self[type_name] = self._histogram.labels(type_name)
-        return part
+    name: str
+    text: str
+    bounds: Sequence[float]
+    labels: Sequence[str] = ()
+    """One or none."""
 
 
-@dataclass
+_WAIT: Final = _Family(
+    "afterwards_task_wait_seconds",
+    "Time from when a task was due until an attempt at it was claimed.",
+    TASK_SECONDS,
+    ["type"],
+)
+_RUN: Final = _Family(
+    "afterwards_task_run_seconds",
+    "Time an attempt ran, whatever its outcome.",
+    TASK_SECONDS,
+    ["type"],
+)
+_COMMIT: Final = _Family(
+    "afterwards_journal_commit_seconds",
+    "Time to write one group of changes to the journal and sync it.",
+    COMMIT_SECONDS,
+)
+_ROWS: Final = _Family("afterwards_journal_batch_size", "Task changes in one group.", BATCH_ROWS)
+_FAMILIES: Final = (_WAIT, _RUN, _COMMIT, _ROWS)
+
+
 class TaskMetrics:
-    """The histograms, and the text of it all."""
+    """The registry's own histograms.
 
-    _histograms: CollectorRegistry = field(default_factory=CollectorRegistry)
+    Args:
+        kept: what was observed before, as `cells` gave it.
+    """
 
-    def __post_init__(self) -> None:
-        # A switch of the whole process, which is the library's only one. Prometheus does not need
-        # these series, and they would be as many as there are counts.
-        disable_created_metrics()  # type: ignore[no-untyped-call]
-        registry = self._histograms
-        wait = Histogram(
-            "afterwards_task_wait_seconds",
-            "Time from when a task was due until an attempt at it was claimed.",
-            ["type"],
-            buckets=TASK_SECONDS,
-            registry=registry,
-        )
-        run = Histogram(
-            "afterwards_task_run_seconds",
-            "Time an attempt ran, whatever its outcome.",
-            ["type"],
-            buckets=TASK_SECONDS,
-            registry=registry,
-        )
-        self._waits, self._runs = _ByType(wait), _ByType(run)
-        self._commit = Histogram(
-            "afterwards_journal_commit_seconds",
-            "Time to write one group of changes to the journal and sync it.",
-            buckets=COMMIT_SECONDS,
-            registry=registry,
-        )
-        self._rows = Histogram(
-            "afterwards_journal_batch_size",
-            "Task changes in one group.",
-            buckets=BATCH_ROWS,
-            registry=registry,
-        )
+    def __init__(self, kept: Mapping[str, Cells] = MappingProxyType({})) -> None:
+        self._histograms = {
+            family.name: Histogram(family.bounds, kept.get(family.name, {})) for family in _FAMILIES
+        }
+        self._wait = self._histograms[_WAIT.name].observe
+        self._run = self._histograms[_RUN.name].observe
+        self._commit = self._histograms[_COMMIT.name].observe
+        self._rows = self._histograms[_ROWS.name].observe
 
     def committed(self, changes: Sequence[Change], seconds: float) -> None:
         """Count a group of transitions that has become durable in so many seconds."""
-        self._commit.observe(seconds)
-        self._rows.observe(len(changes))
+        self._commit("", seconds)
+        self._rows("", len(changes))
         for change in changes:
             new = change.new
             if new is None:
                 continue
             if change.run_seconds is not None:
-                self._runs[new.type].observe(change.run_seconds)
+                self._run(new.type, change.run_seconds)
             if new.state is TaskState.PROCESSING and new.started_at is not None:
                 old = change.old
                 if old is None or old.state is not TaskState.PROCESSING:
-                    self._waits[new.type].observe(max(0.0, new.started_at - new.run_at))
+                    self._wait(new.type, max(0.0, new.started_at - new.run_at))
 
-    def render(self, snapshot: Snapshot) -> bytes:
-        """Everything in Prometheus' text format."""
-        everything = CollectorRegistry(auto_describe=False)
-        everything.register(_Collector(snapshot))
-        return generate_latest(everything) + generate_latest(self._histograms)
+    def cells(self) -> Mapping[str, Cells]:
+        """A copy of everything so far, by the histograms' names."""
+        return {name: histogram.cells() for name, histogram in self._histograms.items()}
+
+
+def render(snapshot: Snapshot, kept: Kept) -> bytes:
+    """Everything in Prometheus' text format."""
+    everything = CollectorRegistry(auto_describe=False)
+    everything.register(_Collector(snapshot, kept))
+    return generate_latest(everything)
 
 
 class _Collector:
-    """A snapshot as prometheus_client wants it."""
+    """What is counted, as prometheus_client wants it."""
 
-    def __init__(self, snapshot: Snapshot) -> None:
+    def __init__(self, snapshot: Snapshot, kept: Kept) -> None:
         self._snapshot = snapshot
+        self._kept = kept
 
     def describe(self) -> Iterable[Metric]:
         return []
@@ -128,6 +129,7 @@ class _Collector:
         yield from self._tasks()
         yield from self._service()
         yield from self._http()
+        yield from map(self._histogram, _FAMILIES)
 
     def _tasks(self) -> Iterator[Metric]:
         families: dict[str, Metric] = {
@@ -183,7 +185,7 @@ class _Collector:
         yield CounterMetricFamily(
             "afterwards_reports_refused",
             "Reports dropped because their attempt was not the running one.",
-            value=snapshot.refused_reports,
+            value=self._kept.refused_reports,
         )
         slots = GaugeMetricFamily(
             "afterwards_executor_slots",
@@ -214,7 +216,8 @@ class _Collector:
             "HTTP requests answered.",
             labels=["method", "route", "status"],
         )
-        for labels, number in sorted(self._snapshot.http.requests.items()):
+        http = total(self._kept.http.values())
+        for labels, number in sorted(http.requests.items()):
             requests.add_metric(list(labels), number)
         yield requests
         seconds = HistogramMetricFamily(
@@ -222,17 +225,29 @@ class _Collector:
             "Time from the request's arrival until its answer was sent.",
             labels=["method", "route"],
         )
-        for key, (numbers, total) in sorted(self._snapshot.http.seconds.items()):
-            seconds.add_metric(list(key), buckets=_cumulative(numbers), sum_value=total)
+        for key, (*numbers, nanoseconds) in sorted(http.seconds.items()):
+            buckets = _cumulative(HTTP_SECONDS, numbers)
+            seconds.add_metric(list(key), buckets, sum_value=nanoseconds / 1e9)
         yield seconds
 
+    def _histogram(self, family: _Family) -> Metric:
+        metric = HistogramMetricFamily(family.name, family.text, labels=family.labels)
+        cells = self._kept.histograms.get(family.name, {})
+        if not family.labels:
+            # Told as zero before its first observation, so that this is seen as an increase.
+            cells = {"": [0.0] * (len(family.bounds) + 2), **cells}
+        for label, (*numbers, value) in sorted(cells.items()):
+            labels = [label] if family.labels else []
+            metric.add_metric(labels, _cumulative(family.bounds, numbers), sum_value=value)
+        return metric
 
-def _cumulative(numbers: Sequence[int]) -> list[tuple[str, float]]:
+
+def _cumulative(bounds: Sequence[float], numbers: Sequence[float]) -> list[tuple[str, float]]:
     buckets: list[tuple[str, float]] = []
-    total = 0
+    so_far = 0.0
     # As prometheus_client writes them: "1.0" and not "1".
-    bounds = [*(str(float(seconds)) for seconds in HTTP_SECONDS), "+Inf"]
-    for bound, number in zip(bounds, numbers, strict=True):
-        total += number
-        buckets.append((bound, total))
+    names = [*(str(float(bound)) for bound in bounds), "+Inf"]
+    for name, number in zip(names, numbers, strict=True):
+        so_far += number
+        buckets.append((name, so_far))
     return buckets

@@ -8,11 +8,11 @@ def test_a_duration_falls_in_the_first_bucket_it_does_not_exceed() -> None:
     metrics = HttpMetrics()
     for seconds in (0.0, 0.001, 0.0011, 10, 11):
         metrics.observe("GET", "/healthz", 200, seconds)
-    numbers, total = metrics.counts().seconds["GET", "/healthz"]
+    *numbers, nanoseconds = metrics.counts().seconds["GET", "/healthz"]
     assert len(numbers) == len(HTTP_SECONDS) + 1
     assert [*numbers[:2], *numbers[-2:]] == [2, 1, 1, 1]
     assert sum(numbers) == 5
-    assert total == 21.0021
+    assert nanoseconds == 21_002_100_000
 
 
 def test_requests_are_told_apart_by_method_route_and_status() -> None:
@@ -53,4 +53,4 @@ def test_counts_are_a_copy() -> None:
     counts = metrics.counts()
     metrics.observe("GET", "/a", 200, 0.1)
     assert counts.requests == {("GET", "/a", "200"): 1}
-    assert sum(counts.seconds["GET", "/a"][0]) == 1
+    assert sum(counts.seconds["GET", "/a"][:-1]) == 1

@@ -120,12 +120,14 @@ class SteppedRegistry(MemoryRegistry):
         *,
         retention_seconds: float,
         service: str,
+        counts_file: Path | None,
     ) -> None:
         super().__init__(
             service,
             limits,
             retention_seconds=retention_seconds,
             journal=journal,
+            counts_file=counts_file,
             surroundings=Surroundings(clock, machine.is_alive, machine.kill, machine.when_gone),
             threaded=False,
         )
@@ -161,6 +163,7 @@ class Bench:
         journal: Journal | None = None,
         retention_seconds: float = 3600.0,
         service: str = SERVICE,
+        counts_file: Path | None = None,
     ) -> SteppedRegistry:
         registry = SteppedRegistry(
             self.clock,
@@ -169,6 +172,7 @@ class Bench:
             limits or Limits(),
             retention_seconds=retention_seconds,
             service=service,
+            counts_file=counts_file,
         )
         self._open.append(registry)
         return registry

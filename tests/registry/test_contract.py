@@ -751,8 +751,8 @@ def test_metrics_agree_with_the_counts(reach: Reach) -> None:
 
 def test_http_metrics_are_the_sum_over_all_workers_those_gone_included(reach: Reach) -> None:
     one, two = reach.peer(), reach.peer()
-    numbers = (*[0] * len(HTTP_SECONDS), 2)
-    http = HttpCounts({("POST", "/notify/", "202"): 2}, {("POST", "/notify/"): (numbers, 25.0)})
+    cells = (*[0] * len(HTTP_SECONDS), 2, 25_000_000_000)
+    http = HttpCounts({("POST", "/notify/", "202"): 2}, {("POST", "/notify/"): cells})
     for peer in (one, two, two):
         peer.exchange(peer_beat(peer)._replace(http=http))
 

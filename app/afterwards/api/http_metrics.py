@@ -54,5 +54,5 @@ class HttpMetrics:
         seconds = [(key, list(cells)) for key, cells in list(self._seconds.items())]
         return HttpCounts(
             {(method, route, str(status)): n for (method, route, status), n in requests},
-            {key: ([int(n) for n in cells[:-1]], cells[-1]) for key, cells in seconds},
+            {key: [*map(int, cells[:-1]), round(cells[-1] * 1e9)] for key, cells in seconds},
         )

@@ -335,7 +335,7 @@ def test_a_worker_that_is_refused_leaves_no_http_metrics(bench: Bench) -> None:
     answer = peer.ask(Beat({}, {}, [], HttpCounts({("GET", "/", "200"): 1}, {})))
 
     assert raised(answer) is NotJoined
-    assert registry.readings.http.total().requests == {}
+    assert registry.readings.http.by_worker() == {}
 
 
 def test_the_advice_when_to_come_back_follows_the_rate_of_late(bench: Bench) -> None:

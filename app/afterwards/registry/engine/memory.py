@@ -10,13 +10,16 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
-from afterwards.counts import Snapshot
+from afterwards.counts import ENDED
 from afterwards.errors import JournalUnavailable, TaskDeleted, TaskNotFound
 from afterwards.lifecycle import Task
 from afterwards.logs import get_logger
+from afterwards.metrics import render
 from afterwards.registry.engine.committer import Committer
-from afterwards.registry.engine.views import Readings
+from afterwards.registry.engine.counts_file import CountsFile
+from afterwards.registry.engine.views import Readings, Scraped
 from afterwards.registry.journal.journal import Journal, NullJournal
 from afterwards.registry.protocol.answers import Answer, Details, Events, Page, Reply, Statistics
 from afterwards.registry.protocol.base import Worker
@@ -55,6 +58,7 @@ class MemoryRegistry(TaskMapping):
         limits: what bounds it.
         retention_seconds: how long finished tasks are kept.
         journal: where changes are written before they are told; None: nowhere.
+        counts_file: where what is counted in memory is kept before it is shown; None: nowhere.
         threaded: False leaves what time brings to the caller (`committer.turns.step`), for tests.
     """
 
@@ -65,6 +69,7 @@ class MemoryRegistry(TaskMapping):
         *,
         retention_seconds: float = 7 * 24 * 3600.0,
         journal: Journal | None = None,
+        counts_file: Path | None = None,
         surroundings: Surroundings | None = None,
         threaded: bool = True,
     ) -> None:
@@ -82,7 +87,9 @@ class MemoryRegistry(TaskMapping):
             last_created_at=contents.last_created_at,
         )
         self.rules.load(contents.plans)
-        self.readings = Readings(self.rules, clock, contents.counts)
+        self._counts_file = CountsFile(counts_file)
+        self.readings = Readings(self.rules, clock, contents.counts, self._counts_file.load())
+        self._add_up_ended()
         self._take_in(contents.unfinished)
         self.committer = Committer(
             self.rules,
@@ -110,6 +117,12 @@ class MemoryRegistry(TaskMapping):
         if loaded:
             interrupted = sum(len(record.held) for record in self.rules.ledger if record.gone)
             log.info("unfinished tasks loaded", tasks=loaded, interrupted=interrupted)
+
+    def _add_up_ended(self) -> None:
+        """Of the workers whose counts were kept, some may have died with the registry before."""
+        for worker in self.readings.http.by_worker():
+            if worker != ENDED and not self._surroundings.is_alive(Worker.parse(worker)):
+                self.readings.http.worker_gone(worker)
 
     def _restore_holder(self, name: str) -> None:
         if self.rules.ledger.find(name) is not None:
@@ -172,6 +185,7 @@ class MemoryRegistry(TaskMapping):
         self.committer.turns.close()
         if self._thread.is_alive():
             self._thread.join()
+        self._counts_file.save(self.readings.kept())
         self._journal.close()
 
     def _watch_process(self, worker: Worker) -> None:
@@ -214,8 +228,10 @@ class MemoryRegistry(TaskMapping):
 
     def _completed(self, answer: Answer) -> Answer:
         match answer:
-            case Snapshot():
-                return self.readings.metrics.render(answer)
+            case Scraped():
+                # Kept first: what is shown must not fall when another registry takes over.
+                self._counts_file.save(answer.kept)
+                return render(*answer)
             case Statistics():
                 return answer._replace(journal_bytes=self._journal.size_bytes())
             case _:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
-from afterwards.counts import HttpTotals, Snapshot, Tally, counts_by_state
+from afterwards.counts import HttpTotals, Kept, Snapshot, Tally, counts_by_state
 from afterwards.errors import ScheduleNotFound, StaleReport
 from afterwards.lifecycle import Change, Task, TaskState
 from afterwards.logs import get_logger
@@ -44,6 +44,13 @@ READS: Final = frozenset({Counts, Changes, GetSchedule, Progress, Schedules, Scr
 """Requests that are answered from here. None is written to the journal."""
 
 
+class Scraped(NamedTuple):
+    """The answer to a `Scrape`, before it is kept and rendered."""
+
+    snapshot: Snapshot
+    kept: Kept
+
+
 class DrainRate:
     """Tasks finished per second, over about the last ten seconds."""
 
@@ -71,18 +78,24 @@ class DrainRate:
 
 
 class Readings:
-    """Follows the committed groups and answers from them."""
+    """Follows the committed groups and answers from them.
 
-    def __init__(self, rules: Rules, clock: Clock, counts: Tally) -> None:
+    Args:
+        counts: as the journal has them.
+        kept: what an earlier registry of the service has counted in memory.
+    """
+
+    def __init__(self, rules: Rules, clock: Clock, counts: Tally, kept: Kept) -> None:
         self._rules = rules
         self._clock = clock
         self._counts: Tally = Counter(counts)
         self.events = EventLog(EVENTS_KEPT)
         self._progress: dict[str, ProgressMark] = {}
         """Of running attempts, by task id."""
-        self.metrics = TaskMetrics()
-        self.http = HttpTotals()
-        self.refused_reports = 0
+        self._metrics = TaskMetrics(kept.histograms)
+        self.http = HttpTotals(kept.http)
+        self.refused_reports = kept.refused_reports
+        self._number = 0
         self._since = clock.elapsed()
         self.drain_rate = DrainRate(self._since)
         self._answers: dict[type, Callable[[Any], Answer]] = {
@@ -91,14 +104,14 @@ class Readings:
             GetSchedule: self._schedule,
             Progress: self._note_progress,
             Schedules: lambda _: rules.schedules.all(),
-            Scrape: lambda _: self._snapshot(),
+            Scrape: lambda _: Scraped(self._snapshot(), self.kept()),
             Stats: lambda _: self._statistics(),
         }
 
     def committed(self, group: Group, seconds: float) -> None:
         """A group is durable."""
         self._counts.update(group.counts)
-        self.metrics.committed(group.changes, seconds)
+        self._metrics.committed(group.changes, seconds)
         finished = 0
         events: list[Event] = []
         sequence = self.events.sequence
@@ -121,7 +134,7 @@ class Readings:
         self.drain_rate.count(finished, self._clock.elapsed())
 
     def read(self, request: Request) -> Answer:
-        """Answer one of `READS`; a `Scrape` with a `Snapshot`, to be rendered by the caller.
+        """Answer one of `READS`; a `Scrape` with a `Scraped`, to be rendered by the caller.
 
         A `Statistics` does not know the size of the journal; that takes a look at the disk.
         """
@@ -203,9 +216,14 @@ class Readings:
             oldest_pending_seconds=self._oldest_pending_seconds(),
             slots=slots,
             workers=workers,
-            refused_reports=self.refused_reports,
-            http=self.http.total(),
             paused_types=self._rules.store.gates.paused(),
+        )
+
+    def kept(self) -> Kept:
+        """What is counted in memory, at this moment."""
+        self._number += 1
+        return Kept(
+            self._number, self.http.by_worker(), self._metrics.cells(), self.refused_reports
         )
 
     def _statistics(self) -> Statistics:

@@ -33,12 +33,17 @@ class Endpoint:
     service: str
     """The service whose workers may join."""
     directory: str
-    """Private (0700): holds the socket and the key."""
+    """Private (0700): holds the socket, the key and the counts."""
 
     @property
     def socket(self) -> str:
         """The Unix socket's path, short enough for its 108 bytes."""
         return f"{self.directory}/registry.sock"
+
+    @property
+    def counts(self) -> str:
+        """The path of what a registry counts in memory, for the one that is started after it."""
+        return f"{self.directory}/counts"
 
     def authkey(self) -> bytes:
         """The key of connections; whoever can read it may run code in the registry.

@@ -148,6 +148,7 @@ def serve(
             config.limits(),
             retention_seconds=config.retention_hours * 3600,
             journal=SqliteJournal(journal_path(data_dir), check=check),
+            counts_file=Path(endpoint.counts),
         )
     except (AfterwardsError, OSError) as error:
         problem = str(error)
