@@ -19,7 +19,7 @@ def rows() -> list[tuple[str, ...]]:
 
 
 def documented_default(value: object) -> str:
-    return "none" if value == () else str(value)
+    return "none" if value in ((), "") else str(value)
 
 
 def test_the_table_of_settings_is_the_code_s() -> None:

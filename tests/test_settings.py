@@ -190,3 +190,18 @@ def test_where_the_command_line_finds_the_service_is_no_typo(
 
 def test_every_flag_is_of_a_setting() -> None:
     assert set(FLAGS) <= set(Settings.model_fields)
+
+
+@pytest.mark.parametrize("value", ["/tasks-service", "/tasks-service/", "/a/b~1"])
+def test_a_root_path_is_a_path_without_its_last_slash(
+    monkeypatch: pytest.MonkeyPatch, value: str
+) -> None:
+    monkeypatch.setenv("AFTERWARDS_ROOT_PATH", value)
+    assert Settings.load().root_path == value.rstrip("/")
+
+
+@pytest.mark.parametrize("value", ["tasks", "//evil.example", "/a?b", "https://example.org/a"])
+def test_a_root_path_that_is_none_is_refused(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv("AFTERWARDS_ROOT_PATH", value)
+    line = f"AFTERWARDS_ROOT_PATH: must be a path like /tasks-service (got {value!r})"
+    assert problem() == line

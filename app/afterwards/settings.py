@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 import ipaddress
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
@@ -51,6 +52,8 @@ NOT_SETTINGS: Final = frozenset({"AFTERWARDS_URL"})
 
 _ALL_INTERFACES: Final = "0.0.0.0:"
 _DAY: Final = 86_400.0
+_ROOT_PATH: Final = re.compile(r"(/[\w.~!$&'()*+,;=:@%-]+)*", re.ASCII)
+"""The paths of RFC 3986, 3.3, without empty segments."""
 _MIB: Final = 2**20
 
 
@@ -95,6 +98,13 @@ def _origins(value: tuple[str, ...]) -> tuple[str, ...]:
         if origin != "*" and (scheme not in ("http", "https") or not host or "/" in host):
             raise ValueError("must be origins like https://example.org, separated by commas, or *")
     return value
+
+
+def _root_path(value: str) -> str:
+    path = value.rstrip("/")
+    if not _ROOT_PATH.fullmatch(path):
+        raise ValueError("must be a path like /tasks-service")
+    return path
 
 
 Address = Annotated[str, AfterValidator(_address)]
@@ -215,6 +225,11 @@ class Settings(BaseSettings):
         (),
         description="Addresses or networks (`10.0.0.0/8`) of proxies in front of the service, "
         "separated by commas. Each may hold all connections, not only a quarter.",
+    )
+    root_path: Annotated[str, AfterValidator(_root_path)] = Field(
+        "",
+        description="The path that a proxy serves the API under and takes off, such as "
+        "`/tasks-service`: OpenAPI and messages name it.",
     )
     log_level: Annotated[LogLevel, BeforeValidator(_lower)] = Field(
         "info", description="The least severe lines that are logged."

@@ -42,7 +42,7 @@ def submitted(service: Service) -> int:
 def test_a_task_goes_its_way_and_its_document_tells_of_it(service: Service) -> None:
     answer = service.post("/tasks?wait=30", NOTE)
     assert (answer.status_code, answer.json()["status"]) == (200, "success")
-    document = service.get(answer.headers["location"]).json()
+    document = service.get(str(answer.url.join(answer.headers["location"]))).json()
     assert document["result"] == {"message": "Notification sent"}
     [attempt] = document["history"]
     assert (attempt["outcome"], attempt["attempt"]) == ("success", 1)
@@ -54,7 +54,7 @@ def test_a_failure_shows_its_attempts_and_succeeds_by_itself(service: Service) -
     payload = {"email": "flaky@simulator.example", "message": "x"}
     answer = service.post("/tasks?wait=30", {**NOTE, "payload": payload})
     assert answer.json()["status"] == "success"
-    history = service.get(answer.headers["location"]).json()["history"]
+    history = service.get(str(answer.url.join(answer.headers["location"]))).json()["history"]
     assert [attempt["outcome"] for attempt in history] == ["failure", "success"]
     assert history[0]["error"]
 
@@ -109,7 +109,8 @@ def walk(service: Service, path: str) -> Sequence[str]:
     while path:
         answer = service.get(path)
         seen += (task["id"] for task in answer.json()["tasks"])
-        path = str(answer.links["next"]["url"]) if "link" in answer.headers else ""
+        more = "link" in answer.headers
+        path = str(answer.url.join(answer.links["next"]["url"])) if more else ""
     return seen
 
 

@@ -70,6 +70,7 @@ def install(
     Requests find the `TaskService` at `app.state.service`; it may be put there later.
     """
     app.state.catalogue = catalogue
+    app.state.root_path = settings.root_path
     app.state.timeout_seconds = settings.request_timeout_seconds
     routes = [route for surface in SURFACES for route in surface.router.routes]
     share_paths(routes)

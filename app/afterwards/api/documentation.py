@@ -15,6 +15,7 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.staticfiles import StaticFiles
 
 from afterwards.api.ordering_schema import describe_payloads
+from afterwards.api.references import base_path, reference
 from afterwards.api.routing import new_router
 from afterwards.api.schemas import FieldError, ProblemDocument
 
@@ -27,8 +28,9 @@ _DESCRIPTION: Final = """\
 The answer now, the work afterwards, and nothing accepted is ever lost.
 
 An accepting call answers once its task is **on disk**; the header `Location` leads to the task's
-status. Work that fails in passing is tried again by itself, work that fails for good can be
-retried by hand. Every path answers with and without a slash at its end.
+status, as a reference relative to the request's URL (RFC 9110, 10.2.2). Work that fails in passing
+is tried again by itself, work that fails for good can be retried by hand. Every path answers with
+and without a slash at its end.
 
 Errors are problem documents (RFC 9457).
 
@@ -67,11 +69,10 @@ def install(app: FastAPI) -> None:
 @router.get("/", include_in_schema=False)
 async def root(request: Request) -> Response:
     """A browser is led to the documentation, anything else gets the links."""
-    base = _base_path(request)
     vary = {"Vary": "Accept"}
     if "text/html" in request.headers.get("accept", ""):
-        return RedirectResponse(f"{base}/docs", headers=vary)
-    app = request.app
+        return RedirectResponse(reference(request.scope, "/docs"), headers=vary)
+    app, base = request.app, base_path(request)
     links = {
         "name": app.title,
         "version": app.version,
@@ -84,20 +85,21 @@ async def root(request: Request) -> Response:
 
 @router.get("/openapi.json", include_in_schema=False)
 async def openapi(request: Request) -> Response:
-    """The description of the API."""
-    return JSONResponse(request.app.openapi())
+    """The description of the API, and the prefix it is served under."""
+    document, base = request.app.openapi(), base_path(request)
+    return JSONResponse({**document, "servers": [{"url": base}]} if base else document)
 
 
 @router.get("/docs", include_in_schema=False)
 async def docs(request: Request) -> Response:
     """Swagger UI, from this host alone."""
-    base = _base_path(request)
+    scope = request.scope
     page = get_swagger_ui_html(
-        openapi_url=f"{base}/openapi.json",
+        openapi_url=reference(scope, "/openapi.json"),
         title=request.app.title,
-        swagger_js_url=f"{base}/docs/assets/swagger-ui-bundle.js",
-        swagger_css_url=f"{base}/docs/assets/swagger-ui.css",
-        swagger_favicon_url=f"{base}/docs/assets/favicon-32x32.png",
+        swagger_js_url=reference(scope, "/docs/assets/swagger-ui-bundle.js"),
+        swagger_css_url=reference(scope, "/docs/assets/swagger-ui.css"),
+        swagger_favicon_url=reference(scope, "/docs/assets/favicon-32x32.png"),
     )
     page.headers["Content-Security-Policy"] = _content_security_policy(bytes(page.body))
     return page
@@ -107,11 +109,6 @@ async def docs(request: Request) -> Response:
 async def docs_asset(name: str, request: Request) -> Response:
     """A file of Swagger UI."""
     return await _ASSETS.get_response(name, request.scope)
-
-
-def _base_path(request: Request) -> str:
-    path: str = request.scope.get("root_path", "")
-    return path.rstrip("/")
 
 
 def _content_security_policy(page: bytes) -> str:

@@ -47,7 +47,7 @@ async def send_email(
     `bounce@simulator.example` fails for good, `flaky@simulator.example` in the first attempt
     only: to try out failure and retry.
     """
-    return started(200, await submit(request, background, EMAIL.name, payload))
+    return started(request, 200, await submit(request, background, EMAIL.name, payload))
 
 
 @router.get(

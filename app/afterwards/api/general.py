@@ -18,6 +18,7 @@ from afterwards.api import schemas, times
 from afterwards.api.idempotency import REPLAYED, key_of
 from afterwards.api.orders import BODY, catalogue_of, checked_order, invalid
 from afterwards.api.queries import require_once
+from afterwards.api.references import reference
 from afterwards.api.routing import new_router
 from afterwards.api.schemas import fields
 from afterwards.api.schemas.orders import NewTask, NewTasks, TaskFilter
@@ -56,9 +57,7 @@ _CHECKED_AT_ONCE: Final = 50
     responses=schemas.answers(
         422,
         503,
-        headers_of={
-            200: {"Link": fields.header("The next page.", '</tasks?cursor=MTI0NQ>; rel="next"')}
-        },
+        headers_of={200: {"Link": fields.header("The next page.", '<?cursor=MTI0NQ>; rel="next"')}},
         said={
             422: ("The query is not valid.", "#/limit: Input should be less than or equal to 500")
         },
@@ -79,7 +78,7 @@ async def list_tasks(query: Annotated[TaskFilter, Query()], request: Request) ->
     cursor = None
     if page.next is not None:
         cursor = _cursor(page.next)
-        headers["Link"] = f'</tasks?{_continued(query, cursor)}>; rel="next"'
+        headers["Link"] = f'<?{_continued(query, cursor)}>; rel="next"'
     return Response(list_document(_documents(page), next=cursor), headers=headers, media_type=_JSON)
 
 
@@ -136,7 +135,7 @@ async def submit_task(new: NewTask, background: BackgroundTasks, request: Reques
         task = await _waited(request, task, wait.seconds)
     else:
         background.add_task(service.start, task.id)
-    return _submitted(task, wait, replayed=accepted.replayed)
+    return _submitted(request, task, wait, replayed=accepted.replayed)
 
 
 async def _fingerprint(request: Request) -> bytes:
@@ -152,9 +151,10 @@ async def _waited(request: Request, task: Task, seconds: float) -> Task:
     return task
 
 
-def _submitted(task: Task, wait: Wait, *, replayed: bool) -> Response:
+def _submitted(request: Request, task: Task, wait: Wait, *, replayed: bool) -> Response:
     status = 200 if wait.seconds and task.state.is_final else 202
-    headers = {"Location": f"/tasks/{task.id}", **wait.headers()}
+    location = reference(request.scope, f"/tasks/{task.id}")
+    headers = {"Location": location, **wait.headers()}
     response = Response(base_document(task), status, headers, _JSON)
     if replayed:
         response.raw_headers.append(REPLAYED)

@@ -30,4 +30,4 @@ _SCHEDULED: Final = b'{"ok":true,"message":"Notification scheduled in background
 async def notify(background: BackgroundTasks, request: Request) -> Response:
     """Send a notification to `success@simulator.example`. A body is ignored."""
     submission = await submit(request, background, NOTIFICATION.name, _PAYLOAD)
-    return Accepted(200, _SCHEDULED, submission)
+    return Accepted(request, 200, _SCHEDULED, submission)

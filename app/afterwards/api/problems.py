@@ -14,6 +14,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
+from afterwards.api.references import base_path
 from afterwards.errors import (
     AfterwardsError,
     IdempotencyMismatch,
@@ -123,9 +124,10 @@ async def _http_error(request: Request, error: Exception) -> Response:
 
 
 def _explained(status: int, request: Request) -> str | None:
-    path = request.scope["path"][:_MAX_ECHOED_CHARACTERS]
+    base = base_path(request)
+    path = f"{base}{request.scope['path']}"[:_MAX_ECHOED_CHARACTERS]
     if status == HTTPStatus.NOT_FOUND:
-        return f"There is nothing at {path}; /docs lists what there is"
+        return f"There is nothing at {path}; {base}/docs lists what there is"
     if status == HTTPStatus.METHOD_NOT_ALLOWED:
         return f"{request.method} is not possible at {path}; the header Allow lists what is"
     return None

@@ -11,6 +11,7 @@ from starlette.responses import Response
 
 from afterwards.api import schemas
 from afterwards.api.orders import BODY, catalogue_of, checked_payload, invalid, known_type
+from afterwards.api.references import reference
 from afterwards.api.routing import new_router
 from afterwards.api.schemas.fields import SCHEDULE_LOCATION
 from afterwards.api.schemas.plans import (
@@ -103,7 +104,8 @@ async def put_schedule(name: ScheduleName, new: NewSchedule, request: Request) -
     plans = _plans(request)
     made = await plans.put_schedule(schedule)
     document = _document(await plans.schedule(name), time.time())
-    return _answer(document, 201 if made else 200, {"Location": f"/schedules/{name}"})
+    location = reference(request.scope, f"/schedules/{name}")
+    return _answer(document, 201 if made else 200, {"Location": location})
 
 
 @router.delete(

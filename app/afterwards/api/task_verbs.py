@@ -11,6 +11,7 @@ from starlette.responses import Response
 from afterwards.api import schemas, times
 from afterwards.api.orders import BODY, catalogue_of, checked_payload
 from afterwards.api.queries import require_known
+from afterwards.api.references import reference
 from afterwards.api.routing import new_router
 from afterwards.api.schemas.orders import CancelSelection, NewPayload, RetrySelection
 from afterwards.api.schemas.tasks import BulkCancel, BulkRetry, Cancellation, TaskDocument
@@ -73,7 +74,8 @@ async def retry_task(
         payload = checked_payload(new.payload, task_type, (*BODY, "payload"))
     task = await service.retry(task_id, payload)
     background.add_task(service.start, task.id)
-    return Response(base_document(task), 202, {"Location": f"/tasks/{task.id}"}, _JSON)
+    location = reference(request.scope, f"/tasks/{task.id}")
+    return Response(base_document(task), 202, {"Location": location}, _JSON)
 
 
 @router.post(

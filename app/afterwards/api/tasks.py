@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from afterwards.api import schemas
+from afterwards.api.references import reference
 from afterwards.api.routing import new_router
 from afterwards.api.submission import kept_task, service_of, started, submit
 from afterwards.api.times import shown_time
@@ -56,7 +57,7 @@ async def notify(
     `bounce@simulator.example` fails for good, `flaky@simulator.example` in the first attempt
     only: to try out failure and retry.
     """
-    return started(202, await submit(request, background, NOTIFICATION.name, payload))
+    return started(request, 202, await submit(request, background, NOTIFICATION.name, payload))
 
 
 @router.post(
@@ -69,7 +70,7 @@ async def generate_report(
     payload: ReportPayload, background: BackgroundTasks, request: Request
 ) -> Response:
     """Generate a report from its details, in a process of its own."""
-    return started(202, await submit(request, background, REPORT.name, payload))
+    return started(request, 202, await submit(request, background, REPORT.name, payload))
 
 
 @router.post(
@@ -82,7 +83,7 @@ async def save_file(
     payload: FilePayload, background: BackgroundTasks, request: Request
 ) -> Response:
     """Save the content as `<task id>.json` in the output directory, whole or not at all."""
-    return started(202, await submit(request, background, FILE.name, payload))
+    return started(request, 202, await submit(request, background, FILE.name, payload))
 
 
 @router.get(
@@ -124,7 +125,7 @@ async def retry_task(
     background.add_task(service.start, task.id)
     return Response(
         b'{"task_id":"%b","status":"retried"}' % task.id.encode(),
-        headers={"Location": f"/status/{task.id}"},
+        headers={"Location": reference(request.scope, f"/status/{task.id}")},
         media_type="application/json",
     )
 

@@ -22,6 +22,11 @@ async def listed(api: httpx.AsyncClient, **query: Any) -> list[str]:
     return [task["id"] for task in answer.json()["tasks"]]
 
 
+def following(answer: httpx.Response) -> str:
+    """The next page's URL: a reference is relative to the request's (RFC 8288, 3.1)."""
+    return str(answer.url.join(answer.links["next"]["url"]))
+
+
 async def walk(api: httpx.AsyncClient, path: str) -> list[list[str]]:
     """The pages from a link on."""
     pages = []
@@ -29,7 +34,7 @@ async def walk(api: httpx.AsyncClient, path: str) -> list[list[str]]:
         answer = await api.get(path)
         pages.append([task["id"] for task in answer.json()["tasks"]])
         assert ("link" in answer.headers) == (answer.json()["next"] is not None)
-        path = str(answer.links["next"]["url"]) if "link" in answer.headers else ""
+        path = following(answer) if "link" in answer.headers else ""
     return pages
 
 
@@ -93,7 +98,7 @@ async def test_pages_give_each_task_once_while_others_are_added(api: httpx.Async
     first = [task["id"] for task in answer.json()["tasks"]]
     for _ in range(4):
         await submitted(api)
-    rest = await walk(api, answer.links["next"]["url"])
+    rest = await walk(api, following(answer))
     assert [len(page) for page in rest] == [3, 1]
     assert first + list(chain(*rest)) == ids[::-1]
 

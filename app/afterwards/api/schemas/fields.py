@@ -53,9 +53,16 @@ def header(description: str, example: str) -> dict[str, Any]:
     return {"description": description, "schema": {"type": "string"}, "example": example}
 
 
-LOCATION: Final = _location("Where the task's status is found.", f"/status/{EXAMPLE_ID}")
-TASK_LOCATION: Final = _location("Where the task is found.", f"/tasks/{EXAMPLE_ID}")
-SCHEDULE_LOCATION: Final = _location("Where the schedule is found.", "/schedules/daily-report")
+LOCATION: Final = _location(
+    "Where the task's status is found, as seen from the request's URL.",
+    f"../status/{EXAMPLE_ID}",
+)
+TASK_LOCATION: Final = _location(
+    "Where the task is found, as seen from the request's URL.", f"tasks/{EXAMPLE_ID}"
+)
+SCHEDULE_LOCATION: Final = _location(
+    "Where the schedule is found, as seen from the request's URL.", "../schedules/daily-report"
+)
 
 REPLAYED: Final[dict[str, Any]] = {
     "Idempotent-Replayed": {
