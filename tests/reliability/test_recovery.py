@@ -83,6 +83,31 @@ def test_a_dead_registry_accepts_again_within_2_seconds_and_keeps_all(
     service.gate.unlink()
 
 
+def test_a_stopped_registry_is_ended_and_accepts_again_within_20_seconds(
+    service: FaultyService,
+) -> None:
+    running = service.add("wait")
+    service.begun(running, 1)
+    accepted = [service.submit("/notify/", NOTIFICATION)]
+    stopped = service.registry_pid()
+    stopped_at = kill(stopped, signal.SIGSTOP)
+    wait_for(lambda: service.registry_pid() != stopped, "another registry", 20)
+    accepted.append(
+        wait_for(
+            lambda: (
+                (answer := service.post("/notify/", NOTIFICATION)).status_code == 202
+                and answer.json()["task_id"]
+            ),
+            "a task accepted",
+        )
+    )
+
+    assert time.monotonic() - stopped_at < 20.0
+    service.open_gate()
+    assert {task.state for task in service.all_ended([*accepted, running])} == {"success"}
+    service.gate.unlink()
+
+
 def test_after_the_death_of_everything_all_tasks_begin_within_5_seconds_of_readiness(
     fresh_service: FaultyService,
 ) -> None:

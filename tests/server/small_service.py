@@ -54,6 +54,9 @@ class Registry:
         if self._child.poll() is not None:
             self._spawn()
 
+    def end_if_silent(self) -> None:
+        assert not self._stopped, "looked after once it was stopped"
+
     def stop(self, timeout_seconds: float) -> None:
         self._stopped = True
         if self._child is not None:

@@ -75,6 +75,9 @@ class RegistryProcess(Protocol):
     def ensure_running(self) -> None:
         """Start it again if it has died. Cheap; never raises."""
 
+    def end_if_silent(self) -> None:
+        """Kill it if it is stopped (SIGSTOP) and serves nobody. Cheap; never raises."""
+
     def stop(self, timeout_seconds: float) -> None:
         """Stop it. May be called again."""
 
@@ -236,6 +239,7 @@ class Supervisor(Arbiter):  # type: ignore[misc] # gunicorn has no types
         # Not once it has been stopped: gunicorn may stop twice, and reaps each time.
         if self._registry is None or not self._registry_started:
             return
+        self._registry.end_if_silent()
         if not self._stopping or (self.WORKERS and self._is_registry_missed()):
             self._registry.ensure_running()
 

@@ -29,8 +29,8 @@ class Access:
     """Gives the registry for the calling thread. Raises OSError or EOFError if it is not there."""
     close: Callable[[], None] = lambda: None
     guard: Callable[[], None] | None = None
-    """To be called often, from the same thread: starts the registry process again if it has died.
-    None: somebody else does."""
+    """To be called often, from the same thread: starts the registry process again if it has died,
+    or is stopped. None: somebody else does."""
 
 
 def of_service(endpoint: Endpoint) -> Access:
@@ -77,11 +77,15 @@ def own_or_joined(config: RegistryConfig) -> Access:
 
 
 def _shared(process: RegistryProcess) -> Access:
+    def guard() -> None:
+        process.end_if_silent()
+        process.ensure_running()
+
     return Access(
         process.endpoint.service,
         lambda: connect(process.endpoint),
         lambda: process.stop(_STOP_SECONDS),
-        process.ensure_running,
+        guard,
     )
 
 

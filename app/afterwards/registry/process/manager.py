@@ -28,6 +28,7 @@ from afterwards.registry.journal.file import journal_path
 from afterwards.registry.journal.journal import SqliteJournal
 from afterwards.registry.process.lock import DataDirLock, Endpoint
 from afterwards.registry.process.parent import end_with_parent
+from afterwards.registry.process.pulse import beat
 from afterwards.registry.protocol.answers import Events, Reply
 from afterwards.registry.protocol.base import Worker
 from afterwards.registry.protocol.mapping import TaskMapping
@@ -197,6 +198,7 @@ def main(arguments: Sequence[str]) -> None:
     options = json.loads(arguments[0])
     config, endpoint = RegistryConfig(**options["config"]), Endpoint(**options["endpoint"])
     configure(config.log_level, config.log_format)
+    beat(options["pulse_fd"])
     # The socket is made by the manager, as open as the umask lets it be.
     os.umask(0o177)
     for ignored in (signal.SIGINT, signal.SIGHUP):
@@ -231,13 +233,14 @@ def _teller(ready_fd: int | None) -> Callable[[str], None]:
 
 
 def arguments(
-    config: RegistryConfig, endpoint: Endpoint, *, check: bool, ready_fd: int | None
+    config: RegistryConfig, endpoint: Endpoint, *, check: bool, pulse_fd: int, ready_fd: int | None
 ) -> list[str]:
     """The command line for `main`, of a child of this process."""
     options = {
         "config": asdict(config),
         "endpoint": asdict(endpoint),
         "check": check,
+        "pulse_fd": pulse_fd,
         "ready_fd": ready_fd,
         "parent": os.getpid(),
     }

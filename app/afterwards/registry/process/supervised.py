@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import select
 import shutil
 import signal
 import subprocess
@@ -18,11 +19,13 @@ from afterwards.errors import AfterwardsError
 from afterwards.logs import get_logger
 from afterwards.registry.process.lock import Endpoint, holder_of, last_holder_of
 from afterwards.registry.process.manager import READY, RegistryConfig, arguments
+from afterwards.registry.process.pulse import Pulse
 from afterwards.registry.protocol.incarnation import birth
 
 log = get_logger(__name__)
 
 _POLL_SECONDS: Final = 0.02
+_LOOK_MILLISECONDS: Final = 1_000
 _RESTART_PAUSE_SECONDS: Final = 0.5
 _DIRECTORY_PREFIX: Final = "afterwards-"
 _KILLED_SECONDS: Final = 5.0
@@ -53,6 +56,7 @@ class RegistryProcess:
             self.endpoint.authkey()
         self._child: subprocess.Popen[bytes] | None = None
         self._born: int | None = None
+        self._pulse: Pulse | None = None
         self._not_before = 0.0
         self._stopped = False
 
@@ -69,6 +73,7 @@ class RegistryProcess:
         try:
             self._spawn(check=True, ready_fd=writer)
             os.close(writer)
+            self._wait_for_word(reader)
             # Its line, or the end of the pipe with the process.
             line = os.read(reader, 4096).decode().strip()
         finally:
@@ -91,6 +96,15 @@ class RegistryProcess:
             self._spawn(check=False, ready_fd=None)
         except OSError as error:
             log.error("registry process cannot be started; trying again", error=str(error))
+
+    def end_if_silent(self) -> None:
+        """Kill it if it is stopped and serves nobody (SIGSTOP). Cheap; never raises.
+
+        To be called every second or so.
+        """
+        if self._pulse is not None and self._is_running() and self._pulse.is_silent():
+            log.error("registry process gives no sign of life; ending it", registry_pid=self.pid)
+            self._signal(signal.SIGKILL)
 
     def stop(self, timeout_seconds: float) -> None:
         """Stop it: SIGTERM, then SIGKILL after `timeout_seconds`. May be called again."""
@@ -115,16 +129,29 @@ class RegistryProcess:
     def _spawn(self, *, check: bool, ready_fd: int | None) -> None:
         self._reap()
         self._provide_directory()
-        options = arguments(self._config, self.endpoint, check=check, ready_fd=ready_fd)
+        self._pulse = pulse = Pulse()
+        fds = [pulse.writer] if ready_fd is None else [pulse.writer, ready_fd]
+        options = arguments(
+            self._config, self.endpoint, check=check, pulse_fd=pulse.writer, ready_fd=ready_fd
+        )
         # -P: the directory the service is started in may hold a package named app, too. A session
         # of its own: Ctrl-C is for the master, and the registry goes last.
-        self._child = subprocess.Popen(
-            [sys.executable, "-P", "-m", "afterwards.registry.process", *options],
-            pass_fds=[] if ready_fd is None else [ready_fd],
-            stdin=subprocess.DEVNULL,
-            start_new_session=True,
-        )
+        try:
+            self._child = subprocess.Popen(
+                [sys.executable, "-P", "-m", "afterwards.registry.process", *options],
+                pass_fds=fds,
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        finally:
+            pulse.started()
         self._born = birth(self._child.pid)
+
+    def _wait_for_word(self, reader: int) -> None:
+        word = select.poll()
+        word.register(reader)
+        while not word.poll(_LOOK_MILLISECONDS):
+            self.end_if_silent()
 
     def _is_running(self) -> bool:
         # Not by the exit status: gunicorn reaps every child, and then there is none to ask for.
@@ -145,6 +172,9 @@ class RegistryProcess:
         if self._child is not None:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._child.wait(_KILLED_SECONDS)
+        if self._pulse is not None:
+            self._pulse.close()
+            self._pulse = None
 
     def _is_served(self) -> bool:
         if self._is_running():
