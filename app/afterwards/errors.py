@@ -18,6 +18,7 @@
     └── Unavailable                 cannot be done now; `retry_after_seconds` says when to ask again
         ├── TooManyUnfinished       the limit of unfinished tasks, or of their bytes, is reached
         ├── JournalUnavailable      the journal cannot be written
+        │   └── JournalLocked       another process has its lock, for a moment perhaps
         ├── RegistryUnavailable     the registry does not answer
         └── Draining                this process is about to stop
 
@@ -241,6 +242,10 @@ class JournalUnavailable(Unavailable):
 
     def __str__(self) -> str:
         return f"The journal cannot be written: {self.problem}"
+
+
+class JournalLocked(JournalUnavailable):
+    """Another process has the journal's lock: worth another try very soon. Nothing was stored."""
 
 
 class RegistryUnavailable(Unavailable):

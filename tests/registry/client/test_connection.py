@@ -16,6 +16,7 @@ import pytest
 from afterwards.counts import HttpCounts
 from afterwards.errors import (
     IllegalTransition,
+    JournalLocked,
     JournalUnavailable,
     RegistryUnavailable,
     TaskNotFound,
@@ -103,6 +104,8 @@ class Line:
         self.break_before: Callable[[Sequence[Request]], bool] = lambda requests: False
         self.break_after: Callable[[Sequence[Request]], bool] = lambda requests: False
         self.refuse_reports = False
+        self.is_locked = False
+        """Whether another process has the lock of the registry's journal."""
         self.up = True
         self.exchanges: list[Sequence[Request]] = []
 
@@ -118,6 +121,9 @@ class Line:
             raise EOFError
         if self.refuse_reports and any(isinstance(request, Succeeded) for request in requests):
             return Reply([JournalUnavailable("full") for _ in requests], [], [])
+        if self.is_locked and any(isinstance(request, Add) for request in requests):
+            self.exchanges.append(requests)
+            return Reply([JournalLocked("locked") for _ in requests], [], [])
         reply = self.registry.exchange(worker, connection, requests)
         self.exchanges.append(requests)
         if self.break_after(requests):
@@ -349,6 +355,37 @@ def test_reports_are_kept_while_the_journal_cannot_be_written() -> None:
             assert (await side.client.call(Get(task.id))).state is TaskState.SUCCESS
 
     run(story)
+
+
+def test_a_call_waits_for_a_journal_that_another_process_has_locked() -> None:
+    async def story() -> None:
+        async with connected() as side:
+            side.line.is_locked = True
+            adding = asyncio.create_task(side.client.call(Add(new_task())))
+            await eventually(lambda: len(sent(side, Add)) == 2)
+            assert not adding.done()
+            side.line.is_locked = False
+            assert await adding is None
+
+    run(story)
+
+
+def test_a_call_is_told_in_time_that_the_journal_stays_locked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(client_module, "WAIT_SECONDS", client_module._LAST_TRY_SECONDS)
+
+    async def story() -> None:
+        async with connected() as side:
+            side.line.is_locked = True
+            with pytest.raises(JournalLocked):
+                await side.client.call(Add(new_task()))
+
+    run(story)
+
+
+def sent(side: Side, kind: type) -> list[Request]:
+    return [r for requests in side.line.exchanges for r in requests if isinstance(r, kind)]
 
 
 def test_a_call_without_a_registry_is_refused_after_a_while(

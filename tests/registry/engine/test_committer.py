@@ -10,11 +10,17 @@ from typing import Any
 import pytest
 
 from afterwards.counts import HttpCounts
-from afterwards.errors import JournalUnavailable, NotJoined, StaleReport, TaskNotFound
+from afterwards.errors import (
+    JournalLocked,
+    JournalUnavailable,
+    NotJoined,
+    StaleReport,
+    TaskNotFound,
+)
 from afterwards.lifecycle import Task, TaskState
 from afterwards.registry.engine.memory import MemoryRegistry
 from afterwards.registry.engine.turns import LONGEST_SECONDS
-from afterwards.registry.journal.journal import NullJournal
+from afterwards.registry.journal.journal import Group, NullJournal
 from afterwards.registry.protocol.requests import (
     Add,
     Beat,
@@ -135,6 +141,37 @@ def test_reading_goes_on_while_nothing_can_be_written(
     assert raised(ask(registry, Probe())) is JournalUnavailable
     journal.failures = 0
     assert ask(registry, Probe()) is None
+
+
+class Locked(NullJournal):
+    """Another process has its lock; counts the tries."""
+
+    tries = 0
+
+    def write(self, group: Group) -> None:
+        self.tries += 1
+        raise JournalLocked("it is locked by another process")
+
+
+def test_under_a_foreign_lock_readers_and_beats_wait_for_one_try_only(bench: Bench) -> None:
+    journal = Locked()
+    registry = bench.registry(journal=journal)
+    peer = bench.peer(registry)
+    task = bench.task()
+
+    reply = peer.exchange(Beat({"async": 2}, {}, [], HttpCounts({}, {})), Add(task), Get(task.id))
+
+    assert [raised(answer) for answer in reply.answers] == [None, JournalLocked, TaskNotFound]
+    assert journal.tries == 1
+
+
+def test_under_a_foreign_lock_a_probe_says_so(bench: Bench) -> None:
+    registry = bench.registry(journal=Locked())
+
+    answer = ask(registry, Probe())
+
+    assert type(answer) is JournalUnavailable
+    assert "locked by another process" in str(answer)
 
 
 def test_a_worker_can_join_while_nothing_can_be_written(

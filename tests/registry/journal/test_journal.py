@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from afterwards.errors import JournalError, JournalUnavailable
+from afterwards.errors import JournalError, JournalLocked, JournalUnavailable
 from afterwards.lifecycle import Change, Task, TaskState
 from afterwards.registry.journal.journal import Group, SqliteJournal
 from afterwards.registry.journal.schema import VERSION
@@ -263,6 +263,18 @@ def test_a_journal_that_may_only_be_read_is_noticed_by_a_probe(bench: Bench) -> 
 
 
 # -- files that are no journal --------------------------------------------------------------------
+
+
+def test_a_lock_of_another_process_is_said_soon_and_reading_goes_on(path: Path) -> None:
+    task = make_task()
+    with opened(path) as journal, contextlib.closing(sqlite3.connect(path)) as foreign:
+        journal.write(written(task))
+        foreign.execute("BEGIN IMMEDIATE")
+        with pytest.raises(JournalLocked, match="locked by another process"):
+            journal.write(written(make_task()))
+        assert journal.read(task.id) is not None
+        foreign.execute("ROLLBACK")
+        journal.write(written(make_task(order=2)))
 
 
 def garbage(path: Path) -> None:

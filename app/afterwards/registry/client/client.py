@@ -17,7 +17,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, Protocol
 
 from afterwards.counts import HttpCounts
-from afterwards.errors import AfterwardsError, NotJoined, RegistryUnavailable, Unavailable
+from afterwards.errors import (
+    AfterwardsError,
+    JournalLocked,
+    NotJoined,
+    RegistryUnavailable,
+    Unavailable,
+)
 from afterwards.registry.client.send_queue import Outbox, Pending, awaited_tasks
 from afterwards.registry.protocol.answers import Claim, Reply
 from afterwards.registry.protocol.base import HEARTBEAT_SECONDS
@@ -49,6 +55,8 @@ PROGRESS_SECONDS: Final = 0.1
 _MAX_PROGRESS: Final = 500
 """In one batch."""
 _EXPIRY_SECONDS: Final = 0.25
+_LAST_TRY_SECONDS: Final = 1.0
+"""What is left of `WAIT_SECONDS` has to do for another try, so that its answer is known in time."""
 
 
 class ClaimHolder(Protocol):
@@ -270,8 +278,10 @@ class RegistryClient:
             self._holder.cancel(held)
         answered: list[tuple[asyncio.Future[Any], Any]] = []
         for pending, answer in zip(batch, reply.answers, strict=True):
-            if pending.future is not None:
+            if pending.future is not None and not self._may_try_again(pending, answer):
                 answered.append((pending.future, answer))
+            elif pending.future is not None:
+                self._outbox.defer(pending)
             elif isinstance(pending.request, Report):
                 self._settle_report(pending, pending.request, answer)
             elif isinstance(pending.request, Leave):
@@ -279,6 +289,13 @@ class RegistryClient:
         loop = self._loop
         if answered and loop is not None and not loop.is_closed():
             loop.call_soon_threadsafe(_resolve, answered)
+
+    def _may_try_again(self, pending: Pending, answer: Any) -> bool:
+        """Whether a request is only delayed: another process has the journal's lock."""
+        tried_seconds = time.monotonic() - pending.since
+        return (
+            isinstance(answer, JournalLocked) and tried_seconds < WAIT_SECONDS - _LAST_TRY_SECONDS
+        )
 
     def _settle_report(self, pending: Pending, report: Report, answer: Any) -> None:
         if isinstance(answer, Unavailable):

@@ -29,7 +29,7 @@ from afterwards.registry.protocol.requests import (
 MAX_BATCH_REQUESTS: Final = 2_000
 
 DEFER_SECONDS: Final = 0.5
-"""How long a report waits that the registry could not take."""
+"""How long what the registry could not take waits for another try."""
 
 COMPANY_SECONDS: Final = 0.0005
 """How long a lone report waits for something else to send."""
@@ -128,9 +128,11 @@ class Outbox:
         self._in_flight = []
 
     def defer(self, pending: Pending) -> None:
-        """Send a report once more, a little later: the registry could not take it."""
+        """Send a request once more, a little later: the registry could not take it."""
+        if not self._deferred:
+            # Others that follow do not make the first one wait longer.
+            self._deferred_until = time.monotonic() + DEFER_SECONDS
         self._deferred.append(pending)
-        self._deferred_until = time.monotonic() + DEFER_SECONDS
 
     def recover(self, refuse: Callable[[Pending], None]) -> None:
         """Put what a broken connection left unanswered before everything else, reports first.

@@ -17,7 +17,13 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from afterwards.counts import tally
-from afterwards.errors import AfterwardsError, JournalUnavailable, RegistryUnavailable, StaleReport
+from afterwards.errors import (
+    AfterwardsError,
+    JournalLocked,
+    JournalUnavailable,
+    RegistryUnavailable,
+    StaleReport,
+)
 from afterwards.logs import get_logger
 from afterwards.registry.engine.turns import LONGEST_SECONDS, Errand, Turns
 from afterwards.registry.engine.views import READS, Readings
@@ -90,6 +96,8 @@ class Committer:
         self._events: list[Callable[[], None]] = []
         self._journal_fails = False
         self._problem = ""
+        self._is_locked = False
+        """Whether it failed last because another process has the lock."""
 
     # -- from any thread -----------------------------------------------------------------------
 
@@ -115,13 +123,10 @@ class Committer:
         """Carry out one group: the whole of a registry's work."""
         try:
             self._carry_out(calls)
-            if not self._write(calls):
-                # Reports and cancellations may fit where new tasks do not.
-                self._carry_out(calls, refuse=_NEEDS_ROOM)
-                if not self._write(calls, partly=True):
-                    self._carry_out(calls, refuse=None)
-                    # A beat releases what it omits, and a leave everything; that has to wait.
-                    self._rules.put_off()
+            if not (self._write(calls) or self._write_a_part(calls)):
+                self._carry_out(calls, refuse=None)
+                # A beat releases what it omits, and a leave everything; that has to wait.
+                self._rules.put_off()
             self._answer_committed(calls)
             self._draw_attention()
         except Exception:
@@ -186,7 +191,7 @@ class Committer:
         if kind in _CHANGES_NOTHING:
             return None
         if kind not in ABOUT_THE_WORKER and (refuse is None or kind in refuse):
-            return JournalUnavailable(self._problem)
+            return (JournalLocked if self._is_locked else JournalUnavailable)(self._problem)
         try:
             return self._rules.apply(call.worker, call.connection, request)
         except AfterwardsError as error:
@@ -218,8 +223,17 @@ class Committer:
         self._tell(group, time.perf_counter() - started, partly=partly)
         return True
 
+    def _write_a_part(self, calls: Sequence[Call]) -> bool:
+        """Reports and cancellations may fit where new tasks do not."""
+        if self._is_locked:
+            # Nothing does, and whoever only reads or beats has waited long enough.
+            return False
+        self._carry_out(calls, refuse=_NEEDS_ROOM)
+        return self._write(calls, partly=True)
+
     def _take_back(self, calls: Sequence[Call], error: JournalUnavailable) -> None:
         self._problem = error.problem
+        self._is_locked = isinstance(error, JournalLocked)
         if not self._journal_fails:
             log.error(
                 "journal cannot be written; refusing tasks until it can",

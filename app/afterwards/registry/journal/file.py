@@ -20,6 +20,10 @@ CHECKPOINT_PAGES: Final = 8_000
 the pages of their index that this has to write: beside a million tasks half as many bytes as with
 SQLite's own 1,000 pages, for which every eightieth commit had to wait under load."""
 
+LOCK_MILLISECONDS: Final = 100
+"""How long a group waits for another process that has the journal's lock. Everything else that
+comes to the registry waits with it."""
+
 
 def journal_path(data_dir: Path) -> Path:
     """Where it is in a data directory."""
@@ -84,6 +88,7 @@ def prepare(db: sqlite3.Connection) -> None:
         db.executescript(f"BEGIN IMMEDIATE; {SCHEMA} COMMIT;")
     elif _version(db) < VERSION:
         _migrate(db)
+    db.execute(f"PRAGMA busy_timeout = {LOCK_MILLISECONDS}")
 
 
 def _migrate(db: sqlite3.Connection) -> None:

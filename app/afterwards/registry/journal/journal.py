@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from afterwards.counts import Cell, Tally
-from afterwards.errors import JournalError, JournalUnavailable
+from afterwards.errors import JournalError, JournalLocked, JournalUnavailable
 from afterwards.lifecycle import Change, Task
 from afterwards.registry.journal import listing, plans
 from afterwards.registry.journal.batch import rest_of
@@ -42,6 +42,9 @@ from afterwards.registry.protocol.answers import AttemptRecord, Details, Page
 from afterwards.registry.protocol.requests import Count, Find
 
 RETENTION_STEP_ROWS: Final = 1_000
+_LOCKED: Final = "it is locked by another process"
+_PRIMARY_CODE: Final = 0xFF
+"""Of SQLite's result codes; the rest says more of the same (sqlite.org/rescode.html)."""
 
 
 @dataclass
@@ -86,6 +89,7 @@ class Journal(Protocol):
         """Write the group as one transaction, durable on return.
 
         Raises:
+            JournalLocked: another process has the lock.
             JournalUnavailable: nothing of it was written.
         """
 
@@ -168,6 +172,8 @@ class SqliteJournal:
                 db.execute("DELETE FROM deleted WHERE at < ?", (group.forget_deleted_before,))
             db.execute("COMMIT")
         except sqlite3.Error as error:
+            if _is_busy(error):
+                raise JournalLocked(_LOCKED, str(self._path)) from error
             raise JournalUnavailable(str(error), str(self._path)) from error
         finally:
             # A full disk has rolled it back already, and a second rollback would raise.
@@ -359,6 +365,11 @@ class NullJournal:
 
     def close(self) -> None:
         pass
+
+
+def _is_busy(error: sqlite3.Error) -> bool:
+    # The module's own errors have no code.
+    return getattr(error, "sqlite_errorcode", 0) & _PRIMARY_CODE == sqlite3.SQLITE_BUSY
 
 
 def _is_recent(task: Task, moment: float) -> bool:
