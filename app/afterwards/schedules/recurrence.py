@@ -9,20 +9,29 @@ All times are POSIX timestamps.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
+from functools import lru_cache
 from itertools import islice
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from cronsim import CronSim, CronSimError
+from cronsim import CronSimError
+
+from afterwards.schedules.cron_times import CronTimes
 
 CRON_FIELDS: Final = 5
 _FIELD_VALUES: Final = {
     "minute": 60, "hour": 24, "day of the month": 31, "month": 12, "day of the week": 7,
 }  # fmt: skip
 MAX_CRON_CHARACTERS: Final = 200
+
+_PARSED_RECURRENCES: Final = 256
+"""Kept as cronsim parses them; each takes up to 20 KiB."""
+_KNOWN_RECURRENCES: Final = 16_384
+"""Whose next due times are kept: all there can be in a service, and more."""
 
 _NO_PLACES: Final = ("right", "posix", "posixrules", "localtime", "Factory")
 """Names under which an operating system may keep what is no zone of its own, or is one with leap
@@ -42,29 +51,70 @@ class Cron:
 
     def after(self, moment: float) -> float | None:
         """The first due time later than `moment`; None if there is none for fifty years."""
-        # Where an hour comes twice, the library begins with the first of the two, and where one is
-        # left out, it gives several times the same moment.
-        return next((due for due in self._times(moment) if due > moment), None)
+        return next(iter(self.following(moment, 1)), None)
+
+    def following(self, moment: float, count: int) -> Sequence[float]:
+        """The first `count` due times later than `moment`; fewer if there are no more."""
+        known = _known(self.expression, self.timezone)
+        since, dues = known.dues
+        left = dues[bisect_right(dues, moment) :] if since <= moment else ()
+        if len(left) < count and not (left and left[-1] == math.inf):
+            left = tuple(islice(self._times(moment), count))
+            if len(left) < count:
+                left += (math.inf,)
+            known.dues = (moment, left)
+        return [due for due in left[:count] if due != math.inf]
 
     def latest(self, count: int, moment: float) -> float | None:
         """The earliest of about the last `count` due times up to `moment`; None: there is none."""
-        earliest = min(islice(self._times(moment + 1, reverse=True), count), default=None)
-        if earliest is None:
+        try:
+            earliest = self._parsed().some_back(count, self._clock_at(moment))
+            # On the clock it may be a time that was left out or came twice.
+            first = None if earliest is None else self.after(earliest.timestamp() - 1)
+        except OverflowError:
             return None
-        # Backwards the library may be off where clocks were put forward or back.
-        first = self.after(earliest - 1)
         return None if first is None or first > moment else first
 
-    def _times(self, moment: float, *, reverse: bool = False) -> Iterator[float]:
+    def _times(self, moment: float) -> Iterator[float]:
+        latest = moment
         try:
-            start = datetime.fromtimestamp(math.floor(moment), zone(self.timezone))
-            for due in CronSim(self.expression, start, reverse=reverse):
-                yield due.timestamp()
-        except CronSimError as error:
-            raise ValueError(str(error)) from None
+            for due in self._parsed().since(self._clock_at(moment)):
+                # Where an hour comes twice, the library begins with the first of the two, and where
+                # one is left out, it gives several times the same moment.
+                if (found := due.timestamp()) > latest:
+                    yield found
+                    latest = found
         except OverflowError:
             # Beyond the year 9999.
             return
+
+    def _clock_at(self, moment: float) -> datetime:
+        return datetime.fromtimestamp(math.floor(moment), zone(self.timezone))
+
+    def _parsed(self) -> CronTimes:
+        try:
+            return _parsed(self.expression, self.timezone)
+        except CronSimError as error:
+            raise ValueError(str(error)) from None
+
+
+class _Known:
+    """Due times of one expression in one time zone that have been found."""
+
+    __slots__ = ("dues",)
+
+    def __init__(self) -> None:
+        self.dues: tuple[float, tuple[float, ...]] = (math.inf, ())
+        """All those that follow a moment, up to the last; infinity: there are no more. Replaced
+        whole, as several threads may come by."""
+
+
+_known: Final = lru_cache(_KNOWN_RECURRENCES)(lambda _expression, _timezone: _Known())
+
+
+@lru_cache(_PARSED_RECURRENCES)
+def _parsed(expression: str, timezone: str) -> CronTimes:
+    return CronTimes(expression, zone(timezone))
 
 
 @dataclass(frozen=True)
@@ -80,6 +130,13 @@ class Every:
         while (due := self.since + periods * self.seconds) <= moment:
             periods += 1
         return due
+
+    def following(self, moment: float, count: int) -> Sequence[float]:
+        """The first `count` due times later than `moment`."""
+        dues: list[float] = []
+        for _ in range(count):
+            dues.append(self.after(dues[-1] if dues else moment))
+        return dues
 
     def latest(self, count: int, moment: float) -> float | None:
         """The earliest of the last `count` due times up to `moment`; None: there is none."""
@@ -97,14 +154,8 @@ def count(recurrence: Recurrence, first: float, end: float, at_most: int) -> int
 
     More than `at_most` are not counted.
     """
-    number, due = 0, first
-    while number < at_most and due < end:
-        number += 1
-        following = recurrence.after(due)
-        if following is None:
-            break
-        due = following
-    return number
+    dues = [first, *recurrence.following(first, at_most - 1)]
+    return sum(due < end for due in dues)
 
 
 def check_cron(expression: str) -> None:
@@ -124,7 +175,7 @@ def check_cron(expression: str) -> None:
         )
     _check_steps(expression)
     try:
-        never = next(CronSim(expression, datetime(2000, 1, 1, tzinfo=UTC)), None) is None
+        never = next(CronTimes(expression, UTC), None) is None
     except CronSimError as error:
         raise ValueError(f"{str(error).lower()} in the cron expression {expression!r}") from None
     if never:

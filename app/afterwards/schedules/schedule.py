@@ -44,14 +44,12 @@ class Schedule:
 
     def next_runs(self, count: int, now: float) -> list[float]:
         """Its next due times after `now`; none while it is paused."""
-        runs: list[float] = []
         due = self.next_due
-        if due is not None and due <= now:
-            due = self.recurrence.after(now)
-        while due is not None and len(runs) < count:
-            runs.append(due)
-            due = self.recurrence.after(due)
-        return runs
+        if due is None:
+            return []
+        if due <= now:
+            return list(self.recurrence.following(now, count))
+        return [due, *self.recurrence.following(due, count - 1)]
 
 
 def due_key(name: str, due: float) -> str:
