@@ -211,7 +211,7 @@ class Unavailable(AfterwardsError):
 
 
 class TooManyUnfinished(Unavailable):
-    """The limit of unfinished tasks, or of their payloads, is reached; nothing was stored."""
+    """The limit of unfinished tasks, or of payloads, is reached; nothing was stored."""
 
     def __init__(self, limit: int, unit: str, retry_after_seconds: float) -> None:
         super().__init__(limit, unit, retry_after_seconds)
@@ -221,7 +221,7 @@ class TooManyUnfinished(Unavailable):
 
     def __str__(self) -> str:
         return (
-            f"The limit of {self.limit} unfinished {self.unit} is reached; "
+            f"The limit of {self.limit} {self.unit} is reached; "
             f"try again in {self.retry_after_seconds:.0f} s"
         )
 

@@ -49,7 +49,7 @@ OPERATIONS = {
     ("POST", "/task-types/{name}/pause"): {"200", "404", "503"} | EVERYWHERE,
     ("POST", "/task-types/{name}/resume"): {"200", "404", "503"} | EVERYWHERE,
     ("GET", "/stats"): {"200", "503"} | EVERYWHERE,
-    ("GET", "/schedules"): {"200", "503"} | EVERYWHERE,
+    ("GET", "/schedules"): {"200", "422", "503"} | EVERYWHERE,
     ("GET", "/schedules/{name}"): {"200", "404", "503"} | EVERYWHERE,
     ("PUT", "/schedules/{name}"): {"200", "201", "409", "415", "422", "503"} | EVERYWHERE,
     ("DELETE", "/schedules/{name}"): {"204", "404", "503"} | EVERYWHERE,
@@ -198,8 +198,9 @@ async def test_every_parameter_has_a_description_and_an_example(openapi: Any) ->
         "status": 2,
         "created_after": 1,
         "created_before": 1,
-        "limit": 1,
-        "cursor": 1,
+        "limit": 2,
+        "cursor": 2,
+        "payloads": 1,
     }
     for parameter in parameters:
         assert parameter["description"]

@@ -35,8 +35,8 @@ async def test_a_problem_document_has_the_members_of_rfc_9457(client: httpx.Asyn
 @pytest.mark.parametrize(
     ("error", "seconds"),
     [
-        (TooManyUnfinished(100, "tasks", 7.2), "8"),
-        (TooManyUnfinished(100, "tasks", 0.0), "1"),
+        (TooManyUnfinished(100, "unfinished tasks", 7.2), "8"),
+        (TooManyUnfinished(100, "unfinished tasks", 0.0), "1"),
         (RegistryUnavailable(), "1"),
         (Draining(), "1"),
     ],

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections import Counter
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from cronsim import CronSim
 
 from afterwards.errors import JournalUnavailable, ScheduleNotFound, TooManySchedules
 from afterwards.lifecycle import Task, TaskState
@@ -24,7 +27,8 @@ from afterwards.registry.protocol.requests import (
     Succeeded,
 )
 from afterwards.registry.state.acceptance import Limits
-from afterwards.registry.state.schedules import MAX_CAUGHT_UP
+from afterwards.registry.state.schedules import FIRING_SECONDS, MAX_CAUGHT_UP
+from afterwards.schedules import recurrence
 from afterwards.schedules.schedule import Schedule
 from tests.registry.bench import Bench, FailingNull, FailingSqlite, SteppedRegistry
 from tests.registry.conftest import Hosted, Reach
@@ -91,13 +95,13 @@ def test_a_schedule_is_put_shown_listed_and_deleted(reach: Reach) -> None:
     assert schedule == replace(
         given, created_at=schedule.created_at, next_due=schedule.next_due, last_due=None
     )
-    assert [each.name for each in reach.ask(Schedules())] == ["a", "b"]
+    assert [each.name for each in reach.ask(Schedules()).schedules] == ["a", "b"]
 
     assert reach.ask(PutSchedule(given)) is False
     assert reach.ask(DeleteSchedule("b")) is None
     for request in (GetSchedule("b"), DeleteSchedule("b"), PauseSchedule("b", True)):
         assert raised(reach.ask(request)) is ScheduleNotFound
-    assert [each.name for each in reach.ask(Schedules())] == ["a"]
+    assert [each.name for each in reach.ask(Schedules()).schedules] == ["a"]
 
 
 def test_a_schedule_makes_a_task_each_time_it_is_due(reach: Reach) -> None:
@@ -198,6 +202,28 @@ def test_there_are_only_so_many_schedules(bench: Bench, monkeypatch: pytest.Monk
     assert ask(registry, PutSchedule(make_schedule("c"))) is True
 
 
+def test_nobody_waits_while_a_rare_due_time_is_looked_for(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry = bench.registry()
+    rare = make_schedule(cron="7 7 * 2 1#5", every_seconds=None)
+    call, looks = registry.committer.call, itertools.count()
+
+    def in_the_turn(*args: Any) -> Any:
+        with monkeypatch.context() as patch:
+            patch.setattr(CronSim, "advance", lambda _: next(looks))
+            return call(*args)
+
+    monkeypatch.setattr(registry.committer, "call", in_the_turn)
+    ask(registry, PutSchedule(rare))
+    ask(registry, PauseSchedule("nightly", True))
+    bench.clock.turn(1.0)
+    recurrence._known.cache_clear()
+    assert ask(registry, PauseSchedule("nightly", False)).next_due is not None
+
+    assert next(looks) == 0
+
+
 # -- late -----------------------------------------------------------------------------------------
 
 
@@ -254,26 +280,38 @@ def test_of_too_many_missed_times_the_latest_are_caught_up_with(
     registry.tick()
     assert 0 < registry.rules.store.unfinished() < MAX_CAUGHT_UP, "others have their turn"
     bench.clock.turn(5.0)
-    for _ in range(5):
+    for _ in range(20):
         registry.tick()
 
     assert last is not None
     assert dues(registry, last) == [-60.0 * n for n in reversed(range(MAX_CAUGHT_UP))]
 
 
-def test_looking_for_missed_times_lets_others_have_their_turn(bench: Bench) -> None:
+@pytest.mark.parametrize("catch_up", [True, False])
+def test_what_takes_long_lets_others_have_their_turn(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, catch_up: bool
+) -> None:
     registry = bench.registry(journal=bench.journal())
     for number in range(30):
-        put(registry, str(number), cron="0 0 * * *")
+        put(registry, str(number), cron="0 0 * * *", catch_up=catch_up)
     bench.clock.turn(10 * 86_400.0)
     registry = bench.registry(journal=bench.crash())
-    registry.tick()
+    # Of the processor's seconds each look takes a quarter of what a group may spend.
+    looks = itertools.count(0, FIRING_SECONDS / 4)
+    monkeypatch.setattr(
+        "afterwards.registry.state.schedules.time", SimpleNamespace(thread_time=looks.__next__)
+    )
 
-    wall = bench.clock.wall()
-    late = sum(due(each) < wall for each in registry.rules.schedules.all())
-    assert 0 < late < 30
+    def late() -> int:
+        wall = bench.clock.wall()
+        return sum(due(each) < wall for each in registry.rules.schedules._schedules)
+
     registry.tick()
-    assert all(due(each) > wall for each in registry.rules.schedules.all())
+    assert late() >= 26
+    for _ in range(100):
+        registry.tick()
+    assert late() == 0
+    assert len(made(registry)) == (300 if catch_up else 0)
 
 
 def test_a_clock_set_forward_is_time_that_has_passed(bench: Bench) -> None:
@@ -351,8 +389,9 @@ def test_what_finds_no_room_waits_until_there_is(bench: Bench) -> None:
 
 def test_a_large_one_without_room_does_not_hold_up_a_small_one(bench: Bench) -> None:
     registry = bench.registry(Limits(max_pending_bytes=1_000))
-    put(registry, "large", pattern=make_task(id="", payload=b"x" * 2_000))
+    put(registry, "large", pattern=make_task(id="", payload=b"x" * 400))
     put(registry, "small")
+    ask(registry, Add(bench.task(payload=b"x" * 300)))
 
     let_pass(registry, bench, 60.0)
 
@@ -415,7 +454,7 @@ def test_catching_up_that_could_not_be_written_begins_with_the_latest_again(benc
     journal = bench.crash()
     registry = bench.registry(journal=journal)
     journal.failures = NO_NEW_TASKS
-    for _ in range(4):
+    for _ in range(20):
         registry.tick()
 
     assert len(made(registry)) == MAX_CAUGHT_UP
@@ -433,14 +472,14 @@ def test_schedules_are_there_after_a_crash_as_they_were(bench: Bench) -> None:
     put(registry, "gone")
     let_pass(registry, bench, 90.0, steps=3)
     ask(registry, DeleteSchedule("gone"))
-    before = ask(registry, Schedules())
+    before = ask(registry, Schedules(payloads=True)).schedules
     assert before[1].last_task_id is not None
     rows = registry._journal._writer.execute("SELECT count(*) FROM due_times").fetchone()  # type: ignore[attr-defined]
     assert rows == (3,)
 
     registry = bench.registry(journal=bench.crash())
 
-    assert ask(registry, Schedules()) == before
+    assert ask(registry, Schedules(payloads=True)).schedules == before
 
 
 def test_an_expression_that_is_not_understood_any_more_stops_nobody(bench: Bench) -> None:

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import time
-from typing import Any, Final
+from asyncio import sleep
+from contextlib import suppress
+from typing import Annotated, Any, Final
+from urllib.parse import urlencode
 
-from fastapi import Request
+from fastapi import Query, Request
 from starlette.responses import Response
 
 from afterwards.api import schemas
 from afterwards.api.orders import BODY, catalogue_of, checked_payload, invalid, known_type
+from afterwards.api.queries import require_once
 from afterwards.api.references import reference
 from afterwards.api.routing import new_router
-from afterwards.api.schemas.fields import SCHEDULE_LOCATION
+from afterwards.api.schemas.fields import SCHEDULE_LOCATION, header
 from afterwards.api.schemas.plans import (
     SCHEDULE_NAME,
     NewSchedule,
     ScheduleDocument,
-    ScheduleList,
+    ScheduleFilter,
     ScheduleName,
+    SchedulePage,
 )
 from afterwards.api.submission import service_of
 from afterwards.api.times import shown_time
@@ -40,15 +46,54 @@ _LOOKUP: Final = schemas.answers(404, 503, said=_UNKNOWN)
     "/schedules",
     summary="List the schedules",
     operation_id="listSchedules",
-    response_model=ScheduleList,
-    response_description="All schedules",
-    responses=schemas.answers(503),
+    response_model=SchedulePage,
+    response_description="A page of schedules",
+    responses=schemas.answers(
+        422,
+        503,
+        headers_of={
+            200: {
+                "Link": header("The next page.", '</schedules?cursor=ZGFpbHktcmVwb3J0>; rel="next"')
+            }
+        },
+        said={
+            422: ("The query is not valid.", "#/limit: Input should be less than or equal to 500")
+        },
+    ),
 )
-async def list_schedules(request: Request) -> Response:
-    """By name, each with its next five due times."""
+async def list_schedules(query: Annotated[ScheduleFilter, Query()], request: Request) -> Response:
+    """By name, each with its next five due times; with `payloads=true` with its payload."""
+    require_once(request)
+    page = await _plans(request).schedules(
+        limit=query.limit,
+        after=None if query.cursor is None else _name_before(query.cursor),
+        payloads=query.payloads,
+    )
     now = time.time()
-    schedules = await _plans(request).schedules()
-    return _answer(b'{"schedules":[%b]}' % b",".join(_document(one, now) for one in schedules))
+    documents: list[bytes] = []
+    for schedule in page.schedules:
+        documents.append(_document(schedule, now, with_payload=query.payloads))
+        # Due times that nobody has asked for yet may take a millisecond and more to find.
+        await sleep(0)
+    cursor = None if page.next is None else _cursor(page.next)
+    answer = b'{"schedules":[%b],"next":%b}' % (b",".join(documents), json.dumps(cursor).encode())
+    if cursor is None:
+        return _answer(answer)
+    members = query.model_dump(exclude_unset=True, exclude_none=True, mode="json")
+    following = urlencode({**members, "cursor": cursor})
+    return _answer(answer, headers={"Link": f'</schedules?{following}>; rel="next"'})
+
+
+def _cursor(name: str) -> str:
+    return base64.urlsafe_b64encode(name.encode()).decode().rstrip("=")
+
+
+def _name_before(cursor: str) -> str:
+    with suppress(ValueError):
+        name = base64.b64decode(cursor + "=" * (-len(cursor) % 4), b"-_", validate=True).decode()
+        if SCHEDULE_NAME.fullmatch(name) is not None and _cursor(name) == cursor:
+            return name
+    raise invalid("cursor", ("query", "cursor"), "must be the `next` of an earlier page")
 
 
 @router.get(
@@ -83,7 +128,7 @@ async def get_schedule(name: ScheduleName, request: Request) -> Response:
             ),
             409: (
                 "The limit of schedules is reached.",
-                "There are 1000 schedules, which is the limit; delete one first",
+                "There are 10000 schedules, which is the limit; delete one first",
             ),
         },
     )
@@ -185,7 +230,7 @@ def _checked(name: str, new: NewSchedule, request: Request) -> Schedule:
     )
 
 
-def _document(schedule: Schedule, now: float) -> bytes:
+def _document(schedule: Schedule, now: float, *, with_payload: bool = True) -> bytes:
     pattern = schedule.pattern
     members: dict[str, Any] = {
         "name": schedule.name,
@@ -203,11 +248,11 @@ def _document(schedule: Schedule, now: float) -> bytes:
         "last_task_id": schedule.last_task_id,
         "next_runs": [shown_time(due) for due in schedule.next_runs(RUNS_SHOWN, now)],
     }
+    document = json.dumps(members, separators=(",", ":")).encode()
+    if not with_payload:
+        return document
     # The payload is JSON already.
-    return b'%b,"payload":%b}' % (
-        json.dumps(members, separators=(",", ":")).encode()[:-1],
-        pattern.payload,
-    )
+    return b'%b,"payload":%b}' % (document[:-1], pattern.payload)
 
 
 def _shown(schedule: Schedule) -> Response:

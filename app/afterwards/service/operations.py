@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from afterwards.lifecycle import Task
 from afterwards.registry.client.client import RegistryClient
-from afterwards.registry.protocol.answers import Statistics
+from afterwards.registry.protocol.answers import SchedulePage, Statistics
 from afterwards.registry.protocol.requests import (
     DeleteSchedule,
     GetSchedule,
@@ -52,6 +50,7 @@ class Plans:
 
         Raises:
             TooManySchedules: the limit is reached.
+            TooManyUnfinished: there is no room for its payload.
         """
         new: bool = await self._client.call(PutSchedule(schedule))
         return new
@@ -61,10 +60,18 @@ class Plans:
         schedule: Schedule = await self._client.call(GetSchedule(name))
         return schedule
 
-    async def schedules(self) -> Sequence[Schedule]:
-        """All schedules, by name."""
-        schedules: Sequence[Schedule] = await self._client.call(Schedules())
-        return schedules
+    async def schedules(
+        self, *, limit: int, after: str | None = None, payloads: bool = False
+    ) -> SchedulePage:
+        """A page of schedules, by name.
+
+        Args:
+            limit: how many at most; there are fewer if they are large.
+            after: the `next` of the page before.
+            payloads: whether their patterns have payloads; otherwise those are empty.
+        """
+        page: SchedulePage = await self._client.call(Schedules(limit, after, payloads))
+        return page
 
     async def pause_schedule(self, name: str, *, paused: bool) -> Schedule:
         """Let a schedule rest, or end its rest. Raises `ScheduleNotFound`."""

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 import httpx
 import pytest
 
-from afterwards.api.schemas.plans import ScheduleDocument, ScheduleList
+from afterwards.api.schemas.plans import ScheduleDocument, SchedulePage
 from tests.api.general.conftest import NOTE
 
 pytestmark = pytest.mark.anyio
@@ -50,7 +50,7 @@ async def test_schedules_are_listed_by_name_and_can_be_deleted(api: httpx.AsyncC
     for name in ("b", "a.b-c_D9", "c"):
         await put(api, name)
     answer = await api.get("/schedules")
-    ScheduleList.model_validate_json(answer.content)
+    SchedulePage.model_validate_json(answer.content)
     assert [one["name"] for one in answer.json()["schedules"]] == ["a.b-c_D9", "b", "c"]
     assert (await api.get("/stats")).json()["schedules"] == 3
     assert (await api.delete("/schedules/b")).status_code == 204
@@ -59,6 +59,51 @@ async def test_schedules_are_listed_by_name_and_can_be_deleted(api: httpx.AsyncC
         "a.b-c_D9",
         "c",
     ]
+
+
+async def test_a_list_has_payloads_only_if_they_are_asked_for(api: httpx.AsyncClient) -> None:
+    await put(api)
+    [listed] = (await api.get("/schedules")).json()["schedules"]
+    [whole] = (await api.get("/schedules?payloads=true")).json()["schedules"]
+
+    assert (
+        whole
+        == (await api.get("/schedules/daily")).json()
+        == {**listed, "payload": NOTE["payload"]}
+    )
+    assert "payload" not in listed
+
+
+@pytest.mark.parametrize("query", ["limit=2", "limit=2&payloads=true"])
+async def test_a_list_goes_on_from_page_to_page(api: httpx.AsyncClient, query: str) -> None:
+    for name in "abcde":
+        await put(api, name)
+    pages = [await api.get(f"/schedules?{query}")]
+    while (following := pages[-1].links.get("next")) is not None:
+        assert pages[-1].json()["next"] in following["url"]
+        pages.append(await api.get(following["url"]))
+
+    documents = [page.json()["schedules"] for page in pages]
+    assert [[one["name"] for one in page] for page in documents] == [["a", "b"], ["c", "d"], ["e"]]
+    assert {"payload" in one for page in documents for one in page} == {"payloads" in query}
+    assert pages[-1].json()["next"] is None
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "limit=0",
+        "limit=501",
+        "cursor=YQ==",
+        "cursor=Lg",
+        "cursor=x",
+        "page=2",
+        "payloads=2",
+        "limit=1&limit=2",
+    ],
+)
+async def test_a_query_that_means_nothing_is_refused(api: httpx.AsyncClient, query: str) -> None:
+    assert (await api.get(f"/schedules?{query}")).status_code == 422
 
 
 async def test_a_paused_schedule_has_no_next_runs(api: httpx.AsyncClient) -> None:

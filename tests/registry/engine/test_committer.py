@@ -378,7 +378,7 @@ def test_a_worker_that_is_refused_leaves_no_http_metrics(bench: Bench) -> None:
 def test_the_advice_when_to_come_back_follows_the_rate_of_late(bench: Bench) -> None:
     registry = bench.registry()
     peer = bench.peer(registry, {"async": 500})
-    assert registry.rules.acceptance._room_in_seconds() == 60.0
+    assert registry.rules.room._refusal(1, "tasks").retry_after_seconds == 60.0
     claims = list(peer.add(*[bench.task() for _ in range(500)]).claims)
     bench.clock.turn(1.0)
     for claim in claims:
@@ -386,7 +386,7 @@ def test_the_advice_when_to_come_back_follows_the_rate_of_late(bench: Bench) -> 
     bench.clock.turn(5.0)
     peer.succeed(peer.run(bench.task()))
 
-    assert 1.0 <= registry.rules.acceptance._room_in_seconds() < 60.0
+    assert 1.0 <= registry.rules.room._refusal(1, "tasks").retry_after_seconds < 60.0
 
 
 def test_closing_a_registry_refuses_what_comes_later(tmp_path: Path) -> None:

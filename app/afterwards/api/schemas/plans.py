@@ -25,6 +25,8 @@ TypeName = Annotated[
     ),
 ]
 
+MAX_PAGE_SCHEDULES: Final = 500
+
 # A name of dots only would be taken for a step in the path.
 SCHEDULE_NAME: Final = re.compile(r"^[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}$")
 ScheduleName = Annotated[
@@ -161,27 +163,25 @@ class NewSchedule(Sent):
         return self
 
 
-class ScheduleDocument(BaseModel):
-    """A schedule."""
+_SCHEDULE: Final[dict[str, Any]] = {
+    "name": "daily-report",
+    **_DEFINITION,
+    "every_seconds": None,
+    "catch_up": False,
+    "paused": False,
+    "priority": DEFAULT_PRIORITY,
+    "max_attempts": 3,
+    "timeout_seconds": None,
+    "created_at": EXAMPLE_TIME,
+    "last_due": "2026-11-20T05:30:00.000000+00:00",
+    "last_task_id": EXAMPLE_ID,
+    "next_runs": ["2026-11-23T05:30:00.000000+00:00"],
+}
 
-    model_config = example(
-        name="daily-report",
-        **_DEFINITION,
-        every_seconds=None,
-        catch_up=False,
-        paused=False,
-        priority=DEFAULT_PRIORITY,
-        max_attempts=3,
-        timeout_seconds=None,
-        created_at=EXAMPLE_TIME,
-        last_due="2026-11-20T05:30:00.000000+00:00",
-        last_task_id=EXAMPLE_ID,
-        next_runs=["2026-11-23T05:30:00.000000+00:00"],
-    )
 
+class _Schedule(BaseModel):
     name: str
     type: str
-    payload: dict[str, JsonValue]
     cron: str | None
     every_seconds: float | None
     timezone: str
@@ -196,11 +196,45 @@ class ScheduleDocument(BaseModel):
     next_runs: list[str] = Field(description="The next five due times; none while paused.")
 
 
-class ScheduleList(BaseModel):
-    """All schedules, by name."""
+class ScheduleDocument(_Schedule):
+    """A schedule."""
 
-    model_config = example(
-        schedules=ScheduleDocument.model_config["json_schema_extra"]["examples"]  # type: ignore[index]
+    model_config = example(**_SCHEDULE)
+
+    payload: dict[str, JsonValue]
+
+
+class ListedSchedule(_Schedule):
+    """A schedule on a page of them."""
+
+    model_config = example(**{k: v for k, v in _SCHEDULE.items() if k != "payload"})
+
+    payload: dict[str, JsonValue] = Field(
+        default_factory=dict, description="There if `payloads=true` asks for it."
     )
 
-    schedules: list[ScheduleDocument]
+
+class SchedulePage(BaseModel):
+    """Schedules, by name."""
+
+    model_config = example(
+        schedules=ListedSchedule.model_config["json_schema_extra"]["examples"],  # type: ignore[index]
+        next="ZGFpbHktcmVwb3J0",
+    )
+
+    schedules: list[ListedSchedule]
+    next: str | None = Field(description="The `cursor` of the next page; null: this is the last.")
+
+
+class ScheduleFilter(BaseModel):
+    """The query of a list of schedules."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    payloads: bool = Field(False, description="With their payloads.", examples=[True])
+    limit: Annotated[int, Field(ge=1, le=MAX_PAGE_SCHEDULES)] = Field(
+        50, description="How many at most.", examples=[50]
+    )
+    cursor: str | None = Field(
+        None, description="`next` of the page before.", examples=["ZGFpbHktcmVwb3J0"]
+    )

@@ -259,7 +259,7 @@ class Committer:
         if not partly:
             # Its deletions were in what could not be written.
             self._retention.committed()
-        self._rules.acceptance.drain_rate = self._readings.drain_rate.per_second
+        self._rules.room.drain_rate = self._readings.drain_rate.per_second
 
     def _answer_committed(self, calls: Sequence[Call]) -> None:
         """Fill in what follows from the group's outcome: readings, refusals, cancellations."""

@@ -26,7 +26,17 @@ from afterwards.registry.protocol.base import Worker
 from afterwards.registry.protocol.clock import Clock, SystemClock
 from afterwards.registry.protocol.incarnation import end, is_alive, when_gone
 from afterwards.registry.protocol.mapping import TaskMapping
-from afterwards.registry.protocol.requests import Changes, Count, Find, Get, Inspect, Join, Request
+from afterwards.registry.protocol.requests import (
+    Changes,
+    Count,
+    Find,
+    Get,
+    Inspect,
+    Join,
+    PauseSchedule,
+    PutSchedule,
+    Request,
+)
 from afterwards.registry.state.acceptance import Limits
 from afterwards.registry.state.retention import Retention
 from afterwards.registry.state.rules import Rules
@@ -141,6 +151,10 @@ class MemoryRegistry(TaskMapping):
     def exchange(
         self, worker: Worker | None, connection: int, requests: Sequence[Request]
     ) -> Reply:
+        for request in requests:
+            if isinstance(request, PutSchedule | PauseSchedule):
+                # Some due times take milliseconds to find, and the turn is everybody's.
+                self.rules.schedules.foresee(request)
         call = self.committer.call(worker, connection, requests)
         # Only now: the death of a worker that the rules do not know yet would go unnoticed.
         if worker is not None and any(type(request) is Join for request in requests):

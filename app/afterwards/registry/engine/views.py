@@ -103,8 +103,8 @@ class Readings:
             Counts: lambda _: counts_by_state(self._counts),
             GetSchedule: self._schedule,
             Progress: self._note_progress,
-            Schedules: lambda _: rules.schedules.all(),
             Scrape: lambda _: Scraped(self._snapshot(), self.kept()),
+            Schedules: rules.schedules.page,
             Stats: lambda _: self._statistics(),
         }
 

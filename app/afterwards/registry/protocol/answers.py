@@ -9,6 +9,7 @@ from afterwards.counts import Snapshot
 from afterwards.errors import AfterwardsError
 from afterwards.lifecycle import Task, TaskState
 from afterwards.registry.protocol.requests import Held
+from afterwards.schedules.schedule import Schedule
 
 Answer = Any | AfterwardsError
 """What the request's docstring says, or the error, as a value."""
@@ -73,6 +74,14 @@ class Page(NamedTuple):
     """`Find.before` for the next page; None: this was the last."""
     progress: Mapping[str, ProgressMark] = {}
     """Of those that run, by task id."""
+
+
+class SchedulePage(NamedTuple):
+    """A page of schedules, by name."""
+
+    schedules: Sequence[Schedule]
+    next: str | None
+    """`Schedules.after` for the next page; None: this was the last."""
 
 
 class Event(NamedTuple):

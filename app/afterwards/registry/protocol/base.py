@@ -36,8 +36,8 @@ The rules
     14. An attempt that ended in a transient error is tried again while attempts remain; the worker
         decides the delay (`afterwards_executors.retry`), the registry guards the number of
         attempts.
-    15. Results are bounded (`AFTERWARDS_MAX_RESULT_BYTES`), and so are unfinished payloads together
-        (`Limits.max_pending_bytes`).
+    15. Results are bounded (`AFTERWARDS_MAX_RESULT_BYTES`), and so are the payloads of unfinished
+        tasks and of schedules together (`Limits.max_pending_bytes`).
     16. Events carry (epoch, sequence). Beyond the window, or from another epoch, a listener gets
         `Events.reset` and the counts.
     17. A schedule's next due time and its task are written in one transaction, by the registry

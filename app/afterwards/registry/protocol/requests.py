@@ -203,7 +203,7 @@ class PutSchedule(NamedTuple):
     The due times of a schedule whose recurrence stays the same go on; they never move back. When it
     was made, is due and was due last is the registry's to say, whatever is in `schedule`.
 
-    Errors: `TooManySchedules`, `JournalUnavailable`.
+    Errors: `TooManySchedules`, `TooManyUnfinished` (no room for its payload), `JournalUnavailable`.
     """
 
     schedule: Schedule
@@ -297,7 +297,13 @@ class GetSchedule(NamedTuple):
 
 
 class Schedules(NamedTuple):
-    """Answer: all schedules, by name."""
+    """Answer: a `SchedulePage`, by name. It has at most `limit`, and fewer if they are large."""
+
+    limit: int = 100
+    after: str | None = None
+    """The `SchedulePage.next` of the page before."""
+    payloads: bool = False
+    """Whether their patterns have payloads; otherwise those are empty."""
 
 
 class Stats(NamedTuple):

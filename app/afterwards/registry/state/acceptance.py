@@ -13,6 +13,7 @@ from afterwards.registry.journal.batch import as_batch, member_key
 from afterwards.registry.protocol.base import LEASE_SECONDS, MAX_BATCH_BYTES
 from afterwards.registry.protocol.clock import Clock
 from afterwards.registry.protocol.requests import Add, AddAll
+from afterwards.registry.state.schedule_table import ScheduleTable
 from afterwards.registry.state.store import Archive, TaskStore
 from afterwards.schedules.schedule import Schedule
 
@@ -24,8 +25,54 @@ class Limits:
     max_pending: int = 100_000
     """Unfinished tasks."""
     max_pending_bytes: int = 256 * 2**20
-    """Their payloads together."""
+    """Their payloads together, and those of schedules."""
     lease_seconds: float = LEASE_SECONDS
+
+
+class Room:
+    """How much more there is room for. Payloads of schedules take some of it, at most half."""
+
+    def __init__(self, limits: Limits, store: TaskStore, schedules: ScheduleTable) -> None:
+        self._limits = limits
+        self._store = store
+        self._schedules = schedules
+        self.drain_rate = 0.0
+        """Tasks finished per second lately, for the advice when to come back."""
+
+    def require(self, payload_bytes: int, tasks: int = 1) -> None:
+        """Refuse tasks that are beyond the limits.
+
+        Raises:
+            TooManyUnfinished: it says when to come back.
+        """
+        limits, store = self._limits, self._store
+        taken = store.unfinished_bytes + self._schedules.payload_bytes
+        if store.unfinished() + tasks > limits.max_pending:
+            raise self._refusal(limits.max_pending, "unfinished tasks")
+        if taken + payload_bytes > limits.max_pending_bytes:
+            raise self._refusal(limits.max_pending_bytes, "unfinished bytes of payload")
+
+    def require_for_schedule(self, payload_bytes: int, instead_of: int) -> None:
+        """Refuse a schedule whose payload, in the place of another, is beyond the limits.
+
+        Raises:
+            TooManyUnfinished: as for `require`.
+        """
+        more = payload_bytes - instead_of
+        if more <= 0:
+            return
+        half = self._limits.max_pending_bytes // 2
+        # Otherwise there could be schedules and no room ever for their tasks, or anybody's.
+        if self._schedules.payload_bytes + more > half:
+            raise self._refusal(half, "bytes of payload in schedules")
+        self.require(more, tasks=0)
+
+    def _refusal(self, limit: int, unit: str) -> TooManyUnfinished:
+        # Until about a hundredth of the limit is free again, at the rate of late.
+        seconds = 60.0
+        if self.drain_rate > 0:
+            seconds = min(60.0, max(1.0, self._limits.max_pending / 100 / self.drain_rate))
+        return TooManyUnfinished(limit, unit, seconds)
 
 
 class Acceptance:
@@ -41,7 +88,7 @@ class Acceptance:
         store: TaskStore,
         archive: Archive,
         clock: Clock,
-        limits: Limits,
+        room: Room,
         *,
         next_order: int,
         last_created_at: float,
@@ -49,11 +96,9 @@ class Acceptance:
         self._store = store
         self._archive = archive
         self._clock = clock
-        self._limits = limits
+        self._room = room
         self._next_order = next_order
         self._last_created_at = last_created_at
-        self.drain_rate = 0.0
-        """Tasks finished per second lately, for the advice when to come back."""
         self.verbs: dict[type, Callable[[Any], Any]] = {Add: self._add, AddAll: self._add_all}
 
     def _add(self, request: Add) -> Task | None:
@@ -63,7 +108,7 @@ class Acceptance:
         first = self._accepted_before(task)
         if first is not None:
             return first
-        self.require_room(len(task.payload))
+        self._room.require(len(task.payload))
         self._accept(task)
         return None
 
@@ -75,7 +120,7 @@ class Acceptance:
         first = self._accepted_before(tasks[0])
         if first is not None:
             return self._batch_of(first, len(tasks))
-        self.require_room(sum(len(task.payload) for task in tasks), len(tasks))
+        self._room.require(sum(len(task.payload) for task in tasks), len(tasks))
         for task in tasks:
             self._accept(task)
         return None
@@ -126,32 +171,12 @@ class Acceptance:
         Raises:
             TooManyUnfinished: there is no room for it now.
         """
+        # First: while there is no room this is tried several times a second for each schedule.
+        self._room.require(len(schedule.pattern.payload))
         task = schedule.task(str(uuid.uuid4()), due, self._clock.wall())
         # A schedule of this name may have been deleted, and the clock set back since.
         first = self._accepted_before(task)
         if first is not None:
             return first.id
-        self.require_room(len(task.payload))
         self._accept(task)
         return task.id
-
-    def require_room(self, payload_bytes: int, tasks: int = 1) -> None:
-        """Refuse what is beyond the limits.
-
-        Raises:
-            TooManyUnfinished: it says when to come back.
-        """
-        limits, store = self._limits, self._store
-        if store.unfinished() + tasks > limits.max_pending:
-            limit, unit = limits.max_pending, "tasks"
-        elif store.unfinished_bytes + payload_bytes > limits.max_pending_bytes:
-            limit, unit = limits.max_pending_bytes, "bytes of payload"
-        else:
-            return
-        raise TooManyUnfinished(limit, unit, self._room_in_seconds())
-
-    def _room_in_seconds(self) -> float:
-        # Until about a hundredth of the limit is free again, at the rate of late.
-        if self.drain_rate <= 0:
-            return 60.0
-        return min(60.0, max(1.0, self._limits.max_pending / 100 / self.drain_rate))

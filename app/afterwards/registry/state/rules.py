@@ -30,8 +30,9 @@ from afterwards.registry.protocol.requests import (
     Stopped,
     Succeeded,
 )
-from afterwards.registry.state.acceptance import Acceptance, Limits
+from afterwards.registry.state.acceptance import Acceptance, Limits, Room
 from afterwards.registry.state.ledger import Ledger
+from afterwards.registry.state.schedule_table import ScheduleTable
 from afterwards.registry.state.schedules import ScheduleBook
 from afterwards.registry.state.store import Archive, TaskStore
 from afterwards.registry.state.workers import Attendance
@@ -57,15 +58,17 @@ class Rules:
         self.ledger = Ledger()
         self.store = TaskStore(clock, self.ledger)
         self.attendance = Attendance(service, clock, self.ledger, self.store, limits.lease_seconds)
+        table = ScheduleTable()
+        self.room = Room(limits, self.store, table)
         self.acceptance = Acceptance(
             self.store,
             archive,
             clock,
-            limits,
+            self.room,
             next_order=next_order,
             last_created_at=last_created_at,
         )
-        self.schedules = ScheduleBook(clock, self.acceptance.make_scheduled)
+        self.schedules = ScheduleBook(clock, table, self.room, self.acceptance.make_scheduled)
         self._archive = archive
         self._verbs: dict[type, Callable[[Any], Any]] = {
             **self.acceptance.verbs,
@@ -242,7 +245,7 @@ class Rules:
     def _retry(self, request: Retry) -> Task:
         task = self._any(request.task_id)
         retried = task.retry(self.clock.wall(), request.payload)
-        self.acceptance.require_room(len(retried.payload))
+        self.room.require(len(retried.payload))
         self.store.put(task, retried)
         return retried
 

@@ -13,45 +13,61 @@ is late for as long as it likes.
 
 from __future__ import annotations
 
+import contextlib
 import math
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
 from afterwards.errors import ScheduleNotFound, TooManySchedules, Unavailable
 from afterwards.logs import get_logger
+from afterwards.registry.protocol.answers import SchedulePage
 from afterwards.registry.protocol.clock import Clock
-from afterwards.registry.protocol.requests import DeleteSchedule, PauseSchedule, PutSchedule
+from afterwards.registry.protocol.requests import (
+    DeleteSchedule,
+    PauseSchedule,
+    PutSchedule,
+    Schedules,
+)
+from afterwards.registry.state.acceptance import Room
 from afterwards.registry.state.queues import DueQueue
+from afterwards.registry.state.schedule_table import ScheduleTable
 from afterwards.schedules.recurrence import count
 from afterwards.schedules.schedule import Schedule
 
 log = get_logger(__name__)
 
-MAX_SCHEDULES: Final = 1_000
+MAX_SCHEDULES: Final = 10_000
 MISSED_AFTER_SECONDS: Final = 60.0
 MAX_CAUGHT_UP: Final = 1_000
 RETRY_SECONDS: Final = 0.25
 """When a due time for which there was no room is tried again."""
 
-_COUNTED_AT_MOST: Final = 100
-"""Skipped times, for the log: to find a time costs microseconds, and others wait."""
-_SEARCH_COST: Final = 50
-"""What to look for missed times counts as, in tasks made."""
+FIRING_SECONDS: Final = 0.02
+"""Of the processor, in one group: others wait meanwhile, and what is left comes in the next."""
+
+_COUNTED_AT_MOST: Final = 10
+"""Skipped times, for the log."""
 
 
 class ScheduleBook:
     """All schedules.
 
     Args:
+        table: where they are.
+        room: what they have to fit into.
         make: makes the task of a schedule's due time and gives its id; if it raises `Unavailable`,
             there is no room for it.
     """
 
-    def __init__(self, clock: Clock, make: Callable[[Schedule, float], str]) -> None:
+    def __init__(
+        self, clock: Clock, table: ScheduleTable, room: Room, make: Callable[[Schedule, float], str]
+    ) -> None:
         self._clock = clock
+        self._schedules = table
+        self._room = room
         self._make = make
-        self._schedules: dict[str, Schedule] = {}
         self._due = DueQueue()
         self._before: dict[str, Schedule | None] = {}
         """What the group at work has changed, as it was before."""
@@ -86,9 +102,9 @@ class ScheduleBook:
             raise ScheduleNotFound(name)
         return schedule
 
-    def all(self) -> list[Schedule]:
-        """All of them, by name."""
-        return [schedule for _, schedule in sorted(self._schedules.items())]
+    def page(self, query: Schedules) -> SchedulePage:
+        """Some of them, by name."""
+        return self._schedules.page(query)
 
     def next_due(self) -> float | None:
         """When (`wall` clock) the next one is due that does not wait for room."""
@@ -101,6 +117,8 @@ class ScheduleBook:
         old = self._schedules.get(given.name)
         if old is None and len(self._schedules) >= MAX_SCHEDULES:
             raise TooManySchedules(MAX_SCHEDULES)
+        before = 0 if old is None else len(old.pattern.payload)
+        self._room.require_for_schedule(len(given.pattern.payload), before)
         schedule = replace(
             given,
             created_at=self._clock.wall() if old is None else old.created_at,
@@ -132,22 +150,35 @@ class ScheduleBook:
         now = self._clock.wall()
         return _after(schedule, now if schedule.last_due is None else max(now, schedule.last_due))
 
+    def foresee(self, request: PutSchedule | PauseSchedule) -> None:
+        """Find in the caller's thread, whichever it is, what the verb would have to look for."""
+        if isinstance(request, PutSchedule):
+            schedule: Schedule | None = request.schedule
+        else:
+            schedule = self._schedules.get(request.name)
+        if schedule is not None:
+            with contextlib.suppress(ValueError):
+                schedule.recurrence.after(self._clock.wall())
+
     # -- the time ------------------------------------------------------------------------------
 
     def fire(self, at_most: int) -> None:
-        """Make the tasks of about `at_most` due times that have come."""
+        """Make the tasks of due times that have come: `at_most`, or as many as time allows."""
         if not self._schedules:
             return
         wall = self._clock.wall()
         if self._waiting and self._clock.elapsed() >= self._retry_at:
             self._try_again()
-        while at_most > 0 and (name := self._due.first_due(wall)) is not None:
+        enough = time.thread_time() + FIRING_SECONDS
+        while at_most > 0 and time.thread_time() < enough:
+            name = self._due.first_due(wall)
+            if name is None:
+                break
             at_most -= 1
-            schedule = self._schedules[name]
+            schedule = self.get(name)
             due = schedule.next_due
             assert due is not None, "what is in the queue is due some time"
             if self._is_missed(schedule, due, wall):
-                at_most -= _SEARCH_COST
                 self._skip_missed(schedule, due, wall)
             else:
                 self._fire(schedule, due, wall)
@@ -155,7 +186,7 @@ class ScheduleBook:
     def hold(self) -> None:
         """No tasks can be made now: what is due waits, and is not missed."""
         wall = self._clock.wall()
-        for schedule in self._schedules.values():
+        for schedule in self._schedules:
             due = schedule.next_due
             if due is not None and due <= wall and not self._is_missed(schedule, due, wall):
                 self._held[schedule.name] = wall
@@ -224,11 +255,8 @@ class ScheduleBook:
     def _set(self, name: str, schedule: Schedule | None) -> None:
         self._due.discard(name)
         self._waiting.discard(name)
-        if schedule is None:
-            self._schedules.pop(name, None)
-            return
-        self._schedules[name] = schedule
-        if schedule.next_due is not None:
+        self._schedules.put(name, schedule)
+        if schedule is not None and schedule.next_due is not None:
             self._due.push(name, schedule.next_due)
 
     def load(self, schedule: Schedule) -> None:
@@ -246,7 +274,8 @@ class ScheduleBook:
 
     def moved(self) -> list[Schedule]:
         """Those the group at work has changed in any way, and not deleted."""
-        return [self._schedules[name] for name in self._before if name in self._schedules]
+        schedules = map(self._schedules.get, self._before)
+        return [schedule for schedule in schedules if schedule is not None]
 
     def commit(self) -> None:
         """The group is durable."""
