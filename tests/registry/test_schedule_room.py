@@ -1,20 +1,22 @@
-"""What schedules may hold: pages of them, their payloads."""
+"""What schedules may hold and fill: pages of them, their payloads, and what is made late."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from afterwards.errors import JournalUnavailable, TooManyUnfinished
+from afterwards.lifecycle import Task
 from afterwards.registry.protocol.answers import SchedulePage
 from afterwards.registry.protocol.requests import (
     Add,
+    Cancel,
     DeleteSchedule,
     PutSchedule,
     Schedules,
 )
 from afterwards.registry.state.acceptance import Limits
 from afterwards.schedules.schedule import Schedule
-from tests.registry.bench import Bench
+from tests.registry.bench import Bench, SteppedRegistry
 from tests.registry.conftest import MakeReach, Reach
 from tests.registry.peers import ask, make_schedule, make_task, raised
 
@@ -110,3 +112,103 @@ def test_a_change_that_could_not_be_written_holds_no_bytes(bench: Bench) -> None
 
     assert registry.rules.schedules._schedules.payload_bytes == 100
     assert ask(registry, Add(bench.task(payload=b"x" * 900))) is None
+
+
+# -- late -----------------------------------------------------------------------------------------
+
+
+def unfinished(registry: SteppedRegistry) -> list[Task]:
+    return list(registry.rules.store._unfinished.values())
+
+
+def down_for(bench: Bench, limits: Limits, seconds: float) -> SteppedRegistry:
+    journal = bench.crash()
+    bench.clock.turn(seconds)
+    return bench.registry(limits, journal=journal)
+
+
+def passed(registry: SteppedRegistry, bench: Bench) -> None:
+    for _ in range(4):
+        bench.clock.turn(0.25)
+        registry.tick()
+
+
+def test_catching_up_leaves_half_of_the_tasks_to_clients_and_nothing_out(bench: Bench) -> None:
+    limits = Limits(max_pending=20)
+    registry = bench.registry(limits, journal=bench.journal())
+    for name in "ab":
+        ask(registry, PutSchedule(make_schedule(name, every_seconds=100.0, catch_up=True)))
+    since = bench.clock.wall()
+    registry = down_for(bench, limits, 2_450.0)
+    passed(registry, bench)
+    assert len(unfinished(registry)) == 10
+    for _ in range(10):
+        assert ask(registry, Add(bench.task())) is None
+    assert raised(ask(registry, Add(bench.task()))) is TooManyUnfinished
+
+    made: set[tuple[str | None, float]] = set()
+    for _ in range(10):
+        late = [task for task in unfinished(registry) if task.schedule]
+        assert len(late) <= 10
+        made |= {(task.schedule, task.run_at - since) for task in late}
+        for task in unfinished(registry):
+            ask(registry, Cancel(task.id))
+        passed(registry, bench)
+
+    assert made == {(name, 100.0 * number) for name in "ab" for number in range(1, 25)}
+
+
+def test_catching_up_leaves_half_of_the_bytes_to_clients(bench: Bench) -> None:
+    limits = Limits(max_pending_bytes=1_100)
+    registry = bench.registry(limits, journal=bench.journal())
+    ask(registry, PutSchedule(heavy("a", 100, every_seconds=100.0, catch_up=True)))
+    registry = down_for(bench, limits, 2_450.0)
+    passed(registry, bench)
+
+    assert len(unfinished(registry)) == 5
+    assert ask(registry, Add(bench.task(payload=b"x" * 500))) is None
+
+
+def test_what_is_larger_than_half_is_caught_up_with_alone(bench: Bench) -> None:
+    limits = Limits(max_pending_bytes=1_000)
+    registry = bench.registry(limits, journal=bench.journal())
+    ask(registry, PutSchedule(heavy("a", 400, every_seconds=100.0, catch_up=True)))
+    registry = down_for(bench, limits, 450.0)
+    passed(registry, bench)
+    [first] = unfinished(registry)
+    small = bench.task(payload=b"x")
+    ask(registry, Add(small))
+    ask(registry, Cancel(first.id))
+    passed(registry, bench)
+    assert [task.id for task in unfinished(registry)] == [small.id]
+
+    ask(registry, Cancel(small.id))
+    passed(registry, bench)
+    [second] = unfinished(registry)
+    assert second.run_at == first.run_at + 100.0
+
+
+def test_what_waited_for_room_for_long_leaves_half_of_it_too(bench: Bench) -> None:
+    registry = bench.registry(Limits(max_pending=10))
+    ask(registry, PutSchedule(make_schedule("a", every_seconds=10.0)))
+    tasks = [bench.task() for _ in range(10)]
+    for task in tasks:
+        ask(registry, Add(task))
+    for _ in range(100):
+        bench.clock.turn(5.0)
+        registry.tick()
+    for task in tasks:
+        ask(registry, Cancel(task.id))
+    passed(registry, bench)
+
+    assert len(unfinished(registry)) == 5
+
+
+def test_what_is_due_on_time_may_fill_all_of_the_room(bench: Bench) -> None:
+    registry = bench.registry(Limits(max_pending=4))
+    for name in "abcdef":
+        ask(registry, PutSchedule(make_schedule(name, every_seconds=10.0)))
+    bench.clock.turn(10.0)
+    registry.tick()
+
+    assert len(unfinished(registry)) == 4

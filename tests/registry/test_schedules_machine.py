@@ -51,6 +51,9 @@ class ScheduleMachine(RuleBasedStateMachine):
         """Task ids by the number of the due time."""
         self.excused: dict[str, set[int]] = {CATCHES_UP: set(), SKIPS: set()}
         """Numbers of due times that need not have a task."""
+        self.late: set[str] = set()
+        """Ids of tasks that were made late, of those that were seen."""
+        self.seen: set[str] = set()
         self.last_wall = self.since
         self.forgotten = False
         """Whether a crash has forgotten which due times wait for room."""
@@ -85,6 +88,10 @@ class ScheduleMachine(RuleBasedStateMachine):
         assert task.run_at <= task.created_at, "before it was due"
         known = self.made[task.schedule].setdefault(number, task.id)
         assert known == task.id, "two tasks for one due time"
+        if task.id not in self.seen:
+            self.seen.add(task.id)
+            if task.run_at < self.bench.clock.wall() - MISSED_AFTER_SECONDS:
+                self.late.add(task.id)
 
     def excuse(self, name: str, until: float) -> None:
         last = int((until - self.since) / PERIOD) + 1
@@ -110,6 +117,8 @@ class ScheduleMachine(RuleBasedStateMachine):
             self.note(task)
         self.look_at_clock()
         self.registry.exchange(None, 0, [Cancel(task.id) for task in tasks])
+        for task in self.unfinished():
+            self.note(task)
 
     # Not so far that there were more missed times than are caught up with.
     @precondition(lambda self: self.bench.clock.wall() < self.last_wall + 1_000.0)
@@ -142,6 +151,11 @@ class ScheduleMachine(RuleBasedStateMachine):
             for earlier, later in pairwise([0, *numbers]):
                 missing = set(range(earlier + 1, later))
                 assert missing <= self.excused[name], f"{name}: {missing} were left out"
+
+    @invariant()
+    def what_is_made_late_leaves_half_of_the_room(self) -> None:
+        late = sum(task.id in self.late for task in self.unfinished())
+        assert late <= MAX_PENDING // 2, "clients find no room"
 
     def teardown(self) -> None:
         try:

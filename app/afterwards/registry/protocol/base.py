@@ -41,7 +41,8 @@ The rules
     16. Events carry (epoch, sequence). Beyond the window, or from another epoch, a listener gets
         `Events.reset` and the counts.
     17. A schedule's next due time and its task are written in one transaction, by the registry
-        itself when the time has come; due times never move back.
+        itself when the time has come; due times never move back. What is made late leaves half of
+        the room to others.
     18. No attempt starts after its task's deadline: what waits then is failed.
     19. Attempts at a type's tasks never exceed its `TypeLimits`, whoever runs them, restarts
         included; those of a paused type wait.

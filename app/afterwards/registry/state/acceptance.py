@@ -52,6 +52,25 @@ class Room:
         if taken + payload_bytes > limits.max_pending_bytes:
             raise self._refusal(limits.max_pending_bytes, "unfinished bytes of payload")
 
+    def require_beside_others(self, payload_bytes: int) -> None:
+        """Refuse a task that nobody waits for, unless it leaves half of the room to others.
+
+        One that is larger than that has its turn when there are no others.
+
+        Raises:
+            TooManyUnfinished: as for `require`.
+        """
+        self.require(payload_bytes)
+        limits, store = self._limits, self._store
+        tasks = limits.max_pending // 2
+        size = (limits.max_pending_bytes - self._schedules.payload_bytes) // 2
+        if store.unfinished() == 0:
+            return
+        if store.unfinished() + 1 > tasks:
+            raise self._refusal(tasks, "unfinished tasks beside those of clients")
+        if store.unfinished_bytes + payload_bytes > size:
+            raise self._refusal(size, "unfinished bytes of payload beside those of clients")
+
     def require_for_schedule(self, payload_bytes: int, instead_of: int) -> None:
         """Refuse a schedule whose payload, in the place of another, is beyond the limits.
 
@@ -165,14 +184,21 @@ class Acceptance:
             raise IdempotencyMismatch(key, first.id)
         return first
 
-    def make_scheduled(self, schedule: Schedule, due: float) -> str:
+    def make_scheduled(self, schedule: Schedule, due: float, *, late: bool) -> str:
         """Accept the task of a schedule's due time, unless that has been, and give its id.
+
+        Args:
+            late: it has to leave room to others.
 
         Raises:
             TooManyUnfinished: there is no room for it now.
         """
         # First: while there is no room this is tried several times a second for each schedule.
-        self._room.require(len(schedule.pattern.payload))
+        size = len(schedule.pattern.payload)
+        if late:
+            self._room.require_beside_others(size)
+        else:
+            self._room.require(size)
         task = schedule.task(str(uuid.uuid4()), due, self._clock.wall())
         # A schedule of this name may have been deleted, and the clock set back since.
         first = self._accepted_before(task)

@@ -8,7 +8,8 @@ ever without its task, or has two. A due time is late if the service was down wh
     later, no `catch_up`                    it is skipped
 
 One that could not have its task made, because there was no room for it, waits until there is, and
-is late for as long as it likes.
+is late for as long as it likes. Tasks that are made later than `MISSED_AFTER_SECONDS` leave half of
+the room to others, so that clients find some while a service catches up.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from afterwards.errors import ScheduleNotFound, TooManySchedules, Unavailable
 from afterwards.logs import get_logger
@@ -51,6 +52,13 @@ _COUNTED_AT_MOST: Final = 10
 """Skipped times, for the log."""
 
 
+class MakeTask(Protocol):
+    """Makes the task of a due time; `late`: it has to leave room to others."""
+
+    def __call__(self, schedule: Schedule, due: float, *, late: bool) -> str:
+        """Give its id. Raises `Unavailable`."""
+
+
 class ScheduleBook:
     """All schedules.
 
@@ -61,9 +69,7 @@ class ScheduleBook:
             there is no room for it.
     """
 
-    def __init__(
-        self, clock: Clock, table: ScheduleTable, room: Room, make: Callable[[Schedule, float], str]
-    ) -> None:
+    def __init__(self, clock: Clock, table: ScheduleTable, room: Room, make: MakeTask) -> None:
         self._clock = clock
         self._schedules = table
         self._room = room
@@ -194,7 +200,7 @@ class ScheduleBook:
     def _fire(self, schedule: Schedule, due: float, wall: float) -> None:
         name = schedule.name
         try:
-            task_id = self._make(schedule, due)
+            task_id = self._make(schedule, due, late=due < wall - MISSED_AFTER_SECONDS)
         except Unavailable as error:
             if name not in self._held:
                 log.warning(
