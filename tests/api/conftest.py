@@ -32,9 +32,9 @@ class FakeStream:
 
     position = Position("ab", 1)
 
-    def __init__(self, items: Sequence[Any], rendered: dict[Hashable, bytes]) -> None:
+    def __init__(self, items: Sequence[Any], made: dict[Hashable, Any]) -> None:
         self._items = list(items)
-        self._rendered = rendered
+        self._made = made
 
     @property
     def is_over(self) -> bool:
@@ -43,10 +43,10 @@ class FakeStream:
     async def next(self, seconds: float) -> Any:
         return self._items.pop(0)
 
-    def shared(self, key: Hashable, render: Callable[[], bytes]) -> bytes:
-        if key not in self._rendered:
-            self._rendered[key] = render()
-        return self._rendered[key]
+    def shared(self, key: Hashable, make: Callable[[], Any]) -> Any:
+        if key not in self._made:
+            self._made[key] = make()
+        return self._made[key]
 
 
 class FakeService:
@@ -57,7 +57,7 @@ class FakeService:
         self.started: list[str] = []
         self.streamed: list[Any] = [None]
         """What a stream gives; None: it was quiet for a while."""
-        self.rendered: dict[Hashable, bytes] = {}
+        self.made: dict[Hashable, Any] = {}
         self.asked_from: list[Position | None] = []
         self.unavailable: Unavailable | None = None
         self.broken: Exception | None = None
@@ -105,13 +105,13 @@ class FakeService:
     ) -> AsyncIterator[FakeStream]:
         await self.get(task_id)
         self.asked_from.append(position)
-        yield FakeStream(self.streamed if position is None else [], self.rendered)
+        yield FakeStream(self.streamed if position is None else [], self.made)
 
     @asynccontextmanager
     async def all_streams(self, position: Position | None) -> AsyncIterator[FakeStream]:
         self._answer()
         self.asked_from.append(position)
-        yield FakeStream(self.streamed, self.rendered)
+        yield FakeStream(self.streamed, self.made)
 
     async def probe(self) -> None:
         self._answer()

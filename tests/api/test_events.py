@@ -12,7 +12,9 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
+from afterwards.api import event_frames
 from afterwards.api import events as routes
+from afterwards.api.event_frames import SharedFrames, Wanted
 from afterwards.api.http_metrics import HttpMetrics
 from afterwards.events.streams import Portion, Reset, Snapshot
 from afterwards.events.window import NOWHERE, Position
@@ -116,20 +118,73 @@ async def test_a_filter_takes_what_meets_all_conditions(
     assert [part.split("\n")[0] for part in text.split("\n\n")[1:-1]] == [f"id: {i}" for i in ids]
 
 
-async def test_who_asks_for_the_same_shares_the_rendering(
-    client: httpx.AsyncClient, service: FakeService, monkeypatch: pytest.MonkeyPatch
+@pytest.fixture
+def rendered(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The sequences of the events that were rendered, each time."""
+    sequences: list[int] = []
+    render = event_frames._event_frame
+
+    def noted(epoch: str, event: Event) -> bytes:
+        sequences.append(event.sequence)
+        return render(epoch, event)
+
+    monkeypatch.setattr(event_frames, "_event_frame", noted)
+    return sequences
+
+
+async def test_an_event_is_rendered_once_however_different_its_listeners_are(
+    client: httpx.AsyncClient, service: FakeService, rendered: list[int]
 ) -> None:
-    rendered: list[Any] = []
-
-    def render(*of: Any) -> bytes:
-        rendered.append(of)
-        return b"x"
-
-    monkeypatch.setattr(routes, "portion_frames", render)
     service.streamed = [portion(FAILURE, HALF)]
-    for query in ("", "", "?type=note&status=failed", "?status=failed&type=note"):
-        assert (await client.get(f"/events{query}")).text.endswith("x")
-    assert len(rendered) == 2
+    for number in range(20):
+        for query in ("", "&status=failed&type=report", "&type=note&type=report", "&type=note"):
+            await client.get(f"/events?type=other-{number}{query}")
+    assert sorted(rendered) == [7, 8]
+
+
+async def test_what_nobody_wants_is_not_rendered(
+    client: httpx.AsyncClient, service: FakeService, rendered: list[int]
+) -> None:
+    service.streamed = [portion(FAILURE, HALF)]
+    for query in ("type=other", "type=note", "type=note&status=failed"):
+        await client.get(f"/events?{query}")
+    assert rendered == [8]
+
+
+def test_a_filter_is_held_against_each_type_and_state_once(
+    monkeypatch: pytest.MonkeyPatch, rendered: list[int]
+) -> None:
+    held: list[tuple[str, TaskState]] = []
+    takes = Wanted.takes
+
+    def noted(wanted: Wanted, type_name: str, state: TaskState) -> bool:
+        held.append((type_name, state))
+        return takes(wanted, type_name, state)
+
+    monkeypatch.setattr(Wanted, "takes", noted)
+    events = [
+        FAILURE._replace(sequence=number, type=("report", "note")[number % 2])
+        for number in range(1, 251)
+    ]
+    frames = SharedFrames(portion(*events))
+    sizes = [len(frames.of(Wanted(["note", f"x{number}"], []))) for number in range(300)]
+
+    assert len(set(sizes)) == 1
+    assert len(held) == 300 * 2
+    assert len(rendered) == 125
+
+
+def test_as_many_selections_as_are_kept_or_more_are_right(rendered: list[int]) -> None:
+    names = [f"type-{number}" for number in range(8)]
+    events = [FAILURE._replace(sequence=n, type=name) for n, name in enumerate(names, 1)]
+    frames = SharedFrames(portion(*events))
+
+    for _ in range(2):
+        for n, name in enumerate(names, 1):
+            others = frames.of(Wanted([other for other in names if other != name], []))
+            assert others.count(b"event: state") == 7
+            assert b"id: ab-%d\n" % n not in others
+    assert len(rendered) == 8
 
 
 async def test_an_unknown_status_is_refused(client: httpx.AsyncClient) -> None:

@@ -82,4 +82,4 @@ async def test_all_are_told_in_the_same_portions_however_many_events_come(stage:
 async def test_what_is_shared_is_bounded(stage: Stage) -> None:
     for number in range(1_000):
         assert stage.hub.shared(number, lambda: b"x") == b"x"
-    assert len(stage.hub._rendered) < 100
+    assert len(stage.hub._shared) < 100

@@ -16,6 +16,9 @@ from afterwards.registry.protocol.answers import Event
 RETRY_MILLISECONDS: Final = 1_000
 """How soon a client should come back when its connection has ended."""
 
+_MAX_JOINED: Final = 4
+"""Selections of a portion that are kept for others. To put one together again costs little."""
+
 _encode: Final = json.JSONEncoder(separators=(",", ":")).encode
 
 
@@ -48,14 +51,10 @@ def reset_frame(reset: Reset) -> bytes:
     return _frame(reset.position, b"reset", _encode({"counts": counts}).encode())
 
 
-def portion_frames(portion: Portion, wanted: Wanted | None = None) -> bytes:
+def portion_frames(portion: Portion) -> bytes:
     """Several events."""
     epoch = portion.start.epoch
-    return b"".join(
-        _event_frame(epoch, event)
-        for event in portion.events
-        if wanted is None or wanted.takes(event)
-    )
+    return b"".join(_event_frame(epoch, event) for event in portion.events)
 
 
 class Wanted:
@@ -67,14 +66,45 @@ class Wanted:
     def __init__(self, types: Sequence[str], states: Sequence[TaskState]) -> None:
         self._types = frozenset(types)
         self._states = frozenset(states)
-        self.key = (self._types, self._states)
-        """The same for the same conditions."""
 
-    def takes(self, event: Event) -> bool:
-        """Whether it is one of them."""
-        return (not self._types or event.type in self._types) and (
-            not self._states or event.state in self._states
+    def takes(self, type_name: str, state: TaskState) -> bool:
+        """Whether events of this type and state are some of them."""
+        return (not self._types or type_name in self._types) and (
+            not self._states or state in self._states
         )
+
+
+class SharedFrames:
+    """A portion's events as many listeners want them, each event rendered once for all.
+
+    A listener's conditions are held against the types and states in the portion, which are few,
+    and not against its events. Those that come to the same share the bytes, too.
+    """
+
+    def __init__(self, portion: Portion) -> None:
+        self._portion = portion
+        self._cells = [(event.type, event.state) for event in portion.events]
+        self._different = frozenset(self._cells)
+        self._frames: dict[int, bytes] = {}
+        self._joined: dict[frozenset[tuple[str, TaskState]], bytes] = {}
+
+    def of(self, wanted: Wanted) -> bytes:
+        """The events that are wanted; empty if none is."""
+        taken = frozenset(cell for cell in self._different if wanted.takes(*cell))
+        joined = self._joined.get(taken)
+        if joined is None:
+            places = (place for place, cell in enumerate(self._cells) if cell in taken)
+            joined = b"".join([self._frame(place) for place in places])
+            if len(self._joined) < _MAX_JOINED:
+                self._joined[taken] = joined
+        return joined
+
+    def _frame(self, place: int) -> bytes:
+        frame = self._frames.get(place)
+        if frame is None:
+            frame = _event_frame(self._portion.start.epoch, self._portion.events[place])
+            self._frames[place] = frame
+        return frame
 
 
 def _event_frame(epoch: str, event: Event) -> bytes:

@@ -14,6 +14,7 @@ from starlette.types import Receive, Scope, Send
 
 from afterwards.api import schemas
 from afterwards.api.event_frames import (
+    SharedFrames,
     Wanted,
     heartbeat,
     opening,
@@ -235,8 +236,8 @@ async def all_events(
         def render(item: Portion | Reset) -> bytes:
             if isinstance(item, Reset):
                 return reset_frame(item)
-            key = (*wanted.key, item.start, item.end)
-            return stream.shared(key, lambda: portion_frames(item, wanted))
+            frames = stream.shared((item.start, item.end), lambda: SharedFrames(item))
+            return frames.of(wanted)
 
         return EventStream(stream, opening(stream.position), render, stack.pop_all())
 

@@ -12,7 +12,7 @@ import asyncio
 import contextlib
 import threading
 from collections.abc import Awaitable, Callable, Hashable, Iterator
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from afterwards.errors import Draining, RegistryUnavailable
 from afterwards.events.listeners import FeedListener, TaskListener
@@ -22,6 +22,8 @@ from afterwards.registry.client.follower import EventFollower
 from afterwards.registry.protocol.answers import Events
 from afterwards.registry.protocol.base import Registry
 from afterwards.registry.protocol.requests import Changes, Request
+
+T = TypeVar("T")
 
 LINGER_SECONDS: Final = 10.0
 """How long the registry is followed once nobody listens any more."""
@@ -47,7 +49,7 @@ class EventHub:
         self._connect = connect
         self._ask = ask
         self.window = Window()
-        self._rendered: dict[Hashable, bytes] = {}
+        self._shared: dict[Hashable, Any] = {}
         self.told_up_to = 0
         """The last sequence of the latest round: all who listen to all go up to there."""
         self.closed = False
@@ -64,14 +66,14 @@ class EventHub:
         """Whether the registry is being followed, so that no event is missed."""
         return self._live.is_set()
 
-    def shared(self, key: Hashable, render: Callable[[], bytes]) -> bytes:
-        """What was rendered under this key in this round, or else is now."""
-        found = self._rendered.get(key)
+    def shared(self, key: Hashable, make: Callable[[], T]) -> T:
+        """What was made under this key in this round, or else is now; always of the same type."""
+        found: T | None = self._shared.get(key)
         if found is None:
-            found = render()
+            found = make()
             # Those who catch up, each from somewhere else, have nothing to share.
-            if len(self._rendered) < _MAX_SHARED:
-                self._rendered[key] = found
+            if len(self._shared) < _MAX_SHARED:
+                self._shared[key] = found
         return found
 
     # -- listening -----------------------------------------------------------------------------
@@ -236,7 +238,7 @@ class EventHub:
 
     def _begin_round(self) -> None:
         self.told_up_to = self.window.last
-        self._rendered.clear()
+        self._shared.clear()
 
     def _wake_all(self) -> None:
         for listeners in self._of_tasks.values():

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 
 from afterwards.errors import TaskNotFound, Unavailable
 from afterwards.events.hub import EventHub
@@ -15,6 +15,8 @@ from afterwards.events.window import Position
 from afterwards.lifecycle import Task, TaskState
 from afterwards.registry.protocol.answers import Details, Event, Events, ProgressMark
 from afterwards.registry.protocol.requests import Changes, Get, Inspect, Request
+
+T = TypeVar("T")
 
 PORTION_EVENTS: Final = 250
 """At once, so that little is under way to who reads slowly."""
@@ -75,9 +77,9 @@ class AllStream:
                 break
         return None
 
-    def shared(self, key: Hashable, render: Callable[[], bytes]) -> bytes:
-        """What `render` gives, made once for all streams that come by it under this key."""
-        return self._hub.shared(key, render)
+    def shared(self, key: Hashable, make: Callable[[], T]) -> T:
+        """What `make` gives, made once for all streams that come by it under this key."""
+        return self._hub.shared(key, make)
 
     def _portion(self) -> Portion:
         start = self.position
