@@ -181,7 +181,9 @@ class Settings(BaseSettings):
         100_000, description="With so many unfinished tasks, new ones are refused (503)."
     )
     max_pending_bytes: Count = Field(
-        256 * _MIB, description="The same for the payloads of all unfinished tasks together."
+        256 * _MIB,
+        description="The same for the payloads of all unfinished tasks together, and of schedules, "
+        "which take at most half of it.",
     )
     max_result_bytes: Count = Field(
         1 * _MIB, description="An attempt with a larger result fails, and its error says so."

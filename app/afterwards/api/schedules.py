@@ -52,9 +52,7 @@ _LOOKUP: Final = schemas.answers(404, 503, said=_UNKNOWN)
         422,
         503,
         headers_of={
-            200: {
-                "Link": header("The next page.", '</schedules?cursor=ZGFpbHktcmVwb3J0>; rel="next"')
-            }
+            200: {"Link": header("The next page.", '<?cursor=ZGFpbHktcmVwb3J0>; rel="next"')}
         },
         said={
             422: ("The query is not valid.", "#/limit: Input should be less than or equal to 500")
@@ -81,7 +79,7 @@ async def list_schedules(query: Annotated[ScheduleFilter, Query()], request: Req
         return _answer(answer)
     members = query.model_dump(exclude_unset=True, exclude_none=True, mode="json")
     following = urlencode({**members, "cursor": cursor})
-    return _answer(answer, headers={"Link": f'</schedules?{following}>; rel="next"'})
+    return _answer(answer, headers={"Link": f'<?{following}>; rel="next"'})
 
 
 def _cursor(name: str) -> str:

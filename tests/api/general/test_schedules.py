@@ -81,7 +81,7 @@ async def test_a_list_goes_on_from_page_to_page(api: httpx.AsyncClient, query: s
     pages = [await api.get(f"/schedules?{query}")]
     while (following := pages[-1].links.get("next")) is not None:
         assert pages[-1].json()["next"] in following["url"]
-        pages.append(await api.get(following["url"]))
+        pages.append(await api.get(str(pages[-1].url.join(following["url"]))))
 
     documents = [page.json()["schedules"] for page in pages]
     assert [[one["name"] for one in page] for page in documents] == [["a", "b"], ["c", "d"], ["e"]]
