@@ -16,11 +16,13 @@ from afterwards.api import event_frames
 from afterwards.api import events as routes
 from afterwards.api.event_frames import SharedFrames, Wanted
 from afterwards.api.http_metrics import HttpMetrics
+from afterwards.api.schemas import EXAMPLE_ID
+from afterwards.errors import Draining
 from afterwards.events.streams import Portion, Reset, Snapshot
 from afterwards.events.window import NOWHERE, Position
 from afterwards.lifecycle import TaskState
 from afterwards.registry.protocol.answers import Event, ProgressMark
-from tests.api.conftest import FakeService
+from tests.api.conftest import FakeService, FakeStream
 
 pytestmark = pytest.mark.anyio
 
@@ -280,6 +282,7 @@ async def test_a_client_that_goes_away_ends_its_stream(
     class Endless:
         position = Position("ab", 1)
         is_over = False
+        is_waiting = False
 
         async def next(self, seconds: float) -> None:
             await asyncio.Event().wait()
@@ -307,3 +310,32 @@ async def test_a_query_that_would_have_no_effect_is_refused(client: httpx.AsyncC
 
     assert answer.status_code == 422
     assert answer.json()["errors"][0]["pointer"] == "#/kind"
+
+
+async def test_a_process_that_stops_has_event_source_come_again(
+    client: httpx.AsyncClient, service: FakeService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To anything but a 200 it would not come back."""
+
+    def draining(*_: object) -> None:
+        raise Draining
+
+    monkeypatch.setattr(service, "all_streams", draining)
+    monkeypatch.setattr(service, "task_stream", draining)
+
+    for path in ("/events", f"/tasks/{EXAMPLE_ID}/events"):
+        answer = await client.get(path)
+        assert (answer.status_code, answer.text) == (200, "retry: 1000\n\n")
+        assert answer.headers["content-type"].startswith("text/event-stream")
+        assert answer.headers["connection"] == "close"
+        assert answer.headers["cache-control"] == "no-store"
+
+
+async def test_a_stream_that_waits_for_the_registry_says_so(
+    client: httpx.AsyncClient, service: FakeService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(FakeStream, "is_waiting", True)
+    monkeypatch.setattr(FakeStream, "position", NOWHERE)
+    text = (await client.get("/events")).text
+    assert text.startswith("retry: 1000\n\n: ")
+    assert "id:" not in text

@@ -52,6 +52,8 @@ class Line:
     most_under_way: int = 0
     cut: bool = False
     """Nobody gets through to follow; everything else works."""
+    failed: bool = False
+    """Nobody gets through at all."""
 
     def __post_init__(self) -> None:
         self._lock = threading.Lock()
@@ -65,6 +67,8 @@ class Line:
     def exchange(
         self, worker: Worker | None, connection: int, requests: Sequence[Request]
     ) -> Reply:
+        if self.failed:
+            raise ConnectionResetError
         return self.registry.exchange(worker, connection, requests)
 
     def watch(self, worker: Worker, connection: int, timeout_seconds: float) -> bool:
@@ -84,6 +88,14 @@ class Line:
         finally:
             with self._lock:
                 self.under_way -= 1
+
+    def fail(self) -> None:
+        """Have nobody get through."""
+        self.failed = self.cut = True
+
+    def mend(self) -> None:
+        """Have everybody get through again."""
+        self.failed = self.cut = False
 
     def replace(self) -> MemoryRegistry:
         """Another registry, which knows nothing of the first one's tasks, takes its place."""

@@ -10,12 +10,12 @@ from collections.abc import Callable
 
 import pytest
 
-from afterwards.errors import Draining, RegistryUnavailable, TaskNotFound
+from afterwards.errors import Draining, TaskNotFound
 from afterwards.events import hub as hub_module
 from afterwards.events.streams import AllStream, Portion, Reset, Snapshot, TaskStream
 from afterwards.events.window import NOWHERE, Position
 from afterwards.lifecycle import TaskState
-from afterwards.registry.protocol.requests import Changes, Counts, Progress
+from afterwards.registry.protocol.requests import Cancel, Changes, Counts, Progress
 from tests.events.conftest import Stage, until, within
 from tests.registry.peers import Peer, ask, counts, make_task
 
@@ -307,15 +307,67 @@ async def test_a_task_that_is_not_there_after_a_reset_ends_its_stream(stage: Sta
         assert stream.is_over
 
 
-async def test_without_the_registry_a_stream_does_not_begin(
+@pytest.fixture
+def away(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The registry does not answer, until the line is mended."""
+    monkeypatch.setattr(hub_module, "READY_SECONDS", 0.05)
+    monkeypatch.setattr("afterwards.registry.client.client.WAIT_SECONDS", 0.05)
+    stage.line.fail()
+
+
+async def test_a_stream_waits_for_the_registry_and_goes_on(stage: Stage, away: None) -> None:
+    del away
+    task_id = str(uuid.uuid4())
+    async with (
+        stage.service.all_streams(None) as everything,
+        stage.service.task_stream(task_id, None) as one,
+    ):
+        assert everything.is_waiting
+        assert one.is_waiting
+        assert await within(everything.next(0.0)) is None
+        assert await within(one.next(0.0)) is None
+        stage.line.mend()
+        task = stage.add(id=task_id)
+        assert (await first_snapshot(one)).task.id == task.id
+        await first_reset(everything)
+        stage.peer.ask(Cancel(task_id))
+        assert await states(one, 1) == [TaskState.CANCELLED]
+    assert not stage.hub._of_all
+    assert not stage.hub._of_tasks
+
+
+async def test_a_stream_that_has_waited_goes_on_where_the_client_was(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(hub_module, "READY_SECONDS", 0.05)
-    stage.line.cut = True
-    with pytest.raises(RegistryUnavailable):
-        async with stage.service.all_streams(None):
+    monkeypatch.setattr("afterwards.registry.client.client.WAIT_SECONDS", 0.05)
+    stage.add()
+    events = stage.line.registry.readings.events
+    seen = Position(events.epoch, events.sequence)
+    task = stage.add()
+    stage.peer.ask(Cancel(task.id))
+    stage.line.fail()
+    async with (
+        stage.service.all_streams(seen) as everything,
+        stage.service.task_stream(task.id, seen) as one,
+    ):
+        stage.line.mend()
+        for stream in (one, everything):
+            assert await states(stream, 2) == [PENDING, TaskState.CANCELLED]
+
+
+async def test_a_stream_of_a_task_that_is_not_there_ends_when_the_registry_is_back(
+    stage: Stage, away: None
+) -> None:
+    del away
+    async with stage.service.task_stream(str(uuid.uuid4()), None) as stream:
+        assert stream.is_waiting
+        stage.line.mend()
+        assert await within(stream.next(LONG)) is None
+        assert stream.is_over
+    with pytest.raises(TaskNotFound):
+        async with stage.service.task_stream(str(uuid.uuid4()), None):
             pass
-    assert not stage.hub._of_all
 
 
 async def test_a_process_that_stops_ends_its_streams(stage: Stage) -> None:

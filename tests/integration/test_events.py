@@ -146,6 +146,29 @@ def test_a_filter_lets_through_what_it_says(service: Service, listen: Listen) ->
     assert listener.states_by_task() == {task_id: ["success"]}
 
 
+def test_a_stream_opens_while_the_registry_is_away_and_goes_on(
+    service: Service, listen: Listen
+) -> None:
+    """`EventSource` gives up for good on any other status than 200."""
+    task_id = service.submit("/notify/", NOTICE)
+    service.finished(task_id)
+    registry = service.registry_pid()
+    os.kill(registry, signal.SIGSTOP)
+    try:
+        one = listen(service, f"/tasks/{task_id}/events")
+        everything = listen(service, "/events")
+        assert not one.messages
+    finally:
+        os.kill(registry, signal.SIGCONT)
+    assert one.ended.wait(20)
+    assert [message["event"] for message in one.messages] == ["task"]
+    task_id = service.submit("/notify/", NOTICE)
+    wait_for(partial(everything.has_told_the_end_of, [task_id]), "told")
+    assert (one.connections, everything.connections) == (1, 1)
+    unknown = "00000000-0000-4000-8000-000000000000"
+    assert service.get(f"/tasks/{unknown}/events").status_code == 404
+
+
 def busy(service: Service, over: threading.Event) -> list[str]:
     ids: list[str] = []
     while not over.is_set():

@@ -27,6 +27,10 @@ def opening(position: Position | None = None) -> bytes:
     return b"retry: %d\n%b\n" % (RETRY_MILLISECONDS, b"" if position is None else _id(position))
 
 
+WAITING: Final = b": the registry is away; the stream goes on when it is back\n\n"
+"""Follows the opening of a stream that cannot begin yet."""
+
+
 def heartbeat(position: Position) -> bytes:
     """A sign of life, and how far the stream is.
 
@@ -137,4 +141,5 @@ def _frame(position: Position, name: bytes, data: bytes) -> bytes:
 
 
 def _id(position: Position) -> bytes:
-    return b"id: %b\n" % str(position).encode()
+    # Without an epoch it is no position: nothing was followed yet.
+    return b"id: %b\n" % str(position).encode() if position.epoch else b""

@@ -14,6 +14,7 @@ from starlette.types import Receive, Scope, Send
 
 from afterwards.api import schemas
 from afterwards.api.event_frames import (
+    WAITING,
     SharedFrames,
     Wanted,
     heartbeat,
@@ -25,6 +26,7 @@ from afterwards.api.event_frames import (
 from afterwards.api.queries import require_known
 from afterwards.api.routing import new_router
 from afterwards.api.submission import service_of
+from afterwards.errors import Draining
 from afterwards.events.streams import AllStream, Portion, Reset, Snapshot, TaskStream
 from afterwards.events.window import Position
 from afterwards.lifecycle import TaskState
@@ -80,6 +82,14 @@ _States = Annotated[
 ]
 
 
+_HEADERS: Final = {
+    "Cache-Control": "no-store",
+    "X-Accel-Buffering": "no",
+    # So that a stop is not held by it once the stream is over.
+    "Connection": "close",
+}
+
+
 class EventStream(Response):
     """Sends what a stream gives until it is over or nobody reads any more.
 
@@ -97,17 +107,10 @@ class EventStream(Response):
         render: Callable[[Any], bytes],
         leave: AsyncExitStack,
     ) -> None:
-        super().__init__(
-            headers={
-                "Cache-Control": "no-store",
-                "X-Accel-Buffering": "no",
-                # So that a stop is not held by it once the stream is over.
-                "Connection": "close",
-            }
-        )
+        super().__init__(headers=_HEADERS)
         del self.headers["content-length"]
         self._stream = stream
-        self._first = first
+        self._first = first + WAITING if stream.is_waiting else first
         self._render = render
         self._leave = leave
 
@@ -155,6 +158,14 @@ class EventStream(Response):
             await asyncio.sleep(0)
 
 
+def _come_again() -> Response:
+    """The whole answer of a process that is about to stop: the next one goes on.
+
+    To anything but a 200 `EventSource` would not come back (HTML, 9.2.3).
+    """
+    return Response(opening(), headers=_HEADERS, media_type=EventStream.media_type)
+
+
 async def _gone(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
@@ -168,7 +179,7 @@ async def _gone(receive: Receive) -> None:
     response_class=EventStream,
     response_description="Its events, up to its end",
     responses={
-        **schemas.answers(*schemas.KNOWN_PROBLEMS),
+        **schemas.answers(404, 410),
         200: {"content": {"text/event-stream": {"example": _EXAMPLE}}},
         204: {"description": "The task is finished, and its last event has been seen."},
     },
@@ -182,12 +193,17 @@ async def task_events(
     """`task`, the whole task, comes first; then `state` and `progress` as they happen.
 
     A client that comes back with the last id gets what it has missed, each event once. If that is
-    not kept any more, it gets `task` again.
+    not kept any more, it gets `task` again. While the registry is away the stream waits for it.
     """
     position = _position(last_event_id, last_event_id_query)
     async with AsyncExitStack() as stack:
-        stream = await stack.enter_async_context(service_of(request).task_stream(task_id, position))
-        if stream.is_over:
+        try:
+            stream = await stack.enter_async_context(
+                service_of(request).task_stream(task_id, position)
+            )
+        except Draining:
+            return _come_again()
+        if stream.has_ended:
             return Response(status_code=204, headers={"Cache-Control": "no-store"})
         return EventStream(stream, opening(), _task_item, stack.pop_all())
 
@@ -202,7 +218,6 @@ async def task_events(
     responses={
         **schemas.answers(
             422,
-            503,
             said={
                 422: (
                     "The query is not valid.",
@@ -226,12 +241,16 @@ async def all_events(
     """`state` and `progress` of all tasks, from now on or from where a client has left off.
 
     If what it has missed is not kept any more, `reset` comes first, with the numbers of tasks.
+    While the registry is away the stream waits for it.
     """
     require_known(request, _QUERY, f"is not known here; there are {', '.join(_QUERY)}")
     wanted = Wanted(types or (), states or ())
     position = _position(last_event_id, last_event_id_query)
     async with AsyncExitStack() as stack:
-        stream = await stack.enter_async_context(service_of(request).all_streams(position))
+        try:
+            stream = await stack.enter_async_context(service_of(request).all_streams(position))
+        except Draining:
+            return _come_again()
 
         def render(item: Portion | Reset) -> bytes:
             if isinstance(item, Reset):

@@ -8,7 +8,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Mapping, Sequence
 from typing import Any, Final, NamedTuple, TypeVar
 
-from afterwards.errors import TaskNotFound, Unavailable
+from afterwards.errors import RegistryUnavailable, TaskNotFound, Unavailable
 from afterwards.events.hub import EventHub
 from afterwards.events.listeners import FeedListener, TaskListener
 from afterwards.events.window import Position
@@ -54,11 +54,27 @@ class AllStream:
         """What has come was up to here."""
         self._hub = hub
         self._listener = listener
+        self._is_to_reach = position is not None
 
     @property
     def is_over(self) -> bool:
         """Whether nothing comes any more."""
         return self._hub.closed
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether the registry is away, and nothing comes before it is back."""
+        return not self._hub.is_live
+
+    async def begin(self) -> None:
+        """Have what came since the position, if that can be had; else the first is a `Reset`.
+
+        Raises:
+            Unavailable: nobody knows; it is tried again.
+        """
+        if self._is_to_reach and self._hub.is_live:
+            await self._hub.reaches(self.position)
+            self._is_to_reach = False
 
     async def next(self, seconds: float) -> Portion | Reset | None:
         """What comes next; None: nothing within `seconds`, or nothing any more."""
@@ -90,6 +106,9 @@ class AllStream:
 
     async def _reset(self) -> Reset | None:
         with contextlib.suppress(Unavailable):
+            await self.begin()
+            if self._hub.window.has(self.position):
+                return None
             # Of the registry, unless the window goes back so far: then it is one for all.
             snapshot = await self._hub.snapshot()
             if snapshot is not None:
@@ -107,6 +126,7 @@ class TaskStream:
         listener: TaskListener,
         ask: Callable[[Request], Awaitable[Any]],
         task_id: str,
+        position: Position | None,
     ) -> None:
         self.position = hub.window.end
         """What has come was up to here."""
@@ -114,31 +134,42 @@ class TaskStream:
         self._listener = listener
         self._ask = ask
         self._task_id = task_id
+        self._after = position
+        self._has_begun = False
         self._ready: Snapshot | list[Event] = []
         """What is to come before anything that the listener hears."""
         self._missed = False
-        self._ended = False
+        self.has_ended = False
+        """Whether the task's last event has been told, or seen before."""
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing comes any more. True from the start: its last event has been seen."""
-        return self._ended or self._hub.closed
+        """Whether nothing comes any more."""
+        return self.has_ended or self._hub.closed
 
-    async def begin(self, position: Position | None) -> None:
-        """Start after `position`, or else with a `Snapshot`.
+    @property
+    def is_waiting(self) -> bool:
+        """Whether the registry is away, and nothing comes before it is back."""
+        return not self._has_begun
+
+    async def begin(self) -> None:
+        """Start after the position, or else with a `Snapshot`.
 
         Raises:
             TaskNotFound: there is none.
-            Unavailable: nobody knows.
+            Unavailable: nobody knows; it is tried again.
         """
-        if position is not None and await self._hub.reaches(position):
-            await self._resume(position)
-            return
-        snapshot = await self._look()
-        if snapshot is None:
-            self._missed = True
+        self._listener.take()  # that following has begun is no miss
+        self.position = self._hub.window.end
+        if self._after is not None and await self._hub.reaches(self._after):
+            await self._resume(self._after)
         else:
-            self._ready = snapshot
+            snapshot = await self._look()
+            if snapshot is None:
+                self._missed = True
+            else:
+                self._ready = snapshot
+        self._has_begun = True
 
     async def next(self, seconds: float) -> Portion | Snapshot | None:
         """What comes next; None: nothing within `seconds`, or nothing any more."""
@@ -148,7 +179,7 @@ class TaskStream:
             found = await self._what_there_is()
             if found is not None:
                 return found
-            if self._missed:
+            if self._missed or self.is_waiting:
                 left = min(left, _AGAIN_SECONDS)
             if not await self._listener.sleep(left) and time.monotonic() >= until:
                 break
@@ -156,6 +187,8 @@ class TaskStream:
         return None
 
     async def _what_there_is(self) -> Portion | Snapshot | None:
+        if self.is_waiting and not await self._begin_late():
+            return None
         heard = self._listener.take()
         if heard is None or self._missed:
             return await self._look_again()
@@ -171,12 +204,23 @@ class TaskStream:
             return None
         self.position = Position(self._hub.window.epoch, events[-1].sequence)
         states = [event.state for event in events if event.progress is None]
-        self._ended = bool(states) and states[-1].is_final
+        self.has_ended = bool(states) and states[-1].is_final
         return Portion(start, self.position, events)
+
+    async def _begin_late(self) -> bool:
+        if self._hub.is_live:
+            try:
+                await self.begin()
+            except TaskNotFound:
+                # Who comes back is told so.
+                self.has_ended = True
+            except Unavailable:
+                pass
+        return self._has_begun
 
     def _told(self, snapshot: Snapshot) -> Snapshot:
         self.position = snapshot.position
-        self._ended = snapshot.task.state.is_final
+        self.has_ended = snapshot.task.state.is_final
         return snapshot
 
     def _move_on(self) -> None:
@@ -195,7 +239,7 @@ class TaskStream:
         if since.reset:
             self._missed = True
         elif task.state.is_final and not any(e.sequence > position.sequence for e in news):
-            self._ended = True
+            self.has_ended = True
 
     async def _look_again(self) -> Snapshot | None:
         self._missed = True
@@ -203,7 +247,7 @@ class TaskStream:
         try:
             snapshot = await self._look()
         except TaskNotFound:
-            self._ended = True
+            self.has_ended = True
             return None
         except Unavailable:
             return None
@@ -234,14 +278,18 @@ class TaskStream:
 async def of_all(hub: EventHub, position: Position | None) -> AsyncIterator[AllStream]:
     """The events of all tasks from `position` on; None: from now on.
 
+    While the registry is away the stream waits for it.
+
     Raises:
-        Unavailable: the registry cannot be followed, or this process is about to stop.
+        Draining: this process is about to stop.
     """
     with hub.of_all() as listener:
-        await hub.ready()
-        if position is not None:
-            await hub.reaches(position)
-        yield AllStream(hub, listener, position)
+        with contextlib.suppress(RegistryUnavailable):
+            await hub.ready()
+        stream = AllStream(hub, listener, position)
+        with contextlib.suppress(Unavailable):
+            await stream.begin()
+        yield stream
 
 
 @contextlib.asynccontextmanager
@@ -253,13 +301,16 @@ async def of_task(
 ) -> AsyncIterator[TaskStream]:
     """The events of a task from `position` on; None: from now on, after a `Snapshot`.
 
+    While the registry is away the stream waits for it, and ends then if there is no such task.
+
     Raises:
         TaskNotFound: there is none.
-        Unavailable: as for `of_all`.
+        Draining: this process is about to stop.
     """
     with hub.of_task(task_id) as listener:
-        await hub.ready()
-        listener.take()  # that following has begun is no miss
-        stream = TaskStream(hub, listener, ask, task_id)
-        await stream.begin(position)
+        with contextlib.suppress(RegistryUnavailable):
+            await hub.ready()
+        stream = TaskStream(hub, listener, ask, task_id, position)
+        with contextlib.suppress(Unavailable):
+            await stream.begin()
         yield stream
