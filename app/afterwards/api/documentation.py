@@ -5,13 +5,18 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any, Final
 
 from fastapi import FastAPI, Request
 from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.openapi.utils import get_openapi
+from fastapi.routing import APIRoute
+from pydantic import TypeAdapter
+from pydantic.json_schema import JsonSchemaMode
 from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.routing import BaseRoute
 from starlette.staticfiles import StaticFiles
 
 from afterwards.api.ordering_schema import describe_payloads
@@ -132,10 +137,35 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
             routes=app.routes,
             tags=app.openapi_tags,
         )
+        _restore_examples(schema, app.routes)
         _describe_problems(schema)
         describe_payloads(schema, app.state.catalogue)
         app.openapi_schema = schema
     return app.openapi_schema
+
+
+def _restore_examples(schema: dict[str, Any], routes: Sequence[BaseRoute]) -> None:
+    """Give the models their own examples back: FastAPI leaves out what is null in them."""
+    bodies = enumerate(_bodies(routes))
+    _, document = TypeAdapter.json_schemas(
+        (number, mode, TypeAdapter(body)) for number, (mode, body) in bodies
+    )
+    models = schema["components"]["schemas"]
+    for name, model in document.get("$defs", {}).items():
+        if name in models and "examples" in model:
+            models[name]["examples"] = model["examples"]
+
+
+def _bodies(routes: Sequence[BaseRoute]) -> Iterator[tuple[JsonSchemaMode, Any]]:
+    """What the routes take and give."""
+    for route in routes:
+        if isinstance(route, APIRoute):
+            if route.body_field is not None:
+                yield "validation", route.body_field.field_info.annotation
+            answers = (answer.get("model") for answer in route.responses.values())
+            for model in (route.response_model, *answers):
+                if model is not None:
+                    yield "serialization", model
 
 
 def _describe_problems(schema: dict[str, Any]) -> None:
