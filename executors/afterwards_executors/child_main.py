@@ -18,6 +18,8 @@ from afterwards_executors.wire import LENGTH, NOTE, READY, decode_request, encod
 
 _PR_SET_PDEATHSIG: Final = 1
 _STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+_FOR_THE_PARENT: Final = (signal.SIGUSR1, signal.SIGUSR2)
+"""Their default meaning would end the child."""
 
 
 def serve(pipe: socket.socket, parent: int) -> None:
@@ -57,12 +59,12 @@ def _die_with(parent: int) -> None:
 
 
 def _leave_stops_to_the_parent() -> None:
-    """Let signals that ask for a stop pass by.
+    """Let signals pass by that ask for a stop, or ask something of the parent alone.
 
     They are often sent to every process of a service at once, and the parent then decides how long
     its calls may go on; it ends this process by closing the pipe, or with SIGKILL.
     """
-    for number in _STOP_SIGNALS:
+    for number in (*_STOP_SIGNALS, *_FOR_THE_PARENT):
         # Not SIG_IGN: programs that a call executes would inherit that, and could not be stopped.
         signal.signal(number, lambda *_: None)
     # What a call forks can be stopped. Until it is ready for a stop, the stop waits.

@@ -29,9 +29,9 @@ from afterwards.logs import configure, flush_or_discard, get_logger
 from afterwards.server.descriptors import connections_that_fit, raise_limit
 from afterwards.server.listener import Address, listen
 from afterwards.server.worker import (
+    HELD_SIGNALS,
     IDLE_SECONDS,
     REQUEST_DRAIN_SECONDS,
-    STOP_SIGNALS,
     DrainingUvicornWorker,
     leave,
 )
@@ -264,7 +264,7 @@ class Supervisor(Arbiter):  # type: ignore[misc] # gunicorn has no types
         master = os.getpid()
         # Between its fork and its own handlers a worker has the master's, which would swallow a
         # SIGTERM; the worker unblocks them.
-        signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+        signal.pthread_sigmask(signal.SIG_BLOCK, HELD_SIGNALS)
         try:
             return super().spawn_worker()
         except SystemExit as leaving:
@@ -272,7 +272,7 @@ class Supervisor(Arbiter):  # type: ignore[misc] # gunicorn has no types
                 raise
             leave(leaving.code if isinstance(leaving.code, int) else 1)
         finally:
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD_SIGNALS)
 
     def stop(self, graceful: bool = True) -> None:
         """Stop the workers, then the registry, which takes their last reports."""

@@ -41,6 +41,9 @@ STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIG
 """SIGHUP, because a terminal that is closed sends it to the workers, too, and its default meaning
 would end them with whatever they run."""
 
+HELD_SIGNALS: Final = (*STOP_SIGNALS, signal.SIGUSR1, signal.SIGUSR2)
+"""Signals a worker is forked with blocked, until it has its own meanings for them."""
+
 _BEAT_SECONDS: Final = 1.0
 _POLL_SECONDS: Final = 0.05
 _PR_SET_PDEATHSIG: Final = 1
@@ -161,7 +164,10 @@ class DrainingUvicornWorker(UvicornWorker):  # type: ignore[misc] # has no types
         """Default meanings until the server runs. The master forks with the signals blocked."""
         super().init_signals()
         signal.signal(signal.SIGQUIT, signal.SIG_DFL)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
+        # Not SIG_IGN, which programs that a task executes would inherit.
+        signal.signal(signal.SIGUSR2, lambda *_: None)
+        signal.siginterrupt(signal.SIGUSR2, False)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD_SIGNALS)
 
     async def _serve(self) -> None:
         self.config.app = self.wsgi

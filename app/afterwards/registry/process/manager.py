@@ -39,6 +39,12 @@ log = get_logger(__name__)
 
 READY: Final = "ready"
 _POLL_SECONDS: Final = 0.05
+_IGNORED: Final = (
+    *(signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2),
+    *(signal.SIGTTIN, signal.SIGTTOU),
+)
+"""Signals for the master that are often sent to every process of a service. Their default meanings
+would end the registry, or stop it."""
 
 
 @dataclass(frozen=True)
@@ -201,7 +207,7 @@ def main(arguments: Sequence[str]) -> None:
     beat(options["pulse_fd"])
     # The socket is made by the manager, as open as the umask lets it be.
     os.umask(0o177)
-    for ignored in (signal.SIGINT, signal.SIGHUP):
+    for ignored in _IGNORED:
         signal.signal(ignored, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _stop)
     end_with_parent(signal.SIGTERM, options["parent"])
