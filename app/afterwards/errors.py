@@ -12,7 +12,9 @@
     ├── StaleReport                 a report of an attempt that is not the running one
     ├── NotJoined                   a worker speaks that the registry does not know (yet, any more)
     ├── JournalError                the journal's file cannot be used; left untouched
+    ├── OutcomeUnknown              a commit failed and may be written; the registry ends
     ├── RegistryLocked              another service works on this data directory
+    ├── NotDurable                  a file is in its place, and a crash may undo that
     ├── NotBackedUp                 no backup was written; what was at its place still is
     ├── NotRestored                 a backup was not restored; the journal is as it was
     └── Unavailable                 cannot be done now; `retry_after_seconds` says when to ask again
@@ -165,6 +167,28 @@ class JournalError(AfterwardsError):
         return f"The journal {self.path} cannot be used: {self.problem}"
 
 
+class OutcomeUnknown(AfterwardsError):
+    """A commit failed so that its transaction may be written; only the next recovery knows.
+
+    It ends the registry process, and is told to the log alone.
+
+    Args:
+        problem: SQLite's message, and the name of its code.
+        place: the journal's path.
+    """
+
+    def __init__(self, problem: str, place: str) -> None:
+        super().__init__(problem, place)
+        self.problem = problem
+        self.place = place
+
+    def __str__(self) -> str:
+        return (
+            f"The last transaction of {self.place} is written or not, and only its recovery will "
+            f"tell: {self.problem}"
+        )
+
+
 class RegistryLocked(AfterwardsError):
     """Another service, with the process `pid`, works on this data directory."""
 
@@ -177,6 +201,21 @@ class RegistryLocked(AfterwardsError):
         return (
             f"the data directory {self.data_dir} is in use by another service "
             f"(process {self.pid}); stop that one, or set AFTERWARDS_DATA_DIR to another directory"
+        )
+
+
+class NotDurable(AfterwardsError):
+    """The file at `path` is whole and in its place; whether it outlasts a crash is not known."""
+
+    def __init__(self, path: str, problem: str) -> None:
+        super().__init__(path, problem)
+        self.path = path
+        self.problem = problem
+
+    def __str__(self) -> str:
+        return (
+            f"{self.path} is in its place, but a crash of the machine may undo that: "
+            f"{self.problem}; look after the disk before relying on it"
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import shutil
+import sqlite3
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -97,6 +98,33 @@ class FailingSqlite(SqliteJournal):
     def write(self, group: Group) -> None:
         _fail_if_told(self)
         super().write(group)
+
+
+class FailingCommits:
+    """A connection whose next commit fails with a code of SQLite's, whether or not it arrives."""
+
+    def __init__(self, db: sqlite3.Connection, code: str, *, arrives: bool) -> None:
+        self._db = db
+        self._code = code
+        self._arrives = arrives
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._db, name)
+
+    def execute(self, sql: str, *values: Any) -> sqlite3.Cursor:
+        if sql != "COMMIT":
+            return self._db.execute(sql, *values)
+        self._db.execute("COMMIT" if self._arrives else "ROLLBACK")
+        if self._code == "SQLITE_NOMEM":
+            raise MemoryError
+        error = sqlite3.OperationalError("disk I/O error")
+        error.sqlite_errorcode = getattr(sqlite3, self._code)
+        error.sqlite_errorname = self._code
+        raise error
+
+
+class ProcessEnded(BaseException):
+    """The process would have ended here."""
 
 
 FailingJournal = FailingNull | FailingSqlite

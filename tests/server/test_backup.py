@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import itertools
 import os
+import re
 import shutil
 import sqlite3
 from collections import Counter
@@ -19,6 +21,7 @@ from afterwards.errors import (
     AfterwardsError,
     JournalError,
     NotBackedUp,
+    NotDurable,
     NotRestored,
     RegistryLocked,
 )
@@ -470,3 +473,61 @@ def test_the_file_a_link_leads_to_is_replaced_and_not_the_link(
         back_up(data_dir, link)
     assert link.is_symlink()
     assert inspect(file, check=True)
+
+
+# -- disks that do not sync ------------------------------------------------------------------------
+
+
+def fail_syncs(monkeypatch: pytest.MonkeyPatch, pattern: str) -> None:
+    """Have the syncs of files and directories fail whose path the pattern matches."""
+    real = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        if re.match(pattern, str(Path(f"/proc/self/fd/{descriptor}").readlink())):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+
+
+def test_a_backup_that_cannot_be_synced_leaves_the_earlier_one(
+    data_dir: Path, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file.write_bytes(b"earlier")
+    fail_syncs(monkeypatch, str(file.with_name(f".{file.name}")))
+    with journal_of(data_dir, make_task(order=1)), pytest.raises(NotBackedUp):
+        back_up(data_dir, file)
+
+    assert file.read_bytes() == b"earlier"
+    assert files(file.parent) == {"data", file.name}
+
+
+def test_a_backup_whose_name_cannot_be_synced_is_said_to_be_there(
+    data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "backups" / "b"
+    file.parent.mkdir()
+    fail_syncs(monkeypatch, str(file.parent) + "$")
+    with journal_of(data_dir, make_task(order=1)), pytest.raises(NotDurable, match="in its place"):
+        back_up(data_dir, file)
+
+    assert inspect(file, check=True)
+
+
+def test_a_restore_that_cannot_be_synced_leaves_the_journal_with_its_wal(
+    data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backup_file = make_backup(tmp_path, make_task(order=1))
+    kept = make_task(order=1)
+    with journal_of(tmp_path / "running", kept):
+        shutil.copytree(tmp_path / "running", data_dir, dirs_exist_ok=True)
+    before = {path.name: path.read_bytes() for path in data_dir.glob("journal*-wal")}
+    assert before
+    fail_syncs(monkeypatch, str(data_dir / ".journal"))
+
+    with pytest.raises(NotRestored, match=os.strerror(errno.EIO)):
+        restore(data_dir, backup_file)
+
+    monkeypatch.undo()
+    assert {path.name: path.read_bytes() for path in data_dir.glob("journal*-wal")} == before
+    assert unfinished(data_dir) == {kept.id}

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from afterwards.errors import JournalError, NotBackedUp, NotRestored
-from afterwards.registry.journal.file import inspect, journal_path, reading
+from afterwards.errors import JournalError, NotBackedUp, NotDurable, NotRestored
+from afterwards.registry.journal.file import inspect, journal_path, reading, sync
 from afterwards.registry.journal.journal import SqliteJournal
 from afterwards.registry.process.lock import lock_path, unserved
 
@@ -33,6 +33,7 @@ def back_up(data_dir: Path, file: Path) -> int:
     Raises:
         JournalError: the journal is not sound.
         NotBackedUp: there is none, or the copy cannot be written.
+        NotDurable: the copy is in its place, and a crash may undo that.
     """
     journal = journal_path(data_dir)
     try:
@@ -47,6 +48,7 @@ def back_up(data_dir: Path, file: Path) -> int:
             raise NotBackedUp(str(file), "the data directory is the service's; choose another")
         with _beside(file) as copy:
             unfinished = _copy(journal, copy)
+            sync(copy)
             _put(copy, file)
     except (OSError, sqlite3.Error) as error:
         raise NotBackedUp(str(file), _reason(error)) from None
@@ -63,6 +65,7 @@ def restore(data_dir: Path, file: Path) -> tuple[int, Path | None]:
     Raises:
         RegistryLocked: a service works on the data directory.
         NotRestored: `file` is no sound journal of this or an earlier version, or cannot be copied.
+        NotDurable: it is restored, and a crash may undo that.
     """
     journal = journal_path(data_dir)
     try:
@@ -74,6 +77,8 @@ def restore(data_dir: Path, file: Path) -> tuple[int, Path | None]:
             _require_own(data_dir, journal)
             unfinished = _copy(file, copy)
             _belong(data_dir, copy, lock_path(data_dir))
+            # Before the journal's files are touched: a disk that fails now has changed nothing.
+            sync(copy)
             former = _keep_former(journal)
             _put(copy, journal)
     except JournalError as error:
@@ -142,18 +147,16 @@ def _keep_former(journal: Path) -> Path | None:
 
 
 def _put(copy: Path, path: Path) -> None:
-    """Move a file to its place so that a crash leaves the old one or the new one."""
-    _sync(copy)
+    """Move a synced file to its place so that a crash leaves the old one or the new one.
+
+    Raises:
+        NotDurable: it is there, and a crash may undo that.
+    """
     copy.replace(path)
-    _sync(path.parent)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        sync(path.parent)
+    except OSError as error:
+        raise NotDurable(str(path), error.strerror or str(error)) from None
 
 
 def _belong(data_dir: Path, *paths: Path) -> None:

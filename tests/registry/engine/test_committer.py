@@ -5,7 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
+from unittest.mock import Mock
 
 import pytest
 
@@ -14,10 +15,13 @@ from afterwards.errors import (
     JournalLocked,
     JournalUnavailable,
     NotJoined,
+    OutcomeUnknown,
+    RegistryUnavailable,
     StaleReport,
     TaskNotFound,
 )
 from afterwards.lifecycle import Task, TaskState
+from afterwards.registry.engine.committer import Call
 from afterwards.registry.engine.memory import MemoryRegistry
 from afterwards.registry.engine.turns import LONGEST_SECONDS
 from afterwards.registry.journal.journal import Group, NullJournal
@@ -36,7 +40,7 @@ from afterwards.registry.protocol.requests import (
     Succeeded,
 )
 from afterwards.registry.state.store import FINISHED_CACHE_TASKS
-from tests.registry.bench import Bench, FailingNull, FailingSqlite
+from tests.registry.bench import Bench, FailingCommits, FailingNull, FailingSqlite, ProcessEnded
 from tests.registry.peers import ask, counts, get, make_schedule, raised
 
 PENDING, PROCESSING = TaskState.PENDING, TaskState.PROCESSING
@@ -410,6 +414,75 @@ def test_a_claim_that_could_not_be_written_is_given_to_nobody(
     assert peer.beat().claims == []
     assert get(registry, task.id).state is PENDING
     assert [claim.attempt for claim in peer.take()] == [1]
+
+
+# -- a commit whose outcome nobody knows -----------------------------------------------------------
+
+
+@pytest.fixture
+def ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What would end the process raises `ProcessEnded` in the caller of the registry."""
+
+    def end(status: int) -> None:
+        raise ProcessEnded(status)
+
+    monkeypatch.setattr("afterwards.registry.engine.turns.os._exit", end)
+
+
+@pytest.mark.usefixtures("ended")
+@pytest.mark.parametrize("arrives", [True, False])
+def test_a_commit_of_unknown_outcome_ends_the_registry_and_a_repeat_makes_one_task(
+    bench: Bench, arrives: bool, capfd: pytest.CaptureFixture[str]
+) -> None:
+    journal = bench.journal()
+    registry = bench.registry(journal=journal)
+    peer = bench.peer(registry, {"async": 0})
+    task = bench.task(idempotency_key="order-1", fingerprint=b"1")
+    writer = journal._writer
+    journal._writer = cast("Any", FailingCommits(writer, "SQLITE_IOERR_FSYNC", arrives=arrives))
+
+    with pytest.raises(ProcessEnded):
+        peer.add(task)
+
+    output = "".join(capfd.readouterr())
+    assert "disk I/O error (SQLITE_IOERR_FSYNC)" in output
+    assert str(journal._path) in output
+    journal._writer = writer
+    # The next registry knows what has become of it, and whoever repeats it need not.
+    registry = bench.registry(journal=bench.crash())
+    assert len(registry) == arrives
+    repeat = bench.task(idempotency_key="order-1", fingerprint=b"1")
+    answer = ask(registry, Add(repeat))
+    assert answer == (get(registry, task.id) if arrives else None)
+    assert len(registry) == 1
+
+
+@pytest.mark.usefixtures("ended")
+def test_nobody_of_a_group_whose_outcome_is_unknown_is_answered(bench: Bench) -> None:
+    journal = bench.journal()
+    registry = bench.registry(journal=journal)
+    call = Call(None, 0, [Add(bench.task())])
+    writer = journal._writer
+    journal._writer = cast("Any", FailingCommits(writer, "SQLITE_IOERR_FSYNC", arrives=True))
+
+    with pytest.raises(OutcomeUnknown):
+        registry.committer.commit([call])
+
+    assert not call.done
+    journal._writer = writer
+
+
+def test_a_bug_after_the_commit_is_no_refusal(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry = bench.registry(journal=bench.journal())
+    task = bench.task()
+    monkeypatch.setattr(registry.committer, "_answer_committed", Mock(side_effect=ValueError))
+
+    assert raised(ask(registry, Add(task))) is RegistryUnavailable
+
+    monkeypatch.undo()
+    assert get(registry, task.id).state is PENDING
 
 
 @pytest.mark.processes

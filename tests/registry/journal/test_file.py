@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 import sqlite3
+from collections import Counter
 from contextlib import closing
 from pathlib import Path
 from types import MappingProxyType
@@ -11,8 +14,9 @@ from types import MappingProxyType
 import pytest
 
 from afterwards.errors import JournalError
-from afterwards.lifecycle import TaskState
-from afterwards.registry.journal.journal import SqliteJournal
+from afterwards.lifecycle import Change, Task, TaskState
+from afterwards.registry.journal.file import wal_path
+from afterwards.registry.journal.journal import Group, SqliteJournal
 from afterwards.registry.journal.schema import MIGRATIONS, SCHEMA, VERSION
 from afterwards.registry.protocol.requests import (
     Add,
@@ -187,3 +191,62 @@ def test_an_update_that_fails_leaves_the_file_as_it_was(
         SqliteJournal(path)
 
     assert (version_of(path), columns(path)) == (1, before)
+
+
+def fail_syncs_of(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        if Path(f"/proc/self/fd/{descriptor}").readlink() == path:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+
+
+def left_behind(directory: Path) -> tuple[Path, Task]:
+    """A journal whose process has died; its task is in the WAL only."""
+    running = directory / "running"
+    running.mkdir()
+    task = make_task(order=1)
+    with closing(SqliteJournal(running / "j")) as journal:
+        journal.write(Group([Change(None, task)], Counter()))
+        shutil.copytree(running, directory / "left")
+    return directory / "left" / "j", task
+
+
+def test_what_a_dead_process_left_in_the_wal_is_synced_before_it_is_believed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, task = left_behind(tmp_path)
+    content = wal_path(path).read_bytes()
+    written: dict[int, bytes] = {}
+    real = os.pwrite
+
+    def pwrite(descriptor: int, block: bytes, position: int) -> int:
+        written[position] = block
+        return real(descriptor, block, position)
+
+    monkeypatch.setattr(os, "pwrite", pwrite)
+    fail_syncs_of(wal_path(path), monkeypatch)
+    with pytest.raises(JournalError, match=f"cannot be synced: {os.strerror(errno.EIO)}"):
+        SqliteJournal(path)
+
+    # As written by nobody: a sync of what the kernel takes for clean says nothing.
+    assert b"".join(block for _, block in sorted(written.items())) == content
+    assert wal_path(path).read_bytes() == content
+    monkeypatch.undo()
+    with closing(SqliteJournal(path)) as journal:
+        assert [found.id for found in journal.load().unfinished] == [task.id]
+
+
+def test_a_journal_whose_name_cannot_be_synced_is_not_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fail_syncs_of(tmp_path, monkeypatch)
+
+    with pytest.raises(JournalError, match="cannot be synced"):
+        SqliteJournal(tmp_path / "j")
+
+    monkeypatch.undo()
+    SqliteJournal(tmp_path / "j").close()

@@ -21,8 +21,10 @@ from afterwards.errors import (
     AfterwardsError,
     JournalLocked,
     JournalUnavailable,
+    OutcomeUnknown,
     RegistryUnavailable,
     StaleReport,
+    Unavailable,
 )
 from afterwards.logs import get_logger
 from afterwards.registry.engine.turns import LONGEST_SECONDS, Errand, Turns
@@ -98,6 +100,8 @@ class Committer:
         self._problem = ""
         self._is_locked = False
         """Whether it failed last because another process has the lock."""
+        self._written = False
+        """Whether the transaction of the group at hand is on disk."""
 
     # -- from any thread -----------------------------------------------------------------------
 
@@ -120,7 +124,13 @@ class Committer:
         return self._until_next_due()
 
     def commit(self, calls: Sequence[Call]) -> None:
-        """Carry out one group: the whole of a registry's work."""
+        """Carry out one group: the whole of a registry's work.
+
+        Raises:
+            OutcomeUnknown: nobody knows whether its transaction is written. No call is answered,
+                and the process has to end: a recovery will tell.
+        """
+        self._written = False
         try:
             self._carry_out(calls)
             if not (self._write(calls) or self._write_a_part(calls)):
@@ -129,17 +139,23 @@ class Committer:
                 self._rules.put_off()
             self._answer_committed(calls)
             self._draw_attention()
+        except OutcomeUnknown:
+            raise
         except Exception:
             # A bug, not a refusal. The rest has to go on, and nobody may take the group for done.
-            self._rules.undo()
             log.exception("group failed; its calls are refused")
-            for call in calls:
-                refused = JournalUnavailable("an internal error; the log has it")
-                call.answers = [refused for _ in call.requests]
-                call.claims = []
-        finally:
-            for call in calls:
-                call.finish()
+            self._refuse(calls)
+        for call in calls:
+            call.finish()
+
+    def _refuse(self, calls: Sequence[Call]) -> None:
+        self._rules.undo()
+        refused: Unavailable = JournalUnavailable("an internal error; the log has it")
+        if self._written:
+            refused = RegistryUnavailable()
+        for call in calls:
+            call.answers = [refused for _ in call.requests]
+            call.claims = []
 
     def _until_next_due(self) -> float:
         if self._journal_fails:
@@ -218,6 +234,7 @@ class Committer:
         except JournalUnavailable as error:
             self._take_back(calls, error)
             return False
+        self._written = True
         if not partly:
             self._note_recovery(group)
         self._tell(group, time.perf_counter() - started, partly=partly)

@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from afterwards.errors import AfterwardsError
 from afterwards.logs import get_logger
 
 log = get_logger(__name__)
@@ -46,8 +47,9 @@ class Turns:
 
     Args:
         work: finishes every errand it is given, which may be none, and returns in how many seconds
-            there is something to do by itself. What it raises ends the process: bringers would
-            wait for ever, and nobody would start a process again that still runs.
+            there is something to do by itself. What it raises ends the process, before anybody is
+            told anything: bringers would wait for ever, and nobody would start a process again
+            that still runs.
     """
 
     def __init__(self, work: Callable[[Sequence[Errand]], float]) -> None:
@@ -127,9 +129,12 @@ class Turns:
             errands, self._brought = self._brought, []
         try:
             seconds = self._work(errands)
-        except BaseException:
+        except BaseException as error:
             with contextlib.suppress(Exception):
-                log.critical("a turn ended by a bug; ending the process", exc_info=True)
+                if isinstance(error, AfterwardsError):
+                    log.critical("ending the process", error=str(error))
+                else:
+                    log.critical("a turn ended by a bug; ending the process", exc_info=True)
             os._exit(1)
         look = time.monotonic() + min(seconds, LONGEST_SECONDS)
         with self._lock:

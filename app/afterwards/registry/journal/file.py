@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
 from pathlib import Path
 from typing import Final
@@ -23,11 +24,17 @@ SQLite's own 1,000 pages, for which every eightieth commit had to wait under loa
 LOCK_MILLISECONDS: Final = 100
 """How long a group waits for another process that has the journal's lock. Everything else that
 comes to the registry waits with it."""
+_BLOCK_BYTES: Final = 2**20
 
 
 def journal_path(data_dir: Path) -> Path:
     """Where it is in a data directory."""
     return data_dir / "journal.sqlite3"
+
+
+def wal_path(path: Path) -> Path:
+    """The write-ahead log of a journal."""
+    return path.with_name(f"{path.name}-wal")
 
 
 def connect(path: Path) -> sqlite3.Connection:
@@ -44,6 +51,44 @@ def reading(path: Path) -> sqlite3.Connection:
     damaged file needs both as they were.
     """
     return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
+
+
+def sync_again(path: Path) -> None:
+    """Write the WAL that an earlier process left once more as it is read, and sync it.
+
+    After a failed sync the kernel may hold as written what the disk does not have, and no later
+    sync tells (fsync(2)). What recovery reads, and the service then acknowledges, and all that is
+    appended to it, would be gone with the machine's power.
+
+    Raises:
+        OSError: it cannot be written or synced.
+    """
+    try:
+        wal = os.open(wal_path(path), os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return
+    try:
+        position = 0
+        while block := os.pread(wal, _BLOCK_BYTES, position):
+            position += os.pwrite(wal, block, position)
+        os.fsync(wal)
+    finally:
+        os.close(wal)
+
+
+def sync(path: Path) -> None:
+    """Have a file's content, or a directory's names, on disk.
+
+    SQLite ignores it if the directory cannot be synced in which it has made a file.
+
+    Raises:
+        OSError: the disk has failed.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def inspect(path: Path, *, check: bool) -> bool:

@@ -16,11 +16,17 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from afterwards.counts import Cell, Tally
-from afterwards.errors import JournalError, JournalLocked, JournalUnavailable
+from afterwards.errors import JournalError, JournalUnavailable
 from afterwards.lifecycle import Change, Task
 from afterwards.registry.journal import listing, plans
 from afterwards.registry.journal.batch import rest_of
-from afterwards.registry.journal.file import connect, inspect, prepare
+from afterwards.registry.journal.file import (
+    connect,
+    inspect,
+    prepare,
+    sync,
+    sync_again,
+)
 from afterwards.registry.journal.history import MOST_SHOWN, ended_attempt, with_history
 from afterwards.registry.journal.plans import PlanChanges, Plans
 from afterwards.registry.journal.rows import rows_of
@@ -38,13 +44,11 @@ from afterwards.registry.journal.schema import (
     task_columns,
     to_task,
 )
+from afterwards.registry.journal.transaction import transaction
 from afterwards.registry.protocol.answers import AttemptRecord, Details, Page
 from afterwards.registry.protocol.requests import Count, Find
 
 RETENTION_STEP_ROWS: Final = 1_000
-_LOCKED: Final = "it is locked by another process"
-_PRIMARY_CODE: Final = 0xFF
-"""Of SQLite's result codes; the rest says more of the same (sqlite.org/rescode.html)."""
 
 
 @dataclass
@@ -91,6 +95,7 @@ class Journal(Protocol):
         Raises:
             JournalLocked: another process has the lock.
             JournalUnavailable: nothing of it was written.
+            OutcomeUnknown: it is written or not, and only a recovery will tell.
         """
 
     def read(self, task_id: str) -> Task | None:
@@ -148,20 +153,24 @@ class SqliteJournal:
         self._read_lock = threading.Lock()
         try:
             inspect(path, check=check)
+            sync_again(path)
             with contextlib.ExitStack() as opened:
                 self._writer = opened.enter_context(contextlib.closing(connect(path)))
                 prepare(self._writer)
                 self._reader = connect(path)
+                sync(path.parent)
                 opened.pop_all()
         except sqlite3.Error as error:
             raise JournalError(str(path), str(error)) from None
+        except OSError as error:
+            problem = f"what it holds cannot be synced: {error.strerror or error}"
+            raise JournalError(str(path), problem) from None
 
     # -- writing -------------------------------------------------------------------------------
 
     def write(self, group: Group) -> None:
         db = self._writer
-        try:
-            db.execute("BEGIN IMMEDIATE")
+        with transaction(db, str(self._path)):
             self._write_tasks(group)
             self._write_counts(group.counts)
             if group.plans is not None:
@@ -170,15 +179,6 @@ class SqliteJournal:
                 db.execute("INSERT OR REPLACE INTO probe VALUES (1, ?)", (group.at,))
             if group.forget_deleted_before is not None:
                 db.execute("DELETE FROM deleted WHERE at < ?", (group.forget_deleted_before,))
-            db.execute("COMMIT")
-        except sqlite3.Error as error:
-            if _is_busy(error):
-                raise JournalLocked(_LOCKED, str(self._path)) from error
-            raise JournalUnavailable(str(error), str(self._path)) from error
-        finally:
-            # A full disk has rolled it back already, and a second rollback would raise.
-            if db.in_transaction:
-                db.execute("ROLLBACK")
 
     def _write_tasks(self, group: Group) -> None:
         db = self._writer
@@ -365,11 +365,6 @@ class NullJournal:
 
     def close(self) -> None:
         pass
-
-
-def _is_busy(error: sqlite3.Error) -> bool:
-    # The module's own errors have no code.
-    return getattr(error, "sqlite_errorcode", 0) & _PRIMARY_CODE == sqlite3.SQLITE_BUSY
 
 
 def _is_recent(task: Task, moment: float) -> bool:
