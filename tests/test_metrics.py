@@ -39,7 +39,7 @@ def samples(
 ) -> dict[str, float]:
     metrics = TaskMetrics()
     metrics.committed(changes or [], 0.002)
-    snapshot = Snapshot(counts or {}, 1.5, {("async", "busy"): 2}, 3)
+    snapshot = Snapshot(counts or {}, 1.5, {("async", "busy"): 2}, 3, wal_bytes=4_152)
     kept = Kept(1, {"a": http or NO_HTTP, "b": NO_HTTP}, metrics.cells(), 4)
     return {
         sample.name + "".join(f" {key}={sample.labels[key]}" for key in sorted(sample.labels)): (
@@ -60,6 +60,7 @@ def test_the_text_is_what_prometheus_reads() -> None:
     assert numbers["afterwards_oldest_pending_seconds"] == 1.5
     assert numbers["afterwards_executor_slots executor=async state=busy"] == 2
     assert numbers["afterwards_workers"] == 3
+    assert numbers["afterwards_journal_wal_bytes"] == 4_152
     assert numbers["afterwards_reports_refused_total"] == 4
 
 

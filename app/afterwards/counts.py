@@ -81,6 +81,8 @@ class Snapshot:
     """(executor kind, busy | free | stuck) -> number."""
     workers: int
     paused_types: Sequence[str] = ()
+    wal_bytes: int = 0
+    """Of the journal's write-ahead log on disk; 0 without a journal."""
 
 
 def tally(changes: Iterable[Change]) -> Tally:

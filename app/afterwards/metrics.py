@@ -187,6 +187,11 @@ class _Collector:
             "Reports dropped because their attempt was not the running one.",
             value=self._kept.refused_reports,
         )
+        yield GaugeMetricFamily(
+            "afterwards_journal_wal_bytes",
+            "Size of the journal's write-ahead log on disk; 0 without a journal.",
+            value=snapshot.wal_bytes,
+        )
         slots = GaugeMetricFamily(
             "afterwards_executor_slots",
             "Slots of all workers' executors; stuck ones hold a call that cannot be stopped.",

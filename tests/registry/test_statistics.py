@@ -9,7 +9,7 @@ from afterwards.registry.engine.views import DrainRate
 from afterwards.registry.journal.journal import SqliteJournal
 from afterwards.registry.protocol.answers import Statistics
 from afterwards.registry.protocol.base import Worker
-from afterwards.registry.protocol.requests import Pause, Stats
+from afterwards.registry.protocol.requests import Add, Pause, Scrape, Stats
 from tests.registry.peers import SERVICE, Peer, ask, make_task
 
 
@@ -51,6 +51,18 @@ def test_the_journal_has_the_size_of_its_files(tmp_path: Path) -> None:
     assert before > 0
     assert after >= before + 1_000_000
     assert after == sum(path.stat().st_size for path in tmp_path.iterdir())
+    registry.close()
+
+
+def test_the_metrics_tell_the_size_of_the_write_ahead_log(tmp_path: Path) -> None:
+    registry = MemoryRegistry(SERVICE, journal=SqliteJournal(tmp_path / "j"), surroundings=NOBODY)
+    ask(registry, Add(make_task()))
+    size = (tmp_path / "j-wal").stat().st_size
+
+    text = ask(registry, Scrape()).decode()
+
+    assert size > 0
+    assert f"\nafterwards_journal_wal_bytes {float(size)}\n" in text
     registry.close()
 
 

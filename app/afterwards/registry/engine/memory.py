@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from afterwards.counts import ENDED
@@ -245,7 +245,9 @@ class MemoryRegistry(TaskMapping):
             case Scraped():
                 # Kept first: what is shown must not fall when another registry takes over.
                 self._counts_file.save(answer.kept)
-                return render(*answer)
+                return render(
+                    replace(answer.snapshot, wal_bytes=self._journal.wal_bytes()), answer.kept
+                )
             case Statistics():
                 return answer._replace(journal_bytes=self._journal.size_bytes())
             case _:

@@ -136,7 +136,7 @@ class Readings:
     def read(self, request: Request) -> Answer:
         """Answer one of `READS`; a `Scrape` with a `Scraped`, to be rendered by the caller.
 
-        A `Statistics` does not know the size of the journal; that takes a look at the disk.
+        Neither it nor a `Statistics` knows the journal's sizes; those take a look at the disk.
         """
         return self._answers[type(request)](request)
 

@@ -37,6 +37,19 @@ def wal_path(path: Path) -> Path:
     return path.with_name(f"{path.name}-wal")
 
 
+def paths_of(path: Path) -> tuple[Path, Path, Path]:
+    """The three files of a journal: itself, its write-ahead log and the index of that."""
+    return path, wal_path(path), path.with_name(f"{path.name}-shm")
+
+
+def size_of_file(path: Path) -> int:
+    """In bytes; 0 if there is none."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
 def connect(path: Path) -> sqlite3.Connection:
     """A connection for any thread, one at a time; transactions are begun by hand."""
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)

@@ -23,9 +23,12 @@ from afterwards.registry.journal.batch import rest_of
 from afterwards.registry.journal.file import (
     connect,
     inspect,
+    paths_of,
     prepare,
+    size_of_file,
     sync,
     sync_again,
+    wal_path,
 )
 from afterwards.registry.journal.history import MOST_SHOWN, ended_attempt, with_history
 from afterwards.registry.journal.plans import PlanChanges, Plans
@@ -130,6 +133,9 @@ class Journal(Protocol):
 
     def size_bytes(self) -> int:
         """On disk; 0 if it is nowhere."""
+
+    def wal_bytes(self) -> int:
+        """How large the write-ahead log is on disk; 0 if there is none."""
 
     def close(self) -> None:
         """Close all files."""
@@ -267,12 +273,10 @@ class SqliteJournal:
         return overdue, tasks[-1].order
 
     def size_bytes(self) -> int:
-        size = 0
-        for suffix in ("", "-wal", "-shm"):
-            # The last two come and go.
-            with contextlib.suppress(OSError):
-                size += self._path.with_name(self._path.name + suffix).stat().st_size
-        return size
+        return sum(map(size_of_file, paths_of(self._path)))
+
+    def wal_bytes(self) -> int:
+        return size_of_file(wal_path(self._path))
 
     def _is_needed(self, task: Task, finished_before: float) -> bool:
         """Whether it has the key of a batch with tasks that are kept."""
@@ -361,6 +365,9 @@ class NullJournal:
         return [], None
 
     def size_bytes(self) -> int:
+        return 0
+
+    def wal_bytes(self) -> int:
         return 0
 
     def close(self) -> None:
