@@ -54,6 +54,28 @@ def test_a_killed_registry_comes_back_with_all_it_had_acknowledged(
     assert peer.succeed(running) is None
 
 
+def test_a_registry_begins_no_empty_journal_in_the_place_of_one_it_had(
+    hosted: Hosted, capfd: pytest.CaptureFixture[str]
+) -> None:
+    process = hosted.start(log_level="error")
+    task = make_task()
+    ask(connect(process.endpoint), Add(task))
+    hosted.kill(process)
+    away = hosted.data_dir.with_name("away")
+    hosted.data_dir.rename(away)
+    hosted.data_dir.mkdir()
+
+    process._not_before = 0.0
+    process.ensure_running()
+    eventually(lambda: not process._is_running(), "it ends")
+
+    assert "removed while the service ran" in "".join(capfd.readouterr())
+    assert list(hosted.data_dir.glob("journal*")) == []
+    shutil.rmtree(hosted.data_dir)
+    away.rename(hosted.data_dir)
+    assert get(hosted.reopen(process), task.id).state is TaskState.PENDING
+
+
 def test_a_proxy_that_is_collected_takes_no_connection_along(hosted: Hosted) -> None:
     process = hosted.start()
     used, unused = connect(process.endpoint), connect(process.endpoint)

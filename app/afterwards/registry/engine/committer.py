@@ -27,6 +27,7 @@ from afterwards.errors import (
     Unavailable,
 )
 from afterwards.logs import get_logger
+from afterwards.registry.engine.lookout import Lookout
 from afterwards.registry.engine.turns import LONGEST_SECONDS, Errand, Turns
 from afterwards.registry.engine.views import READS, Readings
 from afterwards.registry.journal.journal import Group, Journal
@@ -95,6 +96,7 @@ class Committer:
         self._readings = readings
         self._retention = retention
         self.turns = Turns(self._work)
+        self._lookout = Lookout(journal, rules.clock)
         self._events: list[Callable[[], None]] = []
         self._journal_fails = False
         self._problem = ""
@@ -131,6 +133,7 @@ class Committer:
                 and the process has to end: a recovery will tell.
         """
         self._written = False
+        self._lookout.look_if_due()
         try:
             self._carry_out(calls)
             if not (self._write(calls) or self._write_a_part(calls)):
@@ -138,6 +141,8 @@ class Committer:
                 # A beat releases what it omits, and a leave everything; that has to wait.
                 self._rules.put_off()
             self._answer_committed(calls)
+            if self._written and self._lookout.problem is not None:
+                self._doubt(calls, self._lookout.problem)
             self._draw_attention()
         except OutcomeUnknown:
             raise
@@ -230,6 +235,7 @@ class Committer:
             return True
         started = time.perf_counter()
         try:
+            self._lookout.require_place()
             self._journal.write(group)
         except JournalUnavailable as error:
             self._take_back(calls, error)
@@ -238,6 +244,7 @@ class Committer:
         if not partly:
             self._note_recovery(group)
         self._tell(group, time.perf_counter() - started, partly=partly)
+        self._lookout.look()
         return True
 
     def _write_a_part(self, calls: Sequence[Call]) -> bool:
@@ -301,6 +308,18 @@ class Committer:
                     )
             if call.worker is not None:
                 call.cancels = self._rules.attendance.cancellations(call.worker, call.connection)
+
+    def _doubt(self, calls: Sequence[Call], problem: JournalUnavailable) -> None:
+        """The group is in a file that has lost its name meanwhile, and may be lost with it."""
+        for call in calls:
+            for position, request in enumerate(call.requests):
+                kind = type(request)
+                if kind is Probe:
+                    call.answers[position] = problem
+                elif kind in _CHANGES_NOTHING or kind in ABOUT_THE_WORKER:
+                    continue
+                elif not isinstance(call.answers[position], AfterwardsError):
+                    call.answers[position] = RegistryUnavailable()
 
     def _type_of(self, task_id: str) -> str | None:
         task = self._rules.store.get(task_id)

@@ -18,7 +18,7 @@ from typing import Final, Protocol
 from afterwards.counts import Cell, Tally
 from afterwards.errors import JournalError, JournalUnavailable
 from afterwards.lifecycle import Change, Task
-from afterwards.registry.journal import listing, plans
+from afterwards.registry.journal import listing, plans, rescue
 from afterwards.registry.journal.batch import rest_of
 from afterwards.registry.journal.file import (
     connect,
@@ -31,6 +31,7 @@ from afterwards.registry.journal.file import (
     wal_path,
 )
 from afterwards.registry.journal.history import MOST_SHOWN, ended_attempt, with_history
+from afterwards.registry.journal.place import Place
 from afterwards.registry.journal.plans import PlanChanges, Plans
 from afterwards.registry.journal.rows import rows_of
 from afterwards.registry.journal.schema import (
@@ -134,6 +135,16 @@ class Journal(Protocol):
     def size_bytes(self) -> int:
         """On disk; 0 if it is nowhere."""
 
+    def astray(self) -> Path | None:
+        """A file of its own that is not under its name any more; None: all are, or it has none."""
+
+    def safeguard(self, path: Path) -> str:
+        """Do what can be done for the tasks now that `path` is astray.
+
+        Returns:
+            What is left to do, for whoever runs the service.
+        """
+
     def wal_bytes(self) -> int:
         """How large the write-ahead log is on disk; 0 if there is none."""
 
@@ -163,8 +174,11 @@ class SqliteJournal:
             with contextlib.ExitStack() as opened:
                 self._writer = opened.enter_context(contextlib.closing(connect(path)))
                 prepare(self._writer)
-                self._reader = connect(path)
+                self._reader = opened.enter_context(contextlib.closing(connect(path)))
+                # It opens the WAL with its first read, which fails if the file has no name by then.
+                self._reader.execute("SELECT one FROM probe").fetchone()
                 sync(path.parent)
+                self._place = Place(path)
                 opened.pop_all()
         except sqlite3.Error as error:
             raise JournalError(str(path), str(error)) from None
@@ -278,6 +292,14 @@ class SqliteJournal:
     def wal_bytes(self) -> int:
         return size_of_file(wal_path(self._path))
 
+    def astray(self) -> Path | None:
+        return self._place.astray()
+
+    def safeguard(self, path: Path) -> str:
+        if path == self._path:
+            return rescue.TODO
+        return rescue.move_into_file(self._writer)
+
     def _is_needed(self, task: Task, finished_before: float) -> bool:
         """Whether it has the key of a batch with tasks that are kept."""
         rest = rest_of(task)
@@ -314,6 +336,8 @@ class SqliteJournal:
 
     def close(self) -> None:
         with self._read_lock:
+            if self.astray() == self._path:
+                rescue.save(self._reader, self._path)
             self._reader.close()
             self._writer.close()
 
@@ -366,6 +390,12 @@ class NullJournal:
 
     def size_bytes(self) -> int:
         return 0
+
+    def astray(self) -> Path | None:
+        return None
+
+    def safeguard(self, path: Path) -> str:
+        return ""
 
     def wal_bytes(self) -> int:
         return 0

@@ -20,7 +20,7 @@ from multiprocessing.util import ForkAwareLocal
 from pathlib import Path
 from typing import Any, Final, cast
 
-from afterwards.errors import AfterwardsError
+from afterwards.errors import AfterwardsError, JournalError
 from afterwards.gc_tuning import spare_the_loaded
 from afterwards.logs import configure, get_logger
 from afterwards.registry.engine.memory import MemoryRegistry
@@ -150,6 +150,7 @@ def serve(
     data_dir = Path(config.data_dir)
     try:
         DataDirLock(data_dir).acquire(endpoint, master, take_over=config.take_over)
+        _require_journal(data_dir, begun=not check)
         registry = MemoryRegistry(
             endpoint.service,
             config.limits(),
@@ -180,6 +181,18 @@ def serve(
     tell(READY)
     log.info("registry serves", data_dir=str(data_dir))
     server.serve_forever()
+
+
+def _require_journal(data_dir: Path, *, begun: bool) -> None:
+    """Begin with no empty journal in the place of one that the service has had.
+
+    Raises:
+        JournalError: it is gone.
+    """
+    path = journal_path(data_dir)
+    if begun and not path.exists():
+        problem = "it was removed while the service ran; move it back, or restore a copy"
+        raise JournalError(str(path), problem)
 
 
 _stop_asked = threading.Event()

@@ -1,0 +1,65 @@
+"""Keeps an eye on the names of the journal's files: what has no name is lost with its process."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from afterwards.errors import JournalUnavailable
+from afterwards.logs import get_logger
+from afterwards.registry.journal.journal import Journal
+from afterwards.registry.protocol.clock import Clock
+
+log = get_logger(__name__)
+
+LOOK_SECONDS: Final = 0.5
+"""Between two looks while nothing is written."""
+
+_PROBLEM: Final = (
+    "one of its files was moved, replaced or removed while the service ran; the service's log says "
+    "which, and what to do"
+)
+
+
+class Lookout:
+    """Whether the journal's files are under the names they were opened by, as last seen.
+
+    Looking again costs a few microseconds; a moved file that comes back is seen, too.
+    """
+
+    def __init__(self, journal: Journal, clock: Clock) -> None:
+        self._journal = journal
+        self._clock = clock
+        self._next_look = clock.elapsed()
+        self.problem: JournalUnavailable | None = None
+        """Why nothing may be accepted; None: all are in place."""
+
+    def require_place(self) -> None:
+        """Refuse to write to a file without a name.
+
+        Raises:
+            JournalUnavailable: one was not in its place when last seen.
+        """
+        if self.problem is not None:
+            raise JournalUnavailable(self.problem.problem, self.problem.place)
+
+    def look_if_due(self) -> None:
+        """Look, unless that has just been done."""
+        if self._clock.elapsed() >= self._next_look:
+            self.look()
+
+    def look(self) -> None:
+        """Look now, and log what has changed."""
+        self._next_look = self._clock.elapsed() + LOOK_SECONDS
+        path = self._journal.astray()
+        if path is None:
+            if self.problem is not None:
+                log.info("all files of the journal are in their places again")
+            self.problem = None
+        elif self.problem is None or self.problem.place != str(path):
+            self.problem = JournalUnavailable(_PROBLEM, str(path))
+            log.critical(
+                "a file of the journal was moved, replaced or removed; accepting nothing until it "
+                "is in its place again",
+                path=str(path),
+                todo=self._journal.safeguard(path),
+            )
