@@ -191,6 +191,12 @@ class Settings(BaseSettings):
     retention_hours: Annotated[float, Field(ge=0, le=876_000, allow_inf_nan=False)] = Field(
         168.0, description="How long finished tasks are kept."
     )
+    clock_confirmed: bool = Field(
+        False,
+        description="`true`: the machine's clock is right, and finished tasks age by it even if it "
+        "has just jumped forward. Otherwise a jump of more than a minute counts after an hour: "
+        "[The clock](#the-clock).",
+    )
     async_slots: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
         5_000, description="Attempts each worker runs at once on its event loop, at most 1,000,000."
     )

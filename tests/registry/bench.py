@@ -23,11 +23,12 @@ from tests.registry.peers import SERVICE, Peer, make_task
 
 
 class TurnedClock:
-    """The three clocks; they move only when turned."""
+    """The four clocks; they move only when turned."""
 
     def __init__(self) -> None:
         self._wall = 1_750_000_000.0
         self._passed = 100.0
+        self._slept = 7.0
 
     def wall(self) -> float:
         return self._wall
@@ -38,8 +39,16 @@ class TurnedClock:
     def running(self) -> float:
         return self._passed
 
+    def since_boot(self) -> float:
+        return self._passed + self._slept
+
     def turn(self, seconds: float) -> None:
         self._passed += seconds
+        self._wall += seconds
+
+    def sleep(self, seconds: float) -> None:
+        """The machine sleeps, with all processes on it."""
+        self._slept += seconds
         self._wall += seconds
 
     def set_wall(self, by_seconds: float) -> None:
@@ -149,11 +158,13 @@ class SteppedRegistry(MemoryRegistry):
         retention_seconds: float,
         service: str,
         counts_file: Path | None,
+        clock_confirmed: bool,
     ) -> None:
         super().__init__(
             service,
             limits,
             retention_seconds=retention_seconds,
+            clock_confirmed=clock_confirmed,
             journal=journal,
             counts_file=counts_file,
             surroundings=Surroundings(clock, machine.is_alive, machine.kill, machine.when_gone),
@@ -192,6 +203,7 @@ class Bench:
         retention_seconds: float = 3600.0,
         service: str = SERVICE,
         counts_file: Path | None = None,
+        clock_confirmed: bool = False,
     ) -> SteppedRegistry:
         registry = SteppedRegistry(
             self.clock,
@@ -201,6 +213,7 @@ class Bench:
             retention_seconds=retention_seconds,
             service=service,
             counts_file=counts_file,
+            clock_confirmed=clock_confirmed,
         )
         self._open.append(registry)
         return registry

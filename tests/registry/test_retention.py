@@ -6,8 +6,17 @@ import pytest
 
 from afterwards.errors import TaskDeleted, TaskNotFound
 from afterwards.lifecycle import Task, TaskState
-from afterwards.registry.protocol.requests import Add, Cancel, Get, Retry, Scrape, Succeeded
-from afterwards.registry.state.retention import PAUSE_SECONDS, STEP_PAUSE_SECONDS
+from afterwards.registry.protocol.requests import (
+    Add,
+    Cancel,
+    Get,
+    Probe,
+    Retry,
+    Scrape,
+    Succeeded,
+)
+from afterwards.registry.state.ages import DOUBT_SECONDS
+from afterwards.registry.state.retention import NOTE_SECONDS, PAUSE_SECONDS, STEP_PAUSE_SECONDS
 from tests.registry.bench import Bench, FailingSqlite, SteppedRegistry
 from tests.registry.peers import Peer, ask, counts, raised
 
@@ -156,3 +165,61 @@ def test_deletions_that_could_not_be_written_change_nothing_and_are_made_up_for(
     a_pass(bench, registry)
 
     assert raised(ask(registry, Get(task.id))) is TaskDeleted
+
+
+# -- the clock jumps -------------------------------------------------------------------------------
+
+
+def test_a_clock_that_is_not_corrected_for_an_hour_is_believed(
+    bench: Bench, registry: SteppedRegistry
+) -> None:
+    task = finished(bench, bench.peer(registry))
+    bench.clock.set_wall(100 * KEPT_SECONDS)
+    a_pass(bench, registry)
+    assert len(registry) == 1
+
+    for _ in range(int(DOUBT_SECONDS / PAUSE_SECONDS) + 1):
+        a_pass(bench, registry)
+
+    assert raised(ask(registry, Get(task.id))) is TaskDeleted
+
+
+def test_a_confirmed_clock_deletes_at_once(bench: Bench) -> None:
+    registry = bench.registry(
+        journal=bench.journal(), retention_seconds=KEPT_SECONDS, clock_confirmed=True
+    )
+    task = finished(bench, bench.peer(registry))
+    bench.clock.set_wall(KEPT_SECONDS + 1)
+    a_pass(bench, registry)
+
+    assert raised(ask(registry, Get(task.id))) is TaskDeleted
+
+
+@pytest.mark.parametrize("seen_before_the_restart", [True, False])
+def test_a_jump_is_not_forgotten_by_a_restart(bench: Bench, seen_before_the_restart: bool) -> None:
+    registry = bench.registry(journal=bench.journal(), retention_seconds=KEPT_SECONDS)
+    finished(bench, bench.peer(registry))
+    bench.clock.set_wall(100 * KEPT_SECONDS)
+    if seen_before_the_restart:
+        a_pass(bench, registry)
+        # Written with the wall clock as it is now.
+        finished(bench, bench.peer(registry))
+        assert ask(registry, Probe()) is None
+    before = len(registry)
+    registry = bench.registry(journal=bench.crash(), retention_seconds=KEPT_SECONDS)
+    a_pass(bench, registry)
+
+    assert len(registry) == before
+
+
+def test_the_time_is_noted_now_and_then_and_not_with_every_task(bench: Bench) -> None:
+    journal = bench.journal()
+    registry = bench.registry(journal=journal)
+    started = bench.clock.wall()
+    ask(registry, Add(bench.task()))
+    bench.clock.turn(NOTE_SECONDS - 1)
+    ask(registry, Add(bench.task()))
+    assert journal.load().trusted_at == pytest.approx(started)
+    bench.clock.turn(1)
+    ask(registry, Add(bench.task()))
+    assert journal.load().trusted_at == pytest.approx(started + NOTE_SECONDS)

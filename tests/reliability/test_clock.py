@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from afterwards.lifecycle import TaskState
+from afterwards.lifecycle import Task, TaskState
 from afterwards.registry.protocol.base import LEASE_SECONDS
+from afterwards.registry.protocol.requests import Add
+from afterwards.registry.state.retention import PAUSE_SECONDS, STEP_PAUSE_SECONDS
 from tests.registry.bench import Bench
 from tests.registry.conftest import bench, processes
-from tests.registry.peers import get
+from tests.registry.peers import ask, get
 
 __all__ = ["bench", "processes"]
 
@@ -92,3 +94,20 @@ def test_tasks_that_wait_keep_their_order_and_new_ones_come_after_them(
     adder.add(tasks[-1])
     claims = bench.peer(registry, slots={"async": 3}).table
     assert list(claims) == [task.id for task in tasks]
+
+
+def test_a_clock_that_is_set_forward_deletes_nothing_and_keys_stay_known(bench: Bench) -> None:
+    registry = bench.registry(journal=bench.journal(), retention_seconds=HOUR_SECONDS)
+    peer = bench.peer(registry)
+    task = bench.task(idempotency_key="order-1", fingerprint=b"1")
+    peer.succeed(peer.run(task))
+    bench.clock.set_wall(1_000 * HOUR_SECONDS)
+    bench.clock.turn(PAUSE_SECONDS)
+    for _ in range(3):
+        registry.tick()
+        bench.clock.turn(STEP_PAUSE_SECONDS)
+
+    first = ask(registry, Add(bench.task(idempotency_key="order-1", fingerprint=b"1")))
+
+    assert isinstance(first, Task)
+    assert first.id == task.id

@@ -228,6 +228,7 @@ class Committer:
             plans=rules.plan_changes(),
             at=rules.clock.wall(),
             probe=bool(probes),
+            trusted_at=self._retention.time_to_note(),
             forget_deleted_before=self._retention.forget_before,
         )
         if not (group.changes or group.plans or group.probe or group.forget_deleted_before):
@@ -280,6 +281,8 @@ class Committer:
         """The group is durable: now it may be seen."""
         self._rules.commit()
         self._readings.committed(group, commit_seconds)
+        if group.trusted_at is not None:
+            self._retention.noted()
         if not partly:
             # Its deletions were in what could not be written.
             self._retention.committed()

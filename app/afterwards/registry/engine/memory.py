@@ -38,6 +38,7 @@ from afterwards.registry.protocol.requests import (
     Request,
 )
 from afterwards.registry.state.acceptance import Limits
+from afterwards.registry.state.ages import TrustedTime
 from afterwards.registry.state.retention import Retention
 from afterwards.registry.state.rules import Rules
 
@@ -67,6 +68,7 @@ class MemoryRegistry(TaskMapping):
         service: which service's workers may join.
         limits: what bounds it.
         retention_seconds: how long finished tasks are kept.
+        clock_confirmed: the wall clock is right, whatever it has jumped.
         journal: where changes are written before they are told; None: nowhere.
         counts_file: where what is counted in memory is kept before it is shown; None: nowhere.
         threaded: False leaves what time brings to the caller (`committer.turns.step`), for tests.
@@ -78,6 +80,7 @@ class MemoryRegistry(TaskMapping):
         limits: Limits | None = None,
         *,
         retention_seconds: float = 7 * 24 * 3600.0,
+        clock_confirmed: bool = False,
         journal: Journal | None = None,
         counts_file: Path | None = None,
         surroundings: Surroundings | None = None,
@@ -105,7 +108,12 @@ class MemoryRegistry(TaskMapping):
             self.rules,
             self._journal,
             self.readings,
-            Retention(self._journal, clock, retention_seconds),
+            Retention(
+                self._journal,
+                clock,
+                TrustedTime(clock, contents.trusted_at, confirmed=clock_confirmed),
+                retention_seconds,
+            ),
         )
         for record in self.rules.ledger:
             if not record.gone:

@@ -38,9 +38,12 @@ from afterwards.registry.journal.schema import (
     INSERT_ATTEMPT,
     INSERT_TASK,
     PUT_PAYLOAD,
+    PUT_PROBE,
+    PUT_TRUSTED_TIME,
     SELECT_ATTEMPTS,
     SELECT_HEADS,
     SELECT_TASK,
+    SELECT_TRUSTED_TIME,
     UPDATE_TASK,
     key,
     lookup_key,
@@ -68,6 +71,8 @@ class Group:
     """Wall clock; when deleted ids are remembered from."""
     probe: bool = False
     """Write something even if nothing has changed."""
+    trusted_at: float | None = None
+    """The time that ages go by, to be noted; None: not now."""
     forget_deleted_before: float | None = None
     """Deleted ids are remembered back to this time."""
 
@@ -82,6 +87,8 @@ class Contents:
     next_order: int
     last_created_at: float = 0.0
     """Of the task accepted last."""
+    trusted_at: float = 0.0
+    """The time that ages went by when it was noted last; 0: never."""
 
 
 class Journal(Protocol):
@@ -196,7 +203,9 @@ class SqliteJournal:
             if group.plans is not None:
                 plans.write(db, group.plans)
             if group.probe:
-                db.execute("INSERT OR REPLACE INTO probe VALUES (1, ?)", (group.at,))
+                db.execute(PUT_PROBE, (group.at,))
+            if group.trusted_at is not None:
+                db.execute(PUT_TRUSTED_TIME, (group.trusted_at,))
             if group.forget_deleted_before is not None:
                 db.execute("DELETE FROM deleted WHERE at < ?", (group.forget_deleted_before,))
 
@@ -237,7 +246,9 @@ class SqliteJournal:
         last = db.execute("SELECT ord, created_at FROM tasks ORDER BY ord DESC LIMIT 1").fetchone()
         order, created_at = last or (0, 0.0)
         unfinished = map(to_task, db.execute(listing.SELECT_UNFINISHED))
-        return Contents(unfinished, counts, plans.load(db), order + 1, created_at)
+        # An earlier version has noted none.
+        (trusted_at,) = db.execute(SELECT_TRUSTED_TIME).fetchone() or (created_at,)
+        return Contents(unfinished, counts, plans.load(db), order + 1, created_at, trusted_at)
 
     def read(self, task_id: str) -> Task | None:
         found = self._query(f"{SELECT_TASK} WHERE id = ?", (lookup_key(task_id),))

@@ -183,6 +183,11 @@ INSERT_TASK: Final = (
 UPDATE_TASK: Final = f"UPDATE tasks SET {', '.join(f'{c} = ?' for c in _MUTABLE)} WHERE ord = ?"
 SELECT_TASK: Final = f"SELECT {', '.join(_COLUMNS)}, payload FROM tasks JOIN payloads USING (ord)"
 PUT_PAYLOAD: Final = "REPLACE INTO payloads VALUES (?, ?)"
+# Two times have their row in `probe`: when it was written to for the sake of writing, and the time
+# that ages went by (`afterwards.registry.state.ages`).
+PUT_PROBE: Final = "REPLACE INTO probe VALUES (1, ?)"
+PUT_TRUSTED_TIME: Final = "REPLACE INTO probe VALUES (2, ?)"
+SELECT_TRUSTED_TIME: Final = "SELECT at FROM probe WHERE one = 2"
 INSERT_ATTEMPT: Final = "INSERT INTO attempts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 SELECT_ATTEMPTS: Final = (
     "SELECT attempt, worker, due_at, started_at, finished_at, run_seconds, outcome, error "

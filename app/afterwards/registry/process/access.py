@@ -44,6 +44,7 @@ def in_memory(config: RegistryConfig) -> Access:
         _MEMORY_SERVICE,
         config.limits(),
         retention_seconds=config.retention_hours * 3600,
+        clock_confirmed=config.clock_confirmed,
         # The only worker is this process: when it ends, so does the registry.
         surroundings=Surroundings(when_gone=lambda *_: None),
     )

@@ -62,6 +62,8 @@ class RegistryConfig:
     log_format: str
     take_over: bool = True
     """End the registry that an earlier service may have left behind (see `registry.lock`)."""
+    clock_confirmed: bool = False
+    """The wall clock is right, whatever it has jumped."""
 
     def limits(self) -> Limits:
         """What bounds the registry."""
@@ -155,6 +157,7 @@ def serve(
             endpoint.service,
             config.limits(),
             retention_seconds=config.retention_hours * 3600,
+            clock_confirmed=config.clock_confirmed,
             journal=SqliteJournal(journal_path(data_dir), check=check),
             counts_file=Path(endpoint.counts),
         )

@@ -1,4 +1,4 @@
-"""The three clocks a registry goes by, in one object so that tests can turn them."""
+"""The four clocks a registry goes by, in one object so that tests can turn them."""
 
 from __future__ import annotations
 
@@ -9,13 +9,16 @@ _LONGEST_STEP_SECONDS = 1.0
 
 
 class Clock(Protocol):
-    """What time it is, for three purposes."""
+    """What time it is, for four purposes."""
 
     def wall(self) -> float:
         """POSIX seconds: what records show, and what an absolute `run_at` follows. May jump."""
 
     def elapsed(self) -> float:
         """Seconds since some moment, never back: what backoffs wait by."""
+
+    def since_boot(self) -> float:
+        """Seconds since the machine's start, its sleep included: what the wall clock is held to."""
 
     def running(self) -> float:
         """Seconds that this process has been running: what leases age by."""
@@ -33,6 +36,9 @@ class SystemClock:
 
     def elapsed(self) -> float:
         return time.monotonic()
+
+    def since_boot(self) -> float:
+        return time.clock_gettime(time.CLOCK_BOOTTIME)
 
     def running(self) -> float:
         # A long gap between two readings means that this very process was stopped, and could not

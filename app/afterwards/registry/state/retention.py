@@ -8,6 +8,7 @@ from afterwards.errors import JournalUnavailable
 from afterwards.logs import get_logger
 from afterwards.registry.journal.journal import Journal
 from afterwards.registry.protocol.clock import Clock
+from afterwards.registry.state.ages import TrustedTime
 from afterwards.registry.state.store import TaskStore
 
 log = get_logger(__name__)
@@ -18,17 +19,25 @@ PAUSE_SECONDS: Final = 60.0
 STEP_PAUSE_SECONDS: Final = 0.05
 """Between two steps of a pass, so that deleting never takes much of the committer's time."""
 
+NOTE_SECONDS: Final = 30.0
+"""So old the journal's note of the time becomes while tasks are written."""
+
 
 class Retention:
     """Decides what to delete next.
 
     Args:
+        time: what ages go by.
         retention_seconds: how long a task is kept after its end, and its id after that.
     """
 
-    def __init__(self, journal: Journal, clock: Clock, retention_seconds: float) -> None:
+    def __init__(
+        self, journal: Journal, clock: Clock, time: TrustedTime, retention_seconds: float
+    ) -> None:
         self._journal = journal
         self._clock = clock
+        self._time = time
+        self._noted_at: float | None = None
         self._seconds = retention_seconds
         self._next_step = clock.elapsed()
         self._after = 0
@@ -41,7 +50,7 @@ class Retention:
         now = self._clock.elapsed()
         if now < self._next_step:
             return
-        cutoff = self._clock.wall() - self._seconds
+        cutoff = self._time.now() - self._seconds
         try:
             overdue, self._next_after = self._journal.overdue(cutoff, self._after)
         except JournalUnavailable as error:
@@ -62,6 +71,15 @@ class Retention:
         if self._next_after is None:
             self.forget_before = cutoff
         self._next_step = now + STEP_PAUSE_SECONDS
+
+    def time_to_note(self) -> float | None:
+        """The time that ages go by, if the journal should have it; None: it has, about."""
+        noted, now = self._noted_at, self._clock.elapsed()
+        return self._time.now() if noted is None or now - noted >= NOTE_SECONDS else None
+
+    def noted(self) -> None:
+        """The journal has the time."""
+        self._noted_at = self._clock.elapsed()
 
     def committed(self) -> None:
         """The step's deletions are durable: go on after them."""
