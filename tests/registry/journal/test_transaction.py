@@ -72,6 +72,21 @@ def test_any_other_failed_commit_may_have_been_written(db: sqlite3.Connection, c
     assert rows(db) == [1.0]
 
 
+def test_a_rollback_that_fails_hides_no_unknown_outcome(db: sqlite3.Connection) -> None:
+    class FailingForGood(FailingCommits):
+        in_transaction = True
+
+        def execute(self, sql: str, *values: Any) -> sqlite3.Cursor:
+            if sql == "ROLLBACK":
+                raise sqlite3.OperationalError("disk I/O error")
+            return super().execute(sql, *values)
+
+    with pytest.raises(OutcomeUnknown):
+        write(FailingForGood(db, "SQLITE_IOERR_FSYNC", arrives=True), 1.0)
+    with pytest.raises(JournalUnavailable):
+        write(FailingForGood(db, "SQLITE_BUSY", arrives=False), 1.0)
+
+
 def test_what_fails_before_the_commit_is_taken_back(db: sqlite3.Connection) -> None:
     with pytest.raises(JournalUnavailable):
         write(db, 1.0, None)

@@ -43,14 +43,27 @@ def transaction(db: sqlite3.Connection, place: str) -> Iterator[None]:
         db.execute("BEGIN IMMEDIATE")
         yield
         _commit(db, place)
+    except OutcomeUnknown:
+        # Nothing more is done here: a rollback that failed, too, would hide that.
+        raise
+    except sqlite3.Error as error:
+        _roll_back(db, place)
+        raise JournalUnavailable(str(error), place) from error
+    except BaseException:
+        _roll_back(db, place)
+        raise
+
+
+def _roll_back(db: sqlite3.Connection, place: str) -> None:
+    # Many errors have rolled it back already, and a second rollback would raise.
+    if not db.in_transaction:
+        return
+    try:
+        db.execute("ROLLBACK")
     except sqlite3.Error as error:
         if _code(error) & _PRIMARY == sqlite3.SQLITE_BUSY:
             raise JournalLocked(_LOCKED, place) from error
         raise JournalUnavailable(str(error), place) from error
-    finally:
-        # Many errors have rolled it back already, and a second rollback would raise.
-        if db.in_transaction:
-            db.execute("ROLLBACK")
 
 
 def _commit(db: sqlite3.Connection, place: str) -> None:
