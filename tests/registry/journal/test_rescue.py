@@ -45,8 +45,12 @@ def test_a_deleted_journal_is_saved_when_it_is_closed_and_can_be_restored(data_d
     journal.close()
 
     # Nothing is begun anew beside the latest tasks, of which SQLite would delete the log.
-    with pytest.raises(JournalError, match="it is gone, and its latest tasks are in"):
+    with pytest.raises(JournalError, match="it is gone or empty, and its latest tasks are in"):
         SqliteJournal(path)
+    path.touch()
+    with pytest.raises(JournalError, match="it is gone or empty"):
+        SqliteJournal(path)
+    path.unlink()
     [saved] = list(data_dir.glob("*.rescued-*"))
     assert saved.stat().st_mode & 0o777 == 0o600
     assert restore(data_dir, saved)[0] == 1

@@ -117,14 +117,14 @@ def inspect(path: Path, *, check: bool) -> bool:
         JournalError: the file is no journal, of a later version, or damaged.
         sqlite3.Error: it cannot be read.
     """
+    if size_of_file(path) == 0 and size_of_file(wal_path(path)):
+        # SQLite would delete it, and with it the latest tasks.
+        raise JournalError(
+            str(path),
+            f"it is gone or empty, and its latest tasks are in {wal_path(path).name}; move it "
+            "back, restore a copy, or move that away to begin anew",
+        )
     if not path.exists():
-        if size_of_file(wal_path(path)):
-            # SQLite would delete it, and with it the latest tasks.
-            raise JournalError(
-                str(path),
-                f"it is gone, and its latest tasks are in {wal_path(path).name}; move it back, "
-                "restore a copy, or move that away to begin anew",
-            )
         return False
     with contextlib.closing(reading(path)) as db:
         if check:

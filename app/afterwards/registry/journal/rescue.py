@@ -42,6 +42,7 @@ def save(db: sqlite3.Connection, journal: Path) -> None:
     Its WAL stays for the file to be moved back to; another journal at its place would be spoilt
     by it, so then it gets another name. Failures are logged: nothing else can be done.
     """
+    name = None
     try:
         descriptor, name = tempfile.mkstemp(prefix=f"{journal.name}.rescued-", dir=journal.parent)
         os.close(descriptor)
@@ -56,6 +57,7 @@ def save(db: sqlite3.Connection, journal: Path) -> None:
         log.critical(
             "the journal's file has no name, and its tasks cannot be saved",
             path=str(journal),
+            incomplete=name,
             error=str(error),
         )
         return
