@@ -24,6 +24,7 @@ from afterwards_executors.calls import (
     cancellation,
     failure_of,
     outcome_of,
+    starved,
     time_out_of,
 )
 from afterwards_executors.notes import CURRENT
@@ -62,7 +63,7 @@ class AsyncExecutor:
         self._to_stop: deque[_Coroutine] = deque()
         self._woken = False
         self._loop = _new_event_loop()
-        self._thread = threading.Thread(target=self._serve, name="executor-async", daemon=True)
+        self._thread: threading.Thread | None = None
         # Callbacks of the loop would otherwise run in the context of whichever call armed them,
         # and what that call had bound (a request id) would show up in other calls' log lines.
         self._context = Context()
@@ -73,7 +74,9 @@ class AsyncExecutor:
 
     def start(self) -> None:
         """Start the thread of the loop."""
-        self._thread.start()
+        thread = threading.Thread(target=self._serve, name="executor-async", daemon=True)
+        thread.start()
+        self._thread = thread
 
     def slots(self) -> Slots:
         """What the slots are doing now."""
@@ -83,8 +86,15 @@ class AsyncExecutor:
         """Run `work` as soon as a slot is free; see `Executor.submit`."""
         call = _Coroutine(work)
         self._calls.admit(call)
-        self._submitted.append(call)
-        self._wake()
+        try:
+            self._submitted.append(call)
+        except MemoryError as error:
+            self._calls.finish(call, starved(error))
+            return call
+        try:
+            self._wake()
+        except Exception as error:  # noqa: BLE001 - memory has run out
+            self._take_back(error)
         return call
 
     def cancel(self, future: Future[Outcome], reason: str) -> bool:
@@ -104,7 +114,7 @@ class AsyncExecutor:
         calls = self._calls.close()
         for call in calls:
             self._calls.settle(call, SHUT_DOWN)
-        if not self._thread.is_alive():
+        if self._thread is None or not self._thread.is_alive():
             return
         self._loop.call_soon_threadsafe(self._stop_all, calls, context=self._context)
         self._thread.join(timeout_seconds)
@@ -130,36 +140,78 @@ class AsyncExecutor:
         # seen is always found. Two threads may both wake the loop; the second look finds nothing.
         if not self._woken:
             self._woken = True
-            self._loop.call_soon_threadsafe(self._look, context=self._context)
+            try:
+                self._loop.call_soon_threadsafe(self._look, context=self._context)
+            except BaseException:
+                self._woken = False
+                raise
+
+    def _take_back(self, error: Exception) -> None:
+        """The loop cannot be woken: end what it has not taken from the deque.
+
+        Not one call alone: others may have counted on the same wake-up. `_look` may be at it, and
+        runs what it gets hold of.
+        """
+        while True:
+            try:
+                call = self._submitted.popleft()
+            except IndexError:
+                return
+            self._calls.finish(call, starved(error))
 
     def _look(self) -> None:
         self._woken = False
         while self._submitted:
-            call = self._submitted.popleft()
+            try:
+                call = self._submitted.popleft()
+            except IndexError:
+                break  # taken back just now
             if self._held < self._calls.total:
                 self._begin(call)
             else:
-                self._waiting[call] = None
+                self._queue(call)
         while self._to_stop:
             self._stop(self._to_stop.popleft())
 
+    def _queue(self, call: _Coroutine) -> None:
+        try:
+            self._waiting[call] = None
+        except MemoryError as error:
+            self._calls.finish(call, starved(error))
+
+    def _begin_waiting(self) -> None:
+        while self._waiting and self._held < self._calls.total:
+            self._begin(self._waiting.popitem(last=False)[0])
+
     def _begin(self, call: _Coroutine) -> None:
-        self._held += 1
-        call.task = self._loop.create_task(self._run(call), context=Context())
+        coroutine = None
+        try:
+            coroutine = self._run(call)
+            call.task = self._loop.create_task(coroutine, context=Context())
+        except Exception as error:  # noqa: BLE001 - memory has run out
+            if coroutine is not None:
+                coroutine.close()
+            self._calls.finish(call, starved(error))
+        else:
+            self._held += 1
 
     async def _run(self, call: _Coroutine) -> None:
         if call.verdict is not None:
             self._end(call, call.verdict)
             return
-        call.started_at = monotonic()
-        CURRENT.set(call)
         work = call.work
-        if work.timeout_seconds is not None:
-            # A handle of the loop's: asyncio.wait_for would cost a second task, asyncio.timeout
-            # more than all the rest of this function.
-            call.timer = self._loop.call_later(
-                work.timeout_seconds, self._time_out, call, context=self._context
-            )
+        try:
+            CURRENT.set(call)
+            if work.timeout_seconds is not None:
+                # A handle of the loop's: asyncio.wait_for would cost a second task, asyncio.timeout
+                # more than all the rest of this function.
+                call.timer = self._loop.call_later(
+                    work.timeout_seconds, self._time_out, call, context=self._context
+                )
+        except Exception as error:  # noqa: BLE001 - memory has run out
+            self._end(call, starved(error))
+            return
+        call.started_at = monotonic()
         try:
             outcome = outcome_of(await work.function(*work.args), call.run_seconds)
         except BaseException as error:  # noqa: BLE001 - SystemExit would end the loop for all calls
@@ -172,9 +224,8 @@ class AsyncExecutor:
         call.task = call.timer = None
         self._held -= 1
         self._calls.finish(call, outcome)
-        if self._waiting and self._held < self._calls.total:
-            self._begin(self._waiting.popitem(last=False)[0])
-        elif self._stopping:
+        self._begin_waiting()
+        if self._stopping:
             self._stop_loop_if_idle()
 
     def _time_out(self, call: _Coroutine) -> None:

@@ -25,6 +25,10 @@ class End(StrEnum):
     """Stopped by `Executor.cancel` or `Executor.shutdown` before it ended by itself."""
     LOST = "lost"
     """Its process died; nobody knows how far it came."""
+    STARVED = "starved"
+    """Something ran out that is not the call's own: descriptors, threads, memory, processes. It is
+    nobody's fault, and worth submitting again after a pause. Where an executor says so and not the
+    function, it is certain that the function has not begun and never will."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +88,11 @@ class Executor(Protocol):
     """Whether a running call can be stopped for real. False only for threads."""
 
     def start(self) -> None:
-        """Acquire threads and whatever else is needed. Call once, before `submit`."""
+        """Acquire threads and whatever else is needed. Call once, before `submit`.
+
+        Raises:
+            RuntimeError, OSError, MemoryError: they cannot be had now; it may be called again.
+        """
 
     def slots(self) -> Slots:
         """What the slots are doing now."""
@@ -100,8 +108,12 @@ class Executor(Protocol):
         below is the way. Its callbacks run in a thread of the executor, after the call's slot was
         freed: they may submit the next call, but must not block or wait for one.
 
+        What runs out before the function begins ends the call with `End.STARVED`, its slot free as
+        before; the future may then be resolved when it is returned.
+
         Raises:
             RuntimeError: after `shutdown`.
+            MemoryError: there is not even room for the future; nothing was submitted.
         """
 
     def cancel(self, future: Future[Outcome], reason: str) -> bool:

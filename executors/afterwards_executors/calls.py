@@ -184,6 +184,11 @@ def failure_of(error: BaseException, run_seconds: float) -> Outcome:
     return Outcome(End.FAILED, error=message, run_seconds=run_seconds)
 
 
+def starved(error: BaseException) -> Outcome:
+    """The outcome of a call that could not begin, because something ran out."""
+    return Outcome(End.STARVED, error=f"Could not be started: {describe(error)}", transient=True)
+
+
 def time_out_of(call: Call) -> Outcome:
     """The outcome of a call whose time is up."""
     return Outcome(

@@ -9,7 +9,8 @@ import signal
 import socket
 import threading
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
+from multiprocessing.process import BaseProcess
 from time import monotonic
 from typing import Final
 
@@ -52,32 +53,32 @@ class Child:
     killed when the thread that spawned it ends.
 
     Raises:
-        OSError: it cannot be spawned.
+        OSError, MemoryError: it cannot be spawned; nothing is left of it.
     """
 
     def __init__(self, wake: int) -> None:
         self._wake = wake
         self._replies = Replies()
-        self._pipe, theirs = socket.socketpair()
-        self._pipe.setblocking(False)
-        self._process = _SPAWN.Process(
-            target=child_main.serve, args=(theirs, os.getpid()), name="executor-child"
-        )
-        try:
-            with _REAPING:
-                self._process.start()
-                # Not `Process.sentinel`: that is a pipe, which whatever the child has forked holds
-                # open, and then its death would go unnoticed.
-                self.death = os.pidfd_open(self._process.pid or 0)
-        except OSError:
-            self._pipe.close()
-            raise
-        finally:
+        with ExitStack() as undo:
+            self._pipe, theirs = socket.socketpair()
+            undo.callback(self._pipe.close)
             # The child has its own; ours would keep us from seeing that it is gone.
-            theirs.close()
-        self._poll = select.poll()
-        for fd in (self._pipe.fileno(), self.death, wake):
-            self._poll.register(fd, select.POLLIN)
+            with theirs:
+                self._pipe.setblocking(False)
+                self._process = _SPAWN.Process(
+                    target=child_main.serve, args=(theirs, os.getpid()), name="executor-child"
+                )
+                undo.callback(_end, self._process)
+                with _REAPING:
+                    self._process.start()
+                    # Not `Process.sentinel`: that is a pipe, which whatever the child has forked
+                    # holds open, and then its death would go unnoticed.
+                    self.death = os.pidfd_open(self._process.pid or 0)
+            undo.callback(os.close, self.death)
+            self._poll = select.poll()
+            for fd in (self._pipe.fileno(), self.death, wake):
+                self._poll.register(fd, select.POLLIN)
+            undo.pop_all()
 
     @property
     def pid(self) -> int:
@@ -216,6 +217,14 @@ class Child:
         with _REAPING:
             self._process.join()
             return self._process.exitcode
+
+
+def _end(process: BaseProcess) -> None:
+    """End and reap a child that cannot be used, if it was started at all."""
+    with _REAPING:
+        if process.pid is not None:
+            process.kill()
+            process.join()
 
 
 def clear(wake: int) -> None:

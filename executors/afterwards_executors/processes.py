@@ -19,7 +19,7 @@ from time import monotonic
 from typing import ClassVar
 
 from afterwards_executors.base import Outcome, Slots, Work
-from afterwards_executors.calls import SHUT_DOWN, Call, Calls, cancellation
+from afterwards_executors.calls import SHUT_DOWN, Call, Calls, cancellation, starved
 from afterwards_executors.child import KILL_TIMEOUT_SECONDS
 from afterwards_executors.slot import Slot
 
@@ -53,11 +53,14 @@ class ProcessExecutor:
         """Run `work` as soon as a slot is free; see `Executor.submit`."""
         call = Call(work)
         self._calls.admit(call)
+        refusal = None
         with self._lock:
-            if self._free:
-                self._free.pop().hand(call)
-            else:
-                self._waiting[call] = None
+            try:
+                self._enqueue(call)
+            except Exception as error:  # noqa: BLE001 - threads, descriptors or memory have run out
+                refusal = starved(error)
+        if refusal is not None:
+            self._calls.finish(call, refusal)
         return call
 
     def cancel(self, future: Future[Outcome], reason: str) -> bool:
@@ -84,6 +87,15 @@ class ProcessExecutor:
             slot.join(max(0.0, deadline - monotonic()) + KILL_TIMEOUT_SECONDS)
         for call in unresolved:
             self._calls.give_up(call)
+
+    def _enqueue(self, call: Call) -> None:
+        """Give the call to a free slot, or have it wait for one. Under the lock."""
+        if not self._free:
+            self._waiting[call] = None
+            return
+        self._free[-1].hand(call)
+        # Not before: a slot that cannot begin is as free as it was.
+        self._free.pop()
 
     def _stop(self, call: Call) -> None:
         """Stop a call that is settled: drop it from the queue, or have its slot kill the child."""

@@ -11,7 +11,7 @@ from time import monotonic
 from typing import Final
 
 from afterwards_executors.base import End, Outcome, describe
-from afterwards_executors.calls import SHUT_DOWN, Call, Calls, failure_of, time_out_of
+from afterwards_executors.calls import SHUT_DOWN, Call, Calls, failure_of, starved, time_out_of
 from afterwards_executors.child import Child, ChildDied, clear
 from afterwards_executors.wire import decode_outcome, encode_request
 
@@ -44,19 +44,21 @@ class Slot:
         # Locked, because a closed descriptor's number soon names another file.
         self._wake_lock = threading.Lock()
         self._wake = -1
-        self._thread = threading.Thread(
-            target=self._serve, name=f"executor-process-{number}", daemon=True
-        )
+        self._number = number
+        self._thread: threading.Thread | None = None
 
     # -- for the executor --------------------------------------------------------------------------
 
     def hand(self, call: Call) -> None:
-        """Give the call to this slot, which is free. Under the executor's lock."""
-        self.call = call
-        if self._thread.ident is None:
-            self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-            self._thread.start()
+        """Give the call to this slot, which is free. Under the executor's lock.
+
+        Raises:
+            OSError, RuntimeError, MemoryError: something ran out; the slot is as it was.
+        """
+        if self._thread is None:
+            self._thread = self._begin(call)
         else:
+            self.call = call
             self.nudge()
 
     def nudge(self) -> None:
@@ -72,21 +74,34 @@ class Slot:
 
     def join(self, timeout_seconds: float) -> None:
         """Wait for the thread, if it was ever started."""
-        if self._thread.ident is not None:
+        if self._thread is not None:
             self._thread.join(timeout_seconds)
+
+    def _begin(self, call: Call) -> threading.Thread:
+        """Start the thread with its first call."""
+        wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        try:
+            idle = select.poll()
+            idle.register(wake, select.POLLIN)
+            thread = threading.Thread(
+                target=self._serve,
+                args=[idle],
+                name=f"executor-process-{self._number}",
+                daemon=True,
+            )
+            self._wake, self.call = wake, call
+            thread.start()
+        except BaseException:
+            self._wake, self.call = -1, None
+            os.close(wake)
+            raise
+        return thread
 
     # -- the thread --------------------------------------------------------------------------------
 
-    def _serve(self) -> None:
-        idle = select.poll()
-        idle.register(self._wake, select.POLLIN)
+    def _serve(self, idle: select.poll) -> None:
         while (call := self._next_call(idle)) is not None:
-            try:
-                outcome = self._run(call)
-            except Exception as error:  # noqa: BLE001 - memory or descriptors may run out anywhere
-                self._kill_child()
-                outcome = _lost(call, f"could not be watched: {describe(error)}")
-            self._finish(self, call, outcome)
+            self._finish(self, call, self._outcome_of(call))
         if self._child is not None and self._closes_at is not None:
             self._child.retire(min(RETIRE_SECONDS, max(0.0, self._closes_at - monotonic())))
         with self._wake_lock:
@@ -108,9 +123,20 @@ class Slot:
                     self._drop_child()
         return self.call
 
+    def _outcome_of(self, call: Call) -> Outcome:
+        try:
+            return self._run(call)
+        except Exception as error:  # noqa: BLE001 - memory or descriptors may run out anywhere
+            self._kill_child()
+            if call.started_at is None:
+                return starved(error)
+            return _lost(call, f"could not be watched: {describe(error)}")
+
     def _run(self, call: Call) -> Outcome:
         try:
             request = encode_request(call.work.function, call.work.args)
+        except MemoryError:
+            raise
         except Exception as error:  # noqa: BLE001 - pickling runs foreign code
             failure = failure_of(error, 0.0).error
             return Outcome(End.FAILED, error=f"The call cannot be sent to a child: {failure}")
@@ -123,8 +149,7 @@ class Slot:
                 how = str(death)
                 if death.picked_up:
                     return _lost(call, how)
-            except OSError as problem:
-                how = f"could not be spawned: {describe(problem)}"
+                call.started_at = None
         # Not lost: it is certain that the function has not begun.
         return Outcome(End.FAILED, error=f"The process to run it {how}", transient=True)
 

@@ -27,6 +27,7 @@ from afterwards_executors.calls import (
     cancellation,
     failure_of,
     outcome_of,
+    starved,
     time_out_of,
 )
 from afterwards_executors.notes import CURRENT
@@ -48,12 +49,13 @@ class ThreadExecutor:
         self._deadlines: dict[Call, float] = {}
         self._next_look = float("inf")
         self._threads: list[threading.Thread] = []
+        self._watcher: threading.Thread | None = None
         self._idle = 0
         self._closed = False
 
     def start(self) -> None:
         """Start the thread that watches the deadlines."""
-        self._start_thread(self._watch, "executor-thread-deadlines")
+        self._watcher = _started(self._watch, "executor-thread-deadlines")
 
     def slots(self) -> Slots:
         """What the slots are doing now."""
@@ -63,12 +65,15 @@ class ThreadExecutor:
         """Run `work` as soon as a slot is free; see `Executor.submit`."""
         call = Call(work)
         self._calls.admit(call)
+        refusal = None
         with self._lock:
-            self._waiting[call] = None
-            if self._idle >= len(self._waiting):
-                self._work_came.notify()
-            elif len(self._threads) <= self._calls.total:  # one of them is the watch
-                self._start_thread(self._serve, f"executor-thread-{len(self._threads)}")
+            try:
+                self._enqueue(call)
+            except Exception as error:  # noqa: BLE001 - threads or memory have run out
+                self._waiting.pop(call, None)
+                refusal = starved(error)
+        if refusal is not None:
+            self._calls.finish(call, refusal)
         return call
 
     def cancel(self, future: Future[Outcome], reason: str) -> bool:
@@ -92,7 +97,7 @@ class ThreadExecutor:
             self._waiting.clear()
             self._work_came.notify_all()
             self._deadline_came.notify_all()
-            threads = tuple(self._threads)
+            threads = [*self._threads, *([self._watcher] if self._watcher else [])]
         for call in waiting:
             self._calls.finish(call, SHUT_DOWN)
         for thread in threads:
@@ -102,35 +107,66 @@ class ThreadExecutor:
 
     # -- the threads -----------------------------------------------------------------------------
 
-    def _start_thread(self, target: Callable[[], None], name: str) -> None:
-        thread = threading.Thread(target=target, name=name, daemon=True)
-        self._threads.append(thread)
-        thread.start()
+    def _enqueue(self, call: Call) -> None:
+        """Have a thread that idles, or a new one, run the call. Under the lock."""
+        if self._idle <= len(self._waiting) and len(self._threads) < self._calls.total:
+            # Before the call waits where other threads may take it: without this one it must not
+            # begin. A thread that has started although this says otherwise is not in the list.
+            name = f"executor-thread-{len(self._threads)}"
+            self._threads.append(_started(self._serve, name))
+        self._waiting[call] = None
+        self._work_came.notify()
 
     def _serve(self) -> None:
-        while (call := self._next_call()) is not None:
-            outcome = _run(call)
+        me = threading.current_thread()
+        with self._lock:
+            if me not in self._threads:
+                return
+        try:
+            while (call := self._next_call()) is not None:
+                self._calls.finish(call, self._outcome_of(call))
+        finally:
+            # Whatever has ended it: its place is another's.
+            with self._lock:
+                self._threads.remove(me)
+
+    def _outcome_of(self, call: Call) -> Outcome:
+        try:
+            # A context of its own: what a call binds must not be seen by the next on its thread.
+            context = Context()
+            context.run(CURRENT.set, call)
+            self._start_clock(call)
+        except Exception as error:  # noqa: BLE001 - memory has run out
+            outcome = starved(error)
+        else:
+            outcome = _run(call, context)
+        if call.work.timeout_seconds is not None:
             with self._lock:
                 self._deadlines.pop(call, None)
-            self._calls.finish(call, outcome)
+        return outcome
 
     def _next_call(self) -> Call | None:
-        """The oldest call that waits, begun; None: the thread is needed no more."""
+        """The oldest call that waits; None: the thread is needed no more."""
         with self._lock:
             while not self._waiting:
                 if self._closed:
                     return None
                 self._idle += 1
-                self._work_came.wait()
-                self._idle -= 1
-            call, _ = self._waiting.popitem(last=False)
-            call.started_at = monotonic()
-            if call.work.timeout_seconds is not None:
-                deadline = call.started_at + call.work.timeout_seconds
-                self._deadlines[call] = deadline
-                if deadline < self._next_look:
-                    self._deadline_came.notify()
-            return call
+                try:
+                    self._work_came.wait()
+                finally:
+                    self._idle -= 1
+            return self._waiting.popitem(last=False)[0]
+
+    def _start_clock(self, call: Call) -> None:
+        call.started_at = monotonic()
+        if call.work.timeout_seconds is None:
+            return
+        deadline = call.started_at + call.work.timeout_seconds
+        with self._lock:
+            self._deadlines[call] = deadline
+            if deadline < self._next_look:
+                self._deadline_came.notify()
 
     def _watch(self) -> None:
         while (overdue := self._next_overdue()) is not None:
@@ -155,12 +191,15 @@ class ThreadExecutor:
             return None
 
 
-def _run(call: Call) -> Outcome:
+def _started(target: Callable[[], None], name: str) -> threading.Thread:
+    thread = threading.Thread(target=target, name=name, daemon=True)
+    thread.start()
+    return thread
+
+
+def _run(call: Call, context: Context) -> Outcome:
     work = call.work
     try:
-        # A context of its own: what a call binds must not be seen by the next one on its thread.
-        context = Context()
-        context.run(CURRENT.set, call)
         return outcome_of(context.run(work.function, *work.args), call.run_seconds)
     except BaseException as error:  # noqa: BLE001 - SystemExit would end the thread and its slot
         return failure_of(error, call.run_seconds)

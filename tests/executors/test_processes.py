@@ -58,6 +58,10 @@ def children() -> set[int]:
     return found - {tracker}
 
 
+def count_of_descriptors() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
 # -- one child ends --------------------------------------------------------------------------------
 
 
@@ -157,18 +161,27 @@ def test_a_fork_that_comes_back_from_the_call_answers_nobody(executor: Executor)
     assert run(executor, work.succeed, b"next").value == b"next"
 
 
-def test_a_child_that_cannot_be_spawned_is_a_transient_failure(
+def test_a_child_that_cannot_be_spawned_starves_its_call_and_leaves_nothing(
     executor: Executor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    first = pid_of_child(executor)  # and multiprocessing's tracker, which stays
+    before = children() - {first}
+
     def fail(*_: object) -> None:
         raise OSError("no more processes")
 
-    with monkeypatch.context() as patch:
-        patch.setattr(multiprocessing.context.SpawnProcess, "start", fail)
-        outcome = run(executor, work.succeed)
-    assert (outcome.end, outcome.transient) == (End.FAILED, True)
-    assert outcome.error == "The process to run it could not be spawned: no more processes"
-    assert run(executor, work.succeed).end is End.SUCCEEDED
+    for owner, name in ((multiprocessing.context.SpawnProcess, "start"), (os, "pidfd_open")):
+        os.kill(pid_of_child(executor), signal.SIGKILL)
+        with monkeypatch.context() as patch:
+            wait_until(lambda: not children() - before)
+            descriptors = count_of_descriptors()
+            patch.setattr(owner, name, fail)
+            outcome = run(executor, work.succeed)
+        assert (outcome.end, outcome.transient) == (End.STARVED, True)
+        assert outcome.error == "Could not be started: no more processes"
+        assert children() <= before
+        assert count_of_descriptors() == descriptors
+        assert run(executor, work.succeed).end is End.SUCCEEDED
 
 
 # -- stopping --------------------------------------------------------------------------------------

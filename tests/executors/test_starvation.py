@@ -1,0 +1,221 @@
+"""What runs out for a moment costs that moment: no slot, and no call that runs after all."""
+
+from __future__ import annotations
+
+import _posixsubprocess
+import asyncio
+import errno
+import json
+import os
+import select
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from itertools import count
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from afterwards_executors import EXECUTORS, aio
+from afterwards_executors.base import End, Executor, Outcome, Work
+from tests.executors.conftest import DEADLINE_SECONDS, is_running, wait_until
+
+Call = Callable[..., Work]
+
+ACQUISITIONS: Final[tuple[tuple[Any, str, Exception], ...]] = (
+    (os, "pipe", OSError(errno.EMFILE, "Too many open files")),
+    (os, "eventfd", OSError(errno.EMFILE, "Too many open files")),
+    (os, "pidfd_open", OSError(errno.ENFILE, "Too many open files in system")),
+    (socket, "socketpair", OSError(errno.EMFILE, "Too many open files")),
+    (select, "poll", MemoryError()),
+    (_posixsubprocess, "fork_exec", BlockingIOError(errno.EAGAIN, "No more processes")),
+    (threading, "_start_new_thread", RuntimeError("can't start new thread")),
+    (asyncio.BaseEventLoop, "call_soon_threadsafe", MemoryError()),
+    (asyncio.BaseEventLoop, "create_task", MemoryError()),
+    (asyncio.BaseEventLoop, "call_later", MemoryError()),
+)
+"""Where whatever can run out is asked for, and how it is refused."""
+
+
+class Shortage:
+    """Refuses one acquisition, counted from its beginning."""
+
+    def __init__(self, at: int) -> None:
+        self._left = at
+        self.refused: str | None = None
+
+    @contextmanager
+    def lasts(self) -> Iterator[None]:
+        with pytest.MonkeyPatch.context() as patch:
+            for owner, name, error in ACQUISITIONS:
+                patch.setattr(owner, name, self._rationed(name, getattr(owner, name), error))
+            yield
+
+    def _rationed(self, name: str, real: Any, error: Exception) -> Any:
+        def acquire(*arguments: Any, **options: Any) -> Any:
+            self._left -= 1
+            if self._left == -1:
+                self.refused = name
+                raise error
+            return real(*arguments, **options)
+
+        return acquire
+
+
+def outcome_of(future: Future[Outcome]) -> Outcome:
+    return future.result(DEADLINE_SECONDS)
+
+
+@pytest.fixture(autouse=True)
+def loop_in_python(monkeypatch: pytest.MonkeyPatch) -> None:
+    """uvloop's methods cannot be replaced."""
+    monkeypatch.setattr(aio, "_new_event_loop", asyncio.new_event_loop)
+
+
+def uses_all_slots(executor: Executor, call: Call, directory: Path) -> None:
+    gates = [directory / f"gate-{number}" for number in range(executor.slots().total)]
+    futures = [executor.submit(call("wait_for", str(gate))) for gate in gates]
+    wait_until(lambda: all(is_running(gate) for gate in gates))
+    for gate in gates:
+        gate.touch()
+    assert [outcome_of(future).end for future in futures] == [End.SUCCEEDED] * len(gates)
+
+
+def test_whatever_runs_out_before_a_call_begins_costs_no_slot_and_the_call_never_runs(
+    kind: str, make_executor: Callable[..., Executor], call: Call, tmp_path: Path
+) -> None:
+    refused = []
+    for step in count():
+        directory = tmp_path / str(step)
+        directory.mkdir()
+        open_gate = directory / "open"
+        open_gate.touch()
+        executor = make_executor(kind)
+        shortage = Shortage(step)
+        with shortage.lasts():
+            future = executor.submit(call("wait_for", str(open_gate), timeout_seconds=3600.0))
+            outcome = outcome_of(future)
+        if shortage.refused is None:
+            break
+        refused.append(shortage.refused)
+
+        assert outcome.end is End.STARVED, (shortage.refused, outcome)
+        assert outcome.transient
+        wait_until(lambda: executor.slots().free == 2)  # noqa: B023 - called here only
+        uses_all_slots(executor, call, directory)
+        executor.shutdown(5.0)
+        assert not is_running(open_gate), shortage.refused
+
+    assert (
+        set(refused)
+        == {
+            "async": {"call_soon_threadsafe", "create_task", "call_later"},
+            "thread": {"_start_new_thread"},
+            "process": {"pipe", "eventfd", "pidfd_open", "socketpair", "poll", "fork_exec"}
+            | {"_start_new_thread"},
+        }[kind]
+    )
+
+
+def test_a_call_in_the_queue_is_not_lost_with_the_one_before_it(
+    kind: str, make_executor: Callable[..., Executor], call: Call, gate: Path
+) -> None:
+    executor = make_executor(kind, slots=1)
+    first = executor.submit(call("wait_for", str(gate)))
+    wait_until(lambda: is_running(gate))
+    queued = [executor.submit(call("succeed")) for _ in range(3)]
+    shortage = Shortage(0)
+    with shortage.lasts():
+        gate.touch()
+        ends = [outcome_of(future).end for future in queued]
+
+    assert outcome_of(first).end is End.SUCCEEDED
+    # Threads and children are there already; a coroutine needs its task.
+    assert ends == [End.STARVED if shortage.refused else End.SUCCEEDED, *[End.SUCCEEDED] * 2]
+    assert executor.slots().free == 1
+
+
+def test_a_start_that_fails_may_be_tried_again(kind: str, call: Call) -> None:
+    shortage = Shortage(0)
+    executor = EXECUTORS[kind](1)
+    with shortage.lasts():
+        try:
+            executor.start()
+        except RuntimeError:
+            assert shortage.refused == "_start_new_thread"
+    if shortage.refused:
+        executor.start()
+
+    assert outcome_of(executor.submit(call("succeed"))).end is End.SUCCEEDED
+    executor.shutdown(5.0)
+
+
+SCRIPT: Final = """
+import json, os, resource, sys, time
+from afterwards_executors import EXECUTORS
+from afterwards_executors.base import Work
+from tests.executors import work
+
+def ends(futures):
+    return [future.result(20).end for future in futures]
+
+def functions(kind):
+    return work.succeed_async if kind == "async" else work.succeed
+
+def run():
+    return {
+        kind: ends([executor.submit(Work(functions(kind))) for _ in range(6)])
+        for kind, executor in executors.items()
+    }
+
+what, kinds = getattr(resource, sys.argv[1]), sys.argv[2:]
+executors = {kind: EXECUTORS[kind](2) for kind in kinds}
+for executor in executors.values():
+    executor.start()
+if what == resource.RLIMIT_NPROC and os.getuid() == 0:
+    os.setuid(54321)  # root is not bound by it
+before = resource.getrlimit(what)
+used = 1 if what == resource.RLIMIT_NPROC else len(os.listdir("/proc/self/fd")) - 1
+resource.setrlimit(what, (used, before[1]))
+hungry = run()
+resource.setrlimit(what, before)
+slots = {kind: executor.slots().free for kind, executor in executors.items()}
+fed = run()
+for executor in executors.values():
+    executor.shutdown(5)
+print(json.dumps([hungry, slots, fed]))
+"""
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize(
+    ("limit", "kinds", "starving"),
+    [
+        ("RLIMIT_NOFILE", ["async", "thread", "process"], {"process"}),
+        # Without children: whoever is no longer root may not be able to read Python's files.
+        ("RLIMIT_NPROC", ["async", "thread"], {"thread"}),
+    ],
+)
+def test_a_limit_of_the_kernel_that_is_reached_and_raised_costs_no_slot(
+    limit: str, kinds: list[str], starving: set[str]
+) -> None:
+    printed = subprocess.run(
+        [sys.executable, "-c", SCRIPT, limit, *kinds],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_SECONDS,
+        check=False,
+    )
+    assert printed.returncode == 0, printed.stderr
+    hungry, free, fed = json.loads(printed.stdout)
+
+    for kind in kinds:
+        assert set(hungry[kind]) == {"starved" if kind in starving else "succeeded"}
+        assert free[kind] == 2
+        assert set(fed[kind]) == {"succeeded"}
