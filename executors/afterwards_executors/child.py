@@ -65,6 +65,8 @@ class Child:
             # The child has its own; ours would keep us from seeing that it is gone.
             with theirs:
                 self._pipe.setblocking(False)
+                # Whatever `socket.setdefaulttimeout` says, which is for everybody to set.
+                theirs.setblocking(True)
                 self._process = _SPAWN.Process(
                     target=child_main.serve, args=(theirs, os.getpid()), name="executor-child"
                 )

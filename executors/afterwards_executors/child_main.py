@@ -28,6 +28,8 @@ def serve(pipe: socket.socket, parent: int) -> None:
     # Kills reach what the calls start as well.
     os.setpgid(0, 0)
     _leave_stops_to_the_parent()
+    # The main module, which was imported before, may have set a default that says otherwise.
+    pipe.setblocking(True)
     # Spawning made it inheritable. Whoever else held it would keep the parent from seeing its end.
     pipe.set_inheritable(False)
     pid = os.getpid()

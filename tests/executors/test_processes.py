@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import random
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -244,6 +245,48 @@ def test_a_shutdown_without_any_time_leaves_no_child_either(executor: Executor) 
 
 
 # -- what goes over the pipe -----------------------------------------------------------------------
+
+
+def test_a_default_time_out_of_sockets_in_the_parent_costs_no_child(executor: Executor) -> None:
+    # As a task's module might say when it is imported.
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(0.01)
+    try:
+        pids = {pid_of_child(executor) for _ in range(5)}
+    finally:
+        socket.setdefaulttimeout(before)
+
+    assert len(pids) == 1
+
+
+def test_a_default_time_out_of_sockets_in_the_main_module_costs_no_child(tmp_path: Path) -> None:
+    script = tmp_path / "main.py"
+    script.write_text(
+        "import socket, time\n"
+        "socket.setdefaulttimeout(0.01)\n"  # children import this, too
+        "from afterwards_executors import EXECUTORS\n"
+        "from afterwards_executors.base import Work\n"
+        "from tests.executors import work\n"
+        "if __name__ == '__main__':\n"
+        "    executor = EXECUTORS['process'](1); executor.start()\n"
+        "    for _ in range(5):\n"
+        "        print(executor.submit(Work(work.report_pid)).result(20))\n"
+        "        time.sleep(0.05)\n"  # longer than the default allows
+        "    executor.shutdown(5)\n"
+    )
+    printed = subprocess.run(
+        [sys.executable, script],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_SECONDS,
+        check=True,
+    )
+
+    outcomes = printed.stdout.splitlines()
+    assert len(outcomes) == 5
+    assert len({outcome.partition(", run_seconds")[0] for outcome in outcomes}) == 1, outcomes
+    assert printed.stderr == ""
 
 
 def test_large_arguments_and_results_pass(executor: Executor) -> None:
