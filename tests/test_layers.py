@@ -28,12 +28,15 @@ ROOMS: Final[dict[str, May]] = {
     "gc_tuning": May(),
     "logs": May("", "structlog"),
     "lifecycle": May("errors"),
+    "own_threads": May(),
     "counts": May("lifecycle"),
     "metrics": May("counts lifecycle", "prometheus_client"),
     "settings": May("errors logs", "dotenv pydantic pydantic_core pydantic_settings"),
     "directories": May("errors settings"),
     "schedules": May("lifecycle", "cronsim"),
-    "task_types": May("errors logs", "afterwards_executors email_validator pydantic structlog"),
+    "task_types": May(
+        "errors logs own_threads", "afterwards_executors email_validator pydantic structlog"
+    ),
     "": May("task_types"),  # the package itself: what modules of task types import
     "registry": May(),
     "registry.protocol": May("counts errors lifecycle logs schedules"),

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import asyncio
 import errno
 import json
 import os
 import re
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +80,22 @@ def test_a_full_disk_is_worth_another_attempt_and_leaves_nothing(
     with pytest.raises(TransientError, match=r"the-task\.json: No space left on device"):
         save_json(CONTENT, make_context())
     assert not list(environment.output_dir.iterdir())
+
+
+@pytest.mark.anyio
+async def test_what_fills_the_loop_s_own_threads_does_not_delay_a_file(
+    make_context: Callable[..., TaskContext],
+) -> None:
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
+    is_over = threading.Event()
+    filler = asyncio.create_task(asyncio.to_thread(is_over.wait))
+    await asyncio.sleep(0)  # it takes its place first
+    try:
+        async with asyncio.timeout(20):
+            await FILE.run(FilePayload(content=CONTENT), make_context())  # type: ignore[misc]
+    finally:
+        is_over.set()
+        await filler
 
 
 def test_the_content_is_on_disk_before_it_has_its_name(

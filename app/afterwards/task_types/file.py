@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict
 
+from afterwards.own_threads import OwnThreads
 from afterwards.task_types.base import (
     JsonObject,
     PermanentError,
@@ -22,6 +23,8 @@ from afterwards.task_types.base import (
 _PASSING: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.EINTR})
 """What goes away by itself or by somebody's cleaning up; other errors stay until the place is
 repaired, and then the task is retried by hand."""
+
+_WRITERS: Final = OwnThreads("file-writer", 8)
 
 
 class FilePayload(BaseModel):
@@ -38,7 +41,7 @@ async def _save(payload: FilePayload, context: TaskContext) -> dict[str, str]:
     delay_seconds = context.environment.file_delay_seconds
     if delay_seconds:
         await asyncio.sleep(delay_seconds)
-    path = await asyncio.to_thread(save_json, payload.content, context)
+    path = await _WRITERS.run(save_json, payload.content, context)
     return {"message": "File saved", "path": str(path)}
 
 
