@@ -125,6 +125,7 @@ class WebWorker:
             settings.request_timeout_seconds,
             self._report,
             progress=self._progress,
+            slots_changed=self._slots_changed,
         )
         self._client = RegistryClient(self._dispatcher, http_metrics, limits(catalogue))
         self._connection = RegistryConnection(
@@ -142,6 +143,9 @@ class WebWorker:
 
     def _report(self, report: Report) -> None:
         self._client.report(report)
+
+    def _slots_changed(self) -> None:
+        self._client.slots_changed()
 
     def _progress(self, task_id: str, attempt: int, fraction: float, message: str | None) -> None:
         self._client.progress(task_id, attempt, fraction, message)

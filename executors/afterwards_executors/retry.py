@@ -25,6 +25,13 @@ class TransientError(Exception):
     """Raised by work that may succeed if it is tried again."""
 
 
+class Starved(TransientError):
+    """Raised by work that lacked what everybody shares, such as descriptors.
+
+    It is tried again, and this attempt is not counted.
+    """
+
+
 class PermanentError(Exception):
     """Raised by work that will fail however often it is tried."""
 

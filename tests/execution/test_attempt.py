@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import pickle
 import time
 from collections.abc import Callable
@@ -25,6 +26,7 @@ from afterwards.task_types.base import (
     TransientError,
 )
 from afterwards_executors.base import End, Outcome
+from afterwards_executors.retry import Starved
 
 CONTEXT = TaskContext(
     "the-task", 1, 0, Environment(Path("outputs"), 0, 0, 0, 0, max_result_bytes=100)
@@ -282,3 +284,43 @@ def test_what_a_task_type_logs_carries_the_task(run_it: RunIt) -> None:
 
     assert run_it(work).end is End.SUCCEEDED
     assert (bound["task_id"], bound["type"], bound["attempt"]) == ("the-task", "probe", 1)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.EMFILE, "Too many open files"),
+        OSError(errno.ENFILE, "Too many open files in system"),
+        RuntimeError("can't start new thread"),
+        Starved("no descriptor"),
+    ],
+)
+def test_what_has_run_out_in_the_whole_process_is_no_failure_of_the_task(
+    run_it: RunIt, error: Exception
+) -> None:
+    outcome = run_it(raising(error))
+    assert (outcome.end, outcome.transient) == (End.STARVED, True)
+    assert str(error) in (outcome.error or "")
+
+
+@pytest.mark.parametrize(
+    ("error", "end"),
+    [
+        (OSError(errno.EMFILE, "Too many open files"), End.FAILED),
+        (RuntimeError("can't start new thread"), End.FAILED),
+        (OSError(errno.ENFILE, "Too many open files in system"), End.STARVED),
+    ],
+)
+def test_what_has_run_out_in_a_child_is_its_own_fault_unless_the_whole_system_lacks_it(
+    run_it: RunIt, monkeypatch: pytest.MonkeyPatch, error: Exception, end: End
+) -> None:
+    monkeypatch.setattr("afterwards.execution.attempt._configure_child", lambda _: None)
+    monkeypatch.setattr("afterwards.execution.attempt.parent_process", object)
+    assert run_it(raising(error)).end is end
+
+
+@pytest.mark.parametrize("error", [MemoryError(), OSError(errno.ENOMEM, "Cannot allocate memory")])
+def test_memory_that_a_task_wants_too_much_of_is_its_own_affair(
+    run_it: RunIt, error: Exception
+) -> None:
+    assert run_it(raising(error)).end is End.FAILED

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import math
 import threading
+import time
+from collections.abc import Mapping
 from concurrent.futures import Future
 from datetime import timedelta
 from pathlib import Path
@@ -17,6 +19,7 @@ from tenacity import RetryCallState
 from tenacity.wait import wait_base
 
 from afterwards.execution import dispatcher as dispatcher_module
+from afterwards.execution import pauses
 from afterwards.execution.dispatcher import Dispatcher
 from afterwards.registry.protocol.answers import Claim
 from afterwards.registry.protocol.requests import (
@@ -72,6 +75,7 @@ class ManualExecutor:
         self.works: list[Work] = []
         self.futures: list[Future[Outcome]] = []
         self.closed = False
+        self.out_of_memory = False
 
     def start(self) -> None:
         pass
@@ -82,6 +86,8 @@ class ManualExecutor:
     def submit(self, work: Work) -> Future[Outcome]:
         if self.closed:
             raise RuntimeError("shut down")
+        if self.out_of_memory:
+            raise MemoryError
         self.works.append(work)
         self.futures.append(Future())
         return self.futures[-1]
@@ -112,6 +118,8 @@ class Bench:
         self.threads = ManualThreads()
         self.reports: list[Report] = []
         self.progress: list[tuple[str, int, float, str | None]] = []
+        self.told: list[Mapping[str, int]] = []
+        """The slots, each time the registry was to hear of them before the next report."""
         self.dispatcher = Dispatcher(
             {"async": self.executor, "thread": self.threads},
             {**CATALOGUE, **{task_type.name: task_type for task_type in PECULIAR}},
@@ -119,6 +127,7 @@ class Bench:
             timeout_seconds=60,
             report=self.reports.append,
             progress=lambda *progress: self.progress.append(progress),
+            slots_changed=lambda: self.told.append(self.dispatcher.slots()),
         )
 
     def take(self, *claims: Claim, awaited: bool = False) -> None:
@@ -210,6 +219,7 @@ def test_settling_an_attempt_leaves_its_successor_held(bench: Bench) -> None:
         (SUCCESS, Succeeded("t", 1, b'{"message":"ok"}', 0.5)),
         (Outcome(End.LOST, error="killed by SIGKILL"), Lost("t", 1, "killed by SIGKILL")),
         (Outcome(End.CANCELLED, error="shut down"), Released("t", 1, "shut down")),
+        (Outcome(End.STARVED, error="no threads", transient=True), Released("t", 1, "no threads")),
         (Outcome(End.FAILED, error="no"), Failed("t", 1, "no", 0.0, None)),
     ],
 )
@@ -306,6 +316,30 @@ def test_a_claim_that_cannot_be_started_is_released_and_nothing_raises(
     bench.take(claim(executor=kind), awaited=True)
     bench.start("t")
     assert isinstance(bench.reports[0], Released)
+
+
+def test_a_kind_whose_attempts_starve_rests_and_the_registry_hears_of_it_first(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 1000.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    bench.take(claim("t"), claim("u"), claim("v"))
+    for future in bench.executor.futures:
+        future.set_result(Outcome(End.STARVED, error="no descriptors", transient=True))
+
+    assert bench.reports == [Released(task_id, 1, "no descriptors") for task_id in "tuv"]
+    assert bench.told == [{"async": 0, "thread": 9}] * 3
+    now += pauses.FIRST_SECONDS
+    assert bench.dispatcher.slots() == {"async": 9, "thread": 9}
+
+
+def test_an_attempt_for_which_there_is_not_even_a_future_is_released_and_its_kind_rests(
+    bench: Bench,
+) -> None:
+    bench.executor.out_of_memory = True
+    bench.take(claim())
+    assert bench.reports == [Released("t", 1, "Could not be started: MemoryError")]
+    assert bench.dispatcher.slots()["async"] == 0
 
 
 def test_a_cancelled_attempt_is_reported_as_stopped(bench: Bench) -> None:

@@ -26,6 +26,7 @@ EXECUTORS = {
     "wait-thread": "thread",
     "wait-process": "process",
     "wait-deaf": "process",
+    "file": "async",
     "die": "process",
     "poison": "async",
 }

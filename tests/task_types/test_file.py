@@ -15,6 +15,7 @@ import pytest
 
 from afterwards.task_types.base import Environment, PermanentError, TaskContext, TransientError
 from afterwards.task_types.file import FILE, FilePayload, save_json
+from afterwards_executors.retry import Starved
 
 CONTENT: dict[str, Any] = {"user": "jöhn", "numbers": [1, 2.5, -0.0, 10**20], "deep": {"": None}}
 
@@ -80,6 +81,22 @@ def test_a_full_disk_is_worth_another_attempt_and_leaves_nothing(
     with pytest.raises(TransientError, match=r"the-task\.json: No space left on device"):
         save_json(CONTENT, make_context())
     assert not list(environment.output_dir.iterdir())
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN])
+@pytest.mark.parametrize("step", ["mkdir", "open", "replace"])
+def test_what_runs_out_at_any_step_is_not_the_task_s_fault(
+    make_context: Callable[..., TaskContext],
+    monkeypatch: pytest.MonkeyPatch,
+    step: str,
+    number: int,
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(Path, step, refuse)
+    with pytest.raises(Starved, match=re.escape(f"the-task.json: {os.strerror(number)}")):
+        save_json(CONTENT, make_context())
 
 
 @pytest.mark.anyio

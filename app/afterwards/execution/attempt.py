@@ -9,6 +9,7 @@ child loads this module and the task types, and nothing of the HTTP layer.
 from __future__ import annotations
 
 import asyncio
+import errno
 import inspect
 import json
 from collections.abc import Callable, Mapping
@@ -34,7 +35,7 @@ from afterwards.task_types.base import (
 from afterwards.task_types.modules import load_catalogue
 from afterwards_executors.base import End, Outcome, describe
 from afterwards_executors.notes import current_line
-from afterwards_executors.retry import RetryPolicy
+from afterwards_executors.retry import RetryPolicy, Starved
 
 log = get_logger(__name__)
 
@@ -183,6 +184,8 @@ def _failed(
     run_seconds = perf_counter() - started
     if isinstance(error, Cancelled) and attempt.context.cancelled:
         return Outcome(End.CANCELLED, error="Stopped when it was asked to", run_seconds=run_seconds)
+    if _is_starved(error):
+        return Outcome(End.STARVED, error=_message(error), transient=True, run_seconds=run_seconds)
     transient = (
         task_type is not None
         and not isinstance(error, PermanentError | Cancelled)
@@ -192,6 +195,22 @@ def _failed(
         # Whoever wrote the task type needs to know where; the record has one line for its readers.
         log.warning("attempt raised what its task type did not expect", exc_info=error)
     return Outcome(End.FAILED, error=_message(error), transient=transient, run_seconds=run_seconds)
+
+
+def _is_starved(error: Exception) -> bool:
+    """Whether what it needed has run out in the whole process, which is not its own fault.
+
+    A child's descriptors and threads are its call's own, and memory may be anybody's: there the
+    task type decides.
+    """
+    if isinstance(error, Starved):
+        return True
+    if isinstance(error, OSError):
+        in_service = error.errno == errno.EMFILE and parent_process() is None
+        return in_service or error.errno == errno.ENFILE
+    # What CPython's `Thread.start` raises has no class of its own.
+    is_threads = isinstance(error, RuntimeError) and str(error) == "can't start new thread"
+    return is_threads and parent_process() is None
 
 
 def _is_transient(error: Exception, task_type: TaskType) -> bool:

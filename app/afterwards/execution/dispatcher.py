@@ -19,6 +19,7 @@ from functools import partial
 from typing import Final
 
 from afterwards.execution.attempt import FUNCTIONS, Attempt
+from afterwards.execution.pauses import Pauses
 from afterwards.logs import get_logger
 from afterwards.registry.protocol.answers import Claim
 from afterwards.registry.protocol.requests import (
@@ -73,6 +74,7 @@ class Dispatcher:
         timeout_seconds: the limit for attempts whose task and type say nothing.
         report: sends a report to the registry.
         progress: hears how far an attempt is: task id, attempt, fraction, message. Must not wait.
+        slots_changed: the registry is to hear of `slots` before the next report. Must not wait.
     """
 
     def __init__(
@@ -84,6 +86,7 @@ class Dispatcher:
         report: Callable[[Report], None],
         *,
         progress: Callable[[str, int, float, str | None], None] = lambda *_: None,
+        slots_changed: Callable[[], None] = lambda: None,
     ) -> None:
         self._executors = executors
         self._catalogue = catalogue
@@ -91,6 +94,8 @@ class Dispatcher:
         self._timeout_seconds = timeout_seconds
         self._report = report
         self._progress = progress
+        self._slots_changed = slots_changed
+        self._pauses = Pauses()
         self._table: dict[str, _Attempt] = {}
         self._changed = threading.Condition()
         self._unstarted = 0
@@ -155,6 +160,9 @@ class Dispatcher:
         try:
             executor = self._executors[claim.executor]
             future = executor.submit(self._work(claim))
+        except MemoryError as error:
+            self._report(self._starved(claim, f"Could not be started: {describe(error)}"))
+            return
         except Exception as error:
             # A kind this worker does not have, or an executor that is shut down: the claim must not
             # stay here, where nothing would ever end it.
@@ -221,12 +229,20 @@ class Dispatcher:
                 return Succeeded(task_id, number, outcome.value or b"{}", outcome.run_seconds)
             case End.LOST:
                 return Lost(task_id, number, error)
+            case End.STARVED:
+                return self._starved(claim, error)
             case End.CANCELLED if attempt.stop is _Stop.CANCEL:
                 return Stopped(task_id, number)
             case End.CANCELLED:
                 return Released(task_id, number, error)
             case _:
                 return self._failed(claim, outcome, error)
+
+    def _starved(self, claim: Claim, error: str) -> Released:
+        """Release it, and take no other of its kind for a while."""
+        self._pauses.begin(claim.executor, error)
+        self._slots_changed()
+        return Released(claim.task_id, claim.attempt, error)
 
     def _failed(self, claim: Claim, outcome: Outcome, error: str) -> Failed:
         timed_out = outcome.end is End.TIMED_OUT
@@ -364,9 +380,12 @@ class Dispatcher:
             return [Held(task_id, a.claim.attempt) for task_id, a in self._table.items()]
 
     def slots(self) -> Mapping[str, int]:
-        """Usable slots by executor kind: stuck ones left out."""
+        """Usable slots by executor kind: stuck ones left out, and all of a kind that rests."""
         slots = {kind: executor.slots() for kind, executor in self._executors.items()}
-        return {kind: s.total - s.stuck for kind, s in slots.items()}
+        return {
+            kind: 0 if self._pauses.is_resting(kind) else s.total - s.stuck
+            for kind, s in slots.items()
+        }
 
     def stuck(self) -> Mapping[str, int]:
         """Slots by executor kind that hold a call which cannot be stopped."""

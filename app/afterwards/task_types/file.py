@@ -19,8 +19,12 @@ from afterwards.task_types.base import (
     TaskType,
     TransientError,
 )
+from afterwards_executors.retry import Starved
 
-_PASSING: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.EINTR})
+_STARVING: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN})
+"""What has run out in the process or the machine, and has nothing to do with the file."""
+
+_PASSING: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EINTR})
 """What goes away by itself or by somebody's cleaning up; other errors stay until the place is
 repaired, and then the task is retried by hand."""
 
@@ -51,8 +55,9 @@ def save_json(content: dict[str, Any], context: TaskContext) -> Path:
     Done twice, the second file replaces the first.
 
     Raises:
+        Starved: no descriptor or memory just now.
         TransientError: no room just now.
-        PermanentError: the directory cannot be written. Both name the path.
+        PermanentError: the directory cannot be written. All name the path.
     """
     path = context.environment.output_dir / f"{context.task_id}.json"
     try:
@@ -63,9 +68,16 @@ def save_json(content: dict[str, Any], context: TaskContext) -> Path:
         _sync_directory(path.parent)
         _sweep(path, context.attempt)
     except OSError as error:
-        kind = TransientError if error.errno in _PASSING else PermanentError
-        raise kind(f"Cannot write {path}: {error.strerror or error}") from error
+        raise _kind_of(error)(f"Cannot write {path}: {error.strerror or error}") from error
+    except MemoryError as error:
+        raise Starved(f"Cannot write {path}: no memory") from error
     return path
+
+
+def _kind_of(error: OSError) -> type[Exception]:
+    if error.errno in _STARVING:
+        return Starved
+    return TransientError if error.errno in _PASSING else PermanentError
 
 
 def _temporary(path: Path, attempt: int) -> Path:

@@ -39,6 +39,7 @@ from afterwards.registry.protocol.requests import (
     Held,
     Join,
     Leave,
+    Released,
     Request,
     Retry,
     Succeeded,
@@ -259,6 +260,24 @@ def test_a_report_goes_with_the_next_submission_unless_work_waits_for_its_slot(
             kinds = [{type(r) for r in e} - {Beat} for e in side.line.exchanges[before:]]
             together = {Succeeded, Add} in kinds
             assert together is not waiting, kinds
+
+    run(story)
+
+
+def test_a_worker_without_slots_gets_no_claim_back_that_it_releases() -> None:
+    async def story() -> None:
+        async with connected(capacity=1) as side:
+            task = new_task()
+            await side.client.call(Add(task))
+            side.holder.capacity = 0
+            side.client.slots_changed()
+            side.client.report(Released(task.id, 1, "starved"))
+            await eventually(lambda: not side.holder.table)
+
+            assert (await side.client.call(Get(task.id))).attempt == 1
+            side.holder.capacity = 1
+            side.client.slots_changed()
+            await eventually(lambda: task.id in side.holder.table)
 
     run(story)
 

@@ -209,6 +209,10 @@ class RegistryClient:
         """Send a report until it is answered."""
         self._outbox.put(Pending(report))
 
+    def slots_changed(self) -> None:
+        """Tell the registry of the slots before it gets what is reported from now on."""
+        self._last_beat = 0.0
+
     def progress(
         self, task_id: str, attempt: int, fraction: float, message: str | None = None
     ) -> None:
@@ -254,11 +258,15 @@ class RegistryClient:
         """
         nudged = self._outbox.wait(IDLE_SECONDS)
         self._holder.sweep()
-        # With the last batch too: it carries the HTTP metrics up to the end.
-        batch = [Pending(self._beat())] if self._leaving or self._is_beat_due() else []
+        batch: list[Pending] = []
         if self._progress:
             self._add_progress(batch)
-        return self._outbox.fill(batch, leaving=self._leaving) or ([] if nudged else None)
+        self._outbox.fill(batch, leaving=self._leaving)
+        # With the last batch too: it carries the HTTP metrics up to the end. Made after the reports
+        # were taken, so that it has the slots that `slots_changed` was called for before them.
+        if self._leaving or self._is_beat_due():
+            batch.insert(0, Pending(self._beat()))
+        return batch or ([] if nudged else None)
 
     def settle(self, batch: Sequence[Pending], reply: Reply) -> None:
         """An exchange was answered.
