@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -278,6 +279,56 @@ def test_a_worker_without_slots_gets_no_claim_back_that_it_releases() -> None:
             side.holder.capacity = 1
             side.client.slots_changed()
             await eventually(lambda: task.id in side.holder.table)
+
+    run(story)
+
+
+def test_a_thread_that_cannot_be_had_for_a_connection_is_asked_for_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(*_: object) -> None:
+        refused.append(True)
+        raise RuntimeError("can't start new thread")
+
+    refused: list[bool] = []
+
+    async def story() -> None:
+        async with connected() as side:
+            await side.client.call(Add(new_task()))
+            with monkeypatch.context() as patch:
+                patch.setattr(threading, "_start_new_thread", refuse)
+                side.line.up = False
+                await eventually(lambda: len(refused) > 2)
+                side.line.up = True
+            await side.client.call(Add(new_task()))
+
+    run(story)
+
+
+def test_a_watch_that_cannot_be_had_for_a_moment_is_not_given_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def story() -> None:
+        async with connected() as side:
+            connect, watch = side.line.connect, side.line.watch
+            refusals = [OSError(errno.EMFILE, "Too many open files")]
+            watched = set()
+
+            def connect_or_refuse() -> Registry:
+                if refusals and threading.current_thread().name.startswith("registry-watch"):
+                    raise refusals.pop()
+                return connect()
+
+            def note_watch(worker: Worker, connection: int, timeout_seconds: float) -> bool:
+                watched.add(connection)
+                return watch(worker, connection, timeout_seconds)
+
+            monkeypatch.setattr(side.connection, "_connect", connect_or_refuse)
+            monkeypatch.setattr(side.line, "watch", note_watch)
+            side.line.break_before = once(Add)
+            await side.client.call(Add(new_task()))
+            await eventually(lambda: 2 in watched)
+            assert not refusals
 
     run(story)
 

@@ -288,6 +288,30 @@ def test_a_wrong_key_is_refused(hosted: Hosted) -> None:
     assert len(connect(endpoint)) == 0
 
 
+def test_what_runs_out_for_a_connection_neither_ends_the_registry_nor_makes_it_spin(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    first, second = Mock(), Mock()
+    server = Mock()
+    server.listener.accept.side_effect = [
+        OSError(errno.EMFILE, "Too many open files"),
+        first,
+        second,
+        SystemExit,
+    ]
+    threads = Mock(side_effect=[RuntimeError("can't start new thread"), Mock()])
+    pause = Mock()
+    monkeypatch.setattr(manager.threading, "Thread", threads)  # type: ignore[attr-defined]
+    monkeypatch.setattr(manager.time, "sleep", pause)  # type: ignore[attr-defined]
+    with pytest.raises(SystemExit):
+        manager._accept(server)
+
+    assert pause.call_count == 2
+    first.close.assert_called_once_with()
+    second.close.assert_not_called()
+    assert threads.call_args.kwargs["args"] == [second]
+
+
 def test_a_registry_process_that_was_never_started_can_be_stopped(hosted: Hosted) -> None:
     process = RegistryProcess(hosted.config())
     directory = Path(process.endpoint.directory)

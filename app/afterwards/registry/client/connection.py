@@ -31,6 +31,7 @@ log = get_logger(__name__)
 WATCH_SECONDS: Final = 20.0
 _CHECK_SECONDS: Final = 0.25
 _WATCH_PAUSE_SECONDS: Final = 0.1
+_WATCH_AGAIN_SECONDS: Final = 0.5
 
 
 class _NotConnectedError(Exception):
@@ -117,7 +118,14 @@ class RegistryConnection:
         talk = _Conversation(self._number)
         name = f"registry-{talk.number}"
         thread = threading.Thread(target=self._converse, args=[talk], name=name, daemon=True)
-        thread.start()
+        try:
+            thread.start()
+        except (RuntimeError, MemoryError) as error:
+            log.warning(
+                "no thread for a connection to the registry; trying again", error=str(error)
+            )
+            self._fence_if_silent()
+            raise _NotConnectedError from None
         while thread.is_alive():
             thread.join(_CHECK_SECONDS)
             self._fence_if_silent()
@@ -177,14 +185,18 @@ class RegistryConnection:
             threading.Thread(target=self._watch, args=[talk], name=name, daemon=True).start()
 
     def _watch(self, talk: _Conversation) -> None:
-        try:
-            registry = self._connect()
-            while not talk.over.is_set():
-                if registry.watch(self._worker, talk.number, WATCH_SECONDS):
-                    self._client.nudge()
-                else:
-                    # At once if the registry does not know this connection any more.
-                    talk.over.wait(_WATCH_PAUSE_SECONDS)
-        except (OSError, EOFError):
-            # The exchanging connection has noticed the same and begins anew.
-            return
+        while not talk.over.is_set():
+            try:
+                self._watch_on(talk, self._connect())
+            except (OSError, EOFError, MemoryError):
+                # The exchanging connection has noticed the same and begins anew; unless it was only
+                # this one that lacked something, such as a descriptor.
+                talk.over.wait(_WATCH_AGAIN_SECONDS)
+
+    def _watch_on(self, talk: _Conversation, registry: Registry) -> None:
+        while not talk.over.is_set():
+            if registry.watch(self._worker, talk.number, WATCH_SECONDS):
+                self._client.nudge()
+            else:
+                # At once if the registry does not know this connection any more.
+                talk.over.wait(_WATCH_PAUSE_SECONDS)

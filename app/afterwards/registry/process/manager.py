@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from multiprocessing.managers import BaseManager, BaseProxy
 from multiprocessing.util import ForkAwareLocal
 from pathlib import Path
@@ -45,6 +46,7 @@ _IGNORED: Final = (
 )
 """Signals for the master that are often sent to every process of a service. Their default meanings
 would end the registry, or stop it."""
+_ACCEPT_AGAIN_SECONDS: Final = 0.1
 
 
 @dataclass(frozen=True)
@@ -172,6 +174,7 @@ def serve(
     Path(endpoint.socket).unlink(missing_ok=True)
     manager = _RegistryManager(address=endpoint.socket, authkey=endpoint.authkey())
     server: Any = manager.get_server()
+    server.accepter = partial(_accept, server)
     # A reference that is never given back: without any, the server would forget the object.
     server.create(None, "registry")
     threading.Thread(
@@ -196,6 +199,27 @@ def _require_journal(data_dir: Path, *, begun: bool) -> None:
     if begun and not path.exists():
         problem = "it was removed while the service ran; move it back, or restore a copy"
         raise JournalError(str(path), problem)
+
+
+def _accept(server: Any) -> None:
+    """Accept connections, without end.
+
+    In place of the manager's own: without descriptors that spins, and where it can start no thread
+    it ends, and no worker reaches this registry any more.
+    """
+    while True:
+        try:
+            connection = server.listener.accept()
+        except OSError:
+            time.sleep(_ACCEPT_AGAIN_SECONDS)
+            continue
+        try:
+            threading.Thread(target=server.handle_request, args=[connection], daemon=True).start()
+        except (RuntimeError, MemoryError) as error:
+            # Who connects tries again.
+            connection.close()
+            log.warning("no thread for a connection; it is closed", error=str(error))
+            time.sleep(_ACCEPT_AGAIN_SECONDS)
 
 
 _stop_asked = threading.Event()
