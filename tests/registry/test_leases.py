@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from afterwards.errors import NotJoined, StaleReport
 from afterwards.lifecycle import MAX_LOST_ATTEMPTS, TaskState
+from afterwards.registry.protocol import incarnation
 from afterwards.registry.protocol.base import LEASE_SECONDS, Worker
 from afterwards.registry.protocol.clock import SystemClock
-from afterwards.registry.protocol.incarnation import this_process
+from afterwards.registry.protocol.incarnation import boot_id, is_alive, this_process
 from afterwards.registry.protocol.requests import Add, Cancel, Held
 from tests.registry.bench import Bench
 from tests.registry.peers import counts, get, raised
@@ -306,9 +309,39 @@ def test_the_running_clock_leaves_out_the_time_this_process_was_stopped(
 
 
 def test_an_incarnation_survives_being_written_down() -> None:
-    worker = this_process("a:b")
+    worker = this_process("service")
 
     assert Worker.parse(str(worker)) == worker
+    assert is_alive(worker)
+
+
+def test_a_process_of_another_boot_is_another_process() -> None:
+    worker = this_process("service")
+    assert worker.boot
+
+    assert not is_alive(worker._replace(boot="another"))
+
+
+def test_a_process_without_a_boot_as_it_was_written_before_is_known_by_its_birth() -> None:
+    worker = this_process("service")
+
+    written = Worker.parse(f"service:{worker.pid}:{worker.born}")
+
+    assert written.boot == ""
+    assert is_alive(written)
+
+
+def test_where_no_boot_can_be_read_a_process_is_known_by_its_birth(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    worker = this_process("service")
+    monkeypatch.setattr(incarnation, "_BOOT_ID", tmp_path / "hidden")
+    boot_id.cache_clear()
+    try:
+        assert this_process("service").boot == ""
+        assert is_alive(worker)
+    finally:
+        boot_id.cache_clear()
 
 
 def test_counts_are_the_same_after_a_restart(bench: Bench) -> None:

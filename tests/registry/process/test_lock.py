@@ -78,6 +78,27 @@ def test_a_lock_says_who_holds_it(tmp_path: Path, holder: subprocess.Popen[str])
     assert found.born == birth(holder.pid)
 
 
+def test_a_holder_of_another_boot_is_dead(tmp_path: Path, holder: subprocess.Popen[str]) -> None:
+    record = json.loads(lock_path(tmp_path).read_text())
+
+    lock_path(tmp_path).write_text(json.dumps(record | {"boot": "another"}))
+
+    assert holder_of(tmp_path) is None
+
+
+def test_a_holder_that_an_earlier_version_wrote_is_known_by_its_birth(
+    tmp_path: Path, holder: subprocess.Popen[str]
+) -> None:
+    record = json.loads(lock_path(tmp_path).read_text())
+    del record["boot"]
+
+    lock_path(tmp_path).write_text(json.dumps(record))
+
+    found = holder_of(tmp_path)
+    assert found is not None
+    assert found.pid == holder.pid
+
+
 def test_a_lock_that_is_held_is_refused_at_once(
     tmp_path: Path, holder: subprocess.Popen[str]
 ) -> None:

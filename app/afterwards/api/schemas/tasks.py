@@ -69,7 +69,9 @@ class AttemptDocument(BaseModel):
     """One attempt at a task."""
 
     attempt: int = Field(ge=1)
-    worker: str = Field(description="Which process had it: service, pid, and when that began.")
+    worker: str = Field(
+        description="Which process had it: service, pid, when that began, and in which boot."
+    )
     started_at: str = Field(json_schema_extra={"format": "date-time"})
     finished_at: str | None
     wait_seconds: float = Field(ge=0, description="From when it could have been started.")
@@ -92,7 +94,7 @@ class FullTaskDocument(TaskDocument):
         history=[
             {
                 "attempt": 1,
-                "worker": "c1f7a9d2:4711:98765",
+                "worker": "c1f7a9d2:4711:98765:8d2c6f0a",
                 "started_at": EXAMPLE_TIME,
                 "finished_at": "2026-11-21T10:00:02.000000+00:00",
                 "wait_seconds": 0.0,

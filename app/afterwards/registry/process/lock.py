@@ -18,7 +18,7 @@ from typing import Final
 
 from afterwards.errors import RegistryLocked
 from afterwards.logs import get_logger
-from afterwards.registry.protocol.incarnation import birth
+from afterwards.registry.protocol.incarnation import birth, boot_id, runs
 
 log = get_logger(__name__)
 
@@ -70,14 +70,16 @@ class Holder:
     """Whoever started it and looks after it."""
     master_born: int
     endpoint: Endpoint
+    boot: str = ""
+    """Which boot of the machine both were started in; empty, as earlier versions: not known."""
 
     def is_alive(self) -> bool:
         """Whether the registry process still runs."""
-        return birth(self.pid) == self.born
+        return runs(self.pid, self.born, self.boot)
 
     def is_looked_after(self) -> bool:
         """Whether its master still runs: it belongs to a living service."""
-        return birth(self.master) == self.master_born
+        return runs(self.master, self.master_born, self.boot)
 
 
 def lock_path(data_dir: Path) -> Path:
@@ -176,7 +178,7 @@ class DataDirLock:
 
     def _write(self, endpoint: Endpoint, master: int) -> None:
         pid = os.getpid()
-        holder = Holder(pid, birth(pid) or 0, master, birth(master) or 0, endpoint)
+        holder = Holder(pid, birth(pid) or 0, master, birth(master) or 0, endpoint, boot_id())
         text = json.dumps(asdict(holder)).encode()
         # In one write over the last one, with spaces for the rest of it: whoever reads meanwhile
         # finds one record or the other, and never none or half of one.

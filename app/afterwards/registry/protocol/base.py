@@ -76,15 +76,18 @@ class Worker(NamedTuple):
     pid: int
     born: int
     """The process' start time in clock ticks since boot (proc(5), field 22 of stat)."""
+    boot: str = ""
+    """Which boot of the machine that is; empty: not known."""
 
     def __str__(self) -> str:
-        return f"{self.service}:{self.pid}:{self.born}"
+        name = f"{self.service}:{self.pid}:{self.born}"
+        return f"{name}:{self.boot}" if self.boot else name
 
     @classmethod
     def parse(cls, text: str) -> Worker:
-        """The inverse of `str`."""
-        service, pid, born = text.rsplit(":", 2)
-        return cls(service, int(pid), int(born))
+        """The inverse of `str`; also of names without a boot, as earlier versions wrote them."""
+        service, pid, born, *boot = text.split(":")
+        return cls(service, int(pid), int(born), *boot)
 
 
 class Registry(Protocol):

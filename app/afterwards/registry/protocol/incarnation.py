@@ -8,12 +8,16 @@ import select
 import signal
 import threading
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
+from typing import Final
 
 from afterwards.logs import get_logger
 from afterwards.registry.protocol.base import Worker
 
 log = get_logger(__name__)
+
+_BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 
 
 def this_process(service: str) -> Worker:
@@ -21,13 +25,14 @@ def this_process(service: str) -> Worker:
     pid = os.getpid()
     born = birth(pid)
     assert born is not None
-    return Worker(service, pid, born)
+    return Worker(service, pid, born, boot_id())
 
 
 def birth(pid: int) -> int | None:
     """When a process was started, in clock ticks since boot; None if there is none, or a zombie.
 
-    A pid is given again after a while; pid and start time together are not (proc(5)).
+    A pid is given again after a while; pid and start time together are not (proc(5)), until the
+    machine starts again.
     """
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
@@ -38,9 +43,24 @@ def birth(pid: int) -> int | None:
     return None if fields[0] in "ZX" else int(fields[19])
 
 
+@lru_cache(maxsize=1)
+def boot_id() -> str:
+    """What tells this boot of the machine from others (random(4)); empty where that is hidden."""
+    try:
+        # A random UUID, of which its first 32 bits do.
+        return _BOOT_ID.read_text()[:8]
+    except OSError:
+        return ""
+
+
+def runs(pid: int, born: int, boot: str) -> bool:
+    """Whether the process with this pid and birth in that boot still runs; empty: in any boot."""
+    return birth(pid) == born and (not boot or boot_id() in ("", boot))
+
+
 def is_alive(worker: Worker) -> bool:
     """Whether this very process still runs."""
-    return birth(worker.pid) == worker.born
+    return runs(worker.pid, worker.born, worker.boot)
 
 
 def end(worker: Worker) -> None:
