@@ -15,6 +15,7 @@
     ├── OutcomeUnknown              a commit failed and may be written; the registry ends
     ├── RegistryLocked              another service works on this data directory
     ├── NotDurable                  a file is in its place, and a crash may undo that
+    ├── NotPrivate                  what has to be the service's alone may be somebody else's
     ├── NotBackedUp                 no backup was written; what was at its place still is
     ├── NotRestored                 a backup was not restored; the journal is as it was
     └── Unavailable                 cannot be done now; `retry_after_seconds` says when to ask again
@@ -217,6 +218,18 @@ class NotDurable(AfterwardsError):
             f"{self.path} is in its place, but a crash of the machine may undo that: "
             f"{self.problem}; look after the disk before relying on it"
         )
+
+
+class NotPrivate(AfterwardsError):
+    """A file or directory that has to be the service's alone may be somebody else's."""
+
+    def __init__(self, path: str, problem: str) -> None:
+        super().__init__(path, problem)
+        self.path = path
+        self.problem = problem
+
+    def __str__(self) -> str:
+        return f"{self.path} is not trusted: {self.problem}; remove it and start the service again"
 
 
 class NotBackedUp(AfterwardsError):

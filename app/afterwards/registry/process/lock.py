@@ -18,6 +18,7 @@ from typing import Final
 
 from afterwards.errors import RegistryLocked
 from afterwards.logs import get_logger
+from afterwards.registry.process import private
 from afterwards.registry.protocol.incarnation import birth, boot_id, runs
 
 log = get_logger(__name__)
@@ -38,7 +39,7 @@ class Endpoint:
     @property
     def socket(self) -> str:
         """The Unix socket's path, short enough for its 108 bytes."""
-        return f"{self.directory}/registry.sock"
+        return f"{self.directory}/{private.SOCKET}"
 
     @property
     def counts(self) -> str:
@@ -49,6 +50,7 @@ class Endpoint:
         """The key of connections; whoever can read it may run code in the registry.
 
         Raises:
+            NotPrivate: somebody else may have written it.
             OSError: it cannot be read, and never was by this process or the one it was forked from.
         """
         return _read_key(self.directory)
@@ -57,7 +59,7 @@ class Endpoint:
 @lru_cache(maxsize=4)
 def _read_key(directory: str) -> bytes:
     # Kept, because temporary directories are cleaned now and then: forked workers then have it.
-    return Path(directory, "authkey").read_bytes()
+    return private.read_key(directory)
 
 
 @dataclass(frozen=True)

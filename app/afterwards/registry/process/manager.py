@@ -129,6 +129,7 @@ def connect(endpoint: Endpoint) -> RegistryProxy:
 
     Raises:
         OSError, EOFError: it does not answer; worth another try.
+        NotPrivate: somebody else may have written its key.
     """
     manager = _RegistryManager(address=endpoint.socket, authkey=endpoint.authkey())
     manager.connect()
@@ -163,6 +164,7 @@ def serve(
             journal=SqliteJournal(journal_path(data_dir), check=check),
             counts_file=Path(endpoint.counts),
         )
+        authkey = endpoint.authkey()
     except (AfterwardsError, OSError) as error:
         problem = str(error)
         if isinstance(error, OSError) and error.filename is None:
@@ -172,7 +174,7 @@ def serve(
         sys.exit(1)
     _hosted.append(registry)
     Path(endpoint.socket).unlink(missing_ok=True)
-    manager = _RegistryManager(address=endpoint.socket, authkey=endpoint.authkey())
+    manager = _RegistryManager(address=endpoint.socket, authkey=authkey)
     server: Any = manager.get_server()
     server.accepter = partial(_accept, server)
     # A reference that is never given back: without any, the server would forget the object.

@@ -10,13 +10,13 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import Final
 
-from afterwards.errors import AfterwardsError
+from afterwards.errors import AfterwardsError, NotPrivate
 from afterwards.logs import get_logger
+from afterwards.registry.process import private
 from afterwards.registry.process.lock import Endpoint, holder_of, last_holder_of
 from afterwards.registry.process.manager import READY, RegistryConfig, arguments
 from afterwards.registry.process.pulse import Pulse
@@ -27,7 +27,6 @@ log = get_logger(__name__)
 _POLL_SECONDS: Final = 0.02
 _LOOK_MILLISECONDS: Final = 1_000
 _RESTART_PAUSE_SECONDS: Final = 0.5
-_DIRECTORY_PREFIX: Final = "afterwards-"
 _KILLED_SECONDS: Final = 5.0
 
 
@@ -44,6 +43,10 @@ class RegistryProcess:
     Args:
         endpoint: of a registry that somebody else has started, to be started again there; None:
             a new one.
+
+    Raises:
+        ConfigurationError: there is no place for the private directory.
+        NotPrivate: the endpoint's directory may be somebody else's.
     """
 
     def __init__(self, config: RegistryConfig, endpoint: Endpoint | None = None) -> None:
@@ -52,7 +55,7 @@ class RegistryProcess:
             self.endpoint, self._authkey = endpoint, endpoint.authkey()
         else:
             self.endpoint, self._authkey = _new_endpoint(), secrets.token_bytes(32)
-            self._provide_directory()
+            private.provide(self.endpoint.directory, self._authkey)
             self.endpoint.authkey()
         self._child: subprocess.Popen[bytes] | None = None
         self._born: int | None = None
@@ -94,7 +97,7 @@ class RegistryProcess:
         log.error("registry process died; starting it again")
         try:
             self._spawn(check=False, ready_fd=None)
-        except OSError as error:
+        except (OSError, NotPrivate) as error:
             log.error("registry process cannot be started; trying again", error=str(error))
 
     def end_if_silent(self) -> None:
@@ -128,7 +131,8 @@ class RegistryProcess:
 
     def _spawn(self, *, check: bool, ready_fd: int | None) -> None:
         self._reap()
-        self._provide_directory()
+        # Its last owner, or whoever cleans temporary directories, may have removed it.
+        private.provide(self.endpoint.directory, self._authkey)
         self._pulse = pulse = Pulse()
         fds = [pulse.writer] if ready_fd is None else [pulse.writer, ready_fd]
         options = arguments(
@@ -182,27 +186,16 @@ class RegistryProcess:
         # Without a master any worker may have started it.
         return not self._config.take_over and holder_of(Path(self._config.data_dir)) is not None
 
-    def _provide_directory(self) -> None:
-        """The private directory with the key; its last owner may have removed it."""
-        directory = Path(self.endpoint.directory)
-        directory.mkdir(mode=0o700, exist_ok=True)
-        key = directory / "authkey"
-        if not key.exists():
-            key.touch(mode=0o600)
-            key.write_bytes(self._authkey)
-
     def _signal(self, number: signal.Signals) -> None:
         if self._child is not None and self._is_running():
             os.kill(self._child.pid, number)
 
 
 def _new_endpoint() -> Endpoint:
-    # Not in the data directory: a Unix socket's path has room for 108 bytes, and network file
-    # systems have no sockets at all.
-    return Endpoint(secrets.token_hex(8), tempfile.mkdtemp(prefix=_DIRECTORY_PREFIX))
+    return Endpoint(secrets.token_hex(8), private.make())
 
 
 def _remove(endpoint: Endpoint) -> None:
     # Its path may come from a file: nothing else is to be removed, whatever that says.
-    if Path(endpoint.directory).name.startswith(_DIRECTORY_PREFIX):
+    if Path(endpoint.directory).name.startswith(private.PREFIX):
         shutil.rmtree(endpoint.directory, ignore_errors=True)
