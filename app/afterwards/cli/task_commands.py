@@ -22,7 +22,7 @@ from afterwards_client import (
     Retries,
     Task,
 )
-from afterwards_client.errors import without_password
+from afterwards_client.urls import without_all_before_at
 
 URL_VARIABLE: Final = "AFTERWARDS_URL"
 
@@ -148,8 +148,8 @@ def _to_the_service(run: Run) -> Callable[[argparse.Namespace], int]:
             return refuse(f"{error}; {hint}", 1)
         except AfterwardsClientError as error:
             return refuse(error, 1)
-        except (httpx.InvalidURL, httpx.UnsupportedProtocol):
-            shown = without_password(_url(arguments))
+        except httpx.InvalidURL:
+            shown = without_all_before_at(_url(arguments))
             return refuse(f"{shown!r} is no URL; one is {DEFAULT_URL}", 2)
         except BrokenPipeError:
             # Whoever read has enough, as `head` does.

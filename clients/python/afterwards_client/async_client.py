@@ -10,10 +10,10 @@ from typing import Any, Self, TypeVar
 import anyio
 import httpx
 
-from afterwards_client import calls, flows
+from afterwards_client import calls, connections, flows, urls
 from afterwards_client.calls import Call, Cancellation
 from afterwards_client.client import DEFAULT_TIMEOUT_SECONDS, DEFAULT_URL
-from afterwards_client.connections import PerProcess, own, without_user
+from afterwards_client.connections import PerProcess
 from afterwards_client.errors import UnexpectedAnswer
 from afterwards_client.events import Event
 from afterwards_client.flows import Flow, Pause
@@ -39,11 +39,12 @@ class AsyncClient:
         headers: Mapping[str, str] | None = None,
         http: httpx.AsyncClient | None = None,
     ) -> None:
-        self._base_url, authorization = without_user(base_url.rstrip("/"))
+        self._base_url, self._headers = urls.of_service(base_url)
+        self._headers.update(headers)
         self._retries = retries or Retries()
-        self._headers = {**authorization, **(headers or {})}
         self._owns_http = http is None
-        self._each_process = PerProcess(lambda: http or own(httpx.AsyncClient, timeout))
+        make = (lambda: http) if http else connections.async_clients(self._base_url, timeout)
+        self._each_process = PerProcess(make)
 
     async def __aenter__(self) -> Self:
         return self

@@ -10,9 +10,9 @@ from typing import Any, Self, TypeVar
 
 import httpx
 
-from afterwards_client import calls, flows
+from afterwards_client import calls, connections, flows, urls
 from afterwards_client.calls import Call, Cancellation
-from afterwards_client.connections import PerProcess, own, without_user
+from afterwards_client.connections import PerProcess
 from afterwards_client.errors import UnexpectedAnswer
 from afterwards_client.events import Event
 from afterwards_client.flows import Flow, Pause
@@ -36,6 +36,10 @@ class Client:
         retries: how patient it is; `Retries(total_seconds=0)` is not at all.
         headers: for every request, such as what a proxy before the service wants.
         http: an httpx client to use, which stays open; its time limits and headers then count.
+
+    Raises:
+        httpx.InvalidURL: `base_url` is none.
+        WrongEnvironment: a variable about proxies or certificates cannot be used.
     """
 
     def __init__(
@@ -47,11 +51,12 @@ class Client:
         headers: Mapping[str, str] | None = None,
         http: httpx.Client | None = None,
     ) -> None:
-        self._base_url, authorization = without_user(base_url.rstrip("/"))
+        self._base_url, self._headers = urls.of_service(base_url)
+        self._headers.update(headers)
         self._retries = retries or Retries()
-        self._headers = {**authorization, **(headers or {})}
         self._owns_http = http is None
-        self._each_process = PerProcess(lambda: http or own(httpx.Client, timeout))
+        make = (lambda: http) if http else connections.clients(self._base_url, timeout)
+        self._each_process = PerProcess(make)
 
     def __enter__(self) -> Self:
         return self

@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-import base64
 import os
-import ssl
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any, Final, Generic, TypeVar
-from urllib.parse import unquote_to_bytes, urlsplit, urlunsplit
+from typing import Any, Generic, TypeVar
 
 import httpx
 
-from afterwards_client.errors import WrongEnvironment
+from afterwards_client import environment
 from afterwards_client.version import USER_AGENT
 
 H = TypeVar("H", httpx.Client, httpx.AsyncClient)
-
-_LOOPBACK: Final = ("all://127.0.0.1", "all://localhost", "all://[::1]")
-_PROXIES: Final = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
-_CERTIFICATES: Final = ("SSL_CERT_FILE", "SSL_CERT_DIR")
 
 
 class PerProcess(Generic[H]):
@@ -40,36 +32,26 @@ class PerProcess(Generic[H]):
         return self._http
 
 
-def own(kind: type[H], timeout: float) -> H:
-    """An httpx client that says who it is, and asks no proxy for what is on this machine.
+def clients(base_url: str, timeout: float) -> Callable[[], httpx.Client]:
+    """What makes httpx clients for this URL. The environment is read now, once.
 
     Raises:
-        WrongEnvironment: a variable that httpx reads has a value it cannot use.
+        WrongEnvironment: a variable about proxies or certificates cannot be used.
     """
-    # A pattern without a transport is reached directly, whatever the environment says.
-    direct: dict[str, Any] = dict.fromkeys(_LOOPBACK)
-    try:
-        return kind(timeout=timeout, headers={"User-Agent": USER_AGENT}, mounts=direct)
-    except (OSError, ssl.SSLError) as error:
-        named = _set(_CERTIFICATES)
-        missing = [name for name in named if not Path(os.environ[name]).exists()]
-        raise WrongEnvironment(missing or named, error) from None
-    except (ValueError, httpx.InvalidURL, ImportError) as error:
-        raise WrongEnvironment(_set(_PROXIES), error) from None
+    how = _how_to_reach(base_url)
+    return lambda: httpx.Client(transport=httpx.HTTPTransport(**how), **_options(timeout))
 
 
-def without_user(url: str) -> tuple[str, dict[str, str]]:
-    """A URL without its user and password, and the header that says them (RFC 7617).
-
-    httpx logs the URLs of its requests.
-    """
-    parts = urlsplit(url)
-    user, at, host = parts.netloc.rpartition("@")
-    if not at:
-        return url, {}
-    credentials = base64.b64encode(unquote_to_bytes(user)).decode()
-    return urlunsplit(parts._replace(netloc=host)), {"Authorization": f"Basic {credentials}"}
+def async_clients(base_url: str, timeout: float) -> Callable[[], httpx.AsyncClient]:
+    """The same with an event loop."""
+    how = _how_to_reach(base_url)
+    return lambda: httpx.AsyncClient(transport=httpx.AsyncHTTPTransport(**how), **_options(timeout))
 
 
-def _set(names: tuple[str, ...]) -> list[str]:
-    return [name for each in names for name in (each, each.lower()) if os.environ.get(name)]
+def _how_to_reach(base_url: str) -> dict[str, Any]:
+    proxy = environment.proxy_for(httpx.URL(base_url))
+    return {"proxy": proxy, "verify": environment.certificates()}
+
+
+def _options(timeout: float) -> dict[str, Any]:
+    return {"timeout": timeout, "headers": {"User-Agent": USER_AGENT}}

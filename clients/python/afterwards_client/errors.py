@@ -20,10 +20,11 @@ password.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
+
+from afterwards_client.urls import without_password
 
 if TYPE_CHECKING:
     from afterwards_client.tasks import Task
@@ -47,12 +48,10 @@ def _restored(
 
 
 class WrongEnvironment(AfterwardsClientError):
-    """A variable that httpx reads (a proxy, certificates) has a value that it cannot use."""
+    """A variable about proxies or certificates has a value that cannot be used: see `variables`."""
 
-    def __init__(self, names: Sequence[str], problem: Exception) -> None:
-        variables = " or ".join(names) or "the environment"
-        # Not the value: a proxy's may have a password.
-        super().__init__(f"{variables} cannot be used: {type(problem).__name__}")
+    def __init__(self, names: Sequence[str], problem: str) -> None:
+        super().__init__(f"{' or '.join(names)} cannot be used: {problem}")
         self.variables = tuple(names)
 
 
@@ -143,9 +142,6 @@ class Unavailable(ApiError):
     """The service cannot take it now; see `retry_after_seconds`."""
 
 
-_USER_INFORMATION: Final = re.compile(r"^([a-z][a-z0-9+.-]*://)[^/?#]*@", re.IGNORECASE)
-"""A URL up to its host (RFC 3986, 3.2.1)."""
-
 _CLASSES = {
     400: Invalid,
     404: NotFound,
@@ -167,11 +163,6 @@ def api_error(
     """The error of a status."""
     error_class = _CLASSES.get(status, ApiError)
     return error_class(status, problem, retry_after_seconds=retry_after_seconds)
-
-
-def without_password(url: str) -> str:
-    """The URL as it may be shown."""
-    return _USER_INFORMATION.sub(r"\1", url)
 
 
 def _field_errors(listed: object) -> list[FieldError]:

@@ -1,0 +1,160 @@
+"""What the environment says of proxies and certificates: the variables of curl and of OpenSSL.
+
+httpx reads them, too; but its errors name no variable, and show the value, password included.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import ipaddress
+import logging
+import os
+import re
+import ssl
+from pathlib import Path
+from typing import Final
+from urllib.request import getproxies
+
+import httpx
+
+from afterwards_client.errors import WrongEnvironment
+from afterwards_client.urls import is_host, unreachable, without_all_before_at
+
+_SCHEMES: Final = ("http", "https", "all")
+_CERTIFICATE_FILE: Final = "SSL_CERT_FILE"
+_CERTIFICATE_DIRECTORY: Final = "SSL_CERT_DIR"
+
+_SOCKS_LOGGER: Final = "httpcore.socks"
+_SOCKS_USER: Final = re.compile(r"auth=\(.*?\)(?= |$)")
+
+
+def proxy_for(url: httpx.URL) -> httpx.Proxy | None:
+    """The proxy that is to be asked for this URL; None if it is reached directly.
+
+    `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY`; in small letters they go first. What is
+    on this machine is reached directly whatever they say, so that they are not even looked at.
+
+    Raises:
+        WrongEnvironment: one of them has a value that cannot be used.
+    """
+    if _is_this_machine(url.host):
+        return None
+    said = getproxies()
+    exceptions = [entry for one in said.get("no", "").split(",") if (entry := one.strip())]
+    if "*" in exceptions:
+        return None
+    proxies = {scheme: _proxy(scheme, said[scheme]) for scheme in _SCHEMES if said.get(scheme)}
+    # All of them, so that a fault is told whatever the URL is.
+    if [entry for entry in exceptions if _excepts(entry, url, said["no"])]:
+        return None
+    scheme = url.scheme if url.scheme in proxies else "all"
+    proxy = proxies.get(scheme)
+    if proxy is not None and proxy.url.scheme.startswith("socks"):
+        _prepare_socks(_variable(scheme, said[scheme]))
+    return proxy
+
+
+def certificates() -> ssl.SSLContext:
+    """Those to trust: of `SSL_CERT_FILE`, or else of `SSL_CERT_DIR`, or else the ones of httpx.
+
+    Raises:
+        WrongEnvironment: they cannot be read.
+    """
+    file, directory = (os.environ.get(name) for name in (_CERTIFICATE_FILE, _CERTIFICATE_DIRECTORY))
+    if not file and directory:
+        # OpenSSL would say nothing, and trust nobody.
+        if not any(Path(one).is_dir() for one in directory.split(os.pathsep)):
+            raise WrongEnvironment([_CERTIFICATE_DIRECTORY], f"{directory!r} is no directory")
+        return httpx.create_ssl_context()
+    try:
+        return httpx.create_ssl_context()
+    except ssl.SSLError:
+        problem = "has no certificate"
+    except OSError as error:
+        if not file:
+            raise
+        problem = f"cannot be read: {error.strerror}"
+    raise WrongEnvironment([_CERTIFICATE_FILE], f"{file!r} {problem}")
+
+
+def _proxy(scheme: str, value: str) -> httpx.Proxy:
+    proxy = None
+    with contextlib.suppress(ValueError, httpx.InvalidURL):
+        proxy = httpx.Proxy(value if "://" in value else f"http://{value}")
+    # Not while the error is handled: it has the value, and so the password.
+    if proxy is None:
+        problem = "it is no URL of a proxy, such as http://proxy.example:3128"
+        raise WrongEnvironment([_variable(scheme, value)], problem)
+    fault = unreachable(proxy.url)
+    if fault is not None:
+        raise WrongEnvironment([_variable(scheme, value)], f"it {fault}")
+    return proxy
+
+
+def _prepare_socks(name: str) -> None:
+    if importlib.util.find_spec("socksio") is None:
+        raise WrongEnvironment(
+            [name], "a SOCKS proxy needs the package socksio: pip install 'httpx[socks]'"
+        )
+    # httpcore logs what it is called with, the password included. A filter is only added once.
+    logging.getLogger(_SOCKS_LOGGER).addFilter(_without_user)
+
+
+def _without_user(record: logging.LogRecord) -> bool:
+    record.msg = _SOCKS_USER.sub("auth=[secure]", str(record.msg))
+    return True
+
+
+def _excepts(entry: str, url: httpx.URL, value: str) -> bool:
+    """Whether this entry of `NO_PROXY` means the URL: an address, a network, or a domain."""
+    network = _network(entry)
+    if network is not None:
+        address = _address(url.host)
+        return address is not None and address in network
+    scheme, _, rest = entry.rpartition("://")
+    meant = None
+    with contextlib.suppress(ValueError, httpx.InvalidURL):
+        meant = httpx.URL(f"{scheme or 'all'}://{rest.removeprefix('*')}")
+    if meant is None or not (meant.host == "" or is_host(meant.raw_host.removeprefix(b"."))):
+        shown = without_all_before_at(entry)
+        problem = f"{shown!r} is no host, domain or network"
+        raise WrongEnvironment([_variable("no", value)], problem)
+    if scheme not in ("", "all", url.scheme) or meant.port not in (None, url.port):
+        return False
+    if meant.host in ("", url.host):
+        return True
+    # A domain means all that is in it; with a dot before it, not itself.
+    return not scheme and url.host.endswith("." + meant.host.removeprefix("."))
+
+
+def _network(entry: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None:
+    if entry.startswith("[") and entry.endswith("]"):
+        entry = entry[1:-1]
+    try:
+        return ipaddress.ip_network(entry, strict=False)
+    except ValueError:
+        return None
+
+
+def _is_this_machine(host: str) -> bool:
+    """RFC 6761, 6.3, for the names."""
+    name = host.removesuffix(".")
+    address = _address(host)
+    if address is None:
+        return name == "localhost" or name.endswith(".localhost")
+    return address.is_loopback or address.is_unspecified
+
+
+def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        return ipaddress.ip_address(host)
+    except ValueError:
+        return None
+
+
+def _variable(scheme: str, value: str) -> str:
+    """The name of the variable that says so, as it is spelt; small letters go first."""
+    lower = f"{scheme}_proxy"
+    names = (name for name in sorted(os.environ, reverse=True) if name.lower() == lower)
+    return next((name for name in names if os.environ[name] == value), "the system's settings")
