@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -17,6 +18,7 @@ from afterwards_client.connections import PerProcess
 from afterwards_client.errors import UnexpectedAnswer
 from afterwards_client.events import Event
 from afterwards_client.flows import Flow, Pause
+from afterwards_client.lines import hang_up_async
 from afterwards_client.retries import Retries
 from afterwards_client.subscription import Subscription
 from afterwards_client.tasks import NewTask, Task, TaskDetails
@@ -25,7 +27,7 @@ T = TypeVar("T")
 
 
 class AsyncClient:
-    """A connection pool to one service, for one event loop. Close it, or use it with `async with`.
+    """Connections to one service, for one event loop. Close it, or use it with `async with`.
 
     Its arguments and methods are those of `Client`, where they are described.
     """
@@ -150,8 +152,7 @@ class AsyncClient:
         while True:
             broken = None
             try:
-                response = await self._send(subscription.call())
-                try:
+                async with self._opened(subscription.call()) as response:
                     if response.status_code != httpx.codes.OK:
                         await response.aread()
                     if subscription.opened(response):
@@ -160,8 +161,6 @@ class AsyncClient:
                                 yield event
                                 if subscription.is_over:
                                     return
-                finally:
-                    await response.aclose()
             except httpx.TransportError as error:
                 broken = error
             except httpx.DecodingError as error:
@@ -228,4 +227,20 @@ class AsyncClient:
             headers={**self._headers, **call.headers},
             timeout=call.timeout(self._http.timeout),
         )
-        return await self._http.send(request, stream=call.stream)
+        try:
+            return await self._http.send(request, stream=call.stream)
+        except BaseException:
+            await hang_up_async(request)
+            raise
+
+    @asynccontextmanager
+    async def _opened(self, call: Call[None]) -> AsyncIterator[httpx.Response]:
+        """The response to a stream's request, closed at the end."""
+        response = await self._send(call)
+        try:
+            yield response
+        except BaseException:
+            await hang_up_async(response.request)
+            raise
+        finally:
+            await response.aclose()

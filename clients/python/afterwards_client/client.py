@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -16,6 +17,7 @@ from afterwards_client.connections import PerProcess
 from afterwards_client.errors import UnexpectedAnswer
 from afterwards_client.events import Event
 from afterwards_client.flows import Flow, Pause
+from afterwards_client.lines import hang_up
 from afterwards_client.retries import Retries
 from afterwards_client.subscription import Subscription
 from afterwards_client.tasks import NewTask, Task, TaskDetails
@@ -28,14 +30,17 @@ DEFAULT_TIMEOUT_SECONDS = 10.0
 
 
 class Client:
-    """A connection pool to one service. Threads may share it. Close it, or use it with `with`.
+    """Connections to one service. Threads may share it. Close it, or use it with `with`.
+
+    It holds any number of waits and streams at once, each on a connection of its own.
 
     Args:
         base_url: where the service is.
         timeout: seconds to connect, and for an answer; long polls and streams add their own.
         retries: how patient it is; `Retries(total_seconds=0)` is not at all.
         headers: for every request, such as what a proxy before the service wants.
-        http: an httpx client to use, which stays open; its time limits and headers then count.
+        http: an httpx client to use, which stays open; its limits, time limits and headers then
+            count, and nothing is read from the environment.
 
     Raises:
         httpx.InvalidURL: `base_url` is none.
@@ -160,8 +165,7 @@ class Client:
         while True:
             broken = None
             try:
-                response = self._send(subscription.call())
-                try:
+                with self._opened(subscription.call()) as response:
                     if response.status_code != httpx.codes.OK:
                         response.read()
                     if subscription.opened(response):
@@ -170,8 +174,6 @@ class Client:
                                 yield event
                                 if subscription.is_over:
                                     return
-                finally:
-                    response.close()
             except httpx.TransportError as error:
                 broken = error
             except httpx.DecodingError as error:
@@ -237,4 +239,20 @@ class Client:
             headers={**self._headers, **call.headers},
             timeout=call.timeout(self._http.timeout),
         )
-        return self._http.send(request, stream=call.stream)
+        try:
+            return self._http.send(request, stream=call.stream)
+        except BaseException:
+            hang_up(request)
+            raise
+
+    @contextmanager
+    def _opened(self, call: Call[None]) -> Iterator[httpx.Response]:
+        """The response to a stream's request, closed at the end."""
+        response = self._send(call)
+        try:
+            yield response
+        except BaseException:
+            hang_up(response.request)
+            raise
+        finally:
+            response.close()

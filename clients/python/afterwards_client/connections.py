@@ -9,6 +9,7 @@ from typing import Any, Generic, TypeVar
 import httpx
 
 from afterwards_client import environment
+from afterwards_client.lines import LIMITS, AsyncLines, Lines
 from afterwards_client.version import USER_AGENT
 
 H = TypeVar("H", httpx.Client, httpx.AsyncClient)
@@ -39,18 +40,29 @@ def clients(base_url: str, timeout: float) -> Callable[[], httpx.Client]:
         WrongEnvironment: a variable about proxies or certificates cannot be used.
     """
     how = _how_to_reach(base_url)
-    return lambda: httpx.Client(transport=httpx.HTTPTransport(**how), **_options(timeout))
+
+    def make() -> httpx.Client:
+        return httpx.Client(
+            transport=Lines(lambda: httpx.HTTPTransport(**how)), **_options(timeout)
+        )
+
+    return make
 
 
 def async_clients(base_url: str, timeout: float) -> Callable[[], httpx.AsyncClient]:
     """The same with an event loop."""
     how = _how_to_reach(base_url)
-    return lambda: httpx.AsyncClient(transport=httpx.AsyncHTTPTransport(**how), **_options(timeout))
+
+    def make() -> httpx.AsyncClient:
+        transport = AsyncLines(lambda: httpx.AsyncHTTPTransport(**how))
+        return httpx.AsyncClient(transport=transport, **_options(timeout))
+
+    return make
 
 
 def _how_to_reach(base_url: str) -> dict[str, Any]:
     proxy = environment.proxy_for(httpx.URL(base_url))
-    return {"proxy": proxy, "verify": environment.certificates()}
+    return {"proxy": proxy, "verify": environment.certificates(), "limits": LIMITS}
 
 
 def _options(timeout: float) -> dict[str, Any]:

@@ -158,6 +158,8 @@ def _leg_seconds(left: float | None) -> int:
 
 def explained(error: httpx.TransportError) -> str:
     """Why there was no answer; some of httpx's errors have no text."""
+    if isinstance(error, httpx.PoolTimeout):
+        return "the httpx client that was given has a limit, and all its connections are in use"
     return str(error) or type(error).__name__
 
 
