@@ -21,7 +21,8 @@ from typing import Final
 
 from afterwards.counts import tally
 from afterwards.lifecycle import Change, Task
-from afterwards.registry.journal.journal import Group, SqliteJournal
+from afterwards.registry.journal.base import Group
+from afterwards.registry.journal.journal import SqliteJournal
 from loadtests.errors import LoadTestError
 from loadtests.servers import PROGRAM
 

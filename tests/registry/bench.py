@@ -15,7 +15,9 @@ from afterwards.errors import JournalUnavailable
 from afterwards.lifecycle import Task, TaskState
 from afterwards.registry.engine.committer import Call
 from afterwards.registry.engine.memory import MemoryRegistry, Surroundings
-from afterwards.registry.journal.journal import Group, Journal, NullJournal, SqliteJournal
+from afterwards.registry.journal.base import Group, Journal
+from afterwards.registry.journal.journal import SqliteJournal
+from afterwards.registry.journal.nowhere import NullJournal
 from afterwards.registry.protocol.base import Registry, Worker
 from afterwards.registry.protocol.requests import Request, TypeLimits
 from afterwards.registry.state.acceptance import Limits

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from afterwards.lifecycle import Change, Task, TaskState
-from afterwards.registry.journal.journal import Group, SqliteJournal
+from afterwards.registry.journal.base import Group
+from afterwards.registry.journal.journal import SqliteJournal
 from afterwards.registry.protocol.base import Registry
 from afterwards.registry.protocol.requests import Add, Cancel, Count, Find
 from tests.registry.bench import Bench

@@ -12,7 +12,8 @@ import pytest
 
 from afterwards.counts import tally
 from afterwards.lifecycle import Change, Task
-from afterwards.registry.journal.journal import Group, SqliteJournal
+from afterwards.registry.journal.base import Group
+from afterwards.registry.journal.journal import SqliteJournal
 from tests.registry.peers import make_task
 
 TRANSACTIONS = 12

@@ -26,8 +26,9 @@ from afterwards.errors import (
     RegistryLocked,
 )
 from afterwards.lifecycle import Change, Task
+from afterwards.registry.journal.base import Group
 from afterwards.registry.journal.file import inspect, journal_path
-from afterwards.registry.journal.journal import Group, SqliteJournal
+from afterwards.registry.journal.journal import SqliteJournal
 from afterwards.registry.journal.schema import VERSION
 from afterwards.registry.process.lock import DataDirLock, Endpoint, lock_path
 from afterwards.server import backup

@@ -24,7 +24,8 @@ from afterwards.lifecycle import Task, TaskState
 from afterwards.registry.engine.committer import Call
 from afterwards.registry.engine.memory import MemoryRegistry
 from afterwards.registry.engine.turns import LONGEST_SECONDS
-from afterwards.registry.journal.journal import Group, NullJournal
+from afterwards.registry.journal.base import Group
+from afterwards.registry.journal.nowhere import NullJournal
 from afterwards.registry.protocol.requests import (
     Add,
     Beat,

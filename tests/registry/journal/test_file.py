@@ -15,8 +15,9 @@ import pytest
 
 from afterwards.errors import JournalError
 from afterwards.lifecycle import Change, Task, TaskState
+from afterwards.registry.journal.base import Group
 from afterwards.registry.journal.file import wal_path
-from afterwards.registry.journal.journal import Group, SqliteJournal
+from afterwards.registry.journal.journal import SqliteJournal
 from afterwards.registry.journal.schema import MIGRATIONS, SCHEMA, VERSION
 from afterwards.registry.protocol.requests import (
     Add,

@@ -13,7 +13,8 @@ import pytest
 
 from afterwards.errors import JournalError, JournalLocked, JournalUnavailable
 from afterwards.lifecycle import Change, Task, TaskState
-from afterwards.registry.journal.journal import Group, SqliteJournal
+from afterwards.registry.journal.base import Group
+from afterwards.registry.journal.journal import SqliteJournal
 from afterwards.registry.journal.schema import VERSION
 from afterwards.registry.protocol.requests import Add, Cancel, Find, Get, Probe, Retry, Succeeded
 from tests.registry.bench import Bench

@@ -10,7 +10,8 @@ import pytest
 
 from afterwards.errors import JournalError
 from afterwards.lifecycle import Change, Task
-from afterwards.registry.journal.journal import Group, SqliteJournal
+from afterwards.registry.journal.base import Group
+from afterwards.registry.journal.journal import SqliteJournal
 from afterwards.server.backup import restore
 from tests.registry.peers import make_task
 

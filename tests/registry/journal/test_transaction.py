@@ -113,7 +113,8 @@ import resource
 from collections import Counter
 from pathlib import Path
 from afterwards.errors import OutcomeUnknown
-from afterwards.registry.journal.journal import Group, SqliteJournal
+from afterwards.registry.journal.base import Group
+from afterwards.registry.journal.journal import SqliteJournal
 journal = SqliteJournal(Path({str(tmp_path / "j")!r}))
 journal.write(Group([], Counter(), probe=True))
 size = Path({str(tmp_path / "j-wal")!r}).stat().st_size

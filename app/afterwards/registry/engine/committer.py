@@ -30,7 +30,7 @@ from afterwards.logs import get_logger
 from afterwards.registry.engine.lookout import Lookout
 from afterwards.registry.engine.turns import LONGEST_SECONDS, Errand, Turns
 from afterwards.registry.engine.views import READS, Readings
-from afterwards.registry.journal.journal import Group, Journal
+from afterwards.registry.journal.base import Group, Journal
 from afterwards.registry.protocol.answers import Answer, Claim
 from afterwards.registry.protocol.base import Worker
 from afterwards.registry.protocol.requests import (

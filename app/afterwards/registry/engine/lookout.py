@@ -6,7 +6,7 @@ from typing import Final
 
 from afterwards.errors import JournalUnavailable
 from afterwards.logs import get_logger
-from afterwards.registry.journal.journal import Journal
+from afterwards.registry.journal.base import Journal
 from afterwards.registry.protocol.clock import Clock
 
 log = get_logger(__name__)

@@ -20,7 +20,8 @@ from afterwards.metrics import render
 from afterwards.registry.engine.committer import Committer
 from afterwards.registry.engine.counts_file import CountsFile
 from afterwards.registry.engine.views import Readings, Scraped
-from afterwards.registry.journal.journal import Journal, NullJournal
+from afterwards.registry.journal.base import Journal
+from afterwards.registry.journal.nowhere import NullJournal
 from afterwards.registry.protocol.answers import Answer, Details, Events, Page, Reply, Statistics
 from afterwards.registry.protocol.base import Worker
 from afterwards.registry.protocol.clock import Clock, SystemClock

@@ -12,7 +12,7 @@ from afterwards.lifecycle import Change, Task, TaskState
 from afterwards.logs import get_logger
 from afterwards.metrics import TaskMetrics
 from afterwards.registry.engine.event_log import EventLog
-from afterwards.registry.journal.journal import Group
+from afterwards.registry.journal.base import Group
 from afterwards.registry.protocol.answers import (
     Answer,
     Details,

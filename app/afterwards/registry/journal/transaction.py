@@ -48,6 +48,8 @@ def transaction(db: sqlite3.Connection, place: str) -> Iterator[None]:
         raise
     except sqlite3.Error as error:
         _roll_back(db, place)
+        if _code(error) & _PRIMARY == sqlite3.SQLITE_BUSY:
+            raise JournalLocked(_LOCKED, place) from error
         raise JournalUnavailable(str(error), place) from error
     except BaseException:
         _roll_back(db, place)
@@ -61,8 +63,6 @@ def _roll_back(db: sqlite3.Connection, place: str) -> None:
     try:
         db.execute("ROLLBACK")
     except sqlite3.Error as error:
-        if _code(error) & _PRIMARY == sqlite3.SQLITE_BUSY:
-            raise JournalLocked(_LOCKED, place) from error
         raise JournalUnavailable(str(error), place) from error
 
 

@@ -1,0 +1,115 @@
+"""What a journal does: groups of changes in, durable; tasks out, as committed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from afterwards.counts import Tally
+from afterwards.lifecycle import Change, Task
+from afterwards.registry.journal.plans import PlanChanges, Plans
+from afterwards.registry.protocol.answers import Details, Page
+from afterwards.registry.protocol.requests import Count, Find
+
+
+@dataclass
+class Group:
+    """What one transaction writes."""
+
+    changes: Sequence[Change]
+    counts: Tally
+    """What the changes add to the counts."""
+    plans: PlanChanges | None = None
+    """None: nothing of them has changed."""
+    at: float = 0.0
+    """Wall clock; when deleted ids are remembered from."""
+    probe: bool = False
+    """Write something even if nothing has changed."""
+    trusted_at: float | None = None
+    """The time that ages go by, to be noted; None: not now."""
+    forget_deleted_before: float | None = None
+    """Deleted ids are remembered back to this time."""
+
+
+@dataclass
+class Contents:
+    """What a registry needs to know at its start."""
+
+    unfinished: Iterator[Task]
+    counts: Tally
+    plans: Plans
+    next_order: int
+    last_created_at: float = 0.0
+    """Of the task accepted last."""
+    trusted_at: float = 0.0
+    """The time that ages went by when it was noted last; 0: never."""
+
+
+class Journal(Protocol):
+    """Where groups go before they are told to anyone."""
+
+    durable: bool
+    """Whether a task that left the memory can be read back."""
+
+    def load(self) -> Contents:
+        """Unfinished tasks, counts and plans as last committed."""
+
+    def write(self, group: Group) -> None:
+        """Write the group as one transaction, durable on return.
+
+        Raises:
+            JournalLocked: another process has the lock.
+            JournalUnavailable: nothing of it was written.
+            OutcomeUnknown: it is written or not, and only a recovery will tell.
+        """
+
+    def read(self, task_id: str) -> Task | None:
+        """The task as committed.
+
+        Raises:
+            JournalUnavailable: it cannot be read; so for all methods that read.
+        """
+
+    def read_by_key(self, idempotency_key: str) -> Task | None:
+        """The task that was accepted under this key, as committed."""
+
+    def was_deleted(self, task_id: str) -> bool:
+        """Whether retention deleted it, as far back as that is remembered."""
+
+    def details(self, task_id: str) -> Details | None:
+        """The task with its history, as committed."""
+
+    def find(self, query: Find) -> Page:
+        """Tasks, newest first, as committed."""
+
+    def count(self, query: Count) -> int:
+        """How many tasks there are, as committed."""
+
+    def overdue(self, finished_before: float, after_order: int) -> tuple[list[Task], int | None]:
+        """The next step of retention: finished tasks to delete among the next rows.
+
+        Returns:
+            The tasks, without their errors, results and payloads, and the order to go on after;
+            None when the end is reached.
+        """
+
+    def size_bytes(self) -> int:
+        """On disk; 0 if it is nowhere."""
+
+    def astray(self) -> Path | None:
+        """A file of its own that is not under its name any more; None: all are, or it has none."""
+
+    def safeguard(self, path: Path) -> str:
+        """Do what can be done for the tasks now that `path` is astray.
+
+        Returns:
+            What is left to do, for whoever runs the service.
+        """
+
+    def wal_bytes(self) -> int:
+        """How large the write-ahead log is on disk; 0 if there is none."""
+
+    def close(self) -> None:
+        """Close all files."""

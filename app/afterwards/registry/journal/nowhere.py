@@ -1,0 +1,75 @@
+"""The journal of a registry that keeps nothing on disk."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+from afterwards.lifecycle import Task
+from afterwards.registry.journal.base import Contents, Group
+from afterwards.registry.journal.history import MOST_SHOWN, ended_attempt, with_history
+from afterwards.registry.journal.plans import Plans
+from afterwards.registry.protocol.answers import Details, Page
+from afterwards.registry.protocol.requests import Count, Find
+
+
+class NullJournal:
+    """No journal: what is not in memory is gone. For tests and `--registry memory`."""
+
+    durable = False
+
+    def __init__(self) -> None:
+        self._details: dict[str, Details] = {}
+        """Of the tasks in memory, as committed; without the attempt that runs."""
+
+    def load(self) -> Contents:
+        return Contents(iter(()), Counter(), Plans(), 1)
+
+    def write(self, group: Group) -> None:
+        for change in group.changes:
+            task = change.task
+            kept = self._details.get(task.id)
+            attempts = kept.attempts if kept else ()
+            if change.new is None:
+                self._details.pop(task.id, None)
+                continue
+            if ended := ended_attempt(change):
+                attempts = [*attempts, ended][-MOST_SHOWN:]
+            self._details[task.id] = Details(task, attempts, None)
+
+    def read(self, task_id: str) -> Task | None:
+        return None
+
+    def read_by_key(self, idempotency_key: str) -> Task | None:
+        return None
+
+    def was_deleted(self, task_id: str) -> bool:
+        return False
+
+    def details(self, task_id: str) -> Details | None:
+        kept = self._details.get(task_id)
+        return None if kept is None else with_history(kept.task, kept.attempts)
+
+    def find(self, query: Find) -> Page:
+        return Page([], None)
+
+    def count(self, query: Count) -> int:
+        return 0
+
+    def overdue(self, finished_before: float, after_order: int) -> tuple[list[Task], int | None]:
+        return [], None
+
+    def size_bytes(self) -> int:
+        return 0
+
+    def astray(self) -> Path | None:
+        return None
+
+    def safeguard(self, path: Path) -> str:
+        return ""
+
+    def wal_bytes(self) -> int:
+        return 0
+
+    def close(self) -> None:
+        pass
