@@ -30,7 +30,7 @@ def test_the_defaults_suit_a_laptop() -> None:
     settings = Settings.load()
     assert settings.bind == "127.0.0.1:8000"
     assert settings.workers == 2
-    assert settings.data_dir == Path("data")
+    assert settings.data_dir == Path("data").absolute()
     assert settings.cors_origins == ()
 
 

@@ -8,12 +8,34 @@ from afterwards.errors import ConfigurationError
 from afterwards.settings import Settings
 
 
+def require_temporary_directory() -> None:
+    """See that there is a directory for temporary files, and have it stay the same.
+
+    To be called before any module of the user's is imported, which may change the directory that a
+    relative `TMPDIR` starts from.
+
+    Raises:
+        ConfigurationError: there is none.
+    """
+    try:
+        tempfile.gettempdir()
+    except FileNotFoundError:
+        problem = "no directory for temporary files can be used; set it to one"
+        raise ConfigurationError("TMPDIR", problem) from None
+
+
 def prepare_directories(settings: Settings) -> None:
     """Make the data and output directories, and see that they can be written.
 
     Raises:
         ConfigurationError: one cannot.
     """
+    try:
+        str(settings.output_dir).encode()
+    except UnicodeEncodeError:
+        # The results of file tasks name it, and they are JSON.
+        problem = f"{str(settings.output_dir)!a} is not UTF-8"
+        raise ConfigurationError(settings.name_of("output_dir"), problem) from None
     for field, directory, mode in (
         ("data_dir", settings.data_dir, 0o700),
         ("output_dir", settings.output_dir, 0o777),

@@ -24,7 +24,7 @@ from fastapi.telemetry import TelemetryConfig
 
 from afterwards import __version__, api
 from afterwards.api.http_metrics import HttpMetrics
-from afterwards.directories import prepare_directories
+from afterwards.directories import prepare_directories, require_temporary_directory
 from afterwards.errors import ConfigurationError
 from afterwards.events.hub import EventHub
 from afterwards.execution.dispatcher import Dispatcher
@@ -243,6 +243,7 @@ def _own_settings() -> Settings:
     try:
         settings = Settings.load()
         configure(settings.log_level, settings.log_format)
+        require_temporary_directory()
         load_catalogue(settings.task_modules)
         prepare_directories(settings)
     except ConfigurationError as error:

@@ -50,6 +50,7 @@ PLAIN_NAMES: Final[Mapping[str, str]] = {
 NOT_SETTINGS: Final = frozenset({"AFTERWARDS_URL"})
 """Names with the prefix that are not the service's: where the command line finds it."""
 
+_UNIX: Final = "unix:"
 _ALL_INTERFACES: Final = "0.0.0.0:"
 _DAY: Final = 86_400.0
 _ROOT_PATH: Final = re.compile(r"(/[\w.~!$&'()*+,;=:@%-]+)*", re.ASCII)
@@ -58,7 +59,7 @@ _MIB: Final = 2**20
 
 
 def _address(value: str) -> str:
-    if value.startswith("unix:") and len(value) > len("unix:"):
+    if value.startswith(_UNIX) and len(value) > len(_UNIX):
         return value
     host, colon, port = value.rpartition(":")
     if not (colon and host and port.isascii() and port.isdigit() and int(port) <= 65_535):
@@ -250,14 +251,16 @@ class Settings(BaseSettings):
 
     @classmethod
     def load(cls, **flags: str | None) -> Self:
-        """Read the settings.
+        """Read the settings. Paths in them are absolute, whoever changes the directory later.
 
         Args:
             flags: values given on the command line, by field name; None for those not given.
 
         Raises:
-            ConfigurationError: a value is wrong; it names the flag or the variable.
+            ConfigurationError: a value is wrong; it names the flag or the variable. Or `.env` or
+                the working directory cannot be used.
         """
+        _require_surroundings()
         given = {name: value for name, value in flags.items() if value is not None}
         try:
             settings = cls(**given)  # type: ignore[arg-type]
@@ -265,16 +268,15 @@ class Settings(BaseSettings):
             detail = error.errors(include_url=False)[0]
             name = _name(str(detail["loc"][0]), given)
             raise ConfigurationError(name, _problem(name, detail)) from None
-        except UnicodeDecodeError:
-            raise ConfigurationError(ENV_FILE, "must be text in UTF-8") from None
         settings._given = given
-        return settings._with_one_worker() if settings.registry == "memory" else settings
+        chosen = settings._with_one_worker() if settings.registry == "memory" else settings
+        return chosen.model_copy(update=_absolute_paths(chosen))
 
     @property
     def bound_names(self) -> tuple[str, ...]:
         """The host that it listens at, if that is a name or an address."""
         host = self.bind.rpartition(":")[0]
-        return () if self.bind.startswith("unix:") else (host,)
+        return () if self.bind.startswith(_UNIX) else (host,)
 
     def name_of(self, field: str) -> str:
         """What whoever set `field` calls it: its flag, or its environment variable."""
@@ -313,6 +315,42 @@ class _PlainNames(PydanticBaseSettingsSource):
     def __call__(self) -> dict[str, Any]:
         found = {name: self.get_field_value(None, name)[0] for name in PLAIN_NAMES}
         return {name: value for name, value in found.items() if value is not None}
+
+
+def _absolute_paths(settings: Settings) -> dict[str, Any]:
+    bind = settings.bind
+    if bind.startswith(_UNIX):
+        bind = f"{_UNIX}{Path(bind.removeprefix(_UNIX)).absolute()}"
+    return {
+        "bind": bind,
+        "data_dir": settings.data_dir.absolute(),
+        "output_dir": settings.output_dir.absolute(),
+    }
+
+
+def _require_surroundings() -> None:
+    """See that `.env` can be read, if it is there, and that paths lead somewhere.
+
+    Raises:
+        ConfigurationError: they do not.
+    """
+    try:
+        Path.cwd()
+    except OSError as error:
+        problem = f"{error.strerror}; change to one that is there, and start again"
+        raise ConfigurationError("working directory", problem) from None
+    file = Settings.model_config.get("env_file")
+    if not isinstance(file, str):
+        return
+    try:
+        Path(file).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return
+    except UnicodeDecodeError:
+        raise ConfigurationError(file, "must be text in UTF-8") from None
+    except OSError as error:
+        problem = f"cannot be read: {error.strerror}; repair it, or take it away"
+        raise ConfigurationError(file, problem) from None
 
 
 def unknown_variables() -> list[str]:

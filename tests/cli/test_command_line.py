@@ -55,7 +55,7 @@ def test_serve_passes_its_flags_on(served: list[Settings]) -> None:
     assert main([*arguments.split(), "--registry", "manager"]) == 0
     (settings,) = served
     assert (settings.bind, settings.workers) == ("[::1]:1", 3)
-    assert (settings.data_dir, settings.output_dir) == (Path("d"), Path("o"))
+    assert (settings.data_dir, settings.output_dir) == (Path.cwd() / "d", Path.cwd() / "o")
     assert (settings.registry, settings.grace_seconds) == ("manager", 1.5)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from afterwards.cli.commands import Command
+from afterwards.server.surroundings import require_own_surroundings
 from afterwards.settings import FLAGS, Settings, variable
 
 HELP: Final[Mapping[str, tuple[str, str]]] = {
@@ -25,6 +26,7 @@ HELP: Final[Mapping[str, tuple[str, str]]] = {
 def _serve(arguments: argparse.Namespace) -> int:
     # Before the rest is imported, so that a wrong setting is said at once.
     settings = Settings.load(**{name: getattr(arguments, name) for name in HELP})
+    require_own_surroundings()
 
     from afterwards.server.serve import serve  # noqa: PLC0415 - see above
 

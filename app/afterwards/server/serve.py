@@ -23,7 +23,7 @@ from gunicorn.arbiter import Arbiter
 from gunicorn.errors import HaltServer
 from gunicorn.glogging import Logger
 
-from afterwards.directories import prepare_directories
+from afterwards.directories import prepare_directories, require_temporary_directory
 from afterwards.errors import AfterwardsError
 from afterwards.logs import configure, flush_or_discard, get_logger
 from afterwards.server.descriptors import connections_that_fit, raise_limit
@@ -94,6 +94,7 @@ def serve(settings: Settings) -> None:
         log.warning(message)
     # Imported here once, for all workers; the application itself is made in each.
     main = importlib.import_module("afterwards.main")
+    require_temporary_directory()
     # The same goes for the user's modules; a mistake in one is to be said before anything starts.
     load_catalogue(settings.task_modules)
     prepare_directories(settings)
