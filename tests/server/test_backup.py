@@ -284,6 +284,21 @@ def test_what_is_restored_belongs_to_the_owner_of_the_directory(
     assert journal_path(data_dir).stat().st_mode & 0o777 == 0o600
 
 
+def test_a_directory_that_root_makes_for_a_restore_belongs_to_the_owner_of_the_one_above(
+    tmp_path: Path,
+) -> None:
+    file = make_backup(tmp_path, make_task(order=1))
+    above = tmp_path / "above"
+    above.mkdir()
+    if os.geteuid() == 0:
+        os.chown(above, 12_345, 12_345)
+
+    restore(above / "deeper" / "data", file)
+
+    made = (above / "deeper", above / "deeper" / "data", journal_path(above / "deeper" / "data"))
+    assert {path.stat().st_uid for path in made} == {above.stat().st_uid}
+
+
 # -- what is refused ------------------------------------------------------------------------------
 
 

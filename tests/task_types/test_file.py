@@ -44,6 +44,18 @@ def test_a_file_saved_twice_is_there_once(
     assert list(environment.output_dir.iterdir()) == [path]
 
 
+def test_a_link_that_somebody_has_put_there_is_not_written_through(
+    make_context: Callable[..., TaskContext], environment: Environment, tmp_path: Path
+) -> None:
+    environment.output_dir.mkdir()
+    victim = tmp_path / "victim"
+    for planted in (".the-task.1.tmp", "the-task.json"):
+        (environment.output_dir / planted).symlink_to(victim)
+    path = save_json(CONTENT, make_context(attempt=1))
+    assert not path.is_symlink()
+    assert not victim.exists()
+
+
 def test_what_a_killed_attempt_left_is_cleaned_up(
     make_context: Callable[..., TaskContext], environment: Environment
 ) -> None:

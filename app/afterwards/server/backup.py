@@ -10,15 +10,18 @@ import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
 
 from afterwards.errors import JournalError, NotBackedUp, NotDurable, NotRestored
-from afterwards.registry.journal.file import inspect, journal_path, reading, sync
+from afterwards.registry.journal.file import (
+    COMPANIONS,
+    inspect,
+    journal_path,
+    reading,
+    require_own,
+    sync,
+)
 from afterwards.registry.journal.journal import SqliteJournal
-from afterwards.registry.process.lock import lock_path, unserved
-
-_COMPANIONS: Final = ("-wal", "-shm")
-"""What SQLite keeps beside a file, under its name."""
+from afterwards.registry.process.lock import unserved
 
 
 def back_up(data_dir: Path, file: Path) -> int:
@@ -72,11 +75,11 @@ def restore(data_dir: Path, file: Path) -> tuple[int, Path | None]:
         with file.open("rb"):
             # What is missing or forbidden is said better than SQLite would say it.
             pass
-        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _make(data_dir)
         with unserved(data_dir), _beside(journal) as copy:
-            _require_own(data_dir, journal)
+            require_own(journal)
             unfinished = _copy(file, copy)
-            _belong(data_dir, copy, lock_path(data_dir))
+            _belong(data_dir, copy)
             # Before the journal's files are touched: a disk that fails now has changed nothing.
             sync(copy)
             former = _keep_former(journal)
@@ -134,7 +137,7 @@ def _keep_former(journal: Path) -> Path | None:
             SqliteJournal(journal).close()
     former = journal.with_name(f"{journal.name}.replaced")
     former.unlink(missing_ok=True)
-    for companion in _COMPANIONS:
+    for companion in COMPANIONS:
         kept = former.with_name(former.name + companion)
         try:
             journal.with_name(journal.name + companion).replace(kept)
@@ -159,13 +162,27 @@ def _put(copy: Path, path: Path) -> None:
         raise NotDurable(str(path), error.strerror or str(error)) from None
 
 
-def _belong(data_dir: Path, *paths: Path) -> None:
-    """Give files to the owner of the directory: root restores what another user runs."""
+def _make(data_dir: Path) -> None:
+    """Make the data directory if it is not there; root makes it for whoever has the one above."""
+    if data_dir.is_dir():
+        return
+    _make(data_dir.parent)
+    data_dir.mkdir(mode=0o700)
+    if os.geteuid() == 0:
+        owner = data_dir.parent.stat()
+        descriptor = os.open(data_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            os.fchown(descriptor, owner.st_uid, owner.st_gid)
+        finally:
+            os.close(descriptor)
+
+
+def _belong(data_dir: Path, path: Path) -> None:
+    """Give a file to the owner of the directory: root restores what another user runs."""
     if os.geteuid() == 0:
         owner = data_dir.stat()
-        for path in paths:
-            with _opened(path) as descriptor:
-                os.fchown(descriptor, owner.st_uid, owner.st_gid)
+        with _opened(path) as descriptor:
+            os.fchown(descriptor, owner.st_uid, owner.st_gid)
 
 
 @contextlib.contextmanager
@@ -183,21 +200,6 @@ def _opened(path: Path) -> Iterator[int]:
         yield descriptor
     finally:
         os.close(descriptor)
-
-
-def _require_own(data_dir: Path, journal: Path) -> None:
-    """Refuse to work on links, which may lead to files of others.
-
-    Raises:
-        OSError: one of the journal's files is none of the owner of the directory.
-    """
-    owner = data_dir.stat().st_uid
-    for companion in ("", *_COMPANIONS):
-        path = journal.with_name(journal.name + companion)
-        with contextlib.suppress(FileNotFoundError):
-            found = path.lstat()
-            if not stat.S_ISREG(found.st_mode) or found.st_uid not in (owner, os.geteuid()):
-                raise OSError(errno.EPERM, "not a file of the service's own", str(path))
 
 
 def _reason(error: Exception) -> str:

@@ -87,7 +87,9 @@ def _temporary(path: Path, attempt: int) -> Path:
 
 
 def _write_durably(path: Path, text: str) -> None:
-    with path.open("w", encoding="utf-8") as file:
+    # Made anew: what lies under its name may be a link that somebody else has put there.
+    path.unlink(missing_ok=True)
+    with path.open("x", encoding="utf-8") as file:
         try:
             file.write(text)
             file.flush()

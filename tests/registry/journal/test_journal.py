@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
 import sqlite3
 from collections import Counter
 from collections.abc import Iterator
@@ -322,6 +323,20 @@ def test_a_file_that_cannot_be_used_is_named_and_left_as_it_is(
 
     assert str(path) in str(caught.value)
     assert hashlib.sha256(path.read_bytes()).hexdigest() == before
+
+
+@pytest.mark.parametrize("planted", ["journal.sqlite3", "journal.sqlite3-wal"])
+def test_root_does_not_open_a_journal_through_a_link(
+    path: Path, planted: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    victim = path.with_name("victim")
+    path.with_name(planted).symlink_to(victim)
+
+    with pytest.raises(JournalError, match="not a file of the service's own"):
+        SqliteJournal(path)
+
+    assert not victim.exists()
 
 
 def test_a_directory_that_is_not_there_is_a_journal_error(tmp_path: Path) -> None:

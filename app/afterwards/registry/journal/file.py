@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
+import stat
 from pathlib import Path
 from typing import Final
 
@@ -13,6 +14,9 @@ from afterwards.logs import get_logger
 from afterwards.registry.journal.schema import APPLICATION_ID, MIGRATIONS, SCHEMA, VERSION
 
 log = get_logger(__name__)
+
+COMPANIONS: Final = ("-wal", "-shm")
+"""What SQLite keeps beside a file, under its name."""
 
 WAL_BYTES_KEPT: Final = 64 * 2**20
 
@@ -24,6 +28,7 @@ SQLite's own 1,000 pages, for which every eightieth commit had to wait under loa
 LOCK_MILLISECONDS: Final = 100
 """How long a group waits for another process that has the journal's lock. Everything else that
 comes to the registry waits with it."""
+
 _BLOCK_BYTES: Final = 2**20
 
 
@@ -114,9 +119,12 @@ def inspect(path: Path, *, check: bool) -> bool:
         Whether it is one; False if there is no file, or an empty one.
 
     Raises:
-        JournalError: the file is no journal, of a later version, or damaged.
+        JournalError: the file is no journal, of a later version, or damaged; or root would follow
+            a link of somebody else's.
         sqlite3.Error: it cannot be read.
     """
+    if os.geteuid() == 0:
+        require_own(path)
     if size_of_file(path) == 0 and size_of_file(wal_path(path)):
         # SQLite would delete it, and with it the latest tasks.
         raise JournalError(
@@ -139,6 +147,24 @@ def inspect(path: Path, *, check: bool) -> bool:
     if version > VERSION:
         raise JournalError(str(path), f"it has version {version}, and this program knows {VERSION}")
     return bool(tables)
+
+
+def require_own(path: Path) -> None:
+    """Refuse links, which may lead to files of others, and what others have put there.
+
+    Raises:
+        JournalError: the journal, or a file beside it, is not the directory's owner's.
+        OSError: it cannot be looked at.
+    """
+    if not path.parent.exists():
+        return
+    owner = path.parent.stat().st_uid
+    for companion in ("", *COMPANIONS):
+        file = path.with_name(path.name + companion)
+        with contextlib.suppress(FileNotFoundError):
+            found = file.lstat()
+            if not stat.S_ISREG(found.st_mode) or found.st_uid not in (owner, os.geteuid()):
+                raise JournalError(str(file), "it is not a file of the service's own")
 
 
 def prepare(db: sqlite3.Connection) -> None:

@@ -123,10 +123,15 @@ class DataDirLock:
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
         # A link here would have root write, and give away, what somebody else has planted.
         self._fd = os.open(lock_path(data_dir), flags, 0o600)
-        if not stat.S_ISREG(os.fstat(self._fd).st_mode):
+        found = os.fstat(self._fd)
+        if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
             os.close(self._fd)
             path = str(lock_path(data_dir))
             raise OSError(errno.EPERM, "not a file of the service's own", path)
+        if os.geteuid() == 0:
+            # Else the user who runs the service could not open it any more.
+            owner = data_dir.stat()
+            os.fchown(self._fd, owner.st_uid, owner.st_gid)
 
     def acquire(self, endpoint: Endpoint, master: int, *, take_over: bool) -> None:
         """Take the lock.
