@@ -31,7 +31,8 @@ ROOMS: Final[dict[str, May]] = {
     "own_threads": May(),
     "counts": May("lifecycle"),
     "metrics": May("counts lifecycle", "prometheus_client"),
-    "settings": May("errors logs", "dotenv pydantic pydantic_core pydantic_settings"),
+    "setting_types": May("", "pydantic pydantic_settings"),
+    "settings": May("errors logs setting_types", "dotenv pydantic pydantic_core pydantic_settings"),
     "directories": May("errors settings"),
     "schedules": May("lifecycle", "cronsim"),
     "task_types": May(

@@ -11,13 +11,14 @@
     ├── IdempotencyMismatch         the key was used for another submission
     ├── StaleReport                 a report of an attempt that is not the running one
     ├── NotJoined                   a worker speaks that the registry does not know (yet, any more)
-    ├── JournalError                the journal's file cannot be used; left untouched
+    ├── FileFault                   something is the matter with a file; `path` and `problem` say it
+    │   ├── JournalError            the journal's file cannot be used; left untouched
+    │   ├── NotDurable              a file is in its place, and a crash may undo that
+    │   ├── NotPrivate              what has to be the service's alone may be somebody else's
+    │   ├── NotBackedUp             no backup was written; what was at its place still is
+    │   └── NotRestored             a backup was not restored; the journal is as it was
     ├── OutcomeUnknown              a commit failed and may be written; the registry ends
     ├── RegistryLocked              another service works on this data directory
-    ├── NotDurable                  a file is in its place, and a crash may undo that
-    ├── NotPrivate                  what has to be the service's alone may be somebody else's
-    ├── NotBackedUp                 no backup was written; what was at its place still is
-    ├── NotRestored                 a backup was not restored; the journal is as it was
     └── Unavailable                 cannot be done now; `retry_after_seconds` says when to ask again
         ├── TooManyUnfinished       the limit of unfinished tasks, or of their bytes, is reached
         ├── JournalUnavailable      the journal cannot be written
@@ -156,13 +157,17 @@ class NotJoined(AfterwardsError):
         return f"Worker {self.worker} has not joined under this connection"
 
 
-class JournalError(AfterwardsError):
-    """The journal's file cannot be used. It was left untouched."""
+class FileFault(AfterwardsError):
+    """Something is the matter with the file or directory at `path`."""
 
     def __init__(self, path: str, problem: str) -> None:
         super().__init__(path, problem)
         self.path = path
         self.problem = problem
+
+
+class JournalError(FileFault):
+    """The journal's file cannot be used. It was left untouched."""
 
     def __str__(self) -> str:
         return f"The journal {self.path} cannot be used: {self.problem}"
@@ -205,13 +210,8 @@ class RegistryLocked(AfterwardsError):
         )
 
 
-class NotDurable(AfterwardsError):
+class NotDurable(FileFault):
     """The file at `path` is whole and in its place; whether it outlasts a crash is not known."""
-
-    def __init__(self, path: str, problem: str) -> None:
-        super().__init__(path, problem)
-        self.path = path
-        self.problem = problem
 
     def __str__(self) -> str:
         return (
@@ -220,37 +220,22 @@ class NotDurable(AfterwardsError):
         )
 
 
-class NotPrivate(AfterwardsError):
+class NotPrivate(FileFault):
     """A file or directory that has to be the service's alone may be somebody else's."""
-
-    def __init__(self, path: str, problem: str) -> None:
-        super().__init__(path, problem)
-        self.path = path
-        self.problem = problem
 
     def __str__(self) -> str:
         return f"{self.path} is not trusted: {self.problem}; remove it and start the service again"
 
 
-class NotBackedUp(AfterwardsError):
+class NotBackedUp(FileFault):
     """No backup was written to `path`; what was there still is."""
-
-    def __init__(self, path: str, problem: str) -> None:
-        super().__init__(path, problem)
-        self.path = path
-        self.problem = problem
 
     def __str__(self) -> str:
         return f"No backup was written to {self.path}: {self.problem}"
 
 
-class NotRestored(AfterwardsError):
+class NotRestored(FileFault):
     """The backup at `path` was not restored; the journal is as it was."""
-
-    def __init__(self, path: str, problem: str) -> None:
-        super().__init__(path, problem)
-        self.path = path
-        self.problem = problem
 
     def __str__(self) -> str:
         return f"{self.path} was not restored: {self.problem}"

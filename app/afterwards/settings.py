@@ -8,25 +8,35 @@ An empty variable counts as not set. `docs/configuration.md` lists them all.
 from __future__ import annotations
 
 import difflib
-import ipaddress
 import os
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 
 from dotenv import dotenv_values
-from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, ValidationError
+from pydantic import Field, PrivateAttr, ValidationError
 from pydantic_core import ErrorDetails
 from pydantic_settings import (
     BaseSettings,
-    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
 )
 
 from afterwards.errors import ConfigurationError
 from afterwards.logs import LogFormat, LogLevel
+from afterwards.setting_types import (
+    DAY,
+    UNIX,
+    Address,
+    Count,
+    DelaySeconds,
+    Directory,
+    LowerCase,
+    Names,
+    Networks,
+    Origins,
+    RootPath,
+)
 
 PREFIX: Final = "AFTERWARDS_"
 ENV_FILE: Final = ".env"
@@ -50,75 +60,8 @@ PLAIN_NAMES: Final[Mapping[str, str]] = {
 NOT_SETTINGS: Final = frozenset({"AFTERWARDS_URL"})
 """Names with the prefix that are not the service's: where the command line finds it."""
 
-_UNIX: Final = "unix:"
 _ALL_INTERFACES: Final = "0.0.0.0:"
-_DAY: Final = 86_400.0
-_ROOT_PATH: Final = re.compile(r"(/[\w.~!$&'()*+,;=:@%-]+)*", re.ASCII)
-"""The paths of RFC 3986, 3.3, without empty segments."""
 _MIB: Final = 2**20
-
-
-def _address(value: str) -> str:
-    if value.startswith(_UNIX) and len(value) > len(_UNIX):
-        return value
-    host, colon, port = value.rpartition(":")
-    if not (colon and host and port.isascii() and port.isdigit() and int(port) <= 65_535):
-        raise ValueError("must be HOST:PORT with a port up to 65535, or unix:PATH")
-    if ":" in host and not (host.startswith("[") and host.endswith("]")):
-        raise ValueError("must have an IPv6 address in brackets, like [::1]:8000")
-    return value
-
-
-def _directory(value: Path) -> Path:
-    return value.expanduser()
-
-
-def _lower(value: Any) -> Any:
-    return value.lower() if isinstance(value, str) else value
-
-
-def _comma_separated(value: Any) -> Any:
-    if not isinstance(value, str):
-        return value
-    return tuple(part.strip().rstrip("/") for part in value.split(",") if part.strip())
-
-
-def _networks(value: tuple[str, ...]) -> tuple[str, ...]:
-    for network in value:
-        try:
-            ipaddress.ip_network(network)
-        except ValueError:
-            problem = "must be addresses or networks like 10.0.0.0/8, separated by commas"
-            raise ValueError(problem) from None
-    return value
-
-
-def _origins(value: tuple[str, ...]) -> tuple[str, ...]:
-    for origin in value:
-        scheme, _, host = origin.partition("://")
-        if origin != "*" and (scheme not in ("http", "https") or not host or "/" in host):
-            raise ValueError("must be origins like https://example.org, separated by commas, or *")
-    return value
-
-
-def _root_path(value: str) -> str:
-    path = value.rstrip("/")
-    if not _ROOT_PATH.fullmatch(path):
-        raise ValueError("must be a path like /tasks-service")
-    return path
-
-
-Address = Annotated[str, AfterValidator(_address)]
-Directory = Annotated[Path, AfterValidator(_directory)]
-Origins = Annotated[
-    tuple[str, ...], NoDecode, BeforeValidator(_comma_separated), AfterValidator(_origins)
-]
-Networks = Annotated[
-    tuple[str, ...], NoDecode, BeforeValidator(_comma_separated), AfterValidator(_networks)
-]
-Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_comma_separated)]
-Count = Annotated[int, Field(ge=1)]
-DelaySeconds = Annotated[float, Field(ge=0, le=_DAY, allow_inf_nan=False)]
 
 
 class Settings(BaseSettings):
@@ -158,12 +101,10 @@ class Settings(BaseSettings):
         25.0,
         description="After SIGTERM, how long running attempts may go on before they are released.",
     )
-    request_timeout_seconds: Annotated[float, Field(gt=0, le=7 * _DAY, allow_inf_nan=False)] = (
-        Field(
-            60.0,
-            description="Limit for one attempt, in seconds, unless its task type has its own. "
-            "`REQUEST_TIMEOUT` is understood, too.",
-        )
+    request_timeout_seconds: Annotated[float, Field(gt=0, le=7 * DAY, allow_inf_nan=False)] = Field(
+        60.0,
+        description="Limit for one attempt, in seconds, unless its task type has its own. "
+        "`REQUEST_TIMEOUT` is understood, too.",
     )
     notification_delay_seconds: DelaySeconds = Field(
         2.0, description="How long the simulated sending of a notification takes."
@@ -207,7 +148,7 @@ class Settings(BaseSettings):
     process_slots: Annotated[int, Field(ge=1, le=1_000)] = Field(
         4, description="Attempts each worker runs at once in child processes, at most 1,000."
     )
-    lease_seconds: Annotated[float, Field(ge=5, le=_DAY, allow_inf_nan=False)] = Field(
+    lease_seconds: Annotated[float, Field(ge=5, le=DAY, allow_inf_nan=False)] = Field(
         10.0,
         description="After so long without a sign of life, a worker's tasks are given away; at "
         "least 5. The worker itself stops them a fifth earlier.",
@@ -235,15 +176,15 @@ class Settings(BaseSettings):
         description="Addresses or networks (`10.0.0.0/8`) of proxies in front of the service, "
         "separated by commas. Each may hold all connections, not only a quarter.",
     )
-    root_path: Annotated[str, AfterValidator(_root_path)] = Field(
+    root_path: RootPath = Field(
         "",
         description="The path that a proxy serves the API under and takes off, such as "
         "`/tasks-service`: OpenAPI and messages name it.",
     )
-    log_level: Annotated[LogLevel, BeforeValidator(_lower)] = Field(
+    log_level: Annotated[LogLevel, LowerCase] = Field(
         "info", description="The least severe lines that are logged."
     )
-    log_format: Annotated[LogFormat, BeforeValidator(_lower)] = Field(
+    log_format: Annotated[LogFormat, LowerCase] = Field(
         "auto", description="`json`, `console`, or `auto`: `console` on a terminal, else `json`."
     )
 
@@ -276,7 +217,7 @@ class Settings(BaseSettings):
     def bound_names(self) -> tuple[str, ...]:
         """The host that it listens at, if that is a name or an address."""
         host = self.bind.rpartition(":")[0]
-        return () if self.bind.startswith(_UNIX) else (host,)
+        return () if self.bind.startswith(UNIX) else (host,)
 
     def name_of(self, field: str) -> str:
         """What whoever set `field` calls it: its flag, or its environment variable."""
@@ -319,8 +260,8 @@ class _PlainNames(PydanticBaseSettingsSource):
 
 def _absolute_paths(settings: Settings) -> dict[str, Any]:
     bind = settings.bind
-    if bind.startswith(_UNIX):
-        bind = f"{_UNIX}{Path(bind.removeprefix(_UNIX)).absolute()}"
+    if bind.startswith(UNIX):
+        bind = f"{UNIX}{Path(bind.removeprefix(UNIX)).absolute()}"
     return {
         "bind": bind,
         "data_dir": settings.data_dir.absolute(),

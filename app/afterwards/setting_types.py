@@ -1,0 +1,83 @@
+"""What the values of settings may be: types with their checks."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic_settings import NoDecode
+
+UNIX: Final = "unix:"
+DAY: Final = 86_400.0
+"""In seconds."""
+
+_ROOT_PATH: Final = re.compile(r"(/[\w.~!$&'()*+,;=:@%-]+)*", re.ASCII)
+"""The paths of RFC 3986, 3.3, without empty segments."""
+
+
+def _address(value: str) -> str:
+    if value.startswith(UNIX) and len(value) > len(UNIX):
+        return value
+    host, colon, port = value.rpartition(":")
+    if not (colon and host and port.isascii() and port.isdigit() and int(port) <= 65_535):
+        raise ValueError("must be HOST:PORT with a port up to 65535, or unix:PATH")
+    if ":" in host and not (host.startswith("[") and host.endswith("]")):
+        raise ValueError("must have an IPv6 address in brackets, like [::1]:8000")
+    return value
+
+
+def _directory(value: Path) -> Path:
+    return value.expanduser()
+
+
+def _lower(value: Any) -> Any:
+    return value.lower() if isinstance(value, str) else value
+
+
+def _comma_separated(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    return tuple(part.strip().rstrip("/") for part in value.split(",") if part.strip())
+
+
+def _networks(value: tuple[str, ...]) -> tuple[str, ...]:
+    for network in value:
+        try:
+            ipaddress.ip_network(network)
+        except ValueError:
+            problem = "must be addresses or networks like 10.0.0.0/8, separated by commas"
+            raise ValueError(problem) from None
+    return value
+
+
+def _origins(value: tuple[str, ...]) -> tuple[str, ...]:
+    for origin in value:
+        scheme, _, host = origin.partition("://")
+        if origin != "*" and (scheme not in ("http", "https") or not host or "/" in host):
+            raise ValueError("must be origins like https://example.org, separated by commas, or *")
+    return value
+
+
+def _root_path(value: str) -> str:
+    path = value.rstrip("/")
+    if not _ROOT_PATH.fullmatch(path):
+        raise ValueError("must be a path like /tasks-service")
+    return path
+
+
+Address = Annotated[str, AfterValidator(_address)]
+Directory = Annotated[Path, AfterValidator(_directory)]
+Origins = Annotated[
+    tuple[str, ...], NoDecode, BeforeValidator(_comma_separated), AfterValidator(_origins)
+]
+Networks = Annotated[
+    tuple[str, ...], NoDecode, BeforeValidator(_comma_separated), AfterValidator(_networks)
+]
+Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_comma_separated)]
+Count = Annotated[int, Field(ge=1)]
+DelaySeconds = Annotated[float, Field(ge=0, le=DAY, allow_inf_nan=False)]
+RootPath = Annotated[str, AfterValidator(_root_path)]
+LowerCase = BeforeValidator(_lower)
