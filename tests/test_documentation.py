@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from afterwards.api.waiting import LONGEST_SECONDS
 from afterwards.settings import FLAGS, PLAIN_NAMES, Settings, variable
+from afterwards_client.flows import LONGEST_LEG_SECONDS
 
 ROOT = Path(__file__).parents[1]
 CONFIGURATION = (ROOT / "docs" / "configuration.md").read_text()
@@ -42,6 +44,17 @@ def test_the_example_file_has_only_settings_that_exist() -> None:
     names = re.findall(r"^# (AFTERWARDS_\w+)=", (ROOT / ".env.example").read_text(), re.MULTILINE)
     assert names
     assert set(names) <= {variable(name) for name in Settings.model_fields}
+
+
+# -- deployment.md -----------------------------------------------------------------------------
+
+
+def test_the_proxy_of_the_documents_lets_every_wait_end() -> None:
+    text = (ROOT / "docs" / "deployment.md").read_text()
+    (seconds,) = re.findall(r"^ +proxy_read_timeout (\d+)s;$", text, re.MULTILINE)
+    assert int(seconds) > LONGEST_SECONDS > LONGEST_LEG_SECONDS
+    assert f"| {LONGEST_LEG_SECONDS} s, then it asks again |" in text
+    assert f"at most {LONGEST_SECONDS} s |" in text
 
 
 # -- CONTRIBUTING.md ---------------------------------------------------------------------------

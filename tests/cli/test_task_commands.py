@@ -130,7 +130,7 @@ def test_submit_waits_and_its_status_is_the_task_s(
     service.answer(200, document)
     assert main(["submit", "notification", "--wait"]) == status
     assert f"status: {document['status']}\n" in out()
-    assert service.requests[1].headers["Prefer"] == "wait=60"
+    assert service.requests[1].headers["Prefer"] == "wait=25"
 
 
 def test_status_is_a_line_for_each_fact(service: Handler, out: Callable[[], str]) -> None:

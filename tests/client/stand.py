@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -11,6 +12,8 @@ from typing import Any
 
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
+from afterwards_client import AsyncClient, Client
+from tests.client.conftest import Awaited
 from tests.client.documents import ID, details, succeeded, task
 
 REASONS = {200: "OK", 202: "Accepted", 502: "Bad Gateway", 503: "Unavailable", 504: "Time-out"}
@@ -191,6 +194,26 @@ class Stand:
 
     def call(self, function: Callable[..., Any], *args: Any) -> Any:
         return self._portal.call(function, *args)
+
+
+@contextmanager
+def connected(kind: str, url: str, **options: Any) -> Iterator[Any]:
+    """A `Client`, or an `AsyncClient` with a `Client`'s face, with connections of its own."""
+    if kind == "Client":
+        with Client(url, **options) as client:
+            yield client
+        return
+    with start_blocking_portal() as portal:
+        awaited = AsyncClient(url, **options)
+        yield Awaited(awaited, portal)
+        portal.call(awaited.close)
+
+
+def eventually(holds: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + 20
+    while not holds():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.005)
 
 
 @contextmanager

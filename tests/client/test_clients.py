@@ -113,9 +113,20 @@ def test_an_id_cannot_lead_elsewhere(client: Any, service: Handler) -> None:
 
 def test_a_long_poll_may_take_its_time(client: Any, service: Handler) -> None:
     service.answer(200, succeeded())
-    client.wait(ID, timeout=20)
+    client.wait(ID)
     timeout = service.requests[0].extensions["timeout"]
-    assert (timeout["connect"], timeout["read"]) == (5.0, 25.0)
+    assert (timeout["connect"], timeout["read"]) == (5.0, 30.0)
+
+
+@pytest.mark.parametrize(("seconds", "connect", "read"), [(1, 3.0, 3.0), (20, 5.0, 22.0)])
+def test_a_wait_with_a_limit_has_that_and_two_seconds_for_its_answer(
+    client: Any, service: Handler, seconds: int, connect: float, read: float
+) -> None:
+    service.answer(200, succeeded())
+    client.wait(ID, timeout=seconds)
+    timeout = service.requests[0].extensions["timeout"]
+    assert timeout["connect"] == pytest.approx(connect, abs=0.5)
+    assert timeout["read"] == pytest.approx(read, abs=0.5)
 
 
 def test_a_task_is_cancelled(client: Any, service: Handler) -> None:

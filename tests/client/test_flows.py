@@ -188,23 +188,23 @@ def test_a_wrong_url_is_not_tried_twice() -> None:
 
 def test_waiting_asks_again_until_the_task_is_finished() -> None:
     world = World()
-    world.answers = [world.after(60, answer(200, details())), answer(200, succeeded())]
+    world.answers = [world.after(25, answer(200, details())), answer(200, succeeded())]
     assert world.run(flows.wait_for(ID, None, world.retries)).succeeded
-    assert [call.headers for call in world.sent] == [{"Prefer": "wait=60"}] * 2
+    assert [call.headers for call in world.sent] == [{"Prefer": "wait=25"}] * 2
     assert world.pauses == []
 
 
 def test_waiting_ends_when_its_time_is_up_and_tells_how_the_task_stands() -> None:
     world = World()
     world.answers = [
-        world.after(60, answer(200, details())),
-        world.after(30, answer(200, details(status="processing"))),
+        world.after(25, answer(200, details())),
+        world.after(15, answer(200, details(status="processing"))),
     ]
-    with pytest.raises(WaitTimeout, match="processing after 90 s") as late:
-        world.run(flows.wait_for(ID, timedelta(seconds=90), world.retries))
+    with pytest.raises(WaitTimeout, match="processing after 40 s") as late:
+        world.run(flows.wait_for(ID, timedelta(seconds=40), world.retries))
     assert isinstance(late.value, TimeoutError)
     assert late.value.task.status == "processing"
-    assert [call.headers["Prefer"] for call in world.sent] == ["wait=60", "wait=30"]
+    assert [call.headers["Prefer"] for call in world.sent] == ["wait=25", "wait=15"]
 
 
 def test_an_early_answer_is_no_reason_to_ask_in_a_tight_loop() -> None:
@@ -220,24 +220,105 @@ def test_waiting_is_not_longer_because_the_service_is_away() -> None:
     assert world.now <= 1002
 
 
-def test_a_submission_that_waits_goes_on_with_long_polls() -> None:
+def cut(status: int = 504) -> httpx.Response:
+    """What a proxy says."""
+    request = httpx.Request("GET", URL)
+    return httpx.Response(status, text="<html>", request=request)
+
+
+@pytest.mark.parametrize("status", [502, 503, 504])
+def test_a_proxy_that_does_not_wait_as_long_says_nothing_of_the_task(status: int) -> None:
     world = World()
-    world.answers = [
-        world.after(60, answer(202, task())),
-        world.after(20, answer(200, succeeded())),
+    for _ in range(20):
+        world.answers += [world.after(15, cut(status)), answer(200, details())]
+    world.answers.append(answer(200, succeeded()))
+    assert world.run(flows.wait_for(ID, None, world.retries)).succeeded
+    assert world.pauses == []
+
+
+def test_a_proxy_that_lets_nobody_wait_is_asked_now_and_again() -> None:
+    world = World(*[refusal(), answer(200, details())] * 100, answer(200, succeeded()))
+    assert world.run(flows.wait_for(ID, None, world.retries)).succeeded
+    assert world.pauses == [0.1, 0.5] * 100
+
+
+def test_a_wait_that_is_cut_does_not_hide_that_the_service_is_away() -> None:
+    world = World()
+    world.answers = [world.after(25, cut()), *[httpx.ConnectError("refused")] * 20]
+    with pytest.raises(ConnectionFailed):
+        world.run(flows.wait_for(ID, None, world.retries))
+    assert world.now <= 1000 + 25 + 30
+
+
+def test_a_wait_asks_a_service_that_refuses_it_no_sooner_than_it_wants() -> None:
+    world = World(refusal(Retry_After="7"), answer(200, succeeded()))
+    assert world.run(flows.wait_for(ID, None, world.retries)).succeeded
+    assert world.pauses == [7.1]
+
+
+def test_a_wait_that_is_cut_at_its_end_tells_how_the_task_stands() -> None:
+    world = World()
+    world.answers = [world.after(3, cut()), answer(200, details(status="processing"))]
+    with pytest.raises(WaitTimeout, match="processing after 3 s"):
+        world.run(flows.wait_for(ID, 3, world.retries))
+
+
+def test_a_wait_ends_two_seconds_late_if_the_service_falls_silent() -> None:
+    world = World()
+
+    def silent(call: calls.Call[Any]) -> httpx.TransportError:
+        assert call.limit_seconds is not None
+        world.now += call.limit_seconds
+        return httpx.ReadTimeout("late")
+
+    world.answers = [silent]
+    with pytest.raises(ConnectionFailed, match="late"):
+        world.run(flows.wait_for(ID, 3, world.retries))
+    assert world.now == 1005
+
+
+def test_a_submission_that_waits_does_so_after_it_is_accepted() -> None:
+    world = World(answer(202, task()))
+    world.answers += [
+        world.after(25, answer(200, details())),
+        world.after(15, answer(200, succeeded())),
     ]
-    assert world.run(flows.submit(NEW, None, 90, world.retries)).succeeded
-    assert [call.headers["Prefer"] for call in world.sent] == ["wait=60", "wait=30"]
+    assert world.run(flows.submit(NEW, None, 40, world.retries)).succeeded
+    assert [call.headers.get("Prefer") for call in world.sent] == [None, "wait=25", "wait=15"]
 
 
 def test_a_submission_that_has_waited_enough_is_the_task_as_it_stands() -> None:
-    world = World()
-    world.answers = [
-        world.after(60, answer(202, task())),
-        world.after(30, answer(200, details(status="processing"))),
-    ]
-    submitted = world.run(flows.submit(NEW, None, 90, world.retries))
+    world = World(answer(202, task()))
+    world.answers.append(world.after(20, answer(200, details(status="processing"))))
+    submitted = world.run(flows.submit(NEW, None, 20, world.retries))
     assert submitted.status == "processing"
+
+
+@pytest.mark.parametrize(
+    "failure", [httpx.ConnectError("refused"), answer(404, problem(404)), cut(500), refusal()]
+)
+def test_a_task_that_was_accepted_is_known_whatever_ends_the_wait(failure: Any) -> None:
+    world = World(answer(202, task()), *[failure] * 20)
+    assert world.run(flows.submit(NEW, None, 40, world.retries)).id == ID
+    assert world.now <= 1040
+
+
+@pytest.mark.parametrize("wait", [3, 40])
+@pytest.mark.parametrize("failure", [httpx.ConnectError("refused"), refusal()])
+def test_a_submission_is_tried_no_longer_than_it_was_to_wait(failure: Any, wait: int) -> None:
+    world = World(*[failure] * 20)
+    with pytest.raises((ConnectionFailed, Unavailable)):
+        world.run(flows.submit(NEW, None, wait, world.retries))
+    assert world.now <= 1000 + min(wait, 30)
+    limits = [call.limit_seconds or 0 for call in world.sent]
+    assert limits[0] == wait
+    assert limits == sorted(limits, reverse=True)
+
+
+def test_a_submission_has_a_second_to_be_answered_however_short_its_wait() -> None:
+    world = World(answer(202, task()), answer(200, succeeded()))
+    world.run(flows.submit(NEW, None, 0.1, world.retries))
+    assert world.sent[0].limit_seconds == 1.0
 
 
 def test_a_submission_that_does_not_wait_asks_for_nothing() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import linecache
 import signal
 import socket
 import sys
@@ -16,12 +17,10 @@ from typing import Any, Self
 
 import httpx
 import pytest
-from anyio.from_thread import start_blocking_portal
 
 from afterwards_client import AsyncClient, Client, ConnectionFailed, Retries, lines
-from tests.client.conftest import Awaited
 from tests.client.documents import ID
-from tests.client.stand import Service, Stand, stand
+from tests.client.stand import Service, Stand, connected, eventually, stand
 
 WAITS = 110
 """More than httpx's own pool has."""
@@ -43,21 +42,8 @@ def service(running: tuple[Stand, Service]) -> Service:
 @pytest.fixture(params=["Client", "AsyncClient"])
 def real(request: pytest.FixtureRequest, service: Service) -> Iterator[Any]:
     """Either client, with connections of its own."""
-    if request.param == "Client":
-        with Client(service.url, retries=AT_ONCE, timeout=5) as client:
-            yield client
-        return
-    with start_blocking_portal() as portal:
-        awaited = AsyncClient(service.url, retries=AT_ONCE, timeout=5)
-        yield Awaited(awaited, portal)
-        portal.call(awaited.close)
-
-
-def eventually(holds: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + 20
-    while not holds():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.005)
+    with connected(request.param, service.url, retries=AT_ONCE, timeout=5) as client:
+        yield client
 
 
 def test_any_number_of_waits_leave_room_for_a_submission(
@@ -144,7 +130,11 @@ def test_a_call_cancelled_while_tls_is_agreed_closes_its_connection() -> None:
 
 
 class Interruption:
-    """Ctrl-C at the line of the client's or httpx's code that is executed as the so-manieth."""
+    """Ctrl-C at the line of the client's or httpx's code that is executed as the so-manieth.
+
+    Not where a lock is taken or let go: as with any lock, an interruption between that and its
+    `with` leaves it locked, and httpcore then waits for itself.
+    """
 
     def __init__(self, at: int) -> None:
         self.lines = 0
@@ -160,16 +150,14 @@ class Interruption:
 
     def _called(self, frame: FrameType, event: str, arg: object) -> Any:
         name = frame.f_code.co_filename
-        if name.endswith("/_synchronization.py"):
-            # Between taking a lock and having it, httpcore would wait for itself for ever.
-            return None
         ours = any(part in name for part in ("/httpx/", "/httpcore/", "/afterwards_client/"))
-        return self._line if ours else None
+        return self._line if ours and not name.endswith("/_synchronization.py") else None
 
     def _line(self, frame: FrameType, event: str, arg: object) -> Any:
         if event == "line":
             self.lines += 1
-            if self.lines == self._at:
+            code = linecache.getline(frame.f_code.co_filename, frame.f_lineno)
+            if 0 < self._at <= self.lines and "_lock:" not in code:
                 raise KeyboardInterrupt
         return self._line
 

@@ -37,6 +37,12 @@ class Command(NamedTuple):
 
 def refuse(message: object, status: int) -> int:
     """Say why not, and return the exit status."""
+    note(message)
+    return status
+
+
+def note(message: object) -> None:
+    """Say something beside the output, at once; that nobody can read it is no reason to fail."""
     with contextlib.suppress(OSError):
         sys.stderr.write(f"afterwards: {message}\n")
-    return status
+        sys.stderr.flush()

@@ -11,8 +11,9 @@ from typing import Final
 import httpx
 
 from afterwards.cli import arguments as given
-from afterwards.cli.commands import Command, refuse
+from afterwards.cli.commands import Command, note, refuse
 from afterwards.cli.output import Output, output_for
+from afterwards.cli.words import one_line
 from afterwards_client import (
     DEFAULT_URL,
     AfterwardsClientError,
@@ -51,6 +52,9 @@ def _submit(arguments: argparse.Namespace, output: Output) -> int:
             deadline=arguments.deadline,
             idempotency_key=arguments.key,
         )
+    if arguments.wait:
+        # Whatever ends the wait, whoever waits knows what to ask for.
+        note(f"accepted as {one_line(task.id)}; waiting for its end")
     return _finished(arguments, output, task) if arguments.wait else _accepted(output, task)
 
 
@@ -162,8 +166,8 @@ def _to_the_service(run: Run) -> Callable[[argparse.Namespace], int]:
 
 COMMANDS: Final[Mapping[str, Command]] = {
     "submit": Command(
-        "Hand a task to a running service and print its id. With --wait, wait for its end and "
-        "print the task; the exit status is 1 if it failed.",
+        "Hand a task to a running service and print its id. With --wait, say the id on standard "
+        "error, wait for the task's end and print it; the exit status is 1 if it failed.",
         given.add_submit,
         _to_the_service(_submit),
     ),

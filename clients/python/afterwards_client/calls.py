@@ -16,9 +16,6 @@ from afterwards_client.tasks import CancelOutcome, NewTask, Task, TaskDetails
 
 T = TypeVar("T")
 
-LONGEST_WAIT_SECONDS = 60
-"""The service cuts what is longer."""
-
 MAX_KEY_CHARACTERS = 255
 
 PAGE_SIZE = 500
@@ -26,6 +23,9 @@ PAGE_SIZE = 500
 
 _CANCEL_SECONDS = 5.0
 """So long the service waits for the worker that runs the task."""
+
+_SHORTEST_SECONDS = 0.01
+"""Of a time limit: none at all would be no time limit but an error of the socket."""
 
 _SILENCE_SECONDS = 45.0
 """A stream has a heartbeat every 15 s; after three are missing, nobody is there any more."""
@@ -46,6 +46,8 @@ class Call(Generic[T]):
     """Whether sent twice it does no more than sent once."""
     wait_seconds: float = 0.0
     """How much longer than others the answer may take."""
+    limit_seconds: float | None = None
+    """Connecting, sending and the answer may each take no longer than that, whatever is usual."""
     stream: bool = False
 
     def timeout(self, usual: httpx.Timeout) -> httpx.Timeout:
@@ -55,7 +57,11 @@ class Call(Generic[T]):
             read = _SILENCE_SECONDS
         elif read is not None:
             read += self.wait_seconds
-        return httpx.Timeout(connect=usual.connect, read=read, write=usual.write, pool=usual.pool)
+        limits = {"connect": usual.connect, "read": read, "write": usual.write, "pool": usual.pool}
+        if self.limit_seconds is not None:
+            most = max(self.limit_seconds, _SHORTEST_SECONDS)
+            limits = {name: min(limit or most, most) for name, limit in limits.items()}
+        return httpx.Timeout(**limits)
 
     def result(self, response: httpx.Response) -> T:
         """What the answer says.
@@ -106,17 +112,10 @@ def check(response: httpx.Response) -> None:
     )
 
 
-def submit(task: NewTask, key: str, wait_seconds: int) -> Call[Task]:
+def submit(task: NewTask, key: str) -> Call[Task]:
     """Submit a task; under its key it is accepted once, however often it is sent."""
-    waiting = _waiting(wait_seconds)
-    return Call(
-        "POST",
-        "/tasks",
-        Task.of,
-        body=task.body(),
-        headers={"Idempotency-Key": _quoted(key), **waiting},
-        wait_seconds=wait_seconds,
-    )
+    headers = {"Idempotency-Key": _quoted(key)}
+    return Call("POST", "/tasks", Task.of, body=task.body(), headers=headers)
 
 
 def submit_many(tasks: Sequence[NewTask], key: str) -> Call[list[Task]]:
@@ -131,12 +130,12 @@ def submit_many(tasks: Sequence[NewTask], key: str) -> Call[list[Task]]:
 
 
 def get(task_id: str, wait_seconds: int = 0) -> Call[TaskDetails]:
-    """Look at a task; with a wait, not before it is finished or the time is up."""
+    """Look at a task; with a wait (RFC 7240), not before it is finished or the time is up."""
     return Call(
         "GET",
         f"/tasks/{_segment(task_id)}",
         TaskDetails.of,
-        headers=_waiting(wait_seconds),
+        headers={"Prefer": f"wait={wait_seconds}"} if wait_seconds else {},
         wait_seconds=wait_seconds,
     )
 
@@ -181,11 +180,6 @@ def _said(filters: Mapping[str, str | datetime | None]) -> dict[str, str]:
         for name, value in filters.items()
         if value is not None
     }
-
-
-def _waiting(seconds: int) -> dict[str, str]:
-    """RFC 7240."""
-    return {"Prefer": f"wait={seconds}"} if seconds > 0 else {}
 
 
 def _quoted(key: str) -> str:

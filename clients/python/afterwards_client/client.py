@@ -36,7 +36,8 @@ class Client:
 
     Args:
         base_url: where the service is.
-        timeout: seconds to connect, and for an answer; long polls and streams add their own.
+        timeout: seconds to connect to an address, and for an answer; waits and streams add their
+            own. Names are looked up without a limit.
         retries: how patient it is; `Retries(total_seconds=0)` is not at all.
         headers: for every request, such as what a proxy before the service wants.
         http: an httpx client to use, which stays open; its limits, time limits and headers then
@@ -102,7 +103,14 @@ class Client:
         Args:
             idempotency_key: one of your own makes repeated calls one task; without it, only the
                 repetitions within this call are one.
-            wait: how long to wait for the task's end. The task is returned as it stands then.
+            wait: how long to wait for the task's end; 0 is not at all. It bounds the whole call,
+                with all that is tried again: the submission, which has a second at least, and then
+                the wait, which ends up to two seconds late if the service falls silent. Once the
+                task is accepted it is returned as it stood last, whatever ends the wait.
+
+        Raises:
+            ConnectionFailed, Unavailable: it is not known to be accepted, neither within `wait` nor
+                by the patience of `retries`. Sent again under the same key, it is one task.
         """
         task = NewTask(type, payload, delay, run_at, priority, max_attempts, timeout, deadline)
         return self._run(flows.submit(task, idempotency_key, wait, self._retries))
@@ -122,6 +130,9 @@ class Client:
 
         Raises:
             WaitTimeout: it was not in `timeout`, in which parts of a second count as a whole one.
+            ConnectionFailed, Unavailable: the service was away for longer than the patience of
+                `retries`, or than `timeout`; if it falls silent, that is seen up to two seconds
+                after `timeout`.
         """
         return self._run(flows.wait_for(task_id, timeout, self._retries))
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Generator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, TypeVar
 from uuid import uuid4
@@ -18,7 +18,14 @@ import httpx
 
 from afterwards_client import calls
 from afterwards_client.calls import Call
-from afterwards_client.errors import ApiError, ConnectionFailed, TaskFailed, WaitTimeout
+from afterwards_client.errors import (
+    ApiError,
+    ConnectionFailed,
+    TaskFailed,
+    Unavailable,
+    UnexpectedAnswer,
+    WaitTimeout,
+)
 from afterwards_client.retries import RETRIED_STATUSES, Patience, Retries, retry_after_seconds
 from afterwards_client.tasks import NewTask, Task, TaskDetails, seconds_of
 
@@ -46,25 +53,42 @@ _UNSENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 
 _WRONG_URL = (httpx.UnsupportedProtocol, httpx.LocalProtocolError)
 
+LONGEST_LEG_SECONDS = 25
+"""How long one request waits for a task's end: less than the 30 s that proxies often allow."""
+
+_LEAST_SECONDS = 1.0
+"""Any submission has that long to be answered, however short the wait for the task is to be."""
+
+_GRACE_SECONDS = 2.0
+"""After the end of a wait: the service waits for whole seconds, and its answer takes its time."""
+
 _EARLY_PAUSE_SECONDS = 0.5
 """After a long poll that was answered early, as a service does that is about to stop."""
 
 
-def perform(call: Call[T], retries: Retries) -> Flow[T]:
+def perform(
+    call: Call[T], retries: Retries, deadline: float | None = None, grace_seconds: float = 0.0
+) -> Flow[T]:
     """Send it until it is answered.
 
     A call that is not repeatable is sent again only if nothing of it was sent before: a 503, too,
     may come after the deed.
 
+    Args:
+        deadline: by the clock of `retries`; it is not sent again after that.
+        grace_seconds: how much longer an answer may take. Each time it is sent, connecting, sending
+            and the answer may each take what is left until then.
+
     Raises:
         ApiError: the answer is no, or was to the last.
         ConnectionFailed: there was no answer to the last.
     """
-    patience = Patience(retries)
+    patience = Patience(retries, deadline)
     while True:
         asked = None
         try:
-            response = yield Send(call)
+            left = None if deadline is None else deadline + grace_seconds - retries.clock()
+            response = yield Send(replace(call, limit_seconds=left))
         except httpx.TransportError as error:
             if isinstance(error, _WRONG_URL):
                 raise
@@ -88,17 +112,26 @@ def perform(call: Call[T], retries: Retries) -> Flow[T]:
 def submit(
     task: NewTask, key: str | None, wait: float | timedelta | None, retries: Retries
 ) -> Flow[Task]:
-    """Submit, and wait if that is wished; the task as it stands when the time is up."""
-    left = seconds_of(wait) or 0.0
-    deadline = retries.clock() + left
-    leg = _leg_seconds(left)
-    submitted = yield from perform(calls.submit(task, _key(key), leg), retries)
-    if submitted.is_finished or (left := deadline - retries.clock()) <= 0:
+    """Submit, and wait if that is wished; the task as it stands when the time is up.
+
+    The submission itself does not wait: so the task's id is known before anything can go wrong
+    with a wait, and then it is returned, whatever does.
+    """
+    limit = seconds_of(wait) or 0.0
+    call = calls.submit(task, _key(key))
+    if limit <= 0:
+        return (yield from perform(call, retries))
+    began = retries.clock()
+    submitted = yield from perform(call, retries, began + max(limit, _LEAST_SECONDS))
+    left = began + limit - retries.clock()
+    if submitted.is_finished or left <= 0:
         return submitted
     try:
         return (yield from wait_for(submitted.id, left, retries))
     except WaitTimeout as timeout:
         return timeout.task
+    except (ApiError, ConnectionFailed, UnexpectedAnswer):
+        return submitted
 
 
 def submit_many(tasks: Sequence[NewTask], key: str | None, retries: Retries) -> Flow[list[Task]]:
@@ -115,20 +148,44 @@ def wait_for(
         WaitTimeout: it was not, in time.
     """
     limit = seconds_of(timeout)
-    began = retries.clock()
+    due = None if limit is None else retries.clock() + limit
     while True:
         asked = retries.clock()
-        left = None if limit is None else began + limit - asked
-        leg = _leg_seconds(left)
-        patient = retries if left is None else retries.within(left)
-        task = yield from perform(calls.get(task_id, leg), patient)
+        leg = _leg_seconds(None if due is None else due - asked)
+        task = yield from _leg(task_id, leg, retries, due)
         if task.is_finished:
             return task
         now = retries.clock()
-        if limit is not None and now >= began + limit:
+        if limit is not None and due is not None and now >= due:
             raise WaitTimeout(task, limit)
         if now - asked < leg / 2:
-            yield Pause(_EARLY_PAUSE_SECONDS)
+            yield Pause(
+                _EARLY_PAUSE_SECONDS if due is None else min(_EARLY_PAUSE_SECONDS, due - now)
+            )
+
+
+def _leg(task_id: str, seconds: int, retries: Retries, due: float | None) -> Flow[TaskDetails]:
+    """The task when it is finished, or when that many seconds are over.
+
+    A leg that fails says nothing of the task: somebody on the way did not wait for so long, or does
+    not let anybody wait. What is answered at once shows whether the service is there, and how the
+    task stands; only that is given up as any call is.
+    """
+    began = retries.clock()
+    once = replace(retries, total_seconds=0.0)
+    try:
+        return (yield from perform(calls.get(task_id, seconds), once, due, _GRACE_SECONDS))
+    except (ConnectionFailed, Unavailable) as failure:
+        now = retries.clock()
+        pause: float | None = 0.0
+        if now - began < seconds / 2 or not seconds:
+            asked = failure.retry_after_seconds if isinstance(failure, Unavailable) else None
+            pause = Patience(retries, due).delay_seconds(asked)
+        if pause is None or (due is not None and now >= due + _GRACE_SECONDS):
+            raise
+    if pause:
+        yield Pause(pause)
+    return (yield from perform(calls.get(task_id), retries, due, _GRACE_SECONDS))
 
 
 def result_of(
@@ -152,8 +209,8 @@ def _key(key: str | None) -> str:
 
 def _leg_seconds(left: float | None) -> int:
     """How long to have the service wait; it takes whole seconds only."""
-    longest = calls.LONGEST_WAIT_SECONDS
-    return longest if left is None or left > longest else math.ceil(left)
+    longest = LONGEST_LEG_SECONDS
+    return longest if left is None or left > longest else max(0, math.ceil(left))
 
 
 def explained(error: httpx.TransportError) -> str:

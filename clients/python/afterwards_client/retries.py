@@ -6,7 +6,7 @@ import email.utils
 import random
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 import httpx
@@ -33,16 +33,17 @@ class Retries:
         default=random.uniform, repr=False, compare=False
     )
 
-    def within(self, seconds: float) -> Retries:
-        """The same with less time, where there is less."""
-        return replace(self, total_seconds=min(self.total_seconds, max(0.0, seconds)))
-
 
 class Patience:
-    """What is left of it, for one call or one stream."""
+    """What is left of it, for one call or one stream.
 
-    def __init__(self, retries: Retries) -> None:
+    Args:
+        deadline: by the clock of `retries`; nothing is tried again after it.
+    """
+
+    def __init__(self, retries: Retries, deadline: float | None = None) -> None:
         self._retries = retries
+        self._deadline = deadline
         self._failures = 0
         self._failing_since = 0.0
 
@@ -60,8 +61,10 @@ class Patience:
         doubled: float = retries.first_delay_seconds * 2 ** min(self._failures, 60)
         self._failures += 1
         delay = retries.jitter(0.0, min(doubled, retries.max_delay_seconds)) + (at_least or 0.0)
-        left = self._failing_since + retries.total_seconds - now
-        return delay if delay < left else None
+        end = self._failing_since + retries.total_seconds
+        if self._deadline is not None:
+            end = min(end, self._deadline)
+        return delay if delay < end - now else None
 
 
 def retry_after_seconds(response: httpx.Response) -> float | None:
