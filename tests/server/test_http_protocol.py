@@ -156,6 +156,34 @@ def test_who_reads_slowly_gets_all(serve: Serve) -> None:
     assert total > 12_000_000
 
 
+@pytest.mark.parametrize(
+    "sizes", [[8_000_000] * 10, [8_000_000, 48_000_000]], ids=["equal", "growing"]
+)
+def test_who_reads_steadily_gets_one_part_after_the_other(serve: Serve, sizes: list[int]) -> None:
+    class Impatient(BoundedHttpProtocol):
+        stall_seconds: ClassVar[float] = 0.3
+
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            super().connection_made(transport)
+            self.transport.set_write_buffer_limits(high=0)  # as among other connections
+
+    async def parts(scope: Any, receive: Any, send: Any) -> None:
+        headers = [(b"content-length", b"%d" % sum(sizes)), (b"connection", b"close")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        for size in sizes:
+            await send({"type": "http.response.body", "body": b"x" * size, "more_body": True})
+        await send({"type": "http.response.body"})
+
+    with serve(parts, Impatient).connect() as connection:
+        connection.sendall(GET)
+        total = 0
+        while part := connection.recv(65_536):
+            if total // 8_000_000 < (total + len(part)) // 8_000_000:
+                time.sleep(0.1)  # so that most of a part is unsent most of the time
+            total += len(part)
+    assert total > sum(sizes)
+
+
 def test_line_breaks_keep_no_idle_connection_open(serve: Serve) -> None:
     server = serve()
     with server.connect() as quiet, server.connect() as breaking:

@@ -84,8 +84,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._is_half_closed = False
         """The client has sent all it has to send, and still reads."""
         self._stall: asyncio.TimerHandle | None = None
-        self._unsent_bytes = 0
-        """When the stall timer was set."""
+        self._taken_bytes = 0
+        """What the client had taken when the stall timer was set."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         one_write = OneWriteTransport(transport, self.loop, self._watch_writing)  # type: ignore[arg-type]
@@ -180,16 +180,21 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def _watch_writing(self) -> None:
         if self._stall is None:
-            self._unsent_bytes = self.transport.get_write_buffer_size()
+            self._taken_bytes = self._taken()
             self._stall = self.loop.call_later(self.stall_seconds, self._look_at_writing)
 
     def _look_at_writing(self) -> None:
         self._stall = None
-        unsent = self.transport.get_write_buffer_size()
-        if unsent and unsent >= self._unsent_bytes:
+        if not self.transport.get_write_buffer_size():
+            return
+        if self._taken() == self._taken_bytes:
             self.transport.abort()
-        elif unsent:
+        else:
             self._watch_writing()
+
+    def _taken(self) -> int:
+        taken: int = self.transport.taken_bytes  # type: ignore[attr-defined] # OneWriteTransport's
+        return taken
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_timer()

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
+
+MOST_KEPT_BYTES: Final = 64 * 1024
+"""More than this does not wait for the loop."""
 
 
 class OneWriteTransport:
@@ -12,6 +15,9 @@ class OneWriteTransport:
 
     uvicorn writes an answer's head and its body apart, and uvloop sends each at once: two system
     calls and two packets an answer.
+
+    Args:
+        on_close: called when it is told to close, with what was written perhaps still on its way.
     """
 
     def __init__(
@@ -24,19 +30,34 @@ class OneWriteTransport:
         self._loop = loop
         self._on_close = on_close
         self._parts: list[bytes] = []
+        self._kept_bytes = 0
+        self._handed_bytes = 0
+
+    @property
+    def taken_bytes(self) -> int:
+        """What the client, or the system for it, has taken so far."""
+        return self._handed_bytes - self._transport.get_write_buffer_size()
 
     def write(self, data: bytes) -> None:
-        """Send the data, with what else is written before the loop goes on."""
+        """Send the data, with what else is written before the loop goes on.
+
+        What is much goes at once: data that is kept here pauses nobody who writes on and on.
+        """
         if not self._parts:
             self._loop.call_soon(self._flush)
         self._parts.append(data)
+        self._kept_bytes += len(data)
+        if self._kept_bytes > MOST_KEPT_BYTES:
+            self._flush()
 
     def _flush(self) -> None:
         if self._parts:
             data = b"".join(self._parts)
             self._parts.clear()
+            self._kept_bytes = 0
             # Its client may have gone since.
             if not self._transport.is_closing():
+                self._handed_bytes += len(data)
                 self._transport.write(data)
 
     def write_eof(self) -> None:
