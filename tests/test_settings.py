@@ -145,7 +145,7 @@ def test_more_workers_for_the_memory_registry_are_refused_to_whoever_asked_for_t
 
 
 def test_origins_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AFTERWARDS_CORS_ORIGINS", " https://a.example, http://b.example:81/ ,")
+    monkeypatch.setenv("AFTERWARDS_CORS_ORIGINS", " https://A.example, http://b.example:81/ ,")
     assert Settings.load().cors_origins == ("https://a.example", "http://b.example:81")
 
 
@@ -153,6 +153,27 @@ def test_origins_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_an_origin_is_a_scheme_and_a_host(origin: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AFTERWARDS_CORS_ORIGINS", origin)
     assert problem().startswith("AFTERWARDS_CORS_ORIGINS: must be origins")
+
+
+@pytest.mark.parametrize(
+    "host", ["a.example:80", "https://a.example", "*.a.example", "a..b", "[::1]"]
+)
+def test_a_host_is_a_name_without_anything_else(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AFTERWARDS_ALLOWED_HOSTS", host)
+    assert problem().startswith("AFTERWARDS_ALLOWED_HOSTS: must be names")
+
+
+def test_hosts_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AFTERWARDS_ALLOWED_HOSTS", "api, my_service,tasks.example.org.,*")
+    assert Settings.load().allowed_hosts == ("api", "my_service", "tasks.example.org.", "*")
+
+
+@pytest.mark.parametrize("network", ["10.0.0.1/8", "nginx", "10.0.0.256"])
+def test_a_trusted_proxy_is_an_address_or_a_network(
+    network: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AFTERWARDS_TRUSTED_PROXIES", f"10.0.0.0/8,{network}")
+    assert problem().startswith("AFTERWARDS_TRUSTED_PROXIES: must be addresses or networks")
 
 
 def test_a_list_may_be_given_as_one() -> None:

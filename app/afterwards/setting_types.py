@@ -14,6 +14,8 @@ UNIX: Final = "unix:"
 DAY: Final = 86_400.0
 """In seconds."""
 
+_HOST: Final = re.compile(r"[\w-]+(\.[\w-]+)*\.?", re.ASCII)
+
 _ROOT_PATH: Final = re.compile(r"(/[\w.~!$&'()*+,;=:@%-]+)*", re.ASCII)
 """The paths of RFC 3986, 3.3, without empty segments."""
 
@@ -53,12 +55,23 @@ def _networks(value: tuple[str, ...]) -> tuple[str, ...]:
     return value
 
 
+def _hosts(value: tuple[str, ...]) -> tuple[str, ...]:
+    for host in value:
+        if host != "*" and not _HOST.fullmatch(host):
+            raise ValueError(
+                "must be names like tasks.example.org, without scheme and port, separated by "
+                "commas, or *"
+            )
+    return value
+
+
 def _origins(value: tuple[str, ...]) -> tuple[str, ...]:
     for origin in value:
         scheme, _, host = origin.partition("://")
         if origin != "*" and (scheme not in ("http", "https") or not host or "/" in host):
             raise ValueError("must be origins like https://example.org, separated by commas, or *")
-    return value
+    # Browsers send them so, and they are compared as they are.
+    return tuple(origin.lower() for origin in value)
 
 
 def _root_path(value: str) -> str:
@@ -72,6 +85,9 @@ Address = Annotated[str, AfterValidator(_address)]
 Directory = Annotated[Path, AfterValidator(_directory)]
 Origins = Annotated[
     tuple[str, ...], NoDecode, BeforeValidator(_comma_separated), AfterValidator(_origins)
+]
+Hosts = Annotated[
+    tuple[str, ...], NoDecode, BeforeValidator(_comma_separated), AfterValidator(_hosts)
 ]
 Networks = Annotated[
     tuple[str, ...], NoDecode, BeforeValidator(_comma_separated), AfterValidator(_networks)

@@ -31,6 +31,7 @@ from afterwards.setting_types import (
     Count,
     DelaySeconds,
     Directory,
+    Hosts,
     LowerCase,
     Names,
     Networks,
@@ -161,7 +162,7 @@ class Settings(BaseSettings):
     cors_origins: Origins = Field(
         (), description="Origins whose pages may call the API, separated by commas; `*` for all."
     )
-    allowed_hosts: Names = Field(
+    allowed_hosts: Hosts = Field(
         (),
         description="Names of this service in `Host`, separated by commas, besides IP addresses, "
         "localhost and the name in `AFTERWARDS_BIND`; `*` for any. Others are refused (421).",

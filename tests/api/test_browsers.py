@@ -48,6 +48,23 @@ async def test_a_name_that_is_not_ours_is_misdirected(host: str, method: str) ->
         assert "AFTERWARDS_ALLOWED_HOSTS" in answer.json()["detail"]
 
 
+async def test_a_refusal_shows_the_name_as_the_setting_takes_it() -> None:
+    answer = await asked({"Host": "Tasks.example.org:8443"})
+    assert "'tasks.example.org'" in answer.json()["detail"]
+
+
+async def test_strangers_names_are_not_remembered() -> None:
+    browsers = Browsers(PlainTextResponse("ours"), ["api"], ())
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(browsers), base_url="http://api"
+    ) as client:
+        for number in range(20):
+            await client.get("/tasks", headers={"Host": f"{number}.evil.example"})
+            await client.get("/tasks", headers={"Host": f"{number}" * 60_000})
+        await client.get("/tasks")
+    assert browsers._known == {b"api"}
+
+
 async def test_any_name_is_served_where_that_is_wished() -> None:
     assert (await asked({"Host": "evil.example"}, hosts=["*"])).status_code == 200
 
@@ -87,6 +104,8 @@ async def test_nothing_is_read_across_sites(mode: str | None) -> None:
 async def test_a_link_leads_here_and_a_form_does_not() -> None:
     visit = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"}
     assert (await asked(visit)).text == "ours"
+    assert (await asked({**visit, "Sec-Fetch-Dest": "document"})).text == "ours"
+    assert (await asked({**visit, "Sec-Fetch-Dest": "iframe"})).status_code == 403
     assert (await asked(visit, "POST")).status_code == 403
     assert (await asked({**visit, "Origin": "https://evil.example"}, "POST")).status_code == 403
 
