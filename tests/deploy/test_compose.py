@@ -48,7 +48,7 @@ def test_the_example_file_s_values_are_the_defaults() -> None:
     written = dict(re.findall(r"\$\{([A-Z_]+):-([^}]*)\}", COMPOSE.read_text()))
     defaults = {variable(n): str(f.default) for n, f in Settings.model_fields.items()} | written
     differ = {name for name, value in example if value != defaults[name].removesuffix(".0")}
-    lists_and_paths = ("CORS_ORIGINS", "ROOT_PATH", "TASK_MODULES")
+    lists_and_paths = ("CORS_ORIGINS", "ROOT_PATH", "TASK_MODULES", "TRUSTED_PROXIES")
     assert differ == {f"AFTERWARDS_{name}" for name in lists_and_paths}
 
 
