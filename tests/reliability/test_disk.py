@@ -174,7 +174,7 @@ def checks(registry_pid: int) -> bool:
 # -- the outputs -----------------------------------------------------------------------------------
 
 
-def test_a_file_task_that_cannot_write_fails_naming_the_path_and_can_be_retried(
+def test_a_file_task_that_cannot_write_fails_naming_the_file_and_can_be_retried(
     new_service: NewService, mount: Mount
 ) -> None:
     service = new_service()
@@ -184,7 +184,8 @@ def test_a_file_task_that_cannot_write_fails_naming_the_path_and_can_be_retried(
     task = service.ended(service.submit("/file/", FILE))
     path = service.output_dir / f"{task.id}.json"
     assert (task.state, task.attempt) == ("failed", 1)
-    assert task.error == f"Cannot write {path}: Read-only file system"
+    assert task.error == f"Cannot write {path.name}: Read-only file system"
+    assert str(path) in service.log_file.read_text()
 
     mount(service.output_dir, "remount,rw")
     assert service.post(f"/retry-task/{task.id}").status_code == 200
@@ -204,7 +205,7 @@ def test_a_full_output_disk_leaves_no_half_file_and_is_tried_again(
     wait_for(lambda: service.task(task_id).attempts_used == 1, "the first attempt failed")
     path = service.output_dir / f"{task_id}.json"
     error = service.task(task_id).error
-    assert error == f"Cannot write {path}: No space left on device"
+    assert error == f"Cannot write {path.name}: No space left on device"
     assert list(service.output_dir.iterdir()) == [filler]
 
     filler.unlink()

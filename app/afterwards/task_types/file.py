@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict
 
+from afterwards.logs import get_logger
 from afterwards.own_threads import OwnThreads
 from afterwards.task_types.base import (
     JsonObject,
@@ -20,6 +21,8 @@ from afterwards.task_types.base import (
     TransientError,
 )
 from afterwards_executors.retry import Starved
+
+log = get_logger(__name__)
 
 _STARVING: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN})
 """What has run out in the process or the machine, and has nothing to do with the file."""
@@ -57,7 +60,8 @@ def save_json(content: dict[str, Any], context: TaskContext) -> Path:
     Raises:
         Starved: no descriptor or memory just now.
         TransientError: no room just now.
-        PermanentError: the directory cannot be written. All name the path.
+        PermanentError: the directory cannot be written. All name the file; where it lies is said to
+            the log alone, because clients are shown what is raised.
     """
     path = context.environment.output_dir / f"{context.task_id}.json"
     try:
@@ -68,10 +72,15 @@ def save_json(content: dict[str, Any], context: TaskContext) -> Path:
         _sync_directory(path.parent)
         _sweep(path, context.attempt)
     except OSError as error:
-        raise _kind_of(error)(f"Cannot write {path}: {error.strerror or error}") from error
+        raise _failure(_kind_of(error), path, error.strerror or str(error)) from error
     except MemoryError as error:
-        raise Starved(f"Cannot write {path}: no memory") from error
+        raise _failure(Starved, path, "no memory") from error
     return path
+
+
+def _failure(kind: type[Exception], path: Path, reason: str) -> Exception:
+    log.warning("file cannot be written", path=str(path), reason=reason)
+    return kind(f"Cannot write {path.name}: {reason}")
 
 
 def _kind_of(error: OSError) -> type[Exception]:
