@@ -82,7 +82,7 @@ def log_lines(
         configure(chosen, "json")
         # Loggers remember the configuration they were first used with.
         monkeypatch.setattr(
-            "afterwards.api.request_context.log", get_logger("afterwards.api.middleware")
+            "afterwards.api.request_context.log", get_logger("afterwards.api.request_context")
         )
         return lambda: [
             line

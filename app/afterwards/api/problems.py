@@ -89,8 +89,8 @@ def title(status: int) -> str:
 def install(app: FastAPI) -> None:
     """Answer errors that reach the application with problem documents.
 
-    Unexpected ones do not belong here: they are `middleware.RequestContext`'s, because Starlette
-    answers them outside of all middleware, without a request id and uncounted.
+    Unexpected ones do not belong here: they are `request_context.RequestContext`'s, because
+    Starlette answers them outside of all middleware, without a request id and uncounted.
     """
     for error, answer in _ANSWERS.items():
         app.add_exception_handler(error, answer)
