@@ -26,9 +26,9 @@
         ├── RegistryUnavailable     the registry does not answer
         └── Draining                this process is about to stop
 
-They cross process boundaries as values: `args` are exactly what the constructor takes, so that
-pickle builds them again, and the message is made on demand. There is no HTTP here; the table of
-statuses is in `afterwards.api.problems`.
+They cross process boundaries as values: `args` are what the constructor takes, so that pickle
+builds them again, and the message is made on demand. `JournalUnavailable` alone leaves one out.
+There is no HTTP here; the table of statuses is in `afterwards.api.problems`.
 """
 
 from __future__ import annotations
@@ -268,7 +268,8 @@ class JournalUnavailable(Unavailable):
 
     Args:
         problem: what is said to clients.
-        place: what is said to the log alone.
+        place: what is said to the log alone. It is not in `args`: another process, which answers
+            clients, never has it.
     """
 
     def __init__(self, problem: str, place: str = "") -> None:
