@@ -25,7 +25,7 @@ BYTES_IN_FLIGHT: Final = 64 * 2**20
 _IPV6_SITE_BITS: Final = 64
 _SECONDS_BETWEEN_WARNINGS: Final = 60.0
 
-Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
+IPAddress: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
@@ -193,7 +193,7 @@ class Connections:
             )
 
 
-def _plain(address: Address) -> Address:
+def _plain(address: IPAddress) -> IPAddress:
     """An IPv4 address that was mapped into IPv6 (RFC 4291, 2.5.5.2), as itself."""
     return getattr(address, "ipv4_mapped", None) or address
 
