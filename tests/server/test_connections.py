@@ -25,10 +25,10 @@ class Peer:
         self.all.close(self, self.client)
 
     def begin(self) -> None:
-        self.all.work(self, self.client)
+        self.all.become_busy(self, self.client)
 
-    def rest(self) -> None:
-        self.all.rest(self, self.client)
+    def finish(self) -> None:
+        self.all.become_idle(self, self.client)
 
 
 def test_at_the_limit_the_longest_idle_connection_gives_way() -> None:
@@ -36,10 +36,10 @@ def test_at_the_limit_the_longest_idle_connection_gives_way() -> None:
     peers = [Peer(connections, f"10.0.0.{n}") for n in range(8)]
     peers[0].begin()
     peers[1].begin()
-    peers[1].rest()
+    peers[1].finish()
     assert Peer(connections, "10.0.1.0").has_room
     assert [peer.is_open for peer in peers] == [True, True, False] + 5 * [True]
-    peers[0].rest()
+    peers[0].finish()
     assert Peer(connections, "10.0.1.1").has_room
     assert [n for n, peer in enumerate(peers) if not peer.is_open] == [2, 3]
 
@@ -78,7 +78,7 @@ def test_where_none_is_idle_a_new_one_is_on_trial_until_there_is_room() -> None:
     late = Peer(connections, "10.0.1.0")
     assert not late.has_room
     assert not connections.admit(late, late.client)
-    peers[2].rest()
+    peers[2].finish()
     assert connections.admit(late, late.client)
     assert not peers[2].is_open
     late.end()

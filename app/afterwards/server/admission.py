@@ -69,7 +69,7 @@ class AdmittedHttpProtocol(BoundedHttpProtocol):
             self._refuse(HTTPStatus.SERVICE_UNAVAILABLE, f"{limit}; try again in a moment")
             raise ValueError
         super().on_headers_complete()
-        self._all.work(self, self._client)
+        self._all.become_busy(self, self._client)
 
     def _is_let_in(self) -> bool:
         """Whether a connection on trial may be answered; the trial ends if there is room by now."""
@@ -104,7 +104,7 @@ class AdmittedHttpProtocol(BoundedHttpProtocol):
         if self._owner is None:
             return
         if not is_busy(self) and not self._is_on_trial:
-            self._all.rest(self, self._owner)
+            self._all.become_idle(self, self._owner)
         if self._bytes_taken:
             # After what was written has been handed to the transport, and may have gone at once.
             self.loop.call_soon(self._give_back)

@@ -128,21 +128,21 @@ class Connections:
         self._trials.pop(connection, None)
         self._count += 1
         client.count += 1
-        self.rest(connection, client)
+        self.become_idle(connection, client)
         return True
 
-    def rest(self, connection: Connection, client: Client) -> None:
+    def become_idle(self, connection: Connection, client: Client) -> None:
         """Note that a counted connection is idle from now on."""
         self._idle[connection] = client.idle[connection] = None
 
-    def work(self, connection: Connection, client: Client) -> None:
+    def become_busy(self, connection: Connection, client: Client) -> None:
         """Note that a request is being answered on a connection."""
         self._idle.pop(connection, None)
         client.idle.pop(connection, None)
 
     def close(self, connection: Connection, client: Client) -> None:
         """Forget a connection. Called once for each, by `give_way` or after its end."""
-        self.work(connection, client)
+        self.become_busy(connection, client)
         client.held -= 1
         if connection in self._trials:
             del self._trials[connection]
