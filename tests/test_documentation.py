@@ -21,6 +21,8 @@ def rows() -> list[tuple[str, ...]]:
 
 
 def documented_default(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
     return "none" if value in ((), "") else str(value)
 
 

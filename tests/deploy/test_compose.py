@@ -43,10 +43,15 @@ def test_the_example_file_has_every_setting_and_every_variable_of_the_compose_fi
     assert len(example) == len(set(example))
 
 
+def written_as(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
 def test_the_example_file_s_values_are_the_defaults() -> None:
     example = re.findall(r"^# ([A-Z_]+)=(.*)", (DEPLOY / ".env.example").read_text(), re.MULTILINE)
     written = dict(re.findall(r"\$\{([A-Z_]+):-([^}]*)\}", COMPOSE.read_text()))
-    defaults = {variable(n): str(f.default) for n, f in Settings.model_fields.items()} | written
+    defaults = {variable(n): written_as(f.default) for n, f in Settings.model_fields.items()}
+    defaults |= written
     differ = {name for name, value in example if value != defaults[name].removesuffix(".0")}
     lists_and_paths = ("CORS_ORIGINS", "ROOT_PATH", "TASK_MODULES", "TRUSTED_PROXIES")
     assert differ == {f"AFTERWARDS_{name}" for name in lists_and_paths}
