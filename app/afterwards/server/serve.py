@@ -95,7 +95,7 @@ def serve(settings: Settings) -> None:
     # Imported here once, for all workers; the application itself is made in each.
     main = importlib.import_module("afterwards.main")
     require_temporary_directory()
-    # The same goes for the user's modules; a mistake in one is to be said before anything starts.
+    # Imported once for all workers, too; a mistake in one is to be said before anything starts.
     load_catalogue(settings.task_modules)
     prepare_directories(settings)
     listener = listen(settings)
