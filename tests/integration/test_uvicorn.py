@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,6 +15,7 @@ import pytest
 
 from tests.integration.conftest import Service, wait_for
 
+ROOT = Path(__file__).parents[2]
 UVICORN = (
     str(Path(sys.executable).with_name("uvicorn")),
     "--factory",
@@ -52,6 +55,29 @@ def test_its_registry_is_started_again_when_it_dies(service: UvicornService) -> 
     wait_for(lambda: service.registry_pid() != dead, "another registry")
     assert service.finished(task_id)["status"] == "success"
     assert service.stop(seconds=10) in (0, -signal.SIGTERM)
+
+
+def test_it_takes_the_service_s_protocol(tmp_path: Path) -> None:
+    service = UvicornService(tmp_path)
+    text = (ROOT / "docs" / "configuration.md").read_text()
+    (option,) = re.findall(r"`(--http \S+)`", text)
+    service.command += tuple(option.split())
+    service.start()
+    try:
+        assert service.finished(service.submit("/report/", REPORT))["status"] == "success"
+        assert answer_to(service, b"GET / HTTP/1.1\r\n\r\n").startswith(b"HTTP/1.1 400 ")
+        large = b"GET / HTTP/1.1\r\nHost: localhost\r\nX-Large: %b\r\n\r\n" % (b"x" * 70_000)
+        assert answer_to(service, large).startswith(b"HTTP/1.1 431 ")
+        assert service.stop(seconds=10) in (0, -signal.SIGTERM)
+    finally:
+        service.kill_everything()
+
+
+def answer_to(service: Service, request: bytes) -> bytes:
+    host, _, port = service.address.rpartition(":")
+    with socket.create_connection((host, int(port)), timeout=20) as connection:
+        connection.sendall(request)
+        return connection.makefile("rb").read()
 
 
 @pytest.mark.parametrize(
