@@ -14,7 +14,7 @@ LOCK := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-h
 RUNTIME := $(VENV)/runtime.stamp
 DEVELOPMENT := $(VENV)/development.stamp
 
-PROMTOOL := $(VENV)/tools/promtool
+TOOLS := $(VENV)/tools
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -37,10 +37,12 @@ quick: check ## run lint, types and the quick tests: under a minute
 	@EXAMPLES_AT_MOST=20 $(BIN)/python -m pytest --quiet --numprocesses 3 --dist worksteal \
 		-m 'not engine and not processes and not measures'
 
-tools: load-tools ## get promtool, wrk and strace, which some tests need, where that is possible
-	@command -v promtool >/dev/null || test -x $(PROMTOOL) \
-		|| $(MAKE) --no-print-directory $(PROMTOOL) 2>/dev/null \
-		|| echo "promtool is not to be had here; the tests that need it say so."
+tools: load-tools ## get promtool, nginx, wrk and strace, which some tests need, where possible
+	@for tool in promtool nginx; do \
+		command -v $$tool >/dev/null || test -x $(TOOLS)/$$tool \
+			|| $(MAKE) --no-print-directory $(TOOLS)/$$tool 2>/dev/null \
+			|| echo "$$tool is not to be had here; the tests that need it say so."; \
+	done
 
 check: lint typecheck ## run the checks that run nothing: lint, format, types
 
@@ -121,13 +123,16 @@ $(DEVELOPMENT): requirements-dev.lock $(RUNTIME)
 	@$(PIP) install --require-hashes --no-deps -r requirements-dev.lock
 	@touch $@
 
-# Out of Debian's package, which is not installed: that would start a service. The lists of packages
+# Out of Debian's packages, which are not installed: that would start services. The lists of packages
 # may be missing; only root can get them.
-$(PROMTOOL): | $(BIN)/python
-	@echo "Getting promtool; this is done once."
+$(TOOLS)/promtool: PACKAGE := prometheus
+$(TOOLS)/promtool: FILE := usr/bin/promtool
+$(TOOLS)/nginx: PACKAGE := nginx
+$(TOOLS)/nginx: FILE := usr/sbin/nginx
+$(TOOLS)/promtool $(TOOLS)/nginx: | $(BIN)/python
+	@echo "Getting $(@F); this is done once."
 	@mkdir -p $(@D)
-	@cd $(@D) && { apt-get -qq download prometheus \
-		|| { apt-get -qq update && apt-get -qq download prometheus; }; }
-	@cd $(@D) && dpkg-deb --fsys-tarfile prometheus_*.deb \
-		| tar -x --strip-components=3 ./usr/bin/promtool
-	@rm $(@D)/prometheus_*.deb
+	@cd $(@D) && { apt-get -qq download $(PACKAGE) \
+		|| { apt-get -qq update && apt-get -qq download $(PACKAGE); }; }
+	@cd $(@D) && dpkg-deb --fsys-tarfile $(PACKAGE)_*.deb | tar -x --strip-components=3 ./$(FILE)
+	@rm $(@D)/$(PACKAGE)_*.deb
