@@ -13,7 +13,7 @@ from typing import Any
 
 from afterwards.errors import JournalUnavailable
 from afterwards.lifecycle import Task, TaskState
-from afterwards.registry.engine.committer import Call
+from afterwards.registry.engine.call import Call
 from afterwards.registry.engine.memory import MemoryRegistry, Surroundings
 from afterwards.registry.journal.base import Group, Journal
 from afterwards.registry.journal.journal import SqliteJournal

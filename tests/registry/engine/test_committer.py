@@ -21,7 +21,7 @@ from afterwards.errors import (
     TaskNotFound,
 )
 from afterwards.lifecycle import Task, TaskState
-from afterwards.registry.engine.committer import Call
+from afterwards.registry.engine.call import Call
 from afterwards.registry.engine.memory import MemoryRegistry
 from afterwards.registry.engine.turns import LONGEST_SECONDS
 from afterwards.registry.journal.base import Group

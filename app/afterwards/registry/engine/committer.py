@@ -13,41 +13,35 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 from afterwards.counts import tally
 from afterwards.errors import (
     AfterwardsError,
-    JournalLocked,
     JournalUnavailable,
     OutcomeUnknown,
     RegistryUnavailable,
-    StaleReport,
     Unavailable,
 )
 from afterwards.logs import get_logger
+from afterwards.registry.engine.call import CHANGES_NOTHING, Call
 from afterwards.registry.engine.lookout import Lookout
+from afterwards.registry.engine.outage import Outage
+from afterwards.registry.engine.replies import Replies
 from afterwards.registry.engine.turns import LONGEST_SECONDS, Errand, Turns
-from afterwards.registry.engine.views import READS, Readings
+from afterwards.registry.engine.views import Readings
 from afterwards.registry.journal.base import Group, Journal
-from afterwards.registry.protocol.answers import Answer, Claim
+from afterwards.registry.protocol.answers import Answer
 from afterwards.registry.protocol.base import Worker
 from afterwards.registry.protocol.requests import (
     ABOUT_THE_WORKER,
     Add,
     AddAll,
-    Beat,
-    Count,
-    Find,
-    Get,
-    Held,
-    Inspect,
     Probe,
     PutSchedule,
     Request,
     Retry,
-    Scrape,
 )
 from afterwards.registry.state.retention import Retention
 from afterwards.registry.state.rules import Rules
@@ -55,20 +49,7 @@ from afterwards.registry.state.rules import Rules
 log = get_logger(__name__)
 
 _NOTHING: Final[frozenset[type]] = frozenset()
-_CHANGES_NOTHING: Final = READS | {Get, Inspect, Find, Count, Probe}
 _NEEDS_ROOM: Final = frozenset({Add, AddAll, PutSchedule, Retry})
-
-
-@dataclass(eq=False)
-class Call(Errand):
-    """One `exchange` on its way through a group."""
-
-    worker: Worker | None
-    connection: int
-    requests: Sequence[Request]
-    answers: list[Answer] = field(default_factory=list)
-    claims: list[Claim] = field(default_factory=list)
-    cancels: list[Held] = field(default_factory=list)
 
 
 @dataclass(eq=False)
@@ -98,10 +79,8 @@ class Committer:
         self.turns = Turns(self._work)
         self._lookout = Lookout(journal, rules.clock)
         self._events: list[Callable[[], None]] = []
-        self._journal_fails = False
-        self._problem = ""
-        self._is_locked = False
-        """Whether it failed last because another process has the lock."""
+        self._outage = Outage()
+        self._replies = Replies(rules, journal, readings, self._outage)
         self._written = False
         """Whether the transaction of the group at hand is on disk."""
 
@@ -140,9 +119,9 @@ class Committer:
                 self._carry_out(calls, refuse=None)
                 # A beat releases what it omits, and a leave everything; that has to wait.
                 self._rules.put_off()
-            self._answer_committed(calls)
+            self._replies.fill_in(calls)
             if self._written and self._lookout.problem is not None:
-                self._doubt(calls, self._lookout.problem)
+                self._replies.doubt(calls, self._lookout.problem)
             self._draw_attention()
         except OutcomeUnknown:
             raise
@@ -163,7 +142,7 @@ class Committer:
             call.claims = []
 
     def _until_next_due(self) -> float:
-        if self._journal_fails:
+        if self._outage.is_on:
             # What is due cannot be done, and would be tried again without a pause.
             return LONGEST_SECONDS
         store, clock = self._rules.store, self._rules.clock
@@ -209,10 +188,10 @@ class Committer:
 
     def _apply(self, call: Call, request: Request, refuse: frozenset[type] | None) -> Answer:
         kind = type(request)
-        if kind in _CHANGES_NOTHING:
+        if kind in CHANGES_NOTHING:
             return None
         if kind not in ABOUT_THE_WORKER and (refuse is None or kind in refuse):
-            return (JournalLocked if self._is_locked else JournalUnavailable)(self._problem)
+            return self._outage.refusal()
         try:
             return self._rules.apply(call.worker, call.connection, request)
         except AfterwardsError as error:
@@ -239,43 +218,28 @@ class Committer:
             self._lookout.require_place()
             self._journal.write(group)
         except JournalUnavailable as error:
-            self._take_back(calls, error)
+            self._outage.begin(error)
+            self._take_back(calls)
             return False
         self._written = True
         if not partly:
-            self._note_recovery(group)
+            self._outage.end_if_shown_by(group)
         self._tell(group, time.perf_counter() - started, partly=partly)
         self._lookout.look()
         return True
 
     def _write_a_part(self, calls: Sequence[Call]) -> bool:
         """Reports and cancellations may fit where new tasks do not."""
-        if self._is_locked:
+        if self._outage.is_locked:
             # Nothing does, and whoever only reads or beats has waited long enough.
             return False
         self._carry_out(calls, refuse=_NEEDS_ROOM)
         return self._write(calls, partly=True)
 
-    def _take_back(self, calls: Sequence[Call], error: JournalUnavailable) -> None:
-        self._problem = error.problem
-        self._is_locked = isinstance(error, JournalLocked)
-        if not self._journal_fails:
-            log.error(
-                "journal cannot be written; refusing tasks until it can",
-                error=str(error),
-                journal=error.place,
-            )
-        self._journal_fails = True
+    def _take_back(self, calls: Sequence[Call]) -> None:
         self._rules.undo()
         for call in calls:
             call.claims = []
-
-    def _note_recovery(self, group: Group) -> None:
-        # Reports may still fit on a disk that is full for new tasks: only those, or a probe, show
-        # that it is not full any more.
-        if self._journal_fails and (group.probe or any(c.old is None for c in group.changes)):
-            log.info("journal can be written again; accepting tasks")
-            self._journal_fails = False
 
     def _tell(self, group: Group, commit_seconds: float, *, partly: bool) -> None:
         """The group is durable: now it may be seen."""
@@ -287,73 +251,6 @@ class Committer:
             # Its deletions were in what could not be written.
             self._retention.committed()
         self._rules.room.drain_rate = self._readings.drain_rate.per_second
-
-    def _answer_committed(self, calls: Sequence[Call]) -> None:
-        """Fill in what follows from the group's outcome: readings, refusals, cancellations."""
-        for call in calls:
-            for position, request in enumerate(call.requests):
-                kind, answer = type(request), call.answers[position]
-                if kind in _CHANGES_NOTHING:
-                    self._note_http(call, request)
-                    call.answers[position] = self._read(request)
-                elif kind is Beat:
-                    self._note_http(call, request)
-                elif isinstance(answer, StaleReport):
-                    self._readings.refused_reports += 1
-                    log.warning(
-                        "report refused; its attempt is not the running one",
-                        task_id=answer.task_id,
-                        type=self._type_of(answer.task_id),
-                        attempt=answer.attempt,
-                        running_attempt=answer.current,
-                        state=answer.state,
-                        worker=str(call.worker),
-                    )
-            if call.worker is not None:
-                call.cancels = self._rules.attendance.cancellations(call.worker, call.connection)
-
-    def _doubt(self, calls: Sequence[Call], problem: JournalUnavailable) -> None:
-        """The group is in a file that has lost its name meanwhile, and may be lost with it."""
-        for call in calls:
-            for position, request in enumerate(call.requests):
-                kind = type(request)
-                if kind is Probe:
-                    call.answers[position] = problem
-                elif kind in _CHANGES_NOTHING or kind in ABOUT_THE_WORKER:
-                    continue
-                elif not isinstance(call.answers[position], AfterwardsError):
-                    call.answers[position] = RegistryUnavailable()
-
-    def _type_of(self, task_id: str) -> str | None:
-        task = self._rules.store.get(task_id)
-        return None if task is None else task.type
-
-    def _note_http(self, call: Call, request: Request) -> None:
-        if not isinstance(request, Beat | Scrape) or request.http is None:
-            return
-        # The counts of a worker that is not joined belong to another service, or are in the sums
-        # already because its process has ended.
-        if call.worker and self._rules.attendance.find(call.worker, call.connection):
-            self._readings.http.report(str(call.worker), request.http)
-
-    def _read(self, request: Request) -> Answer:
-        """Answer from memory, as committed; None: the journal has to be asked."""
-        if type(request) in READS:
-            return self._readings.read(request)
-        if isinstance(request, Get):
-            return self._rules.store.get(request.task_id)
-        if isinstance(request, Find) and not self._journal.durable:
-            return self._rules.store.find(request)
-        if isinstance(request, Count):
-            return self._count(request)
-        if isinstance(request, Probe) and self._journal_fails:
-            return JournalUnavailable(self._problem)
-        return None
-
-    def _count(self, query: Count) -> int | None:
-        if query.created_after is None and query.created_before is None:
-            return self._readings.count(query)
-        return None if self._journal.durable else self._rules.store.count(query)
 
     def _draw_attention(self) -> None:
         """Wake the workers that could claim more, or have to be told of a cancellation."""

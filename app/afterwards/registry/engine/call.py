@@ -1,0 +1,28 @@
+"""What is brought to the registry: requests that are carried out together, and their answers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from afterwards.registry.engine.turns import Errand
+from afterwards.registry.engine.views import READS
+from afterwards.registry.protocol.answers import Answer, Claim
+from afterwards.registry.protocol.base import Worker
+from afterwards.registry.protocol.requests import Count, Find, Get, Held, Inspect, Probe, Request
+
+CHANGES_NOTHING: Final = READS | {Get, Inspect, Find, Count, Probe}
+"""Requests that are answered when the changes of their group are committed."""
+
+
+@dataclass(eq=False)
+class Call(Errand):
+    """One `exchange` on its way through a group."""
+
+    worker: Worker | None
+    connection: int
+    requests: Sequence[Request]
+    answers: list[Answer] = field(default_factory=list)
+    claims: list[Claim] = field(default_factory=list)
+    cancels: list[Held] = field(default_factory=list)
