@@ -27,6 +27,7 @@ ROOMS: Final[dict[str, May]] = {
     "errors": May(),
     "gc_tuning": May(),
     "logs": May("", "structlog"),
+    "trouble": May("", "structlog"),
     "lifecycle": May("errors"),
     "own_threads": May(),
     "counts": May("lifecycle"),
@@ -40,16 +41,18 @@ ROOMS: Final[dict[str, May]] = {
     ),
     "": May("task_types"),  # the package itself: what modules of task types import
     "registry": May(),
-    "registry.protocol": May("counts errors lifecycle logs schedules"),
+    "registry.protocol": May("counts errors lifecycle logs schedules trouble"),
     "registry.journal": May("counts errors lifecycle logs registry.protocol schedules"),
     "registry.state": May("errors lifecycle logs registry.journal registry.protocol schedules"),
     "registry.engine": May(
-        "counts errors lifecycle logs metrics registry.journal registry.protocol registry.state"
+        "counts errors lifecycle logs metrics registry.journal registry.protocol registry.state "
+        "trouble"
     ),
     "registry.process": May(
-        "errors gc_tuning logs registry.engine registry.journal registry.protocol registry.state"
+        "errors gc_tuning logs registry.engine registry.journal registry.protocol registry.state "
+        "trouble"
     ),
-    "registry.client": May("counts errors logs registry.protocol", "tenacity"),
+    "registry.client": May("counts errors logs registry.protocol trouble", "tenacity"),
     "execution": May(
         "errors logs registry.protocol task_types", "afterwards_executors pydantic structlog"
     ),
@@ -67,11 +70,12 @@ ROOMS: Final[dict[str, May]] = {
     ),
     "main": May(
         "api directories errors events execution logs registry.client registry.process "
-        "registry.protocol service settings task_types",
+        "registry.protocol service settings task_types trouble",
         "afterwards_executors fastapi uvicorn",
     ),
     "server": May(
-        "directories errors gc_tuning logs registry.journal registry.process settings task_types",
+        "directories errors gc_tuning logs registry.journal registry.process settings task_types "
+        "trouble",
         "gunicorn httptools uvicorn uvicorn_worker",
     ),
     "cli": May("errors logs server settings", "afterwards_client httpx rich"),

@@ -40,6 +40,7 @@ from afterwards.service.service import TaskService
 from afterwards.settings import Settings
 from afterwards.task_types.base import Environment, TaskType
 from afterwards.task_types.modules import load_catalogue
+from afterwards.trouble import Trouble
 from afterwards_executors import EXECUTORS
 
 log = get_logger(__name__)
@@ -208,8 +209,10 @@ class WebWorker:
         In a thread of its own, which lasts: it reads files and starts a process, and the kernel
         ends that process with the thread that has started it.
         """
+        trouble = Trouble(log, "registry process cannot be looked after; trying again")
         while not self._over.wait(GUARD_SECONDS):
-            guard()
+            with trouble.survived():
+                guard()
 
 
 def _hear_uvicorns_signals(begin_drain: Callable[[], None]) -> None:

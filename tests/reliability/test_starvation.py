@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
+import os
 import resource
+import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 from afterwards.lifecycle import TaskState
 from tests.integration.conftest import wait_for
+from tests.integration.test_uvicorn import UvicornService
 from tests.reliability.conftest import NewService
 
 
 @contextmanager
-def without_descriptors(pids: list[int]) -> Iterator[None]:
-    """Let these processes open nothing; what they have open, they keep."""
+def without_descriptors(pids: list[int], limit: int = 3) -> Iterator[None]:
+    """Let these processes open nothing, or what `limit` leaves; what they have open, they keep."""
     before = {pid: resource.prlimit(pid, resource.RLIMIT_NOFILE) for pid in pids}
     for pid, (_, most) in before.items():
-        # Numbers below this one are those of its standard streams, and never free.
-        resource.prlimit(pid, resource.RLIMIT_NOFILE, (3, most))
+        # Numbers below three are those of its standard streams, and never free.
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (limit, most))
     try:
         yield
     finally:
         for pid, limits in before.items():
-            resource.prlimit(pid, resource.RLIMIT_NOFILE, limits)
+            # It may have ended, which the test then says better.
+            with suppress(ProcessLookupError):
+                resource.prlimit(pid, resource.RLIMIT_NOFILE, limits)
 
 
 def test_descriptors_that_run_out_cost_no_task_an_attempt_and_no_slot(
@@ -56,3 +62,79 @@ def test_descriptors_that_run_out_cost_no_task_an_attempt_and_no_slot(
         service.begun(task_id, 1)
     service.open_gate()
     assert service.stop() == 0
+
+
+def test_descriptors_that_run_out_in_the_master_end_nothing_and_all_is_replaced_afterwards(
+    new_service: NewService,
+) -> None:
+    service = new_service()
+    service.start()
+    service.open_gate()
+    accepted = service.add("file", {"content": {"a": 1}})
+    assert service.master is not None
+    workers, registry = set(service.worker_pids()), service.registry_pid()
+    killed = min(workers)
+    with without_descriptors([service.master.pid]):
+        os.kill(killed, signal.SIGKILL)
+        os.kill(registry, signal.SIGKILL)
+        for line in ("a worker cannot be started", "registry process cannot be started"):
+            wait_for(lambda line=line: line in service.log_text(), line)  # type: ignore[misc]
+        umask = Path(f"/proc/{service.master.pid}/status").read_text().partition("Umask:")[2]
+        assert int(umask.split()[0], 8) == _umask()
+
+    wait_for(lambda: service.registry_pid() != registry, "another registry")
+    wait_for(lambda: service.metric("afterwards_workers") == 2, "another worker")
+    assert service.master.poll() is None
+    assert killed not in service.worker_pids()
+    tasks = [accepted, *(service.add(kind) for kind in ("wait-thread", "wait-process"))]
+    assert {task.state for task in service.all_ended(tasks)} == {"success"}
+    lines = service.log_text().splitlines()
+    for event in ("a worker cannot be started", "registry process cannot be started"):
+        assert sum(event in line for line in lines) == 1
+    assert service.stop() == 0
+
+
+def test_a_worker_that_lacks_descriptors_for_its_start_does_not_end_the_service(
+    new_service: NewService,
+) -> None:
+    service = new_service()
+    service.start()
+    assert service.master is not None
+    killed = min(service.worker_pids())
+    fds = Path(f"/proc/{service.master.pid}/fd")
+    used = max(int(fd.name) for fd in fds.iterdir()) + 1
+    # Enough to fork a worker, which inherits the limit, and not enough for its lifespan.
+    with without_descriptors([service.master.pid], limit=used + 12):
+        os.kill(killed, signal.SIGKILL)
+        wait_for(lambda: service.log_text().count("exited with code") >= 2, "two that failed")
+
+    wait_for(lambda: service.metric("afterwards_workers") == 2, "another worker")
+    assert service.stop() == 0
+
+
+def test_descriptors_that_run_out_under_uvicorn_alone_leave_the_registry_looked_after(
+    tmp_path: Path,
+) -> None:
+    service = UvicornService(tmp_path)
+    service.start()
+    try:
+        assert service.master is not None
+        registry = service.registry_pid()
+        with without_descriptors([service.master.pid]):
+            os.kill(registry, signal.SIGKILL)
+            wait_for(lambda: _is_noticed(service), "the death noticed")
+        wait_for(lambda: service.registry_pid() != registry, "another registry")
+        wait_for(service.is_ready, "ready again")
+    finally:
+        service.kill_everything()
+
+
+def _is_noticed(service: UvicornService) -> bool:
+    log = service.log_file.read_text()
+    return any(line in log for line in ("cannot be started", "cannot tell whether"))
+
+
+def _umask() -> int:
+    umask = os.umask(0o077)
+    os.umask(umask)
+    return umask

@@ -37,6 +37,7 @@ from afterwards.server.worker import (
 )
 from afterwards.settings import Settings, unknown_variables
 from afterwards.task_types.modules import load_catalogue
+from afterwards.trouble import Trouble
 
 log = get_logger(__name__)
 
@@ -55,6 +56,7 @@ _MARGIN_SECONDS: Final = 10.0
 _NEWCOMERS_SECONDS: Final = 10.0
 _MISSED_SECONDS: Final = 1.0
 _POLL_SECONDS: Final = 0.02
+_SPAWN_PAUSE_SECONDS: Final = 1.0
 _ENDED_NOT_REAPED: Final = os.WEXITED | os.WNOHANG | os.WNOWAIT
 
 
@@ -180,6 +182,10 @@ class Supervisor(Arbiter):  # type: ignore[misc] # gunicorn has no types
         self._stopping = False
         self._reloading = False
         self._oldest_newcomer = 0
+        self._no_look = Trouble(log, "registry process cannot be looked after; trying again")
+        self._no_worker = Trouble(log, "a worker cannot be started; trying again")
+        self._has_served = False
+        self._spawn_not_before = 0.0
         super().__init__(application)
 
     def start(self) -> None:
@@ -207,13 +213,30 @@ class Supervisor(Arbiter):  # type: ignore[misc] # gunicorn has no types
 
     def reap_workers(self) -> None:
         """The only hook that is called while a reload or a stop waits for workers."""
+        starting = [pid for pid, worker in self.WORKERS.items() if not worker.has_beaten()]
+        self._has_served = self._has_served or len(starting) < len(self.WORKERS)
+        while self._reap_until_one_could_not_start():
+            pass
+        if any(pid not in self.WORKERS for pid in starting):
+            # What has run out would end the next one at once, too.
+            self._spawn_not_before = time.monotonic() + _SPAWN_PAUSE_SECONDS
+        self._ensure_registry()
+
+    def _reap_until_one_could_not_start(self) -> bool:
         try:
             super().reap_workers()
         except HaltServer:
-            # A second worker that could not start would end the stop the first one began.
-            if not self._stopping:
+            # A second worker that could not start would end the stop the first one began. One that
+            # replaces another, by the same code, may have lacked descriptors or memory.
+            if not self._stopping and (self._reloading or not self._has_served):
                 raise
-        self._ensure_registry()
+            return True
+        return False
+
+    def spawn_workers(self) -> None:
+        """Start what is missing, at most once a second if it ends at its start."""
+        if time.monotonic() >= self._spawn_not_before:
+            super().spawn_workers()
 
     def reload(self) -> None:
         """SIGHUP: replace the workers, the old ones going on until the new ones serve."""
@@ -221,6 +244,11 @@ class Supervisor(Arbiter):  # type: ignore[misc] # gunicorn has no types
         self._oldest_newcomer = self.worker_age + 1
         try:
             super().reload()
+        except (OSError, MemoryError) as error:
+            log.error(
+                "not all workers are replaced, the others go on; send SIGHUP again",
+                error=str(error) or repr(error),
+            )
         finally:
             self._reloading = False
 
@@ -240,9 +268,10 @@ class Supervisor(Arbiter):  # type: ignore[misc] # gunicorn has no types
         # Not once it has been stopped: gunicorn may stop twice, and reaps each time.
         if self._registry is None or not self._registry_started:
             return
-        self._registry.end_if_silent()
-        if not self._stopping or (self.WORKERS and self._is_registry_missed()):
-            self._registry.ensure_running()
+        with self._no_look.survived():
+            self._registry.end_if_silent()
+            if not self._stopping or (self.WORKERS and self._is_registry_missed()):
+                self._registry.ensure_running()
 
     def _is_registry_missed(self) -> bool:
         """During a stop: whether it has been gone for so long that a worker must need it.
@@ -261,17 +290,30 @@ class Supervisor(Arbiter):  # type: ignore[misc] # gunicorn has no types
         return time.monotonic() - self._registry_gone_since >= _MISSED_SECONDS
 
     def spawn_worker(self) -> Any:
-        """Fork a worker. In the worker, never returns."""
-        master = os.getpid()
+        """Fork a worker; None if that is not possible just now. In the worker, never returns."""
+        master, umask = os.getpid(), _umask()
         # Between its fork and its own handlers a worker has the master's, which would swallow a
         # SIGTERM; the worker unblocks them.
         signal.pthread_sigmask(signal.SIG_BLOCK, HELD_SIGNALS)
         try:
-            return super().spawn_worker()
+            pid = super().spawn_worker()
         except SystemExit as leaving:
             if os.getpid() == master:
                 raise
             leave(leaving.code if isinstance(leaving.code, int) else 1)
+        except (OSError, MemoryError) as error:
+            if os.getpid() != master:
+                leave(1)
+            # gunicorn sets another for its heartbeat file, and leaves it if there can be none.
+            os.umask(umask)
+            if self._reloading:
+                raise
+            # The next tick tries again.
+            self._no_worker.failed(error)
+            return None
+        else:
+            self._no_worker.over()
+            return pid
         finally:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD_SIGNALS)
 
@@ -301,6 +343,12 @@ class Supervisor(Arbiter):  # type: ignore[misc] # gunicorn has no types
             log.warning("SIGTTIN ignored; the memory registry has room for one worker")
             return
         super().handle_ttin()
+
+
+def _umask() -> int:
+    umask = os.umask(0o077)
+    os.umask(umask)
+    return umask
 
 
 @contextlib.contextmanager

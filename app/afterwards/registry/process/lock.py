@@ -20,6 +20,7 @@ from afterwards.errors import RegistryLocked
 from afterwards.logs import get_logger
 from afterwards.registry.process import private
 from afterwards.registry.protocol.incarnation import birth, boot_id, runs
+from afterwards.trouble import is_shortage
 
 log = get_logger(__name__)
 
@@ -90,18 +91,28 @@ def lock_path(data_dir: Path) -> Path:
 
 
 def holder_of(data_dir: Path) -> Holder | None:
-    """Who holds the lock and still runs; None if nobody does."""
+    """Who holds the lock and still runs; None if nobody does.
+
+    Raises:
+        OSError, MemoryError: it cannot be told just now, for want of descriptors or memory.
+    """
     holder = last_holder_of(data_dir)
     return holder if holder is not None and holder.is_alive() else None
 
 
 def last_holder_of(data_dir: Path) -> Holder | None:
-    """Who took the lock last, whether it still runs or not; None if nobody ever did."""
+    """Who took the lock last, whether it still runs or not; None if nobody ever did.
+
+    Raises:
+        OSError, MemoryError: as `holder_of` does.
+    """
     try:
         record = json.loads(_read(lock_path(data_dir)))
         endpoint = Endpoint(**record.pop("endpoint"))
         return Holder(**record, endpoint=endpoint)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        if is_shortage(error):
+            raise
         return None
 
 

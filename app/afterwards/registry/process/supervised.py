@@ -20,7 +20,7 @@ from afterwards.registry.process import private
 from afterwards.registry.process.lock import Endpoint, holder_of, last_holder_of
 from afterwards.registry.process.manager import READY, RegistryConfig, arguments
 from afterwards.registry.process.pulse import Pulse
-from afterwards.registry.protocol.incarnation import birth
+from afterwards.trouble import Trouble
 
 log = get_logger(__name__)
 
@@ -58,9 +58,10 @@ class RegistryProcess:
             private.provide(self.endpoint.directory, self._authkey)
             self.endpoint.authkey()
         self._child: subprocess.Popen[bytes] | None = None
-        self._born: int | None = None
         self._pulse: Pulse | None = None
         self._not_before = 0.0
+        self._no_look = Trouble(log, "cannot tell whether the registry is served; looking again")
+        self._no_start = Trouble(log, "registry process cannot be started; trying again")
         self._stopped = False
 
     def start(self) -> None:
@@ -90,15 +91,18 @@ class RegistryProcess:
 
     def ensure_running(self) -> None:
         """Start it again if it has died. Cheap and silent otherwise; never raises."""
-        if self._stopped or self._is_served() or time.monotonic() < self._not_before:
+        if self._stopped or time.monotonic() < self._not_before or self._is_served():
             return
         # Without the pause a registry that cannot start would be started without end.
         self._not_before = time.monotonic() + _RESTART_PAUSE_SECONDS
-        log.error("registry process died; starting it again")
+        if not self._no_start.is_on:
+            log.error("registry process died; starting it again")
         try:
             self._spawn(check=False, ready_fd=None)
-        except (OSError, NotPrivate) as error:
-            log.error("registry process cannot be started; trying again", error=str(error))
+        except (OSError, MemoryError, NotPrivate) as error:
+            self._no_start.failed(error)
+        else:
+            self._no_start.over()
 
     def end_if_silent(self) -> None:
         """Kill it if it is stopped and serves nobody (SIGSTOP). Cheap; never raises.
@@ -119,10 +123,12 @@ class RegistryProcess:
                 self._signal(signal.SIGKILL)
                 self._wait_ended(_KILLED_SECONDS)
         self._reap()
-        # Another worker may have started the registry again, or it was never this one's.
-        holder = holder_of(Path(self._config.data_dir))
-        if holder is None or holder.endpoint != self.endpoint:
-            _remove(self.endpoint)
+        # Where it cannot be told, the next service removes what is left.
+        with self._no_look.survived():
+            # Another worker may have started the registry again, or it was never this one's.
+            holder = holder_of(Path(self._config.data_dir))
+            if holder is None or holder.endpoint != self.endpoint:
+                _remove(self.endpoint)
 
     @property
     def pid(self) -> int | None:
@@ -149,7 +155,6 @@ class RegistryProcess:
             )
         finally:
             pulse.started()
-        self._born = birth(self._child.pid)
 
     def _wait_for_word(self, reader: int) -> None:
         word = select.poll()
@@ -158,12 +163,9 @@ class RegistryProcess:
             self.end_if_silent()
 
     def _is_running(self) -> bool:
-        # Not by the exit status: gunicorn reaps every child, and then there is none to ask for.
-        child = self._child
-        if child is None:
-            return False
-        child.poll()
-        return self._born is not None and birth(child.pid) == self._born
+        # Without a descriptor: there may be none just now. gunicorn reaps every child, after which
+        # `poll` takes it for ended with status 0.
+        return self._child is not None and self._child.poll() is None
 
     def _wait_ended(self, timeout_seconds: float) -> bool:
         deadline = time.monotonic() + timeout_seconds
@@ -183,8 +185,16 @@ class RegistryProcess:
     def _is_served(self) -> bool:
         if self._is_running():
             return True
+        if self._config.take_over:
+            return False
         # Without a master any worker may have started it.
-        return not self._config.take_over and holder_of(Path(self._config.data_dir)) is not None
+        try:
+            holder = holder_of(Path(self._config.data_dir))
+        except (OSError, MemoryError) as error:
+            self._no_look.failed(error)
+            return True
+        self._no_look.over()
+        return holder is not None
 
     def _signal(self, number: signal.Signals) -> None:
         if self._child is not None and self._is_running():

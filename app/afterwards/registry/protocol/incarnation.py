@@ -33,6 +33,9 @@ def birth(pid: int) -> int | None:
 
     A pid is given again after a while; pid and start time together are not (proc(5)), until the
     machine starts again.
+
+    Raises:
+        OSError, MemoryError: it cannot be told just now, for want of a descriptor or memory.
     """
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
@@ -54,12 +57,20 @@ def boot_id() -> str:
 
 
 def runs(pid: int, born: int, boot: str) -> bool:
-    """Whether the process with this pid and birth in that boot still runs; empty: in any boot."""
+    """Whether the process with this pid and birth in that boot still runs; empty: in any boot.
+
+    Raises:
+        OSError, MemoryError: as `birth` does.
+    """
     return birth(pid) == born and (not boot or boot_id() in ("", boot))
 
 
 def is_alive(worker: Worker) -> bool:
-    """Whether this very process still runs."""
+    """Whether this very process still runs.
+
+    Raises:
+        OSError, MemoryError: as `birth` does.
+    """
     return runs(worker.pid, worker.born, worker.boot)
 
 
