@@ -478,7 +478,8 @@ def test_a_bug_after_the_commit_is_no_refusal(
 ) -> None:
     registry = bench.registry(journal=bench.journal())
     task = bench.task()
-    monkeypatch.setattr(registry.committer, "_answer_committed", Mock(side_effect=ValueError))
+    broken = Mock(side_effect=ValueError)
+    monkeypatch.setattr(registry.committer._replies, "fill_in", broken)
 
     assert raised(ask(registry, Add(task))) is RegistryUnavailable
 
