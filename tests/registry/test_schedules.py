@@ -27,7 +27,8 @@ from afterwards.registry.protocol.requests import (
     Succeeded,
 )
 from afterwards.registry.state.acceptance import Limits
-from afterwards.registry.state.schedules import FIRING_SECONDS, MAX_CAUGHT_UP
+from afterwards.registry.state.due_times import MAX_CAUGHT_UP
+from afterwards.registry.state.schedules import FIRING_SECONDS
 from afterwards.schedules import recurrence
 from afterwards.schedules.schedule import Schedule
 from tests.registry.bench import Bench, FailingNull, FailingSqlite, SteppedRegistry

@@ -25,7 +25,7 @@ from hypothesis.stateful import (
 from afterwards.lifecycle import Task
 from afterwards.registry.protocol.requests import Cancel, PauseSchedule, PutSchedule
 from afterwards.registry.state.acceptance import Limits
-from afterwards.registry.state.schedules import MISSED_AFTER_SECONDS
+from afterwards.registry.state.due_times import MISSED_AFTER_SECONDS
 from tests.registry.bench import Bench, SteppedRegistry
 from tests.registry.peers import ask, make_schedule
 

@@ -1,21 +1,14 @@
 """Schedules: their due times, and the tasks they make when those have come (rule 17).
 
 What is due has its task made in the group in which its next due time is written, so no due time is
-ever without its task, or has two. A due time is late if the service was down when it came:
-
-    up to `MISSED_AFTER_SECONDS` late       its task is made
-    later, `catch_up`                       its task is made, for the latest `MAX_CAUGHT_UP` of them
-    later, no `catch_up`                    it is skipped
-
-One that could not have its task made, because there was no room for it, waits until there is, and
-is late for as long as it likes. Tasks that are made later than `MISSED_AFTER_SECONDS` leave half of
-the room to others, so that clients find some while a service catches up.
+ever without its task, or has two; `afterwards.registry.state.due_times` says which were missed.
+Tasks of late due times leave half of the room to others, so that clients find some while a service
+catches up.
 """
 
 from __future__ import annotations
 
 import contextlib
-import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -32,24 +25,19 @@ from afterwards.registry.protocol.requests import (
     Schedules,
 )
 from afterwards.registry.state.acceptance import Room
+from afterwards.registry.state.due_times import Missed, after, is_late
 from afterwards.registry.state.queues import DueQueue
 from afterwards.registry.state.schedule_table import ScheduleTable
-from afterwards.schedules.recurrence import count
 from afterwards.schedules.schedule import Schedule
 
 log = get_logger(__name__)
 
 MAX_SCHEDULES: Final = 10_000
-MISSED_AFTER_SECONDS: Final = 60.0
-MAX_CAUGHT_UP: Final = 1_000
 RETRY_SECONDS: Final = 0.25
 """When a due time for which there was no room is tried again."""
 
 FIRING_SECONDS: Final = 0.02
 """Of the processor, in one group: others wait meanwhile, and what is left comes in the next."""
-
-_COUNTED_AT_MOST: Final = 10
-"""Skipped times, for the log."""
 
 
 class MakeTask(Protocol):
@@ -79,13 +67,10 @@ class ScheduleBook:
         """What the group at work has changed, as it was before."""
         self._defined: set[str] = set()
         """Of those, the ones whose definition has changed."""
-        self._held: dict[str, float] = {}
-        """Until when (`wall` clock) times were due and there was no room for their tasks."""
+        self._missed = Missed()
         self._waiting: set[str] = set()
-        """Of those, the ones that are not tried before `_retry_at` (`elapsed` clock)."""
+        """What there was no room for, and is not tried before `_retry_at` (`elapsed` clock)."""
         self._retry_at = 0.0
-        self._searched: dict[str, float] = {}
-        """Up to when the missed times that are not caught up with have been skipped."""
         self.verbs: Mapping[type, Callable[[Any], Any]] = {
             PutSchedule: self._put,
             PauseSchedule: self._pause,
@@ -154,7 +139,7 @@ class ScheduleBook:
     def _from_now(self, schedule: Schedule) -> float | None:
         # If the wall clock has been set back, its times have been done up to the last one.
         now = self._clock.wall()
-        return _after(schedule, now if schedule.last_due is None else max(now, schedule.last_due))
+        return after(schedule, now if schedule.last_due is None else max(now, schedule.last_due))
 
     def foresee(self, request: PutSchedule | PauseSchedule) -> None:
         """Find in the caller's thread, whichever it is, what the verb would have to look for."""
@@ -184,8 +169,10 @@ class ScheduleBook:
             schedule = self.get(name)
             due = schedule.next_due
             assert due is not None, "what is in the queue is due some time"
-            if self._is_missed(schedule, due, wall):
-                self._skip_missed(schedule, due, wall)
+            if self._missed.has(schedule, due, wall):
+                first = self._missed.first_made(schedule, due, wall)
+                if first != due:
+                    self._change(name, replace(schedule, next_due=first))
             else:
                 self._fire(schedule, due, wall)
 
@@ -194,26 +181,25 @@ class ScheduleBook:
         wall = self._clock.wall()
         for schedule in self._schedules:
             due = schedule.next_due
-            if due is not None and due <= wall and not self._is_missed(schedule, due, wall):
-                self._held[schedule.name] = wall
+            if due is not None and due <= wall and not self._missed.has(schedule, due, wall):
+                self._missed.hold(schedule.name, wall)
 
     def _fire(self, schedule: Schedule, due: float, wall: float) -> None:
         name = schedule.name
         try:
-            task_id = self._make(schedule, due, late=due < wall - MISSED_AFTER_SECONDS)
+            task_id = self._make(schedule, due, late=is_late(due, wall))
         except Unavailable as error:
-            if name not in self._held:
+            if self._missed.hold(name, wall):
                 log.warning(
                     "no room for a scheduled task; it is made when there is",
                     schedule=name,
                     error=str(error),
                 )
-            self._held[name] = wall
             self._waiting.add(name)
             self._due.discard(name)
             self._retry_at = self._clock.elapsed() + RETRY_SECONDS
             return
-        next_due = _after(schedule, due)
+        next_due = after(schedule, due)
         self._change(name, replace(schedule, next_due=next_due, last_due=due, last_task_id=task_id))
 
     def _try_again(self) -> None:
@@ -222,31 +208,6 @@ class ScheduleBook:
             if schedule is not None and schedule.next_due is not None:
                 self._due.push(name, schedule.next_due)
         self._waiting.clear()
-
-    def _is_missed(self, schedule: Schedule, due: float, wall: float) -> bool:
-        if due >= wall - MISSED_AFTER_SECONDS or due <= self._held.get(schedule.name, -math.inf):
-            return False
-        return not schedule.catch_up or due > self._searched.get(schedule.name, -math.inf)
-
-    def _skip_missed(self, schedule: Schedule, due: float, wall: float) -> None:
-        """Go on with the first due time that its task is made for."""
-        if schedule.catch_up:
-            self._searched[schedule.name] = wall
-            latest = _latest(schedule, wall)
-            first: float | None = due if latest is None else max(due, latest)
-            if first == due:
-                return
-        else:
-            first = _after(schedule, math.nextafter(wall - MISSED_AFTER_SECONDS, -math.inf))
-        if first is not None:
-            log.warning(
-                "times were due while the service was down; they are skipped",
-                schedule=schedule.name,
-                skipped=count(schedule.recurrence, due, first, _COUNTED_AT_MOST),
-                counted_at_most=_COUNTED_AT_MOST,
-                goes_on_with=first,
-            )
-        self._change(schedule.name, replace(schedule, next_due=first))
 
     # -- changes -------------------------------------------------------------------------------
 
@@ -289,40 +250,16 @@ class ScheduleBook:
             return
         for name in self._before:
             schedule = self._schedules.get(name)
-            due = None if schedule is None else schedule.next_due
-            for marks in (self._held, self._searched):
-                # What is left has been late for as long as the mark says, or comes after it.
-                if due is None or due > marks.get(name, -math.inf):
-                    marks.pop(name, None)
+            self._missed.commit(name, None if schedule is None else schedule.next_due)
         self._forget_changes()
 
     def undo(self) -> None:
         """The group could not be written: be as before it."""
         for name, schedule in self._before.items():
             self._set(name, schedule)
-            self._searched.pop(name, None)
+            self._missed.undo(name)
         self._forget_changes()
 
     def _forget_changes(self) -> None:
         self._before.clear()
         self._defined.clear()
-
-
-def _after(schedule: Schedule, moment: float) -> float | None:
-    try:
-        return schedule.recurrence.after(moment)
-    except ValueError as error:
-        log.error(
-            "schedule is not understood any more; it rests until it is put again",
-            schedule=schedule.name,
-            error=str(error),
-        )
-        return None
-
-
-def _latest(schedule: Schedule, wall: float) -> float | None:
-    try:
-        return schedule.recurrence.latest(MAX_CAUGHT_UP, wall)
-    except ValueError:
-        # `_after` will say it.
-        return None
