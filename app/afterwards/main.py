@@ -69,26 +69,13 @@ def create_app(settings: Settings | None = None, *, endpoint: Endpoint | None = 
     http_metrics = HttpMetrics()
     stopped_early = threading.Event()
 
-    @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        worker = WebWorker(chosen, catalogue, _reach(chosen, endpoint), http_metrics)
-        # Before it joins: a worker that is stopped while it starts would be given the tasks that
-        # the others release just then.
-        app.state.begin_drain = worker.begin_drain
-        if stopped_early.is_set():
-            worker.begin_drain()
-        _hear_uvicorns_signals(worker.begin_drain)
-        await worker.start()
-        app.state.service = worker.service
-        try:
-            yield
-        finally:
-            await worker.stop()
+    def make_worker() -> WebWorker:
+        return WebWorker(chosen, catalogue, _reach(chosen, endpoint), http_metrics)
 
     app = FastAPI(
         title="Afterwards",
         version=__version__,
-        lifespan=lifespan,
+        lifespan=partial(_live, make_worker, stopped_early),
         docs_url=None,
         redoc_url=None,
         # FastAPI would look for OpenTelemetry's providers at each request, for 5 % of its time.
@@ -99,6 +86,26 @@ def create_app(settings: Settings | None = None, *, endpoint: Endpoint | None = 
     app.state.begin_drain = stopped_early.set
     api.install(app, chosen, http_metrics, catalogue)
     return app
+
+
+@asynccontextmanager
+async def _live(
+    make_worker: Callable[[], WebWorker], stopped_early: threading.Event, app: FastAPI
+) -> AsyncIterator[None]:
+    """The lifespan of an application: that of its worker."""
+    worker = make_worker()
+    # Before it joins: a worker that is stopped while it starts would be given the tasks that the
+    # others release just then.
+    app.state.begin_drain = worker.begin_drain
+    if stopped_early.is_set():
+        worker.begin_drain()
+    _hear_uvicorns_signals(worker.begin_drain)
+    await worker.start()
+    app.state.service = worker.service
+    try:
+        yield
+    finally:
+        await worker.stop()
 
 
 class WebWorker:

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from fastapi import FastAPI
+    from starlette.routing import BaseRoute
 
     from afterwards.api.http_metrics import HttpMetrics
     from afterwards.settings import Settings
@@ -72,13 +73,7 @@ def install(
     app.state.catalogue = catalogue
     app.state.root_path = settings.root_path
     app.state.timeout_seconds = settings.request_timeout_seconds
-    routes = [route for surface in SURFACES for route in surface.router.routes]
-    share_paths(routes)
-    # include_router would look for each route twice, at 6 us a request; and these come before
-    # everything else, because routes are tried in order.
-    app.router.routes[:0] = routes
-    # Both spellings are one route (`afterwards.api.routing`): nothing is redirected.
-    app.router.redirect_slashes = False
+    routes = _add_routes(app)
     documentation.install(app)
     problems.install(app)
     # The last one added is the outermost: every answer gets a request id and is counted.
@@ -104,6 +99,17 @@ def install(
 
     app.state.note_refusal = note_refusal
     app.state.always_answered = always_answered
+
+
+def _add_routes(app: FastAPI) -> list[BaseRoute]:
+    routes = [route for surface in SURFACES for route in surface.router.routes]
+    share_paths(routes)
+    # include_router would look for each route twice, at 6 us a request; and these come before
+    # everything else, because routes are tried in order.
+    app.router.routes[:0] = routes
+    # Both spellings are one route (`afterwards.api.routing`): nothing is redirected.
+    app.router.redirect_slashes = False
+    return routes
 
 
 def _allow_origins(app: FastAPI, origins: Sequence[str]) -> None:
