@@ -94,6 +94,26 @@ def test_descriptors_that_run_out_in_the_master_end_nothing_and_all_is_replaced_
     assert service.stop() == 0
 
 
+def test_descriptors_that_run_out_in_the_registry_delay_new_workers_and_nothing_else(
+    new_service: NewService,
+) -> None:
+    service = new_service()
+    service.start()
+    service.open_gate()
+    registry, killed = service.registry_pid(), min(service.worker_pids())
+    line = "no connection can be accepted"
+    with without_descriptors([registry]):
+        os.kill(killed, signal.SIGKILL)
+        wait_for(lambda: line in service.log_text(), "a connection refused")
+
+    wait_for(lambda: service.metric("afterwards_workers") == 2, "another worker")
+    task_id = service.add("wait-process")
+    assert service.ended(task_id).state == "success"
+    assert service.registry_pid() == registry
+    assert sum(line in each for each in service.log_text().splitlines()) == 1
+    assert service.stop() == 0
+
+
 def test_a_worker_that_lacks_descriptors_for_its_start_does_not_end_the_service(
     new_service: NewService,
 ) -> None:

@@ -9,16 +9,19 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from multiprocessing import AuthenticationError
 from queue import SimpleQueue
 from uuid import uuid4
 
 import pytest
+from structlog.testing import capture_logs
 
 from afterwards.counts import HttpCounts
 from afterwards.errors import (
     IllegalTransition,
     JournalLocked,
     JournalUnavailable,
+    NotPrivate,
     RegistryUnavailable,
     TaskNotFound,
 )
@@ -305,13 +308,84 @@ def test_a_thread_that_cannot_be_had_for_a_connection_is_asked_for_again(
     run(story)
 
 
-def test_a_watch_that_cannot_be_had_for_a_moment_is_not_given_up(
+def test_a_connection_outlives_a_thread_that_cannot_be_had_for_its_watch(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    start = threading.Thread.start
+    refused: list[str] = []
+
+    def refuse(thread: threading.Thread) -> None:
+        if thread.name.startswith("registry-watch"):
+            refused.append(thread.name)
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    async def story() -> None:
+        with monkeypatch.context() as patch, capture_logs() as lines:
+            patch.setattr(threading.Thread, "start", refuse)
+            async with connected() as side:
+                for _ in range(3):
+                    await side.client.call(Add(new_task()))
+                assert set(refused) == {"registry-watch-1"}
+                assert len(lines) == 1
+                watched = threading.Event()
+                watch = side.line.watch
+
+                def note_watch(worker: Worker, connection: int, timeout_seconds: float) -> bool:
+                    watched.set()
+                    return watch(worker, connection, timeout_seconds)
+
+                patch.setattr(side.line, "watch", note_watch)
+                patch.setattr(threading.Thread, "start", start)
+                await side.client.call(Add(new_task()))
+                await eventually(watched.is_set)
+
+    run(story)
+
+
+def test_a_connection_that_fails_as_was_not_foreseen_is_made_again_after_a_pause(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async def story() -> None:
         async with connected() as side:
+            numbers: list[int] = []
+            pauses: list[float] = []
+            wait = side.connection._closed.wait
+
+            def note_pause(timeout: float | None = None) -> bool:
+                pauses.append(timeout or 0.0)
+                return wait(timeout)
+
+            def fail(talk: object) -> None:
+                numbers.append(side.connection._number)
+                if len(numbers) < 4:
+                    raise ZeroDivisionError
+
+            monkeypatch.setattr(side.connection._closed, "wait", note_pause)
+            monkeypatch.setattr(side.connection, "_note_joined", fail)
+            call = asyncio.ensure_future(side.client.call(Add(new_task())))
+            await eventually(lambda: len(numbers) >= 4)
+            assert len(pauses) >= 3
+            await call
+
+    run(story)
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        OSError(errno.EMFILE, "Too many open files"),
+        NotPrivate("/tmp/x", "it belongs to user 1"),
+        AuthenticationError("digest sent was rejected"),
+    ],
+)
+def test_a_watch_that_cannot_be_had_for_a_moment_is_not_given_up(
+    refusal: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story() -> None:
+        async with connected() as side:
             connect, watch = side.line.connect, side.line.watch
-            refusals = [OSError(errno.EMFILE, "Too many open files")]
+            refusals = [refusal]
             watched = set()
 
             def connect_or_refuse() -> Registry:

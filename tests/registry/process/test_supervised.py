@@ -16,6 +16,7 @@ from pathlib import Path
 from unittest.mock import Mock
 
 import pytest
+from structlog.testing import capture_logs
 
 from afterwards.lifecycle import TaskState
 from afterwards.registry.process import manager
@@ -295,18 +296,22 @@ def test_what_runs_out_for_a_connection_neither_ends_the_registry_nor_makes_it_s
     server = Mock()
     server.listener.accept.side_effect = [
         OSError(errno.EMFILE, "Too many open files"),
+        OSError(errno.EMFILE, "Too many open files"),
         first,
         second,
-        SystemExit,
+        OSError(errno.EBADF, "Bad file descriptor"),
     ]
     threads = Mock(side_effect=[RuntimeError("can't start new thread"), Mock()])
     pause = Mock()
     monkeypatch.setattr(manager.threading, "Thread", threads)  # type: ignore[attr-defined]
     monkeypatch.setattr(manager.time, "sleep", pause)  # type: ignore[attr-defined]
-    with pytest.raises(SystemExit):
+    with capture_logs() as lines:
         manager._accept(server)
 
-    assert pause.call_count == 2
+    assert pause.call_count == 3
+    assert [line["log_level"] for line in lines] == ["error", "error", "critical"]
+    # Nobody could reach it any more: it ends, and is started again.
+    server.stop_event.set.assert_called_once_with()
     first.close.assert_called_once_with()
     second.close.assert_not_called()
     assert threads.call_args.kwargs["args"] == [second]

@@ -25,6 +25,7 @@ from afterwards.logs import get_logger
 from afterwards.registry.client.client import ClaimHolder, RegistryClient
 from afterwards.registry.client.send_queue import Pending
 from afterwards.registry.protocol.base import Registry, Worker
+from afterwards.trouble import Trouble
 
 log = get_logger(__name__)
 
@@ -44,6 +45,9 @@ class _Conversation:
 
     number: int
     joined: bool = False
+    watched: bool = False
+    failed: bool = False
+    """By what was not foreseen."""
     over: threading.Event = field(default_factory=threading.Event)
 
 
@@ -74,6 +78,7 @@ class RegistryConnection:
         self._joined = threading.Event()
         self._last_answer = time.monotonic()
         self._fenced = False
+        self._no_watch = Trouble(log, "no thread to hear of new work by; trying again")
         self._keeper = threading.Thread(target=self._keep, name="registry", daemon=True)
 
     def start(self) -> None:
@@ -112,7 +117,7 @@ class RegistryConnection:
         """One connection from its making to its end.
 
         Raises:
-            _NotConnectedError: it was not even made.
+            _NotConnectedError: the next one had better wait: this one was not even made, or failed.
         """
         self._number += 1
         talk = _Conversation(self._number)
@@ -130,7 +135,7 @@ class RegistryConnection:
             thread.join(_CHECK_SECONDS)
             self._fence_if_silent()
         self._fence_if_silent()
-        if not talk.joined:
+        if talk.failed or not talk.joined:
             raise _NotConnectedError
 
     def _fence_if_silent(self) -> None:
@@ -159,6 +164,7 @@ class RegistryConnection:
             if talk.joined:
                 log.warning("connection to the registry broke; connecting again", error=repr(error))
         except Exception:
+            talk.failed = True
             log.exception("connection to the registry failed; connecting again")
         finally:
             talk.over.set()
@@ -181,16 +187,31 @@ class RegistryConnection:
         if not talk.joined:
             talk.joined = True
             self._joined.set()
-            name = f"registry-watch-{talk.number}"
-            threading.Thread(target=self._watch, args=[talk], name=name, daemon=True).start()
+        if not talk.watched:
+            self._start_watch(talk)
+
+    def _start_watch(self, talk: _Conversation) -> None:
+        name = f"registry-watch-{talk.number}"
+        thread = threading.Thread(target=self._watch, args=[talk], name=name, daemon=True)
+        try:
+            thread.start()
+        except (RuntimeError, MemoryError) as error:
+            # The next exchange tries again; until then each beat brings what there is.
+            self._no_watch.failed(error)
+        else:
+            talk.watched = True
+            self._no_watch.over()
 
     def _watch(self, talk: _Conversation) -> None:
         while not talk.over.is_set():
             try:
                 self._watch_on(talk, self._connect())
-            except (OSError, EOFError, MemoryError):
+            except (OSError, EOFError, MemoryError, AfterwardsError):
                 # The exchanging connection has noticed the same and begins anew; unless it was only
                 # this one that lacked something, such as a descriptor.
+                talk.over.wait(_WATCH_AGAIN_SECONDS)
+            except Exception:
+                log.exception("watching the registry failed; watching again")
                 talk.over.wait(_WATCH_AGAIN_SECONDS)
 
     def _watch_on(self, talk: _Conversation, registry: Registry) -> None:

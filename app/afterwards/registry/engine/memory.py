@@ -20,6 +20,7 @@ from afterwards.metrics import render
 from afterwards.registry.engine.committer import Committer
 from afterwards.registry.engine.counts_file import CountsFile
 from afterwards.registry.engine.views import Readings, Scraped
+from afterwards.registry.engine.watches import Watches
 from afterwards.registry.journal.base import Journal
 from afterwards.registry.journal.nowhere import NullJournal
 from afterwards.registry.protocol.answers import Answer, Details, Events, Page, Reply, Statistics
@@ -28,6 +29,7 @@ from afterwards.registry.protocol.clock import Clock, SystemClock
 from afterwards.registry.protocol.incarnation import end, is_alive, when_gone
 from afterwards.registry.protocol.mapping import TaskMapping
 from afterwards.registry.protocol.requests import (
+    Beat,
     Changes,
     Count,
     Find,
@@ -59,7 +61,8 @@ class Surroundings:
     end: Callable[[Worker], None] = end
     """Kills the worker's process, if it still runs."""
     when_gone: Callable[[Worker, Callable[[], None]], None] = when_gone
-    """Calls back once, from any thread, when the worker's process has ended."""
+    """Calls back once, from any thread, when the worker's process has ended. What it raises when
+    something has run out is survived, and it is asked again."""
 
 
 class MemoryRegistry(TaskMapping):
@@ -89,7 +92,7 @@ class MemoryRegistry(TaskMapping):
     ) -> None:
         self._journal = journal or NullJournal()
         self._surroundings = surroundings or Surroundings()
-        self._watched: set[Worker] = set()
+        self._watches = Watches(self._surroundings.when_gone, self._worker_gone)
         clock = self._surroundings.clock
         contents = self._journal.load()
         self.rules = Rules(
@@ -118,7 +121,7 @@ class MemoryRegistry(TaskMapping):
         )
         for record in self.rules.ledger:
             if not record.gone:
-                self._watch_process(record.worker)
+                self._watches.watch(record.worker)
         self._thread = threading.Thread(
             target=self.committer.turns.run, name="committer", daemon=True
         )
@@ -165,9 +168,12 @@ class MemoryRegistry(TaskMapping):
                 # Some due times take milliseconds to find, and the turn is everybody's.
                 self.rules.schedules.foresee(request)
         call = self.committer.call(worker, connection, requests)
+        kinds = {type(request) for request in requests}
         # Only now: the death of a worker that the rules do not know yet would go unnoticed.
-        if worker is not None and any(type(request) is Join for request in requests):
-            self._watch_process(worker)
+        if worker is not None and Join in kinds:
+            self._watches.watch(worker)
+        if Beat in kinds:
+            self._watches.try_again()
         answers = [
             self._complete(request, answer)
             for request, answer in zip(requests, call.answers, strict=True)
@@ -211,20 +217,12 @@ class MemoryRegistry(TaskMapping):
         self._counts_file.save(self.readings.kept())
         self._journal.close()
 
-    def _watch_process(self, worker: Worker) -> None:
-        if worker in self._watched:
-            return
-        self._watched.add(worker)
-
+    def _worker_gone(self, worker: Worker) -> None:
         def bury() -> None:
             self.rules.attendance.worker_gone(worker)
             self.readings.http.worker_gone(str(worker))
 
-        def gone() -> None:
-            self._watched.discard(worker)
-            self.committer.post(bury)
-
-        self._surroundings.when_gone(worker, gone)
+        self.committer.post(bury)
 
     def _complete(self, request: Request, answer: Answer) -> Answer:
         try:

@@ -7,6 +7,7 @@ that it knows the key there.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -35,6 +36,7 @@ from afterwards.registry.protocol.base import Worker
 from afterwards.registry.protocol.mapping import TaskMapping
 from afterwards.registry.protocol.requests import Request
 from afterwards.registry.state.acceptance import Limits
+from afterwards.trouble import Trouble
 
 log = get_logger(__name__)
 
@@ -47,6 +49,8 @@ _IGNORED: Final = (
 """Signals for the master that are often sent to every process of a service. Their default meanings
 would end the registry, or stop it."""
 _ACCEPT_AGAIN_SECONDS: Final = 0.1
+_CLOSED: Final = (None, errno.EBADF, errno.EINVAL)
+"""Of a listener that is closed; the first is what Python itself gives."""
 
 
 @dataclass(frozen=True)
@@ -204,24 +208,34 @@ def _require_journal(data_dir: Path, *, begun: bool) -> None:
 
 
 def _accept(server: Any) -> None:
-    """Accept connections, without end.
+    """Accept connections until the listener is closed, and then end, to be started again.
 
     In place of the manager's own: without descriptors that spins, and where it can start no thread
     it ends, and no worker reaches this registry any more.
     """
+    no_accept = Trouble(log, "no connection can be accepted; trying again")
+    no_thread = Trouble(log, "no thread for a connection; those that come are closed")
     while True:
         try:
             connection = server.listener.accept()
-        except OSError:
+        except (OSError, MemoryError) as error:
+            if isinstance(error, OSError) and error.errno in _CLOSED:
+                log.critical("the registry's socket is closed; the registry ends", error=str(error))
+                server.stop_event.set()
+                return
+            no_accept.failed(error)
             time.sleep(_ACCEPT_AGAIN_SECONDS)
             continue
+        no_accept.over()
         try:
             threading.Thread(target=server.handle_request, args=[connection], daemon=True).start()
         except (RuntimeError, MemoryError) as error:
             # Who connects tries again.
             connection.close()
-            log.warning("no thread for a connection; it is closed", error=str(error))
+            no_thread.failed(error)
             time.sleep(_ACCEPT_AGAIN_SECONDS)
+        else:
+            no_thread.over()
 
 
 _stop_asked = threading.Event()

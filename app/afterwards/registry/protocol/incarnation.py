@@ -14,6 +14,7 @@ from typing import Final
 
 from afterwards.logs import get_logger
 from afterwards.registry.protocol.base import Worker
+from afterwards.trouble import is_shortage
 
 log = get_logger(__name__)
 
@@ -90,6 +91,10 @@ def when_gone(worker: Worker, callback: Callable[[], None]) -> None:
     """Call back, from a thread of its own, as soon as the process has ended.
 
     Where the kernel has no pidfd the lease has to do.
+
+    Raises:
+        OSError, RuntimeError, MemoryError: descriptors, memory or threads have run out; worth
+            another try. Nothing is left open, and nobody is called.
     """
     try:
         pidfd = os.pidfd_open(worker.pid)
@@ -97,6 +102,8 @@ def when_gone(worker: Worker, callback: Callable[[], None]) -> None:
         callback()
         return
     except (AttributeError, OSError) as error:
+        if is_shortage(error):
+            raise
         log.warning(
             "worker's process cannot be watched; its death is noticed when its lease ends",
             worker=str(worker),
@@ -106,13 +113,21 @@ def when_gone(worker: Worker, callback: Callable[[], None]) -> None:
 
     def wait() -> None:
         try:
-            # The pid may have been given anew before it was opened.
-            if is_alive(worker):
-                ended = select.poll()
-                ended.register(pidfd, select.POLLIN)
-                ended.poll()
+            ended.poll()
         finally:
             os.close(pidfd)
         callback()
 
-    threading.Thread(target=wait, name=f"watch-{worker.pid}", daemon=True).start()
+    try:
+        # The pid may have been given anew before it was opened.
+        alive = is_alive(worker)
+        if alive:
+            ended = select.poll()
+            ended.register(pidfd, select.POLLIN)
+            threading.Thread(target=wait, name=f"watch-{worker.pid}", daemon=True).start()
+    except BaseException:
+        os.close(pidfd)
+        raise
+    if not alive:
+        os.close(pidfd)
+        callback()

@@ -1,0 +1,59 @@
+"""Watches the processes of workers, and asks again for a watch that could not be had."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from afterwards.logs import get_logger
+from afterwards.registry.protocol.base import Worker
+from afterwards.trouble import Trouble
+
+log = get_logger(__name__)
+
+
+class Watches:
+    """Which workers are watched, and which are to be. For any thread.
+
+    Args:
+        when_gone: as `afterwards.registry.protocol.incarnation.when_gone`.
+        bury: is called once, from any thread, when a worker's process has ended.
+    """
+
+    def __init__(
+        self,
+        when_gone: Callable[[Worker, Callable[[], None]], None],
+        bury: Callable[[Worker], None],
+    ) -> None:
+        self._when_gone = when_gone
+        self._bury = bury
+        self._watched: set[Worker] = set()
+        self._waiting: set[Worker] = set()
+        self._trouble = Trouble(log, "workers' processes cannot be watched; trying again")
+
+    def watch(self, worker: Worker) -> None:
+        """Watch it, now or when that is possible, unless it is watched."""
+        if worker in self._watched:
+            return
+        # Before it is: it may be gone already.
+        self._watched.add(worker)
+        try:
+            self._when_gone(worker, lambda: self._gone(worker))
+        except (OSError, RuntimeError, MemoryError) as error:
+            self._watched.discard(worker)
+            self._waiting.add(worker)
+            self._trouble.failed(error)
+        else:
+            self._waiting.discard(worker)
+            self._trouble.over()
+
+    def try_again(self) -> None:
+        """Watch those that could not be; to be called every second or so.
+
+        Not by their own beats only: the dead have none.
+        """
+        for worker in list(self._waiting):
+            self.watch(worker)
+
+    def _gone(self, worker: Worker) -> None:
+        self._watched.discard(worker)
+        self._bury(worker)

@@ -1,0 +1,110 @@
+"""The death of a worker is noticed, even if it could not be watched for a while."""
+
+from __future__ import annotations
+
+import errno
+import os
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from afterwards.lifecycle import TaskState
+from afterwards.registry.engine.watches import Watches
+from afterwards.registry.protocol.base import Worker
+from afterwards.registry.protocol.incarnation import this_process, when_gone
+from tests.registry.bench import Bench
+from tests.registry.peers import get
+
+NO_THREAD = RuntimeError("can't start new thread")
+NO_DESCRIPTOR = OSError(errno.EMFILE, "Too many open files")
+
+
+class Kernel:
+    """Refuses watches while it is short of something."""
+
+    def __init__(self) -> None:
+        self.short: Exception | None = None
+        self.callbacks: list[Callable[[], None]] = []
+
+    def when_gone(self, _: Worker, callback: Callable[[], None]) -> None:
+        if self.short is not None:
+            raise self.short
+        self.callbacks.append(callback)
+
+
+@pytest.mark.parametrize("short", [NO_THREAD, NO_DESCRIPTOR, MemoryError()])
+def test_a_watch_that_cannot_be_had_is_asked_for_until_it_can(short: Exception) -> None:
+    kernel, worker = Kernel(), this_process("test")
+    buried: list[Worker] = []
+    watches = Watches(kernel.when_gone, buried.append)
+    kernel.short = short
+    with capture_logs() as lines:
+        watches.watch(worker)
+        watches.watch(worker)
+        watches.try_again()
+        kernel.short = None
+        watches.try_again()
+        watches.try_again()
+        watches.watch(worker)
+
+    assert len(lines) == 1
+    [callback] = kernel.callbacks
+    callback()
+    assert buried == [worker]
+
+
+def test_a_worker_that_died_unwatched_is_missed_at_the_next_beat_of_another(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry = bench.registry()
+    refusals: list[Exception] = [NO_THREAD]
+    real = bench.machine.when_gone
+
+    def refuse_once(worker: Worker, callback: Callable[[], None]) -> None:
+        if refusals:
+            raise refusals.pop()
+        real(worker, callback)
+
+    monkeypatch.setattr(registry._watches, "_when_gone", refuse_once)
+    dead, other = bench.peer(registry, {"async": 1}), bench.peer(registry, {"async": 0})
+    claim = dead.run(bench.task())
+    assert not refusals
+
+    bench.machine.kill(dead.worker)
+    other.beat()
+    registry.tick()
+
+    assert get(registry, claim.task_id).state is TaskState.PENDING
+    assert get(registry, claim.task_id).lost_attempts == 1
+
+
+@pytest.mark.parametrize(
+    ("owner", "name", "refusal"),
+    [
+        (os, "pidfd_open", NO_DESCRIPTOR),
+        (threading, "_start_new_thread", NO_THREAD),
+        (Path, "read_text", NO_DESCRIPTOR),
+    ],
+)
+def test_a_process_that_cannot_be_watched_just_now_leaves_no_descriptor(
+    owner: Any, name: str, refusal: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise refusal
+
+    def descriptors() -> int:
+        return len(list(Path("/proc/self/fd").iterdir()))
+
+    worker, called = this_process("test"), threading.Event()
+    before = descriptors()
+    with monkeypatch.context() as patch:
+        patch.setattr(owner, name, refuse)
+        with pytest.raises(type(refusal)):
+            when_gone(worker, called.set)
+
+    assert descriptors() == before
+    assert not called.is_set()
