@@ -30,11 +30,13 @@ ROOMS: Final[dict[str, May]] = {
     "trouble": May("", "structlog"),
     "lifecycle": May("errors"),
     "own_threads": May(),
+    "own_files": May(),
+    "owners": May(),
     "counts": May("lifecycle"),
     "metrics": May("counts lifecycle", "prometheus_client"),
     "setting_types": May("", "pydantic pydantic_settings"),
     "settings": May("errors logs setting_types", "dotenv pydantic pydantic_core pydantic_settings"),
-    "directories": May("errors settings"),
+    "directories": May("errors owners settings"),
     "schedules": May("lifecycle", "cronsim"),
     "task_types": May(
         "errors logs own_threads", "afterwards_executors email_validator pydantic structlog"
@@ -49,8 +51,8 @@ ROOMS: Final[dict[str, May]] = {
         "trouble"
     ),
     "registry.process": May(
-        "errors gc_tuning logs registry.engine registry.journal registry.protocol registry.state "
-        "trouble"
+        "errors gc_tuning logs own_files registry.engine registry.journal registry.protocol "
+        "registry.state trouble"
     ),
     "registry.client": May("counts errors logs registry.protocol trouble", "tenacity"),
     "execution": May(
@@ -74,8 +76,8 @@ ROOMS: Final[dict[str, May]] = {
         "afterwards_executors fastapi uvicorn",
     ),
     "server": May(
-        "directories errors gc_tuning logs registry.journal registry.process settings task_types "
-        "trouble",
+        "directories errors gc_tuning logs owners registry.journal registry.process settings "
+        "task_types trouble",
         "gunicorn httptools uvicorn uvicorn_worker",
     ),
     "cli": May("errors logs server settings", "afterwards_client httpx rich"),

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 
 from afterwards.errors import ConfigurationError
+from afterwards.owners import stranger_at
 from afterwards.settings import Settings
 
 
@@ -41,6 +43,8 @@ def prepare_directories(settings: Settings) -> None:
         ("output_dir", settings.output_dir, 0o777),
     ):
         try:
+            if field == "data_dir":
+                _require_own(settings)
             directory.mkdir(mode=mode, parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=directory):
                 pass
@@ -51,3 +55,19 @@ def prepare_directories(settings: Settings) -> None:
         except OSError as error:
             problem = f"{directory} cannot be used: {error.strerror or error}"
             raise ConfigurationError(settings.name_of(field), problem) from None
+
+
+def _require_own(settings: Settings) -> None:
+    """Have root serve no data directory of another user, who could have it write anywhere.
+
+    Raises:
+        ConfigurationError: it is one.
+        OSError: it cannot be looked at.
+    """
+    stranger = stranger_at(settings.data_dir) if os.geteuid() == 0 else None
+    if stranger is not None:
+        problem = (
+            f"{settings.data_dir} belongs to user {stranger}, and root does not serve it; run the "
+            "service as that user, or set another directory"
+        )
+        raise ConfigurationError(settings.name_of("data_dir"), problem)

@@ -1,23 +1,25 @@
-"""Backups of the journal: made while the service runs, put back while it does not."""
+"""Backups of the journal: made while the service runs, put back while it does not.
+
+Root does here nothing in a directory of another user that this user could not do.
+"""
 
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import sqlite3
-import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 from afterwards.errors import JournalError, NotBackedUp, NotDurable, NotRestored
+from afterwards.owners import as_owner_of
 from afterwards.registry.journal.file import (
     COMPANIONS,
     inspect,
     journal_path,
     reading,
-    require_own,
+    require_regular,
     sync,
 )
 from afterwards.registry.journal.journal import SqliteJournal
@@ -40,19 +42,22 @@ def back_up(data_dir: Path, file: Path) -> int:
     """
     journal = journal_path(data_dir)
     try:
-        if not inspect(journal, check=False):
-            raise NotBackedUp(str(file), f"there is no journal in {data_dir}")
-        if file.exists() and not file.is_file():
-            raise NotBackedUp(str(file), "what is there is no regular file")
-        # The file and not a link to it is replaced.
-        file = file.resolve()
-        if file.parent == data_dir.resolve():
-            # One mistaken for the journal would replace it under the running service.
-            raise NotBackedUp(str(file), "the data directory is the service's; choose another")
-        with _beside(file) as copy:
-            unfinished = _copy(journal, copy)
-            sync(copy)
-            _put(copy, file)
+        with as_owner_of(data_dir):
+            place = data_dir.resolve()
+            if not inspect(journal, check=False):
+                raise NotBackedUp(str(file), f"there is no journal in {data_dir}")
+        with as_owner_of(file):
+            if file.exists() and not file.is_file():
+                raise NotBackedUp(str(file), "what is there is no regular file")
+            # The file and not a link to it is replaced.
+            file = file.resolve()
+            if file.parent == place:
+                # One mistaken for the journal would replace it under the running service.
+                raise NotBackedUp(str(file), "the data directory is the service's; choose another")
+            with _beside(file) as copy:
+                unfinished = _copy(journal, copy)
+                sync(copy)
+                _put(copy, file)
     except (OSError, sqlite3.Error) as error:
         raise NotBackedUp(str(file), _reason(error)) from None
     return unfinished
@@ -72,18 +77,18 @@ def restore(data_dir: Path, file: Path) -> tuple[int, Path | None]:
     """
     journal = journal_path(data_dir)
     try:
-        with file.open("rb"):
+        with as_owner_of(file), file.open("rb"):
             # What is missing or forbidden is said better than SQLite would say it.
             pass
-        _make(data_dir)
-        with unserved(data_dir), _beside(journal) as copy:
-            require_own(journal)
-            unfinished = _copy(file, copy)
-            _belong(data_dir, copy)
-            # Before the journal's files are touched: a disk that fails now has changed nothing.
-            sync(copy)
-            former = _keep_former(journal)
-            _put(copy, journal)
+        with as_owner_of(data_dir):
+            _make(data_dir)
+            with unserved(data_dir), _beside(journal) as copy:
+                require_regular(journal)
+                unfinished = _copy(file, copy)
+                # Before the journal's files are touched: a disk that fails now has changed nothing.
+                sync(copy)
+                former = _keep_former(journal)
+                _put(copy, journal)
     except JournalError as error:
         raise NotRestored(str(file), error.problem) from None
     except (OSError, sqlite3.Error) as error:
@@ -102,14 +107,26 @@ def _beside(path: Path) -> Iterator[Path]:
         Path(name).unlink(missing_ok=True)
 
 
+@contextlib.contextmanager
+def _read(source: Path) -> Iterator[sqlite3.Connection]:
+    """A journal as last committed; it may be somebody else's than what is worked on."""
+    with as_owner_of(source):
+        original = reading(source)
+    try:
+        with as_owner_of(source):
+            # All that is ever opened for it is opened here, with the rights of its owner.
+            original.execute("BEGIN")
+            original.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        yield original
+    finally:
+        with as_owner_of(source):
+            original.close()
+
+
 def _copy(source: Path, copy: Path) -> int:
     """Copy a journal as last committed, and see that the copy is sound; count the unfinished."""
-    with (
-        contextlib.closing(reading(source)) as original,
-        contextlib.closing(sqlite3.connect(copy)) as db,
-    ):
-        # In one step: SQLite begins anew when somebody has written between two, which under load
-        # has no end. Nobody waits for it; only the WAL grows meanwhile.
+    with _read(source) as original, contextlib.closing(sqlite3.connect(copy)) as db:
+        # In one step: nobody waits for it; only the WAL grows meanwhile.
         original.backup(db)
         # Out of WAL mode it is one file, which can be read where nothing can be written.
         db.execute("PRAGMA journal_mode = DELETE")
@@ -163,43 +180,10 @@ def _put(copy: Path, path: Path) -> None:
 
 
 def _make(data_dir: Path) -> None:
-    """Make the data directory if it is not there; root makes it for whoever has the one above."""
-    if data_dir.is_dir():
-        return
-    _make(data_dir.parent)
-    data_dir.mkdir(mode=0o700)
-    if os.geteuid() == 0:
-        owner = data_dir.parent.stat()
-        descriptor = os.open(data_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        try:
-            os.fchown(descriptor, owner.st_uid, owner.st_gid)
-        finally:
-            os.close(descriptor)
-
-
-def _belong(data_dir: Path, path: Path) -> None:
-    """Give a file to the owner of the directory: root restores what another user runs."""
-    if os.geteuid() == 0:
-        owner = data_dir.stat()
-        with _opened(path) as descriptor:
-            os.fchown(descriptor, owner.st_uid, owner.st_gid)
-
-
-@contextlib.contextmanager
-def _opened(path: Path) -> Iterator[int]:
-    """A regular file with one name, by descriptor: who owns the directory may put others there.
-
-    Raises:
-        OSError: it is a link, or anything else.
-    """
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    try:
-        found = os.fstat(descriptor)
-        if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1:
-            raise OSError(errno.EPERM, "not a file of the service's own", str(path))
-        yield descriptor
-    finally:
-        os.close(descriptor)
+    """Make the data directory, and what is missing above it, if it is not there."""
+    if not data_dir.is_dir():
+        _make(data_dir.parent)
+        data_dir.mkdir(mode=0o700)
 
 
 def _reason(error: Exception) -> str:

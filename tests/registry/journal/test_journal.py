@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 import sqlite3
 from collections import Counter
 from collections.abc import Iterator
@@ -326,14 +325,11 @@ def test_a_file_that_cannot_be_used_is_named_and_left_as_it_is(
 
 
 @pytest.mark.parametrize("planted", ["journal.sqlite3", "journal.sqlite3-wal"])
-def test_root_does_not_open_a_journal_through_a_link(
-    path: Path, planted: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(os, "geteuid", lambda: 0)
+def test_a_journal_is_not_opened_through_a_link(path: Path, planted: str) -> None:
     victim = path.with_name("victim")
     path.with_name(planted).symlink_to(victim)
 
-    with pytest.raises(JournalError, match="not a file of the service's own"):
+    with pytest.raises(JournalError, match=rf"{planted} cannot be used: it is a symbolic link"):
         SqliteJournal(path)
 
     assert not victim.exists()

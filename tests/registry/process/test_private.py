@@ -57,10 +57,10 @@ OF_THE_DIRECTORY = [
 ]
 OF_THE_KEY = [
     (link, "is a symbolic link"),
-    (link_twice, "no file of the service's own"),
+    (link_twice, "it has a second name"),
     (open_to_the_group, "mode 0620 lets others in"),
     (show_to_all, "mode 0604 lets others in"),
-    (put_a_pipe, "no file of the service's own"),
+    (put_a_pipe, "it is no regular file"),
 ]
 
 

@@ -82,7 +82,7 @@ def sync_again(path: Path) -> None:
         OSError: it cannot be written or synced.
     """
     try:
-        wal = os.open(wal_path(path), os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+        wal = os.open(wal_path(path), os.O_RDWR | os.O_CLOEXEC)
     except FileNotFoundError:
         return
     try:
@@ -119,12 +119,12 @@ def inspect(path: Path, *, check: bool) -> bool:
         Whether it is one; False if there is no file, or an empty one.
 
     Raises:
-        JournalError: the file is no journal, of a later version, or damaged; or root would follow
-            a link of somebody else's.
+        JournalError: the file is no journal, of a later version, or damaged; or one of its files is
+            a link, or anything else.
+        OSError: it cannot be looked at.
         sqlite3.Error: it cannot be read.
     """
-    if os.geteuid() == 0:
-        require_own(path)
+    require_regular(path)
     if size_of_file(path) == 0 and size_of_file(wal_path(path)):
         # SQLite would delete it, and with it the latest tasks.
         raise JournalError(
@@ -149,22 +149,22 @@ def inspect(path: Path, *, check: bool) -> bool:
     return bool(tables)
 
 
-def require_own(path: Path) -> None:
-    """Refuse links, which may lead to files of others, and what others have put there.
+def require_regular(journal: Path) -> None:
+    """Refuse links and all else that is no regular file in the place of a journal's files.
+
+    SQLite names the WAL after the file that a link leads to, and would wait for a pipe.
 
     Raises:
-        JournalError: the journal, or a file beside it, is not the directory's owner's.
+        JournalError: one is something else.
         OSError: it cannot be looked at.
     """
-    if not path.parent.exists():
-        return
-    owner = path.parent.stat().st_uid
-    for companion in ("", *COMPANIONS):
-        file = path.with_name(path.name + companion)
+    for path in paths_of(journal):
         with contextlib.suppress(FileNotFoundError):
-            found = file.lstat()
-            if not stat.S_ISREG(found.st_mode) or found.st_uid not in (owner, os.geteuid()):
-                raise JournalError(str(file), "it is not a file of the service's own")
+            mode = path.lstat().st_mode
+            if stat.S_ISLNK(mode):
+                raise JournalError(str(path), "it is a symbolic link")
+            if not stat.S_ISREG(mode):
+                raise JournalError(str(path), "it is no regular file")
 
 
 def prepare(db: sqlite3.Connection) -> None:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import json
 import os
 import signal
-import stat
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -18,6 +16,7 @@ from typing import Final
 
 from afterwards.errors import RegistryLocked
 from afterwards.logs import get_logger
+from afterwards.own_files import open_own
 from afterwards.registry.process import private
 from afterwards.registry.protocol.incarnation import birth, boot_id, runs
 from afterwards.trouble import is_shortage
@@ -117,9 +116,7 @@ def last_holder_of(data_dir: Path) -> Holder | None:
 
 
 def _read(path: Path) -> bytes:
-    # Not through a link, and without waiting for whoever would write into a pipe.
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    with os.fdopen(descriptor, "rb") as file:
+    with os.fdopen(open_own(str(path)), "rb") as file:
         return file.read()
 
 
@@ -127,22 +124,15 @@ class DataDirLock:
     """The lock of one data directory, held from `acquire` to the end of the process.
 
     It is the kernel's (flock), so no death leaves it behind; the file's text only says who has it.
+
+    Raises:
+        NotOwn: what is in its place may be somebody else's.
+        OSError: it cannot be opened.
     """
 
     def __init__(self, data_dir: Path) -> None:
         self._data_dir = data_dir
-        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-        # A link here would have root write, and give away, what somebody else has planted.
-        self._fd = os.open(lock_path(data_dir), flags, 0o600)
-        found = os.fstat(self._fd)
-        if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
-            os.close(self._fd)
-            path = str(lock_path(data_dir))
-            raise OSError(errno.EPERM, "not a file of the service's own", path)
-        if os.geteuid() == 0:
-            # Else the user who runs the service could not open it any more.
-            owner = data_dir.stat()
-            os.fchown(self._fd, owner.st_uid, owner.st_gid)
+        self._fd = open_own(str(lock_path(data_dir)), os.O_RDWR | os.O_CREAT)
 
     def acquire(self, endpoint: Endpoint, master: int, *, take_over: bool) -> None:
         """Take the lock.

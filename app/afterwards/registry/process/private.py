@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 from afterwards.errors import ConfigurationError, NotPrivate
+from afterwards.own_files import NotOwn, open_own
 
 PREFIX: Final = "afterwards-"
 SOCKET: Final = "registry.sock"
@@ -22,7 +22,6 @@ _SOCKET_PATH_BYTES: Final = 107
 _NAME_BYTES: Final = len(f"/{PREFIX}12345678/{SOCKET}")
 """What follows the directory for temporary files; `mkdtemp` draws eight characters."""
 _SHORT: Final = ("/tmp", "/var/tmp")  # noqa: S108 - made with mkdtemp
-_READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 
 
@@ -66,41 +65,27 @@ def read_key(directory: str) -> bytes:
         NotPrivate: somebody else may have written it.
         OSError: it cannot be read.
     """
-    with _folder(directory) as folder, _opened(f"{directory}/{_KEY}", folder) as descriptor:
-        found = os.fstat(descriptor)
-        if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1:
-            raise NotPrivate(f"{directory}/{_KEY}", "it is no file of the service's own")
-        _require_own(f"{directory}/{_KEY}", found, of_others=0o077)
+    key = f"{directory}/{_KEY}"
+    with _folder(directory) as folder, _opened(key, 0o077, folder) as descriptor:
         return os.read(descriptor, _MOST_KEY_BYTES)
 
 
-@contextlib.contextmanager
-def _folder(directory: str) -> Iterator[int]:
+def _folder(directory: str) -> contextlib.AbstractContextManager[int]:
     """The directory by descriptor: what is looked at is what is used."""
-    with _opened(directory) as descriptor:
-        found = os.fstat(descriptor)
-        if not stat.S_ISDIR(found.st_mode):
-            raise NotPrivate(directory, "it is no directory")
-        _require_own(directory, found, of_others=0o022)
-        yield descriptor
+    return _opened(directory, 0o022)
 
 
 @contextlib.contextmanager
-def _opened(path: str, folder: int | None = None) -> Iterator[int]:
-    if Path(path).is_symlink():
-        # Said better than the kernel's "Too many levels of symbolic links".
-        raise NotPrivate(path, "it is a symbolic link")
-    name = path if folder is None else Path(path).name
-    descriptor = os.open(name, _READ, dir_fd=folder)
+def _opened(path: str, of_others: int, folder: int | None = None) -> Iterator[int]:
+    """What is this user's, and where others may do no more than the bits `of_others` leave."""
     try:
+        descriptor = open_own(path, folder=folder, directory=folder is None)
+    except NotOwn as error:
+        raise NotPrivate(path, error.problem) from None
+    try:
+        mode = os.fstat(descriptor).st_mode
+        if mode & of_others:
+            raise NotPrivate(path, f"its mode {mode & 0o777:04o} lets others in")
         yield descriptor
     finally:
         os.close(descriptor)
-
-
-def _require_own(path: str, found: os.stat_result, of_others: int) -> None:
-    """Refuse what another user owns, or may do more with than the bits `of_others` leave."""
-    if found.st_uid != os.geteuid():
-        raise NotPrivate(path, f"it belongs to user {found.st_uid}")
-    if found.st_mode & of_others:
-        raise NotPrivate(path, f"its mode {found.st_mode & 0o777:04o} lets others in")
