@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import socket
 from collections.abc import Callable, Iterator
@@ -29,6 +30,8 @@ class Application:
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         body, more, status = b"ok", scope["path"] == "/wait", 200
+        while scope["method"] == "POST" and (await receive()).get("more_body"):
+            pass
         if scope["path"] == "/large":
             must = scope["method"] != "GET"
             has_room = scope["extensions"][ROOM](self.length, must=must) or must
@@ -176,6 +179,35 @@ def test_what_is_not_read_has_a_share_of_an_address_and_a_limit(
     assert wait_for_room(
         lambda: answer(connect(server, 9, large(b"GET"))).startswith(b"HTTP/1.1 200")
     )
+
+
+def test_bodies_that_are_not_whole_have_a_share_of_an_address_and_a_limit(
+    serve: Serve, connect: Connect
+) -> None:
+    server = serve(400)
+    part = b"x" * 1_000_000
+    head = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n"
+    unfinished = head % (len(part) + 1) + part
+
+    def fill(number: int, most: int) -> list[socket.socket]:
+        """Begin bodies until one is refused."""
+        begun: list[socket.socket] = []
+        while len(begun) < most:
+            begun.append(connect(server, number, unfinished))
+            begun[-1].settimeout(0.1)
+            with contextlib.suppress(TimeoutError):
+                assert begun[-1].recv(12).endswith(b"503")
+                return begun[:-1]
+        raise AssertionError("none was refused")
+
+    share = BYTES_IN_FLIGHT // SHARE // len(part)
+    first = fill(1, share + 2)
+    assert share - 1 <= len(first) <= share
+    for connection in first:
+        connection.sendall(b"x")
+        assert answer(connection).startswith(b"HTTP/1.1 200")
+    again = connect(server, 1, head % len(part) + part)
+    assert answer(again).startswith(b"HTTP/1.1 200")
 
 
 def test_who_reads_all_it_asks_for_always_has_room(serve: Serve, connect: Connect) -> None:

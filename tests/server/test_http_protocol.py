@@ -305,6 +305,79 @@ def test_a_whole_url_as_target_is_a_path_and_a_host(serve: Serve, target: bytes,
         assert received(connection).partition(b"\r\n\r\n")[2].decode() == said
 
 
+async def tell(scope: Any, receive: Any, send: Any) -> None:
+    """Answers with the request's method, path, headers and body."""
+    body = b""
+    while (message := await receive()).get("more_body"):
+        body += message["body"]
+    body += message.get("body", b"")
+    headers = b",".join(b"%b=%b" % header for header in scope["headers"])
+    said = b"<%b %b %b|%b>" % (scope["method"].encode(), scope["raw_path"], headers, body)
+    length = [(b"content-length", b"%d" % len(said))]
+    await send({"type": "http.response.start", "status": 200, "headers": length})
+    await send({"type": "http.response.body", "body": said})
+
+
+HIDDEN = b"POST /hidden HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"
+
+
+def test_a_whole_url_brings_its_host_where_there_is_no_other(serve: Serve) -> None:
+    with serve(tell).connect() as connection:
+        connection.sendall(b"GET http://there.example/x HTTP/1.0\r\n\r\n")
+        assert b"<GET /x host=there.example|>" in received(connection)
+
+
+@pytest.mark.parametrize("step", [None, 1, 50])
+@pytest.mark.parametrize(
+    "options", [b"Upgrade", b"Upgrade, HTTP2-Settings", b"keep-alive, upgrade"]
+)
+@pytest.mark.parametrize("protocol", [b"h2c", b"websocket", b"TLS/1.0, x"])
+def test_who_asks_for_another_protocol_is_answered_in_this_one(
+    serve: Serve, protocol: bytes, options: bytes, step: int | None
+) -> None:
+    asks = b"Host: x\r\nConnection: %b\r\nUpgrade: %b\r\nHTTP2-Settings: a\r\n" % (
+        options,
+        protocol,
+    )
+    data = (
+        b"POST /a HTTP/1.1\r\n%bContent-Length: %d\r\n\r\n%b" % (asks, len(HIDDEN), HIDDEN)
+        + b"GET /b HTTP/1.1\r\n%b\r\n" % asks
+        + b"POST /c HTTP/1.1\r\n%bTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n" % asks
+        + b"GET /d HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    )
+    with serve(tell).connect() as connection:
+        for at in range(0, len(data), step or len(data)):
+            connection.sendall(data[at : at + (step or len(data))])
+        answers = received(connection)
+    assert answers.count(b"HTTP/1.1 200 ") == 4
+    bodies = [b"|%b>" % HIDDEN, b"|>", b"|ok>", b"|>"]
+    for path, body in zip((b"POST /a", b"GET /b", b"POST /c", b"GET /d"), bodies, strict=True):
+        _, _, rest = answers.partition(b"<%b " % path)
+        assert body in rest
+        assert b"upgrade" not in rest.partition(b"|")[0].lower()
+
+
+def test_a_tunnel_is_refused(serve: Serve) -> None:
+    with serve(tell).connect() as connection:
+        connection.sendall(b"CONNECT there.example:443 HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert received(connection).startswith(b"HTTP/1.1 400 ")
+
+
+@pytest.mark.parametrize("split", [False, True])
+def test_trailers_are_no_headers(serve: Serve, split: bool) -> None:
+    head = b"POST /a HTTP/1.1\r\nHost: evil.example\r\nTransfer-Encoding: chunked\r\n"
+    head += b"Connection: close\r\n\r\n"
+    rest = b"2\r\nok\r\n0\r\nHost: x\r\nOrigin: http://x\r\nIdempotency-Key: t\r\n\r\n"
+    with serve(tell).connect() as connection:
+        for part in (head, rest) if split else (head + rest,):
+            connection.sendall(part)
+        answer = received(connection)
+    assert b"host=evil.example," in answer
+    assert b"|ok>" in answer
+    for name in (b"host=x", b"origin", b"idempotency-key"):
+        assert name not in answer
+
+
 @pytest.mark.parametrize("version", [b"1.0", b"1.1"])
 def test_chunks_are_sent_to_who_knows_them(serve: Serve, version: bytes) -> None:
     with serve(echo).connect() as connection:

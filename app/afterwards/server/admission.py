@@ -9,6 +9,9 @@ from afterwards.server.connections import Client, Connections
 from afterwards.server.http_head import origin_form
 from afterwards.server.http_protocol import BoundedHttpProtocol, is_busy
 
+LARGE_BYTES: Final = 16 * 1024
+"""Smaller bodies are not counted: the limit of connections bounds them."""
+
 ROOM: Final = "afterwards.room"
 """The ASGI extension that an application asks before it begins an answer of known length.
 
@@ -30,7 +33,10 @@ class AdmittedHttpProtocol(BoundedHttpProtocol):
         """None before the connection is made, and once it has given way or is lost."""
         self._is_on_trial = False
         self._bytes_taken = 0
-        """Of `Connections.take`: of the answer that is being given, or was and is not yet read."""
+        """Of `Connections.take`: of a body that is being received, and of an answer that is being
+        given, or was and is not read yet."""
+        self._body_counted = 0
+        """Of the body at hand."""
 
     @property
     def _client(self) -> Client:
@@ -69,6 +75,7 @@ class AdmittedHttpProtocol(BoundedHttpProtocol):
             self._refuse(HTTPStatus.SERVICE_UNAVAILABLE, f"{limit}; try again in a moment")
             raise ValueError
         super().on_headers_complete()
+        self._body_counted = 0
         self._all.become_busy(self, self._client)
 
     def _is_let_in(self) -> bool:
@@ -81,6 +88,19 @@ class AdmittedHttpProtocol(BoundedHttpProtocol):
         )
         path = origin_form(self.url, self.headers).partition(b"?")[0]
         return path.decode("latin-1") in always
+
+    def on_body(self, body: bytes) -> None:
+        super().on_body(body)
+        # What comes after the answer has begun is dropped.
+        if self._body_bytes <= LARGE_BYTES or self._owner is None or self.cycle.response_started:
+            return
+        more = self._body_bytes - self._body_counted
+        if not self._all.has_room(more, self._owner):
+            limit = "This worker holds too much that is being sent to it"
+            self._refuse(HTTPStatus.SERVICE_UNAVAILABLE, f"{limit}; try again in a moment")
+            raise ValueError  # stops the parser
+        self._count(more, self._owner)
+        self._body_counted = self._body_bytes
 
     def _start_asgi_task(self, cycle: Any, app: Any) -> None:
         if self._is_on_trial:
@@ -95,9 +115,12 @@ class AdmittedHttpProtocol(BoundedHttpProtocol):
             self._forget_taken(self._owner)  # earlier answers: they have been read
         has_room = self._all.has_room(length, self._owner)
         if has_room or must:
-            self._all.take(length, self._owner)
-            self._bytes_taken += length
+            self._count(length, self._owner)
         return has_room
+
+    def _count(self, length: int, owner: Client) -> None:
+        self._all.take(length, owner)
+        self._bytes_taken += length
 
     def on_response_complete(self) -> None:
         super().on_response_complete()

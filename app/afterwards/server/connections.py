@@ -20,7 +20,8 @@ TRIALS: Final = 32
 the service's health."""
 
 BYTES_IN_FLIGHT: Final = 64 * 2**20
-"""Large answers that clients have not taken yet may have so many bytes together."""
+"""So many bytes may large bodies that are not answered, and large answers that clients have not
+taken, have together."""
 
 _IPV6_SITE_BITS: Final = 64
 _SECONDS_BETWEEN_WARNINGS: Final = 60.0
@@ -152,12 +153,12 @@ class Connections:
         self._forget(client)
 
     def take(self, length: int, client: Client) -> None:
-        """Count an answer of so many bytes as in flight."""
+        """Count so many bytes of a body or an answer as in flight."""
         self._bytes_in_flight += length
         client.bytes_in_flight += length
 
     def has_room(self, length: int, client: Client) -> bool:
-        """Whether an answer of so many bytes may be begun."""
+        """Whether so many more bytes may be in flight."""
         return (
             self._bytes_in_flight + length <= BYTES_IN_FLIGHT
             and client.bytes_in_flight + length <= client.most_bytes

@@ -45,7 +45,7 @@ def origin_form(target: bytes, headers: Headers) -> bytes:
     if url.schema is None or url.host is None:
         return target
     host = url.host if url.port is None else b"%b:%d" % (url.host, url.port)
-    headers[:] = [(name, host if name == b"host" else value) for name, value in headers]
+    headers[:] = [(b"host", host), *(header for header in headers if header[0] != b"host")]
     query = b"" if url.query is None else b"?" + url.query
     return (url.path or _ORIGIN_FORM) + query
 

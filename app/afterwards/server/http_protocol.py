@@ -10,11 +10,13 @@ from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any, ClassVar, Final
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from afterwards.server.http_head import fault_of, origin_form, without_chunks
 from afterwards.server.refusal import problem
 from afterwards.server.transport import OneWriteTransport
+from afterwards.server.upgrades import without_upgrade
 
 MAX_HEAD_BYTES: Final = 64 * 1024
 """Of a request line and its headers together; also of a body's trailers."""
@@ -27,6 +29,7 @@ BODY_BYTES_PER_SECOND: Final = 1024
 """A whole body may take `BODY_SECONDS`, and a second more for each so many bytes of it."""
 
 _MAX_DISCARDED_BYTES: Final = 16 * MAX_HEAD_BYTES
+_CONNECT: Final = b"CONNECT"
 _HEAD_END: Final = b"\r\n\r\n"
 
 
@@ -79,6 +82,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         """Where in `_unparsed` the parser goes on, once fewer requests wait."""
         self._has_begun = False
         """Whether a request began in the data at hand."""
+        self._plain_head = b""
+        """Of a request that asks for another protocol: to be parsed in the place of its own."""
         self._body_began = 0.0
         self._body_bytes = 0
         self._is_half_closed = False
@@ -134,7 +139,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         # The base class stops it for anything that comes, and a line break is no request.
         idle, self.timeout_keep_alive_task = self.timeout_keep_alive_task, None
         self._has_begun = False
-        super().data_received(data)
+        self._parse(data)
         if idle is not None:
             if self._has_begun or self._refused:
                 idle.cancel()
@@ -142,9 +147,22 @@ class BoundedHttpProtocol(HttpToolsProtocol):
                 self.timeout_keep_alive_task = idle
         self._set_timer()
 
+    def _parse(self, data: bytes) -> None:
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            if self._plain_head:
+                head, self._plain_head = self._plain_head, b""
+                self.parser = httptools.HttpRequestParser(self)
+                self._parse(head + data[upgrade.args[0] :])
+        except httptools.HttpParserError:
+            self.send_400_response("Invalid HTTP request received.")
+
     def _set_timer(self) -> None:
         """By what is to come next."""
         cycle: Any = self.cycle
+        if self._refused:
+            return
         if self._is_too_much_held():
             self._refuse_head()
         elif self._in_head:
@@ -215,6 +233,11 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         if self._held_bytes > MAX_HEAD_BYTES and self._head_bytes() > MAX_HEAD_BYTES:
             self._refuse_head()
             raise ValueError  # stops the parser
+        method = self.parser.get_method()
+        if self.parser.should_upgrade() and method != _CONNECT:
+            version = self.parser.get_http_version()
+            self._plain_head = without_upgrade(method, self.url, version, self.headers)
+            return
         fault = fault_of(self.headers, self.parser.get_http_version())
         if fault is not None:
             self._refuse(*fault)
@@ -224,6 +247,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._let_go()
         self._body_began, self._body_bytes = self.loop.time(), 0
         super().on_headers_complete()
+        # The request has its own; trailers go nowhere, as they may say what a head may not.
+        self.headers = []
 
     def _start_asgi_task(self, cycle: Any, app: Any) -> None:
         if cycle.scope["http_version"] == "1.0":
@@ -240,7 +265,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         self._is_part_begun = True
-        super().on_message_complete()
+        if not self._plain_head:
+            super().on_message_complete()
 
     def _let_go(self) -> None:
         self._is_part_begun = True
