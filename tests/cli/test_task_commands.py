@@ -274,7 +274,19 @@ def test_the_url_is_the_flag_s_or_the_variable_s(
 @pytest.mark.parametrize("url", ["nonsense", "http://a:b", "ftp://x"])
 def test_what_is_no_url_is_wrong_usage(url: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["status", ID, "--url", url]) == 2
-    assert capsys.readouterr().err.startswith(f"afterwards: {url!r} is no URL")
+    line = capsys.readouterr().err
+    assert line.startswith("afterwards: The URL of the service ")
+    assert repr(url) in line
+
+
+def test_the_variable_s_url_is_judged_as_the_flag_s(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("AFTERWARDS_URL", "http://jo:s3cret@service?q=1")
+    assert main(["status", ID]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "has a query or a fragment" in line
+    assert "cret" not in line
 
 
 def test_a_service_that_is_not_there_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:

@@ -33,6 +33,7 @@ NO_PROXIES = [
     "http://jo:s3cret@x:99999",
     "http://jo:s3cret@a..b",
     f"http://jo:s3cret@{'a' * 64}.example",
+    "http://jo:s3cret@xn--",
     "jo:s3cret@",
     "http://",
     "[::1",
@@ -87,7 +88,9 @@ def test_a_proxy_that_cannot_be_used_is_one_line_without_its_password(
         assert "httpx[socks]" in line
 
 
-@pytest.mark.parametrize("value", ["[::1", "1.2.3.4]", "host:port", "jo:s3cret@h:x", "\udcff"])
+@pytest.mark.parametrize(
+    "value", ["[::1", "1.2.3.4]", "host:port", "jo:s3cret@h:x", "\udcff", "xn--"]
+)
 @pytest.mark.parametrize("name", ["NO_PROXY", "no_proxy"])
 def test_an_exception_that_is_none_is_named(
     refused: Callable[[str], str], name: str, value: str, monkeypatch: pytest.MonkeyPatch
@@ -162,7 +165,22 @@ def test_a_socks_proxy_that_another_url_would_take_does_no_harm(
 @pytest.mark.parametrize("value", NO_PROXIES)
 @pytest.mark.parametrize("name", ["HTTP_PROXY", "https_proxy", "ALL_PROXY", "NO_PROXY"])
 @pytest.mark.parametrize(
-    "host", ["127.0.0.1:8000", "127.8.8.8", "[::1]:8000", "localhost", "a.localhost", "0.0.0.0"]
+    "host",
+    [
+        "127.0.0.1:8000",
+        "127.8.8.8",
+        "[::1]:8000",
+        "localhost",
+        "a.localhost",
+        "0.0.0.0",
+        "[::ffff:127.0.0.1]:8000",
+        "[::ffff:7f00:1]",
+        "127.1:8000",
+        "2130706433",
+        "0x7f.1",
+        "0177.1",
+        "0",
+    ],
 )
 def test_this_machine_is_reached_directly_whatever_they_say(
     host: str, name: str, value: str, monkeypatch: pytest.MonkeyPatch
@@ -194,6 +212,9 @@ def test_an_asterisk_excepts_everything(monkeypatch: pytest.MonkeyPatch) -> None
         ("fd00::1", ["http://[fd00::1]:5"], ["http://[fd00::2]"]),
         ("[fd00::1]", ["http://[fd00::1]:5"], ["http://[fd00::2]"]),
         ("fd00::/8", ["http://[fd00::1]"], ["http://[fe00::1]", "http://10.1.2.3"]),
+        ("10.0.0.0/8", ["http://10.1", "http://[::ffff:10.1.2.3]"], ["http://11.1"]),
+        ("::ffff:10.1.2.3", ["http://[::ffff:10.1.2.3]", "http://10.1.2.3"], ["http://10.1.2.4"]),
+        ("::ffff:10.0.0.0/104", ["http://10.1.2.3"], ["http://[::ffff:11.1.2.3]"]),
         (", ,", [], ["http://a.example"]),
     ],
 )

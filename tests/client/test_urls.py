@@ -26,6 +26,12 @@ NO_URLS = [
     "http://jo:s3/cret@host",
     "http://jo:s3cret@host:port",
     "ftp://jo:s3cret@host",
+    "http://xn--",
+    "http://xn--\N{LATIN SMALL LETTER U WITH DIAERESIS}",
+    "http://service?q=1",
+    "http://service/below?",
+    "http://service#f",
+    "http://jo:12#cret@service",
 ]
 
 
@@ -41,7 +47,8 @@ def test_what_nobody_can_connect_to_is_refused_without_its_password(cls: type, u
 def test_the_command_says_so_in_one_line(url: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["status", "x", "--url", url]) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert "is no URL; one is http://127.0.0.1:8000" in line
+    assert line.startswith("afterwards: The URL of the service ")
+    assert line.endswith("; one that can be used is http://127.0.0.1:8000")
     assert "cret" not in line
 
 

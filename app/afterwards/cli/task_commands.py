@@ -152,9 +152,9 @@ def _to_the_service(run: Run) -> Callable[[argparse.Namespace], int]:
             return refuse(f"{error}; {hint}", 1)
         except AfterwardsClientError as error:
             return refuse(error, 1)
-        except httpx.InvalidURL:
+        except httpx.InvalidURL as error:
             shown = without_all_before_at(_url(arguments))
-            return refuse(f"{shown!r} is no URL; one is {DEFAULT_URL}", 2)
+            return refuse(f"{error}: {shown!r}; one that can be used is {DEFAULT_URL}", 2)
         except BrokenPipeError:
             # Whoever read has enough, as `head` does.
             return _BROKEN_PIPE

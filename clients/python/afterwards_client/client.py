@@ -44,7 +44,7 @@ class Client:
             count, and nothing is read from the environment.
 
     Raises:
-        httpx.InvalidURL: `base_url` is none.
+        httpx.InvalidURL: `base_url` is none, or has a query or a fragment.
         WrongEnvironment: a variable about proxies or certificates cannot be used.
     """
 

@@ -19,11 +19,14 @@ from urllib.request import getproxies
 import httpx
 
 from afterwards_client.errors import WrongEnvironment
-from afterwards_client.urls import is_host, unreachable, without_all_before_at
+from afterwards_client.urls import address_of, is_host, unreachable, without_all_before_at
 
 _SCHEMES: Final = ("http", "https", "all")
 _CERTIFICATE_FILE: Final = "SSL_CERT_FILE"
 _CERTIFICATE_DIRECTORY: Final = "SSL_CERT_DIR"
+
+_MAPPED_BITS: Final = 96
+"""The prefix of the IPv4-mapped addresses (RFC 4291, 2.5.5.2)."""
 
 _SOCKS_LOGGER: Final = "httpcore.socks"
 _SOCKS_USER: Final = re.compile(r"auth=\(.*?\)(?= |$)")
@@ -110,47 +113,46 @@ def _excepts(entry: str, url: httpx.URL, value: str) -> bool:
     """Whether this entry of `NO_PROXY` means the URL: an address, a network, or a domain."""
     network = _network(entry)
     if network is not None:
-        address = _address(url.host)
+        address = address_of(url.host)
         return address is not None and address in network
     scheme, _, rest = entry.rpartition("://")
-    meant = None
+    host = None
     with contextlib.suppress(ValueError, httpx.InvalidURL):
         meant = httpx.URL(f"{scheme or 'all'}://{rest.removeprefix('*')}")
-    if meant is None or not (meant.host == "" or is_host(meant.raw_host.removeprefix(b"."))):
+        host = meant.host
+    if host is None or not (host == "" or is_host(meant.raw_host.removeprefix(b"."))):
         shown = without_all_before_at(entry)
         problem = f"{shown!r} is no host, domain or network"
         raise WrongEnvironment([_variable("no", value)], problem)
     if scheme not in ("", "all", url.scheme) or meant.port not in (None, url.port):
         return False
-    if meant.host in ("", url.host):
+    if host in ("", url.host):
         return True
     # A domain means all that is in it; with a dot before it, not itself.
-    return not scheme and url.host.endswith("." + meant.host.removeprefix("."))
+    return not scheme and url.host.endswith("." + host.removeprefix("."))
 
 
 def _network(entry: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None:
     if entry.startswith("[") and entry.endswith("]"):
         entry = entry[1:-1]
     try:
-        return ipaddress.ip_network(entry, strict=False)
+        network = ipaddress.ip_network(entry, strict=False)
     except ValueError:
         return None
+    mapped = getattr(network.network_address, "ipv4_mapped", None)
+    if mapped is None or network.prefixlen < _MAPPED_BITS:
+        return network
+    # As `address_of` has the addresses in it.
+    return ipaddress.IPv4Network((mapped, network.prefixlen - _MAPPED_BITS))
 
 
 def _is_this_machine(host: str) -> bool:
     """RFC 6761, 6.3, for the names."""
     name = host.removesuffix(".")
-    address = _address(host)
+    address = address_of(host)
     if address is None:
         return name == "localhost" or name.endswith(".localhost")
     return address.is_loopback or address.is_unspecified
-
-
-def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    try:
-        return ipaddress.ip_address(host)
-    except ValueError:
-        return None
 
 
 def _variable(scheme: str, value: str) -> str:

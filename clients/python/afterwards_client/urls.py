@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import base64
+import ipaddress
 import re
+import socket
 from typing import Final
 from urllib.parse import unquote_to_bytes, urlsplit, urlunsplit
 
 import httpx
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 _SCHEMES: Final = ("http", "https")
 _LAST_PORT: Final = 65535
@@ -44,9 +48,9 @@ def unreachable(url: httpx.URL) -> str | None:
 
     The resolver and the socket would raise errors that httpx does not know.
     """
-    if not url.host:
+    if not url.raw_host:
         return "names no host"
-    if not is_host(url.raw_host):
+    if not (is_host(url.raw_host) and _is_readable(url)):
         return "names a host that cannot exist"
     if url.port is not None and not 0 < url.port <= _LAST_PORT:
         return f"has a port that is not 1 to {_LAST_PORT}"
@@ -56,6 +60,20 @@ def unreachable(url: httpx.URL) -> str | None:
 def is_host(name: bytes) -> bool:
     """Whether it can be a name, in ASCII, or is an address as `httpx.URL` has it."""
     return b":" in name or _NAME.fullmatch(name) is not None
+
+
+def address_of(host: str) -> Address | None:
+    """The address that a host is, however it is spelt; None for a name.
+
+    The resolver takes `127.1` and `2130706433` for 127.0.0.1, as `inet_aton` does, and
+    `::ffff:127.0.0.1` is that address, too (RFC 4291, 2.5.5.2).
+    """
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return _as_inet_aton_reads(host)
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return mapped or address
 
 
 def without_password(url: str) -> str:
@@ -76,4 +94,21 @@ def _problem(url: str) -> str | None:
         return "is no URL"
     if parsed.scheme not in _SCHEMES:
         return "does not begin with http:// or https://"
+    if "?" in url or "#" in url:
+        return "has a query or a fragment, which paths cannot be added to"
     return unreachable(parsed)
+
+
+def _is_readable(url: httpx.URL) -> bool:
+    """Whether httpx can decode a name that begins with `xn--` (RFC 5890, 2.3.2.1)."""
+    try:
+        return bool(url.host)
+    except UnicodeError:
+        return False
+
+
+def _as_inet_aton_reads(host: str) -> ipaddress.IPv4Address | None:
+    try:
+        return ipaddress.IPv4Address(socket.inet_aton(host))
+    except (OSError, UnicodeError):
+        return None
