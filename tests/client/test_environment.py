@@ -47,7 +47,7 @@ NO_PROXIES = [
 @pytest.fixture(autouse=True)
 def _nothing_said(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
-        if name.lower().endswith("_proxy") or name.lower().startswith("ssl_cert"):
+        if name.lower().endswith("_proxy") or name.lower().startswith(("ssl_cert", "sslkeylog")):
             monkeypatch.delenv(name)
 
 
@@ -130,6 +130,27 @@ def test_a_directory_of_certificates_that_is_missing_is_named(
 ) -> None:
     monkeypatch.setenv("SSL_CERT_DIR", "/nowhere/at/all")
     assert refused(HTTPS) == "SSL_CERT_DIR cannot be used: '/nowhere/at/all' is no directory"
+
+
+@pytest.mark.parametrize("certificates", ["", "/nowhere/at/all"])
+def test_a_file_for_keys_that_cannot_be_written_is_named(
+    refused: Callable[[str], str],
+    certificates: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", certificates)
+    for path, problem in ((tmp_path / "no" / "x", "No such file"), (tmp_path, "Is a directory")):
+        monkeypatch.setenv("SSLKEYLOGFILE", str(path))
+        said = f"SSLKEYLOGFILE cannot be used: {str(path)!r} cannot be written: {problem}"
+        assert refused(HTTPS).startswith(said)
+
+
+def test_keys_are_logged_to_a_file_that_can_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSLKEYLOGFILE", str(tmp_path / "keys"))
+    assert environment.certificates().keylog_filename == str(tmp_path / "keys")
 
 
 def test_what_nobody_reads_is_not_judged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ import logging
 import os
 import re
 import ssl
+import sys
 from pathlib import Path
 from typing import Final
 from urllib.request import getproxies
@@ -24,6 +25,7 @@ from afterwards_client.urls import address_of, is_host, unreachable, without_all
 _SCHEMES: Final = ("http", "https", "all")
 _CERTIFICATE_FILE: Final = "SSL_CERT_FILE"
 _CERTIFICATE_DIRECTORY: Final = "SSL_CERT_DIR"
+_KEY_LOG: Final = "SSLKEYLOGFILE"
 
 _MAPPED_BITS: Final = 96
 """The prefix of the IPv4-mapped addresses (RFC 4291, 2.5.5.2)."""
@@ -61,9 +63,12 @@ def proxy_for(url: httpx.URL) -> httpx.Proxy | None:
 def certificates() -> ssl.SSLContext:
     """Those to trust: of `SSL_CERT_FILE`, or else of `SSL_CERT_DIR`, or else the ones of httpx.
 
+    What `ssl.create_default_context` does with them logs keys to `SSLKEYLOGFILE`, too.
+
     Raises:
-        WrongEnvironment: they cannot be read.
+        WrongEnvironment: they cannot be read, or that file cannot be written.
     """
+    _check_key_log()
     file, directory = (os.environ.get(name) for name in (_CERTIFICATE_FILE, _CERTIFICATE_DIRECTORY))
     if not file and directory:
         # OpenSSL would say nothing, and trust nobody.
@@ -79,6 +84,20 @@ def certificates() -> ssl.SSLContext:
             raise
         problem = f"cannot be read: {error.strerror}"
     raise WrongEnvironment([_CERTIFICATE_FILE], f"{file!r} {problem}")
+
+
+def _check_key_log() -> None:
+    """Open the file as `ssl` will; its error there could not be told from one of certificates."""
+    path = os.environ.get(_KEY_LOG)
+    if not path or sys.flags.ignore_environment:
+        return
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).keylog_filename = path
+    except OSError as error:
+        problem = f"{path!r} cannot be written: {error.strerror}"
+    else:
+        return
+    raise WrongEnvironment([_KEY_LOG], problem)
 
 
 def _proxy(scheme: str, value: str) -> httpx.Proxy:
