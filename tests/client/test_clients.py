@@ -107,8 +107,8 @@ def test_progress_is_read(client: Any, service: Handler) -> None:
 def test_an_id_cannot_lead_elsewhere(client: Any, service: Handler) -> None:
     service.answer(404, problem(404))
     with pytest.raises(NotFound):
-        client.get("../events?x=1")
-    assert service.requests[0].url.raw_path == b"/below/tasks/..%2Fevents%3Fx%3D1"
+        client.get("..%2Fevents?x=1#y")
+    assert service.requests[0].url.raw_path == b"/below/tasks/..%252Fevents%3Fx%3D1%23y"
 
 
 def test_a_long_poll_may_take_its_time(client: Any, service: Handler) -> None:

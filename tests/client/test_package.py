@@ -28,7 +28,9 @@ def test_it_needs_httpx_and_nothing_of_the_service(path: Path) -> None:
     assert {name.split(".")[0] for name in found} <= ALLOWED
 
 
-@pytest.mark.parametrize("name", ["retries", "calls", "flows", "subscription", "event_stream"])
+@pytest.mark.parametrize(
+    "name", ["retries", "calls", "requests", "flows", "subscription", "event_stream"]
+)
 def test_its_logic_does_no_io(name: str) -> None:
     text = (PACKAGE / f"{name}.py").read_text()
     assert not [word for word in ("sleep(", ".send(", "await ", "httpx.Client") if word in text]

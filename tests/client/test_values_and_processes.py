@@ -20,6 +20,7 @@ from afterwards_client import (
     AfterwardsClientError,
     Client,
     ConnectionFailed,
+    InvalidArgument,
     InvalidKey,
     NewTask,
     Retries,
@@ -40,6 +41,7 @@ ERRORS: list[AfterwardsClientError] = [
     UnexpectedAnswer("http://x/", "no JSON"),
     WaitTimeout(TASK, 2.0),
     TaskFailed(TASK),
+    InvalidArgument("task id ''", "it is empty"),
     InvalidKey(""),
     WrongEnvironment(["HTTP_PROXY"], "it is no URL"),
     *(

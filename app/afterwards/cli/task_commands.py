@@ -20,6 +20,7 @@ from afterwards_client import (
     CancelOutcome,
     Client,
     ConnectionFailed,
+    InvalidArgument,
     Retries,
     Task,
 )
@@ -151,7 +152,7 @@ def _to_the_service(run: Run) -> Callable[[argparse.Namespace], int]:
             )
             return refuse(f"{error}; {hint}", 1)
         except AfterwardsClientError as error:
-            return refuse(error, 1)
+            return refuse(error, 2 if isinstance(error, InvalidArgument) else 1)
         except httpx.InvalidURL as error:
             shown = without_all_before_at(_url(arguments))
             return refuse(f"{error}: {shown!r}; one that can be used is {DEFAULT_URL}", 2)

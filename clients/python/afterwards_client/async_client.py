@@ -19,6 +19,7 @@ from afterwards_client.errors import UnexpectedAnswer
 from afterwards_client.events import Event
 from afterwards_client.flows import Flow, Pause
 from afterwards_client.lines import hang_up_async
+from afterwards_client.requests import request_of, sendable
 from afterwards_client.retries import Retries
 from afterwards_client.subscription import Subscription
 from afterwards_client.tasks import NewTask, Task, TaskDetails
@@ -42,7 +43,7 @@ class AsyncClient:
         http: httpx.AsyncClient | None = None,
     ) -> None:
         self._base_url, self._headers = urls.of_service(base_url)
-        self._headers.update(headers)
+        self._headers.update(sendable(headers))
         self._retries = retries or Retries()
         self._owns_http = http is None
         make = (lambda: http) if http else connections.async_clients(self._base_url, timeout)
@@ -229,16 +230,10 @@ class AsyncClient:
 
     async def _send(self, call: Call[Any]) -> httpx.Response:
         """The response; of a stream that was opened, without its body."""
-        request = self._http.build_request(
-            call.method,
-            self._base_url + call.path,
-            params=call.params,
-            json=call.body,
-            headers={**self._headers, **call.headers},
-            timeout=call.timeout(self._http.timeout),
-        )
+        http = self._http
+        request = request_of(call, http.build_request, self._base_url, self._headers, http.timeout)
         try:
-            return await self._http.send(request, stream=call.stream)
+            return await http.send(request, stream=call.stream)
         except BaseException:
             await hang_up_async(request)
             raise

@@ -10,7 +10,13 @@ from urllib.parse import quote
 
 import httpx
 
-from afterwards_client.errors import InvalidKey, UnexpectedAnswer, api_error
+from afterwards_client.errors import (
+    InvalidArgument,
+    InvalidKey,
+    UnexpectedAnswer,
+    api_error,
+    shortened,
+)
 from afterwards_client.retries import retry_after_seconds
 from afterwards_client.tasks import CancelOutcome, NewTask, Task, TaskDetails
 
@@ -194,7 +200,22 @@ def _quoted(key: str) -> str:
 
 
 def _segment(task_id: str) -> str:
-    return quote(str(task_id), safe="")
+    """One segment of a path.
+
+    Raises:
+        InvalidArgument: it cannot be one. Dots alone are taken out even when encoded (RFC 3986,
+            6.2.2), and servers decode a slash before they look for what a path means.
+    """
+    text = str(task_id)
+    if text in ("", ".", "..") or "/" in text or not _is_unicode(text):
+        problem = "it must not be empty, '.' or '..', nor have a slash or a lone surrogate"
+        raise InvalidArgument(f"task id {shortened(text)!r}", problem)
+    return quote(text, safe="")
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether UTF-8 can encode it: half of a surrogate pair is no character (RFC 3629, 3)."""
+    return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def _tasks(document: Any) -> list[Task]:

@@ -18,6 +18,7 @@ from afterwards_client.errors import UnexpectedAnswer
 from afterwards_client.events import Event
 from afterwards_client.flows import Flow, Pause
 from afterwards_client.lines import hang_up
+from afterwards_client.requests import request_of, sendable
 from afterwards_client.retries import Retries
 from afterwards_client.subscription import Subscription
 from afterwards_client.tasks import NewTask, Task, TaskDetails
@@ -45,6 +46,7 @@ class Client:
 
     Raises:
         httpx.InvalidURL: `base_url` is none, or has a query or a fragment.
+        InvalidArgument: one of `headers` cannot be sent; every method raises it for its own.
         WrongEnvironment: a variable about proxies or certificates cannot be used.
     """
 
@@ -58,7 +60,7 @@ class Client:
         http: httpx.Client | None = None,
     ) -> None:
         self._base_url, self._headers = urls.of_service(base_url)
-        self._headers.update(headers)
+        self._headers.update(sendable(headers))
         self._retries = retries or Retries()
         self._owns_http = http is None
         make = (lambda: http) if http else connections.clients(self._base_url, timeout)
@@ -242,16 +244,10 @@ class Client:
 
     def _send(self, call: Call[Any]) -> httpx.Response:
         """The response; of a stream that was opened, without its body."""
-        request = self._http.build_request(
-            call.method,
-            self._base_url + call.path,
-            params=call.params,
-            json=call.body,
-            headers={**self._headers, **call.headers},
-            timeout=call.timeout(self._http.timeout),
-        )
+        http = self._http
+        request = request_of(call, http.build_request, self._base_url, self._headers, http.timeout)
         try:
-            return self._http.send(request, stream=call.stream)
+            return http.send(request, stream=call.stream)
         except BaseException:
             hang_up(request)
             raise

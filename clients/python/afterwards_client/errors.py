@@ -2,7 +2,8 @@
 
 AfterwardsClientError
 ├── WrongEnvironment     a proxy or certificates in the environment cannot be used
-├── InvalidKey           an idempotency key that no header can carry (also a ValueError)
+├── InvalidArgument      an argument that no request can carry (also a ValueError)
+│   └── InvalidKey       an idempotency key that no header can carry
 ├── ConnectionFailed     no answer, after all attempts
 ├── UnexpectedAnswer     an answer that is not of this service, or of another version
 ├── WaitTimeout          the task was not finished in time (also a TimeoutError)
@@ -22,7 +23,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from afterwards_client.urls import without_password
 
@@ -30,8 +31,11 @@ if TYPE_CHECKING:
     from afterwards_client.tasks import Task
 
 
+_MOST_SHOWN: Final = 40
+
+
 class AfterwardsClientError(Exception):
-    """Anything this package raises, except for wrong arguments."""
+    """Anything this package raises, except for wrong arguments of a client itself."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         # An exception is made again from its message alone, and these are made of more.
@@ -55,14 +59,19 @@ class WrongEnvironment(AfterwardsClientError):
         self.variables = tuple(names)
 
 
-class InvalidKey(AfterwardsClientError, ValueError):
+class InvalidArgument(AfterwardsClientError, ValueError):
+    """An argument cannot be sent at all: the service was not asked."""
+
+    def __init__(self, name: str, problem: str) -> None:
+        super().__init__(f"The {name} cannot be sent: {problem}")
+
+
+class InvalidKey(InvalidArgument):
     """An idempotency key is 1 to 255 characters of ASCII that can be seen, or spaces."""
 
     def __init__(self, key: str) -> None:
-        shown = key if len(key) <= 40 else f"{key[:40]}…"
-        super().__init__(
-            f"The idempotency key {shown!r} cannot be sent: 1 to 255 printable ASCII characters can"
-        )
+        problem = "1 to 255 printable ASCII characters can"
+        super().__init__(f"idempotency key {shortened(key)!r}", problem)
 
 
 class ConnectionFailed(AfterwardsClientError):
@@ -155,6 +164,11 @@ _CLASSES = {
     503: Unavailable,
     504: Unavailable,
 }
+
+
+def shortened(text: str) -> str:
+    """As much of an argument as a message has room for."""
+    return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}…"
 
 
 def api_error(
