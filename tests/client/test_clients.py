@@ -23,6 +23,7 @@ from afterwards_client import (
     NotFound,
     TaskDetails,
     Unavailable,
+    UnexpectedAnswer,
 )
 from tests.client.conftest import URL, Handler
 from tests.client.documents import AT, ID, details, problem, succeeded, task
@@ -189,6 +190,35 @@ def test_any_other_refusal_is_one_too(client: Any, service: Handler) -> None:
     with pytest.raises(ApiError) as refused:
         client.get(ID)
     assert type(refused.value) is ApiError
+
+
+@pytest.mark.parametrize("body", ["[" * 100_000, '{"title": 1' + "0" * 5000 + "}"])
+def test_a_refusal_that_cannot_be_read_is_told_by_its_status(
+    client: Any, service: Handler, body: str
+) -> None:
+    service.answers.append(httpx.Response(422, text=body))
+    with pytest.raises(Invalid, match="422 Unprocessable"):
+        client.get(ID)
+
+
+@pytest.mark.parametrize("wrong", [1, [], {"a": 1}, None])
+def test_a_member_of_another_type_counts_as_missing(
+    client: Any, service: Handler, wrong: Any
+) -> None:
+    document = {"title": wrong, "detail": wrong, "errors": [{"location": wrong}]}
+    service.answer(422, document)
+    with pytest.raises(Invalid, match=r"^422$") as refused:
+        client.get(ID)
+    assert refused.value.errors[0].location == ""
+
+
+def test_a_redirection_to_no_host_is_an_unexpected_answer(client: Any, service: Handler) -> None:
+    for _ in range(2):
+        service.answers.append(httpx.Response(302, headers={"Location": "http://xn--/"}))
+    with pytest.raises(UnexpectedAnswer, match="broken: "):
+        client.get(ID)
+    with pytest.raises(UnexpectedAnswer, match="broken: "):
+        next(client.stream())
 
 
 def test_what_a_proxy_says_is_told_by_its_status(client: Any, service: Handler) -> None:

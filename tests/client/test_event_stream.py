@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
 
 import pytest
@@ -80,7 +81,15 @@ def test_an_empty_id_forgets_the_last() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "seconds"), [(b"1500", 1.5), (b"0", 0.0), (b"1.5", None), (b"-1", None), (b"", None)]
+    ("value", "seconds"),
+    [
+        (b"1500", 1.5),
+        (b"0", 0.0),
+        (b"1.5", None),
+        (b"-1", None),
+        (b"", None),
+        (b"9" * 5000, math.inf),
+    ],
 )
 def test_the_time_until_the_next_connection_is_in_milliseconds_and_digits(
     value: bytes, seconds: float | None

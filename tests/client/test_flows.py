@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
@@ -21,7 +23,7 @@ from afterwards_client import (
     flows,
 )
 from afterwards_client.flows import Flow, Pause
-from tests.client.documents import ID, details, problem, succeeded, task
+from tests.client.documents import AT, ID, details, problem, succeeded, task
 
 T = TypeVar("T")
 
@@ -137,11 +139,29 @@ def test_a_date_to_retry_after_is_understood_by_the_service_s_clock() -> None:
     assert world.pauses == [12.1]
 
 
-@pytest.mark.parametrize("value", ["soon", "-5", "Sat, 21 Nov 2026", "1e3"])
+@pytest.mark.parametrize(
+    "value",
+    [
+        "soon",
+        "-5",
+        "Sat, 21 Nov 2026",
+        "1e3",
+        "Fri, 27 Nov 2026 00:00:00 +99999999999999",
+        "Fri, 27 Nov 99999999999999 00:00:00 GMT",
+    ],
+)
 def test_what_is_no_time_to_retry_after_counts_as_none(value: str) -> None:
     world = World(refusal(Retry_After=value), answer(200, details()))
     world.run(flows.perform(calls.get(ID), world.retries))
     assert world.pauses == [0.1]
+
+
+@pytest.mark.parametrize("value", ["9" * 15, "9" * 5000])
+def test_a_time_that_nobody_can_sleep_is_a_year(value: str) -> None:
+    world = World(refusal(Retry_After=value), answer(200, details()))
+    endless = replace(world.retries, total_seconds=math.inf)
+    world.run(flows.perform(calls.get(ID), endless))
+    assert world.pauses == [366 * 86400 + 0.1]
 
 
 def test_longer_than_the_patience_is_not_waited() -> None:
@@ -348,6 +368,8 @@ def test_a_task_without_a_result_raises_what_became_of_it(status: str) -> None:
         answer(200, details(status="dreaming")),
         answer(200, [1]),
         httpx.Response(200, text="<html>", request=httpx.Request("GET", URL)),
+        httpx.Response(200, text="[" * 100_000, request=httpx.Request("GET", URL)),
+        answer(200, details(progress={"fraction": 10**400, "message": "", "at": AT})),
         httpx.Response(301, headers={"Location": "/"}, request=httpx.Request("GET", URL)),
     ],
 )

@@ -135,10 +135,21 @@ def test_a_page_is_no_stream(client: Any, service: Handler) -> None:
         list(client.stream())
 
 
-@pytest.mark.parametrize("data", ["{", "{}", "[]", '{"task": 1}'])
+@pytest.mark.parametrize(
+    "data", ["{", "{}", "[]", '{"task": 1}', pytest.param("[" * 100_000, id="deep")]
+)
 def test_an_event_that_is_none_says_so(client: Any, service: Handler, data: str) -> None:
     service.stream(f"event: state\ndata: {data}\n\n".encode())
     with pytest.raises(UnexpectedAnswer, match="in an event state"):
+        list(client.stream())
+
+
+@pytest.mark.parametrize("position", ["\N{LATIN SMALL LETTER E WITH ACUTE}", "a\x01", "a "])
+def test_an_id_that_cannot_be_sent_back_is_not_of_this_service(
+    client: Any, service: Handler, position: str
+) -> None:
+    service.stream(f"id: {position}\n\n".encode())
+    with pytest.raises(UnexpectedAnswer, match="id that no header can carry"):
         list(client.stream())
 
 

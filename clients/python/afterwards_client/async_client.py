@@ -220,8 +220,6 @@ class AsyncClient:
                     response = await self._send(step.call)
                 except httpx.TransportError as error:
                     step = flow.throw(error)
-                except httpx.DecodingError as error:
-                    raise UnexpectedAnswer(str(error.request.url), f"broken: {error}") from error
                 else:
                     step = flow.send(response)
         except StopIteration as finished:
@@ -234,8 +232,10 @@ class AsyncClient:
         request = request_of(call, http.build_request, self._base_url, self._headers, http.timeout)
         try:
             return await http.send(request, stream=call.stream)
-        except BaseException:
+        except BaseException as error:
             await hang_up_async(request)
+            if isinstance(error, calls.BROKEN):
+                raise UnexpectedAnswer(str(request.url), f"broken: {error}") from error
             raise
 
     @asynccontextmanager

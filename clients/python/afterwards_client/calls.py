@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 from urllib.parse import quote
 
 import httpx
@@ -27,6 +27,12 @@ MAX_KEY_CHARACTERS = 255
 PAGE_SIZE = 500
 """The largest that the service gives."""
 
+UNREADABLE: Final = (KeyError, TypeError, ValueError, OverflowError, RecursionError)
+"""What is raised by reading what this API does not say; the last two by huge numbers and depths."""
+
+BROKEN: Final = (httpx.DecodingError, httpx.TooManyRedirects, UnicodeError)
+"""What httpx raises for an answer, and not for none. It decodes a name in `Location`."""
+
 _CANCEL_SECONDS = 5.0
 """So long the service waits for the worker that runs the task."""
 
@@ -44,7 +50,7 @@ class Call(Generic[T]):
     method: str
     path: str
     read: Callable[[Any], T]
-    """From the answer's JSON. Raises KeyError, TypeError or ValueError if it is something else."""
+    """From the answer's JSON. Raises one of `UNREADABLE` if it is something else."""
     params: Mapping[str, str] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
     body: Any = None
@@ -79,7 +85,7 @@ class Call(Generic[T]):
         check(response)
         try:
             return self.read(response.json())
-        except (KeyError, TypeError, ValueError) as error:
+        except UNREADABLE as error:
             problem = f"{type(error).__name__}: {error} in the answer to {self.method} {self.path}"
             raise UnexpectedAnswer(str(response.url), problem) from error
 
@@ -108,7 +114,7 @@ def check(response: httpx.Response) -> None:
         raise UnexpectedAnswer(str(response.url), f"{response.status_code}, not the service's")
     try:
         problem = response.json()
-    except ValueError:
+    except UNREADABLE:
         problem = None
     if not isinstance(problem, dict):
         # Not from the service, but from something before it.

@@ -234,8 +234,6 @@ class Client:
                     response = self._send(step.call)
                 except httpx.TransportError as error:
                     step = flow.throw(error)
-                except httpx.DecodingError as error:
-                    raise UnexpectedAnswer(str(error.request.url), f"broken: {error}") from error
                 else:
                     step = flow.send(response)
         except StopIteration as finished:
@@ -248,8 +246,10 @@ class Client:
         request = request_of(call, http.build_request, self._base_url, self._headers, http.timeout)
         try:
             return http.send(request, stream=call.stream)
-        except BaseException:
+        except BaseException as error:
             hang_up(request)
+            if isinstance(error, calls.BROKEN):
+                raise UnexpectedAnswer(str(request.url), f"broken: {error}") from error
             raise
 
     @contextmanager

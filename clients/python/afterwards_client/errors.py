@@ -124,8 +124,9 @@ class ApiError(AfterwardsClientError):
         self, status: int, problem: Mapping[str, Any], *, retry_after_seconds: float | None = None
     ) -> None:
         self.status = status
-        self.title = str(problem.get("title") or status)
-        self.detail = str(problem.get("detail") or self.title)
+        # What is of another type counts as missing (RFC 9457, 3.1).
+        self.title = _text(problem, "title") or str(status)
+        self.detail = _text(problem, "detail") or self.title
         self.errors = tuple(_field_errors(problem.get("errors")))
         self.retry_after_seconds = retry_after_seconds
         super().__init__(self.detail)
@@ -179,11 +180,16 @@ def api_error(
     return error_class(status, problem, retry_after_seconds=retry_after_seconds)
 
 
+def _text(document: Mapping[str, Any], name: str) -> str:
+    value = document.get(name)
+    return value if isinstance(value, str) else ""
+
+
 def _field_errors(listed: object) -> list[FieldError]:
     if not isinstance(listed, list):
         return []
     return [
-        FieldError(*(str(one.get(name, "")) for name in ("location", "pointer", "message")))
+        FieldError(*(_text(one, name) for name in ("location", "pointer", "message")))
         for one in listed
         if isinstance(one, dict)
     ]

@@ -76,7 +76,8 @@ class EventStreamParser:
         elif name == "id" and "\0" not in value:
             self._id = value
         elif name == "retry" and value.isascii() and value.isdigit():
-            self.retry_seconds = int(value) / 1000
+            # Not of an int: that has a limit of digits.
+            self.retry_seconds = float(value) / 1000
 
     def _complete(self) -> Message | None:
         self.last_event_id = self._id

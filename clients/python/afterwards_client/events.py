@@ -62,7 +62,7 @@ def event_of(message: Message) -> Event | None:
     """Read an event; None for a kind that a later service has added.
 
     Raises:
-        KeyError, TypeError, ValueError: it is no event of this API.
+        KeyError, TypeError, ValueError, OverflowError, RecursionError: it is no event of this API.
     """
     read = _READERS.get(message.event)
     return None if read is None else read(message.id, json.loads(message.data))

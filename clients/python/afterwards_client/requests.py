@@ -60,14 +60,19 @@ def sendable(headers: Mapping[str, str] | None) -> httpx.Headers:
         InvalidArgument: they cannot.
     """
     for name, value in (headers or {}).items():
-        try:
-            ((raw_name, raw_value),) = httpx.Headers({name: value}).raw
-        except UnicodeError:
-            raw_name = b""
-        if not (_HEADER_NAME.fullmatch(raw_name) and _HEADER_VALUE.fullmatch(raw_value)):
+        if not is_sendable(value, name):
             problem = "a name is a token, and a value printable ASCII without spaces around it"
             raise InvalidArgument(f"header {name!r}", problem)
     return httpx.Headers(headers)
+
+
+def is_sendable(value: str, name: str = "X") -> bool:
+    """Whether a header can have this value, and this name."""
+    try:
+        ((raw_name, raw_value),) = httpx.Headers({name: value}).raw
+    except UnicodeError:
+        return False
+    return bool(_HEADER_NAME.fullmatch(raw_name) and _HEADER_VALUE.fullmatch(raw_value))
 
 
 def _json(body: Any) -> bytes:

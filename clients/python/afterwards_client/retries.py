@@ -15,6 +15,10 @@ RETRIED_STATUSES = frozenset({429, 502, 503, 504})
 """The service's own 429 and 503, and what a proxy says in its place while it restarts."""
 
 
+_LONGEST_SECONDS = 366 * 86400.0
+"""Whatever is asked for: what a clock cannot count, nobody can sleep."""
+
+
 @dataclass(frozen=True)
 class Retries:
     """How patient a client is with a service that is away or full.
@@ -60,7 +64,8 @@ class Patience:
         # Bounded, because 2 ** 1024 is no float any more.
         doubled: float = retries.first_delay_seconds * 2 ** min(self._failures, 60)
         self._failures += 1
-        delay = retries.jitter(0.0, min(doubled, retries.max_delay_seconds)) + (at_least or 0.0)
+        delay = retries.jitter(0.0, min(doubled, retries.max_delay_seconds))
+        delay += min(at_least or 0.0, _LONGEST_SECONDS)
         end = self._failing_since + retries.total_seconds
         if self._deadline is not None:
             end = min(end, self._deadline)
@@ -83,6 +88,6 @@ def retry_after_seconds(response: httpx.Response) -> float | None:
 def _date(value: str) -> datetime | None:
     try:
         found = email.utils.parsedate_to_datetime(value)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     return found if found.tzinfo else found.replace(tzinfo=UTC)

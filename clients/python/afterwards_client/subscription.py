@@ -12,6 +12,7 @@ from afterwards_client.errors import ConnectionFailed, UnexpectedAnswer
 from afterwards_client.event_stream import EventStreamParser
 from afterwards_client.events import Event, StateEvent, TaskEvent, event_of
 from afterwards_client.flows import explained
+from afterwards_client.requests import is_sendable
 from afterwards_client.retries import RETRIED_STATUSES, Patience, Retries, retry_after_seconds
 
 
@@ -68,10 +69,13 @@ class Subscription:
     def feed(self, chunk: bytes) -> Iterator[Event]:
         """The events that these bytes complete."""
         self._patience.renew()
-        for message in self._parser.feed(chunk):
+        messages = self._parser.feed(chunk)
+        if not is_sendable(self._parser.last_event_id):
+            raise UnexpectedAnswer(self._url, "an event's id that no header can carry")
+        for message in messages:
             try:
                 event = event_of(message)
-            except (KeyError, TypeError, ValueError) as error:
+            except calls.UNREADABLE as error:
                 problem = f"{type(error).__name__}: {error} in an event {message.event}"
                 raise UnexpectedAnswer(self._url, problem) from error
             if event is None:

@@ -128,7 +128,7 @@ class Task:
         """Read it from JSON.
 
         Raises:
-            KeyError, TypeError, ValueError: it is no task.
+            KeyError, TypeError, ValueError, OverflowError: it is no task.
         """
         return cls(**_members(document))
 
