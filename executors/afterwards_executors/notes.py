@@ -117,8 +117,14 @@ class Notepad:
             if is_delivered:
                 self._latest = None
                 return
-        self._is_awaited = True
-        _reminder.add(self._next_at, self)
+        try:
+            _reminder.add(self._next_at, self)
+        except (RuntimeError, MemoryError) as error:
+            # Whoever notes has not asked for a thread. The next note goes.
+            self._latest = None
+            log.warning("a note cannot wait for its time; it is dropped (%r)", error)
+        else:
+            self._is_awaited = True
 
 
 class _Reminder:
@@ -131,12 +137,18 @@ class _Reminder:
         self._is_running = False
 
     def add(self, at: float, notepad: Notepad) -> None:
+        """Flush it at that time.
+
+        Raises:
+            RuntimeError, MemoryError: something has run out; it is not flushed.
+        """
         with self._changed:
-            heappush(self._due, (at, next(self._numbers), notepad))
             if not self._is_running:
-                self._is_running = True
+                # It waits for the lock, and so finds what is added below.
                 threading.Thread(target=self._run, name="executor-notes", daemon=True).start()
-            elif self._due[0][2] is notepad:
+                self._is_running = True
+            heappush(self._due, (at, next(self._numbers), notepad))
+            if self._due[0][2] is notepad:
                 self._changed.notify()
 
     def _run(self) -> None:
