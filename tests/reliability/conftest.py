@@ -61,7 +61,7 @@ def read_trace(path: Path) -> list[Mark]:
 class FaultyService(Service):
     """A service with the task types of `faulty_service.py`."""
 
-    command = (sys.executable, str(SCRIPT), "serve")
+    command: tuple[str, ...] = (sys.executable, str(SCRIPT), "serve")
 
     def __init__(self, directory: Path, **settings: str) -> None:
         super().__init__(directory, **settings)

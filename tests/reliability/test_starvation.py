@@ -94,6 +94,24 @@ def test_descriptors_that_run_out_in_the_master_end_nothing_and_all_is_replaced_
     assert service.stop() == 0
 
 
+def test_with_100_open_files_to_a_process_tasks_of_every_executor_are_done(
+    new_service: NewService,
+) -> None:
+    service = new_service()
+    service.command = ("sh", "-c", 'ulimit -n 100 && exec "$@"', "sh", *service.command)
+    service.start()
+    service.open_gate()
+    for pid in service.processes():
+        assert resource.prlimit(pid, resource.RLIMIT_NOFILE) == (100, 100)
+    tasks = [
+        service.add("file", {"content": {"a": 1}}),
+        *(service.add(kind) for kind in ("wait-process", "wait-thread")),
+    ]
+    ended = service.all_ended(tasks)
+    assert [(task.state, task.attempt) for task in ended] == [("success", 1)] * 3
+    assert service.stop() == 0
+
+
 def test_descriptors_that_run_out_in_the_registry_delay_new_workers_and_nothing_else(
     new_service: NewService,
 ) -> None:
