@@ -15,7 +15,7 @@ from structlog.testing import capture_logs
 from afterwards.lifecycle import TaskState
 from afterwards.registry.engine.watches import Watches
 from afterwards.registry.protocol.base import Worker
-from afterwards.registry.protocol.incarnation import this_process, when_gone
+from afterwards.registry.protocol.incarnation import end, this_process, when_gone
 from tests.registry.bench import Bench
 from tests.registry.peers import get
 
@@ -108,3 +108,16 @@ def test_a_process_that_cannot_be_watched_just_now_leaves_no_descriptor(
 
     assert descriptors() == before
     assert not called.is_set()
+
+
+def test_a_process_that_cannot_be_ended_just_now_is_not_taken_for_ended(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(_: int) -> int:
+        raise NO_DESCRIPTOR
+
+    worker = this_process("test")._replace(boot="another")
+    end(worker)  # not this very process
+    monkeypatch.setattr(os, "pidfd_open", refuse)
+    with pytest.raises(OSError, match="Too many open files"):
+        end(worker)

@@ -44,6 +44,7 @@ from afterwards.registry.state.acceptance import Limits
 from afterwards.registry.state.ages import TrustedTime
 from afterwards.registry.state.retention import Retention
 from afterwards.registry.state.rules import Rules
+from afterwards.trouble import Trouble
 
 log = get_logger(__name__)
 
@@ -59,7 +60,8 @@ class Surroundings:
     clock: Clock = field(default_factory=SystemClock)
     is_alive: Callable[[Worker], bool] = is_alive
     end: Callable[[Worker], None] = end
-    """Kills the worker's process, if it still runs."""
+    """Kills the worker's process, if it still runs. Raises OSError or MemoryError if something has
+    run out: it may still run, and its tasks must not begin elsewhere."""
     when_gone: Callable[[Worker, Callable[[], None]], None] = when_gone
     """Calls back once, from any thread, when the worker's process has ended. What it raises when
     something has run out is survived, and it is asked again."""
@@ -206,7 +208,8 @@ class MemoryRegistry(TaskMapping):
         """Kill the processes of those workers that have been silent for their whole lease."""
         for worker in list(self.rules.attendance.silent):
             log.warning("ending a worker that is silent", worker=str(worker))
-            self._surroundings.end(worker)
+            with Trouble(log, "the worker cannot be ended").survived():
+                self._surroundings.end(worker)
 
     def close(self) -> None:
         """Commit what has come in, then stop."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import select
 import signal
@@ -76,8 +75,12 @@ def is_alive(worker: Worker) -> bool:
 
 
 def end(worker: Worker) -> None:
-    """Kill this very process, if it still runs and may be killed."""
-    with contextlib.suppress(OSError, AttributeError):
+    """Kill this very process, if it still runs and may be killed.
+
+    Raises:
+        OSError, MemoryError: descriptors or memory have run out; it may still run.
+    """
+    try:
         # By descriptor: between the look at the pid and the signal, it could be given anew.
         pidfd = os.pidfd_open(worker.pid)
         try:
@@ -85,6 +88,9 @@ def end(worker: Worker) -> None:
                 signal.pidfd_send_signal(pidfd, signal.SIGKILL)
         finally:
             os.close(pidfd)
+    except (OSError, AttributeError) as error:
+        if is_shortage(error):
+            raise
 
 
 def when_gone(worker: Worker, callback: Callable[[], None]) -> None:
