@@ -13,11 +13,11 @@ from typing import Any, Final
 
 import pytest
 
+from afterwards.directories import prepare_directories
 from afterwards.errors import ConfigurationError, NotBackedUp, NotRestored
 from afterwards.registry.journal.file import connect, journal_path
 from afterwards.registry.process.lock import lock_path
 from afterwards.server.backup import back_up, restore
-from afterwards.server.serve import serve
 from afterwards.settings import Settings
 from tests.registry.peers import make_task
 from tests.server.test_backup import files, make_backup
@@ -184,6 +184,6 @@ def test_root_does_not_serve_a_directory_of_another_user(
         os.chown(data_dir, USER, USER, follow_symlinks=False)
 
     with pytest.raises(ConfigurationError, match=rf"DATA_DIR: .* belongs to user {USER}, and root"):
-        serve(Settings(data_dir=data_dir, output_dir=tmp_path / "outputs"))
+        prepare_directories(Settings(data_dir=data_dir, output_dir=tmp_path / "outputs"))
 
     assert files(theirs) <= {"link"}
