@@ -22,7 +22,8 @@
     └── Unavailable                 cannot be done now; `retry_after_seconds` says when to ask again
         ├── TooManyUnfinished       the limit of unfinished tasks, or of their bytes, is reached
         ├── JournalUnavailable      the journal cannot be written
-        │   └── JournalLocked       another process has its lock, for a moment perhaps
+        │   ├── JournalLocked       another process has its lock, for a moment perhaps
+        │   └── JournalUnreadable   it cannot be read, whether or not it can be written
         ├── RegistryUnavailable     the registry does not answer
         └── Draining                this process is about to stop
 
@@ -284,6 +285,13 @@ class JournalUnavailable(Unavailable):
 
 class JournalLocked(JournalUnavailable):
     """Another process has the journal's lock: worth another try very soon. Nothing was stored."""
+
+
+class JournalUnreadable(JournalUnavailable):
+    """The journal cannot be read. What does not have to be read can perhaps be done."""
+
+    def __str__(self) -> str:
+        return f"The journal cannot be read: {self.problem}"
 
 
 class RegistryUnavailable(Unavailable):

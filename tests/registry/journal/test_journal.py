@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
+import os
 import sqlite3
 from collections import Counter
 from collections.abc import Iterator
@@ -11,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from afterwards.errors import JournalError, JournalLocked, JournalUnavailable
+from afterwards.errors import JournalError, JournalLocked, JournalUnavailable, JournalUnreadable
 from afterwards.lifecycle import Change, Task, TaskState
 from afterwards.registry.journal.base import Group
 from afterwards.registry.journal.journal import SqliteJournal
@@ -335,6 +337,17 @@ def test_a_journal_is_not_opened_through_a_link(path: Path, planted: str) -> Non
     assert not victim.exists()
 
 
+def test_a_wal_that_cannot_be_opened_is_not_said_to_be_unsynced(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(name: Path, *_: object) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(name))
+
+    monkeypatch.setattr("afterwards.registry.journal.journal.sync_again", refuse)
+    with pytest.raises(JournalError, match=rf"used: Permission denied \({path}\)"):
+        SqliteJournal(path)
+
+
 def test_a_directory_that_is_not_there_is_a_journal_error(tmp_path: Path) -> None:
     with pytest.raises(JournalError, match="unable to open"):
         SqliteJournal(tmp_path / "missing" / "journal.sqlite3")
@@ -359,7 +372,8 @@ def test_what_cannot_be_read_is_refused_and_what_can_be_written_is_accepted(benc
 
     reply = peer.exchange(Get(make_task().id), Retry(make_task().id), Find(), Add(task))
 
-    assert [raised(answer) for answer in reply.answers] == [JournalUnavailable] * 3 + [None]
+    assert str(reply.answers[0]).startswith("The journal cannot be read: ")
+    assert [raised(answer) for answer in reply.answers] == [JournalUnreadable] * 3 + [None]
     assert get(registry, task.id).id == task.id
 
 

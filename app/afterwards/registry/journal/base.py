@@ -69,7 +69,7 @@ class Journal(Protocol):
         """The task as committed.
 
         Raises:
-            JournalUnavailable: it cannot be read; so for all methods that read.
+            JournalUnreadable: it cannot be read; so for all methods that read.
         """
 
     def read_by_key(self, idempotency_key: str) -> Task | None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from afterwards.counts import Cell, Tally
-from afterwards.errors import JournalError, JournalUnavailable
+from afterwards.errors import JournalError, JournalUnreadable
 from afterwards.lifecycle import Task
 from afterwards.registry.journal import listing, plans, rescue
 from afterwards.registry.journal.base import Contents, Group
@@ -88,8 +88,7 @@ class SqliteJournal:
         except sqlite3.Error as error:
             raise JournalError(str(path), str(error)) from None
         except OSError as error:
-            problem = f"what it holds cannot be synced: {error.strerror or error}"
-            raise JournalError(str(path), problem) from None
+            raise JournalError(str(path), _problem(error)) from None
 
     # -- writing -------------------------------------------------------------------------------
 
@@ -231,7 +230,7 @@ class SqliteJournal:
             with self._read_lock:
                 yield self._reader
         except sqlite3.Error as error:
-            raise JournalUnavailable(str(error), str(self._path)) from error
+            raise JournalUnreadable(str(error), str(self._path)) from error
 
     @contextlib.contextmanager
     def _snapshot(self) -> Iterator[sqlite3.Connection]:
@@ -249,6 +248,14 @@ class SqliteJournal:
                 rescue.save(self._reader, self._path)
             self._reader.close()
             self._writer.close()
+
+
+def _problem(error: OSError) -> str:
+    reason = error.strerror or str(error)
+    if error.filename is not None:
+        return f"{reason} ({error.filename})"
+    # Of a descriptor: all that is done with those is to sync what they hold.
+    return f"what it holds cannot be synced: {reason}"
 
 
 def _is_recent(task: Task, moment: float) -> bool:
