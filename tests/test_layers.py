@@ -32,6 +32,7 @@ ROOMS: Final[dict[str, May]] = {
     "own_threads": May(),
     "own_files": May(),
     "owners": May(),
+    "parent": May(),
     "counts": May("lifecycle"),
     "metrics": May("counts lifecycle", "prometheus_client"),
     "setting_types": May("", "pydantic pydantic_settings"),
@@ -51,8 +52,8 @@ ROOMS: Final[dict[str, May]] = {
         "trouble"
     ),
     "registry.process": May(
-        "errors gc_tuning logs own_files registry.engine registry.journal registry.protocol "
-        "registry.state trouble"
+        "errors gc_tuning logs own_files parent registry.engine registry.journal "
+        "registry.protocol registry.state trouble"
     ),
     "registry.client": May("counts errors logs registry.protocol trouble", "tenacity"),
     "execution": May(
@@ -76,8 +77,8 @@ ROOMS: Final[dict[str, May]] = {
         "afterwards_executors fastapi uvicorn",
     ),
     "server": May(
-        "directories errors gc_tuning logs owners registry.journal registry.process settings "
-        "task_types trouble",
+        "directories errors gc_tuning logs owners parent registry.journal registry.process "
+        "settings task_types trouble",
         "gunicorn httptools uvicorn uvicorn_worker",
     ),
     "cli": May("errors logs server settings", "afterwards_client httpx rich"),

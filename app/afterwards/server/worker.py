@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ctypes
 import functools
 import logging
 import math
@@ -24,6 +23,7 @@ from uvicorn_worker import UvicornWorker
 
 from afterwards.gc_tuning import spare_the_loaded
 from afterwards.logs import get_logger
+from afterwards.parent import end_with_parent
 from afterwards.server.admission import AdmittedHttpProtocol
 from afterwards.server.connections import Connections
 from afterwards.server.http_protocol import BoundedHttpProtocol, is_busy
@@ -46,7 +46,6 @@ HELD_SIGNALS: Final = (*STOP_SIGNALS, signal.SIGUSR1, signal.SIGUSR2)
 
 _BEAT_SECONDS: Final = 1.0
 _POLL_SECONDS: Final = 0.05
-_PR_SET_PDEATHSIG: Final = 1
 
 
 class DrainingServer(Server):
@@ -153,11 +152,8 @@ class DrainingUvicornWorker(UvicornWorker):  # type: ignore[misc] # has no types
 
     def init_process(self) -> None:
         """Tie this process' life to the master's, then run."""
-        if ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM) != 0:
-            log.warning("prctl failed; this worker would outlive a killed master")
-        if os.getppid() != self.ppid:
-            # The master died between fork and prctl; that signal will never come.
-            sys.exit(0)
+        # Sent before the signals are unblocked, it ends this process as soon as they are.
+        end_with_parent(signal.SIGTERM, self.ppid)
         super().init_process()
 
     def init_signals(self) -> None:

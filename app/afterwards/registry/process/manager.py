@@ -25,11 +25,11 @@ from typing import Any, Final, cast
 from afterwards.errors import AfterwardsError, JournalError
 from afterwards.gc_tuning import spare_the_loaded
 from afterwards.logs import configure, get_logger
+from afterwards.parent import end_with_parent
 from afterwards.registry.engine.memory import MemoryRegistry
 from afterwards.registry.journal.file import journal_path
 from afterwards.registry.journal.journal import SqliteJournal
 from afterwards.registry.process.lock import DataDirLock, Endpoint
-from afterwards.registry.process.parent import end_with_parent
 from afterwards.registry.process.pulse import beat
 from afterwards.registry.protocol.answers import Events, Reply
 from afterwards.registry.protocol.base import Worker

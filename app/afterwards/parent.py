@@ -15,6 +15,9 @@ def end_with_parent(signal_number: signal.Signals, parent: int) -> None:
 
     Args:
         parent: the pid of the parent; if that has ended already, the signal is sent at once.
+
+    Raises:
+        OSError: the kernel refuses; this process would outlive a killed parent.
     """
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(_PR_SET_PDEATHSIG, int(signal_number), 0, 0, 0) != 0:
