@@ -40,7 +40,8 @@ ROOMS: Final[dict[str, May]] = {
     "directories": May("errors owners settings"),
     "schedules": May("lifecycle", "cronsim"),
     "task_types": May(
-        "errors logs own_threads", "afterwards_executors email_validator pydantic structlog"
+        "errors logs own_threads",
+        "afterwards_executors email_validator pydantic pydantic_core structlog",
     ),
     "": May("task_types"),  # the package itself: what modules of task types import
     "registry": May(),

@@ -15,7 +15,12 @@ import pytest
 from structlog.testing import capture_logs
 
 from afterwards.task_types.base import Environment, PermanentError, TaskContext, TransientError
-from afterwards.task_types.file import FILE, FilePayload, save_json
+from afterwards.task_types.file import (
+    FILE,
+    MAX_INDENTED_CHARACTERS,
+    FilePayload,
+    save_json,
+)
 from afterwards_executors.retry import Starved
 
 CONTENT: dict[str, Any] = {"user": "jöhn", "numbers": [1, 2.5, -0.0, 10**20], "deep": {"": None}}
@@ -43,6 +48,18 @@ def test_a_file_saved_twice_is_there_once(
     path = save_json(CONTENT, make_context(attempt=2))
     assert json.loads(path.read_bytes()) == CONTENT
     assert list(environment.output_dir.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(("number", "lines"), [(10, 14), (MAX_INDENTED_CHARACTERS, 1)])
+def test_a_small_file_is_indented_and_a_large_one_is_one_line(
+    make_context: Callable[..., TaskContext], number: int, lines: int
+) -> None:
+    content = {"numbers": [1] * number}
+
+    text = save_json(content, make_context()).read_text()
+
+    assert json.loads(text) == content
+    assert len(text.splitlines()) == lines
 
 
 def test_a_link_that_somebody_has_put_there_is_not_written_through(

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict
+from pydantic_core import to_json
 
 from afterwards.logs import get_logger
 from afterwards.own_threads import OwnThreads
@@ -30,6 +31,9 @@ _STARVING: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EA
 _PASSING: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EINTR})
 """What goes away by itself or by somebody's cleaning up; other errors stay until the place is
 repaired, and then the task is retried by hand."""
+
+MAX_INDENTED_CHARACTERS: Final = 64 * 1024
+"""More is one line: lists in lists would take a hundred times their space, and seconds."""
 
 _WRITERS: Final = OwnThreads("file-writer", 8)
 
@@ -67,7 +71,7 @@ def save_json(content: dict[str, Any], context: TaskContext) -> Path:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = _temporary(path, context.attempt)
-        _write_durably(temporary, json.dumps(content, ensure_ascii=False, indent=2) + "\n")
+        _write_durably(temporary, _text_of(content))
         temporary.replace(path)
         _sync_directory(path.parent)
         _sweep(path, context.attempt)
@@ -81,6 +85,13 @@ def save_json(content: dict[str, Any], context: TaskContext) -> Path:
 def _failure(kind: type[Exception], path: Path, reason: str) -> Exception:
     log.warning("file cannot be written", path=str(path), reason=reason)
     return kind(f"Cannot write {path.name}: {reason}")
+
+
+def _text_of(content: dict[str, Any]) -> str:
+    text = to_json(content).decode()
+    if len(text) <= MAX_INDENTED_CHARACTERS:
+        text = json.dumps(content, ensure_ascii=False, indent=2)
+    return f"{text}\n"
 
 
 def _kind_of(error: OSError) -> type[Exception]:
