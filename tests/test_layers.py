@@ -33,6 +33,7 @@ ROOMS: Final[dict[str, May]] = {
     "own_files": May(),
     "owners": May(),
     "parent": May(),
+    "large_bodies": May("gc_tuning own_threads"),
     "counts": May("lifecycle"),
     "metrics": May("counts lifecycle", "prometheus_client"),
     "setting_types": May("", "pydantic pydantic_settings"),
@@ -58,18 +59,19 @@ ROOMS: Final[dict[str, May]] = {
     ),
     "registry.client": May("counts errors logs registry.protocol trouble", "tenacity"),
     "execution": May(
-        "errors logs registry.protocol task_types", "afterwards_executors pydantic structlog"
+        "errors large_bodies logs registry.protocol task_types",
+        "afterwards_executors pydantic structlog",
     ),
     "testing": May("execution task_types"),
     "events": May("errors lifecycle registry.client.follower registry.protocol"),
     "service": May(
-        "errors events execution lifecycle registry.client.client registry.protocol schedules "
-        "task_types",
-        "pydantic",
+        "errors events execution large_bodies lifecycle registry.client.client registry.protocol "
+        "schedules task_types",
+        "pydantic pydantic_core",
     ),
     "api": May(
-        "counts errors events.streams events.window lifecycle logs registry.protocol.answers "
-        "schedules service settings task_types",
+        "counts errors events.streams events.window large_bodies lifecycle logs "
+        "registry.protocol.answers schedules service settings task_types",
         "fastapi prometheus_client pydantic pydantic_core starlette structlog",
     ),
     "main": May(

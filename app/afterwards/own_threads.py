@@ -18,6 +18,10 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
+class NoThread(RuntimeError):
+    """There is no thread, and none can be started."""
+
+
 class OwnThreads:
     """At most so many daemon threads, started when they are first needed and then kept."""
 
@@ -34,7 +38,7 @@ class OwnThreads:
         """Call `function` in one of the threads. Cancelled before it has begun, it never begins.
 
         Raises:
-            RuntimeError, MemoryError: there is no thread, and none can be started; it never begins.
+            NoThread: there is no thread, and none can be started; it never begins.
         """
         future: Future[T] = Future()
         self._submit(future, partial(function, *args, **kwargs))
@@ -51,10 +55,11 @@ class OwnThreads:
         name = f"{self._name}-{self._started}"
         try:
             threading.Thread(target=self._serve, name=name, daemon=True).start()
-        except (RuntimeError, MemoryError):
+        except (RuntimeError, MemoryError) as error:
             # The work here is short: where there is a thread, it may as well wait for that.
             if not self._started:
-                raise
+                # In the words of CPython's own, of which it is a kind.
+                raise NoThread("can't start new thread") from error
         else:
             self._started += 1
 

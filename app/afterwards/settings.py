@@ -119,7 +119,11 @@ class Settings(BaseSettings):
     email_delay_seconds: DelaySeconds = Field(
         5.0, description="How long the simulated sending of an email takes."
     )
-    max_body_bytes: Count = Field(1 * _MIB, description="Larger request bodies are refused (413).")
+    max_body_bytes: Count = Field(
+        1 * _MIB,
+        description="Larger request bodies are refused (413), and so are those of more than "
+        "100,000 lists and objects, whatever their size.",
+    )
     max_pending: Count = Field(
         100_000, description="With so many unfinished tasks, new ones are refused (503)."
     )

@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from afterwards.service.intake import fingerprint
+from afterwards.large_bodies import LARGE_BYTES
+from afterwards.service.intake import fingerprint, fingerprint_of_json
 
 
 @pytest.mark.parametrize(
@@ -37,3 +40,18 @@ def test_the_same_json_has_the_same_fingerprint(one: str, other: str) -> None:
 )
 def test_other_json_has_another(one: str, other: str) -> None:
     assert fingerprint(json.loads(one)) != fingerprint(json.loads(other))
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
+    | st.sampled_from([5.0, -0.0, 1e16, 1e21, 1e308, 1e-7]) | st.text(),
+    lambda some: st.lists(some) | st.dictionaries(st.text(), some),
+)  # fmt: skip
+
+
+@given(JSON)
+def test_a_large_one_has_the_fingerprint_that_it_would_have_as_a_small_one(sent: object) -> None:
+    text = json.dumps(sent).encode()
+    large = text + b" " * LARGE_BYTES
+
+    assert fingerprint_of_json(large) == fingerprint_of_json(text) == fingerprint(json.loads(text))

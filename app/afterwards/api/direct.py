@@ -8,17 +8,20 @@ An endpoint that takes a body, path parameters, the request and background tasks
 
 from __future__ import annotations
 
-import json
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, cast, get_type_hints
 
 from fastapi import BackgroundTasks
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
+from pydantic import TypeAdapter
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope
+
+from afterwards.api.json_body import validated
+from afterwards.large_bodies import aside
 
 MISSING: Final = {"type": "missing", "loc": ("body",), "msg": "Field required", "input": None}
 
@@ -28,23 +31,20 @@ Endpoint = Callable[[Scope, Receive], Awaitable[Response]]
 
 
 def direct(route: APIRoute, make_request: Callable[[Scope, Receive], Request]) -> Endpoint | None:
-    """The route's endpoint, to be called directly; None: it needs more than this.
-
-    Args:
-        make_request: its `json` parses a body, and raises `json.JSONDecodeError`.
-    """
+    """The route's endpoint, to be called directly; None: it needs more than this."""
     if not _is_simple(route):
         return None
     endpoint = cast("Callable[..., Awaitable[Response]]", route.endpoint)
     needs = route.dependant
     paths = [field.name for field in needs.path_params]
     body = needs.body_params[0] if needs.body_params else None
+    model = None if body is None else TypeAdapter[Any](cast("Any", body.field_info.annotation))
 
     async def respond(scope: Scope, receive: Receive) -> Response:
         request = make_request(scope, receive)
         values: dict[str, Any] = {name: scope["path_params"][name] for name in paths}
-        if body is not None:
-            values[body.name] = await _validated(body, request)
+        if body is not None and model is not None:
+            values[body.name] = await _validated(body, model, request)
         if needs.request_param_name is not None:
             values[needs.request_param_name] = request
         background = None
@@ -76,19 +76,14 @@ def _is_simple(route: APIRoute) -> bool:
     return not any(others) and texts and gives_response and len(needs.body_params) < 2
 
 
-async def _validated(field: Any, request: Request) -> Any:
+async def _validated(field: Any, model: TypeAdapter[Any], request: Request) -> Any:
     try:
-        if not await request.body():
-            if not field.field_info.is_required():
-                return field.get_default()
-            raise RequestValidationError([MISSING])
-        value, errors = field.validate(await request.json(), {}, loc=("body",))
-    except json.JSONDecodeError as error:
-        problem = {"type": "json_invalid", "loc": ("body",), "msg": "JSON decode error"}
-        raise RequestValidationError([{**problem, "ctx": {"error": error.msg}}]) from error
+        body = await request.body()
     except ClientDisconnect:
         # Nobody reads it.
         raise HTTPException(400, "The client went away before its request was whole") from None
-    if errors:
-        raise RequestValidationError(errors)
-    return value
+    if body:
+        return await aside(len(body), validated, model, body)
+    if not field.field_info.is_required():
+        return field.get_default()
+    raise RequestValidationError([MISSING])

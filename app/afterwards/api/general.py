@@ -6,7 +6,7 @@ import base64
 import hashlib
 import re
 from asyncio import sleep
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Annotated, Final
 from urllib.parse import urlencode
@@ -27,9 +27,11 @@ from afterwards.api.submission import service_of
 from afterwards.api.task_document import base_document, full_document, list_document
 from afterwards.api.waiting import Wait, wait_of
 from afterwards.errors import AfterwardsError
+from afterwards.large_bodies import aside
 from afterwards.lifecycle import Task
 from afterwards.registry.protocol.answers import Page
-from afterwards.service.intake import Order, fingerprint_of_body
+from afterwards.service.intake import Order, fingerprint_of_json
+from afterwards.task_types import TaskType
 
 router = new_router("Tasks of any type")
 
@@ -125,11 +127,9 @@ async def submit_task(new: NewTask, background: BackgroundTasks, request: Reques
     wait = wait_of(request)
     key = key_of(request.scope)
     service = service_of(request)
-    accepted = await service.order(
-        checked_order(new, catalogue_of(request)),
-        key,
-        None if key is None else await _fingerprint(request),
-    )
+    size = len(await request.body())
+    order = await aside(size, checked_order, new, catalogue_of(request))
+    accepted = await service.order(order, key, None if key is None else await _fingerprint(request))
     task = accepted.task
     if wait.seconds:
         task = await _waited(request, task, wait.seconds)
@@ -139,7 +139,8 @@ async def submit_task(new: NewTask, background: BackgroundTasks, request: Reques
 
 
 async def _fingerprint(request: Request) -> bytes:
-    return await fingerprint_of_body(len(await request.body()), await request.json())
+    body = await request.body()
+    return await aside(len(body), fingerprint_of_json, body)
 
 
 async def _waited(request: Request, task: Task, seconds: float) -> Task:
@@ -174,11 +175,12 @@ async def submit_tasks(batch: NewTasks, background: BackgroundTasks, request: Re
     key = key_of(request.scope)
     service = service_of(request)
     orders: list[Order] = []
-    catalogue = catalogue_of(request)
-    for index, new in enumerate(batch.tasks):
-        if index % _CHECKED_AT_ONCE == _CHECKED_AT_ONCE - 1:
+    size = len(await request.body())
+    for first in range(0, len(batch.tasks), _CHECKED_AT_ONCE):
+        part = batch.tasks[first : first + _CHECKED_AT_ONCE]
+        orders += await aside(size, _checked_orders, part, catalogue_of(request), first)
+        if len(part) == _CHECKED_AT_ONCE:
             await sleep(0)
-        orders.append(checked_order(new, catalogue, (*BODY, "tasks", index)))
     accepted = await service.order_all(
         orders, key, None if key is None else await _fingerprint(request)
     )
@@ -187,6 +189,15 @@ async def submit_tasks(batch: NewTasks, background: BackgroundTasks, request: Re
     if accepted.replayed:
         response.raw_headers.append(REPLAYED)
     return response
+
+
+def _checked_orders(
+    part: Sequence[NewTask], catalogue: Mapping[str, TaskType], first: int
+) -> list[Order]:
+    return [
+        checked_order(new, catalogue, (*BODY, "tasks", index))
+        for index, new in enumerate(part, first)
+    ]
 
 
 @router.get(

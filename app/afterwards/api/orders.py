@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, cast
 
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
+from pydantic_core import to_json
 
+from afterwards.api.json_body import refusal
 from afterwards.api.schemas.orders import NewTask
 from afterwards.service.intake import Order
 from afterwards.task_types import TaskType
+from afterwards.task_types.base import is_finite
 
 Path = tuple[str | int, ...]
-
-_compact: Final = json.JSONEncoder(
-    ensure_ascii=False, allow_nan=False, separators=(",", ":")
-).encode
 
 BODY: Final[Path] = ("body",)
 
@@ -69,18 +67,14 @@ def checked_payload(payload: dict[str, Any], task_type: TaskType, path: Path) ->
     Raises:
         RequestValidationError: the model does not take it.
     """
-    try:
-        text = _compact(payload).encode()
-    except ValueError:
+    if not is_finite(payload):
         # 1e999 is a number to JSON's grammar, and infinity here.
-        raise invalid("finite_number", path, "must have finite numbers only") from None
+        raise invalid("finite_number", path, "must have finite numbers only")
+    text = to_json(payload)
     try:
         task_type.payload.model_validate_json(text)
     except ValidationError as error:
-        found = error.errors(include_url=False, include_input=False, include_context=False)
-        raise RequestValidationError(
-            [{**one, "loc": (*path, *one["loc"])} for one in found]
-        ) from None
+        raise refusal(error, path) from None
     return text
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections import defaultdict
 from collections.abc import Callable, Coroutine, Iterable
@@ -10,7 +9,6 @@ from typing import Any, Final
 
 from fastapi import APIRouter
 from fastapi.routing import APIRoute
-from pydantic_core import from_json
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
@@ -19,6 +17,8 @@ from starlette.types import Receive, Scope, Send
 
 from afterwards.api import schemas
 from afterwards.api.direct import direct
+from afterwards.api.json_body import parsed
+from afterwards.large_bodies import aside
 
 _JSON: Final = re.compile(r"application/([\w!#$&^.+-]+\+)?json\s*(;|$)", re.IGNORECASE)
 _PLAIN: Final = (b"", b"identity")
@@ -42,20 +42,9 @@ class StrictRequest(Request):
         return self._body
 
     async def json(self) -> Any:
-        """The body, parsed by the same parser as the payload in the attempt.
-
-        Python's own takes NaN, half surrogate pairs and any depth; what it took here could be
-        accepted and then never read or written again.
-
-        Raises:
-            json.JSONDecodeError: it is not JSON, or deeper than about 200, or has a number of
-                more than 4,300 digits.
-        """
+        """The body, parsed. Raises as `afterwards.api.json_body.parsed`."""
         body = await self.body()
-        try:
-            return from_json(body, allow_inf_nan=False)
-        except ValueError as error:
-            raise json.JSONDecodeError(str(error), "", 0) from None
+        return await aside(len(body), parsed, body)
 
 
 class Route(APIRoute):

@@ -29,6 +29,7 @@ from afterwards.api.schemas.plans import (
 )
 from afterwards.api.submission import service_of
 from afterwards.api.times import shown_time
+from afterwards.large_bodies import aside
 from afterwards.schedules.recurrence import check_cron, zone
 from afterwards.schedules.schedule import Schedule
 from afterwards.service.intake import Order
@@ -143,7 +144,7 @@ async def put_schedule(name: ScheduleName, new: NewSchedule, request: Request) -
 
     Due times go on where they were if the recurrence stays the same.
     """
-    schedule = _checked(name, new, request)
+    schedule = await aside(len(await request.body()), _checked, name, new, request)
     plans = _plans(request)
     made = await plans.put_schedule(schedule)
     document = _document(await plans.schedule(name), time.time())

@@ -18,6 +18,7 @@ from afterwards.api.schemas.tasks import BulkCancel, BulkRetry, Cancellation, Ta
 from afterwards.api.submission import service_of
 from afterwards.api.task_document import base_document
 from afterwards.errors import UnknownTaskType
+from afterwards.large_bodies import aside
 from afterwards.lifecycle import TaskState
 from afterwards.service import bulk
 
@@ -71,7 +72,9 @@ async def retry_task(
         task_type = catalogue_of(request).get(task.type)
         if task_type is None:
             raise UnknownTaskType(task.type)
-        payload = checked_payload(new.payload, task_type, (*BODY, "payload"))
+        size = len(await request.body())
+        path = (*BODY, "payload")
+        payload = await aside(size, checked_payload, new.payload, task_type, path)
     task = await service.retry(task_id, payload)
     background.add_task(service.start, task.id)
     location = reference(request.scope, f"/tasks/{task.id}")

@@ -23,6 +23,7 @@ from pydantic import BaseModel, ValidationError
 from structlog.contextvars import bind_contextvars
 
 from afterwards.errors import UnknownTaskType
+from afterwards.large_bodies import aside
 from afterwards.logs import configure, get_logger
 from afterwards.task_types.base import (
     Cancelled,
@@ -78,7 +79,7 @@ async def run_attempt_async(attempt: Attempt) -> Outcome:
     task_type = None
     try:
         task_type = _load_type(attempt)
-        payload = _validate_payload(task_type, attempt)
+        payload = await aside(len(attempt.payload), _validate_payload, task_type, attempt)
         started = perf_counter()
         if task_type.executor == "async":
             result = await cast("Any", task_type.run(payload, attempt.context))

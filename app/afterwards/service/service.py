@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import time
 from collections.abc import Mapping, Sequence
@@ -19,6 +18,7 @@ from afterwards.events.listeners import TaskListener
 from afterwards.events.streams import AllStream, TaskStream, of_all, of_task
 from afterwards.events.window import Position
 from afterwards.execution.dispatcher import Dispatcher
+from afterwards.large_bodies import aside
 from afterwards.lifecycle import Task, TaskState
 from afterwards.registry.client.client import RegistryClient
 from afterwards.registry.protocol.answers import Details, Page
@@ -39,7 +39,7 @@ from afterwards.service.intake import (
     AllAccepted,
     Intake,
     Order,
-    fingerprint_of_body,
+    fingerprint_of_json,
 )
 from afterwards.service.operations import Plans
 from afterwards.task_types.base import TaskType
@@ -116,12 +116,10 @@ class TaskService:
             UnknownTaskType: there is no such type.
             IdempotencyMismatch: the key came before with another type or payload.
         """
-        task = self._intake.task(type_name, payload.model_dump_json().encode(), time.time())
+        stored = payload.model_dump_json().encode()
+        task = self._intake.task(type_name, stored, time.time())
         if idempotency_key is not None:
-            # Not the defaults: a later version may have others, and the key has to hold all the
-            # same.
-            text = payload.model_dump_json(exclude_unset=True)
-            print_of_body = await fingerprint_of_body(len(text), json.loads(text), type_name)
+            print_of_body = await aside(len(stored), _fingerprint, payload, type_name)
             task = _under_key(task, idempotency_key, print_of_body)
         first: Task | None = await self._client.call(Add(task))
         if first is not None:
@@ -335,6 +333,12 @@ def _checked(task_id: str) -> str:
     if _UUID.fullmatch(task_id) is None:
         raise TaskNotFound(task_id)
     return task_id.lower()
+
+
+def _fingerprint(payload: BaseModel, type_name: str) -> bytes:
+    # Not the defaults: a later version may have others, and the key has to hold all the same.
+    text = payload.model_dump_json(exclude_unset=True).encode()
+    return fingerprint_of_json(text, type_name)
 
 
 def _under_key(task: Task, key: str, print_of_submission: bytes | None) -> Task:

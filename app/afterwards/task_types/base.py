@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import json
 import math
 import re
 from collections.abc import Awaitable, Callable, Mapping
@@ -212,9 +211,28 @@ def _checked_address(address: str) -> str:
         raise ValueError(f"not an email address: {error}") from None
 
 
+_WITH_NUMBERS: Final = frozenset({float, list, dict})
+
+
+def is_finite(value: Any) -> bool:
+    """Whether no number in a JSON value is infinite or NaN.
+
+    In Python: to let `json.dumps` find out keeps Python's lock for 60 ms over a mebibyte.
+    """
+    kind = type(value)
+    if kind is float:
+        return math.isfinite(value)
+    if kind is dict:
+        value = value.values()
+    elif kind is not list:
+        return True
+    return all(is_finite(one) for one in value if type(one) in _WITH_NUMBERS)
+
+
 def _finite(value: dict[str, JsonValue]) -> dict[str, JsonValue]:
     # 1e999 is a number to JSON's grammar and infinity to Python, and could never be written again.
-    json.dumps(value, allow_nan=False)
+    if not is_finite(value):
+        raise ValueError("must have finite numbers only")
     return value
 
 

@@ -24,8 +24,7 @@ NUMBERS_BYTES: Final = 480 * KIB
 FIELD_BYTES: Final = (64 * KIB, 1024 * KIB)
 ROOMY_BYTES: Final = 4096 * KIB
 """A body's limit that lets the larger fields, and twice as much, through to their own limits."""
-TRIES: Final = 3
-FIELD_TRIES: Final = 5
+TRIES: Final = 5
 NOISE_SECONDS: Final = 0.002
 MOMENT_SECONDS: Final = 0.05
 """The longest that anybody may keep others waiting."""
@@ -184,7 +183,7 @@ def roomy(service: TaskService, catalogue: Mapping[str, TaskType]) -> FastAPI:
 
 async def require_linear_text(app: FastAPI, field: str, form: str, size: int) -> None:
     once = twice = 1e9
-    for _ in range(FIELD_TRIES):
+    for _ in range(TRIES):
         once = min(once, await cost_of_a_text(app, field, form, size))
         twice = min(twice, await cost_of_a_text(app, field, form, 2 * size))
         if twice <= 2 * once + NOISE_SECONDS:

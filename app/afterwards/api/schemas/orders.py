@@ -13,6 +13,8 @@ from afterwards.lifecycle import DEFAULT_PRIORITY, HIGHEST_PRIORITY, TaskState
 MAX_BATCH_TASKS: Final = 1_000
 MAX_PAGE_TASKS: Final = 500
 MAX_BULK_TASKS: Final = 10_000
+MAX_STATUSES: Final = 100
+"""Some may be there twice; each of half a million would be looked at."""
 MAX_DELAY_SECONDS: Final = 10 * 365 * 86_400
 MAX_ATTEMPTS: Final = 100
 MAX_TIMEOUT_SECONDS: Final = 7 * 86_400
@@ -119,7 +121,9 @@ class RetrySelection(_Selection):
         json_schema_extra={"examples": [{"type": "report", "created_after": EXAMPLE_TIME}]}
     )
 
-    status: Annotated[list[Retryable], Field(min_length=1)] = Field(["failed"])
+    status: Annotated[list[Retryable], Field(min_length=1, max_length=MAX_STATUSES)] = Field(
+        ["failed"]
+    )
 
 
 class CancelSelection(_Selection):
@@ -129,7 +133,7 @@ class CancelSelection(_Selection):
         json_schema_extra={"examples": [{"type": "report", "status": ["scheduled", "pending"]}]}
     )
 
-    status: Annotated[list[Cancellable], Field(min_length=1)] = Field(
+    status: Annotated[list[Cancellable], Field(min_length=1, max_length=MAX_STATUSES)] = Field(
         ["scheduled", "pending", "processing"]
     )
 
