@@ -25,63 +25,54 @@ class May(NamedTuple):
 
 ROOMS: Final[dict[str, May]] = {
     "errors": May(),
-    "gc_tuning": May(),
     "logs": May("", "structlog"),
-    "trouble": May("", "structlog"),
     "lifecycle": May("errors"),
-    "own_threads": May(),
-    "own_files": May(),
-    "owners": May(),
-    "parent": May(),
-    "large_bodies": May("gc_tuning own_threads"),
     "counts": May("lifecycle"),
     "metrics": May("counts lifecycle", "prometheus_client"),
     "setting_types": May("", "pydantic pydantic_settings"),
     "settings": May("errors logs setting_types", "dotenv pydantic pydantic_core pydantic_settings"),
-    "directories": May("errors owners settings"),
+    "system": May("errors settings", "structlog"),
     "schedules": May("lifecycle", "cronsim"),
     "task_types": May(
-        "errors logs own_threads",
+        "errors logs system",
         "afterwards_executors email_validator pydantic pydantic_core structlog",
     ),
     "": May("task_types"),  # the package itself: what modules of task types import
     "registry": May(),
-    "registry.protocol": May("counts errors lifecycle logs schedules trouble"),
+    "registry.protocol": May("counts errors lifecycle logs schedules system"),
     "registry.journal": May("counts errors lifecycle logs registry.protocol schedules"),
     "registry.state": May("errors lifecycle logs registry.journal registry.protocol schedules"),
     "registry.engine": May(
         "counts errors lifecycle logs metrics registry.journal registry.protocol registry.state "
-        "trouble"
+        "system"
     ),
     "registry.process": May(
-        "errors gc_tuning logs own_files parent registry.engine registry.journal "
-        "registry.protocol registry.state trouble"
+        "errors logs registry.engine registry.journal registry.protocol registry.state system"
     ),
-    "registry.client": May("counts errors logs registry.protocol trouble", "tenacity"),
+    "registry.client": May("counts errors logs registry.protocol system", "tenacity"),
     "execution": May(
-        "errors large_bodies logs registry.protocol task_types",
+        "errors logs registry.protocol system task_types",
         "afterwards_executors pydantic structlog",
     ),
     "testing": May("execution task_types"),
     "events": May("errors lifecycle registry.client.follower registry.protocol"),
     "service": May(
-        "errors events execution large_bodies lifecycle registry.client.client registry.protocol "
-        "schedules task_types",
+        "errors events execution lifecycle registry.client.client registry.protocol schedules "
+        "system task_types",
         "pydantic pydantic_core",
     ),
     "api": May(
-        "counts errors events.streams events.window large_bodies lifecycle logs "
-        "registry.protocol.answers schedules service settings task_types",
+        "counts errors events.streams events.window lifecycle logs registry.protocol.answers "
+        "schedules service settings system task_types",
         "fastapi prometheus_client pydantic pydantic_core starlette structlog",
     ),
     "main": May(
-        "api directories errors events execution logs registry.client registry.process "
-        "registry.protocol service settings task_types trouble",
+        "api errors events execution logs registry.client registry.process registry.protocol "
+        "service settings system task_types",
         "afterwards_executors fastapi uvicorn",
     ),
     "server": May(
-        "directories errors gc_tuning logs owners parent registry.journal registry.process "
-        "settings task_types trouble",
+        "errors logs registry.journal registry.process settings system task_types",
         "gunicorn httptools uvicorn uvicorn_worker",
     ),
     "cli": May("errors logs server settings", "afterwards_client httpx rich"),

@@ -24,7 +24,6 @@ from fastapi.telemetry import TelemetryConfig
 
 from afterwards import __version__, api
 from afterwards.api.http_metrics import HttpMetrics
-from afterwards.directories import prepare_directories, require_temporary_directory
 from afterwards.errors import ConfigurationError
 from afterwards.events.hub import EventHub
 from afterwards.execution.dispatcher import Dispatcher
@@ -38,9 +37,10 @@ from afterwards.registry.protocol.incarnation import this_process
 from afterwards.registry.protocol.requests import Report, TypeLimits
 from afterwards.service.service import TaskService
 from afterwards.settings import Settings
+from afterwards.system.directories import prepare_directories, require_temporary_directory
+from afterwards.system.trouble import Trouble
 from afterwards.task_types.base import Environment, TaskType
 from afterwards.task_types.modules import load_catalogue
-from afterwards.trouble import Trouble
 from afterwards_executors import EXECUTORS
 
 log = get_logger(__name__)

@@ -13,12 +13,12 @@ from typing import Any, Final
 
 import pytest
 
-from afterwards.directories import prepare_directories
 from afterwards.errors import ConfigurationError, NotBackedUp, NotRestored
 from afterwards.registry.journal.file import connect, journal_path
 from afterwards.registry.process.lock import lock_path
 from afterwards.server.backup import back_up, restore
 from afterwards.settings import Settings
+from afterwards.system.directories import prepare_directories
 from tests.registry.peers import make_task
 from tests.server.test_backup import files, make_backup
 

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from afterwards.directories import require_temporary_directory
 from afterwards.errors import ConfigurationError
 from afterwards.server.surroundings import require_own_surroundings
 from afterwards.settings import Settings
+from afterwards.system.directories import require_temporary_directory
 from tests.integration.conftest import AFTERWARDS, Service, wait_for
 
 START = "import os, sys; sys.stdin.readline(); os.execv(sys.argv[1], sys.argv[1:])"

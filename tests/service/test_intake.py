@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from afterwards.large_bodies import LARGE_BYTES
 from afterwards.service.intake import fingerprint, fingerprint_of_json
+from afterwards.system.large_bodies import LARGE_BYTES
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope
 
 from afterwards.api.json_body import validated
-from afterwards.large_bodies import aside
+from afterwards.system.large_bodies import aside
 
 MISSING: Final = {"type": "missing", "loc": ("body",), "msg": "Field required", "input": None}
 

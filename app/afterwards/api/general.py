@@ -27,10 +27,10 @@ from afterwards.api.submission import service_of
 from afterwards.api.task_document import base_document, full_document, list_document
 from afterwards.api.waiting import Wait, wait_of
 from afterwards.errors import AfterwardsError
-from afterwards.large_bodies import aside
 from afterwards.lifecycle import Task
 from afterwards.registry.protocol.answers import Page
 from afterwards.service.intake import Order, fingerprint_of_json
+from afterwards.system.large_bodies import aside
 from afterwards.task_types import TaskType
 
 router = new_router("Tasks of any type")

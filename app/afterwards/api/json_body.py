@@ -12,7 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic_core import from_json
 from starlette.exceptions import HTTPException
 
-from afterwards.large_bodies import LARGE_BYTES
+from afterwards.system.large_bodies import LARGE_BYTES
 
 MAX_CONTAINERS: Final = 100_000
 """Lists and objects in a body. Any call of the parser is shorter than 50 ms then; half a million

@@ -18,7 +18,7 @@ from starlette.types import Receive, Scope, Send
 from afterwards.api import schemas
 from afterwards.api.direct import direct
 from afterwards.api.json_body import parsed
-from afterwards.large_bodies import aside
+from afterwards.system.large_bodies import aside
 
 _JSON: Final = re.compile(r"application/([\w!#$&^.+-]+\+)?json\s*(;|$)", re.IGNORECASE)
 _PLAIN: Final = (b"", b"identity")

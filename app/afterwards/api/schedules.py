@@ -29,11 +29,11 @@ from afterwards.api.schemas.plans import (
 )
 from afterwards.api.submission import service_of
 from afterwards.api.times import shown_time
-from afterwards.large_bodies import aside
 from afterwards.schedules.recurrence import check_cron, zone
 from afterwards.schedules.schedule import Schedule
 from afterwards.service.intake import Order
 from afterwards.service.operations import Plans
+from afterwards.system.large_bodies import aside
 
 router = new_router("Schedules")
 

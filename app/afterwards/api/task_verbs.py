@@ -18,9 +18,9 @@ from afterwards.api.schemas.tasks import BulkCancel, BulkRetry, Cancellation, Ta
 from afterwards.api.submission import service_of
 from afterwards.api.task_document import base_document
 from afterwards.errors import UnknownTaskType
-from afterwards.large_bodies import aside
 from afterwards.lifecycle import TaskState
 from afterwards.service import bulk
+from afterwards.system.large_bodies import aside
 
 router = new_router("Tasks of any type")
 

@@ -23,8 +23,8 @@ from pydantic import BaseModel, ValidationError
 from structlog.contextvars import bind_contextvars
 
 from afterwards.errors import UnknownTaskType
-from afterwards.large_bodies import aside
 from afterwards.logs import configure, get_logger
+from afterwards.system.large_bodies import aside
 from afterwards.task_types.base import (
     Cancelled,
     Environment,

@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from afterwards.errors import JournalError, NotBackedUp, NotDurable, NotRestored
-from afterwards.owners import as_owner_of
 from afterwards.registry.journal.file import (
     COMPANIONS,
     inspect,
@@ -24,6 +23,7 @@ from afterwards.registry.journal.file import (
 )
 from afterwards.registry.journal.journal import SqliteJournal
 from afterwards.registry.process.lock import unserved
+from afterwards.system.owners import as_owner_of
 
 
 def back_up(data_dir: Path, file: Path) -> int:

@@ -23,7 +23,6 @@ from gunicorn.arbiter import Arbiter
 from gunicorn.errors import HaltServer
 from gunicorn.glogging import Logger
 
-from afterwards.directories import prepare_directories, require_temporary_directory
 from afterwards.errors import AfterwardsError
 from afterwards.logs import configure, flush_or_discard, get_logger
 from afterwards.server.descriptors import connections_that_fit, raise_limit
@@ -36,8 +35,9 @@ from afterwards.server.worker import (
     leave,
 )
 from afterwards.settings import Settings, unknown_variables
+from afterwards.system.directories import prepare_directories, require_temporary_directory
+from afterwards.system.trouble import Trouble
 from afterwards.task_types.modules import load_catalogue
-from afterwards.trouble import Trouble
 
 log = get_logger(__name__)
 

@@ -21,12 +21,12 @@ from gunicorn.arbiter import Arbiter
 from uvicorn import Config, Server
 from uvicorn_worker import UvicornWorker
 
-from afterwards.gc_tuning import spare_the_loaded
 from afterwards.logs import get_logger
-from afterwards.parent import end_with_parent
 from afterwards.server.admission import AdmittedHttpProtocol
 from afterwards.server.connections import Connections
 from afterwards.server.http_protocol import BoundedHttpProtocol, is_busy
+from afterwards.system.gc_tuning import spare_the_loaded
+from afterwards.system.parent import end_with_parent
 
 log = get_logger(__name__)
 

@@ -14,8 +14,8 @@ from typing import Any, Final, NamedTuple
 from pydantic_core import from_json
 
 from afterwards.errors import UnknownTaskType
-from afterwards.large_bodies import LARGE_BYTES
 from afterwards.lifecycle import DEFAULT_PRIORITY, Task
+from afterwards.system.large_bodies import LARGE_BYTES
 from afterwards.task_types.base import TaskType
 
 

@@ -18,7 +18,6 @@ from afterwards.events.listeners import TaskListener
 from afterwards.events.streams import AllStream, TaskStream, of_all, of_task
 from afterwards.events.window import Position
 from afterwards.execution.dispatcher import Dispatcher
-from afterwards.large_bodies import aside
 from afterwards.lifecycle import Task, TaskState
 from afterwards.registry.client.client import RegistryClient
 from afterwards.registry.protocol.answers import Details, Page
@@ -42,6 +41,7 @@ from afterwards.service.intake import (
     fingerprint_of_json,
 )
 from afterwards.service.operations import Plans
+from afterwards.system.large_bodies import aside
 from afterwards.task_types.base import TaskType
 
 CANCEL_SECONDS: Final = 5.0

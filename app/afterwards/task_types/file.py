@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict
 from pydantic_core import to_json
 
 from afterwards.logs import get_logger
-from afterwards.own_threads import OwnThreads
+from afterwards.system.own_threads import OwnThreads
 from afterwards.task_types.base import (
     JsonObject,
     PermanentError,

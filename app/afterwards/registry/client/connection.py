@@ -25,7 +25,7 @@ from afterwards.logs import get_logger
 from afterwards.registry.client.client import ClaimHolder, RegistryClient
 from afterwards.registry.client.send_queue import Pending
 from afterwards.registry.protocol.base import Registry, Worker
-from afterwards.trouble import Trouble
+from afterwards.system.trouble import Trouble
 
 log = get_logger(__name__)
 

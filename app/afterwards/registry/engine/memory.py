@@ -44,7 +44,7 @@ from afterwards.registry.state.acceptance import Limits
 from afterwards.registry.state.ages import TrustedTime
 from afterwards.registry.state.retention import Retention
 from afterwards.registry.state.rules import Rules
-from afterwards.trouble import Trouble
+from afterwards.system.trouble import Trouble
 
 log = get_logger(__name__)
 

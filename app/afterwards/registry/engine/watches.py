@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from afterwards.logs import get_logger
 from afterwards.registry.protocol.base import Worker
-from afterwards.trouble import Trouble
+from afterwards.system.trouble import Trouble
 
 log = get_logger(__name__)
 

@@ -16,10 +16,10 @@ from typing import Final
 
 from afterwards.errors import RegistryLocked
 from afterwards.logs import get_logger
-from afterwards.own_files import open_own
 from afterwards.registry.process import private
 from afterwards.registry.protocol.incarnation import birth, boot_id, runs
-from afterwards.trouble import is_shortage
+from afterwards.system.own_files import open_own
+from afterwards.system.trouble import is_shortage
 
 log = get_logger(__name__)
 

@@ -23,9 +23,7 @@ from pathlib import Path
 from typing import Any, Final, cast
 
 from afterwards.errors import AfterwardsError, JournalError
-from afterwards.gc_tuning import spare_the_loaded
 from afterwards.logs import configure, get_logger
-from afterwards.parent import end_with_parent
 from afterwards.registry.engine.memory import MemoryRegistry
 from afterwards.registry.journal.file import journal_path
 from afterwards.registry.journal.journal import SqliteJournal
@@ -36,7 +34,9 @@ from afterwards.registry.protocol.base import Worker
 from afterwards.registry.protocol.mapping import TaskMapping
 from afterwards.registry.protocol.requests import Request
 from afterwards.registry.state.acceptance import Limits
-from afterwards.trouble import Trouble
+from afterwards.system.gc_tuning import spare_the_loaded
+from afterwards.system.parent import end_with_parent
+from afterwards.system.trouble import Trouble
 
 log = get_logger(__name__)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from afterwards.errors import ConfigurationError, NotPrivate
-from afterwards.own_files import NotOwn, open_own
+from afterwards.system.own_files import NotOwn, open_own
 
 PREFIX: Final = "afterwards-"
 SOCKET: Final = "registry.sock"

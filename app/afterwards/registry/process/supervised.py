@@ -20,7 +20,7 @@ from afterwards.registry.process import private
 from afterwards.registry.process.lock import Endpoint, holder_of, last_holder_of
 from afterwards.registry.process.manager import READY, RegistryConfig, arguments
 from afterwards.registry.process.pulse import Pulse
-from afterwards.trouble import Trouble
+from afterwards.system.trouble import Trouble
 
 log = get_logger(__name__)
 

@@ -13,7 +13,7 @@ from typing import Final
 
 from afterwards.logs import get_logger
 from afterwards.registry.protocol.base import Worker
-from afterwards.trouble import is_shortage
+from afterwards.system.trouble import is_shortage
 
 log = get_logger(__name__)
 

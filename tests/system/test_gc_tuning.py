@@ -14,7 +14,7 @@ import gc
 class Loaded:
     pass
 loaded = Loaded()
-from afterwards.gc_tuning import YOUNG_OBJECTS, spare_the_loaded
+from afterwards.system.gc_tuning import YOUNG_OBJECTS, spare_the_loaded
 spare_the_loaded()
 assert gc.get_threshold()[0] == YOUNG_OBJECTS
 assert not any(thing is loaded.__dict__ or thing is loaded for thing in gc.get_objects())

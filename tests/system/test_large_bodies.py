@@ -7,9 +7,9 @@ import threading
 
 import pytest
 
-from afterwards import large_bodies
-from afterwards.large_bodies import LARGE_BYTES, aside
-from afterwards.own_threads import OwnThreads
+from afterwards.system import large_bodies
+from afterwards.system.large_bodies import LARGE_BYTES, aside
+from afterwards.system.own_threads import OwnThreads
 
 pytestmark = pytest.mark.anyio
 

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from afterwards.own_threads import OwnThreads
+from afterwards.system.own_threads import OwnThreads
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ import os
 import tempfile
 
 from afterwards.errors import ConfigurationError
-from afterwards.owners import stranger_at
 from afterwards.settings import Settings
+from afterwards.system.owners import stranger_at
 
 
 def require_temporary_directory() -> None:

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, ParamSpec, TypeVar
 
-from afterwards.gc_tuning import collector_paused
-from afterwards.own_threads import NoThread, OwnThreads
+from afterwards.system.gc_tuning import collector_paused
+from afterwards.system.own_threads import NoThread, OwnThreads
 
 P = ParamSpec("P")
 T = TypeVar("T")

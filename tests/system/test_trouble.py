@@ -8,7 +8,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from afterwards.logs import get_logger
-from afterwards.trouble import Trouble, is_shortage
+from afterwards.system.trouble import Trouble, is_shortage
 
 
 def refused(number: int) -> OSError:
