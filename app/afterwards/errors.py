@@ -197,7 +197,7 @@ class OutcomeUnknown(AfterwardsError):
 
 
 class RegistryLocked(AfterwardsError):
-    """Another service, with the process `pid`, works on this data directory."""
+    """Another service, with the process `pid` (0: not known), works on this data directory."""
 
     def __init__(self, data_dir: str, pid: int) -> None:
         super().__init__(data_dir, pid)
@@ -205,9 +205,10 @@ class RegistryLocked(AfterwardsError):
         self.pid = pid
 
     def __str__(self) -> str:
+        process = f"process {self.pid}" if self.pid else "its process is not known"
         return (
             f"the data directory {self.data_dir} is in use by another service "
-            f"(process {self.pid}); stop that one, or set AFTERWARDS_DATA_DIR to another directory"
+            f"({process}); stop that one, or set AFTERWARDS_DATA_DIR to another directory"
         )
 
 

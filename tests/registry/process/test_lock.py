@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import subprocess
@@ -21,6 +22,7 @@ from afterwards.registry.process.lock import (
     Endpoint,
     holder_of,
     lock_path,
+    unserved,
 )
 from afterwards.registry.protocol.incarnation import birth
 from tests.registry.peers import eventually
@@ -67,7 +69,7 @@ def acquire(data_dir: Path, *, take_over: bool) -> None:
     try:
         lock.acquire(ENDPOINT, os.getpid(), take_over=take_over)
     finally:
-        os.close(lock._fd)
+        lock.close()
 
 
 def test_a_lock_says_who_holds_it(tmp_path: Path, holder: subprocess.Popen[str]) -> None:
@@ -107,6 +109,33 @@ def test_a_lock_that_is_held_is_refused_at_once(
 
     assert caught.value.pid == holder.pid
     assert holder.poll() is None
+
+
+@pytest.mark.parametrize("how", ["removed", "replaced"])
+def test_a_lock_holds_without_its_file(
+    tmp_path: Path, holder: subprocess.Popen[str], how: str
+) -> None:
+    lock_path(tmp_path).unlink()
+    if how == "replaced":
+        lock_path(tmp_path).touch()
+
+    with pytest.raises(RegistryLocked, match="its process is not known"):
+        acquire(tmp_path, take_over=False)
+    with pytest.raises(RegistryLocked), unserved(tmp_path):
+        pass
+
+    holder.kill()
+    holder.wait()
+    acquire(tmp_path, take_over=False)
+    assert holder_of(tmp_path) is not None
+
+
+def test_the_lock_of_an_earlier_version_is_respected(tmp_path: Path) -> None:
+    with lock_path(tmp_path).open("w") as earlier:
+        lock_path(tmp_path).chmod(0o600)
+        fcntl.flock(earlier, fcntl.LOCK_EX)
+        with pytest.raises(RegistryLocked):
+            acquire(tmp_path, take_over=False)
 
 
 def test_a_lock_is_taken_over_after_two_seconds_by_ending_its_holder(

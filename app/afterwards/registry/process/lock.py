@@ -123,16 +123,23 @@ def _read(path: Path) -> bytes:
 class DataDirLock:
     """The lock of one data directory, held from `acquire` to the end of the process.
 
-    It is the kernel's (flock), so no death leaves it behind; the file's text only says who has it.
+    It is the kernel's (flock), so no death leaves it behind. It is on the directory itself: a file
+    that is removed takes its lock along, and the next who comes makes another one. The file says
+    who has it, and is locked, too, as earlier versions do.
 
     Raises:
-        NotOwn: what is in its place may be somebody else's.
+        NotOwn: what is in the file's place may be somebody else's.
         OSError: it cannot be opened.
     """
 
     def __init__(self, data_dir: Path) -> None:
         self._data_dir = data_dir
         self._fd = open_own(str(lock_path(data_dir)), os.O_RDWR | os.O_CREAT)
+        try:
+            self._directory_fd = os.open(data_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError:
+            os.close(self._fd)
+            raise
 
     def acquire(self, endpoint: Endpoint, master: int, *, take_over: bool) -> None:
         """Take the lock.
@@ -165,7 +172,8 @@ class DataDirLock:
                 # The kernel keeps the lock for somebody who cannot be seen from here.
                 log.warning(
                     "data directory is in use by a service that cannot be seen from here, in "
-                    "another container perhaps; waiting for its end",
+                    "another container perhaps, or its registry.lock was removed; waiting for its "
+                    "end",
                     data_dir=str(self._data_dir),
                 )
                 said = True
@@ -175,7 +183,9 @@ class DataDirLock:
     def try_once(self) -> bool:
         """Take the lock if it is free; whose it is, is not written."""
         try:
-            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # Whoever waits for the directory holds no file, which its holder may need again.
+            for descriptor in (self._directory_fd, self._fd):
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return False
         return True
@@ -183,6 +193,7 @@ class DataDirLock:
     def close(self) -> None:
         """Give the lock up before the process ends."""
         os.close(self._fd)
+        os.close(self._directory_fd)
 
     def _write(self, endpoint: Endpoint, master: int) -> None:
         pid = os.getpid()
