@@ -444,6 +444,6 @@ def test_why_it_cannot_be_written_is_told_without_where_it_lies(tmp_path: Path) 
         other.commit()
     with contextlib.closing(journal), pytest.raises(JournalUnavailable) as caught:
         journal.write(Group([], Counter(), probe=True))
-    assert "no such table: probe" in str(caught.value)
+    assert "an unexpected error; the log has it" in str(caught.value)
     assert str(tmp_path) not in str(caught.value)
     assert caught.value.place == str(tmp_path / "j")

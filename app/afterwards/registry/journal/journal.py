@@ -32,6 +32,7 @@ from afterwards.registry.journal.file import (
 )
 from afterwards.registry.journal.history import MOST_SHOWN, with_history
 from afterwards.registry.journal.place import Place
+from afterwards.registry.journal.reasons import reason_of
 from afterwards.registry.journal.rows import rows_of
 from afterwards.registry.journal.schema import (
     INSERT_ATTEMPT,
@@ -230,7 +231,7 @@ class SqliteJournal:
             with self._read_lock:
                 yield self._reader
         except sqlite3.Error as error:
-            raise JournalUnreadable(str(error), str(self._path)) from error
+            raise JournalUnreadable(reason_of(error, str(self._path)), str(self._path)) from error
 
     @contextlib.contextmanager
     def _snapshot(self) -> Iterator[sqlite3.Connection]:

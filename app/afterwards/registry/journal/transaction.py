@@ -7,7 +7,8 @@ import sqlite3
 from collections.abc import Iterator
 from typing import Final
 
-from afterwards.errors import JournalLocked, JournalUnavailable, OutcomeUnknown
+from afterwards.errors import OutcomeUnknown
+from afterwards.registry.journal.reasons import PRIMARY, code_of, name_of, refusal
 
 NOT_WRITTEN: Final = frozenset(
     {sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_READONLY}
@@ -19,11 +20,6 @@ other one that page may be there: a sync failed after it was written (IOERR_FSYN
 failed has arrived all the same (IOERR_WRITE), or it is even synced and SQLite could not take note
 of it (IOERR_SHMSIZE, IOERR_SHMMAP, NOMEM). The next recovery would find it.
 """
-
-_LOCKED: Final = "it is locked by another process"
-
-_PRIMARY: Final = 0xFF
-"""The low byte of an extended result code (https://www.sqlite.org/rescode.html)."""
 
 
 @contextlib.contextmanager
@@ -48,9 +44,7 @@ def transaction(db: sqlite3.Connection, place: str) -> Iterator[None]:
         raise
     except sqlite3.Error as error:
         _roll_back(db, place)
-        if _code(error) & _PRIMARY == sqlite3.SQLITE_BUSY:
-            raise JournalLocked(_LOCKED, place) from error
-        raise JournalUnavailable(str(error), place) from error
+        raise refusal(error, place) from error
     except BaseException:
         _roll_back(db, place)
         raise
@@ -63,22 +57,16 @@ def _roll_back(db: sqlite3.Connection, place: str) -> None:
     try:
         db.execute("ROLLBACK")
     except sqlite3.Error as error:
-        raise JournalUnavailable(str(error), place) from error
+        raise refusal(error, place) from error
 
 
 def _commit(db: sqlite3.Connection, place: str) -> None:
     try:
         db.execute("COMMIT")
     except sqlite3.Error as error:
-        if _code(error) & _PRIMARY in NOT_WRITTEN:
+        if code_of(error) & PRIMARY in NOT_WRITTEN:
             raise
-        name = getattr(error, "sqlite_errorname", type(error).__name__)
-        raise OutcomeUnknown(f"{error} ({name})", place) from error
+        raise OutcomeUnknown(f"{error} ({name_of(error)})", place) from error
     except MemoryError as error:
         # How the module says SQLITE_NOMEM.
         raise OutcomeUnknown("out of memory (SQLITE_NOMEM)", place) from error
-
-
-def _code(error: sqlite3.Error) -> int:
-    # The module's own errors have none.
-    return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
