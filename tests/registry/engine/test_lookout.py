@@ -39,7 +39,7 @@ def test_an_idle_registry_notices_and_refuses_before_it_writes(
     registry.tick()
 
     said = "".join(capfd.readouterr())
-    assert "a file of the journal was moved, replaced or removed" in said
+    assert "a file of the journal was moved, replaced, removed or cut short" in said
     assert str(path) in said
     assert "todo" in said
     answer = ask(registry, Add(bench.task()))

@@ -1,4 +1,4 @@
-"""Keeps an eye on the names of the journal's files: what has no name is lost with its process."""
+"""Keeps an eye on the journal's files: what has no name any more is lost with its process."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ LOOK_SECONDS: Final = 0.5
 """Between two looks while nothing is written."""
 
 _PROBLEM: Final = (
-    "one of its files was moved, replaced or removed while the service ran; the service's log says "
-    "which, and what to do"
+    "one of its files was moved, replaced, removed or cut short while the service ran; the "
+    "service's log says which, and what to do"
 )
 
 
 class Lookout:
-    """Whether the journal's files are under the names they were opened by, as last seen.
+    """Whether the journal's files are under the names they were opened by, and whole, as last seen.
 
-    Looking again costs a few microseconds; a moved file that comes back is seen, too.
+    Looking again costs some microseconds; a moved file that comes back is seen, too.
     """
 
     def __init__(self, journal: Journal, clock: Clock) -> None:
@@ -58,8 +58,8 @@ class Lookout:
         elif self.problem is None or self.problem.place != str(path):
             self.problem = JournalUnavailable(_PROBLEM, str(path))
             log.critical(
-                "a file of the journal was moved, replaced or removed; accepting nothing until it "
-                "is in its place again",
+                "a file of the journal was moved, replaced, removed or cut short; accepting "
+                "nothing until it is in its place again",
                 path=str(path),
                 todo=self._journal.safeguard(path),
             )

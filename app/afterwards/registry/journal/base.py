@@ -99,7 +99,10 @@ class Journal(Protocol):
         """On disk; 0 if it is nowhere."""
 
     def astray(self) -> Path | None:
-        """A file of its own that is not under its name any more; None: all are, or it has none."""
+        """A file of its own that is not under its name any more, or was cut short.
+
+        None: all are in their places and whole, or it has none.
+        """
 
     def safeguard(self, path: Path) -> str:
         """Do what can be done for the tasks now that `path` is astray.

@@ -55,9 +55,15 @@ def size_of_file(path: Path) -> int:
         return 0
 
 
-def connect(path: Path) -> sqlite3.Connection:
-    """A connection for any thread, one at a time; transactions are begun by hand."""
-    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+def connect(path: Path, *, mode: str = "rwc") -> sqlite3.Connection:
+    """A connection for any thread, one at a time; transactions are begun by hand.
+
+    Args:
+        mode: as in SQLite's URIs: `rwc`, or `ro` for one that leaves the files as they are, even
+            if it is the last to be closed.
+    """
+    uri = f"{path.absolute().as_uri()}?mode={mode}"
+    connection = sqlite3.connect(uri, isolation_level=None, check_same_thread=False, uri=True)
     connection.execute("PRAGMA busy_timeout = 5000")
     return connection
 

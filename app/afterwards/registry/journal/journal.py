@@ -17,9 +17,11 @@ from typing import Final
 from afterwards.counts import Cell, Tally
 from afterwards.errors import JournalError, JournalUnreadable
 from afterwards.lifecycle import Task
+from afterwards.logs import get_logger
 from afterwards.registry.journal import listing, plans, rescue
 from afterwards.registry.journal.base import Contents, Group
 from afterwards.registry.journal.batch import rest_of
+from afterwards.registry.journal.extent import Extent
 from afterwards.registry.journal.file import (
     connect,
     inspect,
@@ -55,6 +57,8 @@ from afterwards.registry.journal.transaction import transaction
 from afterwards.registry.protocol.answers import AttemptRecord, Details, Page
 from afterwards.registry.protocol.requests import Count, Find
 
+log = get_logger(__name__)
+
 RETENTION_STEP_ROWS: Final = 1_000
 
 
@@ -74,17 +78,20 @@ class SqliteJournal:
     def __init__(self, path: Path, *, check: bool = True) -> None:
         self._path = path
         self._read_lock = threading.Lock()
+        self._cut: Path | None = None
+        """A file that was cut short; it will never be whole again."""
         try:
             inspect(path, check=check)
             sync_again(path)
             with contextlib.ExitStack() as opened:
                 self._writer = opened.enter_context(contextlib.closing(connect(path)))
                 prepare(self._writer)
-                self._reader = opened.enter_context(contextlib.closing(connect(path)))
+                self._reader = opened.enter_context(contextlib.closing(connect(path, mode="ro")))
                 # It opens the WAL with its first read, which fails if the file has no name by then.
                 self._reader.execute("SELECT one FROM probe").fetchone()
                 sync(path.parent)
                 self._place = Place(path)
+                self._extent = Extent(path)
                 opened.pop_all()
         except sqlite3.Error as error:
             raise JournalError(str(path), str(error)) from None
@@ -202,9 +209,16 @@ class SqliteJournal:
         return size_of_file(wal_path(self._path))
 
     def astray(self) -> Path | None:
-        return self._place.astray()
+        if self._cut is None:
+            moved = self._place.astray()
+            if moved is not None:
+                return moved
+            self._cut = self._extent.cut()
+        return self._cut
 
     def safeguard(self, path: Path) -> str:
+        if self._cut is not None:
+            return rescue.replace(self._writer, self._path)
         if path == self._path:
             return rescue.TODO
         return rescue.move_into_file(self._writer)
@@ -245,10 +259,25 @@ class SqliteJournal:
 
     def close(self) -> None:
         with self._read_lock:
-            if self.astray() == self._path:
-                rescue.save(self._reader, self._path)
-            self._reader.close()
-            self._writer.close()
+            self._rescue()
+            # The last that may write moves the WAL into the file, as it should unless it was cut.
+            ends = [self._reader, self._writer]
+            for connection in ends if self._cut is None else reversed(ends):
+                connection.close()
+            self._extent.close()
+
+    def _rescue(self) -> None:
+        """Do what can be done only now, or was not seen to be necessary before."""
+        was_cut = self._cut is not None
+        path = self.astray()
+        if path is None or was_cut:
+            return
+        if self._cut is not None:
+            log.critical(
+                "a file of the journal was cut short", path=str(path), todo=self.safeguard(path)
+            )
+        elif path == self._path:
+            rescue.save(self._reader, path)
 
 
 def _problem(error: OSError) -> str:
