@@ -19,6 +19,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from afterwards.lifecycle import TaskState
+from afterwards.registry.journal.file import journal_path
 from afterwards.registry.process import manager
 from afterwards.registry.process.lock import TAKEOVER_AFTER_SECONDS, Endpoint, holder_of
 from afterwards.registry.process.manager import connect
@@ -70,11 +71,42 @@ def test_a_registry_begins_no_empty_journal_in_the_place_of_one_it_had(
     process.ensure_running()
     eventually(lambda: not process._is_running(), "it ends")
 
-    assert "removed while the service ran" in "".join(capfd.readouterr())
+    assert "removed or emptied while the service ran" in "".join(capfd.readouterr())
     assert list(hosted.data_dir.glob("journal*")) == []
     shutil.rmtree(hosted.data_dir)
     away.rename(hosted.data_dir)
     assert get(hosted.reopen(process), task.id).state is TaskState.PENDING
+
+
+def test_a_registry_takes_no_emptied_journal_for_a_new_one(
+    hosted: Hosted, capfd: pytest.CaptureFixture[str]
+) -> None:
+    process = hosted.start(log_level="error")
+    hosted.kill(process)
+    for path in hosted.data_dir.glob("journal*"):
+        path.unlink()
+    journal_path(hosted.data_dir).touch()
+
+    process._not_before = 0.0
+    process.ensure_running()
+    eventually(lambda: not process._is_running(), "it ends")
+
+    assert "removed or emptied while the service ran" in "".join(capfd.readouterr())
+    assert journal_path(hosted.data_dir).stat().st_size == 0
+
+
+def test_a_new_journal_where_a_service_has_had_one_is_spoken_of(
+    hosted: Hosted, capfd: pytest.CaptureFixture[str]
+) -> None:
+    said = "its journal is gone or empty"
+    hosted.start(log_level="warning").stop(5.0)
+    hosted.start(log_level="warning").stop(5.0)
+    assert said not in "".join(capfd.readouterr())
+
+    os.truncate(journal_path(hosted.data_dir), 0)
+    hosted.start(log_level="warning").stop(5.0)
+
+    assert "".join(capfd.readouterr()).count(said) == 1
 
 
 def test_a_proxy_that_is_collected_takes_no_connection_along(hosted: Hosted) -> None:

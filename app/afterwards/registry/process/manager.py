@@ -25,9 +25,9 @@ from typing import Any, Final, cast
 from afterwards.errors import AfterwardsError, JournalError
 from afterwards.logs import configure, get_logger
 from afterwards.registry.engine.memory import MemoryRegistry
-from afterwards.registry.journal.file import journal_path
+from afterwards.registry.journal.file import journal_path, size_of_file, wal_path
 from afterwards.registry.journal.journal import SqliteJournal
-from afterwards.registry.process.lock import DataDirLock, Endpoint
+from afterwards.registry.process.lock import DataDirLock, Endpoint, last_holder_of
 from afterwards.registry.process.pulse import beat
 from afterwards.registry.protocol.answers import Events, Reply
 from afterwards.registry.protocol.base import Worker
@@ -158,8 +158,10 @@ def serve(
     """
     data_dir = Path(config.data_dir)
     try:
-        DataDirLock(data_dir).acquire(endpoint, master, take_over=config.take_over)
-        _require_journal(data_dir, begun=not check)
+        lock = DataDirLock(data_dir)
+        served = last_holder_of(data_dir) is not None
+        lock.acquire(endpoint, master, take_over=config.take_over)
+        _require_journal(data_dir, served=served, begun=not check)
         registry = MemoryRegistry(
             endpoint.service,
             config.limits(),
@@ -195,16 +197,28 @@ def serve(
     server.serve_forever()
 
 
-def _require_journal(data_dir: Path, *, begun: bool) -> None:
+def _require_journal(data_dir: Path, *, served: bool, begun: bool) -> None:
     """Begin with no empty journal in the place of one that the service has had.
 
+    Args:
+        served: a service worked on the directory before; then a new journal is spoken of.
+        begun: it was this service.
+
     Raises:
-        JournalError: it is gone.
+        JournalError: it is gone or empty.
     """
     path = journal_path(data_dir)
-    if begun and not path.exists():
-        problem = "it was removed while the service ran; move it back, or restore a copy"
+    if size_of_file(path):
+        return
+    if begun:
+        problem = "it was removed or emptied while the service ran; move it back, or restore a copy"
         raise JournalError(str(path), problem)
+    if served and not size_of_file(wal_path(path)):
+        log.warning(
+            "a service has worked on this data directory, and its journal is gone or empty; "
+            "beginning a new one, without any task",
+            path=str(path),
+        )
 
 
 def _accept(server: Any) -> None:
