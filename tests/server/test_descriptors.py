@@ -5,9 +5,11 @@ from __future__ import annotations
 import resource
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+from afterwards.errors import ConfigurationError
 from afterwards.server.descriptors import connections_that_fit
 from afterwards.settings import Settings
 
@@ -46,6 +48,28 @@ def test_the_service_s_own_files_and_its_attempts_come_before_connections() -> N
     assert connections_that_fit(settings(process_slots=14), 1_024) == at_most - 40
 
 
-@pytest.mark.parametrize("limit", [16, 100, 180])
+@pytest.mark.parametrize("limit", [64, 100, 180])
 def test_some_connections_there_are_however_low_the_limit(limit: int) -> None:
     assert connections_that_fit(settings(), limit) == limit // 4
+
+
+@pytest.mark.parametrize("limit", [16, 63])
+def test_a_limit_that_a_worker_cannot_live_with_is_refused(limit: int) -> None:
+    with pytest.raises(ConfigurationError, match=f"ulimit -n: {limit} open files are too few"):
+        connections_that_fit(settings(), limit)
+
+
+@pytest.mark.processes
+def test_a_start_with_too_few_open_files_is_one_line_and_status_2(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "afterwards.cli", "serve", "--bind", "127.0.0.1:0"]
+    done = subprocess.run(
+        command,
+        check=False,
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (40, 40)),
+    )
+    assert done.returncode == 2
+    [line] = done.stderr.splitlines()
+    assert "ulimit -n: 40 open files are too few" in line

@@ -5,6 +5,7 @@ from __future__ import annotations
 import resource
 from typing import Final
 
+from afterwards.errors import ConfigurationError
 from afterwards.logs import get_logger
 from afterwards.server.connections import TRIALS
 from afterwards.settings import Settings
@@ -16,6 +17,9 @@ _OWN: Final = 64
 
 _FOR_A_PROCESS: Final = 4
 _FOR_A_THREAD: Final = 2
+_LEAST: Final = _OWN
+"""With fewer, a worker may start and be able to accept nobody."""
+
 _LEAST_SHARE: Final = 4
 """Connections get one in so many at least, however many attempts there may be."""
 
@@ -43,10 +47,16 @@ def connections_that_fit(settings: Settings, limit: int) -> int:
 
     Args:
         limit: of open files, of each process; -1 is none.
+
+    Raises:
+        ConfigurationError: there is no room for the worker itself.
     """
     asked = settings.max_connections
     if limit == resource.RLIM_INFINITY:
         return asked
+    if limit < _LEAST:
+        problem = f"{limit} open files are too few for a worker, which needs {_LEAST} and more"
+        raise ConfigurationError("ulimit -n", f"{problem}; raise the hard limit")
     attempts = _FOR_A_PROCESS * settings.process_slots + _FOR_A_THREAD * settings.thread_slots
     room = max(limit // _LEAST_SHARE, limit - _OWN - TRIALS - attempts)
     if asked <= room:
