@@ -15,6 +15,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from afterwards.server.http_head import fault_of, origin_form, without_chunks
 from afterwards.server.refusal import problem
+from afterwards.server.stall import StallWatch
 from afterwards.server.transport import OneWriteTransport
 from afterwards.server.upgrades import without_upgrade
 
@@ -88,12 +89,12 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._body_bytes = 0
         self._is_half_closed = False
         """The client has sent all it has to send, and still reads."""
-        self._stall: asyncio.TimerHandle | None = None
-        self._taken_bytes = 0
-        """What the client had taken when the stall timer was set."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        one_write = OneWriteTransport(transport, self.loop, self._watch_writing)  # type: ignore[arg-type]
+        one_write = OneWriteTransport(transport, self.loop)  # type: ignore[arg-type]
+        self._stall = StallWatch(one_write, self.loop, self.stall_seconds)
+        # What was written may still be on its way when it closes.
+        one_write.on_close = self._stall.begin
         super().connection_made(one_write)  # type: ignore[arg-type]
         self._wait(self.first_seconds, self.transport.close)
 
@@ -194,30 +195,11 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._watch_writing()
-
-    def _watch_writing(self) -> None:
-        if self._stall is None:
-            self._taken_bytes = self._taken()
-            self._stall = self.loop.call_later(self.stall_seconds, self._look_at_writing)
-
-    def _look_at_writing(self) -> None:
-        self._stall = None
-        if not self.transport.get_write_buffer_size():
-            return
-        if self._taken() == self._taken_bytes:
-            self.transport.abort()
-        else:
-            self._watch_writing()
-
-    def _taken(self) -> int:
-        taken: int = self.transport.taken_bytes  # type: ignore[attr-defined] # OneWriteTransport's
-        return taken
+        self._stall.begin()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_timer()
-        if self._stall is not None:
-            self._stall.cancel()
+        self._stall.end()
         self._unparsed = b""
         super().connection_lost(exc)
 

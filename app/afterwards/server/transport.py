@@ -15,20 +15,13 @@ class OneWriteTransport:
 
     uvicorn writes an answer's head and its body apart, and uvloop sends each at once: two system
     calls and two packets an answer.
-
-    Args:
-        on_close: called when it is told to close, with what was written perhaps still on its way.
     """
 
-    def __init__(
-        self,
-        transport: asyncio.Transport,
-        loop: asyncio.AbstractEventLoop,
-        on_close: Callable[[], None] = lambda: None,
-    ) -> None:
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
         self._transport = transport
         self._loop = loop
-        self._on_close = on_close
+        self.on_close: Callable[[], None] = lambda: None
+        """Called when it is told to close."""
         self._parts: list[bytes] = []
         self._kept_bytes = 0
         self._handed_bytes = 0
@@ -69,7 +62,7 @@ class OneWriteTransport:
         """Send what was written, then close."""
         self._flush()
         self._transport.close()
-        self._on_close()
+        self.on_close()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._transport, name)
