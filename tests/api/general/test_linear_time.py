@@ -19,7 +19,7 @@ from afterwards.settings import Settings
 
 KIB: Final = 1024
 HEADER_BYTES: Final = 64 * KIB
-NUMBERS_BYTES: Final = 480 * KIB
+NUMBERS_BYTES: Final = 120 * 1024
 """Twice as much fits into a body of a mebibyte."""
 FIELD_BYTES: Final = (64 * KIB, 1024 * KIB)
 ROOMY_BYTES: Final = 4096 * KIB
