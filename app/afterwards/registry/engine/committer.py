@@ -225,7 +225,7 @@ class Committer:
         if not partly:
             self._outage.end_if_shown_by(group)
         self._tell(group, time.perf_counter() - started, partly=partly)
-        self._lookout.look()
+        self._lookout.look_after_commit()
         return True
 
     def _write_a_part(self, calls: Sequence[Call]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Final
 
 from afterwards.errors import JournalUnavailable
@@ -12,7 +13,7 @@ from afterwards.registry.protocol.clock import Clock
 log = get_logger(__name__)
 
 LOOK_SECONDS: Final = 0.5
-"""Between two looks while nothing is written."""
+"""Between two looks at all there is to see."""
 
 _PROBLEM: Final = (
     "one of its files was moved, replaced, removed or cut short while the service ran; the "
@@ -23,7 +24,7 @@ _PROBLEM: Final = (
 class Lookout:
     """Whether the journal's files are under the names they were opened by, and whole, as last seen.
 
-    Looking again costs some microseconds; a moved file that comes back is seen, too.
+    A moved file that comes back is seen, too.
     """
 
     def __init__(self, journal: Journal, clock: Clock) -> None:
@@ -43,14 +44,21 @@ class Lookout:
             raise JournalUnavailable(self.problem.problem, self.problem.place)
 
     def look_if_due(self) -> None:
-        """Look, unless that has just been done."""
+        """Look at names and files, unless that has just been done."""
         if self._clock.elapsed() >= self._next_look:
-            self.look()
+            self._next_look = self._clock.elapsed() + LOOK_SECONDS
+            self._note(self._journal.astray())
 
-    def look(self) -> None:
-        """Look now, and log what has changed."""
-        self._next_look = self._clock.elapsed() + LOOK_SECONDS
-        path = self._journal.astray()
+    def look_after_commit(self) -> None:
+        """Look whether what was just written has a name; the files themselves cost more to look at.
+
+        What one group writes into a file that was cut short is put together with all before.
+        """
+        if self.problem is None:
+            self._note(self._journal.astray(by_names=True))
+
+    def _note(self, path: Path | None) -> None:
+        """Log what has changed."""
         if path is None:
             if self.problem is not None:
                 log.info("all files of the journal are in their places again")

@@ -208,10 +208,10 @@ class SqliteJournal:
     def wal_bytes(self) -> int:
         return size_of_file(wal_path(self._path))
 
-    def astray(self) -> Path | None:
+    def astray(self, *, by_names: bool = False) -> Path | None:
         if self._cut is None:
             moved = self._place.astray()
-            if moved is not None:
+            if moved is not None or by_names:
                 return moved
             self._cut = self._extent.cut()
         return self._cut

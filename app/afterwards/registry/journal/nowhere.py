@@ -62,7 +62,7 @@ class NullJournal:
     def size_bytes(self) -> int:
         return 0
 
-    def astray(self) -> Path | None:
+    def astray(self, *, by_names: bool = False) -> Path | None:
         return None
 
     def safeguard(self, path: Path) -> str:
