@@ -89,6 +89,33 @@ def test_so_many_requests_of_a_connection_wait_and_all_are_answered(
     assert most <= MAX_WAITING
 
 
+@pytest.mark.parametrize("split", range(len(GET) - 6, len(GET)))
+def test_a_head_that_ends_in_the_part_of_the_next_lets_no_more_wait(
+    serve: Serve, split: int
+) -> None:
+    begun = threading.Event()
+    goes_on = threading.Event()
+
+    async def held(scope: Any, receive: Any, send: Any) -> None:
+        begun.set()
+        await asyncio.to_thread(goes_on.wait, DEADLINE_SECONDS)
+        await empty(scope, receive, send)
+
+    server = serve(held)
+    with server.connect() as connection:
+        connection.sendall(GET)
+        assert begun.wait(DEADLINE_SECONDS)
+        [protocol] = server.connections()
+        parts = [*[GET] * (MAX_WAITING - 1), GET[:split], GET[split:] + GET]
+        for part in parts:
+            protocol.loop.call_soon_threadsafe(protocol.data_received, part)
+        done = threading.Event()
+        protocol.loop.call_soon_threadsafe(done.set)
+        assert done.wait(DEADLINE_SECONDS)
+        assert MAX_WAITING - 1 <= len(protocol.pipeline) <= MAX_WAITING
+        goes_on.set()
+
+
 def test_requests_with_bodies_wait_in_order(serve: Serve) -> None:
     bodies: list[bytes] = []
 

@@ -25,6 +25,9 @@ MAX_HEAD_BYTES: Final = 64 * 1024
 MAX_WAITING: Final = 8
 """Requests of one connection that wait for the answer to an earlier one."""
 
+_MAY_WAIT_BEFORE: Final = MAX_WAITING - 1
+"""More is parsed only while fewer wait: a part may end the head before, and have another whole."""
+
 BODY_SECONDS: Final = 60.0
 BODY_BYTES_PER_SECOND: Final = 1024
 """A whole body may take `BODY_SECONDS`, and a second more for each so many bytes of it."""
@@ -116,11 +119,11 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def _take(self, data: bytes, at: int) -> None:
         """Parse what was received, until too many requests wait: the parser itself cannot stop."""
         self._unparsed, self._unparsed_at = b"", 0
-        if at == 0 and data.count(_HEAD_END) <= 1 and len(self.pipeline) < MAX_WAITING:
+        if at == 0 and data.count(_HEAD_END) <= 1 and len(self.pipeline) < _MAY_WAIT_BEFORE:
             self._feed(data)
             return
         while at < len(data) and not self.transport.is_closing():
-            if len(self.pipeline) >= MAX_WAITING:
+            if len(self.pipeline) >= _MAY_WAIT_BEFORE:
                 self._unparsed, self._unparsed_at = data, at
                 self.flow.pause_reading()
                 return
