@@ -220,7 +220,7 @@ class SqliteJournal:
         if self._cut is not None:
             return rescue.replace(self._writer, self._path)
         if path == self._path:
-            return rescue.TODO
+            return rescue.ADVICE
         return rescue.move_into_file(self._writer)
 
     def _is_needed(self, task: Task, finished_before: float) -> bool:

@@ -14,7 +14,7 @@ from afterwards.registry.journal.file import paths_of, sync, wal_path
 
 log = get_logger(__name__)
 
-TODO: Final = (
+ADVICE: Final = (
     "move it back, and the service goes on; if it is gone for good, stop the service (SIGTERM, not "
     "SIGKILL): it saves all its tasks beside it as it ends, for `afterwards restore`"
 )
