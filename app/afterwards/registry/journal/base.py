@@ -104,7 +104,7 @@ class Journal(Protocol):
         None: all are in their places and whole, or it has none.
 
         Args:
-            by_names: look at the names only, which takes a third of the time.
+            by_names: look at the names only, and only if their directory has changed.
         """
 
     def safeguard(self, path: Path) -> str:

@@ -210,7 +210,7 @@ class SqliteJournal:
 
     def astray(self, *, by_names: bool = False) -> Path | None:
         if self._cut is None:
-            moved = self._place.astray()
+            moved = self._place.astray(unless_settled=by_names)
             if moved is not None or by_names:
                 return moved
             self._cut = self._extent.cut()
