@@ -29,9 +29,10 @@ install: $(RUNTIME) ## make .venv with the locked dependencies; .venv/bin/afterw
 run: $(RUNTIME) ## start the service on http://127.0.0.1:8000 (settings: docs/configuration.md)
 	@exec $(BIN)/afterwards serve
 
-# Many tests wait for processes to start, end or run out of time; a file stays with one of them.
+# Many tests wait for processes to start, end or run out of time, so there are more of them than
+# processors; a file stays with one of them.
 test: check tools ## run every check: lint, format, types, tests with coverage
-	@$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --cov --cov-report=term
+	@$(BIN)/python -m pytest --numprocesses 4 --dist loadfile --cov --cov-report=term
 
 quick: check ## run lint, types and the quick tests: under a minute
 	@EXAMPLES_AT_MOST=20 $(BIN)/python -m pytest --quiet --numprocesses 3 --dist worksteal \

@@ -8,7 +8,7 @@ from typing import Any
 from afterwards.errors import IdempotencyMismatch, JournalUnavailable
 from afterwards.lifecycle import Task, TaskState
 from afterwards.registry.protocol.base import Registry
-from afterwards.registry.protocol.requests import Add, AddAll, Get, Retry
+from afterwards.registry.protocol.requests import Add, AddAll, Get, Retry, Succeeded
 from afterwards.registry.state.store import FINISHED_CACHE_TASKS
 from tests.registry.bench import Bench
 from tests.registry.conftest import Reach
@@ -128,8 +128,7 @@ def test_a_key_holds_when_its_task_is_only_in_the_journal_any_more(bench: Bench)
     ask(registry, Add(first))
     # Together: one by one each would be synced alone.
     ask(registry, AddAll(others))
-    for claim in peer.take():
-        peer.succeed(claim)
+    peer.exchange(*(Succeeded(claim.task_id, claim.attempt, b"{}", 0.25) for claim in peer.take()))
     registry.tick()
     assert registry.rules.store.get(first.id) is None
     assert registry.rules.store._by_key == {}
