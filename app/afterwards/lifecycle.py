@@ -23,6 +23,7 @@ All times are POSIX timestamps in seconds, UTC.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -129,6 +130,24 @@ class Task:
     """Of what was submitted under the key; the key with anything else is a mistake."""
     worker: str | None = None
     """The incarnation that holds it, while PROCESSING."""
+    crowd: int = 0
+    """So many attempts may share the host of its next one, itself included; 0: any number."""
+    generation: int = 0
+    """Of task code: which its latest attempt was claimed for."""
+    owner: str | None = None
+    """Who submitted it; None: nobody in particular."""
+    labels: str | None = None
+    """Short pairs, as a JSON object."""
+    parent: str | None = None
+    """The task that submitted it."""
+    group: str | None = None
+    """The batch it belongs to."""
+    concurrency_key: str | None = None
+    """Only so many attempts at tasks with the same key run at once."""
+    unique_key: str | None = None
+    """At most one unfinished task of an owner has it."""
+    webhook: int = 0
+    """A mark: somebody is to be told that it has finished."""
     cancel_requested: bool = False
     reason: str = "submitted"
     """Why the last transition happened, for people."""
@@ -359,6 +378,15 @@ class Task:
         return new
 
 
+class Usage(NamedTuple):
+    """What an attempt has taken of the machine."""
+
+    peak_memory_bytes: int
+    """The most that its process had in memory."""
+    cpu_seconds: float
+    """Of its process, user and system."""
+
+
 class Change(NamedTuple):
     """One transition as it goes to the journal, the counts and the listeners."""
 
@@ -370,6 +398,10 @@ class Change(NamedTuple):
     """How the attempt ended, if one did: a label of `afterwards_task_attempts_total`."""
     run_seconds: float | None = None
     """How long it ran, as its worker measured it."""
+    usage: Usage | None = None
+    """What the attempt has taken; None: nobody knows."""
+    log_lines: Sequence[str] = ()
+    """What the attempt has printed and logged last."""
 
     @property
     def task(self) -> Task:

@@ -180,6 +180,33 @@ def test_histories_deadlines_pauses_and_schedules_are_still_there(
     assert (schedule.pattern.payload, schedule.pattern.priority) == (b'{"n":7}', 7)
 
 
+@pytest.mark.parametrize("version", [version for version in VERSIONS if version >= 4])
+def test_crowds_keys_logs_and_what_an_attempt_took_are_still_there(
+    version: int, bench: Bench
+) -> None:
+    registry = bench.registry(journal=FailingSqlite(of_version(version, bench.directory)))
+
+    task = ask(registry, Get(task_id(3)))
+    assert (task.crowd, task.generation, task.webhook) == (78, 3, 1)
+    assert (task.owner, task.labels, task.parent) == ("ann", '{"tenant":"acme"}', task_id(1))
+    assert (task.group, task.concurrency_key, task.unique_key) == ("batch", "acme", "nightly")
+    first, second = ask(registry, Inspect(task_id(2))).attempts
+    assert (first.log_lines, second.log_lines) == ((), ("one", "two"))
+    assert (second.generation, second.crowd) == (3, 9)
+    assert (second.peak_memory_bytes, second.cpu_seconds) == (34_000_000, 0.5)
+
+
+@pytest.mark.parametrize("version", [version for version in VERSIONS if version < 4])
+def test_what_was_stored_before_has_none_of_what_is_new(version: int, bench: Bench) -> None:
+    registry = bench.registry(journal=FailingSqlite(of_version(version, bench.directory)))
+
+    task = ask(registry, Get(task_id(2)))
+    assert (task.crowd, task.generation, task.webhook) == (0, 0, 0)
+    assert (task.owner, task.labels, task.group, task.unique_key) == (None, None, None, None)
+    for attempt in ask(registry, Inspect(task_id(2))).attempts:
+        assert attempt[-5:] == (0, 0, None, None, ())
+
+
 def test_an_update_that_fails_leaves_the_file_as_it_was(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

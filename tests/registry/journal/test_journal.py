@@ -8,16 +8,22 @@ import hashlib
 import os
 import sqlite3
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from afterwards.errors import JournalError, JournalLocked, JournalUnavailable, JournalUnreadable
-from afterwards.lifecycle import Change, Task, TaskState
+from afterwards.lifecycle import Change, Task, TaskState, Usage
 from afterwards.registry.journal.base import Group
+from afterwards.registry.journal.history import kept_log
 from afterwards.registry.journal.journal import SqliteJournal
+from afterwards.registry.journal.nowhere import NullJournal
 from afterwards.registry.journal.schema import VERSION
+from afterwards.registry.protocol.answers import AttemptRecord
 from afterwards.registry.protocol.requests import Add, Cancel, Find, Get, Probe, Retry, Succeeded
 from tests.registry.bench import Bench
 from tests.registry.peers import ask, counts, get, make_task, raised
@@ -39,6 +45,19 @@ def opened(path: Path) -> Iterator[SqliteJournal]:
 
 def written(*tasks: Task) -> Group:
     return Group([Change(None, task) for task in tasks], Counter({("submitted", "note", ""): 1}))
+
+
+NEW_IN_PROTOCOL_2: dict[str, Any] = {
+    "crowd": 78,
+    "generation": 3,
+    "owner": "ann",
+    "labels": '{"tenant":"acme"}',
+    "parent": "00000000-0000-4000-8000-000000000001",
+    "group": "00000000-0000-4000-8000-000000000002",
+    "concurrency_key": "acme",
+    "unique_key": "nightly",
+    "webhook": 1,
+}
 
 
 # -- durability -----------------------------------------------------------------------------------
@@ -119,11 +138,77 @@ def test_a_task_survives_the_journal_in_every_field(path: Path) -> None:
         worker="service:1:2",
         cancel_requested=True,
         reason="because",
+        **NEW_IN_PROTOCOL_2,
     )
     with opened(path) as journal:
         journal.write(written(task))
 
         assert journal.read(task.id) == task
+
+
+@pytest.mark.parametrize("changed", ["crowd", "generation", "webhook"])
+def test_what_changes_seldom_survives_the_journal_when_it_does(path: Path, changed: str) -> None:
+    task = make_task(order=1, **NEW_IN_PROTOCOL_2)
+    unmarked: dict[str, Any] = {changed: 0}
+    later = replace(task, **unmarked, state=TaskState.SCHEDULED)
+    with opened(path) as journal:
+        journal.write(written(task))
+        journal.write(Group([Change(task, later)], Counter()))
+
+        assert journal.read(task.id) == later
+
+
+def test_an_attempt_survives_the_journal_in_every_field(path: Path) -> None:
+    task = make_task(order=1, crowd=9, generation=2)
+    held = task.claim("service:1:2", 5.0)
+    done = held.succeed(1, b"1", 6.0)
+    end = Change(held, done, "success", 0.75, Usage(34_000_000, 0.5), ["hello", "☃ \ud800"])
+    with opened(path) as journal:
+        journal.write(Group([Change(None, task), Change(task, held), end], Counter()))
+        found = journal.details(task.id)
+
+    assert found is not None
+    assert list(found.attempts) == [
+        AttemptRecord(
+            *(1, "service:1:2", task.run_at, 5.0, 6.0, 0.75, "success", None),
+            generation=2,
+            crowd=9,
+            peak_memory_bytes=34_000_000,
+            cpu_seconds=0.5,
+            log_lines=("hello", "☃ ?"),
+        )
+    ]
+
+
+@pytest.mark.parametrize("in_one_group", [True, False])
+def test_only_the_last_attempt_keeps_its_log(path: Path, in_one_group: bool) -> None:
+    task = make_task(order=1)
+    changes = [Change(None, task)]
+    for number in (1, 2, 3):
+        held = task.claim("service:1:2", 5.0)
+        task = held.release(number, "stopped", 6.0)
+        lines = ["first", "second"][: 3 - number]
+        changes.append(Change(changes[-1].new, held))
+        changes.append(Change(held, task, "released", log_lines=lines))
+    logs: list[list[Sequence[str]]] = []
+    with opened(path) as journal, closing(NullJournal()) as memory:
+        for group in [changes] if in_one_group else [changes[:3], changes[3:5], changes[5:]]:
+            for store in (journal, memory):
+                store.write(Group(group, Counter()))
+                found = store.details(task.id)
+                assert found is not None
+                logs.append([attempt.log_lines for attempt in found.attempts])
+
+    assert logs[-2:] == [[(), (), ()]] * 2
+    if not in_one_group:
+        assert logs[:4] == [[("first", "second")]] * 2 + [[(), ("first",)]] * 2
+
+
+def test_of_a_long_log_the_last_lines_are_kept() -> None:
+    assert kept_log([str(n) for n in range(100)]) == tuple(str(n) for n in range(36, 100))
+    assert kept_log(["x" * 5_000, "y" * 5_000, "z"]) == ("y" * 5_000, "z")
+    assert kept_log(["é" * 5_000]) == ("é" * 4_096,)
+    assert kept_log(["a\nb"]) == ("a b",)
 
 
 def test_another_payload_is_as_durable_as_the_first(bench: Bench) -> None:

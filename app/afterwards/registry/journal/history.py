@@ -11,6 +11,10 @@ from afterwards.registry.protocol.answers import AttemptRecord, Details
 MOST_SHOWN: Final = 1_000
 """Of a longer history the latest attempts are shown: a task can be released without end."""
 
+MOST_LOG_LINES: Final = 64
+MOST_LOG_BYTES: Final = 8 * 1024
+"""Of what an attempt has printed and logged, line ends included."""
+
 
 def ended_attempt(change: Change) -> AttemptRecord | None:
     """The attempt that this transition has ended, if it has ended one."""
@@ -36,7 +40,33 @@ def ended_attempt(change: Change) -> AttemptRecord | None:
         run_seconds,
         change.outcome,
         new.reason if given_back else new.error,
+        old.generation,
+        old.crowd,
+        None if change.usage is None else change.usage.peak_memory_bytes,
+        None if change.usage is None else change.usage.cpu_seconds,
+        kept_log(change.log_lines) if change.log_lines else (),
     )
+
+
+def kept_log(lines: Sequence[str]) -> tuple[str, ...]:
+    """The last lines, as many as are kept, whatever a worker sends."""
+    kept: list[str] = []
+    room = MOST_LOG_BYTES
+    for line in reversed(lines[-MOST_LOG_LINES:]):
+        # Half a surrogate pair can be stored and sent by nobody.
+        raw = line.replace("\n", " ").encode(errors="replace")
+        if len(raw) > room:
+            if not kept:
+                kept.append(raw[:room].decode(errors="ignore"))
+            break
+        kept.append(raw.decode())
+        room -= len(raw) + 1
+    return tuple(reversed(kept))
+
+
+def without_log(record: AttemptRecord) -> AttemptRecord:
+    """An attempt that was not the last."""
+    return record._replace(log_lines=()) if record.log_lines else record
 
 
 def with_history(task: Task, ended: Sequence[AttemptRecord]) -> Details:
@@ -44,5 +74,12 @@ def with_history(task: Task, ended: Sequence[AttemptRecord]) -> Details:
     if task.state is not TaskState.PROCESSING:
         return Details(task, ended, None)
     started_at = task.run_at if task.started_at is None else task.started_at
-    running = AttemptRecord(task.attempt, task.worker or "", task.run_at, started_at)
+    running = AttemptRecord(
+        task.attempt,
+        task.worker or "",
+        task.run_at,
+        started_at,
+        generation=task.generation,
+        crowd=task.crowd,
+    )
     return Details(task, [*ended, running], None)

@@ -21,6 +21,28 @@ from afterwards.logs import get_logger
 from afterwards.registry.journal import listing, plans, rescue
 from afterwards.registry.journal.base import Contents, Group
 from afterwards.registry.journal.batch import rest_of
+from afterwards.registry.journal.columns import (
+    FORGET_LOG,
+    INSERT_ATTEMPT,
+    INSERT_TASK,
+    INSERT_WHOLE_ATTEMPT,
+    PUT_PAYLOAD,
+    PUT_PROBE,
+    PUT_TRUSTED_TIME,
+    SELECT_ATTEMPTS,
+    SELECT_HEADS,
+    SELECT_TASK,
+    SELECT_TRUSTED_TIME,
+    UPDATE_RARE,
+    UPDATE_TASK,
+    key,
+    lookup_key,
+    mutable_columns,
+    rare_columns,
+    task_columns,
+    to_attempt,
+    to_task,
+)
 from afterwards.registry.journal.extent import Extent
 from afterwards.registry.journal.file import (
     connect,
@@ -36,25 +58,8 @@ from afterwards.registry.journal.history import MOST_SHOWN, with_history
 from afterwards.registry.journal.place import Place
 from afterwards.registry.journal.reasons import reason_of
 from afterwards.registry.journal.rows import rows_of
-from afterwards.registry.journal.schema import (
-    INSERT_ATTEMPT,
-    INSERT_TASK,
-    PUT_PAYLOAD,
-    PUT_PROBE,
-    PUT_TRUSTED_TIME,
-    SELECT_ATTEMPTS,
-    SELECT_HEADS,
-    SELECT_TASK,
-    SELECT_TRUSTED_TIME,
-    UPDATE_TASK,
-    key,
-    lookup_key,
-    mutable_columns,
-    task_columns,
-    to_task,
-)
 from afterwards.registry.journal.transaction import transaction
-from afterwards.registry.protocol.answers import AttemptRecord, Details, Page
+from afterwards.registry.protocol.answers import Details, Page
 from afterwards.registry.protocol.requests import Count, Find
 
 log = get_logger(__name__)
@@ -121,10 +126,16 @@ class SqliteJournal:
             db.executemany(INSERT_TASK, map(task_columns, rows.new))
         if rows.changed:
             db.executemany(UPDATE_TASK, [(*mutable_columns(t), t.order) for t in rows.changed])
+        if rows.rare:
+            db.executemany(UPDATE_RARE, [(*rare_columns(t), t.order) for t in rows.rare])
         if rows.payloads:
             db.executemany(PUT_PAYLOAD, rows.payloads)
         if rows.attempts:
             db.executemany(INSERT_ATTEMPT, rows.attempts)
+        if rows.whole_attempts:
+            db.executemany(INSERT_WHOLE_ATTEMPT, rows.whole_attempts)
+        if rows.old_logs:
+            db.executemany(FORGET_LOG, rows.old_logs)
         if rows.gone:
             orders = [(task.order,) for task in rows.gone]
             db.executemany("DELETE FROM tasks WHERE ord = ?", orders)
@@ -173,7 +184,7 @@ class SqliteJournal:
                 return None
             task = to_task(row)
             latest = f"{SELECT_ATTEMPTS} WHERE ord = ? ORDER BY attempt DESC LIMIT {MOST_SHOWN}"
-            ended = [AttemptRecord(*row) for row in db.execute(latest, (task.order,))]
+            ended = [to_attempt(row) for row in db.execute(latest, (task.order,))]
         return with_history(task, ended[::-1])
 
     def find(self, query: Find) -> Page:

@@ -16,7 +16,7 @@ from collections.abc import Generator, Iterator
 from typing import Final
 
 from afterwards.lifecycle import FINAL_STATES, Task, TaskState
-from afterwards.registry.journal.schema import SELECT_TASK, to_task
+from afterwards.registry.journal.columns import SELECT_TASK, to_task
 from afterwards.registry.protocol.answers import Page
 from afterwards.registry.protocol.base import PAGE_BYTES
 from afterwards.registry.protocol.requests import Count, Find

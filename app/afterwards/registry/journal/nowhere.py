@@ -7,7 +7,12 @@ from pathlib import Path
 
 from afterwards.lifecycle import Task
 from afterwards.registry.journal.base import Contents, Group
-from afterwards.registry.journal.history import MOST_SHOWN, ended_attempt, with_history
+from afterwards.registry.journal.history import (
+    MOST_SHOWN,
+    ended_attempt,
+    with_history,
+    without_log,
+)
 from afterwards.registry.journal.plans import Plans
 from afterwards.registry.protocol.answers import Details, Page
 from afterwards.registry.protocol.requests import Count, Find
@@ -34,7 +39,7 @@ class NullJournal:
                 self._details.pop(task.id, None)
                 continue
             if ended := ended_attempt(change):
-                attempts = [*attempts, ended][-MOST_SHOWN:]
+                attempts = [*map(without_log, attempts), ended][-MOST_SHOWN:]
             self._details[task.id] = Details(task, attempts, None)
 
     def read(self, task_id: str) -> Task | None:

@@ -6,7 +6,14 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from afterwards.lifecycle import Change, Task
+from afterwards.registry.journal.columns import (
+    NOTHING_RARE,
+    attempt_columns,
+    plain_attempt_columns,
+    rare_columns,
+)
 from afterwards.registry.journal.history import ended_attempt
+from afterwards.registry.protocol.answers import AttemptRecord
 
 
 class Rows(NamedTuple):
@@ -14,16 +21,22 @@ class Rows(NamedTuple):
 
     new: list[Task]
     changed: list[Task]
+    rare: list[Task]
+    """Of both, those with something that few have, or that was changed."""
     gone: list[Task]
     payloads: list[tuple[int, bytes]]
     """Of new tasks, and those that a retry by hand has replaced; by the order of their task."""
     attempts: list[tuple[Any, ...]]
-    """Attempts that have ended: the order of their task, and an `AttemptRecord`."""
+    """Attempts that have ended, as `plain_attempt_columns` has them."""
+    whole_attempts: list[tuple[Any, ...]]
+    """Of which there is more to write, as `attempt_columns` has them."""
+    old_logs: list[tuple[int, int]]
+    """Attempts that are not the last of their task any more: its order, their number."""
 
 
 def rows_of(changes: Iterable[Change]) -> Rows:
     """Sort the changes of a group."""
-    rows = Rows([], [], [], [], [])
+    rows = Rows([], [], [], [], [], [], [], [])
     first: dict[str, Change] = {}
     last: dict[str, Change] = {}
     for change in changes:
@@ -31,7 +44,7 @@ def rows_of(changes: Iterable[Change]) -> Rows:
         first.setdefault(task.id, change)
         last[task.id] = change
         if change.outcome is not None and (ended := ended_attempt(change)):
-            rows.attempts.append((task.order, *ended))
+            _add_attempt(rows, task.order, ended)
     for task_id, change in last.items():
         before, after = first[task_id].old, change.new
         if after is None:
@@ -39,9 +52,27 @@ def rows_of(changes: Iterable[Change]) -> Rows:
                 rows.gone.append(change.old)
         elif before is None:
             rows.new.append(after)
+            if rare_columns(after) != NOTHING_RARE:
+                rows.rare.append(after)
             rows.payloads.append((after.order, after.payload))
         else:
             rows.changed.append(after)
+            if (after.crowd, after.generation, after.webhook) != (
+                before.crowd,
+                before.generation,
+                before.webhook,
+            ):
+                rows.rare.append(after)
             if after.payload is not before.payload:
                 rows.payloads.append((after.order, after.payload))
     return rows
+
+
+def _add_attempt(rows: Rows, order: int, ended: AttemptRecord) -> None:
+    plain = plain_attempt_columns(order, ended)
+    if plain is not None:
+        rows.attempts.append(plain)
+    else:
+        rows.whole_attempts.append(attempt_columns(order, ended))
+    if ended.attempt > 1:
+        rows.old_logs.append((order, ended.attempt - 1))

@@ -1,46 +1,15 @@
-"""The journal's tables, and tasks as their rows."""
+"""The journal's tables, and how those of earlier versions become them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, Final
-
-from afterwards.lifecycle import Task, TaskState
+from typing import Final
 
 APPLICATION_ID: Final = 0x62677473
 """Marks a SQLite file as a journal of this program. It stays, so that every version is opened."""
 
-VERSION: Final = 3
-
-_MUTABLE: Final = (
-    "state",
-    "deadline",
-    "run_at",
-    "delay_seconds",
-    "started_at",
-    "finished_at",
-    "attempt",
-    "attempts_used",
-    "lost_attempts",
-    "retries",
-    "worker",
-    "cancel_requested",
-    "reason",
-    "error",
-    "result",
-)
-_IMMUTABLE: Final = (
-    "type",
-    "executor",
-    "created_at",
-    "max_attempts",
-    "timeout_seconds",
-    "priority",
-    "idempotency_key",
-    "fingerprint",
-    "schedule",
-)
+VERSION: Final = 4
 
 # Plans: pauses, the starts that rates go by, schedules (see `afterwards.registry.journal.plans`).
 # Due times move often and definitions hardly ever, and those have payloads, so they are in tables
@@ -93,6 +62,12 @@ CREATE TABLE tasks (
     idempotency_key TEXT,
     fingerprint BLOB,
     schedule TEXT,
+    owner TEXT,
+    labels TEXT,
+    parent TEXT,
+    task_group TEXT,
+    concurrency_key TEXT,
+    unique_key TEXT,
     state TEXT NOT NULL,
     deadline REAL,
     run_at REAL NOT NULL,
@@ -103,6 +78,9 @@ CREATE TABLE tasks (
     attempts_used INTEGER NOT NULL,
     lost_attempts INTEGER NOT NULL,
     retries INTEGER NOT NULL,
+    crowd INTEGER NOT NULL DEFAULT 0,
+    generation INTEGER NOT NULL DEFAULT 0,
+    webhook INTEGER NOT NULL DEFAULT 0,
     worker TEXT,
     cancel_requested INTEGER NOT NULL,
     reason TEXT NOT NULL,
@@ -124,6 +102,11 @@ CREATE TABLE attempts (
     run_seconds REAL,
     outcome TEXT NOT NULL,
     error TEXT,
+    generation INTEGER NOT NULL DEFAULT 0,
+    crowd INTEGER NOT NULL DEFAULT 0,
+    peak_memory_bytes INTEGER,
+    cpu_seconds REAL,
+    log TEXT,
     PRIMARY KEY (ord, attempt)
 ) WITHOUT ROWID;
 CREATE TABLE counts (
@@ -171,100 +154,22 @@ CREATE TABLE attempts (
 DROP TABLE schedules;
 {_PLANS}
 """,
+        3: """
+ALTER TABLE tasks ADD COLUMN owner TEXT;
+ALTER TABLE tasks ADD COLUMN labels TEXT;
+ALTER TABLE tasks ADD COLUMN parent TEXT;
+ALTER TABLE tasks ADD COLUMN task_group TEXT;
+ALTER TABLE tasks ADD COLUMN concurrency_key TEXT;
+ALTER TABLE tasks ADD COLUMN unique_key TEXT;
+ALTER TABLE tasks ADD COLUMN crowd INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE tasks ADD COLUMN generation INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE tasks ADD COLUMN webhook INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE attempts ADD COLUMN generation INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE attempts ADD COLUMN crowd INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE attempts ADD COLUMN peak_memory_bytes INTEGER;
+ALTER TABLE attempts ADD COLUMN cpu_seconds REAL;
+ALTER TABLE attempts ADD COLUMN log TEXT;
+""",
     }
 )
 """What makes the next version of each."""
-
-_COLUMNS: Final = ("ord", "id", *_IMMUTABLE, *_MUTABLE)
-
-INSERT_TASK: Final = (
-    f"INSERT INTO tasks ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"
-)
-UPDATE_TASK: Final = f"UPDATE tasks SET {', '.join(f'{c} = ?' for c in _MUTABLE)} WHERE ord = ?"
-SELECT_TASK: Final = f"SELECT {', '.join(_COLUMNS)}, payload FROM tasks JOIN payloads USING (ord)"
-PUT_PAYLOAD: Final = "REPLACE INTO payloads VALUES (?, ?)"
-# Two times have their row in `probe`: when it was written to for the sake of writing, and the time
-# that ages went by (`afterwards.registry.state.ages`).
-PUT_PROBE: Final = "REPLACE INTO probe VALUES (1, ?)"
-PUT_TRUSTED_TIME: Final = "REPLACE INTO probe VALUES (2, ?)"
-SELECT_TRUSTED_TIME: Final = "SELECT at FROM probe WHERE one = 2"
-INSERT_ATTEMPT: Final = "INSERT INTO attempts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
-SELECT_ATTEMPTS: Final = (
-    "SELECT attempt, worker, due_at, started_at, finished_at, run_seconds, outcome, error "
-    "FROM attempts"
-)
-"""Rows that are `AttemptRecord`s."""
-SELECT_HEADS: Final = f"SELECT {', '.join(_COLUMNS[:-2])}, NULL, NULL, x'' FROM tasks"
-"""Tasks without what may be large: their error, result and payload."""
-
-
-def key(task_id: str) -> bytes:
-    """A task id as the journal stores it: 16 bytes instead of 36 characters."""
-    return bytes.fromhex(task_id.replace("-", ""))
-
-
-def lookup_key(task_id: str) -> bytes | None:
-    """The key of a task id that may be none; None, as SQL's NULL, is the key of nothing."""
-    try:
-        raw = key(task_id)
-    except ValueError:
-        return None
-    return raw if task_id == _text(raw) else None
-
-
-def mutable_columns(task: Task) -> tuple[Any, ...]:
-    """What a transition may change, in the order of `UPDATE_TASK`."""
-    return (
-        task.state.value,
-        task.deadline,
-        task.run_at,
-        task.delay_seconds,
-        task.started_at,
-        task.finished_at,
-        task.attempt,
-        task.attempts_used,
-        task.lost_attempts,
-        task.retries,
-        task.worker,
-        task.cancel_requested,
-        task.reason,
-        task.error,
-        task.result,
-    )
-
-
-def task_columns(task: Task) -> tuple[Any, ...]:
-    """A whole task, in the order of `INSERT_TASK`."""
-    return (
-        task.order,
-        key(task.id),
-        task.type,
-        task.executor,
-        task.created_at,
-        task.max_attempts,
-        task.timeout_seconds,
-        task.priority,
-        task.idempotency_key,
-        task.fingerprint,
-        task.schedule,
-        *mutable_columns(task),
-    )
-
-
-def to_task(row: tuple[Any, ...]) -> Task:
-    """The inverse of `task_columns`, from a row of `SELECT_TASK`."""
-    columns = dict(zip(_COLUMNS, row, strict=False))
-    order, raw_id = columns.pop("ord"), columns.pop("id")
-    columns["state"] = TaskState(columns["state"])
-    columns["cancel_requested"] = bool(columns["cancel_requested"])
-    return Task(
-        id=_text(raw_id),
-        order=order,
-        payload=row[-1],
-        **columns,
-    )
-
-
-def _text(raw_id: bytes) -> str:
-    digits = raw_id.hex()
-    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"

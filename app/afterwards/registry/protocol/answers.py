@@ -45,6 +45,15 @@ class AttemptRecord(NamedTuple):
     """One of `afterwards.counts.OUTCOMES`; None: it runs."""
     error: str | None = None
     """Why it did not succeed."""
+    generation: int = 0
+    """Of task code, that it was claimed for."""
+    crowd: int = 0
+    """So many attempts might share its host; 0: any number."""
+    peak_memory_bytes: int | None = None
+    cpu_seconds: float | None = None
+    """What its process has taken; None: it shared one, or nobody knows."""
+    log_lines: Sequence[str] = ()
+    """What it has printed and logged last; of a task's last attempt only."""
 
 
 class ProgressMark(NamedTuple):

@@ -1,0 +1,209 @@
+"""Tasks and attempts as rows of the journal, and the statements that write and read them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from afterwards.lifecycle import Task, TaskState
+from afterwards.registry.protocol.answers import AttemptRecord
+
+_MUTABLE: Final = (
+    "state",
+    "deadline",
+    "run_at",
+    "delay_seconds",
+    "started_at",
+    "finished_at",
+    "attempt",
+    "attempts_used",
+    "lost_attempts",
+    "retries",
+    "worker",
+    "cancel_requested",
+    "reason",
+    "error",
+    "result",
+)
+_IMMUTABLE: Final = (
+    "type",
+    "executor",
+    "created_at",
+    "max_attempts",
+    "timeout_seconds",
+    "priority",
+    "idempotency_key",
+    "fingerprint",
+    "schedule",
+)
+# What few tasks have is written by a statement of its own: every column that a statement names
+# costs each task some of the registry's time.
+_RARE: Final = (
+    "crowd",
+    "generation",
+    "webhook",
+    "owner",
+    "labels",
+    "parent",
+    "task_group",
+    "concurrency_key",
+    "unique_key",
+)
+_INSERTED: Final = ("ord", "id", *_IMMUTABLE, *_MUTABLE)
+# What may be large comes last: the error and the result.
+_COLUMNS: Final = (*_RARE, *_INSERTED)
+# "group" is a word of SQL's.
+_FIELDS: Final = tuple("group" if column == "task_group" else column for column in _COLUMNS)
+
+
+def _insert(table: str, columns: Sequence[str]) -> str:
+    return f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})"
+
+
+def _update(columns: Sequence[str]) -> str:
+    return f"UPDATE tasks SET {', '.join(f'{column} = ?' for column in columns)} WHERE ord = ?"
+
+
+INSERT_TASK: Final = _insert("tasks", _INSERTED)
+UPDATE_TASK: Final = _update(_MUTABLE)
+UPDATE_RARE: Final = _update(_RARE)
+SELECT_TASK: Final = f"SELECT {', '.join(_COLUMNS)}, payload FROM tasks JOIN payloads USING (ord)"
+PUT_PAYLOAD: Final = "REPLACE INTO payloads VALUES (?, ?)"
+# Two times have their row in `probe`: when it was written to for the sake of writing, and the time
+# that ages went by (`afterwards.registry.state.ages`).
+PUT_PROBE: Final = "REPLACE INTO probe VALUES (1, ?)"
+PUT_TRUSTED_TIME: Final = "REPLACE INTO probe VALUES (2, ?)"
+SELECT_TRUSTED_TIME: Final = "SELECT at FROM probe WHERE one = 2"
+
+_ATTEMPT: Final = (
+    "attempt",
+    "worker",
+    "due_at",
+    "started_at",
+    "finished_at",
+    "run_seconds",
+    "outcome",
+    "error",
+)
+_RARE_OF_ATTEMPT: Final = ("generation", "crowd", "peak_memory_bytes", "cpu_seconds", "log")
+_WHOLE_ATTEMPT: Final = (*_ATTEMPT, *_RARE_OF_ATTEMPT)
+INSERT_ATTEMPT: Final = _insert("attempts", ("ord", *_ATTEMPT))
+INSERT_WHOLE_ATTEMPT: Final = _insert("attempts", ("ord", *_WHOLE_ATTEMPT))
+SELECT_ATTEMPTS: Final = f"SELECT {', '.join(_WHOLE_ATTEMPT)} FROM attempts"
+FORGET_LOG: Final = "UPDATE attempts SET log = NULL WHERE ord = ? AND attempt = ?"
+SELECT_HEADS: Final = f"SELECT {', '.join(_COLUMNS[:-2])}, NULL, NULL, x'' FROM tasks"
+"""Tasks without what may be large: their error, result and payload."""
+
+
+def key(task_id: str) -> bytes:
+    """A task id as the journal stores it: 16 bytes instead of 36 characters."""
+    return bytes.fromhex(task_id.replace("-", ""))
+
+
+def lookup_key(task_id: str) -> bytes | None:
+    """The key of a task id that may be none; None, as SQL's NULL, is the key of nothing."""
+    try:
+        raw = key(task_id)
+    except ValueError:
+        return None
+    return raw if task_id == _text(raw) else None
+
+
+def mutable_columns(task: Task) -> tuple[Any, ...]:
+    """What a transition may change, in the order of `UPDATE_TASK`."""
+    return (
+        task.state.value,
+        task.deadline,
+        task.run_at,
+        task.delay_seconds,
+        task.started_at,
+        task.finished_at,
+        task.attempt,
+        task.attempts_used,
+        task.lost_attempts,
+        task.retries,
+        task.worker,
+        task.cancel_requested,
+        task.reason,
+        task.error,
+        task.result,
+    )
+
+
+def rare_columns(task: Task) -> tuple[Any, ...]:
+    """What few tasks have, in the order of `UPDATE_RARE`."""
+    return (
+        task.crowd,
+        task.generation,
+        task.webhook,
+        task.owner,
+        task.labels,
+        task.parent,
+        task.group,
+        task.concurrency_key,
+        task.unique_key,
+    )
+
+
+NOTHING_RARE: Final = (0, 0, 0, None, None, None, None, None, None)
+"""`rare_columns` of all others: as a row has them that was inserted without."""
+
+
+def task_columns(task: Task) -> tuple[Any, ...]:
+    """All else of a task, in the order of `INSERT_TASK`."""
+    return (
+        task.order,
+        key(task.id),
+        task.type,
+        task.executor,
+        task.created_at,
+        task.max_attempts,
+        task.timeout_seconds,
+        task.priority,
+        task.idempotency_key,
+        task.fingerprint,
+        task.schedule,
+        *mutable_columns(task),
+    )
+
+
+def to_task(row: tuple[Any, ...]) -> Task:
+    """The inverse, from a row of `SELECT_TASK`."""
+    columns = dict(zip(_FIELDS, row, strict=False))
+    order, raw_id = columns.pop("ord"), columns.pop("id")
+    columns["state"] = TaskState(columns["state"])
+    columns["cancel_requested"] = bool(columns["cancel_requested"])
+    return Task(
+        id=_text(raw_id),
+        order=order,
+        payload=row[-1],
+        **columns,
+    )
+
+
+_NOTHING_RARE_OF_ATTEMPT: Final = (0, 0, None, None, ())
+
+
+def attempt_columns(order: int, record: AttemptRecord) -> tuple[Any, ...]:
+    """An attempt that has ended, in the order of `INSERT_WHOLE_ATTEMPT`."""
+    log = "\n".join(record.log_lines) if record.log_lines else None
+    return (order, *record[:-1], log)
+
+
+def plain_attempt_columns(order: int, record: AttemptRecord) -> tuple[Any, ...] | None:
+    """The same in the order of `INSERT_ATTEMPT`; None: there is more to write."""
+    if record[len(_ATTEMPT) :] != _NOTHING_RARE_OF_ATTEMPT:
+        return None
+    return (order, *record[: len(_ATTEMPT)])
+
+
+def to_attempt(row: tuple[Any, ...]) -> AttemptRecord:
+    """The inverse, from a row of `SELECT_ATTEMPTS`."""
+    log = row[-1]
+    lines = () if log is None else tuple(log.split("\n"))
+    return AttemptRecord._make((*row[:-1], lines))
+
+
+def _text(raw_id: bytes) -> str:
+    digits = raw_id.hex()
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
