@@ -59,6 +59,7 @@ REPORTS: dict[str, Callable[[Task, int], Task]] = {
     "back off": lambda task, attempt: task.back_off(attempt, "no", 1.0, 9.0),
     "release": lambda task, attempt: task.release(attempt, "stopping", 9.0),
     "lose": lambda task, attempt: task.lose(attempt, "gone", 9.0),
+    "suspect": lambda task, attempt: task.suspect(attempt, "gone", 5, 9.0),
     "stop": lambda task, attempt: task.stop(attempt, 9.0),
 }
 
@@ -197,17 +198,49 @@ def test_a_success_forgets_the_errors_before_it() -> None:
     assert task.succeed(2, b"1", 6.0).error is None
 
 
-def test_losing_and_failing_have_budgets_of_their_own() -> None:
-    task = RUNNING
+@pytest.mark.parametrize("alone", [True, False])
+def test_losing_and_failing_have_budgets_of_their_own(*, alone: bool) -> None:
+    task = dataclasses.replace(RUNNING, crowd=0 if alone else 1)
     for lost in range(1, MAX_LOST_ATTEMPTS):
-        task = task.lose(task.attempt, "worker died", 9.0)
+        task = task.lose(task.attempt, "killed", 9.0, alone=alone)
         assert (task.state, task.lost_attempts, task.attempts_used) == (PENDING, lost, 0)
         task = task.claim("a:1:2", 9.0)
 
-    task = task.lose(task.attempt, "worker died", 9.0)
+    task = task.lose(task.attempt, "killed", 9.0, alone=alone)
 
     assert (task.state, task.reason) == (FAILED, "lost too often")
-    assert task.error == "3 attempts were lost; the last: worker died"
+    assert task.error == "3 attempts were lost; the last: killed"
+
+
+def test_a_third_loss_among_others_asks_for_one_more_attempt_alone() -> None:
+    task = dataclasses.replace(RUNNING, lost_attempts=MAX_LOST_ATTEMPTS - 1, crowd=7)
+
+    suspect = task.lose(1, "worker died", 9.0)
+
+    assert (suspect.state, suspect.crowd) == (PENDING, 1)
+    assert suspect.reason == "attempt 1 lost: worker died"
+    failed = suspect.claim("a:1:2", 9.0).lose(2, "worker died", 10.0)
+    assert (failed.state, failed.lost_attempts) == (FAILED, MAX_LOST_ATTEMPTS)
+
+
+def test_a_suspect_is_in_a_smaller_crowd_each_time_and_counts_nowhere() -> None:
+    task, crowds = RUNNING, []
+    for reported in (625, 78, 9, 1):
+        task = task.suspect(task.attempt, "killed", reported, 9.0)
+        assert (task.state, task.lost_attempts, task.attempts_used) == (PENDING, 0, 0)
+        assert (task.error, task.run_at, task.worker) == ("killed", 9.0, None)
+        crowds.append(task.crowd)
+        task = task.claim("a:1:2", 9.0)
+
+    assert crowds == [625, 78, 9, 1]
+    assert task.suspect(task.attempt, "killed", 1, 9.0).lost_attempts == 1
+
+
+@pytest.mark.parametrize("reported", [0, -5, 10**9])
+def test_whatever_is_reported_a_crowd_is_at_least_one_and_gets_smaller(reported: int) -> None:
+    suspect = dataclasses.replace(RUNNING, crowd=9).suspect(1, "killed", reported, 9.0)
+
+    assert suspect.crowd == 1
 
 
 def test_a_retry_by_hand_resets_the_budgets_and_the_times_but_not_the_fence() -> None:
@@ -228,6 +261,7 @@ def test_a_retry_by_hand_resets_the_budgets_and_the_times_but_not_the_fence() ->
         ("back off", CANCELLED),
         ("release", CANCELLED),
         ("lose", CANCELLED),
+        ("suspect", CANCELLED),
         ("stop", CANCELLED),
     ],
 )

@@ -28,7 +28,7 @@ TASKS: Final = "tasks"
 DELETED: Final = "deleted"
 ATTEMPTS: Final = "attempts"
 
-OUTCOMES: Final = ("success", "failure", "timeout", "lost", "released", "cancelled")
+OUTCOMES: Final = ("success", "failure", "timeout", "lost", "suspected", "released", "cancelled")
 """How attempts end."""
 
 HTTP_SECONDS: Final = (

@@ -6,7 +6,7 @@ r"""The life of a task: its states, and the only ways from one to the next. Read
       submit  |                v                              |    |
       --------+-----------> PENDING ------- cancel -----------+    |
                              ^  |  claim (attempt + 1)             |
-        release, lease lost  |  v                                  |
+  release, lost, suspected   |  v                                  |
                            PROCESSING ----- cancel, then stopped --+
                              |     |  \---- fail, attempts left ----> SCHEDULED
                      succeed |     |  fail, no attempts left
@@ -32,7 +32,11 @@ from typing import Any, Final, NamedTuple
 from afterwards.errors import IllegalTransition, StaleReport
 
 MAX_LOST_ATTEMPTS: Final = 3
-"""After so many attempts whose fate is unknown a task is failed: it probably kills its workers."""
+"""After so many attempts whose fate is unknown a task is failed: it probably kills its hosts. The
+last of them has to have been alone."""
+
+CROWD_SHARE: Final = 8
+"""The attempts of a host that died go on in hosts of at most the n-th part of its size."""
 
 DEFAULT_MAX_ATTEMPTS: Final = 3
 DEFAULT_PRIORITY: Final = 4
@@ -199,14 +203,19 @@ class Task:
         self._require("become due", TaskState.SCHEDULED)
         return self._evolve(state=TaskState.PENDING, delay_seconds=None, reason="due")
 
-    def claim(self, worker: str, now: float) -> Task:
-        """PENDING -> PROCESSING under the next attempt number, held by `worker`."""
+    def claim(self, worker: str, now: float, generation: int = 0) -> Task:
+        """PENDING -> PROCESSING under the next attempt number, held by `worker`.
+
+        Args:
+            generation: of task code, that the attempt will run with; 0: the service's own.
+        """
         self._require("claim", TaskState.PENDING)
         return self._evolve(
             state=TaskState.PROCESSING,
             attempt=self.attempt + 1,
             worker=worker,
             started_at=now,
+            generation=generation,
             reason="claimed",
         )
 
@@ -277,30 +286,62 @@ class Task:
             state=TaskState.PENDING, worker=None, run_at=now, reason=_storable(reason)
         )
 
-    def lose(self, attempt: int, error: str, now: float) -> Task:
+    def suspect(self, attempt: int, error: str, crowd: int, now: float) -> Task:
+        """PROCESSING -> PENDING without counting: it, or another one in its host, ended the host.
+
+        A suspect that was alone is guilty: its attempt is lost.
+
+        Args:
+            crowd: so many may share the host of its next attempt; never more than before.
+        """
+        self._require_attempt(attempt)
+        if self.crowd == 1:
+            return self.lose(attempt, error, now, alone=True)
+        if self.cancel_requested:
+            return self.stop(attempt, now)
+        most = crowd if self.crowd == 0 else min(crowd, self.crowd // CROWD_SHARE)
+        crowd = max(1, most)
+        company = "alone" if crowd == 1 else f"in a crowd of at most {crowd}"
+        return self._evolve(
+            state=TaskState.PENDING,
+            worker=None,
+            run_at=now,
+            error=_storable(error),
+            crowd=crowd,
+            reason=f"attempt {attempt} was in a host that died; tried again {company}",
+        )
+
+    def lose(self, attempt: int, error: str, now: float, *, alone: bool = False) -> Task:
         """PROCESSING -> PENDING, counted: nobody knows how far the attempt came.
 
-        The last of `MAX_LOST_ATTEMPTS` fails the task, so that a task which kills its workers
-        stops; with a cancellation asked for, it is cancelled.
+        The last of `MAX_LOST_ATTEMPTS` fails the task, so that a task which kills its hosts stops,
+        but only if it cannot have been another one's fault; otherwise the next attempt has to be
+        alone, and decides. With a cancellation asked for, the task is cancelled.
+
+        Args:
+            alone: nothing else was in the process that died. So it is with a crowd of 1, too.
         """
         self._require_attempt(attempt)
         if self.cancel_requested:
             return self.stop(attempt, now)
-        error, lost = _storable(error), self.lost_attempts + 1
+        error, lost, crowd = _storable(error), self.lost_attempts + 1, self.crowd
         if lost >= MAX_LOST_ATTEMPTS:
-            return self._finish(
-                TaskState.FAILED,
-                now,
-                "lost too often",
-                error=_storable(f"{lost} attempts were lost; the last: {error}"),
-                lost_attempts=lost,
-            )
+            if alone or crowd == 1:
+                return self._finish(
+                    TaskState.FAILED,
+                    now,
+                    "lost too often",
+                    error=_storable(f"{lost} attempts were lost; the last: {error}"),
+                    lost_attempts=lost,
+                )
+            lost, crowd = MAX_LOST_ATTEMPTS - 1, 1
         return self._evolve(
             state=TaskState.PENDING,
             worker=None,
             run_at=now,
             error=error,
             lost_attempts=lost,
+            crowd=crowd,
             reason=f"attempt {attempt} lost: {error}",
         )
 
@@ -343,6 +384,7 @@ class Task:
             finished_at=None,
             attempts_used=0,
             lost_attempts=0,
+            crowd=0,
             cancel_requested=False,
             retries=self.retries + 1,
             reason="retried by hand",

@@ -22,6 +22,7 @@ from afterwards.execution import dispatcher as dispatcher_module
 from afterwards.execution import pauses
 from afterwards.execution.dispatcher import Dispatcher
 from afterwards.registry.protocol.answers import Claim
+from afterwards.registry.protocol.base import SUSPECTED
 from afterwards.registry.protocol.requests import (
     Failed,
     Held,
@@ -328,9 +329,9 @@ def test_a_kind_whose_attempts_starve_rests_and_the_registry_hears_of_it_first(
         future.set_result(Outcome(End.STARVED, error="no descriptors", transient=True))
 
     assert bench.reports == [Released(task_id, 1, "no descriptors") for task_id in "tuv"]
-    assert bench.told == [{"async": 0, "thread": 9}] * 3
+    assert bench.told == [{"async": 0, "thread": 9, SUSPECTED: 2}] * 3
     now += pauses.FIRST_SECONDS
-    assert bench.dispatcher.slots() == {"async": 9, "thread": 9}
+    assert bench.dispatcher.slots() == {"async": 9, "thread": 9, SUSPECTED: 2}
 
 
 def test_an_attempt_for_which_there_is_not_even_a_future_is_released_and_its_kind_rests(
@@ -404,7 +405,7 @@ def test_claims_that_come_after_the_drain_are_released(bench: Bench) -> None:
 
 
 def test_stuck_slots_are_not_offered_to_the_registry(bench: Bench) -> None:
-    assert bench.dispatcher.slots() == {"async": 9, "thread": 9}
+    assert bench.dispatcher.slots() == {"async": 9, "thread": 9, SUSPECTED: 2}
     assert bench.dispatcher.stuck() == {"async": 1, "thread": 1}
     assert bench.dispatcher.unstoppable() == {"thread"}
 

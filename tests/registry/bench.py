@@ -249,6 +249,12 @@ class Bench:
         assert peer.join().answers == [None]
         return peer
 
+    def peer_of(self, registry: Registry, service: str, slots: Mapping[str, int]) -> Peer:
+        """A worker of a service of another name."""
+        peer = Peer(registry, self.machine.start(service), slots)
+        assert peer.join().answers == [None]
+        return peer
+
     def task(self, *, due_in: float | None = None, **fields: Any) -> Task:
         """A task made now, by the bench's clock."""
         now = self.clock.wall()

@@ -31,6 +31,7 @@ from afterwards.registry.protocol.requests import (
     Request,
     Stopped,
     Succeeded,
+    Suspected,
     TypeLimits,
 )
 from afterwards.schedules.schedule import Schedule
@@ -181,6 +182,9 @@ class Peer:
 
     def lose(self, claim: Held | Claim, error: str = "killed by SIGKILL") -> Any:
         return self.report(Lost(claim.task_id, claim.attempt, error))
+
+    def suspect(self, claim: Held | Claim, crowd: int, error: str = "its host was killed") -> Any:
+        return self.report(Suspected(claim.task_id, claim.attempt, error, crowd))
 
     def stop(self, claim: Held | Claim) -> Any:
         return self.report(Stopped(claim.task_id, claim.attempt))

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from afterwards.errors import NotJoined, StaleReport
-from afterwards.lifecycle import MAX_LOST_ATTEMPTS, TaskState
+from afterwards.lifecycle import TaskState
 from afterwards.registry.protocol import incarnation
 from afterwards.registry.protocol.base import LEASE_SECONDS, Worker
 from afterwards.registry.protocol.clock import SystemClock
@@ -96,21 +96,6 @@ def test_a_worker_whose_lease_has_ended_may_still_present_what_cannot_be_stopped
     peer.join()
 
     assert peer.succeed(claim) is None
-
-
-def test_a_task_that_kills_its_workers_stops(bench: Bench) -> None:
-    registry = bench.registry()
-    task = bench.task()
-    bench.peer(registry, {}).add(task)
-
-    for _ in range(MAX_LOST_ATTEMPTS):
-        victim = bench.peer(registry)
-        assert list(victim.table) == [task.id]
-        bench.machine.kill(victim.worker)
-        registry.tick()
-
-    assert get(registry, task.id).state is TaskState.FAILED
-    assert "3 attempts were lost" in (get(registry, task.id).error or "")
 
 
 def test_a_dead_worker_cannot_join(bench: Bench) -> None:

@@ -7,9 +7,11 @@ differently each time.
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -40,7 +42,7 @@ from afterwards.lifecycle import MAX_LOST_ATTEMPTS, Task, TaskState
 from afterwards.registry.process.manager import connect
 from afterwards.registry.process.supervised import RegistryProcess
 from afterwards.registry.protocol.answers import Claim, Details, Reply
-from afterwards.registry.protocol.base import LEASE_SECONDS, Registry, Worker
+from afterwards.registry.protocol.base import LEASE_SECONDS, SUSPECTED, Registry, Worker
 from afterwards.registry.protocol.requests import (
     Add,
     AddAll,
@@ -63,6 +65,7 @@ from afterwards.registry.protocol.requests import (
     Retry,
     Stopped,
     Succeeded,
+    Suspected,
     TypeLimits,
 )
 from afterwards.registry.state.acceptance import Limits
@@ -73,7 +76,7 @@ from tests.registry.peers import Peer, Processes, eventually, make_task
 PENDING, PROCESSING, SCHEDULED = TaskState.PENDING, TaskState.PROCESSING, TaskState.SCHEDULED
 SUCCESS, FAILED, CANCELLED = TaskState.SUCCESS, TaskState.FAILED, TaskState.CANCELLED
 
-SLOTS = {"async": 2, "thread": 1}
+SLOTS = {"async": 2, "thread": 1, SUSPECTED: 2}
 UNSTOPPABLE = frozenset({"thread"})
 MAX_PENDING = 8
 TYPES = ("note", "narrow", "rated")
@@ -109,6 +112,9 @@ class ModelTask:
     attempt: int = 0
     used: int = 0
     lost: int = 0
+    crowd: int = 0
+    solo: bool = False
+    """Once it has to be alone, it is so in the whole service."""
     retries: int = 0
     worker: str | None = None
     cancel_requested: bool = False
@@ -120,6 +126,7 @@ class ModelTask:
             self.attempt,
             self.used,
             self.lost,
+            self.crowd,
             self.retries,
             self.worker,
             self.cancel_requested,
@@ -133,15 +140,29 @@ class ModelTask:
     def finish(self, state: TaskState) -> None:
         self.state, self.worker, self.cancel_requested = state, None, False
 
-    def lose(self) -> None:
+    def lose(self, *, alone: bool = False) -> None:
         if self.cancel_requested:
             self.finish(CANCELLED)
             return
         self.lost += 1
-        if self.lost >= MAX_LOST_ATTEMPTS:
+        if self.lost >= MAX_LOST_ATTEMPTS and (alone or self.crowd == 1):
             self.finish(FAILED)
+            return
+        self.state, self.worker = PENDING, None
+        if self.lost >= MAX_LOST_ATTEMPTS:
+            self.lost, self.crowd = MAX_LOST_ATTEMPTS - 1, 1
+
+    def suspect(self, crowd: int) -> None:
+        if self.crowd == 1:
+            self.lose(alone=True)
+        elif self.cancel_requested:
+            self.finish(CANCELLED)
         else:
             self.state, self.worker = PENDING, None
+            self.crowd = max(1, min(crowd, self.crowd // 8) if self.crowd else crowd)
+
+    def has_to_be_solo(self) -> bool:
+        return self.solo and self.crowd == 1
 
     def release(self) -> None:
         if self.cancel_requested:
@@ -156,6 +177,7 @@ def visible(task: Task) -> tuple[object, ...]:
         task.attempt,
         task.attempts_used,
         task.lost_attempts,
+        task.crowd,
         task.retries,
         task.worker,
         task.cancel_requested,
@@ -306,7 +328,9 @@ class Model:
             case Released():
                 task.release()
             case Lost():
-                task.lose()
+                task.lose(alone=True)
+            case Suspected():
+                task.suspect(report.crowd)
             case Stopped() if not task.cancel_requested:
                 return IllegalTransition
             case Stopped():
@@ -343,7 +367,7 @@ class Model:
         if self.unfinished() >= MAX_PENDING:
             return TooManyUnfinished
         task.state, task.ready_since = PENDING, (self.step, 0)
-        task.used = task.lost = 0
+        task.used = task.lost = task.crowd = 0
         task.retries += 1
         task.payload = payload or task.payload
         task.deadline = None if task.is_late(wall) else task.deadline
@@ -367,18 +391,35 @@ class Model:
         assert claim.payload == task.payload
         assert claim.attempt == task.attempt + 1, "the fence did not grow by one"
         assert (claim.attempts_used, claim.max_attempts) == (task.used, task.max_attempts)
+        assert claim.crowd == task.crowd
+        assert self.has_room(worker, task), "claimed what there was no room for"
         for other in self.tasks.values():
             # After a crash a window may be shut for longer than it need be.
             if other.type == "rated" != task.type or self.is_shut(other):
                 continue
             waits = other.state is PENDING and not other.is_late(wall)
-            if waits and other.executor == task.executor:
+            if task.crowd:
+                alike = other.crowd > 0 and self.has_room(worker, other)
+            else:
+                alike = other.crowd == 0 and other.executor == task.executor
+            if waits and alike:
                 assert other.priority <= task.priority, "a higher priority was passed over"
                 if other.priority == task.priority:
                     assert _since(other) >= _since(task), "an older task was passed over"
         task.state, task.attempt, task.worker = PROCESSING, claim.attempt, worker
-        held = [t for t in self.held(worker) if t.executor == task.executor]
-        assert len(held) <= SLOTS[task.executor], "more claims than slots"
+
+    def has_room(self, worker: str, task: ModelTask) -> bool:
+        """Whether the worker has a slot, or a host, for this task beside what it holds."""
+        held = self.held(worker)
+        if not task.crowd:
+            alike = [t for t in held if not t.crowd and t.executor == task.executor]
+            return len(alike) < SLOTS[task.executor]
+        running = [t for t in self.tasks.values() if t.state is PROCESSING]
+        if task.has_to_be_solo() and any(t.has_to_be_solo() for t in running):
+            return False
+        crowds = Counter((t.executor, t.crowd) for t in [*held, task] if t.crowd)
+        hosts = sum(math.ceil(number / crowd) for (_, crowd), number in crowds.items())
+        return hosts <= SLOTS[SUSPECTED]
 
     def counts(self) -> dict[TaskState, int]:
         numbers: dict[TaskState, int] = {}
@@ -396,7 +437,8 @@ def _since(task: ModelTask) -> tuple[int, int]:
 
 WORKERS = st.integers(0, 1)
 PICK = st.integers(0, 10_000)
-REPORTS = st.sampled_from(["succeed", "fail", "back off", "release", "lose", "stop"])
+SUSPECTED_IN: dict[str, int] = {"suspected in 1": 1, "suspected in 2": 2, "suspected in 16": 16}
+REPORTS = st.sampled_from(["succeed", "fail", "back off", "release", "lose", "stop", *SUSPECTED_IN])
 
 
 class RegistryMachine(RuleBasedStateMachine):
@@ -802,6 +844,10 @@ class RegistryMachine(RuleBasedStateMachine):
             for name in {task.worker for task in self.model.tasks.values() if task.worker}
         }
         for position, task in enumerate(self.model.tasks.values()):
+            if task.worker is not None:
+                task.solo = task.worker not in alive
+            else:
+                task.solo = task.crowd == 1 and task.lost > 0
             task.ready_since = (0, position) if task.state is PENDING else None
             if task.state is SCHEDULED and task.backing_off:
                 task.due = self.rest_of_backoff(task)
@@ -876,19 +922,17 @@ class RegistryMachine(RuleBasedStateMachine):
 
 
 def _report(held: Held, how: str, delay: float) -> Report:
-    match how:
-        case "succeed":
-            return Succeeded(*held, b'"ok"', 0.1)
-        case "fail":
-            return Failed(*held, "no", 0.1, None)
-        case "back off":
-            return Failed(*held, "not now", 0.1, delay, timed_out=True)
-        case "release":
-            return Released(*held, "stopped")
-        case "lose":
-            return Lost(*held, "killed")
-        case _:
-            return Stopped(*held)
+    if how in SUSPECTED_IN:
+        return Suspected(*held, "killed", SUSPECTED_IN[how])
+    reports: dict[str, Report] = {
+        "succeed": Succeeded(*held, b'"ok"', 0.1),
+        "fail": Failed(*held, "no", 0.1, None),
+        "back off": Failed(*held, "not now", 0.1, delay, timed_out=True),
+        "release": Released(*held, "stopped"),
+        "lose": Lost(*held, "killed"),
+        "stop": Stopped(*held),
+    }
+    return reports[how]
 
 
 class SteppedMachine(RegistryMachine):

@@ -22,6 +22,7 @@ from afterwards.execution.attempt import FUNCTIONS, Attempt
 from afterwards.execution.pauses import Pauses
 from afterwards.logs import get_logger
 from afterwards.registry.protocol.answers import Claim
+from afterwards.registry.protocol.base import SUSPECTED
 from afterwards.registry.protocol.requests import (
     Failed,
     Held,
@@ -39,6 +40,7 @@ from afterwards_executors.retry import RetryPolicy
 log = get_logger(__name__)
 
 SWEEP_AFTER_SECONDS: Final = 0.25
+HOSTS_FOR_SUSPECTS: Final = 2
 
 
 class _Stop(Enum):
@@ -382,10 +384,11 @@ class Dispatcher:
     def slots(self) -> Mapping[str, int]:
         """Usable slots by executor kind: stuck ones left out, and all of a kind that rests."""
         slots = {kind: executor.slots() for kind, executor in self._executors.items()}
-        return {
+        usable = {
             kind: 0 if self._pauses.is_resting(kind) else s.total - s.stuck
             for kind, s in slots.items()
         }
+        return {**usable, SUSPECTED: HOSTS_FOR_SUSPECTS}
 
     def stuck(self) -> Mapping[str, int]:
         """Slots by executor kind that hold a call which cannot be stopped."""

@@ -159,8 +159,8 @@ def test_what_changes_seldom_survives_the_journal_when_it_does(path: Path, chang
 
 
 def test_an_attempt_survives_the_journal_in_every_field(path: Path) -> None:
-    task = make_task(order=1, crowd=9, generation=2)
-    held = task.claim("service:1:2", 5.0)
+    task = make_task(order=1, crowd=9)
+    held = task.claim("service:1:2", 5.0, 2)
     done = held.succeed(1, b"1", 6.0)
     end = Change(held, done, "success", 0.75, Usage(34_000_000, 0.5), ["hello", "☃ \ud800"])
     with opened(path) as journal:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from afterwards.registry.state.limits import Gates
-from afterwards.registry.state.queues import DueQueue, ReadyQueue
+from afterwards.registry.state.queues import Crowd, DueQueue, ReadyQueue
 from tests.registry.bench import TurnedClock
 
 
 def drained(queue: ReadyQueue, kind: str = "async") -> list[str]:
     order = []
-    while (task_id := queue.first(kind)) is not None:
+    while (first := queue.first(kind)) is not None:
+        task_id = first[2]
         queue.discard(task_id, kind, "note")
         order.append(task_id)
     return order
@@ -41,6 +42,21 @@ def test_kinds_do_not_see_each_other() -> None:
     assert (queue.waits("async"), queue.waits("thread")) == (True, False)
     queue.discard("a", "thread", "note")
     assert drained(queue) == ["a"]
+
+
+def test_the_line_of_a_crowd_goes_with_its_last_task() -> None:
+    queue = ReadyQueue(Gates(TurnedClock()))
+    crowds = [Crowd("async", size) for size in range(1, 100)]
+    for crowd in crowds:
+        queue.push(f"a{crowd.size}", crowd, "note", 4, 0)
+        queue.push(f"b{crowd.size}", crowd, "other", 4, 1)
+        queue.discard(f"a{crowd.size}", crowd, "note")
+    assert queue.crowds() == crowds
+
+    for crowd in crowds:
+        queue.discard(f"b{crowd.size}", crowd, "other")
+
+    assert queue.crowds() == []
 
 
 def test_the_oldest_of_each_kind_and_priority_are_told() -> None:

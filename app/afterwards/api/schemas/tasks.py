@@ -76,7 +76,10 @@ class AttemptDocument(BaseModel):
     finished_at: str | None
     wait_seconds: float = Field(ge=0, description="From when it could have been started.")
     run_seconds: float | None = Field(ge=0, description="As its worker measured it.")
-    outcome: Literal["success", "failure", "timeout", "lost", "released", "cancelled"] | None
+    outcome: (
+        Literal["success", "failure", "timeout", "lost", "suspected", "released", "cancelled"]
+        | None
+    )
     error: str | None
 
 

@@ -254,9 +254,6 @@ class Committer:
 
     def _draw_attention(self) -> None:
         """Wake the workers that could claim more, or have to be told of a cancellation."""
-        ready = self._rules.store.ready
         for record in self._rules.ledger:
-            if record.untold or any(
-                ready.waits(kind) and record.free(kind) for kind in record.slots
-            ):
+            if record.untold or self._rules.slots.wanted(record):
                 record.attention.set()

@@ -135,9 +135,10 @@ class MemoryRegistry(TaskMapping):
         loaded = 0
         for task in unfinished:
             loaded += 1
+            suspect = task.crowd == 1 and task.lost_attempts > 0
             if task.worker is not None:
-                self._restore_holder(task.worker)
-            self.rules.store.load(task)
+                suspect = not self._is_held_on(task.worker)
+            self.rules.store.load(task, may_end_the_service=suspect)
         if loaded:
             interrupted = sum(len(record.held) for record in self.rules.ledger if record.gone)
             log.info("unfinished tasks loaded", tasks=loaded, interrupted=interrupted)
@@ -148,17 +149,20 @@ class MemoryRegistry(TaskMapping):
             if worker != ENDED and not self._surroundings.is_alive(Worker.parse(worker)):
                 self.readings.http.worker_gone(worker)
 
-    def _restore_holder(self, name: str) -> None:
-        if self.rules.ledger.find(name) is not None:
-            return
+    def _is_held_on(self, name: str) -> bool:
+        """Enter a holder of claims, and whether it lives on and belongs to this service."""
+        record = self.rules.ledger.find(name)
+        if record is not None:
+            return not record.gone
         holder = Worker.parse(name)
         if holder.service == self.rules.attendance.service and self._surroundings.is_alive(holder):
             self.rules.attendance.restore(holder)
-        else:
-            # Of an earlier service it may still run, with nobody left to report to, and what it
-            # holds would run twice at a time.
-            self._surroundings.end(holder)
-            self.rules.attendance.bury(holder)
+            return True
+        # Of an earlier service it may still run, with nobody left to report to, and what it holds
+        # would run twice at a time.
+        self._surroundings.end(holder)
+        self.rules.attendance.bury(holder)
+        return False
 
     # -- Registry ------------------------------------------------------------------------------
 

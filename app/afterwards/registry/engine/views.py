@@ -261,6 +261,13 @@ def _log_end_of_attempt(change: Change) -> None:
         )
     elif new.state is TaskState.FAILED:
         log.error("attempt failed; the task has failed", error=new.error, **fields)
+    elif change.outcome == "suspected" and not new.state.is_final:
+        log.warning(
+            "attempt was in a host that died; the task will be claimed again",
+            crowd=new.crowd,
+            error=new.error,
+            **fields,
+        )
     elif change.outcome == "lost" and not new.state.is_final:
         log.warning(
             "attempt lost; the task will be claimed again",

@@ -26,6 +26,10 @@ class Claim(NamedTuple):
     attempts_used: int
     max_attempts: int
     timeout_seconds: float | None
+    crowd: int = 0
+    """It may share its host with at most `crowd` - 1 others; 0: with any number."""
+    generation: int = 0
+    """Of task code: what its worker has announced; 0: the type is the service's own."""
 
 
 class AttemptRecord(NamedTuple):

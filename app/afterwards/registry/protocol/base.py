@@ -46,6 +46,12 @@ The rules
     18. No attempt starts after its task's deadline: what waits then is failed.
     19. Attempts at a type's tasks never exceed its `TypeLimits`, whoever runs them, restarts
         included; those of a paused type wait.
+    22. Who is to blame for a host's death is found by making the circle smaller. `Suspected` is
+        not counted, and sets the crowd that may share a host with the next attempt. Suspects wait
+        for slots of the kind `SUSPECTED`, the worker's hosts for them: n claims of a crowd c need
+        ceil(n / c). The third loss fails a task only if it was alone, as in a `Lost`, or had crowd
+        1; otherwise it sets crowd 1, and the next loss fails it. Of what ran when the whole service
+        died, at most one attempt with crowd 1 runs at a time.
 """
 
 from __future__ import annotations
@@ -61,6 +67,8 @@ LEASE_SECONDS = 10.0
 UNSTOPPABLE = frozenset({"thread"})
 """Executor kinds whose calls cannot be stopped, as far as the registry knows before a worker has
 said so itself."""
+SUSPECTED = "suspected"
+"""The kind of slot that tasks with a crowd wait for; each is a host (rule 22)."""
 FENCE_SHARE = 0.8
 """A worker without an answer for this share of its lease stops its own attempts."""
 FOLLOW_GATHER_SECONDS = 0.02

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from afterwards.counts import HttpCounts
-from afterwards.lifecycle import Task, TaskState
+from afterwards.lifecycle import Task, TaskState, Usage
 from afterwards.schedules.schedule import Schedule
 
 
@@ -37,7 +37,7 @@ class Join(NamedTuple):
     """
 
     slots: Mapping[str, int]
-    """Usable slots by executor kind."""
+    """Usable slots by executor kind; `SUSPECTED`: hosts for suspects."""
     unstoppable: frozenset[str]
     """Kinds whose calls cannot be stopped (rule 11)."""
     held: Sequence[Held]
@@ -118,6 +118,8 @@ class Succeeded(NamedTuple):
     attempt: int
     result: bytes
     run_seconds: float
+    usage: Usage | None = None
+    log_lines: Sequence[str] = ()
 
 
 class Failed(NamedTuple):
@@ -130,6 +132,8 @@ class Failed(NamedTuple):
     retry_in_seconds: float | None
     """None: give up."""
     timed_out: bool = False
+    usage: Usage | None = None
+    log_lines: Sequence[str] = ()
 
 
 class Released(NamedTuple):
@@ -141,11 +145,31 @@ class Released(NamedTuple):
 
 
 class Lost(NamedTuple):
-    """Report: the attempt's process died. Answer: None. Errors: `StaleReport`."""
+    """Report: the attempt's host died, and no other attempt was in it. Answer: None.
+
+    Errors: `StaleReport`.
+    """
 
     task_id: str
     attempt: int
     error: str
+    usage: Usage | None = None
+    log_lines: Sequence[str] = ()
+
+
+class Suspected(NamedTuple):
+    """Report: the attempt's host died, and other attempts were in it (rule 22). Answer: None.
+
+    Errors: `StaleReport`.
+    """
+
+    task_id: str
+    attempt: int
+    error: str
+    crowd: int
+    """max(1, n // `CROWD_SHARE`) of the n attempts that had begun in the host."""
+    usage: Usage | None = None
+    log_lines: Sequence[str] = ()
 
 
 class Stopped(NamedTuple):
@@ -323,7 +347,7 @@ class Probe(NamedTuple):
 
 ABOUT_THE_WORKER = frozenset({Join, Beat, Drain, Leave})
 
-Report = Succeeded | Failed | Released | Lost | Stopped
+Report = Succeeded | Failed | Released | Lost | Suspected | Stopped
 Request = (
     Join | Beat | Drain | Leave | Add | AddAll | Progress | Report | Retry | Cancel
     | Pause | Resume | PutSchedule | PauseSchedule | DeleteSchedule

@@ -8,8 +8,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from afterwards.lifecycle import Task
-from afterwards.registry.protocol.base import Worker
+from afterwards.registry.protocol.base import SUSPECTED, Worker
 from afterwards.registry.protocol.requests import Held
+from afterwards.registry.state.queues import Crowd, Line
 
 
 @dataclass
@@ -34,7 +35,9 @@ class WorkerRecord:
     held: dict[str, Task] = field(default_factory=dict)
     """Its tasks, as claimed."""
     used: Counter[str] = field(default_factory=Counter)
-    """Claims by executor kind."""
+    """Claims by executor kind, and hosts that its suspects need."""
+    crowds: Counter[tuple[str, int]] = field(default_factory=Counter)
+    """Claims on suspects by executor kind and crowd."""
     untold: dict[str, Held] = field(default_factory=dict)
     """Claims by task id whose cancellation was asked for and that it has not been told of."""
     attention: threading.Event = field(default_factory=threading.Event)
@@ -46,12 +49,44 @@ class WorkerRecord:
             return 0
         return max(0, self.slots.get(kind, 0) - self.used[kind])
 
+    def has_room(self, crowd: Crowd) -> bool:
+        """Whether one more suspect fits: into a host with others of its crowd, or a free one."""
+        if not self.joined or self.draining or not self.slots.get(crowd.executor):
+            return False
+        return self._in_part_of_a_host(crowd) > 0 or self.free(SUSPECTED) > 0
+
+    def add(self, line: Line) -> None:
+        """A claim has begun."""
+        if isinstance(line, str):
+            self.used[line] += 1
+            return
+        if self._in_part_of_a_host(line) == 0:
+            self.used[SUSPECTED] += 1
+        self.crowds[line.executor, line.size] += 1
+
+    def remove(self, line: Line) -> None:
+        """A claim has ended."""
+        if isinstance(line, str):
+            self.used[line] -= 1
+            return
+        self.crowds[line.executor, line.size] -= 1
+        if self._in_part_of_a_host(line) == 0:
+            self.used[SUSPECTED] -= 1
+        if self.crowds[line.executor, line.size] == 0:
+            del self.crowds[line.executor, line.size]
+
+    def _in_part_of_a_host(self, crowd: Crowd) -> int:
+        """How many of this crowd are beyond what fills hosts."""
+        return self.crowds[crowd.executor, crowd.size] % crowd.size
+
 
 class Ledger:
     """All workers, and who holds what. Claims are booked by transitions, never directly."""
 
     def __init__(self) -> None:
         self._records: dict[str, WorkerRecord] = {}
+        self.solos = 0
+        """Claims of which there may be one at a time."""
 
     def __iter__(self) -> Iterator[WorkerRecord]:
         return iter(list(self._records.values()))
@@ -71,25 +106,31 @@ class Ledger:
         """Strike a worker that is over and holds nothing any more."""
         self._records.pop(str(record.worker), None)
 
-    def book(self, task: Task) -> None:
-        """A task has been claimed, or a claim changed."""
+    def book(self, task: Task, line: Line) -> None:
+        """A task has been claimed from this line, or a claim changed."""
         record = self._records.get(task.worker or "")
         if record is None:
             return
         if task.id not in record.held:
-            record.used[task.executor] += 1
+            record.add(line)
+            self.solos += _is_solo(line)
         record.held[task.id] = task
         if task.cancel_requested:
             record.untold[task.id] = Held(task.id, task.attempt)
 
-    def clear(self, task: Task) -> None:
+    def clear(self, task: Task, line: Line) -> None:
         """A claim has ended."""
         record = self._records.get(task.worker or "")
         if record is not None and record.held.pop(task.id, None) is not None:
-            record.used[task.executor] -= 1
+            record.remove(line)
+            self.solos -= _is_solo(line)
             record.untold.pop(task.id, None)
 
     def omitted(self, record: WorkerRecord, held: Iterable[Held]) -> list[Task]:
         """What the record says the worker holds and the worker's own list does not."""
         listed = set(held)
         return [task for task in record.held.values() if (task.id, task.attempt) not in listed]
+
+
+def _is_solo(line: Line) -> bool:
+    return isinstance(line, Crowd) and line.solo

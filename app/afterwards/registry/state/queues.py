@@ -1,10 +1,15 @@
-"""The two queues of waiting tasks: ready ones in order, and those whose time has not come."""
+"""The two queues of waiting tasks: ready ones in order, and those whose time has not come.
+
+Ready tasks wait in lines. There is one for each executor kind, and for suspects (rule 22) one for
+each crowd, because those of one crowd may share a host.
+"""
 
 from __future__ import annotations
 
 import heapq
 from collections import defaultdict
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from afterwards.lifecycle import HIGHEST_PRIORITY
 from afterwards.registry.state.limits import Gates
@@ -13,8 +18,26 @@ _SLACK = 1_000
 """Dead entries that are always tolerated, so that small queues are never compacted."""
 
 
+class Crowd(NamedTuple):
+    """The line of suspects that may share hosts."""
+
+    executor: str
+    size: int
+    """How many may be in one host."""
+    solo: bool = False
+    """At most one such attempt runs at a time, whoever runs it."""
+
+
+Line = str | Crowd
+"""An executor kind, or suspects of it."""
+
+
+Place = tuple[int, int, str]
+"""Where a task stands: priority downwards, age, id; the smallest comes first."""
+
+
 class Lane:
-    """Ready tasks of one executor kind and type, highest priority first, then by age.
+    """Ready tasks of one line and type, highest priority first, then by age.
 
     An entry is removed lazily: what is not a member any more is skipped when it comes to the top.
     """
@@ -37,8 +60,8 @@ class Lane:
         if self._entries > 2 * len(self.members) + _SLACK:
             self._compact()
 
-    def first(self) -> tuple[int, int, str] | None:
-        """Its first task as (priority downwards, age, id), so that the smallest comes first."""
+    def first(self) -> Place | None:
+        """Where its first task stands."""
         while self._used:
             priority = self._used.bit_length() - 1
             entry = self._head(priority)
@@ -76,46 +99,54 @@ class Lane:
 
 
 class ReadyQueue:
-    """Ready tasks by executor kind: highest priority first, then whoever has waited longest.
+    """Ready tasks by line: highest priority first, then whoever has waited longest.
 
     Those of a type whose gate is shut are passed over.
     """
 
     def __init__(self, gates: Gates) -> None:
         self._gates = gates
-        self._lanes: dict[str, dict[str, Lane]] = defaultdict(dict)
-        """By executor kind and task type."""
+        self._lanes: dict[Line, dict[str, Lane]] = defaultdict(dict)
+        """By line and task type."""
 
-    def push(self, task_id: str, kind: str, type_name: str, priority: int, age: int) -> None:
+    def push(self, task_id: str, line: Line, type_name: str, priority: int, age: int) -> None:
         """Add a task; the lower `age`, the longer it has waited."""
-        lanes = self._lanes[kind]
+        lanes = self._lanes[line]
         lane = lanes.get(type_name)
         if lane is None:
             lane = lanes[type_name] = Lane()
         lane.push(task_id, priority, age)
 
-    def discard(self, task_id: str, kind: str, type_name: str) -> None:
+    def discard(self, task_id: str, line: Line, type_name: str) -> None:
         """Take a task out, wherever it stands."""
-        lane = self._lanes[kind].get(type_name)
+        lanes = self._lanes[line]
+        lane = lanes.get(type_name)
         if lane is not None:
             lane.members.pop(task_id, None)
+        if isinstance(line, Crowd) and not any(lane.members for lane in lanes.values()):
+            # Crowds come in all sizes, and would add up.
+            del self._lanes[line]
 
-    def waits(self, kind: str) -> bool:
-        """Whether any task of this kind is ready, and its type may start one."""
-        for type_name, lane in self._lanes[kind].items():
+    def crowds(self) -> list[Crowd]:
+        """The lines of suspects there are."""
+        return [line for line in self._lanes if isinstance(line, Crowd)]
+
+    def waits(self, line: Line) -> bool:
+        """Whether any task of this line is ready, and its type may start one."""
+        for type_name, lane in self._lanes[line].items():
             if lane.members and self._gates.is_open(type_name):
                 return True
         return False
 
-    def first(self, kind: str) -> str | None:
+    def first(self, line: Line) -> Place | None:
         """The task to be claimed next; it stays in the queue."""
-        best: tuple[int, int, str] | None = None
-        for type_name, lane in self._lanes[kind].items():
+        best: Place | None = None
+        for type_name, lane in self._lanes[line].items():
             if lane.members and self._gates.is_open(type_name):
                 first = lane.first()
                 if first is not None and (best is None or first < best):
                     best = first
-        return None if best is None else best[2]
+        return best
 
     def next_opening(self, now: float) -> float | None:
         """When (`elapsed` clock) the next type whose tasks wait may start one again."""

@@ -29,11 +29,13 @@ from afterwards.registry.protocol.requests import (
     Retry,
     Stopped,
     Succeeded,
+    Suspected,
 )
 from afterwards.registry.state.acceptance import Acceptance, Limits, Room
 from afterwards.registry.state.ledger import Ledger
 from afterwards.registry.state.schedule_table import ScheduleTable
 from afterwards.registry.state.schedules import ScheduleBook
+from afterwards.registry.state.slots import Slots
 from afterwards.registry.state.store import Archive, TaskStore
 from afterwards.registry.state.workers import Attendance
 
@@ -69,6 +71,7 @@ class Rules:
             last_created_at=last_created_at,
         )
         self.schedules = ScheduleBook(clock, table, self.room, self.acceptance.make_scheduled)
+        self.slots = Slots(self.store.ready, self.ledger)
         self._archive = archive
         self._verbs: dict[type, Callable[[Any], Any]] = {
             **self.acceptance.verbs,
@@ -76,6 +79,7 @@ class Rules:
             Failed: self._failed,
             Released: self._released,
             Lost: self._lost,
+            Suspected: self._suspected,
             Stopped: self._stopped,
             Retry: self._retry,
             Cancel: self._cancel,
@@ -113,8 +117,8 @@ class Rules:
         size = late = 0
         now = self.clock.wall()
         for kind in record.slots:
-            while record.free(kind) and size < MAX_BATCH_BYTES and late < DUE_AT_ONCE:
-                task_id = self.store.ready.first(kind)
+            while size < MAX_BATCH_BYTES and late < DUE_AT_ONCE:
+                task_id = self.slots.first(record, kind)
                 if task_id is None:
                     break
                 task = self._unfinished(task_id)
@@ -212,6 +216,8 @@ class Rules:
             claimed.attempts_used,
             claimed.max_attempts,
             claimed.timeout_seconds,
+            claimed.crowd,
+            claimed.generation,
         )
 
     def _succeeded(self, report: Succeeded) -> None:
@@ -236,7 +242,14 @@ class Rules:
 
     def _lost(self, report: Lost) -> None:
         task = self._running(report.task_id, report.attempt)
-        self.store.put(task, task.lose(report.attempt, report.error, self.clock.wall()), "lost")
+        lost = task.lose(report.attempt, report.error, self.clock.wall(), alone=True)
+        self.store.put(task, lost, "lost")
+
+    def _suspected(self, report: Suspected) -> None:
+        task = self._running(report.task_id, report.attempt)
+        suspect = task.suspect(report.attempt, report.error, report.crowd, self.clock.wall())
+        outcome = "lost" if task.crowd == 1 else "suspected"
+        self.store.put(task, suspect, outcome)
 
     def _stopped(self, report: Stopped) -> None:
         task = self._running(report.task_id, report.attempt)

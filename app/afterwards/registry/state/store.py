@@ -18,7 +18,7 @@ from afterwards.registry.protocol.clock import Clock
 from afterwards.registry.protocol.requests import Count, Find
 from afterwards.registry.state.ledger import Ledger
 from afterwards.registry.state.limits import Gates
-from afterwards.registry.state.queues import DueQueue, ReadyQueue
+from afterwards.registry.state.queues import Crowd, DueQueue, Line, ReadyQueue
 
 FINISHED_CACHE_TASKS = 10_000
 FINISHED_CACHE_BYTES = 64 * 2**20
@@ -50,6 +50,8 @@ class TaskStore:
         """Ids of the tasks in memory that have an idempotency key."""
         self._ages: dict[str, int] = {}
         self._next_age = 0
+        self._solo: set[str] = set()
+        """Unfinished tasks of which one at a time runs once they have to be alone."""
         self._backoffs: dict[str, float] = {}
         """When those that back off are due, on the `elapsed` clock."""
         self.gates = Gates(clock)
@@ -132,8 +134,14 @@ class TaskStore:
             self.changes.append(Change(task, None))
             self._deleted_unseen.add(task.id)
 
-    def load(self, task: Task) -> None:
-        """Take in a task that is in the journal already."""
+    def load(self, task: Task, *, may_end_the_service: bool = False) -> None:
+        """Take in a task that is in the journal already.
+
+        Args:
+            may_end_the_service: once it has to be alone, it is so in the whole service.
+        """
+        if may_end_the_service:
+            self._solo.add(task.id)
         self._replace(None, task)
 
     def commit(self) -> None:
@@ -175,6 +183,8 @@ class TaskStore:
                 self._ages.pop(task_id, None)
             if task is None or task.state is not TaskState.SCHEDULED:
                 self._backoffs.pop(task_id, None)
+            if task is None:
+                self._solo.discard(task_id)
         self.changes = []
         self._deleted_unseen.clear()
 
@@ -204,9 +214,9 @@ class TaskStore:
             self.deadlines.discard(old.id)
         match old.state:
             case TaskState.PENDING:
-                self.ready.discard(old.id, old.executor, old.type)
+                self.ready.discard(old.id, self._line(old), old.type)
             case TaskState.PROCESSING:
-                self._ledger.clear(old)
+                self._ledger.clear(old, self._line(old))
                 self.gates.count(old.type, -1)
             case TaskState.SCHEDULED:
                 self.backing_off.discard(old.id)
@@ -222,9 +232,9 @@ class TaskStore:
                 if age is None:
                     age = self._ages[new.id] = self._next_age
                     self._next_age += 1
-                self.ready.push(new.id, new.executor, new.type, new.priority, age)
+                self.ready.push(new.id, self._line(new), new.type, new.priority, age)
             case TaskState.PROCESSING:
-                self._ledger.book(new)
+                self._ledger.book(new, self._line(new))
                 self.gates.count(new.type, 1)
             case TaskState.SCHEDULED if new.delay_seconds is None:
                 self.scheduled.push(new.id, new.run_at)
@@ -236,6 +246,12 @@ class TaskStore:
                     rest = min(new.delay_seconds or 0.0, new.run_at - self._clock.wall())
                     due = self._backoffs[new.id] = self._clock.elapsed() + rest
                 self.backing_off.push(new.id, due)
+
+    def _line(self, task: Task) -> Line:
+        """Where it waits, and what its claim takes."""
+        if task.crowd == 0:
+            return task.executor
+        return Crowd(task.executor, task.crowd, task.crowd == 1 and task.id in self._solo)
 
     def _drop_finished(self, task_id: str) -> None:
         task = self._finished.pop(task_id, None)

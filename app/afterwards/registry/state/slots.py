@@ -1,0 +1,47 @@
+"""Which waiting task a worker's free slots are for."""
+
+from __future__ import annotations
+
+from afterwards.registry.protocol.base import SUSPECTED
+from afterwards.registry.state.ledger import Ledger, WorkerRecord
+from afterwards.registry.state.queues import Crowd, ReadyQueue
+
+
+class Slots:
+    """Brings together who is ready and who has room.
+
+    Args:
+        ready: what waits.
+        ledger: who holds what.
+    """
+
+    def __init__(self, ready: ReadyQueue, ledger: Ledger) -> None:
+        self._ready = ready
+        self._ledger = ledger
+
+    def first(self, record: WorkerRecord, kind: str) -> str | None:
+        """The task that this worker's next free slot of a kind is for; None: there is none."""
+        if kind == SUSPECTED:
+            firsts = map(self._ready.first, self._crowds(record))
+            best = min((first for first in firsts if first is not None), default=None)
+        else:
+            best = self._ready.first(kind) if record.free(kind) else None
+        return None if best is None else best[2]
+
+    def wanted(self, record: WorkerRecord) -> bool:
+        """Whether any task waits for a slot that this worker has free."""
+        for kind in record.slots:
+            if kind == SUSPECTED:
+                if any(map(self._ready.waits, self._crowds(record))):
+                    return True
+            elif record.free(kind) and self._ready.waits(kind):
+                return True
+        return False
+
+    def _crowds(self, record: WorkerRecord) -> list[Crowd]:
+        """The suspects that this worker has room for."""
+        return [
+            crowd
+            for crowd in self._ready.crowds()
+            if record.has_room(crowd) and not (crowd.solo and self._ledger.solos)
+        ]
