@@ -28,7 +28,7 @@ from afterwards.errors import ConfigurationError
 from afterwards.events.hub import EventHub
 from afterwards.execution.dispatcher import Dispatcher
 from afterwards.logs import configure, get_logger
-from afterwards.registry.client.client import RegistryClient
+from afterwards.registry.client.client import RegistryClient, TaskCode
 from afterwards.registry.client.connection import RegistryConnection
 from afterwards.registry.process.access import REGISTRIES, Access, RegistryConfig, of_service
 from afterwards.registry.process.lock import Endpoint
@@ -39,6 +39,7 @@ from afterwards.service.service import TaskService
 from afterwards.settings import Settings
 from afterwards.system.directories import prepare_directories, require_temporary_directory
 from afterwards.system.trouble import Trouble
+from afterwards.task_types import CATALOGUE
 from afterwards.task_types.base import Environment, TaskType
 from afterwards.task_types.modules import load_catalogue
 from afterwards_executors import EXECUTORS
@@ -135,7 +136,7 @@ class WebWorker:
             progress=self._progress,
             slots_changed=self._slots_changed,
         )
-        self._client = RegistryClient(self._dispatcher, http_metrics, limits(catalogue))
+        self._client = RegistryClient(self._dispatcher, http_metrics, task_code(catalogue))
         self._connection = RegistryConnection(
             access.connect,
             this_process(access.service),
@@ -282,6 +283,12 @@ def environment(settings: Settings) -> Environment:
         log_format=settings.log_format,
         task_modules=settings.task_modules,
     )
+
+
+def task_code(catalogue: Mapping[str, TaskType]) -> TaskCode:
+    """What a worker with these task types can run."""
+    known = frozenset(catalogue)
+    return TaskCode(known, known - frozenset(CATALOGUE), limits=limits(catalogue))
 
 
 def limits(catalogue: Mapping[str, TaskType]) -> dict[str, TypeLimits]:

@@ -155,8 +155,8 @@ class Settings(BaseSettings):
     )
     lease_seconds: Annotated[float, Field(ge=5, le=DAY, allow_inf_nan=False)] = Field(
         10.0,
-        description="After so long without a sign of life, a worker's tasks are given away; at "
-        "least 5. The worker itself stops them a fifth earlier.",
+        description="After so long without a sign of life, a worker's process is ended, and its "
+        "tasks are given away; at least 5. The worker itself stops them a fifth earlier.",
     )
     task_modules: Names = Field(
         (),

@@ -6,7 +6,7 @@ import itertools
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -64,6 +64,8 @@ class Machine:
     def __init__(self) -> None:
         self._pids = itertools.count(1_000)
         self._alive: set[Worker] = set()
+        self.unkillable: set[Worker] = set()
+        """Those that a signal does not end yet, as while they wait for a disk."""
         self._callbacks: dict[Worker, list[Callable[[], None]]] = {}
 
     def start(self, service: str = SERVICE) -> Worker:
@@ -72,6 +74,8 @@ class Machine:
         return worker
 
     def kill(self, worker: Worker) -> None:
+        if worker in self.unkillable:
+            return
         self._alive.discard(worker)
         for callback in self._callbacks.pop(worker, []):
             callback()
@@ -242,10 +246,9 @@ class Bench:
         self,
         registry: Registry,
         slots: Mapping[str, int] | None = None,
-        unstoppable: Iterable[str] = (),
         limits: Mapping[str, TypeLimits] | None = None,
     ) -> Peer:
-        peer = Peer(registry, self.machine.start(), slots, unstoppable, limits)
+        peer = Peer(registry, self.machine.start(), slots, limits)
         assert peer.join().answers == [None]
         return peer
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import signal
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,13 +56,12 @@ class Reach:
     def peer(
         self,
         slots: Mapping[str, int] | None = None,
-        unstoppable: Iterable[str] = (),
         limits: Mapping[str, TypeLimits] | None = None,
         *,
         joined: bool = True,
     ) -> Peer:
         worker = self.processes.start(self.service)
-        peer = Peer(self.registry, worker, slots, unstoppable, limits)
+        peer = Peer(self.registry, worker, slots, limits)
         if joined:
             assert peer.join().answers == [None]
         return peer

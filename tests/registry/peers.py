@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import time
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -17,6 +17,7 @@ from afterwards.registry.protocol.base import Registry, Worker
 from afterwards.registry.protocol.incarnation import birth
 from afterwards.registry.protocol.requests import (
     Add,
+    Alive,
     Beat,
     Counts,
     Drain,
@@ -94,14 +95,15 @@ class Peer:
         registry: Registry,
         worker: Worker,
         slots: Mapping[str, int] | None = None,
-        unstoppable: Iterable[str] = (),
         limits: Mapping[str, TypeLimits] | None = None,
     ) -> None:
         self.registry = registry
         self.worker = worker
         self.limits = dict(limits or {})
         self.slots = dict({"async": 2} if slots is None else slots)
-        self.unstoppable = frozenset(unstoppable)
+        self.generation = 0
+        self.user_types: frozenset[str] = frozenset()
+        self.known_types: frozenset[str] = frozenset()
         self.connection = 0
         self.table: dict[str, Claim] = {}
         self.told: list[Held] = []
@@ -130,14 +132,20 @@ class Peer:
         return self.exchange(
             Join(
                 self.slots,
-                self.unstoppable,
                 self.held() if held is None else held,
                 self.limits,
+                self.generation,
+                self.user_types,
+                self.known_types,
             )
         )
 
     def beat(self, held: Sequence[Held] | None = None) -> Reply:
-        return self.exchange(Beat(self.slots, {}, self.held() if held is None else held))
+        listed = self.held() if held is None else held
+        return self.exchange(Beat(self.slots, {}, listed, generation=self.generation))
+
+    def say_alive(self) -> Any:
+        return self.ask(Alive())
 
     def drain(self) -> Reply:
         return self.exchange(Drain())

@@ -30,6 +30,7 @@ from afterwards.registry.protocol.requests import (
     Find,
     Get,
     Held,
+    Inspect,
     Leave,
     Probe,
     Retry,
@@ -649,32 +650,24 @@ def test_a_draining_worker_gets_no_claims_and_finishes_what_it_has(reach: Reach)
     assert peer.table == {}
 
 
-def test_what_a_worker_still_holds_when_it_leaves_is_released_uncounted(reach: Reach) -> None:
-    peer = reach.peer()
-    claim = peer.run(make_task())
+@pytest.mark.parametrize("executor", ["async", "thread", "process"])
+def test_what_a_worker_still_holds_when_it_leaves_is_released_once_its_process_has_ended(
+    reach: Reach, executor: str
+) -> None:
+    peer = reach.peer({executor: 1})
+    claim = peer.run(make_task(executor=executor))
 
     assert peer.leave().answers == [None]
 
-    task = reach.get(claim)
-    assert (task.state, task.lost_attempts) == (PENDING, 0)
+    assert reach.state(claim) is PROCESSING
     assert raised(peer.succeed(claim)) is NotJoined
-
-
-def test_what_cannot_be_stopped_outlives_its_worker_s_leave_and_ends_with_its_process(
-    reach: Reach,
-) -> None:
-    peer = reach.peer({"thread": 1, "async": 1}, unstoppable=["thread"])
-    stuck, other = peer.run(make_task(executor="thread")), peer.run(make_task())
-
-    peer.leave()
-    assert (reach.state(stuck), reach.state(other)) == (PROCESSING, PENDING)
     reach.kill(peer)
-
-    eventually(lambda: reach.state(stuck) is PENDING, "the task is released", seconds=3)
+    eventually(lambda: reach.state(claim) is PENDING, "the task is released", seconds=3)
+    assert reach.get(claim).lost_attempts == 0
 
 
 def test_a_worker_that_is_dead_when_its_join_arrives_keeps_no_claims(reach: Reach) -> None:
-    peer = reach.peer({"thread": 1}, unstoppable=["thread"], joined=False)
+    peer = reach.peer({"thread": 1}, joined=False)
     task = make_task(executor="thread")
     reach.peer({"async": 0}).add(task)
     reach.kill(peer)
@@ -682,6 +675,42 @@ def test_a_worker_that_is_dead_when_its_join_arrives_keeps_no_claims(reach: Reac
     peer.join()
 
     eventually(lambda: reach.state(task) is PENDING, "the task is free", seconds=3)
+
+
+# -- generations of task code ---------------------------------------------------------------------
+
+
+def test_a_worker_whose_task_code_is_behind_gets_no_tasks_of_task_modules(reach: Reach) -> None:
+    behind, ahead = (reach.peer({}, joined=False) for _ in range(2))
+    for peer in (behind, ahead):
+        peer.known_types, peer.user_types = frozenset({"note", "charge"}), frozenset({"charge"})
+        peer.join()
+    ahead.generation = 1
+    ahead.known_types |= {"new"}
+    ahead.user_types |= {"new"}
+    ahead.join()
+    own, theirs, new = (make_task(type=name) for name in ("note", "charge", "new"))
+    ahead.add(theirs, new, own)
+
+    behind.slots = {"async": 3}
+    behind.beat()
+    assert set(behind.table) == {own.id}
+    behind.generation = 1
+    behind.beat()
+
+    assert set(behind.table) == {own.id, theirs.id, new.id}
+
+
+def test_a_claim_says_the_generation_it_is_for_and_so_does_the_task(reach: Reach) -> None:
+    peer = reach.peer({"async": 3}, joined=False)
+    peer.user_types, peer.generation = frozenset({"charge"}), 4
+    peer.join()
+
+    theirs, own = peer.run(make_task(type="charge")), peer.run(make_task())
+
+    assert (theirs.generation, reach.get(theirs).generation) == (4, 4)
+    assert (own.generation, reach.get(own).generation) == (0, 0)
+    assert reach.ask(Inspect(theirs.task_id)).attempts[-1].generation == 4
 
 
 # -- counts and metrics ---------------------------------------------------------------------------

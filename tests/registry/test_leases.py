@@ -2,37 +2,115 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import pytest
 
-from afterwards.errors import NotJoined, StaleReport
+from afterwards.errors import NotJoined
 from afterwards.lifecycle import TaskState
+from afterwards.registry.engine.memory import MemoryRegistry
+from afterwards.registry.journal.base import Group
+from afterwards.registry.journal.nowhere import NullJournal
 from afterwards.registry.protocol import incarnation
 from afterwards.registry.protocol.base import LEASE_SECONDS, Worker
 from afterwards.registry.protocol.clock import SystemClock
 from afterwards.registry.protocol.incarnation import boot_id, is_alive, this_process
-from afterwards.registry.protocol.requests import Add, Cancel, Held
+from afterwards.registry.protocol.requests import Add, Alive, Beat, Cancel, Held, Join
+from afterwards.registry.state.acceptance import Limits
 from tests.registry.bench import Bench
-from tests.registry.peers import counts, get, raised
+from tests.registry.peers import SERVICE, Peer, Processes, ask, counts, get, make_task, raised
 
 PENDING, PROCESSING = TaskState.PENDING, TaskState.PROCESSING
 
 
-def test_a_silent_worker_s_tasks_are_lost_when_its_lease_ends(bench: Bench) -> None:
+EACH_KIND = pytest.mark.parametrize("kind", ["async", "thread", "process"])
+
+
+@EACH_KIND
+def test_a_silent_worker_is_ended_and_its_tasks_are_lost_when_its_lease_ends(
+    bench: Bench, kind: str
+) -> None:
     registry = bench.registry()
-    peer = bench.peer(registry)
-    claim = peer.run(bench.task())
+    peer = bench.peer(registry, {kind: 1})
+    claim = peer.run(bench.task(executor=kind))
 
     bench.clock.turn(LEASE_SECONDS - 0.1)
     registry.tick()
-    assert get(registry, claim.task_id).state is PROCESSING
+    assert bench.machine.is_alive(peer.worker)
     bench.clock.turn(0.1)
     registry.tick()
 
+    assert not bench.machine.is_alive(peer.worker)
     task = get(registry, claim.task_id)
     assert (task.state, task.lost_attempts) == (PENDING, 1)
+    assert task.reason == f"attempt 1 lost: worker {peer.worker.pid} fell silent"
     assert raised(peer.succeed(claim)) is NotJoined
+    registry.tick()
+    assert list(registry.rules.ledger) == []
+
+
+@EACH_KIND
+def test_nothing_of_a_silent_worker_is_given_away_before_its_process_is_gone(
+    bench: Bench, kind: str
+) -> None:
+    registry = bench.registry()
+    peer = bench.peer(registry, {kind: 1})
+    claim = peer.run(bench.task(executor=kind))
+    bench.machine.unkillable.add(peer.worker)
+    bench.clock.turn(LEASE_SECONDS)
+
+    for _ in range(3):
+        registry.tick()
+        assert get(registry, claim.task_id).state is PROCESSING
+        assert [raised(answer) for answer in peer.join().answers] == [NotJoined]
+    bench.machine.unkillable.clear()
+    registry.tick()
+
+    assert get(registry, claim.task_id).state is PENDING
+
+
+def test_a_silent_worker_that_holds_nothing_is_ended_too(bench: Bench) -> None:
+    registry = bench.registry()
+    peer = bench.peer(registry)
+    bench.clock.turn(LEASE_SECONDS)
+
+    registry.tick()
+
+    assert not bench.machine.is_alive(peer.worker)
+
+
+def test_a_worker_whose_join_or_beat_waits_is_not_silent(bench: Bench) -> None:
+    registry = bench.registry()
+    beating, joining = bench.peer(registry), bench.peer(registry)
+    claims = [peer.run(bench.task()) for peer in (beating, joining)]
+    bench.clock.turn(2 * LEASE_SECONDS)
+    joining.connection += 1
+
+    registry.together(
+        (beating, [Beat(beating.slots, {}, beating.held())]),
+        (joining, [Join(joining.slots, joining.held())]),
+    )
+
+    assert [get(registry, claim.task_id).state for claim in claims] == [PROCESSING] * 2
+    assert bench.machine.is_alive(beating.worker)
+    assert bench.machine.is_alive(joining.worker)
+
+
+def test_a_worker_that_left_and_does_not_end_is_ended(bench: Bench) -> None:
+    registry = bench.registry()
+    peer = bench.peer(registry)
+    claim = peer.run(bench.task())
+    peer.leave()
+    assert registry.has_workers()
+    bench.clock.turn(LEASE_SECONDS)
+
+    registry.tick()
+
+    assert not bench.machine.is_alive(peer.worker)
+    task = get(registry, claim.task_id)
+    assert (task.state, task.lost_attempts) == (PENDING, 0)
+    assert not registry.has_workers()
 
 
 def test_beats_renew_a_lease_and_other_requests_do_not(bench: Bench) -> None:
@@ -49,58 +127,81 @@ def test_beats_renew_a_lease_and_other_requests_do_not(bench: Bench) -> None:
     assert get(registry, lost.task_id).worker != busy.name
 
 
-def test_a_worker_that_comes_back_after_its_lease_joins_anew_and_its_report_is_refused(
+def test_a_worker_that_says_it_is_alive_keeps_its_lease_for_30_seconds_after_its_last_beat(
     bench: Bench,
 ) -> None:
     registry = bench.registry()
-    peer, other = bench.peer(registry), bench.peer(registry, {})
+    peer = bench.peer(registry)
+    peer.beat()
     claim = peer.run(bench.task())
-    bench.clock.turn(LEASE_SECONDS)
-    other.join()
-    other.slots = {"async": 1}
-    other.beat()
 
-    assert peer.join().answers == [None]
+    for _ in range(14):
+        bench.clock.turn(2.0)
+        assert peer.say_alive() is None
+        registry.tick()
+    assert get(registry, claim.task_id).state is PROCESSING
+    bench.clock.turn(1.9)
+    assert peer.say_alive() is None
+    registry.tick()
+    assert bench.machine.is_alive(peer.worker)
+    bench.clock.turn(0.1)
+    assert peer.say_alive() is None
+    registry.tick()
 
-    assert raised(peer.succeed(claim)) is StaleReport
-    assert get(registry, claim.task_id).worker == other.name
+    assert not bench.machine.is_alive(peer.worker)
 
 
-def test_what_cannot_be_stopped_outlives_the_lease_and_ends_with_the_process(bench: Bench) -> None:
+def test_a_longer_lease_is_not_shortened_by_saying_to_be_alive(bench: Bench) -> None:
+    registry = bench.registry(Limits(lease_seconds=100.0))
+    peer = bench.peer(registry)
+
+    bench.clock.turn(50.0)
+    peer.say_alive()
+    bench.clock.turn(49.0)
+    registry.tick()
+
+    assert bench.machine.is_alive(peer.worker)
+
+
+def test_who_is_not_joined_is_told_so_when_saying_to_be_alive(bench: Bench) -> None:
     registry = bench.registry()
-    peer = bench.peer(registry, {"thread": 1, "async": 1}, ["thread"])
-    stuck, other = peer.run(bench.task(executor="thread")), peer.run(bench.task())
+    peer = bench.peer(registry)
 
-    bench.clock.turn(10 * LEASE_SECONDS)
-    registry.tick()
-    registry.tick()
-    assert get(registry, stuck.task_id).state is PROCESSING
-    assert get(registry, other.task_id).state is PENDING
-    bench.machine.kill(peer.worker)
-    registry.tick()
-
-    assert get(registry, stuck.task_id).lost_attempts == 1
-    registry.tick()
-    assert list(registry.rules.ledger) == []
+    peer.connection += 1
+    assert raised(peer.say_alive()) is NotJoined
+    peer.connection -= 1
+    peer.leave()
+    assert raised(peer.say_alive()) is NotJoined
+    assert raised(ask(registry, Alive())) is NotJoined
 
 
-def test_a_worker_whose_lease_has_ended_may_still_present_what_cannot_be_stopped(
-    bench: Bench,
-) -> None:
-    registry = bench.registry()
-    peer = bench.peer(registry, {"thread": 1}, ["thread"])
-    claim = peer.run(bench.task(executor="thread"))
-    bench.clock.turn(2 * LEASE_SECONDS)
-    registry.tick()
+def test_to_say_alive_waits_for_no_group(tmp_path: Path, processes: Processes) -> None:
+    go_on, writing = threading.Event(), threading.Event()
 
+    class Slow(NullJournal):
+        def write(self, group: Group) -> None:
+            super().write(group)
+            writing.set()
+            assert go_on.wait(10)
+
+    registry = MemoryRegistry(SERVICE, journal=Slow())
+    peer = Peer(registry, processes.start())
     peer.join()
+    other = threading.Thread(target=peer.add, args=[make_task()])
+    other.start()
+    try:
+        assert writing.wait(10)
 
-    assert peer.succeed(claim) is None
+        assert peer.say_alive() is None
+    finally:
+        go_on.set()
+        other.join()
+        registry.close()
 
 
 def test_a_dead_worker_cannot_join(bench: Bench) -> None:
     registry = bench.registry()
-    peer = bench.peer(registry, {"thread": 1}, ["thread"])
+    peer = bench.peer(registry, {"thread": 1})
     peer.run(bench.task(executor="thread"))
     bench.machine.kill(peer.worker)
     bench.clock.turn(1.0)
@@ -211,21 +312,6 @@ def test_after_a_restart_a_living_worker_has_a_lease_to_present_its_claims(bench
 
     assert prompt.succeed(presented) is None
     assert get(registry, lost.task_id).lost_attempts == 1
-
-
-def test_after_a_restart_what_runs_in_a_thread_ends_only_with_its_process(bench: Bench) -> None:
-    registry = bench.registry(journal=bench.journal())
-    silent = bench.peer(registry, {"thread": 1}, unstoppable=["thread"])
-    claim = silent.run(bench.task(executor="thread"))
-
-    registry = bench.registry(journal=bench.crash())
-    bench.clock.turn(2 * LEASE_SECONDS)
-    registry.tick()
-
-    assert get(registry, claim.task_id).state is PROCESSING
-    bench.machine.kill(silent.worker)
-    registry.tick()
-    assert get(registry, claim.task_id).lost_attempts == 1
 
 
 def test_after_a_restart_the_death_of_a_living_holder_is_seen_at_once(bench: Bench) -> None:

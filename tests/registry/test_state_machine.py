@@ -42,10 +42,17 @@ from afterwards.lifecycle import MAX_LOST_ATTEMPTS, Task, TaskState
 from afterwards.registry.process.manager import connect
 from afterwards.registry.process.supervised import RegistryProcess
 from afterwards.registry.protocol.answers import Claim, Details, Reply
-from afterwards.registry.protocol.base import LEASE_SECONDS, SUSPECTED, Registry, Worker
+from afterwards.registry.protocol.base import (
+    ALIVE_SECONDS,
+    LEASE_SECONDS,
+    SUSPECTED,
+    Registry,
+    Worker,
+)
 from afterwards.registry.protocol.requests import (
     Add,
     AddAll,
+    Alive,
     Beat,
     Cancel,
     Counts,
@@ -77,7 +84,7 @@ PENDING, PROCESSING, SCHEDULED = TaskState.PENDING, TaskState.PROCESSING, TaskSt
 SUCCESS, FAILED, CANCELLED = TaskState.SUCCESS, TaskState.FAILED, TaskState.CANCELLED
 
 SLOTS = {"async": 2, "thread": 1, SUSPECTED: 2}
-UNSTOPPABLE = frozenset({"thread"})
+USER_TYPES = frozenset({"narrow"})
 MAX_PENDING = 8
 TYPES = ("note", "narrow", "rated")
 LIMITS = {
@@ -195,8 +202,10 @@ class ModelWorker:
     joined: bool = False
     draining: bool = False
     over: bool = False
+    doomed: bool = False
     gone: bool = False
-    unstoppable: frozenset[str] = frozenset()
+    beaten_at: float = 0.0
+    generation: int = 0
 
 
 @dataclass
@@ -210,6 +219,8 @@ class Model:
     batches: dict[str, list[str]] = field(default_factory=dict)
     """Of the keys that came with a batch: its tasks."""
     step: int = 0
+    generation: int = 0
+    """The latest that was announced."""
     paused: set[str] = field(default_factory=set)
     starts: list[float] = field(default_factory=list)
     """Of attempts at tasks of the type that has a limited rate."""
@@ -221,26 +232,56 @@ class Model:
         return sum(not task.state.is_final for task in self.tasks.values())
 
     def pass_time(
-        self, wall: float, elapsed: float, written: int, joining: str | None = None
+        self,
+        wall: float,
+        elapsed: float,
+        written: int,
+        alive: set[str],
+        heard: str | None = None,
     ) -> None:
         """What happens by itself before a group's requests.
 
-        A worker that joins in a group that is carried out twice is back by the second time: it has
-        not lost what could not be written as lost.
+        Args:
+            alive: workers that have said that they are, since the group before.
+            heard: the worker whose join or beat is in the group.
         """
         for worker in self.workers.values():
-            if not worker.over and worker.lease_ends <= elapsed:
-                worker.over, worker.joined = True, False
+            # The registry kills it after the group, and hears of its end in the next.
+            worker.gone = worker.gone or worker.doomed
+            if worker.name == heard:
+                self.renew(worker, elapsed)
+            if worker.name in alive:
+                self.say_alive(worker, elapsed)
+            if worker.lease_ends <= elapsed and not worker.gone:
+                worker.over = worker.doomed = True
+                worker.joined = False
         if written == NOTHING:
             return
         for task in self.tasks.values():
             self._let_wait(task, wall, elapsed)
         for worker in list(self.workers.values()):
-            if worker.over and not self.held(worker.name):
+            has_ended = worker.gone or (worker.over and not worker.doomed)
+            if has_ended and not self.held(worker.name):
                 del self.workers[worker.name]
-            elif worker.over and not (worker.name == joining and written == NO_NEW_WORK):
+            elif worker.gone:
                 self.end_claims(worker)
         self.note_ready()
+
+    def renew(self, worker: ModelWorker, elapsed: float) -> None:
+        worker.beaten_at, worker.lease_ends = elapsed, elapsed + LEASE_SECONDS
+
+    def say_alive(self, worker: ModelWorker, elapsed: float) -> None:
+        latest = min(elapsed + LEASE_SECONDS, worker.beaten_at + ALIVE_SECONDS)
+        worker.lease_ends = max(worker.lease_ends, latest)
+
+    def announce(self, worker: ModelWorker, generation: int) -> None:
+        worker.generation = generation
+        self.generation = max(self.generation, generation)
+
+    def may(self, worker: str, task: ModelTask) -> bool:
+        """Whether the worker's task code is no older than it may be for this task."""
+        is_behind = self.workers[worker].generation < self.generation
+        return not (is_behind and task.type in USER_TYPES)
 
     def _let_wait(self, task: ModelTask, wall: float, elapsed: float) -> None:
         if task.state in (SCHEDULED, PENDING) and task.is_late(wall):
@@ -255,8 +296,6 @@ class Model:
 
     def end_claims(self, worker: ModelWorker) -> None:
         for task in self.held(worker.name):
-            if not worker.gone and task.executor in worker.unstoppable:
-                continue
             if worker.draining:
                 task.release()
             else:
@@ -392,10 +431,15 @@ class Model:
         assert claim.attempt == task.attempt + 1, "the fence did not grow by one"
         assert (claim.attempts_used, claim.max_attempts) == (task.used, task.max_attempts)
         assert claim.crowd == task.crowd
+        assert self.may(worker, task), "claimed for task code that is behind"
+        announced = self.workers[worker].generation if task.type in USER_TYPES else 0
+        assert claim.generation == announced
         assert self.has_room(worker, task), "claimed what there was no room for"
         for other in self.tasks.values():
             # After a crash a window may be shut for longer than it need be.
             if other.type == "rated" != task.type or self.is_shut(other):
+                continue
+            if not self.may(worker, other):
                 continue
             waits = other.state is PENDING and not other.is_late(wall)
             if task.crowd:
@@ -454,6 +498,8 @@ class RegistryMachine(RuleBasedStateMachine):
         self.model = Model()
         self.crashes_left = self.most_crashes
         self.reported: list[Held] = []
+        self.heard: set[str] = set()
+        """Who has said to be alive since the last group."""
         self.specs: dict[str, Task] = {}
         self.sent_batches: list[Sequence[Task]] = []
         self.directory = Path(tempfile.mkdtemp(prefix="afterwards-test-"))
@@ -496,8 +542,11 @@ class RegistryMachine(RuleBasedStateMachine):
         else:
             reply = self.registry.exchange(peer.worker, peer.connection, requests)
         written = before - self.failures()
-        joining = peer.name if peer and any(isinstance(r, Join) for r in requests) else None
-        self.model.pass_time(self.wall(), self.elapsed(), written, joining)
+        heard = peer is not None and isinstance(requests[0] if requests else None, Join | Beat)
+        # Not known is whoever left, or is about to be killed.
+        name = peer.name if peer and heard and self.may_join(peer) else None
+        self.model.pass_time(self.wall(), self.elapsed(), written, self.heard, name)
+        self.heard.clear()
         return reply, written
 
     def take(self, peer: Peer, reply: Reply, *, deliver: bool = True) -> None:
@@ -521,8 +570,14 @@ class RegistryMachine(RuleBasedStateMachine):
         worker = self.model.workers.get(peer.name)
         return worker is not None and worker.joined
 
+    def may_join(self, peer: Peer) -> bool:
+        worker = self.model.workers.get(peer.name)
+        return worker is None or not (worker.doomed or worker.gone)
+
     def new_peer(self) -> Peer:
-        return Peer(self.registry, self.start_worker(), SLOTS, UNSTOPPABLE, self.limits)
+        peer = Peer(self.registry, self.start_worker(), SLOTS, self.limits)
+        peer.user_types, peer.generation = USER_TYPES, self.model.generation
+        return peer
 
     def pick(self, number: int) -> ModelTask | None:
         tasks = list(self.model.tasks.values())
@@ -703,13 +758,16 @@ class RegistryMachine(RuleBasedStateMachine):
     def join(self, peer: Peer) -> None:
         peer.connection += 1
         held = peer.held()
-        reply, written = self.exchange(peer, Join(SLOTS, UNSTOPPABLE, held, self.limits))
+        join = Join(SLOTS, held, self.limits, peer.generation, USER_TYPES)
+        reply, written = self.exchange(peer, join)
+        if not self.may_join(peer):
+            self.expect(reply.answers[0], NotJoined)
+            return
         self.expect(reply.answers[0], None)
-        known = self.model.workers.get(peer.name)
-        worker = known or ModelWorker(peer.name, 0.0)
-        worker.joined, worker.over, worker.unstoppable = True, False, UNSTOPPABLE
-        worker.lease_ends = self.elapsed() + LEASE_SECONDS
-        self.model.workers[peer.name] = worker
+        worker = self.model.workers.setdefault(peer.name, ModelWorker(peer.name, 0.0))
+        worker.joined, worker.over = True, False
+        self.model.renew(worker, self.elapsed())
+        self.model.announce(worker, peer.generation)
         if written != NOTHING:
             self.model.release_omitted(peer.name, held)
         self.take(peer, reply)
@@ -720,22 +778,36 @@ class RegistryMachine(RuleBasedStateMachine):
         }, "a new connection is told of all cancellations"
 
     @rule(worker=WORKERS, omit=st.booleans(), number=PICK)
-    def beat(self, worker: int, omit: bool, number: int) -> None:
+    def beat(self, worker: int, *, omit: bool, number: int) -> None:
         peer = self.peers[worker]
         held = peer.held()
         if omit and held:
             omitted = held.pop(number % len(held))
             del peer.table[omitted.task_id]
         known = self.known(peer)
-        reply, written = self.exchange(peer, Beat(SLOTS, {}, held))
+        reply, written = self.exchange(peer, Beat(SLOTS, {}, held, generation=peer.generation))
         if not (known and self.known(peer)):
             self.expect(reply.answers[0], NotJoined)
             return
         self.expect(reply.answers[0], None)
-        self.model.workers[peer.name].lease_ends = self.elapsed() + LEASE_SECONDS
+        self.model.announce(self.model.workers[peer.name], peer.generation)
         if written != NOTHING:
             self.model.release_omitted(peer.name, held)
         self.take(peer, reply)
+
+    @rule(worker=WORKERS)
+    def say_alive(self, worker: int) -> None:
+        peer = self.peers[worker]
+        reply = self.registry.exchange(peer.worker, peer.connection, [Alive()])
+        assert (reply.claims, reply.cancels) == ([], [])
+        self.expect(reply.answers[0], None if self.known(peer) else NotJoined)
+        if self.known(peer):
+            self.heard.add(peer.name)
+
+    @rule(worker=WORKERS)
+    def reload(self, worker: int) -> None:
+        """It has newer task code, and says so with its next beat."""
+        self.peers[worker].generation = self.model.generation + 1
 
     @precondition(lambda self: any(peer.table for peer in self.peers))
     @rule(worker=WORKERS, number=PICK, how=REPORTS, delay=st.sampled_from([0.5, 5.0, 60.0]))
@@ -792,14 +864,12 @@ class RegistryMachine(RuleBasedStateMachine):
         """It leaves, its process ends, and another one starts."""
         peer = self.peers[worker]
         known = self.known(peer)
-        reply, written = self.exchange(peer, Leave())
+        reply, _ = self.exchange(peer, Leave())
         if known and self.known(peer):
             self.expect(reply.answers[0], None)
             record = self.model.workers[peer.name]
             record.draining = record.over = True
             record.joined = False
-            if written != NOTHING:
-                self.model.end_claims(record)
         else:
             self.expect(reply.answers[0], NotJoined)
         self.replace(worker)
@@ -828,6 +898,8 @@ class RegistryMachine(RuleBasedStateMachine):
     @rule()
     def crash(self) -> None:
         self.crashes_left -= 1
+        self.model.generation = 0
+        self.heard.clear()
         self.registry = self.crash_registry()
         for peer in self.peers:
             peer.registry = self.registry
@@ -838,8 +910,7 @@ class RegistryMachine(RuleBasedStateMachine):
                 self.elapsed() + LEASE_SECONDS,
                 over=name not in alive,
                 gone=name not in alive,
-                # Until it has said itself what it cannot stop.
-                unstoppable=UNSTOPPABLE,
+                beaten_at=self.elapsed(),
             )
             for name in {task.worker for task in self.model.tasks.values() if task.worker}
         }
@@ -875,6 +946,13 @@ class RegistryMachine(RuleBasedStateMachine):
         for (_, state), number in reply.answers[-1].items():  # type: ignore[union-attr]
             numbers[state] = numbers.get(state, 0) + number
         assert numbers == self.model.counts(), "counts are exact"
+        self.replace_the_dead()
+
+    def replace_the_dead(self) -> None:
+        """The master starts another worker for each that the registry has ended."""
+        dead = [worker for worker, peer in enumerate(self.peers) if not self.may_join(peer)]
+        for worker in dead:
+            self.replace(worker)
 
     def check_history(self, found: Details) -> None:
         """Each claim has become an attempt, and each has ended but the running one."""
@@ -912,7 +990,10 @@ class RegistryMachine(RuleBasedStateMachine):
             self.join(peer)
             for held in peer.held():
                 self.send_report(peer, held, "succeed", 0.0)
-        self.let_time_pass(61.0)
+        for _ in range(8):
+            self.let_time_pass(8.0)
+            for worker in (0, 1):
+                self.beat(worker, omit=False, number=0)
 
     def let_time_pass(self, seconds: float) -> None:
         pass

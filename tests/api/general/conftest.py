@@ -129,7 +129,7 @@ class Hand(Peer):
 
 @pytest.fixture
 def hand(registry: MemoryRegistry, service: TaskService) -> Hand:
-    hand = Hand(registry, Worker(SERVICE, 1, 1), {"async": 10, "thread": 10}, ["thread"])
+    hand = Hand(registry, Worker(SERVICE, 1, 1), {"async": 10, "thread": 10})
     hand.join()
     return hand
 

@@ -27,7 +27,7 @@ from afterwards.errors import (
 )
 from afterwards.lifecycle import Task, TaskState
 from afterwards.registry.client import client as client_module
-from afterwards.registry.client.client import RegistryClient
+from afterwards.registry.client.client import RegistryClient, TaskCode
 from afterwards.registry.client.connection import RegistryConnection
 from afterwards.registry.client.send_queue import Pending
 from afterwards.registry.engine.memory import MemoryRegistry, Surroundings
@@ -37,6 +37,7 @@ from afterwards.registry.protocol.incarnation import this_process
 from afterwards.registry.protocol.requests import (
     Add,
     AddAll,
+    Alive,
     Beat,
     Cancel,
     Get,
@@ -68,9 +69,6 @@ class Holder:
 
     def stuck(self) -> Mapping[str, int]:
         return {}
-
-    def unstoppable(self) -> frozenset[str]:
-        return frozenset()
 
     def held(self) -> list[Held]:
         return [Held(task_id, claim.attempt) for task_id, claim in list(self.table.items())]
@@ -164,11 +162,17 @@ class Side:
     client: RegistryClient
     holder: Holder
     connection: RegistryConnection
+    ended: list[Worker]
+    """By the registry, because it was silent."""
 
 
 @asynccontextmanager
 async def connected(capacity: int = 10, fence_seconds: float = 8) -> AsyncIterator[Side]:
-    registry = MemoryRegistry(SERVICE, surroundings=Surroundings(when_gone=lambda *_: None))
+    # Not in earnest: the worker is this very process.
+    ended: list[Worker] = []
+    registry = MemoryRegistry(
+        SERVICE, surroundings=Surroundings(end=ended.append, when_gone=lambda *_: None)
+    )
     line, holder = Line(registry), Holder(capacity)
     client = RegistryClient(holder, NoHttp())
     worker = this_process(SERVICE)
@@ -177,7 +181,7 @@ async def connected(capacity: int = 10, fence_seconds: float = 8) -> AsyncIterat
     connection.start()
     assert await asyncio.to_thread(connection.wait_joined, 5)
     try:
-        yield Side(line, client, holder, connection)
+        yield Side(line, client, holder, connection, ended)
     finally:
         line.up = True
         await asyncio.to_thread(connection.close, 5)
@@ -220,11 +224,11 @@ def test_an_added_task_comes_back_claimed_and_is_left_to_its_route() -> None:
 
 def test_a_worker_says_its_task_types_limits_when_it_joins() -> None:
     limits = {"note": TypeLimits(max_concurrency=3)}
-    client = RegistryClient(Holder(1), NoHttp(), limits)
+    client = RegistryClient(Holder(1), NoHttp(), TaskCode(limits=limits))
 
     [join] = [pending.request for pending in client.first_batch()]
 
-    assert join == Join(Holder(1).slots(), Holder(1).unstoppable(), [], limits)
+    assert join == Join(Holder(1).slots(), [], limits)
 
 
 def test_calls_that_gather_share_an_exchange() -> None:
@@ -649,8 +653,10 @@ def test_closing_sends_what_is_left_and_leaves() -> None:
             await asyncio.to_thread(side.connection.close, 5)
             registry = side.line.registry
             assert await asyncio.to_thread(lambda: registry[done.id].state) is TaskState.SUCCESS
-            assert await asyncio.to_thread(lambda: registry[left.id].state) is TaskState.PENDING
-            assert not registry.has_workers()
+            # It waits for the end of this process.
+            assert await asyncio.to_thread(lambda: registry[left.id].state) is TaskState.PROCESSING
+            [record] = registry.rules.ledger
+            assert record.over == "its worker stopped"
 
     run(story)
 
@@ -665,19 +671,79 @@ def test_the_last_http_metrics_go_before_the_leave() -> None:
     run(story)
 
 
-def test_a_worker_that_the_registry_has_given_up_stops_its_attempts_and_joins_again() -> None:
+def test_a_worker_whose_lease_has_ended_stops_its_attempts_and_is_ended() -> None:
     async def story() -> None:
         async with connected() as side:
             task = new_task()
             await side.client.call(Add(task))
-            rules = side.line.registry.rules
-            record = rules.ledger.find(str(this_process(SERVICE)))
+            record = side.line.registry.rules.ledger.find(str(this_process(SERVICE)))
             assert record is not None
-            # As after a lease that ended while this process was stopped.
-            record.lease_ends = 0.0
-            await eventually(lambda: side.holder.fences == 1)
-            await eventually(lambda: task.id in side.holder.table)
-            stored = await side.client.call(Get(task.id))
-            assert (stored.attempt, stored.lost_attempts) == (2, 1)
+            record.doomed, record.joined = True, False
+            side.line.registry.rules.attendance.silent.add(record.worker)
+            side.client.nudge()
+            await eventually(lambda: side.holder.fences >= 1)
+            await eventually(lambda: record.worker in side.ended)
+            # It cannot be ended here, so what it holds is given to nobody.
+            found = await asyncio.to_thread(lambda: side.line.registry[task.id])
+            assert (found.state, found.attempt) == (TaskState.PROCESSING, 1)
+            record.doomed = False
+            side.line.registry.rules.attendance.silent.clear()
+
+    run(story)
+
+
+def test_a_worker_says_that_it_is_alive_while_an_exchange_takes_long(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("afterwards.registry.client.connection.HEARTBEAT_SECONDS", 0.1)
+    held_up, go_on = threading.Event(), threading.Event()
+
+    def hold_up(requests: Sequence[Request]) -> bool:
+        if any(isinstance(request, Add) for request in requests):
+            held_up.set()
+            assert go_on.wait(10)
+        return False
+
+    def said(side: Side) -> int:
+        return side.line.exchanges.count([Alive()])
+
+    async def story() -> None:
+        async with connected(fence_seconds=0.5) as side:
+            side.line.break_before = hold_up
+            call = asyncio.ensure_future(side.client.call(Add(new_task())))
+            try:
+                await asyncio.to_thread(held_up.wait, 10)
+                before = said(side)
+                # For twice as long as it would stop its attempts without.
+                await eventually(lambda: said(side) >= before + 10)
+                assert side.holder.fences == 0
+            finally:
+                go_on.set()
+            await call
+
+    run(story)
+
+
+def test_what_a_worker_can_run_is_told_as_it_joins_and_as_it_changes() -> None:
+    async def story() -> None:
+        async with connected() as side:
+            limits = {"charge": TypeLimits(max_concurrency=1)}
+            code = TaskCode(frozenset({"note", "charge"}), frozenset({"charge"}), 3, limits)
+            claimed = new_task()
+            await side.client.call(Add(claimed))
+
+            side.client.announce(code)
+
+            def told() -> Join | None:
+                joins = [r for batch in side.line.exchanges for r in batch if isinstance(r, Join)]
+                return joins[-1] if len(joins) > 1 else None
+
+            await eventually(lambda: told() is not None)
+            join = told()
+            assert join is not None
+            assert join[2:] == (limits, 3, code.user_types, code.known_types)
+            assert join.held == [Held(claimed.id, 1)]
+            assert side.line.registry.rules.ledger.generation == 3
+            assert await asyncio.to_thread(lambda: side.line.registry[claimed.id].attempt) == 1
 
     run(story)

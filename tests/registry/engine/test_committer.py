@@ -188,7 +188,7 @@ def test_a_worker_can_join_while_nothing_can_be_written(
     peer.connection += 1
     journal.failures = ALL_REFUSED
 
-    reply = peer.exchange(Join(peer.slots, frozenset(), []), Add(bench.task()))
+    reply = peer.exchange(Join(peer.slots, []), Add(bench.task()))
 
     assert [raised(answer) for answer in reply.answers] == [None, JournalUnavailable]
     # What the join did not list was not released, and is by the next beat.
@@ -222,6 +222,7 @@ def test_a_leave_and_a_death_take_effect_as_soon_as_they_can_be_written(
     journal.failures = ALL_REFUSED
 
     assert leaving.exchange(Leave()).answers == [None]
+    bench.machine.kill(leaving.worker)
     assert counts(registry) == {PENDING: 2}
 
     assert get(registry, left.task_id).lost_attempts == 0

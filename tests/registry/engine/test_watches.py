@@ -13,11 +13,11 @@ import pytest
 from structlog.testing import capture_logs
 
 from afterwards.lifecycle import TaskState
-from afterwards.registry.engine.watches import Watches
+from afterwards.registry.engine.watches import Killer, Watches
 from afterwards.registry.protocol.base import Worker
-from afterwards.registry.protocol.incarnation import end, this_process, when_gone
+from afterwards.registry.protocol.incarnation import end, is_alive, this_process, when_gone
 from tests.registry.bench import Bench
-from tests.registry.peers import get
+from tests.registry.peers import Processes, eventually, get
 
 NO_THREAD = RuntimeError("can't start new thread")
 NO_DESCRIPTOR = OSError(errno.EMFILE, "Too many open files")
@@ -121,3 +121,58 @@ def test_a_process_that_cannot_be_ended_just_now_is_not_taken_for_ended(
     monkeypatch.setattr(os, "pidfd_open", refuse)
     with pytest.raises(OSError, match="Too many open files"):
         end(worker)
+
+
+class Stubborn:
+    """A process that ends when it may, and what was tried."""
+
+    def __init__(self) -> None:
+        self.short: Exception | None = None
+        self.alive = True
+        self.signals = 0
+
+    def end(self, _: Worker) -> None:
+        if self.short is not None:
+            raise self.short
+        self.signals += 1
+
+    def is_alive(self, _: Worker) -> bool:
+        return self.alive
+
+
+@pytest.mark.parametrize("short", [NO_DESCRIPTOR, MemoryError()])
+def test_a_silent_worker_is_ended_as_soon_as_that_is_possible_and_buried_when_it_is_gone(
+    short: Exception,
+) -> None:
+    process, worker = Stubborn(), this_process("test")
+    buried: list[Worker] = []
+    killer = Killer(process.end, process.is_alive, buried.append)
+    process.short = short
+    with capture_logs() as lines:
+        killer.end({worker})
+        killer.end({worker})
+        assert process.signals == 0
+        process.short = None
+        killer.end({worker})
+        killer.end({worker})
+        assert (process.signals, buried) == (2, [])
+        process.alive = False
+        killer.end({worker})
+
+    assert buried == [worker]
+    assert [line["event"] for line in lines] == [
+        "worker is silent; ending its process",
+        "silent workers cannot be ended; trying again",
+    ]
+
+
+def test_only_the_very_process_is_ended(processes: Processes) -> None:
+    worker = processes.start()
+    assert worker.boot == ""
+
+    for other in (worker._replace(born=worker.born + 1), worker._replace(boot="another")):
+        Killer(end, is_alive, lambda _: None).end([other])
+    assert is_alive(worker)
+    Killer(end, is_alive, lambda _: None).end([worker])
+
+    eventually(lambda: not is_alive(worker), "it ends")

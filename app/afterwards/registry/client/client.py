@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from afterwards.counts import HttpCounts
 from afterwards.errors import (
@@ -68,9 +68,6 @@ class ClaimHolder(Protocol):
     def stuck(self) -> Mapping[str, int]:
         """Slots by executor kind that hold a call which cannot be stopped."""
 
-    def unstoppable(self) -> frozenset[str]:
-        """Kinds whose calls cannot be stopped."""
-
     def held(self) -> list[Held]:
         """Every claim whose report was not answered yet."""
 
@@ -93,6 +90,19 @@ class ClaimHolder(Protocol):
         """Stop all attempts and forget their claims: their lease is about to end."""
 
 
+class TaskCode(NamedTuple):
+    """What a worker can run."""
+
+    known_types: frozenset[str] = frozenset()
+    """All types; empty: it does not say."""
+    user_types: frozenset[str] = frozenset()
+    """Those that belong to task modules."""
+    generation: int = 0
+    """Of the modules."""
+    limits: Mapping[str, TypeLimits] = {}
+    """What bounds the attempts of types; those without are left out."""
+
+
 class HttpSource(Protocol):
     """A worker's HTTP metrics."""
 
@@ -111,17 +121,18 @@ class RegistryClient:
     Args:
         holder: where claims are put.
         http: this worker's HTTP metrics.
-        limits: what bounds the attempts of this worker's task types; those without are left out.
+        code: what this worker can run, until `announce` says otherwise.
     """
 
     def __init__(
         self,
         holder: ClaimHolder,
         http: HttpSource,
-        limits: Mapping[str, TypeLimits] | None = None,
+        code: TaskCode | None = None,
     ) -> None:
         self._holder = holder
-        self._limits = dict(limits or {})
+        self._code = code or TaskCode()
+        self._announced = True
         self._http = http
         self._http_sent = -1
         self._last_beat = 0.0
@@ -213,6 +224,12 @@ class RegistryClient:
         """Tell the registry of the slots before it gets what is reported from now on."""
         self._last_beat = 0.0
 
+    def announce(self, code: TaskCode) -> None:
+        """Tell the registry soon that this worker runs this from now on."""
+        self._code = code
+        self._announced = False
+        self.nudge()
+
     def progress(
         self, task_id: str, attempt: int, fraction: float, message: str | None = None
     ) -> None:
@@ -240,9 +257,7 @@ class RegistryClient:
 
     def first_batch(self) -> list[Pending]:
         """How a connection begins: join with the claims at hand, then what was unanswered."""
-        holder = self._holder
-        join = Join(holder.slots(), holder.unstoppable(), holder.held(), self._limits)
-        batch = [Pending(join)]
+        batch = [Pending(self._join())]
         if self._draining:
             batch.append(Pending(Drain()))
         self._last_beat = 0.0
@@ -266,6 +281,9 @@ class RegistryClient:
         # were taken, so that it has the slots that `slots_changed` was called for before them.
         if self._leaving or self._is_beat_due():
             batch.insert(0, Pending(self._beat()))
+        if not self._announced:
+            # On a connection that has joined it says the same again, and what is new.
+            batch.insert(0, Pending(self._join()))
         return batch or ([] if nudged else None)
 
     def settle(self, batch: Sequence[Pending], reply: Reply) -> None:
@@ -312,11 +330,29 @@ class RegistryClient:
         else:
             self._holder.settle(report.task_id, report.attempt)
 
+    def _join(self) -> Join:
+        self._announced = True
+        code, holder = self._code, self._holder
+        return Join(
+            holder.slots(),
+            holder.held(),
+            code.limits,
+            code.generation,
+            code.user_types,
+            code.known_types,
+        )
+
     def _beat(self) -> Beat:
         self._last_beat = time.monotonic()
         self._http_sent = self._http.version
         holder = self._holder
-        return Beat(holder.slots(), holder.stuck(), holder.held(), self._http.counts())
+        return Beat(
+            holder.slots(),
+            holder.stuck(),
+            holder.held(),
+            self._http.counts(),
+            self._code.generation,
+        )
 
     def _add_progress(self, batch: list[Pending]) -> None:
         now = time.monotonic()

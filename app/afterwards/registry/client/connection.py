@@ -1,7 +1,8 @@
 """Keeps a worker connected to its registry: connects, joins, exchanges, and begins again.
 
 Each connection has a thread of its own, and the keeper looks on from another: only so it notices a
-registry that leaves a call without an answer.
+registry that leaves a call without an answer. A third thread watches for news, over a connection of
+its own, and says there that this process is alive (rule 21), whatever holds up the first one.
 """
 
 from __future__ import annotations
@@ -24,12 +25,17 @@ from afterwards.errors import AfterwardsError, NotJoined
 from afterwards.logs import get_logger
 from afterwards.registry.client.client import ClaimHolder, RegistryClient
 from afterwards.registry.client.send_queue import Pending
-from afterwards.registry.protocol.base import Registry, Worker
+from afterwards.registry.protocol.base import (
+    ALIVE_SECONDS,
+    HEARTBEAT_SECONDS,
+    Registry,
+    Worker,
+)
+from afterwards.registry.protocol.requests import Alive
 from afterwards.system.trouble import Trouble
 
 log = get_logger(__name__)
 
-WATCH_SECONDS: Final = 20.0
 _CHECK_SECONDS: Final = 0.25
 _WATCH_PAUSE_SECONDS: Final = 0.1
 _WATCH_AGAIN_SECONDS: Final = 0.5
@@ -76,7 +82,7 @@ class RegistryConnection:
         self._number = 0
         self._closed = threading.Event()
         self._joined = threading.Event()
-        self._last_answer = time.monotonic()
+        self._last_answer = self._last_exchange = time.monotonic()
         self._fenced = False
         self._no_watch = Trouble(log, "no thread to hear of new work by; trying again")
         self._keeper = threading.Thread(target=self._keep, name="registry", daemon=True)
@@ -177,7 +183,7 @@ class RegistryConnection:
                 reply = registry.exchange(self._worker, talk.number, requests)
                 self._client.settle(batch, reply)
                 # Not before: an answer that this worker is not known is no sign of life.
-                self._last_answer = time.monotonic()
+                self._last_answer = self._last_exchange = time.monotonic()
                 self._note_joined(talk)
             if self._is_done():
                 return
@@ -215,9 +221,20 @@ class RegistryConnection:
                 talk.over.wait(_WATCH_AGAIN_SECONDS)
 
     def _watch_on(self, talk: _Conversation, registry: Registry) -> None:
+        said_at = time.monotonic()
         while not talk.over.is_set():
-            if registry.watch(self._worker, talk.number, WATCH_SECONDS):
+            if registry.watch(self._worker, talk.number, HEARTBEAT_SECONDS):
                 self._client.nudge()
             else:
                 # At once if the registry does not know this connection any more.
                 talk.over.wait(_WATCH_PAUSE_SECONDS)
+            if time.monotonic() - said_at >= HEARTBEAT_SECONDS:
+                said_at = time.monotonic()
+                self._say_alive(talk, registry)
+
+    def _say_alive(self, talk: _Conversation, registry: Registry) -> None:
+        [answer] = registry.exchange(self._worker, talk.number, [Alive()]).answers
+        now = time.monotonic()
+        # For no longer than the registry goes by it.
+        if answer is None and now - self._last_exchange < ALIVE_SECONDS:
+            self._last_answer = now

@@ -12,7 +12,7 @@ nothing is told to anyone before its commit.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -38,6 +38,8 @@ from afterwards.registry.protocol.requests import (
     ABOUT_THE_WORKER,
     Add,
     AddAll,
+    Beat,
+    Join,
     Probe,
     PutSchedule,
     Request,
@@ -49,6 +51,8 @@ from afterwards.registry.state.rules import Rules
 log = get_logger(__name__)
 
 _NOTHING: Final[frozenset[type]] = frozenset()
+_RENEWING: Final = frozenset({Join, Beat})
+"""Each is the first of its batch."""
 _NEEDS_ROOM: Final = frozenset({Add, AddAll, PutSchedule, Retry})
 
 
@@ -67,15 +71,22 @@ class Committer:
         journal: where groups are written.
         readings: answers the requests that only read, and is told of every committed group.
         retention: decides which finished tasks to delete.
+        end_silent: is called after each group with the workers that have to be killed, if any.
     """
 
     def __init__(
-        self, rules: Rules, journal: Journal, readings: Readings, retention: Retention
+        self,
+        rules: Rules,
+        journal: Journal,
+        readings: Readings,
+        retention: Retention,
+        end_silent: Callable[[Iterable[Worker]], None],
     ) -> None:
         self._rules = rules
         self._journal = journal
         self._readings = readings
         self._retention = retention
+        self._end_silent = end_silent
         self.turns = Turns(self._work)
         self._lookout = Lookout(journal, rules.clock)
         self._events: list[Callable[[], None]] = []
@@ -131,6 +142,8 @@ class Committer:
             self._refuse(calls)
         for call in calls:
             call.finish()
+        if self._rules.attendance.silent:
+            self._end_silent(self._rules.attendance.silent)
 
     def _refuse(self, calls: Sequence[Call]) -> None:
         self._rules.undo()
@@ -165,6 +178,10 @@ class Committer:
         events, self._events = self._events, []
         for event in events:
             event()
+        for call in calls:
+            # Nobody is silent whose word is here already: it waited for the group before.
+            if call.worker is not None and call.requests and type(call.requests[0]) in _RENEWING:
+                self._rules.attendance.renew(call.worker, call.connection)
         if refuse is not None:
             self._rules.advance(accepting=refuse == _NOTHING)
         if refuse == _NOTHING:

@@ -20,7 +20,7 @@ from afterwards.metrics import render
 from afterwards.registry.engine.committer import Committer
 from afterwards.registry.engine.counts_file import CountsFile
 from afterwards.registry.engine.views import Readings, Scraped
-from afterwards.registry.engine.watches import Watches
+from afterwards.registry.engine.watches import Killer, Watches
 from afterwards.registry.journal.base import Journal
 from afterwards.registry.journal.nowhere import NullJournal
 from afterwards.registry.protocol.answers import Answer, Details, Events, Page, Reply, Statistics
@@ -29,6 +29,7 @@ from afterwards.registry.protocol.clock import Clock, SystemClock
 from afterwards.registry.protocol.incarnation import end, is_alive, when_gone
 from afterwards.registry.protocol.mapping import TaskMapping
 from afterwards.registry.protocol.requests import (
+    Alive,
     Beat,
     Changes,
     Count,
@@ -44,7 +45,6 @@ from afterwards.registry.state.acceptance import Limits
 from afterwards.registry.state.ages import TrustedTime
 from afterwards.registry.state.retention import Retention
 from afterwards.registry.state.rules import Rules
-from afterwards.system.trouble import Trouble
 
 log = get_logger(__name__)
 
@@ -60,8 +60,8 @@ class Surroundings:
     clock: Clock = field(default_factory=SystemClock)
     is_alive: Callable[[Worker], bool] = is_alive
     end: Callable[[Worker], None] = end
-    """Kills the worker's process, if it still runs. Raises OSError or MemoryError if something has
-    run out: it may still run, and its tasks must not begin elsewhere."""
+    """Kills the worker's process, that very one, if it still runs. Raises OSError or MemoryError if
+    something has run out: it may still run, and its tasks must not begin elsewhere."""
     when_gone: Callable[[Worker, Callable[[], None]], None] = when_gone
     """Calls back once, from any thread, when the worker's process has ended. What it raises when
     something has run out is survived, and it is asked again."""
@@ -95,6 +95,9 @@ class MemoryRegistry(TaskMapping):
         self._journal = journal or NullJournal()
         self._surroundings = surroundings or Surroundings()
         self._watches = Watches(self._surroundings.when_gone, self._worker_gone)
+        self._killer = Killer(
+            self._surroundings.end, self._surroundings.is_alive, self._worker_gone
+        )
         clock = self._surroundings.clock
         contents = self._journal.load()
         self.rules = Rules(
@@ -120,6 +123,7 @@ class MemoryRegistry(TaskMapping):
                 TrustedTime(clock, contents.trusted_at, confirmed=clock_confirmed),
                 retention_seconds,
             ),
+            self._killer.end,
         )
         for record in self.rules.ledger:
             if not record.gone:
@@ -169,6 +173,8 @@ class MemoryRegistry(TaskMapping):
     def exchange(
         self, worker: Worker | None, connection: int, requests: Sequence[Request]
     ) -> Reply:
+        if len(requests) == 1 and type(requests[0]) is Alive:
+            return Reply([self.rules.attendance.hear(worker, connection)], [], [])
         for request in requests:
             if isinstance(request, PutSchedule | PauseSchedule):
                 # Some due times take milliseconds to find, and the turn is everybody's.
@@ -205,15 +211,10 @@ class MemoryRegistry(TaskMapping):
         return answer
 
     def has_workers(self) -> bool:
-        """Whether any worker that has joined still runs and has not left."""
-        return any(record.over is None for record in self.rules.ledger)
-
-    def end_silent_workers(self) -> None:
-        """Kill the processes of those workers that have been silent for their whole lease."""
-        for worker in list(self.rules.attendance.silent):
-            log.warning("ending a worker that is silent", worker=str(worker))
-            with Trouble(log, "the worker cannot be ended").survived():
-                self._surroundings.end(worker)
+        """Whether any worker that has joined still runs, and has not left or still holds claims."""
+        return any(
+            not record.gone and (record.over is None or record.held) for record in self.rules.ledger
+        )
 
     def close(self) -> None:
         """Commit what has come in, then stop."""

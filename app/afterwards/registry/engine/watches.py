@@ -1,8 +1,8 @@
-"""Watches the processes of workers, and asks again for a watch that could not be had."""
+"""The ends of workers' processes: each is seen, and that of a silent worker is brought about."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from afterwards.logs import get_logger
 from afterwards.registry.protocol.base import Worker
@@ -57,3 +57,39 @@ class Watches:
     def _gone(self, worker: Worker) -> None:
         self._watched.discard(worker)
         self._bury(worker)
+
+
+class Killer:
+    """Ends the processes of workers whose lease has ended (rule 20). For one thread at a time.
+
+    Args:
+        end: as `afterwards.registry.protocol.incarnation.end`.
+        is_alive: as `afterwards.registry.protocol.incarnation.is_alive`.
+        bury: is called when a worker's process has ended, perhaps not for the first time.
+    """
+
+    def __init__(
+        self,
+        end: Callable[[Worker], None],
+        is_alive: Callable[[Worker], bool],
+        bury: Callable[[Worker], None],
+    ) -> None:
+        self._end = end
+        self._is_alive = is_alive
+        self._bury = bury
+        self._told: set[Worker] = set()
+        self._trouble = Trouble(log, "silent workers cannot be ended; trying again")
+
+    def end(self, workers: Iterable[Worker]) -> None:
+        """End these; to be called again, soon, for those that have not ended then."""
+        workers = list(workers)
+        self._told.intersection_update(workers)
+        for worker in workers:
+            if worker not in self._told:
+                self._told.add(worker)
+                log.error("worker is silent; ending its process", worker=str(worker))
+            with self._trouble.survived():
+                self._end(worker)
+                # Its watch may not have been had.
+                if not self._is_alive(worker):
+                    self._bury(worker)

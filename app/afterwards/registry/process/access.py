@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -42,10 +43,10 @@ def in_memory(config: RegistryConfig) -> Access:
     """A registry in this process, gone with it."""
     registry = MemoryRegistry(
         _MEMORY_SERVICE,
-        config.limits(),
+        # The only worker is this process: when it ends, so does the registry.
+        replace(config.limits(), lease_seconds=math.inf),
         retention_seconds=config.retention_hours * 3600,
         clock_confirmed=config.clock_confirmed,
-        # The only worker is this process: when it ends, so does the registry.
         surroundings=Surroundings(when_gone=lambda *_: None),
     )
     return Access(_MEMORY_SERVICE, lambda: registry, registry.close)

@@ -187,7 +187,7 @@ def serve(
     server.create(None, "registry")
     threading.Thread(
         target=_linger,
-        args=(registry, server, config.linger_seconds, master),
+        args=(registry, server, config.linger_seconds),
         name="linger",
         daemon=True,
     ).start()
@@ -255,16 +255,16 @@ def _accept(server: Any) -> None:
 _stop_asked = threading.Event()
 
 
-def _linger(registry: MemoryRegistry, server: Any, seconds: float, master: int) -> None:
-    """After SIGTERM: wait for the workers' last reports, then end the server."""
+def _linger(registry: MemoryRegistry, server: Any, seconds: float) -> None:
+    """After SIGTERM: wait for the workers' last reports, then end the server.
+
+    A worker that is frozen is ended meanwhile, when its lease ends: nobody else would, if the
+    master has died, and it would hold the address.
+    """
     _stop_asked.wait()
     deadline = time.monotonic() + seconds
     while registry.has_workers() and time.monotonic() < deadline:
         time.sleep(_POLL_SECONDS)
-    if os.getppid() != master:
-        # A frozen one could not end with the master, and nobody is left to end it. It would hold
-        # the address, and the service could not be started again.
-        registry.end_silent_workers()
     registry.close()
     server.stop_event.set()
 

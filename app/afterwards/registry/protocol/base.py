@@ -22,12 +22,12 @@ The rules
     8.  A claim names the worker's incarnation (`Worker`). After a restart of the registry, claims
         of dead incarnations, or of another service's, are lost at once; living ones have a full
         lease to present theirs.
-    9.  Leases age by the registry's own running time; a worker's death ends its claims at once. A
-        worker without an answer for `FENCE_SHARE` of its lease stops its attempts by itself.
+    9.  Leases age by the registry's own running time. A worker's death, and nothing else, ends the
+        claims that it has neither reported nor left out of a list. A worker without an answer for
+        `FENCE_SHARE` of its lease stops its attempts by itself.
     10. Cancelling what is processing asks the holder; the holder's report decides. If the holder
         is lost, the task is cancelled.
-    11. Claims on a kind that cannot be stopped (`thread`) outlive the lease and end only with the
-        worker's process.
+    11. (Claims that outlive the lease: there are none since rule 20.)
     12. A backoff waits at most its delay, whatever the wall clock does; an absolute `run_at`
         follows the wall clock.
     13. One registry for a data directory, held by a lock (`afterwards.registry.process.lock`). A
@@ -46,12 +46,18 @@ The rules
     18. No attempt starts after its task's deadline: what waits then is failed.
     19. Attempts at a type's tasks never exceed its `TypeLimits`, whoever runs them, restarts
         included; those of a paused type wait.
+    20. When a worker's lease ends, the registry kills that very process, and gives its claims away
+        once it is gone. So does a worker that has left and still holds some.
+    21. A lease is renewed by `Beat`, and by `Alive` to no more than `ALIVE_SECONDS` after the last
+        `Beat`. `Alive` takes no part in a group: it is answered while one is being written.
     22. Who is to blame for a host's death is found by making the circle smaller. `Suspected` is
         not counted, and sets the crowd that may share a host with the next attempt. Suspects wait
         for slots of the kind `SUSPECTED`, the worker's hosts for them: n claims of a crowd c need
         ceil(n / c). The third loss fails a task only if it was alone, as in a `Lost`, or had crowd
         1; otherwise it sets crowd 1, and the next loss fails it. Of what ran when the whole service
         died, at most one attempt with crowd 1 runs at a time.
+    23. A worker whose generation of task code is behind the latest that any has announced is given
+        no claims on types of task modules.
 """
 
 from __future__ import annotations
@@ -64,9 +70,8 @@ from afterwards.registry.protocol.requests import Request
 
 HEARTBEAT_SECONDS = 2.0
 LEASE_SECONDS = 10.0
-UNSTOPPABLE = frozenset({"thread"})
-"""Executor kinds whose calls cannot be stopped, as far as the registry knows before a worker has
-said so itself."""
+ALIVE_SECONDS = 30.0
+"""For so long after its last `Beat` a worker keeps its lease by `Alive`."""
 SUSPECTED = "suspected"
 """The kind of slot that tasks with a crowd wait for; each is a host (rule 22)."""
 FENCE_SHARE = 0.8
@@ -106,7 +111,7 @@ class Registry(Protocol):
     ) -> Reply:
         """Carry out `requests` in order, as one group, and answer after their commit.
 
-        The worker's leases are renewed by `Join` and `Beat` only. A caller that is no worker
+        The worker's lease is renewed by `Join`, `Beat` and `Alive` only. A caller that is no worker
         (`worker` None) gets no claims and may send no request of a worker about itself.
 
         Args:

@@ -38,12 +38,16 @@ class Join(NamedTuple):
 
     slots: Mapping[str, int]
     """Usable slots by executor kind; `SUSPECTED`: hosts for suspects."""
-    unstoppable: frozenset[str]
-    """Kinds whose calls cannot be stopped (rule 11)."""
     held: Sequence[Held]
     limits: Mapping[str, TypeLimits] = {}
     """What bounds the attempts of a task type, by its name; types without limits are left out. The
     latest word of any worker holds for all."""
+    generation: int = 0
+    """Of task code: what it runs the types of task modules with."""
+    user_types: frozenset[str] = frozenset()
+    """Types that belong to task modules."""
+    known_types: frozenset[str] = frozenset()
+    """All types it knows; empty: it does not say."""
 
 
 class Beat(NamedTuple):
@@ -55,6 +59,15 @@ class Beat(NamedTuple):
     held: Sequence[Held]
     http: HttpCounts | None = None
     """This worker's HTTP metrics so far, if they have changed."""
+    generation: int = 0
+    """As in `Join`."""
+
+
+class Alive(NamedTuple):
+    """The worker's process runs, whatever holds up its `Beat` (rule 21). Goes alone. Answer: None.
+
+    Renews the lease, but to no more than `ALIVE_SECONDS` after the last `Beat`.
+    """
 
 
 class Drain(NamedTuple):
@@ -62,7 +75,10 @@ class Drain(NamedTuple):
 
 
 class Leave(NamedTuple):
-    """The worker ends in order. Whatever it still holds is released, uncounted. Answer: None."""
+    """The worker ends in order. Answer: None.
+
+    What it still holds is released, uncounted, once its process has ended.
+    """
 
 
 # -- requests: tasks ----------------------------------------------------------------------------
@@ -345,11 +361,11 @@ class Probe(NamedTuple):
     """Answer: None after a write to the journal. Errors: `JournalUnavailable`."""
 
 
-ABOUT_THE_WORKER = frozenset({Join, Beat, Drain, Leave})
+ABOUT_THE_WORKER = frozenset({Join, Beat, Alive, Drain, Leave})
 
 Report = Succeeded | Failed | Released | Lost | Suspected | Stopped
 Request = (
-    Join | Beat | Drain | Leave | Add | AddAll | Progress | Report | Retry | Cancel
+    Join | Beat | Alive | Drain | Leave | Add | AddAll | Progress | Report | Retry | Cancel
     | Pause | Resume | PutSchedule | PauseSchedule | DeleteSchedule
     | Get | Inspect | Find | Count | Counts | Changes | GetSchedule | Schedules | Stats | Scrape
     | Probe

@@ -25,13 +25,21 @@ class WorkerRecord:
     draining: bool = False
     """Takes no more claims; what it loses from now on was asked for and does not count."""
     over: str | None = None
-    """Why its claims end: set when it left, fell silent or died. They are ended in every group
-    until one is committed, so this is a state and not an event."""
+    """Why its claims end: set when it left, fell silent or died."""
+    doomed: bool = False
+    """Its lease has ended, and its process is about to be killed."""
     gone: bool = False
-    """Its process has ended, and with it what cannot be stopped."""
+    """Its process has ended. Its claims are ended in every group until one is committed, so this is
+    a state and not an event."""
+    beaten_at: float = 0.0
+    """When it has sent its last `Beat`, or joined, on the registry's running clock."""
+    is_heard: bool = False
+    """Whether it has said that it is alive since that was looked at; set by any thread."""
     slots: Mapping[str, int] = field(default_factory=dict)
     stuck: Mapping[str, int] = field(default_factory=dict)
-    unstoppable: frozenset[str] = frozenset()
+    generation: int = 0
+    user_types: frozenset[str] = frozenset()
+    known_types: frozenset[str] = frozenset()
     held: dict[str, Task] = field(default_factory=dict)
     """Its tasks, as claimed."""
     used: Counter[str] = field(default_factory=Counter)
@@ -54,6 +62,12 @@ class WorkerRecord:
         if not self.joined or self.draining or not self.slots.get(crowd.executor):
             return False
         return self._in_part_of_a_host(crowd) > 0 or self.free(SUSPECTED) > 0
+
+    def runs_own(self, type_name: str) -> bool:
+        """Whether a type is the service's own, as far as this worker knows."""
+        if self.known_types and type_name not in self.known_types:
+            return False
+        return type_name not in self.user_types
 
     def add(self, line: Line) -> None:
         """A claim has begun."""
@@ -87,6 +101,8 @@ class Ledger:
         self._records: dict[str, WorkerRecord] = {}
         self.solos = 0
         """Claims of which there may be one at a time."""
+        self.generation = 0
+        """The latest of task code that any worker has announced."""
 
     def __iter__(self) -> Iterator[WorkerRecord]:
         return iter(list(self._records.values()))

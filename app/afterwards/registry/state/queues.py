@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import heapq
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from afterwards.lifecycle import HIGHEST_PRIORITY
@@ -131,18 +131,22 @@ class ReadyQueue:
         """The lines of suspects there are."""
         return [line for line in self._lanes if isinstance(line, Crowd)]
 
-    def waits(self, line: Line) -> bool:
-        """Whether any task of this line is ready, and its type may start one."""
+    def waits(self, line: Line, may: Callable[[str], bool] | None = None) -> bool:
+        """Whether any task of this line is ready, and its type may start one.
+
+        Args:
+            may: which types count; None: all.
+        """
         for type_name, lane in self._lanes[line].items():
-            if lane.members and self._gates.is_open(type_name):
+            if lane.members and self._gates.is_open(type_name) and (may is None or may(type_name)):
                 return True
         return False
 
-    def first(self, line: Line) -> Place | None:
-        """The task to be claimed next; it stays in the queue."""
+    def first(self, line: Line, may: Callable[[str], bool] | None = None) -> Place | None:
+        """The task to be claimed next; it stays in the queue. `may`: as for `waits`."""
         best: Place | None = None
         for type_name, lane in self._lanes[line].items():
-            if lane.members and self._gates.is_open(type_name):
+            if lane.members and self._gates.is_open(type_name) and (may is None or may(type_name)):
                 first = lane.first()
                 if first is not None and (best is None or first < best):
                     best = first

@@ -32,7 +32,7 @@ from afterwards.registry.protocol.requests import (
     Suspected,
 )
 from afterwards.registry.state.acceptance import Acceptance, Limits, Room
-from afterwards.registry.state.ledger import Ledger
+from afterwards.registry.state.ledger import Ledger, WorkerRecord
 from afterwards.registry.state.schedule_table import ScheduleTable
 from afterwards.registry.state.schedules import ScheduleBook
 from afterwards.registry.state.slots import Slots
@@ -127,7 +127,7 @@ class Rules:
                     self.store.put(task, task.expire(now))
                     late += 1
                     continue
-                claims.append(self._claim(task, str(worker), now))
+                claims.append(self._claim(task, record, now))
                 size += len(task.payload)
         return claims
 
@@ -203,8 +203,9 @@ class Rules:
 
     # -- tasks ---------------------------------------------------------------------------------
 
-    def _claim(self, task: Task, worker: str, now: float) -> Claim:
-        claimed = task.claim(worker, now)
+    def _claim(self, task: Task, record: WorkerRecord, now: float) -> Claim:
+        generation = record.generation if task.type in record.user_types else 0
+        claimed = task.claim(str(record.worker), now, generation)
         self.store.put(task, claimed)
         self.store.gates.start(claimed.type)
         return Claim(

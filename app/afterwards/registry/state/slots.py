@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from afterwards.registry.protocol.base import SUSPECTED
 from afterwards.registry.state.ledger import Ledger, WorkerRecord
 from afterwards.registry.state.queues import Crowd, ReadyQueue
@@ -21,22 +23,28 @@ class Slots:
 
     def first(self, record: WorkerRecord, kind: str) -> str | None:
         """The task that this worker's next free slot of a kind is for; None: there is none."""
+        may = self._types(record)
         if kind == SUSPECTED:
-            firsts = map(self._ready.first, self._crowds(record))
+            firsts = (self._ready.first(crowd, may) for crowd in self._crowds(record))
             best = min((first for first in firsts if first is not None), default=None)
         else:
-            best = self._ready.first(kind) if record.free(kind) else None
+            best = self._ready.first(kind, may) if record.free(kind) else None
         return None if best is None else best[2]
 
     def wanted(self, record: WorkerRecord) -> bool:
         """Whether any task waits for a slot that this worker has free."""
+        may = self._types(record)
         for kind in record.slots:
             if kind == SUSPECTED:
-                if any(map(self._ready.waits, self._crowds(record))):
+                if any(self._ready.waits(crowd, may) for crowd in self._crowds(record)):
                     return True
-            elif record.free(kind) and self._ready.waits(kind):
+            elif record.free(kind) and self._ready.waits(kind, may):
                 return True
         return False
+
+    def _types(self, record: WorkerRecord) -> Callable[[str], bool] | None:
+        """Which types this worker may be given now; None: all (rule 23)."""
+        return None if record.generation >= self._ledger.generation else record.runs_own
 
     def _crowds(self, record: WorkerRecord) -> list[Crowd]:
         """The suspects that this worker has room for."""

@@ -2,7 +2,10 @@
 
 What a worker says of itself is remembered at once. What follows from it for its tasks is a
 transition like any other, and is done again in the next group if it could not be written; so the
-end of a worker is a state of its record (`WorkerRecord.over`), not an event.
+end of a worker is a state of its record (`WorkerRecord.gone`), not an event.
+
+Nothing ends the claims of a process that runs, but its own word (rule 20): whoever falls silent is
+killed first.
 """
 
 from __future__ import annotations
@@ -12,9 +15,9 @@ from typing import Any
 
 from afterwards.errors import NotJoined
 from afterwards.lifecycle import Task
-from afterwards.registry.protocol.base import UNSTOPPABLE, Worker
+from afterwards.registry.protocol.base import ALIVE_SECONDS, Worker
 from afterwards.registry.protocol.clock import Clock
-from afterwards.registry.protocol.requests import Beat, Drain, Held, Join, Leave
+from afterwards.registry.protocol.requests import Alive, Beat, Drain, Held, Join, Leave
 from afterwards.registry.state.ledger import Ledger, WorkerRecord
 from afterwards.registry.state.store import TaskStore
 
@@ -36,11 +39,12 @@ class Attendance:
         self._store = store
         self._lease_seconds = lease_seconds
         self.silent: set[Worker] = set()
-        """Those whose lease has ended, and who have not died or come back since."""
+        """Those whose lease has ended and whose process has to, too."""
         self._left: list[WorkerRecord] = []
         """Workers that the group at work has let go."""
         self._verbs: dict[type, Callable[[WorkerRecord, Any], None]] = {
             Beat: self._beat,
+            Alive: self._alive,
             Drain: self._drain,
             Leave: self._leave,
         }
@@ -86,6 +90,24 @@ class Attendance:
         untold, record.untold = record.untold, {}
         return list(untold.values())
 
+    def hear(self, worker: Worker | None, connection: int) -> NotJoined | None:
+        """An `Alive`, in any thread and outside of any group; the answer to it.
+
+        No clock is read here: `Clock.running` leaves out long gaps between its readings, and with
+        them the time for which a group waits for a disk.
+        """
+        record = None if worker is None else self.find(worker, connection)
+        if record is None:
+            return NotJoined(str(worker))
+        record.is_heard = True
+        return None
+
+    def renew(self, worker: Worker, connection: int) -> None:
+        """Its `Join` or `Beat` has come: its lease does not end before that is carried out."""
+        record = self._ledger.find(str(worker))
+        if record is not None and not record.doomed and connection >= record.connection:
+            self._renew(record)
+
     # -- the end of a group --------------------------------------------------------------------
 
     def commit(self) -> None:
@@ -102,8 +124,7 @@ class Attendance:
 
     def restore(self, worker: Worker) -> None:
         """Give a living holder found in the journal a full lease to present its claims (rule 8)."""
-        record = self._ledger.enter(worker, self._clock.running() + self._lease_seconds)
-        record.unstoppable = UNSTOPPABLE
+        self._renew(self._ledger.enter(worker, 0.0))
 
     def bury(self, worker: Worker) -> None:
         """A holder found in the journal is dead or foreign: its claims end with the next group."""
@@ -117,9 +138,7 @@ class Attendance:
         record = self._ledger.find(str(worker))
         if record is not None:
             record.gone = True
-            record.joined = False
-            record.over = f"worker {worker.pid} died"
-            record.attention.set()
+            self._part(record, f"worker {worker.pid} died")
 
     # -- the verbs -----------------------------------------------------------------------------
 
@@ -130,14 +149,15 @@ class Attendance:
             raise NotJoined(str(worker))
         record = self._ledger.enter(worker, 0.0)
         # Not older, but equal: a group that could not be written is carried out once more.
-        if connection < record.connection or record.gone:
+        if connection < record.connection or record.gone or record.doomed:
             raise NotJoined(str(worker))
         record.connection = connection
         record.joined = True
         record.over = None
-        self.silent.discard(worker)
         record.slots = request.slots
-        record.unstoppable = request.unstoppable
+        record.user_types = request.user_types
+        record.known_types = request.known_types
+        self._announce(record, request.generation)
         self._store.gates.limit(request.limits)
         record.untold = {
             task.id: Held(task.id, task.attempt)
@@ -149,8 +169,12 @@ class Attendance:
 
     def _beat(self, record: WorkerRecord, request: Beat) -> None:
         record.slots, record.stuck = request.slots, request.stuck
+        self._announce(record, request.generation)
         self._renew(record)
         self._release_omitted(record, request.held)
+
+    def _alive(self, record: WorkerRecord, request: Alive) -> None:
+        record.is_heard = True
 
     def _drain(self, record: WorkerRecord, request: Drain) -> None:
         record.draining = True
@@ -158,33 +182,42 @@ class Attendance:
     def _leave(self, record: WorkerRecord, request: Leave) -> None:
         record.draining = True
         self._left.append(record)
-        self._end(record, "its worker stopped")
+        self._part(record, "its worker stopped")
+
+    def _announce(self, record: WorkerRecord, generation: int) -> None:
+        record.generation = generation
+        self._ledger.generation = max(self._ledger.generation, generation)
+
+    def _part(self, record: WorkerRecord, why: str) -> None:
+        """It takes no more part: it left, fell silent or died."""
+        record.joined = False
+        record.over = record.over or why
+        record.attention.set()
+
+    # -- leases --------------------------------------------------------------------------------
 
     def _renew(self, record: WorkerRecord) -> None:
-        record.lease_ends = self._clock.running() + self._lease_seconds
+        record.beaten_at = self._clock.running()
+        record.lease_ends = record.beaten_at + self._lease_seconds
 
     def end_leases(self) -> None:
-        """End the claims of workers that are over, and of those that have been silent too long."""
+        """End the claims of those that are gone, and doom those that were silent for too long."""
         now = self._clock.running()
         for record in self._ledger:
-            if record.over is None and record.lease_ends <= now:
-                self.silent.add(record.worker)
-                self._end(record, f"worker {record.worker.pid} fell silent")
-            elif record.over is not None and not record.held:
+            if record.is_heard:
+                record.is_heard = False
+                latest = min(now + self._lease_seconds, record.beaten_at + ALIVE_SECONDS)
+                record.lease_ends = max(record.lease_ends, latest)
+            if record.gone and record.held:
+                for task in list(record.held.values()):
+                    self._end_claim(task, record.over or "", counted=not record.draining)
+            elif record.gone or (record.over is not None and not record.held and not record.doomed):
                 # Not sooner than in the group after: the last one might have been taken back.
                 self._ledger.forget(record)
-            elif record.over is not None:
-                self._end(record, record.over)
-
-    def _end(self, record: WorkerRecord, why: str) -> None:
-        """End the claims of a worker that left, fell silent or died."""
-        record.joined = False
-        record.over = why
-        record.attention.set()
-        for task in list(record.held.values()):
-            # What cannot be stopped still runs, and ends only with its process (rule 11).
-            if record.gone or task.executor not in record.unstoppable:
-                self._end_claim(task, why, counted=not record.draining)
+            elif record.lease_ends <= now and not record.doomed:
+                record.doomed = True
+                self.silent.add(record.worker)
+                self._part(record, f"worker {record.worker.pid} fell silent")
 
     def _release_omitted(self, record: WorkerRecord, held: Sequence[Held]) -> None:
         for task in self._ledger.omitted(record, held):
