@@ -185,6 +185,10 @@ class Service(Server):
             "AFTERWARDS_OUTPUT_DIR": str(directory / "outputs"),
         }
 
+    def see_modules_in(self, directory: Path) -> None:
+        """Have the service, which was not started yet, find modules there."""
+        self._environment = {**self._environment, "PYTHONPATH": str(directory)}
+
     def registry_pid(self) -> int:
         """The process that writes the journal, as the lock's file says."""
         pid: int = json.loads((self.data_dir / "registry.lock").read_text())["pid"]

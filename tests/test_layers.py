@@ -31,7 +31,7 @@ ROOMS: Final[dict[str, May]] = {
     "metrics": May("counts lifecycle", "prometheus_client"),
     "setting_types": May("", "pydantic pydantic_settings"),
     "settings": May("errors logs setting_types", "dotenv pydantic pydantic_core pydantic_settings"),
-    "system": May("errors settings", "structlog"),
+    "system": May("errors settings", "dotenv structlog"),
     "schedules": May("lifecycle", "cronsim"),
     "task_types": May(
         "errors logs system",
@@ -51,15 +51,15 @@ ROOMS: Final[dict[str, May]] = {
     ),
     "registry.client": May("counts errors logs registry.protocol system", "tenacity"),
     "execution": May(
-        "errors logs registry.protocol system task_types",
+        "errors lifecycle logs registry.protocol system task_types",
         "afterwards_executors pydantic structlog",
     ),
     "testing": May("execution task_types"),
     "events": May("errors lifecycle registry.client.follower registry.protocol"),
     "service": May(
-        "errors events execution lifecycle registry.client.client registry.protocol schedules "
+        "errors events execution lifecycle logs registry.client.client registry.protocol schedules "
         "system task_types",
-        "pydantic pydantic_core",
+        "afterwards_executors pydantic pydantic_core",
     ),
     "api": May(
         "counts errors events.streams events.window lifecycle logs registry.protocol.answers "

@@ -25,6 +25,7 @@
         │   ├── JournalLocked       another process has its lock, for a moment perhaps
         │   └── JournalUnreadable   it cannot be read, whether or not it can be written
         ├── RegistryUnavailable     the registry does not answer
+        ├── Unvalidated             nobody knows whether a task type takes this payload
         └── Draining                this process is about to stop
 
 They cross process boundaries as values: `args` are what the constructor takes, so that pickle
@@ -303,6 +304,18 @@ class RegistryUnavailable(Unavailable):
             "The task registry does not answer. Whether this was carried out is not known; with an "
             "Idempotency-Key a submission can be repeated safely"
         )
+
+
+class Unvalidated(Unavailable):
+    """The payload could not be validated; nothing was stored."""
+
+    def __init__(self, type_name: str, problem: str) -> None:
+        super().__init__(type_name, problem)
+        self.type_name = type_name
+        self.problem = problem
+
+    def __str__(self) -> str:
+        return f"The payload for task type {self.type_name!r} was not validated: {self.problem}"
 
 
 class Draining(Unavailable):

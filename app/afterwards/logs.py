@@ -25,7 +25,11 @@ _FOREIGN: Final = ("uvicorn", "uvicorn.error", "uvicorn.access", "gunicorn.error
 """Loggers whose libraries give them handlers of their own."""
 
 
-def configure(level: str = "info", format: str = "auto") -> None:  # noqa: A002 - the setting's word
+def configure(
+    level: str = "info",
+    format: str = "auto",  # noqa: A002 - the setting's word
+    stream: TextIO | None = None,
+) -> None:
     """Set up logging for this process; the last call wins.
 
     Call it before the first line is logged: a logger remembers what it was given at its first use.
@@ -33,20 +37,27 @@ def configure(level: str = "info", format: str = "auto") -> None:  # noqa: A002 
     Args:
         level: a `LogLevel`; lines below it cost next to nothing.
         format: a `LogFormat`; `auto` is `console` on a terminal and `json` elsewhere.
+        stream: where lines go; None: stderr.
     """
+    stream = sys.stderr if stream is None else stream
     number = logging.getLevelNamesMapping()[level.upper()]
-    console = format == "console" or (format == "auto" and sys.stderr.isatty())
+    console = format == "console" or (format == "auto" and stream.isatty())
     structlog.configure(
-        processors=[structlog.contextvars.merge_contextvars, *_shared(), *_rendering(console)],
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            *_shared(),
+            *_rendering(console, colors=stream.isatty()),
+        ],
         wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=structlog.WriteLoggerFactory(cast("TextIO", LossyStream(sys.stderr))),
+        logger_factory=structlog.WriteLoggerFactory(cast("TextIO", LossyStream(stream))),
         cache_logger_on_first_use=True,
     )
     _debug_lines.drop(number > logging.DEBUG)
     # Its complaints about a line that cannot be written could not be written, either.
     logging.raiseExceptions = False
-    atexit.register(flush_or_discard, sys.stderr)
-    _take_over_stdlib(number, console)
+    if stream is sys.stderr:
+        atexit.register(flush_or_discard, stream)
+    _take_over_stdlib(number, console, stream)
 
 
 def get_logger(name: str) -> FilteringBoundLogger:
@@ -136,11 +147,11 @@ def _shared() -> list[Processor]:
     ]
 
 
-def _rendering(console: bool) -> list[Processor]:
+def _rendering(console: bool, *, colors: bool) -> list[Processor]:
     if console:
         return [
             structlog.dev.ConsoleRenderer(
-                colors=sys.stderr.isatty(),
+                colors=colors,
                 pad_event_to=0,
                 exception_formatter=structlog.dev.plain_traceback,
             )
@@ -152,9 +163,9 @@ def _rendering(console: bool) -> list[Processor]:
     ]
 
 
-def _take_over_stdlib(level: int, console: bool) -> None:
+def _take_over_stdlib(level: int, console: bool, stream: TextIO) -> None:
     """Send what libraries log through the same rendering."""
-    handler = logging.StreamHandler(LossyStream(sys.stderr))
+    handler = logging.StreamHandler(LossyStream(stream))
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[
@@ -165,7 +176,7 @@ def _take_over_stdlib(level: int, console: bool) -> None:
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 _without_colour,
-                *_rendering(console),
+                *_rendering(console, colors=stream.isatty()),
             ],
         )
     )

@@ -12,8 +12,9 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from functools import partial
 from types import FrameType
 from typing import Any, Final
@@ -26,7 +27,10 @@ from afterwards import __version__, api
 from afterwards.api.http_metrics import HttpMetrics
 from afterwards.errors import ConfigurationError
 from afterwards.events.hub import EventHub
+from afterwards.execution.attempt import prepare
 from afterwards.execution.dispatcher import Dispatcher
+from afterwards.execution.executors import Executors
+from afterwards.execution.host_log import HostLog
 from afterwards.logs import configure, get_logger
 from afterwards.registry.client.client import RegistryClient, TaskCode
 from afterwards.registry.client.connection import RegistryConnection
@@ -36,13 +40,18 @@ from afterwards.registry.protocol.base import FENCE_SHARE
 from afterwards.registry.protocol.incarnation import this_process
 from afterwards.registry.protocol.requests import Report, TypeLimits
 from afterwards.service.service import TaskService
+from afterwards.service.validator import Validator
 from afterwards.settings import Settings
+from afterwards.system.child_environment import child_environment
 from afterwards.system.directories import prepare_directories, require_temporary_directory
 from afterwards.system.trouble import Trouble
 from afterwards.task_types import CATALOGUE
-from afterwards.task_types.base import Environment, TaskType
-from afterwards.task_types.modules import load_catalogue
-from afterwards_executors import EXECUTORS
+from afterwards.task_types.base import Environment
+from afterwards.task_types.described import described
+from afterwards.task_types.description import Catalogue
+from afterwards.task_types.validating import MAX_ANSWER_BYTES
+from afterwards_executors import EXECUTORS, IN_PROCESS
+from afterwards_executors.hosts.settings import HostSettings
 
 log = get_logger(__name__)
 
@@ -53,25 +62,34 @@ GUARD_SECONDS: Final = 0.5
 _LINGER_MARGIN_SECONDS: Final = 15.0
 
 
-def create_app(settings: Settings | None = None, *, endpoint: Endpoint | None = None) -> FastAPI:
+def create_app(
+    settings: Settings | None = None,
+    *,
+    endpoint: Endpoint | None = None,
+    catalogue: Catalogue | None = None,
+) -> FastAPI:
     """The application of one web worker.
 
     Args:
         settings: None: read from the environment and `.env`.
         endpoint: the registry process of the service this worker belongs to; None: an own one, or
             the one that serves the data directory already.
+        catalogue: the task types there are; None: those of the settings, which are described now.
 
     Raises:
         SystemExit: a setting that was read here is wrong; a line on stderr names it.
         ConfigurationError: one of `settings` names a module that cannot be used.
     """
-    chosen = settings if settings is not None else _own_settings()
-    catalogue = load_catalogue(chosen.task_modules)
+    if settings is None:
+        chosen, types = _own_settings()
+    else:
+        chosen = settings
+        types = described(settings.task_modules) if catalogue is None else catalogue
     http_metrics = HttpMetrics()
     stopped_early = threading.Event()
 
     def make_worker() -> WebWorker:
-        return WebWorker(chosen, catalogue, _reach(chosen, endpoint), http_metrics)
+        return WebWorker(chosen, types, _reach(chosen, endpoint), http_metrics)
 
     app = FastAPI(
         title="Afterwards",
@@ -85,7 +103,7 @@ def create_app(settings: Settings | None = None, *, endpoint: Endpoint | None = 
         ),
     )
     app.state.begin_drain = stopped_early.set
-    api.install(app, chosen, http_metrics, catalogue)
+    api.install(app, chosen, http_metrics, types)
     return app
 
 
@@ -115,18 +133,13 @@ class WebWorker:
     def __init__(
         self,
         settings: Settings,
-        catalogue: Mapping[str, TaskType],
+        catalogue: Catalogue,
         access: Access,
         http_metrics: HttpMetrics,
     ) -> None:
         self._settings = settings
         self._access = access
-        slots = {
-            "async": settings.async_slots,
-            "thread": settings.thread_slots,
-            "process": settings.process_slots,
-        }
-        self._executors = {kind: make(slots[kind]) for kind, make in EXECUTORS.items()}
+        self._executors = executors(settings)
         self._dispatcher = Dispatcher(
             self._executors,
             catalogue,
@@ -145,7 +158,10 @@ class WebWorker:
             fence_seconds=settings.lease_seconds * FENCE_SHARE,
         )
         self._events = EventHub(access.connect, self._client.call)
-        self.service = TaskService(self._client, self._dispatcher, catalogue, self._events)
+        self._validator = validator(settings) if settings.task_modules else None
+        self.service = TaskService(
+            self._client, self._dispatcher, catalogue, self._events, self._validator
+        )
         self._draining_since: float | None = None
         self._over = threading.Event()
         self._guard: threading.Thread | None = None
@@ -161,8 +177,7 @@ class WebWorker:
 
     async def start(self) -> None:
         """Start the executors and join the registry."""
-        for executor in self._executors.values():
-            executor.start()
+        self._executors.start()
         if self._access.guard is not None:
             self._guard = threading.Thread(
                 target=self._guard_registry,
@@ -171,6 +186,8 @@ class WebWorker:
                 daemon=True,
             )
             self._guard.start()
+        if self._validator is not None:
+            self._validator.start()
         self._client.bind(asyncio.get_running_loop())
         self._connection.start()
         if not await asyncio.to_thread(self._connection.wait_joined, JOIN_SECONDS):
@@ -195,11 +212,10 @@ class WebWorker:
         if not await asyncio.to_thread(
             self._dispatcher.drain, self._grace_left_seconds(), FLUSH_SECONDS
         ):
-            log.warning("attempts that cannot be stopped are left to the end of the process")
-        for executor in self._executors.values():
-            # What cannot be stopped gets what is left of the grace, and no more.
-            limit = EXECUTOR_STOP_SECONDS if executor.can_stop else self._grace_left_seconds()
-            await asyncio.to_thread(executor.shutdown, min(EXECUTOR_STOP_SECONDS, limit))
+            log.warning("reports of attempts that were stopped are not answered yet")
+        await asyncio.to_thread(self._executors.shutdown, EXECUTOR_STOP_SECONDS)
+        if self._validator is not None:
+            await asyncio.to_thread(self._validator.close, EXECUTOR_STOP_SECONDS)
         await asyncio.to_thread(self._connection.close, FLUSH_SECONDS)
         self._client.unbind()
         self._over.set()
@@ -249,25 +265,65 @@ def _pass_on(
     handle(number, frame)
 
 
-def _own_settings() -> Settings:
-    """Settings and logging of a process that nobody else has set up."""
+def _own_settings() -> tuple[Settings, Catalogue]:
+    """Settings, task types and logging of a process that nobody else has set up."""
     try:
         settings = Settings.load()
         configure(settings.log_level, settings.log_format)
         require_temporary_directory()
-        load_catalogue(settings.task_modules)
+        catalogue = described(settings.task_modules)
         prepare_directories(settings)
     except ConfigurationError as error:
         # As `afterwards serve` says it; uvicorn would show a traceback.
         sys.stderr.write(f"afterwards: {error}\n")
         raise SystemExit(2) from None
-    return settings
+    return settings, catalogue
 
 
 def _reach(settings: Settings, endpoint: Endpoint | None) -> Access:
     if endpoint is not None:
         return of_service(endpoint)
     return REGISTRIES[settings.registry](registry_config(settings))
+
+
+def executors(settings: Settings) -> Executors:
+    """The executors of a worker, not started."""
+    slots = {
+        "async": settings.async_slots,
+        "thread": settings.thread_slots,
+        "process": settings.process_slots,
+    }
+    hosts = host_settings(settings)
+    return Executors(
+        {kind: make(slots[kind], hosts) for kind, make in EXECUTORS.items()},
+        {kind: make(slots[kind]) for kind, make in IN_PROCESS.items()},
+        CATALOGUE,
+    )
+
+
+def validator(settings: Settings) -> Validator:
+    """What validates payloads of users' task types, not started."""
+    # Kept, and never worn by what it does: it runs nothing else.
+    hosts = replace(
+        host_settings(settings), keep=1, max_calls=None, max_value_bytes=MAX_ANSWER_BYTES
+    )
+    return Validator(EXECUTORS["process"](1, hosts), environment(settings))
+
+
+def host_settings(settings: Settings) -> HostSettings:
+    """What hosts of task code are started with."""
+    return HostSettings(
+        environment=child_environment(),
+        max_value_bytes=settings.max_result_bytes,
+        overdue_seconds=settings.overdue_seconds,
+        blocked_seconds=settings.blocked_seconds,
+        max_calls=settings.host_max_attempts or None,
+        max_memory_bytes=settings.host_max_memory_bytes or None,
+        adopts_orphans=True,
+        prepare=(prepare, (environment(settings),)),
+        is_terminal=sys.stderr.isatty(),
+        listener=HostLog(),
+    )
 
 
 def environment(settings: Settings) -> Environment:
@@ -285,13 +341,13 @@ def environment(settings: Settings) -> Environment:
     )
 
 
-def task_code(catalogue: Mapping[str, TaskType]) -> TaskCode:
+def task_code(catalogue: Catalogue) -> TaskCode:
     """What a worker with these task types can run."""
     known = frozenset(catalogue)
     return TaskCode(known, known - frozenset(CATALOGUE), limits=limits(catalogue))
 
 
-def limits(catalogue: Mapping[str, TaskType]) -> dict[str, TypeLimits]:
+def limits(catalogue: Catalogue) -> dict[str, TypeLimits]:
     """What bounds the attempts of those task types that are bounded."""
     return {
         name: TypeLimits(

@@ -153,6 +153,24 @@ class Settings(BaseSettings):
     process_slots: Annotated[int, Field(ge=1, le=1_000)] = Field(
         4, description="Attempts each worker runs at once in child processes, at most 1,000."
     )
+    overdue_seconds: Annotated[float, Field(gt=0, le=DAY, allow_inf_nan=False)] = Field(
+        60.0,
+        description="An attempt that goes on so long after its time is up ends with its host: "
+        "[Time limits](reliability.md#time-limits).",
+    )
+    blocked_seconds: Annotated[float, Field(gt=0, le=DAY, allow_inf_nan=False)] = Field(
+        5.0,
+        description="An attempt that keeps the event loop of its host for so long is named in the "
+        "log, with its stack.",
+    )
+    host_max_attempts: Annotated[int, Field(ge=0)] = Field(
+        0, description="After so many attempts a host is replaced by a fresh one; 0: never."
+    )
+    host_max_memory_bytes: Annotated[int, Field(ge=0)] = Field(
+        0,
+        description="A host with more resident memory than this is replaced by a fresh one, when "
+        "its attempts have ended; 0: never.",
+    )
     lease_seconds: Annotated[float, Field(ge=5, le=DAY, allow_inf_nan=False)] = Field(
         10.0,
         description="After so long without a sign of life, a worker's process is ended, and its "

@@ -44,6 +44,9 @@ class _RecordingLine:
     def note(self, data: bytes) -> None:
         self.reported.append(Progress.decoded(data))
 
+    def time_out_delay(self, seconds: float | None) -> None:
+        """Nobody ends this attempt."""
+
 
 def run_once(
     task_type: TaskType, payload: Mapping[str, Any], context: TaskContext | None = None

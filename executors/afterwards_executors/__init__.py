@@ -6,16 +6,27 @@ functions that they run.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import partial
 from types import MappingProxyType
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from afterwards_executors.base import Executor, ExecutorTable
 from afterwards_executors.notes import current_line, note
 
-__all__ = ["EXECUTORS", "current_line", "note"]
+if TYPE_CHECKING:
+    from afterwards_executors.base import Executor, ExecutorFactory, HostedFactory
+    from afterwards_executors.hosts.settings import HostSettings
 
-# Each factory imports its own module: a spawned child loads this package on its way to
-# `afterwards_executors.child_main`, and has no use for event loops and pools.
+__all__ = ["EXECUTORS", "IN_PROCESS", "current_line", "note"]
+
+# Each factory imports its own module: a host loads this package on its way to
+# `afterwards_executors.inside`, and has no use for pools and hosts of its own.
+
+
+def _hosted(kind: str, slots: int, settings: HostSettings | None = None) -> Executor:
+    from afterwards_executors.hosts.executor import HostExecutor  # noqa: PLC0415 - see above
+
+    return HostExecutor(kind, slots, settings)
 
 
 def _async(slots: int) -> Executor:
@@ -30,13 +41,12 @@ def _thread(slots: int) -> Executor:
     return ThreadExecutor(slots)
 
 
-def _process(slots: int) -> Executor:
-    from afterwards_executors.processes import ProcessExecutor  # noqa: PLC0415 - see above
-
-    return ProcessExecutor(slots)
-
-
-EXECUTORS: Final[ExecutorTable] = MappingProxyType(
-    {"async": _async, "thread": _thread, "process": _process}
+EXECUTORS: Final[Mapping[str, HostedFactory]] = MappingProxyType(
+    {kind: partial(_hosted, kind) for kind in ("async", "thread", "process")}
 )
-"""Makes an executor with so many slots, by kind."""
+"""Makes an executor with so many slots whose calls run in hosts, by kind: for any function."""
+
+IN_PROCESS: Final[Mapping[str, ExecutorFactory]] = MappingProxyType(
+    {"async": _async, "thread": _thread}
+)
+"""The same, for functions that can be trusted with this process: they are nearer, and cheaper."""

@@ -97,7 +97,7 @@ class AsyncExecutor:
             self._take_back(error)
         return call
 
-    def cancel(self, future: Future[Outcome], reason: str) -> bool:
+    def cancel(self, future: Future[Outcome], reason: str, *, by_force: bool = False) -> bool:
         """Stop a submitted call; see `Executor.cancel`."""
         assert isinstance(future, _Coroutine)
         if not self._calls.settle(future, cancellation(reason)):

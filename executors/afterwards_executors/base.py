@@ -7,11 +7,14 @@ hang, exit, or take its process down. The future itself never holds an exception
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+if TYPE_CHECKING:
+    from afterwards_executors.hosts.settings import HostSettings
 
 
 class End(StrEnum):
@@ -24,7 +27,11 @@ class End(StrEnum):
     CANCELLED = "cancelled"
     """Stopped by `Executor.cancel` or `Executor.shutdown` before it ended by itself."""
     LOST = "lost"
-    """Its process died; nobody knows how far it came."""
+    """Its process died, and it was alone in it; nobody knows how far it came."""
+    SUSPECTED = "suspected"
+    """Its process died, and there were others in it: one of them may have done it."""
+    RELEASED = "released"
+    """Its process had to be ended because of another call in it. Worth running again."""
     STARVED = "starved"
     """Something ran out that is not the call's own: descriptors, threads, memory, processes. It is
     nobody's fault, and worth submitting again after a pause. Where an executor says so and not the
@@ -43,6 +50,20 @@ class Outcome:
     transient: bool = False
     """Whether the same work may succeed if it is tried again."""
     run_seconds: float = 0.0
+    retry_in_seconds: float | None = None
+    """When whoever ran it wants the same work to be tried again; None: not at all."""
+    crowd: int = 0
+    """Of a suspected call: how many had begun in the process that died."""
+    log_lines: tuple[str, ...] = ()
+    """The last lines that it printed or logged; bounded by `LOG_LINES` and `LOG_BYTES`."""
+    cpu_seconds: float | None = None
+    """Of its process while it ran, and of what it has waited for; None: it shared one."""
+    peak_memory_bytes: int | None = None
+    """Of its process while it ran; None: it shared one."""
+
+
+LOG_LINES: Final = 64
+LOG_BYTES: Final = 8 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +80,12 @@ class Work:
     timeout_seconds: float | None = None
     on_note: Callable[[bytes], None] | None = None
     """Called with what the function notes (`afterwards_executors.notes`) before its outcome; from
-    any thread but never by two at once. Must not wait. From a child, the bytes are the child's word
+    any thread but never by two at once. Must not wait. From a host, the bytes are the host's word
     only."""
+    on_line: Callable[[str], None] | None = None
+    """Called with each line that it prints, where it runs in a host. Must not wait."""
+    crowd: int | None = None
+    """It may share its process with so many calls at most, itself included; None: with any."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,11 +106,13 @@ class Slots:
 class Executor(Protocol):
     """Runs `Work` in a bounded number of slots. All methods may be called from any thread."""
 
-    kind: ClassVar[str]
-    """Its key in `afterwards_executors.EXECUTORS`."""
+    @property
+    def kind(self) -> str:
+        """Its key in `afterwards_executors.EXECUTORS`."""
 
-    can_stop: ClassVar[bool]
-    """Whether a running call can be stopped for real. False only for threads."""
+    @property
+    def can_stop(self) -> bool:
+        """Whether one running call can be stopped, and no other. False only for threads."""
 
     def start(self) -> None:
         """Acquire threads and whatever else is needed. Call once, before `submit`.
@@ -116,7 +143,7 @@ class Executor(Protocol):
             MemoryError: there is not even room for the future; nothing was submitted.
         """
 
-    def cancel(self, future: Future[Outcome], reason: str) -> bool:
+    def cancel(self, future: Future[Outcome], reason: str, *, by_force: bool = False) -> bool:
         """Stop a submitted call; its outcome is `End.CANCELLED` with `reason` as error.
 
         Does not wait: the future is resolved when the call has ended, and in any case soon. A call
@@ -124,6 +151,8 @@ class Executor(Protocol):
 
         Args:
             future: what `submit` of this executor returned.
+            by_force: end the host of a call that cannot be stopped otherwise, and with it all
+                others in it; where calls run in threads of this process, that changes nothing.
 
         Returns:
             False if the call cannot be stopped, is being stopped, or has ended; it then goes on, or
@@ -142,7 +171,12 @@ class Executor(Protocol):
 ExecutorFactory = Callable[[int], Executor]
 """Makes an executor with so many slots, not started."""
 
-ExecutorTable = Mapping[str, ExecutorFactory]
+
+class HostedFactory(Protocol):
+    """Makes an executor whose calls run in hosts, not started."""
+
+    def __call__(self, slots: int, settings: HostSettings | None = None) -> Executor:
+        """With so many slots, and hosts as the settings say."""
 
 
 def describe(error: BaseException) -> str:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from concurrent.futures import Future
+from dataclasses import replace
 from time import monotonic
 
 from afterwards_executors.base import End, Outcome, Slots, Work, describe
@@ -40,6 +41,8 @@ class Call(Future[Outcome]):
         """How it ends, once that is settled. Written by `Calls` only."""
         self.is_cancel_asked = False
         """Whether a cancellation was asked for that cannot be had."""
+        self.after_time_out: float | None = None
+        """How long to wait after a time-out; None: give up then."""
         self._notepad: Notepad | None = None
 
     @property
@@ -55,6 +58,10 @@ class Call(Future[Outcome]):
     def note(self, data: bytes) -> None:
         """See `afterwards_executors.notes.Line`."""
         (self._notepad or self._new_notepad()).note(data)
+
+    def time_out_delay(self, seconds: float | None) -> None:
+        """See `afterwards_executors.notes.Line`."""
+        self.after_time_out = seconds
 
     def close_notes(self) -> None:
         """Deliver no note from now on."""
@@ -173,7 +180,7 @@ def outcome_of(value: object, run_seconds: float) -> Outcome:
         )
     if value.run_seconds:
         return value
-    return Outcome(value.end, value.value, value.error, value.transient, run_seconds)
+    return replace(value, run_seconds=run_seconds)
 
 
 def failure_of(error: BaseException, run_seconds: float) -> Outcome:
@@ -196,6 +203,7 @@ def time_out_of(call: Call) -> Outcome:
         error=f"Timed out after {call.work.timeout_seconds:g} s",
         transient=True,
         run_seconds=call.run_seconds,
+        retry_in_seconds=call.after_time_out,
     )
 
 

@@ -38,6 +38,9 @@ class Line(Protocol):
     def note(self, data: bytes) -> None:
         """Have `Work.on_note` called with `data`, or with what is noted after it. Never waits."""
 
+    def time_out_delay(self, seconds: float | None) -> None:
+        """Have the outcome of a time-out say `retry_in_seconds`; it cannot be asked then."""
+
 
 CURRENT: Final[ContextVar[Line]] = ContextVar("current_line")
 """Set by the executors for the call that they run."""

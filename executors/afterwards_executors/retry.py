@@ -6,23 +6,55 @@ the work away until then; so a backoff occupies no slot and survives a restart.
 
 from __future__ import annotations
 
-from concurrent.futures import BrokenExecutor
+import math
 from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Final
 
 from tenacity import (
     Future,
     RetryCallState,
     Retrying,
-    retry_if_exception_type,
+    retry_if_exception,
     stop_after_attempt,
     wait_exponential_jitter,
 )
 from tenacity.retry import retry_base
 from tenacity.wait import wait_base
 
+from afterwards_executors.passing import is_passing
+
+MAX_RETRY_AFTER_SECONDS: Final = 10 * 365 * 86_400.0
+"""Nothing waits for longer."""
+
 
 class TransientError(Exception):
-    """Raised by work that may succeed if it is tried again."""
+    """Raised by work that may succeed if it is tried again.
+
+    Args:
+        args: what `Exception` takes; the first is the message.
+        retry_after: how long to wait until then, in seconds if it is a number; at most ten years.
+            It goes before the wait of the policy. None: as the policy says.
+
+    Raises:
+        TypeError, ValueError: `retry_after` is no length of time.
+    """
+
+    retry_after_seconds: float | None = None
+
+    def __init__(self, *args: object, retry_after: float | timedelta | None = None) -> None:
+        super().__init__(*args)
+        if retry_after is not None:
+            self.retry_after_seconds = _seconds(retry_after)
+
+
+def _seconds(retry_after: float | timedelta) -> float:
+    seconds = retry_after.total_seconds() if isinstance(retry_after, timedelta) else retry_after
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
+        raise TypeError(f"retry_after must be seconds or a timedelta, not {retry_after!r}")
+    if math.isnan(seconds):
+        raise ValueError("retry_after must be a number of seconds, not NaN")
+    return float(min(max(0.0, seconds), MAX_RETRY_AFTER_SECONDS))
 
 
 class Starved(TransientError):
@@ -36,17 +68,8 @@ class PermanentError(Exception):
     """Raised by work that will fail however often it is tried."""
 
 
-TRANSIENT_ERRORS: tuple[type[BaseException], ...] = (
-    TransientError,
-    ConnectionError,
-    TimeoutError,
-    BrokenExecutor,
-)
-"""A connection that broke, a limit that ran out, a process that was lost, or work that says so."""
-
-
 def _default_retry() -> retry_base:
-    return retry_if_exception_type(TRANSIENT_ERRORS)
+    return retry_if_exception(is_passing)
 
 
 def _default_wait() -> wait_base:
@@ -67,11 +90,24 @@ class RetryPolicy:
     """Which exceptions are worth another attempt."""
 
     def is_transient(self, error: BaseException) -> bool:
-        """Whether `error` is worth another attempt; a `TransientError` says so itself."""
-        return isinstance(error, TransientError) or self.retry(_after(error, attempts_used=1))
+        """Whether `error` is worth another attempt.
+
+        A `TransientError` and a `PermanentError` say so themselves. A group is if all are that are
+        in it.
+        """
+        if isinstance(error, TransientError | PermanentError):
+            return isinstance(error, TransientError)
+        if isinstance(error, BaseExceptionGroup):
+            return all(map(self.is_transient, error.exceptions))
+        return self.retry(_after(error, attempts_used=1))
 
     def next_delay_seconds(
-        self, attempts_used: int, *, transient: bool, max_attempts: int | None = None
+        self,
+        attempts_used: int,
+        *,
+        transient: bool,
+        max_attempts: int | None = None,
+        retry_after: float | None = None,
     ) -> float | None:
         """After an attempt that ended in an error: seconds until the next one, or None to give up.
 
@@ -79,6 +115,7 @@ class RetryPolicy:
             attempts_used: attempts that ended in an error, this one included; from 1.
             transient: whether this error is worth another attempt.
             max_attempts: overrides the policy's, for one piece of work.
+            retry_after: what the error itself has asked for (`retry_after_of`); overrides `wait`.
         """
         if not transient:
             return None
@@ -86,7 +123,15 @@ class RetryPolicy:
         limit = self.max_attempts if max_attempts is None else max_attempts
         if stop_after_attempt(limit)(state):
             return None
-        return float(self.wait(state))
+        return float(self.wait(state)) if retry_after is None else retry_after
+
+
+def retry_after_of(error: BaseException) -> float | None:
+    """After how many seconds the error itself wants another attempt; of a group, the longest."""
+    if isinstance(error, BaseExceptionGroup):
+        asked = [retry_after_of(one) for one in error.exceptions]
+        return max((seconds for seconds in asked if seconds is not None), default=None)
+    return error.retry_after_seconds if isinstance(error, TransientError) else None
 
 
 def _after(error: BaseException, attempts_used: int) -> RetryCallState:

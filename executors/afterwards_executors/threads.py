@@ -76,7 +76,7 @@ class ThreadExecutor:
             self._calls.finish(call, refusal)
         return call
 
-    def cancel(self, future: Future[Outcome], reason: str) -> bool:
+    def cancel(self, future: Future[Outcome], reason: str, *, by_force: bool = False) -> bool:
         """Stop a call that still waits for a slot, ask one that runs; see `Executor.cancel`."""
         assert isinstance(future, Call)
         with self._lock:

@@ -32,7 +32,7 @@ class Stand:
     program: Path = PROGRAM
     _numbers: itertools.count[int] = field(default_factory=itertools.count)
 
-    def service(self, **settings: float) -> Service:
+    def service(self, **settings: float | str) -> Service:
         """The service, not started: default settings but no delays, unless given."""
         return Service(
             self.new_directory("service"),

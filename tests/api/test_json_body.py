@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 from starlette.exceptions import HTTPException
 
-from afterwards.api.json_body import MAX_CONTAINERS, MAX_MISTAKES, containers_in, parsed, validated
+from afterwards.api.json_body import MAX_CONTAINERS, containers_in, parsed, validated
+from afterwards.task_types.mistakes import MAX_MISTAKES
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.text('a"\\[]{},: ')
 DOCUMENTS = st.recursive(

@@ -16,6 +16,7 @@ import pytest
 from afterwards.counts import HttpCounts
 from afterwards.events.hub import EventHub
 from afterwards.execution.dispatcher import Dispatcher
+from afterwards.execution.executors import Executors
 from afterwards.lifecycle import Task
 from afterwards.registry.client.client import RegistryClient
 from afterwards.registry.client.connection import RegistryConnection
@@ -125,7 +126,7 @@ async def staged() -> AsyncIterator[Stage]:
     line = Line()
     environment: Any = None
     nothing: Any = MappingProxyType({})
-    dispatcher = Dispatcher({}, nothing, environment, 1.0, lambda _: None)
+    dispatcher = Dispatcher(Executors({}, {}, ()), nothing, environment, 1.0, lambda _: None)
     client = RegistryClient(dispatcher, NoHttp())
     worker = Worker(SERVICE, 1, 1)
     connection = RegistryConnection(line.connect, worker, client, dispatcher, 8.0)

@@ -25,6 +25,7 @@ from afterwards.task_types.base import (
     TaskType,
     TransientError,
 )
+from afterwards_executors import this_host
 from afterwards_executors.base import End, Outcome
 from afterwards_executors.retry import Starved
 
@@ -140,9 +141,8 @@ def test_what_a_task_raises_becomes_an_outcome(
     run_it: RunIt, error: Exception, message: str, transient: bool
 ) -> None:
     outcome = run_it(raising(error))
-    assert outcome == Outcome(
-        End.FAILED, error=message, transient=transient, run_seconds=outcome.run_seconds
-    )
+    assert (outcome.end, outcome.error, outcome.transient) == (End.FAILED, message, transient)
+    assert (outcome.retry_in_seconds is not None) is transient
 
 
 def test_a_policy_that_raises_does_not_hide_what_the_task_raised(run_it: RunIt) -> None:
@@ -314,8 +314,7 @@ def test_what_has_run_out_in_the_whole_process_is_no_failure_of_the_task(
 def test_what_has_run_out_in_a_child_is_its_own_fault_unless_the_whole_system_lacks_it(
     run_it: RunIt, monkeypatch: pytest.MonkeyPatch, error: Exception, end: End
 ) -> None:
-    monkeypatch.setattr("afterwards.execution.attempt._configure_child", lambda _: None)
-    monkeypatch.setattr("afterwards.execution.attempt.parent_process", object)
+    monkeypatch.setattr(this_host, "_kind", "process")
     assert run_it(raising(error)).end is end
 
 
@@ -324,3 +323,23 @@ def test_memory_that_a_task_wants_too_much_of_is_its_own_affair(
     run_it: RunIt, error: Exception
 ) -> None:
     assert run_it(raising(error)).end is End.FAILED
+
+
+@pytest.mark.parametrize(
+    ("errors", "end", "transient", "message"),
+    [
+        ([TransientError("busy"), TimeoutError()], End.FAILED, True, "busy; TimeoutError"),
+        ([TransientError("busy"), KeyError("x")], End.FAILED, False, "busy; KeyError: 'x'"),
+        ([PermanentError("no"), Starved("x")], End.FAILED, False, "no; x"),
+        ([Starved("x"), Starved("x")], End.STARVED, True, "x"),
+    ],
+)
+def test_a_group_of_errors_counts_as_what_is_in_it(
+    run_it: RunIt, errors: list[Exception], end: End, transient: bool, message: str
+) -> None:
+    outcome = run_it(raising(ExceptionGroup("unhandled errors in a TaskGroup", errors)))
+    assert (outcome.end, outcome.transient, outcome.error) == (end, transient, message)
+
+
+def test_a_wait_that_the_error_asks_for_goes_before_the_policy_s(run_it: RunIt) -> None:
+    assert run_it(raising(TransientError("busy", retry_after=77))).retry_in_seconds == 77

@@ -15,12 +15,11 @@ from typing import ClassVar
 import pytest
 from pydantic import BaseModel
 from structlog.testing import capture_logs
-from tenacity import RetryCallState
-from tenacity.wait import wait_base
 
 from afterwards.execution import dispatcher as dispatcher_module
 from afterwards.execution import pauses
 from afterwards.execution.dispatcher import Dispatcher
+from afterwards.execution.executors import Executors
 from afterwards.registry.protocol.answers import Claim
 from afterwards.registry.protocol.base import SUSPECTED
 from afterwards.registry.protocol.requests import (
@@ -33,8 +32,9 @@ from afterwards.registry.protocol.requests import (
     Succeeded,
 )
 from afterwards.task_types import CATALOGUE
-from afterwards.task_types.base import Environment, RetryPolicy, TaskContext, TaskType
+from afterwards.task_types.base import Environment, TaskContext, TaskType
 from afterwards.task_types.context import Progress
+from afterwards.task_types.description import in_process
 from afterwards_executors.base import End, Outcome, Slots, Work
 
 SUCCESS = Outcome(End.SUCCEEDED, value=b'{"message":"ok"}', run_seconds=0.5)
@@ -48,22 +48,7 @@ async def do_nothing(payload: Anything, context: TaskContext) -> dict[str, str]:
     return {}
 
 
-class WaitsFor(wait_base):
-    def __init__(self, answer: float) -> None:
-        self.answer = answer
-
-    def __call__(self, retry_state: RetryCallState) -> float:
-        if self.answer < 0:
-            raise ZeroDivisionError
-        return self.answer
-
-
-PECULIAR = (
-    TaskType("two-minutes", Anything, do_nothing, timeout=timedelta(minutes=2)),
-    TaskType("raises", Anything, do_nothing, retry=RetryPolicy(wait=WaitsFor(-1))),
-    TaskType("for-ever", Anything, do_nothing, retry=RetryPolicy(wait=WaitsFor(math.inf))),
-    TaskType("no-number", Anything, do_nothing, retry=RetryPolicy(wait=WaitsFor(math.nan))),
-)
+PECULIAR = (TaskType("two-minutes", Anything, do_nothing, timeout=timedelta(minutes=2)),)
 
 
 class ManualExecutor:
@@ -93,8 +78,8 @@ class ManualExecutor:
         self.futures.append(Future())
         return self.futures[-1]
 
-    def cancel(self, future: Future[Outcome], reason: str) -> bool:
-        if future.done():
+    def cancel(self, future: Future[Outcome], reason: str, *, by_force: bool = False) -> bool:
+        if future.done() or not (self.can_stop or by_force):
             return False
         future.set_result(Outcome(End.CANCELLED, error=reason))
         return True
@@ -106,9 +91,6 @@ class ManualExecutor:
 class ManualThreads(ManualExecutor):
     kind: ClassVar[str] = "thread"
     can_stop: ClassVar[bool] = False
-
-    def cancel(self, future: Future[Outcome], reason: str) -> bool:
-        return False
 
 
 class Bench:
@@ -122,8 +104,8 @@ class Bench:
         self.told: list[Mapping[str, int]] = []
         """The slots, each time the registry was to hear of them before the next report."""
         self.dispatcher = Dispatcher(
-            {"async": self.executor, "thread": self.threads},
-            {**CATALOGUE, **{task_type.name: task_type for task_type in PECULIAR}},
+            Executors({"async": self.executor, "thread": self.threads}, {}, ()),
+            in_process({**CATALOGUE, **{one.name: one for one in PECULIAR}}),
             Environment(output_dir, 0, 0, 0, 0, 1_000),
             timeout_seconds=60,
             report=self.reports.append,
@@ -156,8 +138,11 @@ def claim(
     attempts_used: int = 0,
     type_name: str = "notification",
     timeout_seconds: float | None = None,
+    crowd: int = 0,
 ) -> Claim:
-    return Claim(task_id, attempt, type_name, b"{}", executor, attempts_used, 3, timeout_seconds)
+    return Claim(
+        task_id, attempt, type_name, b"{}", executor, attempts_used, 3, timeout_seconds, crowd
+    )
 
 
 def test_a_claim_that_a_route_waits_for_is_started_by_its_background_task(bench: Bench) -> None:
@@ -231,19 +216,6 @@ def test_each_end_of_an_attempt_has_its_report(
     assert bench.end(outcome) == report
 
 
-def test_a_transient_error_is_reported_with_a_delay_while_attempts_remain(bench: Bench) -> None:
-    transient = Outcome(End.FAILED, error="busy", transient=True)
-    bench.take(claim(attempts_used=1))
-    report = bench.end(transient)
-    assert isinstance(report, Failed)
-    assert report.retry_in_seconds is not None
-    assert report.retry_in_seconds > 0
-    bench.take(claim(attempts_used=2))
-    last = bench.end(transient)
-    assert isinstance(last, Failed)
-    assert last.retry_in_seconds is None
-
-
 def test_a_timeout_is_reported_as_one(bench: Bench) -> None:
     bench.take(claim())
     report = bench.end(Outcome(End.TIMED_OUT, error="took too long", transient=True))
@@ -261,16 +233,19 @@ def test_a_type_s_own_time_limit_goes_before_the_service_s(bench: Bench) -> None
     assert bench.executor.works[0].timeout_seconds == 120
 
 
-@pytest.mark.parametrize("type_name", ["raises", "for-ever", "no-number"])
-def test_a_broken_retry_policy_loses_no_report(bench: Bench, type_name: str) -> None:
-    bench.take(claim(type_name=type_name))
-    with capture_logs() as lines:
-        report = bench.end(Outcome(End.FAILED, error="busy", transient=True))
+def test_a_delay_that_the_attempt_has_said_is_the_report_s(bench: Bench) -> None:
+    bench.take(claim())
+    outcome = Outcome(End.FAILED, error="busy", transient=True, retry_in_seconds=7.5)
+    assert bench.end(outcome) == Failed("t", 1, "busy", 0.0, 7.5)
 
+
+@pytest.mark.parametrize("told", [-1.0, math.inf, math.nan])
+def test_a_delay_that_is_none_loses_no_report(bench: Bench, told: float) -> None:
+    bench.take(claim())
+    report = bench.end(Outcome(End.FAILED, error="busy", transient=True, retry_in_seconds=told))
     assert isinstance(report, Failed)
     assert report.retry_in_seconds is not None
     assert 0 < report.retry_in_seconds < 60
-    assert [line["event"] for line in lines] == ["retry policy is broken; the default is used"]
 
 
 def test_what_an_attempt_notes_is_its_progress(bench: Bench) -> None:
@@ -362,13 +337,14 @@ def test_a_cancellation_before_the_start_takes_effect_at_the_start(bench: Bench)
     assert bench.reports == [Stopped("t", 1)]
 
 
-def test_the_fence_stops_and_forgets_what_can_be_stopped_without_a_report(bench: Bench) -> None:
+def test_the_fence_stops_and_forgets_all_attempts_without_a_report(bench: Bench) -> None:
     bench.take(claim("a"), claim("b", executor="thread"))
     bench.take(claim("c"), awaited=True)
     bench.dispatcher.fence()
-    assert bench.executor.futures[0].result().end is End.CANCELLED
+    for executor in (bench.executor, bench.threads):
+        assert executor.futures[0].result().end is End.CANCELLED
     assert bench.reports == []
-    assert bench.dispatcher.held() == [Held("b", 1)]
+    assert bench.dispatcher.held() == []
     bench.start("c")
     assert len(bench.executor.works) == 1, "c belongs to somebody else by now"
 
@@ -388,7 +364,9 @@ def test_a_drain_waits_for_the_attempts_to_end(bench: Bench) -> None:
 def test_a_drain_releases_what_outlasts_the_grace(bench: Bench) -> None:
     bench.take(claim("a"), claim("b", executor="thread"))
     assert not bench.dispatcher.drain(grace_seconds=0, flush_seconds=0)
-    assert bench.reports == [Released("a", 1, "its worker is stopping")]
+    assert bench.reports == [
+        Released(task_id, 1, "its worker is stopping") for task_id in ("a", "b")
+    ]
 
 
 def test_claims_that_come_after_the_drain_are_released(bench: Bench) -> None:
@@ -408,6 +386,23 @@ def test_stuck_slots_are_not_offered_to_the_registry(bench: Bench) -> None:
     assert bench.dispatcher.slots() == {"async": 9, "thread": 9, SUSPECTED: 2}
     assert bench.dispatcher.stuck() == {"async": 1, "thread": 1}
     assert bench.dispatcher.unstoppable() == {"thread"}
+
+
+def test_a_suspect_is_run_with_no_more_others_than_its_claim_says(bench: Bench) -> None:
+    bench.take(claim("a"), claim("b", crowd=3))
+    assert [work.crowd for work in bench.executor.works] == [None, 3]
+
+
+def test_what_an_attempt_prints_is_logged_with_its_task(bench: Bench) -> None:
+    bench.take(claim(attempt=2))
+    on_line = bench.executor.works[0].on_line
+    assert on_line is not None
+    with capture_logs() as lines:
+        on_line("half done")
+
+    assert [(line["line"], line["task_id"], line["attempt"]) for line in lines] == [
+        ("half done", "t", 2)
+    ]
 
 
 def test_an_attempt_that_is_replaced_by_its_successor_is_stopped_without_a_report(

@@ -9,10 +9,12 @@ from pathlib import Path
 import pytest
 
 from afterwards.execution.dispatcher import Dispatcher
+from afterwards.execution.executors import Executors
 from afterwards.registry.protocol.answers import Claim
 from afterwards.registry.protocol.requests import Report, Succeeded
 from afterwards.task_types.base import Environment
-from afterwards.task_types.modules import load_catalogue
+from afterwards.task_types.description import in_process
+from afterwards.task_types.modules import load, load_catalogue
 from afterwards_executors import EXECUTORS
 from tests.integration.conftest import wait_for
 
@@ -46,9 +48,10 @@ def modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[s
     monkeypatch.delattr(sys.modules["__main__"], "__file__", raising=False)
     yield ("module_with_progress",)
     sys.modules.pop("module_with_progress", None)
-    load_catalogue.cache_clear()
+    load.cache_clear()
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("kind", sorted(EXECUTORS))
 def test_progress_arrives_before_the_report(
     tmp_path: Path, modules: tuple[str, ...], kind: str
@@ -61,8 +64,8 @@ def test_progress_arrives_before_the_report(
         told.append(report)
 
     dispatcher = Dispatcher(
-        {kind: executor},
-        load_catalogue(modules),
+        Executors({kind: executor}, {}, ()),
+        in_process(load_catalogue(modules)),
         Environment(tmp_path, 0, 0, 0, 0, 1_000, task_modules=modules),
         20.0,
         report,

@@ -1,15 +1,18 @@
 from __future__ import annotations
 
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pytest
 
-from afterwards_executors import EXECUTORS
-from afterwards_executors.base import Executor, Work
+from afterwards_executors import EXECUTORS, IN_PROCESS
+from afterwards_executors.base import Executor, ExecutorFactory, Work
+from afterwards_executors.hosts import crew
+from afterwards_executors.hosts.executor import HostExecutor
+from afterwards_executors.hosts.settings import HostSettings
 from tests.executors import work
 
 DEADLINE_SECONDS = 20.0
@@ -18,14 +21,11 @@ DEADLINE_SECONDS = 20.0
 MakeExecutor = Callable[..., Executor]
 
 
-@pytest.fixture(scope="session", autouse=True)
-def children_import_no_test_runner() -> Iterator[None]:
-    """Spawning imports the parent's main module again, and pytest is a heavy one."""
-    main = sys.modules["__main__"]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(main, "__spec__", None)
-        patch.delattr(main, "__file__", raising=False)
-        yield
+FACTORIES: Final[Mapping[str, ExecutorFactory]] = {
+    **EXECUTORS,
+    **{f"{kind} in process": factory for kind, factory in IN_PROCESS.items()},
+}
+"""All executors there are, by what tests call them."""
 
 
 @pytest.fixture
@@ -33,8 +33,10 @@ def make_executor() -> Iterator[MakeExecutor]:
     """Makes started executors, shut down after the test."""
     made: list[Executor] = []
 
-    def make(kind: str, slots: int = 2) -> Executor:
-        executor = EXECUTORS[kind](slots)
+    def make(kind: str, slots: int = 2, settings: HostSettings | None = None) -> Executor:
+        executor = (
+            FACTORIES[kind](slots) if settings is None else HostExecutor(kind, slots, settings)
+        )
         executor.start()
         made.append(executor)
         return executor
@@ -44,8 +46,19 @@ def make_executor() -> Iterator[MakeExecutor]:
         executor.shutdown(5.0)
 
 
-@pytest.fixture(params=sorted(EXECUTORS))
+@pytest.fixture(
+    params=[
+        pytest.param(kind, marks=[pytest.mark.processes] if kind in EXECUTORS else [])
+        for kind in sorted(FACTORIES)
+    ]
+)
 def kind(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(params=sorted(EXECUTORS))
+def hosted(request: pytest.FixtureRequest) -> str:
+    """Each kind whose calls run in hosts. `tests/conftest.py` marks what uses it."""
     return str(request.param)
 
 
@@ -65,10 +78,16 @@ def call(kind: str) -> Callable[..., Work]:
         timeout_seconds: float | None = None,
         on_note: Callable[[bytes], None] | None = None,
     ) -> Work:
-        function = getattr(work, f"{name}_async" if kind == "async" else name)
+        function = getattr(work, f"{name}_async" if kind.startswith("async") else name)
         return Work(function, args, timeout_seconds, on_note)
 
     return make
+
+
+@pytest.fixture
+def looked_after_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hosts are looked after all the time."""
+    monkeypatch.setattr(crew, "LOOK_SECONDS", 0.05)
 
 
 @pytest.fixture
@@ -91,3 +110,16 @@ def wait_until(condition: Callable[[], Any]) -> Any:
         assert time.monotonic() < deadline, "waited in vain"
         time.sleep(0.002)
     return value
+
+
+def children() -> set[int]:
+    """The children of this process that have not been reaped."""
+    found = set()
+    for task in Path("/proc/self/task").iterdir():
+        with suppress(FileNotFoundError):  # the thread has ended
+            found |= {int(pid) for pid in (task / "children").read_text(encoding="ascii").split()}
+    return found
+
+
+def count_of_descriptors() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))

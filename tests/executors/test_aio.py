@@ -18,7 +18,7 @@ from tests.executors.conftest import DEADLINE_SECONDS, is_running, wait_until
 
 @pytest.fixture
 def executor(make_executor: Callable[..., Executor]) -> Executor:
-    return make_executor("async", slots=5000)
+    return make_executor("async in process", slots=5000)
 
 
 @pytest.fixture
@@ -65,7 +65,7 @@ def test_a_coroutine_that_swallows_its_cancellation_is_cancelled_and_stuck(
 def test_a_stuck_coroutine_keeps_its_slot_from_those_that_wait(
     make_executor: Callable[..., Executor], gate: Path
 ) -> None:
-    executor = make_executor("async", slots=1)
+    executor = make_executor("async in process", slots=1)
     stuck = executor.submit(Work(work.swallow_cancellation, (str(gate),), timeout_seconds=0.05))
     queued = executor.submit(Work(work.succeed_async))
     stuck.result(DEADLINE_SECONDS)
@@ -134,9 +134,9 @@ def test_tasks_that_calls_leave_behind_end_with_the_loop(
 def test_it_works_without_uvloop(gate: Path) -> None:
     script = (
         "import sys; sys.modules['uvloop'] = None\n"
-        "from afterwards_executors import EXECUTORS; from afterwards_executors.base import Work\n"
+        "from afterwards_executors import IN_PROCESS; from afterwards_executors.base import Work\n"
         "from tests.executors import work\n"
-        "executor = EXECUTORS['async'](2); executor.start()\n"
+        "executor = IN_PROCESS['async'](2); executor.start()\n"
         "print(executor.submit(Work(work.succeed_async)).result(10).end)\n"
         "print(type(executor._loop).__module__)\n"
         "executor.shutdown(5)\n"

@@ -15,9 +15,10 @@ from afterwards_executors import current_line, note, notes
 from afterwards_executors.base import End, Executor, Work
 from afterwards_executors.calls import Call as RunningCall
 from afterwards_executors.calls import Calls
-from afterwards_executors.child_main import _Line
-from afterwards_executors.notes import INTERVAL_SECONDS, MAX_NOTE_BYTES, Notepad
-from afterwards_executors.wire import LENGTH, NOTE, Replies, frame
+from afterwards_executors.frames import Kind, frame
+from afterwards_executors.inside.line import HostLine
+from afterwards_executors.inside.wire import Wire
+from afterwards_executors.notes import INTERVAL_SECONDS, Notepad
 from tests.executors import work
 from tests.executors.conftest import DEADLINE_SECONDS, is_running, wait_until
 
@@ -140,11 +141,17 @@ def test_notes_from_many_threads_cut_into_no_outcome(
 
 # -- asking to stop --------------------------------------------------------------------------------
 
+both_threads = pytest.mark.parametrize(
+    "threads",
+    [pytest.param("thread", marks=pytest.mark.processes), pytest.param("thread in process")],
+)
 
+
+@both_threads
 def test_a_thread_that_is_cancelled_can_see_it_and_stop(
-    make_executor: Callable[..., Executor], gate: Path
+    threads: str, make_executor: Callable[..., Executor], gate: Path
 ) -> None:
-    executor = make_executor("thread")
+    executor = make_executor(threads)
     future = executor.submit(Work(work.stop_when_asked, (str(gate),)))
     wait_until(lambda: is_running(gate))
 
@@ -153,17 +160,18 @@ def test_a_thread_that_is_cancelled_can_see_it_and_stop(
     assert (outcome.end, outcome.error) == (End.CANCELLED, "as asked")
 
 
+@both_threads
 def test_a_thread_whose_time_is_up_can_see_it_and_free_its_slot(
-    make_executor: Callable[..., Executor], gate: Path
+    threads: str, make_executor: Callable[..., Executor], gate: Path
 ) -> None:
-    executor = make_executor("thread")
+    executor = make_executor(threads)
     future = executor.submit(Work(work.stop_when_asked, (str(gate),), timeout_seconds=0.05))
 
     assert future.result(DEADLINE_SECONDS).end is End.TIMED_OUT
     wait_until(lambda: executor.slots().stuck == 0)
 
 
-# -- children --------------------------------------------------------------------------------------
+# -- hosts -----------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -172,25 +180,32 @@ def children(make_executor: Callable[..., Executor]) -> Executor:
 
 
 @pytest.mark.processes
-def test_a_child_that_never_stops_noting_is_timed_out(
-    children: Executor, gate: Path, heard: Heard
+def test_a_call_that_never_stops_noting_is_timed_out(
+    hosted: str, make_executor: Callable[..., Executor], gate: Path, heard: Heard
 ) -> None:
-    flood = Work(work.write_notes_by_hand, (str(gate),), timeout_seconds=0.5, on_note=heard)
+    executor = make_executor(hosted, slots=1)
+    function = work.write_notes_by_hand_async if hosted == "async" else work.write_notes_by_hand
+    flood = Work(function, (str(gate),), timeout_seconds=0.5, on_note=heard)
     started = time.monotonic()
-    outcome = children.submit(flood).result(DEADLINE_SECONDS)
+    outcome = executor.submit(flood).result(DEADLINE_SECONDS)
 
     assert outcome.end is End.TIMED_OUT
     assert outcome.run_seconds < 2
     assert len(heard.notes) <= (time.monotonic() - started) / INTERVAL_SECONDS + 2
-    assert children.submit(Work(work.succeed)).result(DEADLINE_SECONDS).end is End.SUCCEEDED
+    successor = Work(work.succeed_async if hosted == "async" else work.succeed)
+    assert executor.submit(successor).result(DEADLINE_SECONDS).end is End.SUCCEEDED
 
 
 @pytest.mark.processes
-def test_a_child_that_never_stops_noting_can_be_cancelled(children: Executor, gate: Path) -> None:
-    future = children.submit(Work(work.write_notes_by_hand, (str(gate),)))
+def test_a_call_that_never_stops_noting_can_be_cancelled(
+    hosted: str, make_executor: Callable[..., Executor], gate: Path
+) -> None:
+    executor = make_executor(hosted, slots=1)
+    function = work.write_notes_by_hand_async if hosted == "async" else work.write_notes_by_hand
+    future = executor.submit(Work(function, (str(gate),)))
     wait_until(lambda: is_running(gate))
 
-    assert children.cancel(future, "not wanted")
+    assert executor.cancel(future, "not wanted", by_force=True)
     assert future.result(DEADLINE_SECONDS).end is End.CANCELLED
 
 
@@ -204,33 +219,6 @@ def test_a_fork_of_a_child_notes_nothing(children: Executor, gate: Path, heard: 
     assert heard.notes == [b"from the child"]
 
 
-def test_of_the_notes_in_one_part_the_last_is_kept() -> None:
-    replies = Replies()
-    whole = frame(NOTE + b"1") + frame(NOTE + b"2") + frame(b"\0 the outcome")
-
-    assert replies.feed(whole[:25]) is None
-    assert replies.take_note() == b"2"
-    assert replies.take_note() is None
-    assert replies.feed(whole[25:]) == b"\0 the outcome"
-
-
-def test_a_frame_may_come_byte_by_byte() -> None:
-    replies = Replies()
-    *early, last = frame(NOTE + b"note") + frame(b"outcome")
-
-    assert [replies.feed(bytes([byte])) for byte in early] == [None] * len(early)
-    assert replies.take_note() == b"note"
-    assert replies.feed(bytes([last])) == b"outcome"
-
-
-@pytest.mark.parametrize(
-    "beginning",
-    [LENGTH.pack(2**40) + NOTE, LENGTH.pack(MAX_NOTE_BYTES + 2) + NOTE, LENGTH.pack(0) + NOTE],
-)
-def test_what_no_line_sends_is_an_outcome_that_cannot_be_read(beginning: bytes) -> None:
-    assert Replies().feed(beginning) == b""
-
-
 def test_a_note_that_the_pipe_has_no_room_for_comes_later_and_holds_nobody_up() -> None:
     ours, theirs = socket.socketpair()
     ours.settimeout(DEADLINE_SECONDS)
@@ -239,8 +227,8 @@ def test_a_note_that_the_pipe_has_no_room_for_comes_later_and_holds_nobody_up() 
         with suppress(BlockingIOError):
             while True:
                 sent += theirs.send(b"." * 4096, socket.MSG_DONTWAIT)
-        _Line(theirs).note(b"progress")
-        expected = b"." * sent + frame(NOTE + b"progress")
+        HostLine(Wire(theirs), 5).note(b"progress")
+        expected = b"." * sent + frame(Kind.NOTE, 5, b"progress")
         incoming = b""
         while len(incoming) < len(expected):
             incoming += ours.recv(65_536)

@@ -1,6 +1,7 @@
+"""Executors whose calls run in hosts: what becomes of calls when hosts end, and of hosts."""
+
 from __future__ import annotations
 
-import multiprocessing
 import os
 import random
 import signal
@@ -12,13 +13,15 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, wait
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from afterwards_executors.base import End, Executor, Outcome, Work
+from afterwards_executors.hosts.settings import HostSettings
 from tests.executors import work
-from tests.executors.conftest import DEADLINE_SECONDS, is_running, wait_until
+from tests.executors.conftest import DEADLINE_SECONDS, children, is_running, wait_until
 
 pytestmark = pytest.mark.processes
 
@@ -28,8 +31,21 @@ def executor(make_executor: Callable[..., Executor]) -> Executor:
     return make_executor("process", slots=2)
 
 
+@pytest.fixture
+def any_executor(hosted: str, make_executor: Callable[..., Executor]) -> Executor:
+    """Of each kind."""
+    return make_executor(hosted, slots=2)
+
+
+def work_of(executor: Executor, function: Callable[..., object], *args: object) -> Work:
+    """A call of the function, on whichever executor."""
+    if executor.kind == "async":
+        return Work(work.call_plainly, (function, *args))
+    return Work(function, args)
+
+
 def run(executor: Executor, function: Callable[..., object], *args: object) -> Outcome:
-    return executor.submit(Work(function, args)).result(DEADLINE_SECONDS)
+    return executor.submit(work_of(executor, function, *args)).result(DEADLINE_SECONDS)
 
 
 def pid_of_child(executor: Executor) -> int:
@@ -48,19 +64,6 @@ def is_gone(pid: int) -> bool:
     except (FileNotFoundError, ProcessLookupError):
         return True
     return stat.rpartition(")")[2].split()[0] in "ZX"
-
-
-def children() -> set[int]:
-    """The children of this process that have not been reaped, but for multiprocessing's tracker."""
-    found = set()
-    for task in Path("/proc/self/task").iterdir():
-        found |= {int(pid) for pid in (task / "children").read_text(encoding="ascii").split()}
-    tracker = getattr(multiprocessing.resource_tracker._resource_tracker, "_pid", None)  # type: ignore[attr-defined]
-    return found - {tracker}
-
-
-def count_of_descriptors() -> int:
-    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 # -- one child ends --------------------------------------------------------------------------------
@@ -95,6 +98,25 @@ def test_a_child_that_dies_costs_its_own_call_and_says_how(
     assert other.result(DEADLINE_SECONDS).end is End.SUCCEEDED
 
 
+@pytest.mark.parametrize(
+    ("function", "args", "error"),
+    [
+        (work.exit_at_once, (3,), "exited with status 3"),
+        (work.read_address_zero, (), "was killed by SIGSEGV"),
+        (work.kill_itself, (signal.SIGKILL,), "was killed by SIGKILL, as the kernel does when"),
+    ],
+)
+def test_a_host_that_dies_with_one_call_costs_that_call_and_says_how(
+    any_executor: Executor, function: Callable[..., object], args: tuple[object, ...], error: str
+) -> None:
+    outcome = run(any_executor, function, *args)
+
+    assert (outcome.end, outcome.transient, outcome.crowd) == (End.LOST, True, 0)
+    assert error in (outcome.error or "")
+    assert run(any_executor, work.succeed).end is End.SUCCEEDED
+    assert any_executor.slots().free == 2
+
+
 def test_a_child_killed_from_outside_costs_its_call(executor: Executor, gate: Path) -> None:
     future = executor.submit(Work(work.write_pid_and_wait, (str(gate),)))
     os.kill(pid_in(gate.with_name("gate.pid")), signal.SIGKILL)
@@ -102,24 +124,25 @@ def test_a_child_killed_from_outside_costs_its_call(executor: Executor, gate: Pa
     assert future.result(DEADLINE_SECONDS).end is End.LOST
 
 
-def test_an_idle_child_that_is_killed_costs_nothing(executor: Executor) -> None:
-    first = pid_of_child(executor)
+def test_an_idle_host_that_is_killed_costs_nothing(any_executor: Executor) -> None:
+    first = pid_of_child(any_executor)
     os.kill(first, signal.SIGKILL)
-    second = pid_of_child(executor)
+    second = pid_of_child(any_executor)
 
     assert second != first
-    assert is_gone(first)
+    wait_until(lambda: is_gone(first))
 
 
-def test_a_child_that_dies_before_it_picks_its_call_up_costs_nothing(
-    executor: Executor, gate: Path
+def test_a_host_that_dies_before_it_picks_its_call_up_costs_nothing(
+    any_executor: Executor, gate: Path
 ) -> None:
     gate.touch()
-    pid = pid_of_child(executor)
+    pid = pid_of_child(any_executor)
     os.kill(pid, signal.SIGSTOP)
-    future = executor.submit(Work(work.count_and_wait, (str(gate),)))
-    # It is in the pipe, unread, once the slot's thread waits for an answer.
-    wait_until(lambda: future.started_at is not None)  # type: ignore[attr-defined]
+    future = any_executor.submit(work_of(any_executor, work.count_and_wait, str(gate)))
+    # It is on the wire, unread.
+    wait_until(lambda: future.host is not None)  # type: ignore[attr-defined]
+    assert future.host.pid == pid  # type: ignore[attr-defined]
     os.kill(pid, signal.SIGKILL)
 
     assert future.result(DEADLINE_SECONDS).end is End.SUCCEEDED
@@ -128,17 +151,35 @@ def test_a_child_that_dies_before_it_picks_its_call_up_costs_nothing(
     assert int(runs[0]) != pid
 
 
-def test_a_fork_that_holds_the_pipe_open_hides_no_death(executor: Executor, gate: Path) -> None:
-    outcome = run(executor, work.start_a_sleeper_and_die, str(gate))
-    os.kill(pid_in(gate.with_name("gate.pid")), signal.SIGKILL)
+def test_a_call_that_two_hosts_have_died_with_before_it_began_starves(
+    any_executor: Executor, gate: Path
+) -> None:
+    pid = pid_of_child(any_executor)
+    os.kill(pid, signal.SIGSTOP)
+    future = any_executor.submit(work_of(any_executor, work.count_and_wait, str(gate)))
+    wait_until(lambda: future.host is not None)  # type: ignore[attr-defined]
+    future.hosts_lost = 1  # type: ignore[attr-defined]
+    os.kill(pid, signal.SIGKILL)
+    outcome = future.result(DEADLINE_SECONDS)
+
+    assert (outcome.end, outcome.transient) == (End.STARVED, True)
+    assert "its host was killed by SIGKILL" in (outcome.error or "")
+    assert not gate.with_name("gate.count").exists()
+
+
+def test_a_fork_that_holds_the_wire_open_hides_no_death(any_executor: Executor, gate: Path) -> None:
+    outcome = run(any_executor, work.start_a_sleeper_and_die, str(gate))
 
     assert (outcome.end, outcome.error) == (
         End.LOST,
         "The process that ran it exited with status 3",
     )
+    wait_until(lambda: is_gone(pid_in(gate.with_name("gate.pid"))))
 
 
-def test_a_child_that_closes_its_pipe_is_replaced(executor: Executor) -> None:
+@pytest.mark.parametrize("hosted", ["async", "process"])
+def test_a_host_that_closes_its_wire_is_replaced(any_executor: Executor) -> None:
+    executor = any_executor
     outcome = run(executor, work.close_sockets)
 
     assert (outcome.end, outcome.error) == (
@@ -148,41 +189,29 @@ def test_a_child_that_closes_its_pipe_is_replaced(executor: Executor) -> None:
     assert run(executor, work.succeed).end is End.SUCCEEDED
 
 
-def test_an_answer_that_cannot_be_read_costs_the_call_and_the_child(executor: Executor) -> None:
+def test_an_answer_that_cannot_be_sent_costs_the_call_and_the_host(any_executor: Executor) -> None:
+    outcome = run(any_executor, work.close_sockets_and_return)
+
+    assert outcome.end is End.LOST
+    assert run(any_executor, work.succeed).end is End.SUCCEEDED
+
+
+def test_an_answer_that_cannot_be_read_costs_the_call_and_the_host(
+    any_executor: Executor,
+) -> None:
+    executor = any_executor
     before = pid_of_child(executor)
-    outcome = run(executor, work.scribble, b"\0\0\0\0\0\0\0\3abc")
+    outcome = run(executor, work.scribble, b"\0\0\0\3\xff\0\0\0\1abc")
 
     assert outcome.end is End.LOST
     assert outcome.error == "The process that ran it gave an answer that cannot be read"
     assert pid_of_child(executor) != before
 
 
-def test_a_fork_that_comes_back_from_the_call_answers_nobody(executor: Executor) -> None:
+def test_a_fork_that_comes_back_from_the_call_answers_nobody(any_executor: Executor) -> None:
+    executor = any_executor
     assert run(executor, work.fork_and_return_twice).value == b"parent"
     assert run(executor, work.succeed, b"next").value == b"next"
-
-
-def test_a_child_that_cannot_be_spawned_starves_its_call_and_leaves_nothing(
-    executor: Executor, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    first = pid_of_child(executor)  # and multiprocessing's tracker, which stays
-    before = children() - {first}
-
-    def fail(*_: object) -> None:
-        raise OSError("no more processes")
-
-    for owner, name in ((multiprocessing.context.SpawnProcess, "start"), (os, "pidfd_open")):
-        os.kill(pid_of_child(executor), signal.SIGKILL)
-        with monkeypatch.context() as patch:
-            wait_until(lambda: not children() - before)
-            descriptors = count_of_descriptors()
-            patch.setattr(owner, name, fail)
-            outcome = run(executor, work.succeed)
-        assert (outcome.end, outcome.transient) == (End.STARVED, True)
-        assert outcome.error == "Could not be started: no more processes"
-        assert children() <= before
-        assert count_of_descriptors() == descriptors
-        assert run(executor, work.succeed).end is End.SUCCEEDED
 
 
 # -- stopping --------------------------------------------------------------------------------------
@@ -195,13 +224,32 @@ def test_a_child_that_ignores_sigterm_is_timed_out(executor: Executor, gate: Pat
     assert executor.slots().free == 2
 
 
-def test_a_child_that_was_stopped_in_mid_sentence_is_timed_out(executor: Executor) -> None:
+@pytest.mark.usefixtures("looked_after_often")
+def test_a_host_that_was_stopped_in_mid_sentence_is_ended_and_its_call_begins_elsewhere(
+    hosted: str, make_executor: Callable[..., Executor]
+) -> None:
+    executor = make_executor(hosted, 2, HostSettings(silent_seconds=0.5))
     pid = pid_of_child(executor)
     os.kill(pid, signal.SIGSTOP)
-    # More than a pipe holds: neither the request nor an answer can ever be complete.
-    big = Work(work.take, (b"x" * 2_000_000,), timeout_seconds=0.2)
+    # More than the wire holds: neither the request nor an answer can ever be complete.
+    outcome = run(executor, work.take, b"x" * 5_000_000)
 
-    assert executor.submit(big).result(DEADLINE_SECONDS).end is End.TIMED_OUT
+    assert outcome.end is End.SUCCEEDED
+    assert is_gone(pid)
+
+
+def test_a_host_that_was_stopped_while_it_runs_a_call_is_timed_out(
+    hosted: str, make_executor: Callable[..., Executor], gate: Path
+) -> None:
+    executor = make_executor(hosted, 2, HostSettings(silent_seconds=0.5))
+    call = work_of(executor, work.write_pid_and_wait, str(gate))
+    if hosted == "async":
+        call = replace(call, function=work.call_aside)
+    future = executor.submit(replace(call, timeout_seconds=1.0))
+    pid = pid_in(gate.with_name("gate.pid"))
+    os.kill(pid, signal.SIGSTOP)
+
+    assert future.result(DEADLINE_SECONDS).end is End.TIMED_OUT
     assert is_gone(pid)
 
 
@@ -289,23 +337,25 @@ def test_a_default_time_out_of_sockets_in_the_main_module_costs_no_child(tmp_pat
     assert printed.stderr == ""
 
 
-def test_large_arguments_and_results_pass(executor: Executor) -> None:
+def test_large_arguments_and_results_pass(any_executor: Executor) -> None:
+    executor = any_executor
     value = random.Random(1).randbytes(2_000_000)
 
     assert run(executor, work.succeed, value).value == value
 
 
-def test_arguments_that_cannot_be_pickled_are_a_failure(executor: Executor) -> None:
+def test_arguments_that_cannot_be_pickled_are_a_failure(any_executor: Executor) -> None:
+    executor = any_executor
     pid = pid_of_child(executor)
     outcome = run(executor, work.take, threading.Lock())
 
     assert outcome.end is End.FAILED
-    assert (outcome.error or "").startswith("The call cannot be sent to a child: TypeError: ")
+    assert (outcome.error or "").startswith("The call cannot be sent to a host: TypeError: ")
     assert pid_of_child(executor) == pid
 
 
 def test_a_function_that_cannot_be_imported_is_a_failure(
-    executor: Executor, monkeypatch: pytest.MonkeyPatch
+    any_executor: Executor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def only_here() -> None:
         """Importable by name in this process, but not in a child."""
@@ -313,13 +363,14 @@ def test_a_function_that_cannot_be_imported_is_a_failure(
     only_here.__qualname__ = "only_here"
     monkeypatch.setattr(work, "only_here", only_here, raising=False)
     monkeypatch.setattr(only_here, "__module__", work.__name__)
-    outcome = run(executor, only_here)
+    outcome = any_executor.submit(Work(only_here)).result(DEADLINE_SECONDS)
 
     assert outcome.end is End.FAILED
-    assert (outcome.error or "").startswith("The call cannot be loaded in the child process: ")
+    assert (outcome.error or "").startswith("The call cannot be loaded in its host: ")
 
 
-def test_an_outcome_that_cannot_be_sent_is_a_failure(executor: Executor) -> None:
+def test_an_outcome_that_cannot_be_sent_is_a_failure(any_executor: Executor) -> None:
+    executor = any_executor
     pid = pid_of_child(executor)
     outcome = run(executor, work.return_a_wrong_outcome)
 
@@ -339,11 +390,13 @@ def test_one_call_after_the_other_needs_one_child(
     assert len({pid_of_child(executor) for _ in range(20)}) == 1
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
-def test_a_request_to_stop_costs_a_child_nothing(
-    executor: Executor, gate: Path, number: signal.Signals
+@pytest.mark.parametrize(
+    "number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2]
+)
+def test_a_request_to_stop_costs_a_host_nothing(
+    any_executor: Executor, gate: Path, number: signal.Signals
 ) -> None:
-    future = executor.submit(Work(work.write_pid_and_wait, (str(gate),)))
+    future = any_executor.submit(work_of(any_executor, work.write_pid_and_wait, str(gate)))
     os.kill(pid_in(gate.with_name("gate.pid")), number)
     gate.touch()
 
@@ -352,9 +405,9 @@ def test_a_request_to_stop_costs_a_child_nothing(
 
 @pytest.mark.parametrize("start", [work.terminate_a_fork, work.terminate_a_program])
 def test_what_a_call_starts_can_be_terminated(
-    executor: Executor, start: Callable[..., object]
+    any_executor: Executor, start: Callable[..., object]
 ) -> None:
-    assert run(executor, start).value == str(-signal.SIGTERM).encode()
+    assert run(any_executor, start).value == str(-signal.SIGTERM).encode()
 
 
 def test_a_child_loads_no_event_loop(executor: Executor) -> None:
@@ -363,22 +416,26 @@ def test_a_child_loads_no_event_loop(executor: Executor) -> None:
     # The functions of these tests import asyncio themselves.
     assert not {
         "afterwards_executors.aio",
-        "afterwards_executors.processes",
+        "afterwards_executors.hosts",
         "uvloop",
         "pytest",
     } & set(loaded)
 
 
 @pytest.fixture
-def parent(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
-    """A process with one running and one idle child, whose ids it prints."""
+def parent(hosted: str, tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+    """A process with a running call, and a further host if it is for processes."""
     script = (
         "import sys, time\n"
         "from afterwards_executors import EXECUTORS; from afterwards_executors.base import Work\n"
         "from tests.executors import work\n"
-        "executor = EXECUTORS['process'](2); executor.start()\n"
-        f"executor.submit(Work(work.write_pid_and_wait, ({str(tmp_path / 'gate')!r},)))\n"
-        "print(executor.submit(Work(work.report_pid)).result(20).value.decode(), flush=True)\n"
+        f"executor = EXECUTORS[{hosted!r}](2); executor.start()\n"
+        "def run(function, *args):\n"
+        "    if executor.kind == 'async':\n"
+        "        args, function = (function, *args), work.call_aside\n"
+        "    return executor.submit(Work(function, args))\n"
+        f"run(work.write_pid_and_wait, {str(tmp_path / 'gate')!r})\n"
+        "print(run(work.report_pid).result(20).value.decode(), flush=True)\n"
         "sys.stdin.read()\n"
     )
     process = subprocess.Popen(
@@ -421,16 +478,19 @@ def test_a_parent_that_forgets_the_shutdown_ends_all_the_same_and_quietly(
 # -- under fire ------------------------------------------------------------------------------------
 
 
-def test_kills_during_bursts_of_small_results_cost_one_call_each_at_most(
-    executor: Executor,
+def test_kills_during_bursts_of_small_results_cost_what_ran_at_most(
+    any_executor: Executor,
 ) -> None:
+    executor = any_executor
     before = children()
     chance = random.Random(7)
     kills = 0
     ends: Counter[End] = Counter()
     pending: set[Future[Outcome]] = set()
-    while kills < 60:
-        pending |= {executor.submit(Work(work.succeed, (b"x" * 2000,))) for _ in range(40)}
+    while kills < (60 if executor.kind == "process" else 15):
+        pending |= {
+            executor.submit(work_of(executor, work.succeed, b"x" * 2000)) for _ in range(40)
+        }
         wait(pending, chance.random() * 0.004)
         for pid in children() - before:
             with suppress(ProcessLookupError):  # reaped since
@@ -440,7 +500,12 @@ def test_kills_during_bursts_of_small_results_cost_one_call_each_at_most(
         assert not pending, "a call hangs"
         ends.update(future.result().end for future in done)
 
-    # FAILED: a child killed before it had picked up its call, and then its successor as well.
-    assert ends[End.LOST] + ends[End.FAILED] <= kills
-    assert ends[End.SUCCEEDED] >= 100
+    # A host has two calls at most. STARVED: killed before it had picked up its call, as was the
+    # next one.
+    at_once = 1 if executor.kind == "process" else 2
+    assert ends[End.LOST] + ends[End.SUSPECTED] + ends[End.STARVED] <= kills * at_once
+    assert ends[End.SUCCEEDED] + ends[End.LOST] + ends[End.SUSPECTED] + ends[End.STARVED] == sum(
+        ends.values()
+    )
+    assert ends[End.SUCCEEDED] >= 60
     assert executor.slots().free == 2

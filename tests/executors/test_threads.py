@@ -16,7 +16,7 @@ from tests.executors.conftest import DEADLINE_SECONDS, is_running, wait_until
 
 @pytest.fixture
 def executor(make_executor: Callable[..., Executor]) -> Executor:
-    return make_executor("thread", slots=2)
+    return make_executor("thread in process", slots=2)
 
 
 def test_a_timed_out_call_is_stuck_until_its_function_returns(
@@ -82,9 +82,9 @@ def test_a_shutdown_waits_for_what_can_still_end(executor: Executor, gate: Path)
 @pytest.mark.processes
 def test_a_stuck_thread_does_not_keep_the_process_from_ending() -> None:
     script = (
-        "from afterwards_executors import EXECUTORS; from afterwards_executors.base import Work\n"
+        "from afterwards_executors import IN_PROCESS; from afterwards_executors.base import Work\n"
         "from tests.executors import work\n"
-        "executor = EXECUTORS['thread'](2); executor.start()\n"
+        "executor = IN_PROCESS['thread'](2); executor.start()\n"
         "stuck = Work(work.wait_for, ('/nowhere/gate',), timeout_seconds=0.05)\n"
         "work.Path.touch = lambda *_: None\n"
         "print(executor.submit(stuck).result(10).end)\n"

@@ -12,14 +12,16 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
 import afterwards_executors
 from afterwards_executors.base import End, Outcome
+from afterwards_executors.frames import Kind, frame
 from afterwards_executors.notes import MAX_NOTE_BYTES
-from afterwards_executors.wire import NOTE, frame
 
 _bound: Final = ContextVar[str]("bound")
 
@@ -50,7 +52,13 @@ def measure_itself() -> Outcome:
 
 
 def fail_transiently() -> Outcome:
-    return Outcome(End.FAILED, error="half a pair: \ud800", transient=True, run_seconds=1.5)
+    return Outcome(
+        End.FAILED,
+        error="half a pair: \ud800",
+        transient=True,
+        run_seconds=1.5,
+        retry_in_seconds=0.25,
+    )
 
 
 def raise_error(name: str) -> NoReturn:
@@ -160,7 +168,16 @@ async def leave_a_stray() -> Outcome:
     return OK
 
 
-# -- process only ----------------------------------------------------------------------------------
+async def call_plainly(function: Callable[..., Outcome], *args: Any) -> Outcome:
+    """Whatever a plain function does, on the event loop."""
+    return function(*args)
+
+
+async def call_aside(function: Callable[..., Outcome], *args: Any) -> Outcome:
+    return await asyncio.to_thread(function, *args)
+
+
+# -- hosts only ------------------------------------------------------------------------------------
 
 
 def report_pid() -> Outcome:
@@ -239,13 +256,18 @@ def scribble(data: bytes) -> Outcome:
     return OK
 
 
-def close_sockets() -> Outcome:
+def close_sockets_and_return() -> Outcome:
     for fd in range(3, 64):
         try:
             if is_socket(fd):
                 os.close(fd)
         except OSError:
             continue
+    return OK
+
+
+def close_sockets() -> Outcome:
+    close_sockets_and_return()
     signal.pause()
     return OK
 
@@ -374,7 +396,7 @@ def stop_when_asked(path: str) -> Outcome:
 def write_notes_by_hand(path: str) -> Outcome:
     """Fill the pipe with notes without end, as no line would."""
     Path(path + ".running").touch()
-    data = frame(NOTE + b"x") * 10_000
+    data = frame(Kind.NOTE, 1, b"x") * 10_000
     while not Path(path).exists():
         for fd in range(3, 64):
             try:
@@ -382,6 +404,18 @@ def write_notes_by_hand(path: str) -> Outcome:
                     os.write(fd, data)
             except OSError:
                 continue
+    return OK
+
+
+async def write_notes_by_hand_async(path: str) -> Outcome:
+    Path(path + ".running").touch()
+    data = frame(Kind.NOTE, 1, b"x") * 100
+    while not Path(path).exists():
+        for fd in range(3, 64):
+            with suppress(OSError):
+                if is_socket(fd):
+                    os.write(fd, data)
+        await asyncio.sleep(0)
     return OK
 
 

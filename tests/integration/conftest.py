@@ -33,6 +33,10 @@ def wait_for(condition: Callable[[], T | None], what: str, seconds: float = 30.0
     return found
 
 
+MARK = "SERVICE_OF_TEST"
+"""A variable that all processes of a service have, by which they are found."""
+
+
 class Service:
     """One service on a directory of its own; may be started again after its death."""
 
@@ -54,6 +58,8 @@ class Service:
             "AFTERWARDS_BIND": self.address,
             "AFTERWARDS_DATA_DIR": str(self.data_dir),
             "AFTERWARDS_OUTPUT_DIR": str(self.output_dir),
+            # Hosts are not given the service's settings.
+            MARK: str(self.data_dir),
         }
         self.set(**settings)
         self.master: subprocess.Popen[bytes] | None = None
@@ -109,7 +115,7 @@ class Service:
 
     def processes(self) -> list[int]:
         """All living processes of this service: its environment names its directory."""
-        marker = f"AFTERWARDS_DATA_DIR={self.data_dir}".encode()
+        marker = f"{MARK}={self.data_dir}".encode()
         found = []
         for entry in Path("/proc").iterdir():
             if not entry.name.isdigit():

@@ -21,6 +21,7 @@ from afterwards.registry.protocol.requests import Add, Get, Request
 from tests.integration.conftest import Service, wait_for
 
 SCRIPT = Path(__file__).with_name("faulty_service.py")
+MODULES = SCRIPT.with_name("modules")
 EXECUTORS = {
     "wait": "async",
     "wait-thread": "thread",
@@ -29,6 +30,8 @@ EXECUTORS = {
     "file": "async",
     "die": "process",
     "poison": "async",
+    "exit": "async",
+    "nap": "async",
 }
 
 
@@ -59,12 +62,13 @@ def read_trace(path: Path) -> list[Mark]:
 
 
 class FaultyService(Service):
-    """A service with the task types of `faulty_service.py`."""
+    """A service with the task types of `modules/harmful.py`."""
 
     command: tuple[str, ...] = (sys.executable, str(SCRIPT), "serve")
 
     def __init__(self, directory: Path, **settings: str) -> None:
-        super().__init__(directory, **settings)
+        super().__init__(directory, **{"task_modules": "harmful", **settings})
+        self.set_plain(PYTHONPATH=str(MODULES))
         self.trace_file = directory / "trace"
         self.gate = directory / "gate"
         self._environment["TRACE"] = str(self.trace_file)

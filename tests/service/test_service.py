@@ -6,7 +6,6 @@ import asyncio
 import uuid
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
-from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -16,6 +15,7 @@ from afterwards.counts import HttpCounts
 from afterwards.errors import IdempotencyMismatch, UnknownTaskType
 from afterwards.events.hub import EventHub
 from afterwards.execution.dispatcher import Dispatcher
+from afterwards.execution.executors import Executors
 from afterwards.registry.client.client import RegistryClient
 from afterwards.registry.client.connection import RegistryConnection
 from afterwards.registry.engine.memory import MemoryRegistry, Surroundings
@@ -23,6 +23,7 @@ from afterwards.registry.protocol.incarnation import this_process
 from afterwards.service.intake import _new_id
 from afterwards.service.service import TaskService
 from afterwards.task_types.base import TaskType
+from afterwards.task_types.description import in_process
 
 
 class Note(BaseModel):
@@ -42,7 +43,7 @@ async def write(payload: BaseModel, context: object) -> dict[str, str]:
     return {}
 
 
-CATALOGUE = MappingProxyType({name: TaskType(name, Note, write) for name in ("note", "memo")})
+CATALOGUE = in_process({name: TaskType(name, Note, write) for name in ("note", "memo")})
 
 
 class NoHttp:
@@ -57,7 +58,7 @@ async def serving() -> AsyncIterator[TaskService]:
     """A service whose tasks nobody runs."""
     registry = MemoryRegistry("test", surroundings=Surroundings(when_gone=lambda *_: None))
     environment: Any = None
-    dispatcher = Dispatcher({}, CATALOGUE, environment, 1.0, lambda _: None)
+    dispatcher = Dispatcher(Executors({}, {}, ()), CATALOGUE, environment, 1.0, lambda _: None)
     client = RegistryClient(dispatcher, NoHttp())
     worker = this_process("test")
     connection = RegistryConnection(lambda: registry, worker, client, dispatcher, 8.0)

@@ -11,7 +11,7 @@ import pytest
 
 from afterwards.errors import ConfigurationError
 from afterwards.task_types import CATALOGUE
-from afterwards.task_types.modules import load_catalogue
+from afterwards.task_types.modules import load, load_catalogue
 
 PREAMBLE = """\
 from pydantic import BaseModel
@@ -34,9 +34,9 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [entry for entry in sys.path if entry])
     before = set(sys.modules)
-    load_catalogue.cache_clear()
+    load.cache_clear()
     yield tmp_path
-    load_catalogue.cache_clear()
+    load.cache_clear()
     for name in set(sys.modules) - before:
         del sys.modules[name]
 
@@ -132,6 +132,7 @@ def test_a_module_that_is_not_there_is_named(write: Write, here: Path) -> None:
         ("raise SystemExit(3)", "SystemExit: 3 ({here}/broken.py, line 1)"),
         ("import os\n\nos.environ['SHOP']", "KeyError: 'SHOP' ({here}/broken.py, line 3)"),
         ("assert False", "AssertionError ({here}/broken.py, line 1)"),
+        ("raise KeyboardInterrupt", "KeyboardInterrupt ({here}/broken.py, line 1)"),
         (
             PREAMBLE + "A = TaskType('Not A Name', Payload, run)",
             (
@@ -193,9 +194,3 @@ def test_a_name_that_two_modules_have_is_refused_with_both(write: Write) -> None
     write("one.py", PREAMBLE + "A = TaskType('a', Payload, run)")
     write("two.py", PREAMBLE + "A = TaskType('a', Payload, run)")
     assert problem("one", "two") == "two: the name 'a' is taken by one"
-
-
-def test_a_key_stroke_that_stops_the_start_is_no_mistake_of_the_module(write: Write) -> None:
-    write("slow.py", "raise KeyboardInterrupt")
-    with pytest.raises(KeyboardInterrupt):
-        load_catalogue(("slow",))

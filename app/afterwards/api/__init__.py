@@ -29,16 +29,18 @@ from afterwards.api.http_metrics import OTHER_METHOD, UNMATCHED
 from afterwards.api.request_context import RequestContext, request_ids
 from afterwards.api.routing import share_paths
 from afterwards.api.shortcut import Shortcut
-from afterwards.task_types import CATALOGUE, TaskType
+from afterwards.task_types import CATALOGUE
+from afterwards.task_types.description import in_process
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from fastapi import FastAPI
     from starlette.routing import BaseRoute
 
     from afterwards.api.http_metrics import HttpMetrics
     from afterwards.settings import Settings
+    from afterwards.task_types.description import Catalogue
 
 __all__ = ["install"]
 
@@ -63,14 +65,17 @@ def install(
     app: FastAPI,
     settings: Settings,
     http_metrics: HttpMetrics,
-    catalogue: Mapping[str, TaskType] = CATALOGUE,
+    catalogue: Catalogue | None = None,
 ) -> None:
     """Add the routes, error answers and middleware.
+
+    Args:
+        catalogue: the task types there are; None: those that come with the service.
 
     `app` has to be made with `docs_url=None` and `redoc_url=None`; the pages here need no network.
     Requests find the `TaskService` at `app.state.service`; it may be put there later.
     """
-    app.state.catalogue = catalogue
+    app.state.catalogue = in_process(CATALOGUE) if catalogue is None else catalogue
     app.state.root_path = settings.root_path
     app.state.timeout_seconds = settings.request_timeout_seconds
     routes = _add_routes(app)

@@ -6,17 +6,25 @@ import base64
 import hashlib
 import re
 from asyncio import sleep
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import Annotated, Final
 from urllib.parse import urlencode
 
 from fastapi import BackgroundTasks, Query, Request
+from fastapi.exceptions import RequestValidationError
 from starlette.responses import Response
 
 from afterwards.api import schemas, times
 from afterwards.api.idempotency import REPLAYED, key_of
-from afterwards.api.orders import BODY, catalogue_of, checked_order, invalid
+from afterwards.api.orders import (
+    BODY,
+    Placed,
+    catalogue_of,
+    checked_order,
+    invalid,
+    require_valid,
+)
 from afterwards.api.queries import require_once
 from afterwards.api.references import reference
 from afterwards.api.routing import new_router
@@ -31,7 +39,7 @@ from afterwards.lifecycle import Task
 from afterwards.registry.protocol.answers import Page
 from afterwards.service.intake import Order, fingerprint_of_json
 from afterwards.system.large_bodies import aside
-from afterwards.task_types import TaskType
+from afterwards.task_types.description import Catalogue
 
 router = new_router("Tasks of any type")
 
@@ -129,6 +137,7 @@ async def submit_task(new: NewTask, background: BackgroundTasks, request: Reques
     service = service_of(request)
     size = len(await request.body())
     order = await aside(size, checked_order, new, catalogue_of(request))
+    await require_valid(request, [Placed(order.type, order.payload, (*BODY, "payload"))])
     accepted = await service.order(order, key, None if key is None else await _fingerprint(request))
     task = accepted.task
     if wait.seconds:
@@ -178,7 +187,11 @@ async def submit_tasks(batch: NewTasks, background: BackgroundTasks, request: Re
     size = len(await request.body())
     for first in range(0, len(batch.tasks), _CHECKED_AT_ONCE):
         part = batch.tasks[first : first + _CHECKED_AT_ONCE]
-        orders += await aside(size, _checked_orders, part, catalogue_of(request), first)
+        checked, wrong = await aside(size, _checked_orders, part, catalogue_of(request), first)
+        await require_valid(request, _placed(checked, first))
+        if wrong is not None:
+            raise wrong
+        orders += checked
         if len(part) == _CHECKED_AT_ONCE:
             await sleep(0)
     accepted = await service.order_all(
@@ -192,11 +205,22 @@ async def submit_tasks(batch: NewTasks, background: BackgroundTasks, request: Re
 
 
 def _checked_orders(
-    part: Sequence[NewTask], catalogue: Mapping[str, TaskType], first: int
-) -> list[Order]:
+    part: Sequence[NewTask], catalogue: Catalogue, first: int
+) -> tuple[list[Order], RequestValidationError | None]:
+    """The orders up to the first that is wrong, and what is wrong with that."""
+    orders: list[Order] = []
+    for index, new in enumerate(part, first):
+        try:
+            orders.append(checked_order(new, catalogue, (*BODY, "tasks", index)))
+        except RequestValidationError as error:
+            return orders, error
+    return orders, None
+
+
+def _placed(orders: Sequence[Order], first: int) -> list[Placed]:
     return [
-        checked_order(new, catalogue, (*BODY, "tasks", index))
-        for index, new in enumerate(part, first)
+        Placed(order.type, order.payload, (*BODY, "tasks", index, "payload"))
+        for index, order in enumerate(orders, first)
     ]
 
 

@@ -13,13 +13,11 @@ from pydantic_core import from_json
 from starlette.exceptions import HTTPException
 
 from afterwards.system.large_bodies import LARGE_BYTES
+from afterwards.task_types.mistakes import mistakes_of
 
 MAX_CONTAINERS: Final = 100_000
 """Lists and objects in a body. Any call of the parser is shorter than 50 ms then; half a million
 lists, which a mebibyte has room for, take it 110 ms. Numbers and strings are cheap."""
-
-MAX_MISTAKES: Final = 10_000
-"""More are not told one by one: to put them into words would take the validator 1 us each."""
 
 _STRING: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
 """Also one that does not end: to look for the end again from its every quote would be quadratic."""
@@ -66,11 +64,7 @@ def refusal(error: ValidationError, path: Sequence[str | int]) -> RequestValidat
     Args:
         path: where that stands in the request.
     """
-    number = error.error_count()
-    if number > MAX_MISTAKES:
-        message = f"has {number} mistakes, which are too many to tell one by one"
-        return RequestValidationError([{"type": "mistakes", "loc": tuple(path), "msg": message}])
-    found = error.errors(include_url=False, include_input=False, include_context=False)
+    found = mistakes_of(error)
     return RequestValidationError([{**one, "loc": (*path, *one["loc"])} for one in found])
 
 

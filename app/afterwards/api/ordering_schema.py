@@ -10,10 +10,7 @@ from collections.abc import Mapping
 from copy import deepcopy
 from typing import Any, Final
 
-from pydantic.errors import PydanticInvalidForJsonSchema
-from pydantic.json_schema import DEFAULT_REF_TEMPLATE
-
-from afterwards.task_types import TaskType
+from afterwards.task_types.description import Catalogue, TypeDescription
 
 _PREFIX: Final = "#/components/schemas/"
 
@@ -41,15 +38,7 @@ _ORDERS: Final[Mapping[str, Mapping[str, Any]]] = {
 """Bodies with a `type` and a `payload`, by the names of their models."""
 
 
-def payload_schema(task_type: TaskType, ref_template: str = DEFAULT_REF_TEMPLATE) -> dict[str, Any]:
-    """The JSON Schema of a task type's payload; of a model that cannot have one, any object's."""
-    try:
-        return task_type.payload.model_json_schema(ref_template=ref_template)
-    except PydanticInvalidForJsonSchema:
-        return {"type": "object", "title": task_type.payload.__name__}
-
-
-def describe_payloads(schema: dict[str, Any], catalogue: Mapping[str, TaskType]) -> None:
+def describe_payloads(schema: dict[str, Any], catalogue: Catalogue) -> None:
     """Let the orders in an OpenAPI document know the task types."""
     models = schema["components"]["schemas"]
     payloads = {name: _payload(models, task_type) for name, task_type in catalogue.items()}
@@ -58,24 +47,23 @@ def describe_payloads(schema: dict[str, Any], catalogue: Mapping[str, TaskType])
             _describe_order(models, order, rules, payloads)
 
 
-def _payload(models: dict[str, Any], task_type: TaskType) -> tuple[dict[str, Any], bool]:
+def _payload(models: dict[str, Any], task_type: TypeDescription) -> tuple[dict[str, Any], bool]:
     """A reference to the payload's schema, and whether an empty payload does not fit it."""
-    own = task_type.payload.__name__
-    plain = _with_definitions(task_type, own, "{model}")
+    own = task_type.payload_name
+    plain = _with_definitions(task_type, own, "")
     if any(models.get(name, part) != part for name, part in plain.items()):
         # Another module's model has the same name.
         own = f"{task_type.name}.{own}"
-        plain = _with_definitions(task_type, own, f"{task_type.name}.{{model}}")
+        plain = _with_definitions(task_type, own, f"{task_type.name}.")
     models.update(plain)
     return {"$ref": _PREFIX + own}, bool(plain[own].get("required"))
 
 
-def _with_definitions(task_type: TaskType, own: str, template: str) -> dict[str, Any]:
+def _with_definitions(task_type: TypeDescription, own: str, prefix: str) -> dict[str, Any]:
     """The payload's schema and those that it refers to, by their names in the document."""
-    schema = payload_schema(task_type, _PREFIX + template)
+    schema = task_type.schema_with(_PREFIX + prefix)
     definitions = {
-        template.format(model=name): definition
-        for name, definition in schema.pop("$defs", {}).items()
+        prefix + name: definition for name, definition in schema.pop("$defs", {}).items()
     }
     # A model that contains itself is one of its own definitions, and refers to it.
     return definitions if own in definitions else {**definitions, own: schema}

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Final, cast
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple, cast
 
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
@@ -11,22 +11,25 @@ from pydantic import ValidationError
 from pydantic_core import to_json
 
 from afterwards.api.json_body import refusal
+from afterwards.api.problems import PayloadRefused
 from afterwards.api.schemas.orders import NewTask
+from afterwards.api.submission import service_of
 from afterwards.service.intake import Order
-from afterwards.task_types import TaskType
 from afterwards.task_types.base import is_finite
+from afterwards.task_types.description import Catalogue, TypeDescription
+from afterwards.task_types.validating import Check
 
 Path = tuple[str | int, ...]
 
 BODY: Final[Path] = ("body",)
 
 
-def catalogue_of(request: Request) -> Mapping[str, TaskType]:
+def catalogue_of(request: Request) -> Catalogue:
     """The task types there are, by name."""
-    return cast("Mapping[str, TaskType]", request.app.state.catalogue)
+    return cast("Catalogue", request.app.state.catalogue)
 
 
-def checked_order(new: NewTask, catalogue: Mapping[str, TaskType], path: Path = BODY) -> Order:
+def checked_order(new: NewTask, catalogue: Catalogue, path: Path = BODY) -> Order:
     """An order as the service takes it.
 
     Args:
@@ -48,7 +51,7 @@ def checked_order(new: NewTask, catalogue: Mapping[str, TaskType], path: Path = 
     )
 
 
-def known_type(name: str, catalogue: Mapping[str, TaskType], path: Path) -> TaskType:
+def known_type(name: str, catalogue: Catalogue, path: Path) -> TypeDescription:
     """The task type of this name. Raises `RequestValidationError`."""
     task_type = catalogue.get(name)
     if task_type is None:
@@ -58,11 +61,12 @@ def known_type(name: str, catalogue: Mapping[str, TaskType], path: Path) -> Task
     return task_type
 
 
-def checked_payload(payload: dict[str, Any], task_type: TaskType, path: Path) -> bytes:
+def checked_payload(payload: dict[str, Any], task_type: TypeDescription, path: Path) -> bytes:
     """The payload as JSON, as it was sent, once the task type's model has taken it.
 
-    The attempt validates it again, from the same text: what the model makes of it (defaults,
-    aliases, conversions) is made there.
+    Of a type whose model is not here, `require_valid` has it validated. The attempt validates it
+    again, from the same text: what the model makes of it (defaults, aliases, conversions) is made
+    there.
 
     Raises:
         RequestValidationError: the model does not take it.
@@ -71,11 +75,40 @@ def checked_payload(payload: dict[str, Any], task_type: TaskType, path: Path) ->
         # 1e999 is a number to JSON's grammar, and infinity here.
         raise invalid("finite_number", path, "must have finite numbers only")
     text = to_json(payload)
+    if task_type.model is None:
+        return text
     try:
-        task_type.payload.model_validate_json(text)
+        task_type.model.model_validate_json(text)
     except ValidationError as error:
         raise refusal(error, path) from None
     return text
+
+
+class Placed(NamedTuple):
+    """A payload, and where it stands in the request."""
+
+    type: str
+    payload: bytes
+    path: Path
+
+
+async def require_valid(request: Request, payloads: Sequence[Placed]) -> None:
+    """Have a host validate those payloads whose models are not here.
+
+    Raises:
+        RequestValidationError: one is not taken; the first of them is told of.
+        Unvalidated: a host could not say.
+    """
+    catalogue = catalogue_of(request)
+    theirs = [one for one in payloads if catalogue[one.type].model is None]
+    if not theirs:
+        return
+    checks = [Check(one.type, one.payload) for one in theirs]
+    refusal = await service_of(request).refusal_of(checks)
+    if refusal is not None:
+        path = theirs[refusal.at].path
+        mistakes = [{**one, "loc": (*path, *one["loc"])} for one in refusal.mistakes]
+        raise PayloadRefused(mistakes, refusal.unlisted)
 
 
 def invalid(kind: str, path: Sequence[str | int], message: str) -> RequestValidationError:

@@ -81,6 +81,14 @@ class Problem(Response):
         super().__init__(json.dumps(document), status, headers)
 
 
+class PayloadRefused(RequestValidationError):
+    """A request with a payload that its task type does not take, and not all of the reasons."""
+
+    def __init__(self, mistakes: Sequence[Any], unlisted: int) -> None:
+        super().__init__(mistakes)
+        self.unlisted = unlisted
+
+
 def title(status: int) -> str:
     """A status in words."""
     return TITLES.get(status) or HTTPStatus(status).phrase
@@ -140,8 +148,9 @@ async def _invalid_request(_request: Request, error: Exception) -> Response:
     listed = [_listed(one) for one in found[:_MAX_LISTED_ERRORS]]
     first = listed[0]
     detail = f"{first['pointer']}: {first['message']}"
-    if len(found) > 1:
-        detail += f" (and {len(found) - 1} more)"
+    more = len(found) - 1 + (error.unlisted if isinstance(error, PayloadRefused) else 0)
+    if more:
+        detail += f" (and {more} more)"
     return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, detail, errors=listed)
 
 

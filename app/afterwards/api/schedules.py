@@ -14,7 +14,15 @@ from fastapi import Query, Request
 from starlette.responses import Response
 
 from afterwards.api import schemas
-from afterwards.api.orders import BODY, catalogue_of, checked_payload, invalid, known_type
+from afterwards.api.orders import (
+    BODY,
+    Placed,
+    catalogue_of,
+    checked_payload,
+    invalid,
+    known_type,
+    require_valid,
+)
 from afterwards.api.queries import require_once
 from afterwards.api.references import reference
 from afterwards.api.routing import new_router
@@ -144,7 +152,10 @@ async def put_schedule(name: ScheduleName, new: NewSchedule, request: Request) -
 
     Due times go on where they were if the recurrence stays the same.
     """
-    schedule = await aside(len(await request.body()), _checked, name, new, request)
+    size = len(await request.body())
+    payload = await aside(size, _payload, name, new, request)
+    await require_valid(request, [Placed(new.type, payload, (*BODY, "payload"))])
+    schedule = await aside(size, _schedule, name, new, payload, request)
     plans = _plans(request)
     made = await plans.put_schedule(schedule)
     document = _document(await plans.schedule(name), time.time())
@@ -196,12 +207,16 @@ def _plans(request: Request) -> Plans:
     return service_of(request).plans
 
 
-def _checked(name: str, new: NewSchedule, request: Request) -> Schedule:
+def _payload(name: str, new: NewSchedule, request: Request) -> bytes:
+    """What it sends each time, once its name and its type are right."""
     if SCHEDULE_NAME.fullmatch(name) is None:
         allowed = "up to 100 letters, digits, '.', '_' and '-', no dot to begin with"
         raise invalid("name", ("path", "name"), f"a name has {allowed}")
     task_type = known_type(new.type, catalogue_of(request), (*BODY, "type"))
-    payload = checked_payload(new.payload, task_type, (*BODY, "payload"))
+    return checked_payload(new.payload, task_type, (*BODY, "payload"))
+
+
+def _schedule(name: str, new: NewSchedule, payload: bytes, request: Request) -> Schedule:
     try:
         where = "timezone"
         zone(new.timezone)

@@ -12,7 +12,6 @@ from starlette.responses import Response
 
 from afterwards import __version__
 from afterwards.api import schemas
-from afterwards.api.ordering_schema import payload_schema
 from afterwards.api.orders import catalogue_of
 from afterwards.api.routing import new_router
 from afterwards.api.schemas.plans import (
@@ -25,7 +24,7 @@ from afterwards.api.submission import service_of
 from afterwards.counts import SUBMITTED, TASKS, Cell
 from afterwards.lifecycle import TaskState
 from afterwards.registry.protocol.answers import Statistics
-from afterwards.task_types import TaskType
+from afterwards.task_types.description import TypeDescription
 
 router = new_router("Task types")
 
@@ -140,7 +139,7 @@ async def get_statistics(request: Request) -> Response:
     )
 
 
-def _known(request: Request, name: str) -> TaskType:
+def _known(request: Request, name: str) -> TypeDescription:
     catalogue = catalogue_of(request)
     task_type = catalogue.get(name)
     if task_type is None:
@@ -149,23 +148,25 @@ def _known(request: Request, name: str) -> TaskType:
     return task_type
 
 
-async def _shown(request: Request, task_type: TaskType) -> Response:
+async def _shown(request: Request, task_type: TypeDescription) -> Response:
     return _answer(_document(request, task_type, await service_of(request).plans.statistics()))
 
 
-def _document(request: Request, task_type: TaskType, statistics: Statistics) -> dict[str, Any]:
+def _document(
+    request: Request, task_type: TypeDescription, statistics: Statistics
+) -> dict[str, Any]:
     rate = task_type.rate_limit
     return {
         "name": task_type.name,
         "executor": task_type.executor,
-        "max_attempts": task_type.retry.max_attempts,
+        "max_attempts": task_type.max_attempts,
         "timeout_seconds": task_type.timeout_seconds or request.app.state.timeout_seconds,
         "max_concurrency": task_type.max_concurrency,
         "rate_limit": None
         if rate is None
         else {"count": rate.count, "period_seconds": rate.period_seconds},
         "paused": task_type.name in statistics.paused_types,
-        "payload_schema": payload_schema(task_type),
+        "payload_schema": task_type.payload_schema,
         "tasks": _by_status(statistics.snapshot.counts, task_type.name),
     }
 

@@ -9,7 +9,7 @@ from fastapi import BackgroundTasks, Request
 from starlette.responses import Response
 
 from afterwards.api import schemas, times
-from afterwards.api.orders import BODY, catalogue_of, checked_payload
+from afterwards.api.orders import BODY, Placed, catalogue_of, checked_payload, require_valid
 from afterwards.api.queries import require_known
 from afterwards.api.references import reference
 from afterwards.api.routing import new_router
@@ -75,6 +75,7 @@ async def retry_task(
         size = len(await request.body())
         path = (*BODY, "payload")
         payload = await aside(size, checked_payload, new.payload, task_type, path)
+        await require_valid(request, [Placed(task.type, payload, path)])
     task = await service.retry(task_id, payload)
     background.add_task(service.start, task.id)
     location = reference(request.scope, f"/tasks/{task.id}")

@@ -12,9 +12,7 @@ import asyncio
 import errno
 import inspect
 import json
-from collections.abc import Callable, Mapping
-from functools import lru_cache
-from multiprocessing import parent_process
+from collections.abc import Callable, Iterator, Mapping
 from time import perf_counter
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple, cast
@@ -23,6 +21,7 @@ from pydantic import BaseModel, ValidationError
 from structlog.contextvars import bind_contextvars
 
 from afterwards.errors import UnknownTaskType
+from afterwards.execution.retrying import is_transient, seconds_until_next
 from afterwards.logs import configure, get_logger
 from afterwards.system.large_bodies import aside
 from afterwards.task_types.base import (
@@ -34,9 +33,10 @@ from afterwards.task_types.base import (
     TransientError,
 )
 from afterwards.task_types.modules import load_catalogue
+from afterwards_executors import this_host
 from afterwards_executors.base import End, Outcome, describe
 from afterwards_executors.notes import current_line
-from afterwards_executors.retry import RetryPolicy, Starved
+from afterwards_executors.retry import Starved
 
 log = get_logger(__name__)
 
@@ -48,6 +48,18 @@ class Attempt(NamedTuple):
     payload: bytes
     """JSON, as the task type's payload model wrote it."""
     context: TaskContext
+    max_attempts: int | None = None
+    """Of this task; None: its type's."""
+
+
+def prepare(environment: Environment) -> None:
+    """Make a host ready for attempts, so that the first one's clock does not run meanwhile.
+
+    Raises:
+        ConfigurationError: a task module cannot be used; each attempt at its types says so, too.
+    """
+    _configure_host(environment)
+    load_catalogue(environment.task_modules)
 
 
 def run_attempt(attempt: Attempt) -> Outcome:
@@ -57,6 +69,7 @@ def run_attempt(attempt: Attempt) -> Outcome:
     task_type = None
     try:
         task_type = _load_type(attempt)
+        _tell_time_out_delay(task_type, attempt)
         payload = _validate_payload(task_type, attempt)
         started = perf_counter()
         result = task_type.run(payload, attempt.context)
@@ -79,6 +92,7 @@ async def run_attempt_async(attempt: Attempt) -> Outcome:
     task_type = None
     try:
         task_type = _load_type(attempt)
+        _tell_time_out_delay(task_type, attempt)
         payload = await aside(len(attempt.payload), _validate_payload, task_type, attempt)
         started = perf_counter()
         if task_type.executor == "async":
@@ -110,8 +124,6 @@ def _connect(attempt: Attempt) -> None:
     Executors give each call a context of its own, so nothing has to be unbound.
     """
     attempt.context.line = current_line()
-    if parent_process() is not None:
-        _configure_child(attempt.context.environment)
     bind_contextvars(
         task_id=attempt.context.task_id, type=attempt.type, attempt=attempt.context.attempt
     )
@@ -122,10 +134,9 @@ def _disconnect(attempt: Attempt) -> None:
     attempt.context.line = None
 
 
-@lru_cache(maxsize=1)
-def _configure_child(environment: Environment) -> None:
-    # A spawned child has inherited no logging.
-    configure(environment.log_level, environment.log_format)
+def _configure_host(environment: Environment) -> None:
+    # It has inherited no logging.
+    configure(environment.log_level, environment.log_format, this_host.log_stream())
 
 
 def _load_type(attempt: Attempt) -> TaskType:
@@ -134,6 +145,20 @@ def _load_type(attempt: Attempt) -> TaskType:
     except KeyError:
         # Accepted by a version that had this type; only deploying it again helps.
         raise PermanentError(str(UnknownTaskType(attempt.type))) from None
+
+
+def _tell_time_out_delay(task_type: TaskType, attempt: Attempt) -> None:
+    # Once its time is up, nobody may be left to ask.
+    tell = getattr(attempt.context.line, "time_out_delay", None)
+    if tell is not None:
+        tell(_seconds_until_next(task_type, attempt))
+
+
+def _seconds_until_next(
+    task_type: TaskType, attempt: Attempt, error: Exception | None = None
+) -> float | None:
+    used = attempt.context.attempts_used
+    return seconds_until_next(task_type.retry, used, attempt.max_attempts, error)
 
 
 def _validate_payload(task_type: TaskType, attempt: Attempt) -> BaseModel:
@@ -148,6 +173,9 @@ def _validate_payload(task_type: TaskType, attempt: Attempt) -> BaseModel:
         )
         raise PermanentError(f"The payload is not valid: {problems}") from None
 
+
+_TOLD: Final = 5
+"""Errors of a group that are told; the record is for people."""
 
 _to_json: Final = json.JSONEncoder(
     ensure_ascii=False, allow_nan=False, separators=(",", ":")
@@ -183,47 +211,56 @@ def _failed(
     error: Exception, attempt: Attempt, task_type: TaskType | None, started: float
 ) -> Outcome:
     run_seconds = perf_counter() - started
-    if isinstance(error, Cancelled) and attempt.context.cancelled:
+    errors = list(_leaves(error))
+    is_stop = any(isinstance(one, Cancelled) for one in errors)
+    if attempt.context.cancelled and all(isinstance(one, Cancelled) for one in errors):
         return Outcome(End.CANCELLED, error="Stopped when it was asked to", run_seconds=run_seconds)
-    if _is_starved(error):
+    if all(map(_is_starved, errors)):
         return Outcome(End.STARVED, error=_message(error), transient=True, run_seconds=run_seconds)
-    transient = (
-        task_type is not None
-        and not isinstance(error, PermanentError | Cancelled)
-        and _is_transient(error, task_type)
-    )
-    if not (transient or isinstance(error, PermanentError | Cancelled)):
+    transient = task_type is not None and not is_stop and is_transient(task_type.retry, error)
+    if not (transient or all(isinstance(one, PermanentError | Cancelled) for one in errors)):
         # Whoever wrote the task type needs to know where; the record has one line for its readers.
         log.warning("attempt raised what its task type did not expect", exc_info=error)
-    return Outcome(End.FAILED, error=_message(error), transient=transient, run_seconds=run_seconds)
+    retry_in_seconds = None
+    if task_type is not None and transient:
+        retry_in_seconds = _seconds_until_next(task_type, attempt, error)
+    return Outcome(
+        End.FAILED,
+        error=_message(error),
+        transient=transient,
+        run_seconds=run_seconds,
+        retry_in_seconds=retry_in_seconds,
+    )
 
 
-def _is_starved(error: Exception) -> bool:
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    """The error, or what is in a group of them."""
+    if isinstance(error, BaseExceptionGroup):
+        for one in error.exceptions:
+            yield from _leaves(one)
+    else:
+        yield error
+
+
+def _is_starved(error: BaseException) -> bool:
     """Whether what it needed has run out in the whole process, which is not its own fault.
 
-    A child's descriptors and threads are its call's own, and memory may be anybody's: there the
-    task type decides.
+    The descriptors and threads of a host for one attempt are that attempt's own, and memory may be
+    anybody's: there the task type decides.
     """
+    is_shared = this_host.kind() != "process"
     if isinstance(error, Starved):
         return True
     if isinstance(error, OSError):
-        in_service = error.errno == errno.EMFILE and parent_process() is None
-        return in_service or error.errno == errno.ENFILE
+        return (error.errno == errno.EMFILE and is_shared) or error.errno == errno.ENFILE
     # What CPython's `Thread.start` raises has no class of its own.
     is_threads = isinstance(error, RuntimeError) and str(error) == "can't start new thread"
-    return is_threads and parent_process() is None
+    return is_threads and is_shared
 
 
-def _is_transient(error: Exception, task_type: TaskType) -> bool:
-    try:
-        return task_type.retry.is_transient(error)
-    except Exception as broken:  # noqa: BLE001 - a type's policy may be anybody's code
-        # What went wrong with the task is still what its reader has to be told.
-        log.error("retry policy is broken; the default is used", error=describe(broken))
-        return RetryPolicy().is_transient(error)
-
-
-def _message(error: Exception) -> str:
+def _message(error: BaseException) -> str:
+    if isinstance(error, BaseExceptionGroup):
+        return _messages(error)
     message, kind = describe(error), type(error).__name__
     if isinstance(error, Cancelled):
         return f"The task raised {kind}, but nobody had cancelled it: {message}"
@@ -231,3 +268,10 @@ def _message(error: Exception) -> str:
         return message
     # Not written for the person who reads it: "'region'" says little without "KeyError".
     return f"{kind}: {message}"
+
+
+def _messages(group: BaseExceptionGroup[Any]) -> str:
+    """What is in a group; its own message says how many at most."""
+    found = list(dict.fromkeys(_message(one) for one in _leaves(group)))
+    more = f"; and {len(found) - _TOLD} more" if len(found) > _TOLD else ""
+    return "; ".join(found[:_TOLD]) + more

@@ -9,7 +9,6 @@ and what a background task leaves lying, because its client went away, is swept 
 
 from __future__ import annotations
 
-import math
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -19,28 +18,20 @@ from functools import partial
 from typing import Final
 
 from afterwards.execution.attempt import FUNCTIONS, Attempt
+from afterwards.execution.executors import Executors
 from afterwards.execution.pauses import Pauses
+from afterwards.execution.reports import Reports
 from afterwards.logs import get_logger
 from afterwards.registry.protocol.answers import Claim
-from afterwards.registry.protocol.base import SUSPECTED
-from afterwards.registry.protocol.requests import (
-    Failed,
-    Held,
-    Lost,
-    Released,
-    Report,
-    Stopped,
-    Succeeded,
-)
-from afterwards.task_types.base import Environment, TaskContext, TaskType
+from afterwards.registry.protocol.requests import Held, Released, Report
+from afterwards.task_types.base import Environment, TaskContext
 from afterwards.task_types.context import Progress
-from afterwards_executors.base import End, Executor, Outcome, Work, describe
-from afterwards_executors.retry import RetryPolicy
+from afterwards.task_types.description import Catalogue
+from afterwards_executors.base import End, Outcome, Work, describe
 
 log = get_logger(__name__)
 
 SWEEP_AFTER_SECONDS: Final = 0.25
-HOSTS_FOR_SUSPECTS: Final = 2
 
 
 class _Stop(Enum):
@@ -70,8 +61,8 @@ class Dispatcher:
     All methods may be called from any thread; none raises and none waits, except `drain`.
 
     Args:
-        executors: by kind, started.
-        catalogue: the task types, for their retry policies and time limits.
+        executors: started.
+        catalogue: the task types, for their time limits.
         environment: what attempts are given.
         timeout_seconds: the limit for attempts whose task and type say nothing.
         report: sends a report to the registry.
@@ -81,8 +72,8 @@ class Dispatcher:
 
     def __init__(
         self,
-        executors: Mapping[str, Executor],
-        catalogue: Mapping[str, TaskType],
+        executors: Executors,
+        catalogue: Catalogue,
         environment: Environment,
         timeout_seconds: float,
         report: Callable[[Report], None],
@@ -98,6 +89,7 @@ class Dispatcher:
         self._progress = progress
         self._slots_changed = slots_changed
         self._pauses = Pauses()
+        self._reports = Reports()
         self._table: dict[str, _Attempt] = {}
         self._changed = threading.Condition()
         self._unstarted = 0
@@ -160,10 +152,12 @@ class Dispatcher:
             "attempt starts", task_id=claim.task_id, type=claim.type, attempt=claim.attempt, by=by
         )
         try:
-            executor = self._executors[claim.executor]
+            executor = self._executors.of(claim)
             future = executor.submit(self._work(claim))
         except MemoryError as error:
-            self._report(self._starved(claim, f"Could not be started: {describe(error)}"))
+            reason = f"Could not be started: {describe(error)}"
+            self._rest(claim, reason)
+            self._report(Released(claim.task_id, claim.attempt, reason))
             return
         except Exception as error:
             # A kind this worker does not have, or an executor that is shut down: the claim must not
@@ -179,7 +173,7 @@ class Dispatcher:
         attempt.future = future
         future.add_done_callback(partial(self._ended, attempt))
         if attempt.stop is not None:
-            executor.cancel(future, attempt.stop.value)
+            self._cancel(attempt, future, attempt.stop)
 
     def _work(self, claim: Claim) -> Work:
         context = TaskContext(
@@ -187,9 +181,17 @@ class Dispatcher:
         )
         return Work(
             FUNCTIONS[claim.executor],
-            (Attempt(claim.type, claim.payload, context),),
+            (Attempt(claim.type, claim.payload, context, claim.max_attempts),),
             self._limit(claim),
             partial(self._noted, claim),
+            partial(self._printed, claim),
+            claim.crowd or None,
+        )
+
+    def _printed(self, claim: Claim, line: str) -> None:
+        """A line that an attempt has printed is one of the log."""
+        log.info(
+            "task printed", line=line, task_id=claim.task_id, type=claim.type, attempt=claim.attempt
         )
 
     def _noted(self, claim: Claim, note: bytes) -> None:
@@ -224,65 +226,14 @@ class Dispatcher:
 
     def _report_of(self, attempt: _Attempt, outcome: Outcome) -> Report:
         claim = attempt.claim
-        task_id, number = claim.task_id, claim.attempt
-        error = outcome.error or "unknown error"
-        match outcome.end:
-            case End.SUCCEEDED:
-                return Succeeded(task_id, number, outcome.value or b"{}", outcome.run_seconds)
-            case End.LOST:
-                return Lost(task_id, number, error)
-            case End.STARVED:
-                return self._starved(claim, error)
-            case End.CANCELLED if attempt.stop is _Stop.CANCEL:
-                return Stopped(task_id, number)
-            case End.CANCELLED:
-                return Released(task_id, number, error)
-            case _:
-                return self._failed(claim, outcome, error)
+        if outcome.end is End.STARVED:
+            self._rest(claim, outcome.error or "unknown error")
+        return self._reports.of(claim, outcome, is_cancelled=attempt.stop is _Stop.CANCEL)
 
-    def _starved(self, claim: Claim, error: str) -> Released:
-        """Release it, and take no other of its kind for a while."""
+    def _rest(self, claim: Claim, error: str) -> None:
+        """Take no other claims of its kind for a while."""
         self._pauses.begin(claim.executor, error)
         self._slots_changed()
-        return Released(claim.task_id, claim.attempt, error)
-
-    def _failed(self, claim: Claim, outcome: Outcome, error: str) -> Failed:
-        timed_out = outcome.end is End.TIMED_OUT
-        if timed_out and claim.executor in self.unstoppable():
-            log.warning(
-                "attempt timed out and cannot be stopped; its slot is stuck until it returns",
-                task_id=claim.task_id,
-                type=claim.type,
-                attempt=claim.attempt,
-            )
-        return Failed(
-            claim.task_id,
-            claim.attempt,
-            error,
-            outcome.run_seconds,
-            self._delay_seconds(claim, transient=outcome.transient),
-            timed_out,
-        )
-
-    def _delay_seconds(self, claim: Claim, *, transient: bool) -> float | None:
-        attempts_used = claim.attempts_used + 1
-        for policy in (self._policy(claim), RetryPolicy()):
-            try:
-                delay_seconds = policy.next_delay_seconds(
-                    attempts_used, transient=transient, max_attempts=claim.max_attempts
-                )
-                if delay_seconds is None or 0 <= delay_seconds < math.inf:
-                    return delay_seconds
-                problem = f"waits {delay_seconds} s"
-            except Exception as error:  # noqa: BLE001 - a type's policy may be anybody's code
-                problem = describe(error)
-            # The report must not be lost over it: nothing else would ever end this attempt.
-            log.error("retry policy is broken; the default is used", type=claim.type, error=problem)
-        return None
-
-    def _policy(self, claim: Claim) -> RetryPolicy:
-        task_type = self._catalogue.get(claim.type)
-        return task_type.retry if task_type is not None else RetryPolicy()
 
     def settle(self, task_id: str, attempt: int) -> None:
         """The report of this attempt was answered: the claim is over."""
@@ -304,17 +255,15 @@ class Dispatcher:
             self._stop(attempt, _Stop.CANCEL)
 
     def fence(self) -> None:
-        """Stop all attempts that can be stopped, and forget them: others will run them.
+        """Stop all attempts, and forget them: others will run them.
 
         Not those that have ended: if their report still comes in time, nobody needs to run them.
         """
-        unstoppable = self.unstoppable()
         with self._changed:
             attempts = [
                 attempt
                 for attempt in self._table.values()
-                if attempt.claim.executor not in unstoppable
-                and not (attempt.future is not None and attempt.future.done())
+                if not (attempt.future is not None and attempt.future.done())
             ]
             for attempt in attempts:
                 attempt.stop = _Stop.FENCE
@@ -323,16 +272,16 @@ class Dispatcher:
             self._changed.notify_all()
         for attempt in attempts:
             if attempt.future is not None:
-                self._executors[attempt.claim.executor].cancel(attempt.future, _Stop.FENCE.value)
+                self._cancel(attempt, attempt.future, _Stop.FENCE)
 
     def drain(self, grace_seconds: float, flush_seconds: float) -> bool:
         """Wait for the attempts to end; after `grace_seconds` release the rest. Blocks.
 
-        Waits up to `flush_seconds` more for their reports to be answered, and not at all for what
-        cannot be stopped. Claims that still come after that are released.
+        Waits up to `flush_seconds` more for their reports to be answered. Claims that still come
+        after that are released.
 
         Returns:
-            Whether nothing is left; what is left cannot be stopped.
+            Whether nothing is left.
         """
         try:
             return self._drain(grace_seconds, flush_seconds)
@@ -348,12 +297,7 @@ class Dispatcher:
         log.warning("grace is over; releasing the attempts that still run", attempts=len(attempts))
         for attempt in attempts:
             self._stop(attempt, _Stop.RELEASE)
-        unstoppable = self.unstoppable()
-        self._wait_until(
-            lambda: all(a.claim.executor in unstoppable for a in self._table.values()),
-            flush_seconds,
-        )
-        return not self._table
+        return self._wait_until(lambda: not self._table, flush_seconds)
 
     def _never_start(self, attempts: Sequence[_Attempt]) -> None:
         """See to it that those that have not been started never are. Under the lock."""
@@ -368,7 +312,12 @@ class Dispatcher:
                 attempt.stop = why
         future = attempt.future
         if future is not None:
-            self._executors[attempt.claim.executor].cancel(future, why.value)
+            self._cancel(attempt, future, why)
+
+    def _cancel(self, attempt: _Attempt, future: Future[Outcome], why: _Stop) -> None:
+        # A neighbour must not suffer from a cancellation. A stop and the fence end them as well.
+        by_force = why is not _Stop.CANCEL
+        self._executors.of(attempt.claim).cancel(future, why.value, by_force=by_force)
 
     def _wait_until(self, condition: Callable[[], bool], seconds: float) -> bool:
         with self._changed:
@@ -383,17 +332,12 @@ class Dispatcher:
 
     def slots(self) -> Mapping[str, int]:
         """Usable slots by executor kind: stuck ones left out, and all of a kind that rests."""
-        slots = {kind: executor.slots() for kind, executor in self._executors.items()}
-        usable = {
-            kind: 0 if self._pauses.is_resting(kind) else s.total - s.stuck
-            for kind, s in slots.items()
-        }
-        return {**usable, SUSPECTED: HOSTS_FOR_SUSPECTS}
+        return self._executors.slots(self._pauses.is_resting)
 
     def stuck(self) -> Mapping[str, int]:
-        """Slots by executor kind that hold a call which cannot be stopped."""
-        return {kind: executor.slots().stuck for kind, executor in self._executors.items()}
+        """Slots by executor kind that hold a call which goes on although it should not."""
+        return self._executors.stuck()
 
     def unstoppable(self) -> frozenset[str]:
-        """Kinds whose calls cannot be stopped."""
-        return frozenset(kind for kind, e in self._executors.items() if not e.can_stop)
+        """Kinds whose attempts are asked to stop, and end by themselves or at their limit."""
+        return self._executors.unstoppable()

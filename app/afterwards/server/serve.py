@@ -23,7 +23,8 @@ from afterwards.server.supervisor import RegistryProcess, Supervisor
 from afterwards.server.worker import IDLE_SECONDS, REQUEST_DRAIN_SECONDS, DrainingUvicornWorker
 from afterwards.settings import Settings, unknown_variables
 from afterwards.system.directories import prepare_directories, require_temporary_directory
-from afterwards.task_types.modules import load_catalogue
+from afterwards.task_types.described import described
+from afterwards.task_types.description import Catalogue
 
 log = get_logger(__name__)
 
@@ -51,8 +52,8 @@ def serve(settings: Settings) -> None:
     # Imported here once, for all workers; the application itself is made in each.
     main = importlib.import_module("afterwards.main")
     require_temporary_directory()
-    # Imported once for all workers, too; a mistake in one is to be said before anything starts.
-    load_catalogue(settings.task_modules)
+    # Once, for all workers; a mistake in a module is to be said before anything starts.
+    catalogue = described(settings.task_modules)
     prepare_directories(settings)
     listener = listen(settings)
     registry: RegistryProcess | None = None
@@ -61,16 +62,21 @@ def serve(settings: Settings) -> None:
         registry = process.RegistryProcess(main.registry_config(settings))
     else:
         log.warning("memory registry: nothing outlives this process")
-    Supervisor(WebApplication(settings, listener, registry), registry).run()
+    Supervisor(WebApplication(settings, catalogue, listener, registry), registry).run()
 
 
 class WebApplication(BaseApplication):  # type: ignore[misc] # gunicorn has no types
     """gunicorn's view of the service: its configuration, and the application each worker makes."""
 
     def __init__(
-        self, settings: Settings, listener: socket.socket, registry: RegistryProcess | None
+        self,
+        settings: Settings,
+        catalogue: Catalogue,
+        listener: socket.socket,
+        registry: RegistryProcess | None,
     ) -> None:
         self._settings = settings
+        self._catalogue = catalogue
         self._registry = registry
         self.address = Address.of(listener)
         # gunicorn closes the descriptor once it has made a socket of its own from it.
@@ -112,7 +118,7 @@ class WebApplication(BaseApplication):  # type: ignore[misc] # gunicorn has no t
         """The ASGI application of one worker, made in that worker."""
         main = importlib.import_module("afterwards.main")
         endpoint = None if self._registry is None else self._registry.endpoint
-        return main.create_app(self._settings, endpoint=endpoint)
+        return main.create_app(self._settings, endpoint=endpoint, catalogue=self._catalogue)
 
     def welcome(self) -> str:
         """Where the service is and how to try it."""

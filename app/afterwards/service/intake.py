@@ -6,7 +6,6 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Mapping
 from dataclasses import replace
 from json.encoder import encode_basestring_ascii
 from typing import Any, Final, NamedTuple
@@ -16,7 +15,7 @@ from pydantic_core import from_json
 from afterwards.errors import UnknownTaskType
 from afterwards.lifecycle import DEFAULT_PRIORITY, Task
 from afterwards.system.large_bodies import LARGE_BYTES
-from afterwards.task_types.base import TaskType
+from afterwards.task_types.description import Catalogue, TypeDescription
 
 
 class Order(NamedTuple):
@@ -53,7 +52,7 @@ class AllAccepted(NamedTuple):
 class Intake:
     """Makes tasks, after their type's pattern."""
 
-    def __init__(self, catalogue: Mapping[str, TaskType]) -> None:
+    def __init__(self, catalogue: Catalogue) -> None:
         self._patterns = {name: _pattern(task_type) for name, task_type in catalogue.items()}
 
     def task(self, type_name: str, payload: bytes, now: float) -> Task:
@@ -103,7 +102,7 @@ def _new_id() -> str:
     return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 
-def _pattern(task_type: TaskType) -> Task:
+def _pattern(task_type: TypeDescription) -> Task:
     return Task(
         id="",
         type=task_type.name,
@@ -111,7 +110,7 @@ def _pattern(task_type: TaskType) -> Task:
         executor=task_type.executor,
         created_at=0.0,
         run_at=0.0,
-        max_attempts=task_type.retry.max_attempts,
+        max_attempts=task_type.max_attempts,
     )
 
 

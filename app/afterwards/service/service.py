@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from enum import StrEnum
@@ -12,7 +12,13 @@ from typing import Final, NamedTuple
 
 from pydantic import BaseModel
 
-from afterwards.errors import Draining, IllegalTransition, TaskNotFound, Unavailable
+from afterwards.errors import (
+    Draining,
+    IllegalTransition,
+    TaskNotFound,
+    Unavailable,
+    Unvalidated,
+)
 from afterwards.events.hub import EventHub
 from afterwards.events.listeners import TaskListener
 from afterwards.events.streams import AllStream, TaskStream, of_all, of_task
@@ -41,8 +47,10 @@ from afterwards.service.intake import (
     fingerprint_of_json,
 )
 from afterwards.service.operations import Plans
+from afterwards.service.validator import Validator
 from afterwards.system.large_bodies import aside
-from afterwards.task_types.base import TaskType
+from afterwards.task_types.description import Catalogue
+from afterwards.task_types.validating import Check, Refusal
 
 CANCEL_SECONDS: Final = 5.0
 """How long a cancellation waits for what the worker makes of it."""
@@ -87,18 +95,30 @@ class TaskService:
         self,
         client: RegistryClient,
         dispatcher: Dispatcher,
-        catalogue: Mapping[str, TaskType],
+        catalogue: Catalogue,
         events: EventHub,
+        validator: Validator | None = None,
     ) -> None:
         self._client = client
         self._events = events
         self._dispatcher = dispatcher
         self._intake = Intake(catalogue)
+        self._validator = validator
         self.plans = Plans(client, self._intake)
         self.draining = False
         """Set when this process is about to stop."""
 
     # -- accepting -----------------------------------------------------------------------------
+
+    async def refusal_of(self, checks: Sequence[Check]) -> Refusal | None:
+        """Why the first of these payloads of users' task types is refused; None: all are taken.
+
+        Raises:
+            Unvalidated: that cannot be found out.
+        """
+        if self._validator is None:
+            raise Unvalidated(checks[0].type, "this service has no process that validates")
+        return await self._validator.refusal_of(checks)
 
     async def submit(
         self, type_name: str, payload: BaseModel, idempotency_key: str | None = None

@@ -9,7 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 from traceback import extract_tb
 from types import MappingProxyType, ModuleType
-from typing import Final
+from typing import Final, NamedTuple
 
 from pydantic.errors import PydanticErrorMixin
 
@@ -25,18 +25,33 @@ OWN_PACKAGES: Final = ("afterwards", "afterwards_client", "afterwards_executors"
 _OWN_DIRECTORIES: Final = (Path(__file__).parents[1], Path(afterwards_executors.__file__).parent)
 
 
-@lru_cache(maxsize=8)
+class Loaded(NamedTuple):
+    """What task modules have, beside what comes with the service."""
+
+    catalogue: Mapping[str, TaskType]
+    """The built-in task types and those of the modules, by their names."""
+    owners: Mapping[str, str]
+    """Which module has which task type; without the built-in ones."""
+
+
 def load_catalogue(modules: tuple[str, ...]) -> Mapping[str, TaskType]:
     """The built-in task types and those at the top level of `modules`, by their names.
 
-    Imports the modules, once; from the import path, and from the current directory after that.
+    For processes that run task code: it imports the modules, once; from the import path, and from
+    the current directory after that. What is known of the types elsewhere is `described`.
 
     Raises:
         ConfigurationError: one cannot be imported or has no task type, or two have the same name.
     """
+    return load(modules).catalogue
+
+
+@lru_cache(maxsize=8)
+def load(modules: tuple[str, ...]) -> Loaded:
+    """As `load_catalogue`, with whose each type is."""
     built_in = task_types.CATALOGUE
     if not modules:
-        return built_in
+        return Loaded(built_in, {})
     found = dict(built_in)
     owners = dict.fromkeys(built_in, "the service itself")
     for name in modules:
@@ -49,34 +64,33 @@ def load_catalogue(modules: tuple[str, ...]) -> Mapping[str, TaskType]:
         if not own:
             # With its file: it may be another module of this name.
             place = f" ({module.__file__})" if getattr(module, "__file__", None) else ""
-            raise _wrong(name, f"has no TaskType at its top level{place}")
+            raise wrong(name, f"has no TaskType at its top level{place}")
         for task_type in own:
             _complete(task_type, name)
             # One that a module has imported from another is there twice.
             if found.setdefault(task_type.name, task_type) is not task_type:
                 owner = owners[task_type.name]
-                raise _wrong(name, f"the name {task_type.name!r} is taken by {owner}")
+                raise wrong(name, f"the name {task_type.name!r} is taken by {owner}")
             owners.setdefault(task_type.name, name)
-    return MappingProxyType(found)
+    own_owners = {name: owner for name, owner in owners.items() if name not in built_in}
+    return Loaded(MappingProxyType(found), own_owners)
 
 
 def _imported(name: str) -> ModuleType:
     parts = name.split(".")
     if not all(part.isidentifier() for part in parts):
-        raise _wrong(name, "is not the name of a module, such as shop.tasks")
+        raise wrong(name, "is not the name of a module, such as shop.tasks")
     if parts[0] in OWN_PACKAGES:
-        raise _wrong(name, f"{parts[0]!r} is a package of the service; yours needs another name")
+        raise wrong(name, f"{parts[0]!r} is a package of the service; yours needs another name")
     _make_current_directory_importable()
     try:
         return importlib.import_module(name)
-    except KeyboardInterrupt:
-        raise
     # A module may even exit.
     except BaseException as error:
-        reason = _reason(error)
+        reason = one_line(error)
         if isinstance(error, ModuleNotFoundError) and f"{name}.".startswith(f"{error.name}."):
             reason += f"; it is looked for on the import path and in {Path.cwd()}"
-        raise _wrong(name, reason) from error
+        raise wrong(name, reason) from error
 
 
 def _complete(task_type: TaskType, module: str) -> None:
@@ -86,9 +100,9 @@ def _complete(task_type: TaskType, module: str) -> None:
         task_type.payload.model_rebuild(_types_namespace={})
     except Exception as error:
         # Without the link that pydantic adds.
-        reason = error.message if isinstance(error, PydanticErrorMixin) else _reason(error)
+        reason = error.message if isinstance(error, PydanticErrorMixin) else one_line(error)
         problem = f"the payload of task type {task_type.name!r}: {reason}"
-        raise _wrong(module, problem) from error
+        raise wrong(module, problem) from error
 
 
 def _make_current_directory_importable() -> None:
@@ -99,7 +113,7 @@ def _make_current_directory_importable() -> None:
         sys.path.append(here)
 
 
-def _reason(error: BaseException) -> str:
+def one_line(error: BaseException) -> str:
     """The error in one line, with the place where it was raised if that is in somebody's code."""
     message = " ".join(str(error).split())
     reason = f"{type(error).__name__}: {message}" if message else type(error).__name__
@@ -119,9 +133,10 @@ def _is_somebodys(path: Path) -> bool:
     """
     if not path.is_absolute() or "site-packages" in path.parts:
         return False
-    others = (Path(importlib.__file__).parent, *_OWN_DIRECTORIES)
+    others = (Path(importlib.__file__).parents[1], *_OWN_DIRECTORIES)
     return not any(path.is_relative_to(other) for other in others)
 
 
-def _wrong(module: str, problem: str) -> ConfigurationError:
+def wrong(module: str, problem: str) -> ConfigurationError:
+    """A mistake in a task module."""
     return ConfigurationError(SETTING, f"{module}: {problem}")

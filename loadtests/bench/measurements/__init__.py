@@ -10,6 +10,7 @@ from loadtests.bench.figures import Row
 from loadtests.bench.measurements import (
     finish,
     growth,
+    guests,
     latency,
     pools,
     posts,
@@ -30,6 +31,7 @@ MEASUREMENTS: Final[Mapping[str, Measurement]] = MappingProxyType(
         "metrics": scrape.measure,
         "executors": pools.measure,
         "waiting": waiting.measure,
+        "guests": guests.measure,
         "growth": growth.measure,
     }
 )

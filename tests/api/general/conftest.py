@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Mapping
-from types import MappingProxyType
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import httpx
@@ -16,6 +15,7 @@ from afterwards.api import install
 from afterwards.api.http_metrics import HttpMetrics
 from afterwards.events.hub import EventHub
 from afterwards.execution.dispatcher import Dispatcher
+from afterwards.execution.executors import Executors
 from afterwards.registry.client.client import RegistryClient
 from afterwards.registry.client.connection import RegistryConnection
 from afterwards.registry.engine.memory import MemoryRegistry, Surroundings
@@ -26,6 +26,7 @@ from afterwards.registry.state.acceptance import Limits
 from afterwards.service.service import TaskService
 from afterwards.settings import Settings
 from afterwards.task_types.base import TaskType
+from afterwards.task_types.description import Catalogue, in_process
 from tests.registry.peers import SERVICE, Peer, eventually
 
 MAX_PENDING = 2_000
@@ -52,7 +53,7 @@ def write_slowly(payload: BaseModel, context: object) -> dict[str, str]:
     return {}
 
 
-CATALOGUE = MappingProxyType(
+CATALOGUE = in_process(
     {
         "note": TaskType("note", Note, write),
         "nothing": TaskType("nothing", Nothing, write, timeout=5.0),
@@ -72,17 +73,15 @@ def registry() -> Iterator[MemoryRegistry]:
 
 
 @pytest.fixture
-def catalogue() -> Mapping[str, TaskType]:
+def catalogue() -> Catalogue:
     return CATALOGUE
 
 
 @pytest.fixture
-async def service(
-    registry: MemoryRegistry, catalogue: Mapping[str, TaskType]
-) -> AsyncIterator[TaskService]:
+async def service(registry: MemoryRegistry, catalogue: Catalogue) -> AsyncIterator[TaskService]:
     """A service that accepts tasks and runs none."""
     environment: Any = None
-    dispatcher = Dispatcher({}, catalogue, environment, 1.0, lambda _: None)
+    dispatcher = Dispatcher(Executors({}, {}, ()), catalogue, environment, 1.0, lambda _: None)
     client = RegistryClient(dispatcher, HttpMetrics())
     connection = RegistryConnection(
         lambda: registry, this_process(SERVICE), client, dispatcher, 8.0
@@ -98,7 +97,7 @@ async def service(
 
 
 @pytest.fixture
-def app(service: TaskService, catalogue: Mapping[str, TaskType]) -> FastAPI:
+def app(service: TaskService, catalogue: Catalogue) -> FastAPI:
     app = FastAPI(title="Afterwards", version="1.2.3", docs_url=None, redoc_url=None)
     app.state.service = service
     settings = Settings(_env_file=None, allowed_hosts=("service", "x"))

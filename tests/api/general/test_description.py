@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from afterwards.api.ordering_schema import describe_payloads
 from afterwards.task_types import CATALOGUE
 from afterwards.task_types.base import TaskType
+from afterwards.task_types.description import in_process
 from tests.api.general.conftest import write
 
 pytestmark = pytest.mark.anyio
@@ -48,7 +49,7 @@ def described(*types: TaskType) -> dict[str, Any]:
         "examples": [{"type": "a"}],
     }
     document = {"components": {"schemas": {"NewTask": order}}}
-    describe_payloads(document, {one.name: one for one in types})
+    describe_payloads(document, in_process({one.name: one for one in types}))
     models: dict[str, Any] = document["components"]["schemas"]
     return models
 
@@ -94,8 +95,9 @@ def test_a_model_that_json_schema_has_no_words_for_is_any_object() -> None:
 class TestOfTheServicesOwnTypes:
     @pytest.fixture
     def app(self, app: FastAPI) -> FastAPI:
-        app.state.catalogue = CATALOGUE
-        app.state.service._intake = type(app.state.service._intake)(CATALOGUE)
+        catalogue = in_process(CATALOGUE)
+        app.state.catalogue = catalogue
+        app.state.service._intake = type(app.state.service._intake)(catalogue)
         app.state.service.plans._intake = app.state.service._intake
         return app
 

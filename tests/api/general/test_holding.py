@@ -13,10 +13,11 @@ from typing import Final
 import httpx
 import pytest
 
-from afterwards import TaskType, task_types
+from afterwards import task_types
 from afterwards.api.json_body import MAX_CONTAINERS
 from afterwards.execution.attempt import Attempt, run_attempt_async
 from afterwards.task_types.context import Environment, TaskContext
+from afterwards.task_types.description import Catalogue, in_process
 
 BODY_BYTES: Final = 1024 * 1024
 MOMENT_SECONDS: Final = 0.05
@@ -69,8 +70,8 @@ pytestmark = [pytest.mark.anyio, pytest.mark.measures, pytest.mark.timeout(120)]
 
 
 @pytest.fixture
-def catalogue() -> Mapping[str, TaskType]:
-    return task_types.CATALOGUE
+def catalogue() -> Catalogue:
+    return in_process(task_types.CATALOGUE)
 
 
 async def longest_hold(work: Callable[[], Awaitable[object]]) -> float:

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 from urllib.parse import quote
 
 import pytest
 from fastapi import FastAPI
 
-from afterwards import TaskType, task_types
+from afterwards import task_types
 from afterwards.api import install
 from afterwards.api.http_metrics import HttpMetrics
 from afterwards.service.service import TaskService
 from afterwards.settings import Settings
+from afterwards.task_types.description import Catalogue, in_process
 
 KIB: Final = 1024
 HEADER_BYTES: Final = 64 * KIB
@@ -94,8 +95,8 @@ pytestmark = [pytest.mark.anyio, pytest.mark.measures, pytest.mark.timeout(120)]
 
 
 @pytest.fixture
-def catalogue() -> Mapping[str, TaskType]:
-    return task_types.CATALOGUE
+def catalogue() -> Catalogue:
+    return in_process(task_types.CATALOGUE)
 
 
 async def seconds_of(
@@ -172,7 +173,7 @@ async def cost_of_a_text(app: FastAPI, field: str, form: str, size: int) -> floa
 
 
 @pytest.fixture
-def roomy(service: TaskService, catalogue: Mapping[str, TaskType]) -> FastAPI:
+def roomy(service: TaskService, catalogue: Catalogue) -> FastAPI:
     """The application, whose bodies may be large."""
     app = FastAPI(docs_url=None, redoc_url=None)
     app.state.service = service

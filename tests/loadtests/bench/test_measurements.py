@@ -89,6 +89,12 @@ def test_waiting_tasks_really_wait(stand: Stand, journal: Journal) -> None:
     assert finished.ours.median >= SMALL.waiting_seconds
 
 
+def test_guests_are_measured_beside_a_type_that_comes_with_the_service(stand: Stand) -> None:
+    rows = measured(stand, "guests")
+    assert len(rows) == 9
+    assert {row.beside_name for row in rows} == {"notification"}
+
+
 def test_growth_has_every_figure_at_every_size(stand: Stand) -> None:
     rows = measured(stand, "growth")
     names = {row.name for row in rows}

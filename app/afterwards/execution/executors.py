@@ -1,0 +1,82 @@
+"""The executors of one worker, and which of them runs an attempt.
+
+Task types that come with the service are known to behave. Where they only wait they run in this
+process, which costs no hand-over; everything else runs in hosts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+
+from afterwards.registry.protocol.answers import Claim
+from afterwards.registry.protocol.base import SUSPECTED
+from afterwards_executors.base import Executor, Slots
+from afterwards_executors.hosts.crew import SUSPECT_HOSTS
+
+
+class Executors:
+    """By kind, hosts and in this process. May be used from any thread.
+
+    Args:
+        hosted: run any attempt.
+        in_process: run the attempts of `trusted` types; a kind that is missing runs in hosts.
+        trusted: names of the task types that may run in this process.
+    """
+
+    def __init__(
+        self,
+        hosted: Mapping[str, Executor],
+        in_process: Mapping[str, Executor],
+        trusted: Collection[str],
+    ) -> None:
+        self._hosted = hosted
+        self._in_process = in_process
+        self._trusted = frozenset(trusted)
+
+    def start(self) -> None:
+        """Start all. Hosts are looked after by the event loop of this thread."""
+        for executor in self._all():
+            executor.start()
+
+    def of(self, claim: Claim) -> Executor:
+        """The one that runs attempts at this claim's task.
+
+        Raises:
+            KeyError: there is no such kind here.
+        """
+        if claim.type in self._trusted and claim.executor in self._in_process:
+            return self._in_process[claim.executor]
+        return self._hosted[claim.executor]
+
+    def slots(self, is_resting: Callable[[str], bool]) -> Mapping[str, int]:
+        """Usable slots by kind: stuck ones are left out, and all of a kind that rests."""
+        usable = {
+            kind: 0 if is_resting(kind) else executor.slots().total - self._stuck(kind)
+            for kind, executor in self._hosted.items()
+        }
+        return {**usable, SUSPECTED: SUSPECT_HOSTS}
+
+    def stuck(self) -> Mapping[str, int]:
+        """Slots by kind that hold a call which goes on although it should not."""
+        return {kind: self._stuck(kind) for kind in self._hosted}
+
+    def unstoppable(self) -> frozenset[str]:
+        """Kinds whose attempts are asked to stop, and end by themselves or at their limit."""
+        return frozenset(kind for kind, executor in self._hosted.items() if not executor.can_stop)
+
+    def shutdown(self, timeout_seconds: float) -> None:
+        """Shut all down, each within so many seconds. Blocks; not on the event loop."""
+        for executor in self._all():
+            executor.shutdown(timeout_seconds)
+
+    def _stuck(self, kind: str) -> int:
+        return sum(slots.stuck for slots in self._slots_of(kind))
+
+    def _slots_of(self, kind: str) -> Iterable[Slots]:
+        for executors in (self._hosted, self._in_process):
+            if kind in executors:
+                yield executors[kind].slots()
+
+    def _all(self) -> Iterable[Executor]:
+        yield from self._in_process.values()
+        yield from self._hosted.values()

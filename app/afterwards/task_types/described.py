@@ -1,0 +1,141 @@
+"""Has task modules described by a child process, so that this one does not import them."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from time import monotonic
+from types import MappingProxyType
+from typing import Any, Final
+
+from afterwards import task_types
+from afterwards.errors import ConfigurationError
+from afterwards.system.child_environment import child_environment
+from afterwards.task_types.description import MAX_BYTES, Catalogue, decoded, in_process
+from afterwards.task_types.modules import wrong
+
+TIMEOUT_SECONDS: Final = 60.0
+"""How long the modules may take to be imported and described."""
+
+_END_SECONDS: Final = 5.0
+_CHUNK_BYTES: Final = 64 * 1024
+
+
+def described(modules: tuple[str, ...], timeout_seconds: float = TIMEOUT_SECONDS) -> Catalogue:
+    """The built-in task types and those of `modules`, by their names. Blocks.
+
+    The modules are imported by a fresh interpreter; what they print goes where this process'
+    output does. Nothing of the child is left afterwards.
+
+    Raises:
+        ConfigurationError: one cannot be imported or has no task type, or two have the same name;
+            or the modules take too long, end their process, or have too much to say.
+        OSError: no process can be started.
+    """
+    built_in = in_process(task_types.CATALOGUE)
+    if not modules:
+        return built_in
+    found = _ask(modules, timeout_seconds)
+    if "problem" in found:
+        raise ConfigurationError(str(found["setting"]), str(found["problem"]))
+    own = [decoded(members) for members in found["types"]]
+    return MappingProxyType({**built_in, **{one.name: one for one in own}})
+
+
+def _ask(modules: tuple[str, ...], timeout_seconds: float) -> dict[str, Any]:
+    """The last line that the child has written. Raises `ConfigurationError`."""
+    deadline = monotonic() + timeout_seconds
+    importing = modules[0]
+    with _child(modules) as child:
+        for line in child.lines(deadline):
+            members: dict[str, Any] = json.loads(line)
+            if "importing" not in members:
+                return members
+            importing = members["importing"]
+        if child.said > MAX_BYTES:
+            raise wrong(importing, f"its task types have more than {MAX_BYTES} bytes to say")
+        if monotonic() >= deadline:
+            raise wrong(importing, f"was not imported within {timeout_seconds:g} s")
+        raise wrong(importing, f"ended its process, which {child.end(deadline)}")
+
+
+class _Child:
+    """The process that describes, from its start to its end."""
+
+    def __init__(self, process: subprocess.Popen[bytes], pipe: int) -> None:
+        self._process = process
+        self._pipe = pipe
+        self.said = 0
+
+    def lines(self, deadline: float) -> Iterator[bytes]:
+        """What it writes, line by line, until it ends, says too much, or its time is up."""
+        rest = b""
+        poll = select.poll()
+        poll.register(self._pipe, select.POLLIN)
+        while self.said <= MAX_BYTES and (left := deadline - monotonic()) > 0:
+            if not poll.poll(left * 1000 + 1):
+                return
+            part = os.read(self._pipe, _CHUNK_BYTES)
+            if not part:
+                return
+            self.said += len(part)
+            *whole, rest = (rest + part).split(b"\n")
+            yield from whole
+
+    def end(self, deadline: float) -> str:
+        """How it has ended; it is killed if it does not."""
+        # Not `Popen.wait`: the group of a leader that is reaped may be somebody else's.
+        self._wait(min(_END_SECONDS, deadline - monotonic()))
+        self.kill()
+        status = self._process.returncode
+        if status < 0:
+            return f"was killed by {signal.Signals(-status).name}"
+        return f"exited with status {status}"
+
+    def kill(self) -> None:
+        """End it, with all that it has started, and reap it."""
+        if self._process.returncode is None:
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+
+    def _wait(self, seconds: float) -> None:
+        death = os.pidfd_open(self._process.pid)
+        try:
+            poll = select.poll()
+            poll.register(death, select.POLLIN)
+            poll.poll(max(0.0, seconds) * 1000)
+        finally:
+            os.close(death)
+
+
+@contextmanager
+def _child(modules: tuple[str, ...]) -> Iterator[_Child]:
+    ours, theirs = os.pipe()
+    try:
+        command = [sys.executable, "-P", "-m", "afterwards.task_types.describer"]
+        process = subprocess.Popen(
+            [*command, str(theirs), str(os.getpid()), *modules],
+            stdin=subprocess.DEVNULL,
+            pass_fds=[theirs],
+            env=child_environment(),
+            # Kills reach what the modules start, and a Ctrl-C is this process' alone.
+            process_group=0,
+        )
+        child = _Child(process, ours)
+        os.close(theirs)
+        theirs = -1
+        try:
+            yield child
+        finally:
+            child.kill()
+    finally:
+        os.close(ours)
+        if theirs >= 0:
+            os.close(theirs)

@@ -1,0 +1,68 @@
+"""What a child process does that describes task modules: `python -m` this, started by `described`.
+
+It writes lines of JSON to the descriptor that it is given: the module that it is about to import,
+each time, and at last what it has found, or what is wrong.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from afterwards.errors import ConfigurationError
+from afterwards.system.parent import end_with_parent
+from afterwards.task_types.description import describe, encoded
+from afterwards.task_types.modules import load, one_line, wrong
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Describe the modules.
+
+    Args:
+        arguments: the descriptor to write to, the parent's pid, and the modules' names.
+    """
+    output, parent, *modules = arguments
+    descriptor = int(output)
+    # Whatever a module starts must not hold it.
+    os.set_inheritable(descriptor, False)
+    end_with_parent(signal.SIGKILL, int(parent))
+    try:
+        # One more each time: those before have been imported by then.
+        for number, module in enumerate(modules, 1):
+            _write(descriptor, importing=module)
+            load(tuple(modules[:number]))
+        _write(descriptor, types=_described(tuple(modules)))
+    except ConfigurationError as error:
+        _write(descriptor, setting=error.setting, problem=error.problem)
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    # Threads that a module has started may not end by themselves.
+    os._exit(0)
+
+
+def _described(modules: tuple[str, ...]) -> list[dict[str, Any]]:
+    loaded = load(modules)
+    found = []
+    for name, module in loaded.owners.items():
+        try:
+            members = encoded(describe(loaded.catalogue[name], module))
+            json.dumps(members, allow_nan=False)
+        except Exception as error:
+            problem = f"the payload of task type {name!r} has no JSON Schema: {one_line(error)}"
+            raise wrong(module, problem) from error
+        found.append(members)
+    return found
+
+
+def _write(descriptor: int, **members: Any) -> None:
+    line = memoryview(json.dumps(members).encode() + b"\n")
+    while line:
+        line = line[os.write(descriptor, line) :]
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,213 @@
+"""The wire between a host and the process that it works for: frames, each with a head of 9 bytes.
+
+    length of the body (4 bytes) | kind (1) | number of the call, or 0 (4) | body
+
+Both directions have the same form. Nothing that a host sends is ever unpickled: it may be broken,
+or cut off in mid-sentence.
+"""
+
+from __future__ import annotations
+
+import pickle
+import struct
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any, Final, NamedTuple
+
+from afterwards_executors.base import End, Outcome
+
+VERSION: Final = 1
+"""A host says which one it speaks, in READY. Only hosts of the same version are given calls."""
+
+
+class Kind(IntEnum):
+    """What a frame says. The first four go to a host, the others come from one."""
+
+    SETUP = 1
+    """The first frame; its body is a pickled `Setup`."""
+    RUN = 2
+    """Run this call; its body is the pickled function and arguments."""
+    STOP = 3
+    """This call had better end: it was cancelled, or its time is up."""
+    LEAVE = 4
+    """Nothing more will come; end in order."""
+    READY = 16
+    """It takes calls; its body is the version of the wire."""
+    BEGUN = 17
+    """Calls begin now. The body says for how many seconds the loop has been kept from its work so
+    far, as a double, and then their numbers, 4 bytes each."""
+    NOTE = 18
+    """What the call notes."""
+    DELAY = 19
+    """Seconds to wait after a time-out of the call, as a double; NaN: give up then."""
+    ENDED = 20
+    """The call's outcome, as `encode_outcome` writes it. It is the last frame of a call."""
+    PRINTED = 21
+    """A line that was written to Python's streams; one byte says which, 1 or 2."""
+    LOGGED = 22
+    """A finished line for the log of the service."""
+    BLOCKED = 23
+    """This call, or somebody's callback (0), has kept the loop for long; its body is the stack."""
+    ALIVE = 24
+    """The answer to PING: how many seconds the loop has been kept from its work so far."""
+    PING = 5
+    """Answer when the loop comes to it; goes to a host."""
+
+
+class Frame(NamedTuple):
+    """One frame, taken apart."""
+
+    kind: int
+    call: int
+    body: bytes
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What a host has to know before its first call."""
+
+    parent: int
+    """The process that it works for, which it does not outlive."""
+    kind: str
+    slots: int
+    sys_path: Sequence[str]
+    max_frame_bytes: int
+    """Longer ones are not sent."""
+    blocked_seconds: float
+    """A call that keeps the event loop for so long is told of."""
+    is_terminal: bool
+    """Whether what is logged ends up on one."""
+    prepare: bytes | None = None
+    """A call, as `encode_call` writes it, that is made before the host is ready."""
+
+
+HEAD: Final = struct.Struct("!IBI")
+SECONDS: Final = struct.Struct("!d")
+NUMBER: Final = struct.Struct("!I")
+
+_OUTCOME: Final = struct.Struct("!BBddddI")
+_ENDS: Final = tuple(End)
+_HAS_VALUE, _HAS_ERROR, _TRANSIENT = 1, 2, 4
+_NOTHING: Final = float("nan")
+_LONGEST: Final = 2**32 - 1
+
+
+def frame(kind: Kind, call: int = 0, body: bytes = b"") -> bytes:
+    """A frame as it goes over the wire."""
+    return HEAD.pack(len(body), kind, call) + body
+
+
+class BrokenWire(Exception):
+    """What comes cannot be a frame."""
+
+
+class Incoming:
+    """Takes what has been received apart.
+
+    Args:
+        max_frame_bytes: a longer body is not waited for.
+    """
+
+    def __init__(self, max_frame_bytes: int = _LONGEST) -> None:
+        self._data = bytearray()
+        self._most = max_frame_bytes
+
+    def feed(self, part: bytes) -> Iterator[Frame]:
+        """The frames that are complete with this part.
+
+        Raises:
+            BrokenWire: one is too long, so that it was not meant as a frame.
+        """
+        data = self._data
+        data += part
+        at, end = 0, len(data)
+        try:
+            while end - at >= HEAD.size:
+                length, kind, call = HEAD.unpack_from(data, at)
+                if length > self._most:
+                    raise BrokenWire(f"a frame of {length} bytes")
+                start = at + HEAD.size
+                if end - start < length:
+                    return
+                at = start + length
+                yield Frame(kind, call, bytes(data[start:at]))
+        finally:
+            del data[:at]
+
+
+def encode_call(function: Callable[..., Any], args: tuple[Any, ...]) -> bytes:
+    """A call as a host can load it. Raises whatever pickling its arguments raises."""
+    return pickle.dumps((function, args), pickle.HIGHEST_PROTOCOL)
+
+
+def decode_call(body: bytes) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+    """The call; imports its function. Raises whatever that, or unpickling its arguments, raises."""
+    function, args = pickle.loads(body)  # noqa: S301 - the words of whoever started this process
+    return function, args
+
+
+def encode_numbers(calls: Sequence[int]) -> bytes:
+    """Numbers of calls, for BEGUN."""
+    return struct.pack(f"!{len(calls)}I", *calls)
+
+
+def decode_numbers(body: bytes) -> tuple[int, ...]:
+    """The inverse. Raises `struct.error` for what it cannot have written."""
+    return struct.unpack(f"!{len(body) // NUMBER.size}I", body)
+
+
+def encode_outcome(outcome: Outcome) -> bytes:
+    """An outcome as bytes.
+
+    Raises:
+        TypeError, AttributeError, ValueError, struct.error: it does not hold what its fields say.
+    """
+    error = b"" if outcome.error is None else outcome.error.encode(errors="surrogatepass")
+    # memoryview refuses what is not bytes-like, where bytes(5) would make five zeros.
+    value = b"" if outcome.value is None else bytes(memoryview(outcome.value))
+    flags = (
+        (_HAS_VALUE if outcome.value is not None else 0)
+        | (_HAS_ERROR if outcome.error is not None else 0)
+        | (_TRANSIENT if outcome.transient else 0)
+    )
+    head = _OUTCOME.pack(
+        _ENDS.index(outcome.end),
+        flags,
+        outcome.run_seconds,
+        _or_nothing(outcome.retry_in_seconds),
+        _or_nothing(outcome.cpu_seconds),
+        _or_nothing(outcome.peak_memory_bytes),
+        len(error),
+    )
+    return b"".join((head, error, value))
+
+
+def decode_outcome(body: bytes) -> Outcome:
+    """The outcome in `body`.
+
+    Raises:
+        struct.error, IndexError, UnicodeDecodeError: there is none in it.
+    """
+    end, flags, run_seconds, retry_in, cpu, memory, error_length = _OUTCOME.unpack_from(body)
+    value_at = _OUTCOME.size + error_length
+    error = body[_OUTCOME.size : value_at].decode(errors="surrogatepass")
+    peak = _unless_nothing(memory)
+    return Outcome(
+        _ENDS[end],
+        value=body[value_at:] if flags & _HAS_VALUE else None,
+        error=error if flags & _HAS_ERROR else None,
+        transient=bool(flags & _TRANSIENT),
+        run_seconds=run_seconds,
+        retry_in_seconds=_unless_nothing(retry_in),
+        cpu_seconds=_unless_nothing(cpu),
+        peak_memory_bytes=None if peak is None else int(peak),
+    )
+
+
+def _or_nothing(value: float | None) -> float:
+    return _NOTHING if value is None else value
+
+
+def _unless_nothing(value: float) -> float | None:
+    return None if value != value else value  # noqa: PLR0124 - NaN is what differs from itself

@@ -1,0 +1,42 @@
+"""The line of one call in a host to whoever has submitted it."""
+
+from __future__ import annotations
+
+import os
+
+from afterwards_executors.frames import Kind, frame
+from afterwards_executors.inside.wire import Wire
+from afterwards_executors.notes import Notepad
+
+
+class HostLine:
+    """See `afterwards_executors.notes.Line`."""
+
+    def __init__(self, wire: Wire, number: int) -> None:
+        self.number = number
+        """The call's, on the wire."""
+        self.is_stop_asked = False
+        self._wire = wire
+        self._pid = os.getpid()
+        self._notepad: Notepad | None = None
+
+    def note(self, data: bytes) -> None:
+        """Send it, unless another comes soon."""
+        # A fork shares no lock that would keep its words apart from ours, and no wire.
+        if os.getpid() == self._pid:
+            if self._notepad is None:
+                self._notepad = Notepad(self._send)
+            self._notepad.note(data)
+
+    def time_out_delay(self, seconds: float | None) -> None:
+        """Send it."""
+        if os.getpid() == self._pid:
+            self._wire.delay(self.number, seconds)
+
+    def close(self) -> None:
+        """Send nothing more: what the call has left running must not cut into what comes."""
+        if self._notepad is not None:
+            self._notepad.close()
+
+    def _send(self, data: bytes) -> bool:
+        return self._wire.try_to_send(frame(Kind.NOTE, self.number, data))

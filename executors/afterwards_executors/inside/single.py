@@ -1,0 +1,117 @@
+"""Calls one after the other, in the main thread: the host of a `process` slot."""
+
+from __future__ import annotations
+
+import os
+import resource
+import time
+from contextvars import Context
+from dataclasses import replace
+from time import monotonic
+from typing import Final
+
+from afterwards_executors.base import Outcome
+from afterwards_executors.calls import failure_of, outcome_of
+from afterwards_executors.frames import Frame, Kind, Setup, decode_call
+from afterwards_executors.inside import streams
+from afterwards_executors.inside.line import HostLine
+from afterwards_executors.inside.surroundings import Order
+from afterwards_executors.inside.wire import Wire, refusal
+from afterwards_executors.notes import CURRENT
+
+_PEAK: Final = b"\nVmHWM:"
+_FORGET_PEAK: Final = b"5"
+"""Written to clear_refs, the peak of the memory begins anew (proc(5))."""
+_AT_ONCE_SECONDS: Final = 0.002
+"""A call that is over in this time has no peak of its own: reading it would take as long."""
+
+
+def serve(wire: Wire, setup: Setup) -> None:
+    """Run what comes; returns when nothing more will."""
+    del setup
+    pid = os.getpid()
+    order, usage = Order(), _Usage()
+    wire.ready()
+    while (request := wire.receive()) is not None and request.kind != Kind.LEAVE:
+        if request.kind != Kind.RUN:
+            continue
+        line = HostLine(wire, request.call)
+        wire.begun([request.call])
+        usage.begin()
+        outcome = _run(request, line)
+        if os.getpid() != pid:
+            os._exit(0)  # a fork that the call has left behind: its answer would be the next's
+        line.close()
+        streams.finish(request.call)
+        wire.send(wire.ended(request.call, usage.added_to(outcome)))
+        order.restore()
+
+
+def _run(request: Frame, line: HostLine) -> Outcome:
+    started = monotonic()
+    try:
+        function, args = decode_call(request.body)
+    except BaseException as error:  # noqa: BLE001 - imports and unpickling run foreign code
+        return refusal("The call cannot be loaded in its host", error, 0.0)
+    try:
+        # A context of its own: what a call binds must not be seen by the next one.
+        context = Context()
+        context.run(CURRENT.set, line)
+        started = monotonic()
+        return outcome_of(context.run(function, *args), monotonic() - started)
+    except BaseException as error:  # noqa: BLE001 - SystemExit would cost the host
+        return failure_of(error, monotonic() - started)
+
+
+class _Usage:
+    """What calls take of the machine."""
+
+    def __init__(self) -> None:
+        self._started = self._cpu = 0.0
+        self._peak = _new_peak()
+
+    def begin(self) -> None:
+        """A call begins."""
+        self._started, self._cpu = monotonic(), _cpu_seconds()
+
+    def added_to(self, outcome: Outcome) -> Outcome:
+        """The outcome of the call, which is over."""
+        cpu = _cpu_seconds() - self._cpu
+        peak = self._peak
+        if monotonic() - self._started > _AT_ONCE_SECONDS:
+            peak = _peak_bytes()
+            self._peak = _new_peak()
+        return replace(outcome, cpu_seconds=cpu, peak_memory_bytes=peak)
+
+
+def _cpu_seconds() -> float:
+    """Of this process and the children that it has waited for."""
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return time.process_time() + children.ru_utime + children.ru_stime
+
+
+def _new_peak() -> int | None:
+    """Have the peak of the memory begin anew, and say how much there is now."""
+    try:
+        fd = os.open("/proc/self/clear_refs", os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            os.write(fd, _FORGET_PEAK)
+        finally:
+            os.close(fd)
+    except OSError:
+        return None
+    return _peak_bytes()
+
+
+def _peak_bytes() -> int | None:
+    """The highest that the resident memory has been."""
+    try:
+        fd = os.open("/proc/self/status", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            text = os.read(fd, 8192)
+        finally:
+            os.close(fd)
+    except OSError:
+        return None
+    at = text.find(_PEAK)
+    return int(text[at + len(_PEAK) :].split(None, 1)[0]) * 1024 if at >= 0 else None

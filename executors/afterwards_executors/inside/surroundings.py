@@ -1,0 +1,116 @@
+"""What a host sets up around the calls, and undoes of what they have done to it."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import fcntl
+import os
+import signal
+import socket
+from functools import partial
+from typing import Final
+
+from afterwards_executors.inside import streams
+from afterwards_executors.inside.wire import Wire
+
+_PR_SET_PDEATHSIG: Final = 1
+_STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+_FOR_THE_PARENT: Final = (signal.SIGUSR1, signal.SIGUSR2)
+"""Their default meaning would end the host."""
+_SPARE_DESCRIPTORS: Final = 200
+"""Copies of the standard descriptors lie above this, where they are least likely to be closed."""
+
+
+def settle_in(parent: int, wire: Wire) -> None:
+    """Make this process a host of `parent`."""
+    _die_with(parent)
+    _leave_stops_to_the_parent()
+    os.register_at_fork(
+        # What a call forks can be stopped. Until it is ready for a stop, the stop waits.
+        before=partial(signal.pthread_sigmask, signal.SIG_BLOCK, _STOP_SIGNALS),
+        after_in_parent=_unblock_stops,
+        after_in_child=partial(_be_a_fork, wire),
+    )
+
+
+def _die_with(parent: int) -> None:
+    """Have the kernel kill this process when the thread that has started it ends (prctl(2)).
+
+    That thread lives as long as its process wants hosts. It works even while a call keeps this
+    process from seeing the end of the wire.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG) failed")
+    if os.getppid() != parent:
+        os._exit(1)  # it died before the call above
+
+
+def _leave_stops_to_the_parent() -> None:
+    """Let signals pass by that ask for a stop, or ask something of the parent alone.
+
+    They are often sent to every process of a service at once, and the parent then decides how long
+    its calls may go on; it ends this process by a frame, or with SIGKILL.
+    """
+    for number in (*_STOP_SIGNALS, *_FOR_THE_PARENT):
+        # Not SIG_IGN: programs that a call executes would inherit that, and could not be stopped.
+        signal.signal(number, _pass)
+
+
+def _pass(*_: object) -> None:
+    """Do nothing."""
+
+
+class Order:
+    """What calls find when they begin in a host that runs no other: `restore` it.
+
+    To be made in the main thread, before the first call, and used there.
+    """
+
+    def __init__(self) -> None:
+        self._home = os.getcwd()  # noqa: PTH109 - no pathlib in a small process
+        self._umask = os.umask(0)
+        os.umask(self._umask)
+        self._standard: list[tuple[int, int, tuple[int, int]]] = []
+        for fd in range(3):
+            with contextlib.suppress(OSError):
+                spare = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _SPARE_DESCRIPTORS)
+                self._standard.append((fd, spare, _identity(fd)))
+
+    def restore(self) -> None:
+        """Undo what earlier calls have done to the directory, descriptors, signals and sockets."""
+        with contextlib.suppress(OSError):
+            os.chdir(self._home)
+        os.umask(self._umask)
+        socket.setdefaulttimeout(None)
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        for number in (*_STOP_SIGNALS, *_FOR_THE_PARENT):
+            if signal.getsignal(number) is not _pass:
+                signal.signal(number, _pass)
+        for fd, spare, identity in self._standard:
+            if _identity(fd) != identity and _identity(spare) == identity:
+                os.dup2(spare, fd)
+
+
+def _identity(fd: int) -> tuple[int, int]:
+    """Which file it is; zeros: none."""
+    try:
+        found = os.fstat(fd)
+    except OSError:
+        return (0, 0)
+    return (found.st_dev, found.st_ino)
+
+
+def _be_a_fork(wire: Wire) -> None:
+    # An event loop's handlers write what they get into a pipe that the fork shares with this host.
+    signal.set_wakeup_fd(-1)
+    for number in (*_STOP_SIGNALS, *_FOR_THE_PARENT):
+        signal.signal(number, signal.SIG_DFL)
+    wire.leave_to_the_parent()
+    streams.use_descriptors()
+    _unblock_stops()
+
+
+def _unblock_stops() -> None:
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOP_SIGNALS)

@@ -1,0 +1,120 @@
+"""Calls in a pool of threads: a host of the `thread` executor. Its main thread reads the wire."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import deque
+from contextvars import Context
+from time import monotonic
+from typing import Final
+
+from afterwards_executors.base import Outcome
+from afterwards_executors.calls import failure_of, outcome_of, starved
+from afterwards_executors.frames import Frame, Kind, Setup, decode_call
+from afterwards_executors.inside import streams
+from afterwards_executors.inside.line import HostLine
+from afterwards_executors.inside.surroundings import Order
+from afterwards_executors.inside.wire import Wire, refusal
+from afterwards_executors.notes import CURRENT
+
+_IDLE_SECONDS: Final = 60.0
+"""A thread without a call ends after this time."""
+
+
+def serve(wire: Wire, setup: Setup) -> None:
+    """Run what comes; returns when nothing more will."""
+    del setup
+    pool = _Pool(wire)
+    order = Order()
+    wire.ready()
+    while (frames := wire.receive_some()) is not None:
+        runs = [request for request in frames if request.kind == Kind.RUN]
+        if runs:
+            if pool.is_idle():
+                order.restore()
+            # In one piece, before any of them can end this process.
+            wire.begun([request.call for request in runs])
+        for request in frames:
+            if request.kind == Kind.RUN:
+                pool.run(request)
+            elif request.kind == Kind.STOP:
+                pool.ask_to_stop(request.call)
+            elif request.kind == Kind.LEAVE:
+                return
+
+
+class _Pool:
+    """Threads, started when they are needed. How many there are is decided at the other end."""
+
+    def __init__(self, wire: Wire) -> None:
+        self._wire = wire
+        self._changed = threading.Condition()
+        self._waiting: deque[Frame] = deque()
+        self._idle = 0
+        self._lines: dict[int, HostLine] = {}
+
+    def is_idle(self) -> bool:
+        """Whether no call runs."""
+        return not self._lines
+
+    def run(self, request: Frame) -> None:
+        """Have a thread that idles, or a new one, run the call."""
+        self._lines[request.call] = HostLine(self._wire, request.call)
+        with self._changed:
+            if self._idle > len(self._waiting):
+                self._waiting.append(request)
+                self._changed.notify()
+                return
+        try:
+            threading.Thread(target=self._serve, args=[request], daemon=True).start()
+        except (RuntimeError, MemoryError) as error:
+            self._end(request.call, starved(error))
+
+    def ask_to_stop(self, call: int) -> None:
+        """Let the call see that it had better end."""
+        line = self._lines.get(call)
+        if line is not None:
+            line.is_stop_asked = True
+
+    def _serve(self, request: Frame | None) -> None:
+        while request is not None:
+            self._end(request.call, self._outcome_of(request))
+            request = self._next()
+
+    def _next(self) -> Frame | None:
+        with self._changed:
+            self._idle += 1
+            try:
+                if not self._waiting:
+                    self._changed.wait(_IDLE_SECONDS)
+                return self._waiting.popleft() if self._waiting else None
+            finally:
+                self._idle -= 1
+
+    def _outcome_of(self, request: Frame) -> Outcome:
+        started = monotonic()
+        try:
+            function, args = decode_call(request.body)
+        except BaseException as error:  # noqa: BLE001 - imports and unpickling run foreign code
+            return refusal("The call cannot be loaded in its host", error, 0.0)
+        try:
+            # A context of its own: what a call binds must not be seen by the next on its thread.
+            context = Context()
+            context.run(CURRENT.set, self._lines[request.call])
+            started = monotonic()
+            return outcome_of(context.run(function, *args), monotonic() - started)
+        except BaseException as error:  # noqa: BLE001 - SystemExit would end the thread
+            return failure_of(error, monotonic() - started)
+        finally:
+            if not self._wire.is_open():
+                os._exit(0)  # a fork that the call has left behind
+
+    def _end(self, call: int, outcome: Outcome) -> None:
+        self._lines.pop(call).close()
+        streams.finish(call)
+        try:
+            self._wire.send(self._wire.ended(call, outcome))
+        except OSError:
+            # A call has closed the wire, or nobody is there. The main thread may wait for ever.
+            os._exit(1)

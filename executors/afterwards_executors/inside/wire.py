@@ -1,0 +1,192 @@
+"""A host's end of the wire."""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+import struct
+import threading
+from collections import deque
+from typing import Final
+
+from afterwards_executors.base import End, Outcome, describe
+from afterwards_executors.frames import (
+    SECONDS,
+    VERSION,
+    Frame,
+    Incoming,
+    Kind,
+    encode_numbers,
+    encode_outcome,
+    frame,
+)
+
+_CHUNK_BYTES: Final = 64 * 1024
+
+
+class Wire:
+    """Frames in, for one thread; frames out, from any.
+
+    Sending waits until the other end has taken it. That other end always reads, unless it is
+    stopped, and then there is nobody to work for.
+    """
+
+    def __init__(self, connection: socket.socket) -> None:
+        # Whatever `socket.setdefaulttimeout` says, which is for everybody to set.
+        connection.setblocking(True)
+        # Whoever else held it would keep the other side from seeing this process' end.
+        connection.set_inheritable(False)
+        self._socket = connection
+        self._fd = connection.fileno()
+        self._lock = threading.Lock()
+        self._incoming = Incoming()
+        self._frames: deque[Frame] = deque()
+        self._unsent = b""
+        self.max_frame_bytes = 0
+
+    def fileno(self) -> int:
+        """For an event loop to watch."""
+        return self._fd
+
+    def is_open(self) -> bool:
+        """Whether this process may use it: what a call has forked may not."""
+        return self._fd >= 0
+
+    # -- in ------------------------------------------------------------------------------------
+
+    def receive(self) -> Frame | None:
+        """The next frame; None: there will be no more."""
+        while not self._frames:
+            part = self._socket.recv(_CHUNK_BYTES)
+            if not part:
+                return None
+            self._frames.extend(self._incoming.feed(part))
+        return self._frames.popleft()
+
+    def receive_some(self) -> list[Frame] | None:
+        """All frames that are here, at least one; None: there will be no more."""
+        first = self.receive()
+        return None if first is None else [first, *self._take()]
+
+    def receive_all(self) -> list[Frame] | None:
+        """The frames that are here, without waiting; None: there will be no more."""
+        try:
+            part = self._socket.recv(_CHUNK_BYTES, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return self._take()
+        if not part:
+            return None
+        self._frames.extend(self._incoming.feed(part))
+        return self._take()
+
+    def _take(self) -> list[Frame]:
+        frames = list(self._frames)
+        self._frames.clear()
+        return frames
+
+    # -- out -----------------------------------------------------------------------------------
+
+    def send(self, *frames: bytes) -> None:
+        """Send frames.
+
+        Raises:
+            OSError: nobody is there any more.
+        """
+        with self._lock:
+            self._unsent += b"".join(frames)
+            while self._unsent and self._fd >= 0:
+                self._send_some(wait=True)
+
+    def try_to_send(self, data: bytes) -> bool:
+        """Send a small frame that may be dropped; False if there is no room for it just now."""
+        if not self._lock.acquire(blocking=False):
+            return False
+        try:
+            if self._fd < 0:
+                return True
+            # What does not go as a whole is finished with what comes next.
+            if not self._unsent:
+                self._unsent = data
+                if self._send_some(wait=False):
+                    return True
+                self._unsent = b""
+        except OSError:
+            return True  # nobody is there any more
+        finally:
+            self._lock.release()
+        return False
+
+    def _send_some(self, *, wait: bool) -> bool:
+        # A signal handler of a call's may raise here: what is left is sent before anything else.
+        try:
+            sent = self._socket.send(self._unsent, 0 if wait else socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            # An event loop that watches the wire has it not blocking.
+            if wait:
+                poll = select.poll()
+                poll.register(self._fd, select.POLLOUT)
+                poll.poll()
+            return False
+        self._unsent = self._unsent[sent:]
+        return True
+
+    def ready(self) -> None:
+        """Say that calls may come."""
+        self.send(frame(Kind.READY, body=bytes([VERSION])))
+
+    def begun(self, calls: list[int], kept_seconds: float = 0.0) -> None:
+        """Say that these calls begin now; it is on its way before one can end this process.
+
+        Args:
+            kept_seconds: how long their event loop has been kept from its work so far.
+        """
+        self.send(frame(Kind.BEGUN, body=SECONDS.pack(kept_seconds) + encode_numbers(calls)))
+
+    def delay(self, call: int, seconds: float | None) -> None:
+        """Say how long to wait after a time-out of the call."""
+        self.send(
+            frame(Kind.DELAY, call, SECONDS.pack(float("nan") if seconds is None else seconds))
+        )
+
+    def ended(self, call: int, outcome: Outcome) -> bytes:
+        """The frame that says how the call ended, whatever the outcome holds."""
+        try:
+            body = encode_outcome(outcome)
+        except Exception as error:  # noqa: BLE001 - fields can hold anything, and behave as badly
+            body = encode_outcome(refusal("The outcome cannot be sent", error, _seconds(outcome)))
+        if len(body) > self.max_frame_bytes:
+            message = f"The outcome has {len(body)} bytes; {self.max_frame_bytes} can be sent"
+            body = encode_outcome(
+                Outcome(End.FAILED, error=message, run_seconds=outcome.run_seconds)
+            )
+        return frame(Kind.ENDED, call, body)
+
+    # -- forks ---------------------------------------------------------------------------------
+
+    def leave_to_the_parent(self) -> None:
+        """In a fork: the wire is its parent's, and its lock may be held by a thread that is not."""
+        fd, self._fd = self._fd, -1
+        self._lock = threading.Lock()
+        self._unsent = b""
+        if fd >= 0:
+            self._socket.detach()
+            try:
+                os.close(fd)
+            except OSError:
+                return  # the call has closed it before
+
+
+def refusal(problem: str, error: BaseException, run_seconds: float) -> Outcome:
+    """The outcome of a call that went wrong on its way."""
+    message = f"{problem}: {type(error).__name__}: {describe(error)}"
+    return Outcome(End.FAILED, error=message, run_seconds=run_seconds)
+
+
+def _seconds(outcome: object) -> float:
+    seconds = getattr(outcome, "run_seconds", 0.0)
+    try:
+        struct.pack("!d", seconds)
+    except struct.error:
+        return 0.0
+    return float(seconds)

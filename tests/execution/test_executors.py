@@ -1,0 +1,56 @@
+"""Attempts of types that are known to behave run nearby, all others in hosts."""
+
+from __future__ import annotations
+
+import pytest
+
+from afterwards.execution.executors import Executors
+from afterwards.registry.protocol.answers import Claim
+from afterwards.registry.protocol.base import SUSPECTED
+from tests.execution.test_dispatcher import ManualExecutor, ManualThreads
+
+
+def claim(type_name: str, executor: str = "async") -> Claim:
+    return Claim("t", 1, type_name, b"{}", executor, 0, 3, None)
+
+
+@pytest.fixture
+def hosted() -> dict[str, ManualExecutor]:
+    return {"async": ManualExecutor(), "thread": ManualThreads(), "process": ManualExecutor()}
+
+
+@pytest.fixture
+def nearby() -> dict[str, ManualExecutor]:
+    return {"async": ManualExecutor()}
+
+
+@pytest.fixture
+def executors(hosted: dict[str, ManualExecutor], nearby: dict[str, ManualExecutor]) -> Executors:
+    return Executors(hosted, nearby, {"ours"})
+
+
+def test_a_trusted_type_runs_in_this_process_where_that_has_its_kind(
+    executors: Executors, hosted: dict[str, ManualExecutor], nearby: dict[str, ManualExecutor]
+) -> None:
+    assert executors.of(claim("ours")) is nearby["async"]
+    assert executors.of(claim("ours", "process")) is hosted["process"]
+    assert executors.of(claim("theirs")) is hosted["async"]
+
+
+def test_a_kind_that_there_is_not_is_an_error(executors: Executors) -> None:
+    with pytest.raises(KeyError):
+        executors.of(claim("theirs", "gpu"))
+
+
+def test_slots_are_those_of_a_kind_without_the_stuck_ones_of_both(executors: Executors) -> None:
+    usable = executors.slots(lambda kind: kind == "process")
+    # Each has ten, and one that is stuck.
+    assert usable == {"async": 8, "thread": 9, "process": 0, SUSPECTED: 2}
+    assert executors.stuck() == {"async": 2, "thread": 1, "process": 1}
+
+
+def test_a_shutdown_ends_all(
+    executors: Executors, hosted: dict[str, ManualExecutor], nearby: dict[str, ManualExecutor]
+) -> None:
+    executors.shutdown(1.0)
+    assert all(executor.closed for executor in [*hosted.values(), *nearby.values()])
