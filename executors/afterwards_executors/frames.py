@@ -51,6 +51,8 @@ class Kind(IntEnum):
     """This call, or somebody's callback (0), has kept the loop for long; its body is the stack."""
     ALIVE = 24
     """The answer to PING: how many seconds the loop has been kept from its work so far."""
+    WORN = 25
+    """Its calls have used up what they share; it had better take no more of them."""
     PING = 5
     """Answer when the loop comes to it; goes to a host."""
 

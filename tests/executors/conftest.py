@@ -123,3 +123,12 @@ def children() -> set[int]:
 
 def count_of_descriptors() -> int:
     return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def is_gone(pid: int) -> bool:
+    """Whether no process has this id, or only a dead one that nobody has reaped."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="ascii")
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+    return stat.rpartition(")")[2].split()[0] in "ZX"

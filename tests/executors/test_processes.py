@@ -21,7 +21,7 @@ import pytest
 from afterwards_executors.base import End, Executor, Outcome, Work
 from afterwards_executors.hosts.settings import HostSettings
 from tests.executors import work
-from tests.executors.conftest import DEADLINE_SECONDS, children, is_running, wait_until
+from tests.executors.conftest import DEADLINE_SECONDS, children, is_gone, is_running, wait_until
 
 pytestmark = pytest.mark.processes
 
@@ -55,15 +55,6 @@ def pid_of_child(executor: Executor) -> int:
 def pid_in(path: Path) -> int:
     wait_until(lambda: path.exists() and path.read_text(encoding="ascii"))
     return int(path.read_text(encoding="ascii"))
-
-
-def is_gone(pid: int) -> bool:
-    """Whether no process has this id, or only a dead one that nobody has reaped."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text(encoding="ascii")
-    except (FileNotFoundError, ProcessLookupError):
-        return True
-    return stat.rpartition(")")[2].split()[0] in "ZX"
 
 
 # -- one child ends --------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-# ruff: noqa: ASYNC110, ASYNC240 - a file is the one event that every kind of executor can wait for
+# ruff: noqa: ASYNC110, ASYNC230, ASYNC240 - a file is the one event that every kind of executor can wait for
 """Functions for executors to run. Importable by name, because spawned children do just that."""
 
 from __future__ import annotations
@@ -124,6 +124,16 @@ async def wait_for_async(path: str) -> Outcome:
 
 async def bind_async(name: str) -> Outcome:
     return bind(name)
+
+
+async def count_all_the_while_async(path: str) -> Outcome:
+    """Note which process runs it, again and again."""
+    Path(path + ".running").touch()
+    while not Path(path).exists():
+        with Path(path + ".count").open("a", encoding="ascii") as file:
+            file.write(f"{os.getpid()}\n")
+        await asyncio.sleep(0)
+    return OK
 
 
 # -- async only ------------------------------------------------------------------------------------

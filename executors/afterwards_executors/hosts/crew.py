@@ -178,11 +178,10 @@ class Crew:
             host.retire()
         self.keep_ready()
 
-    def retire_if_worn(self, host: Host, *, is_starved: bool) -> None:
+    def retire_if_worn(self, host: Host, *, is_worn: bool) -> None:
         """Have a host take no more calls if it has run many, or if something has run out in it."""
         most = self._settings.max_calls
-        is_worn = is_starved or (most is not None and host.served >= most)
-        if is_worn and not host.is_retiring:
+        if (is_worn or (most is not None and host.served >= most)) and not host.is_retiring:
             host.retire()
             self.keep_ready()
         elif host in self._hosts and not host.calls:

@@ -236,7 +236,7 @@ class HostExecutor:
 
     def ended(self, host: Host, call: HostedCall, outcome: Outcome) -> None:
         """See `HostOwner`."""
-        self._crew.retire_if_worn(host, is_starved=outcome.end is End.STARVED)
+        self._crew.retire_if_worn(host, is_worn=outcome.end is End.STARVED)
         self._finish(call, outcome)
         if self._waiting:
             self._place()
@@ -248,6 +248,10 @@ class HostExecutor:
     def blocked(self, host: Host, call: HostedCall | None) -> None:
         """See `HostOwner`."""
         self._limits.blocked(host, call)
+
+    def worn(self, host: Host) -> None:
+        """See `HostOwner`."""
+        self._crew.retire_if_worn(host, is_worn=True)
 
     def died(self, host: Host, how: str) -> None:
         """See `HostOwner`."""

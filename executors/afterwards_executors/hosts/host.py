@@ -54,6 +54,9 @@ class HostOwner(Protocol):
     def blocked(self, host: Host, call: HostedCall | None) -> None:
         """The call, or a callback of nobody's, keeps the host's event loop."""
 
+    def worn(self, host: Host) -> None:
+        """Its calls have used up what they share."""
+
     def died(self, host: Host, how: str) -> None:
         """The process is gone, and everything it has said was heard."""
 
@@ -121,6 +124,7 @@ class Host:
             Kind.BLOCKED: self._note_blocked,
             Kind.ALIVE: self._note_alive,
             Kind.READY: self._be_ready,
+            Kind.WORN: lambda *_: owner.worn(self),
         }
         self._timer: asyncio.TimerHandle | None = None
         self._arm(START_TIMEOUT_SECONDS, f"did not start in {START_TIMEOUT_SECONDS:g} s")

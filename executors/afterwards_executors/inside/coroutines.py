@@ -43,12 +43,8 @@ def serve(wire: Wire, setup: Setup) -> None:
     """Run what comes; returns when nothing more will."""
     loop = _new_event_loop()
     asyncio.set_event_loop(loop)
-    loop.set_task_factory(make_task)
     os.register_at_fork(after_in_child=partial(end_with_this_step, serve.__code__))
-    watchdog = Watchdog(loop, wire, setup.blocked_seconds)
-    host = _Host(loop, wire, watchdog)
-    loop.add_reader(wire.fileno(), host.read)
-    watchdog.start()
+    host = _Host(loop, wire, setup.blocked_seconds)
     wire.ready()
     # The first calls may have come with the setup.
     loop.call_soon(host.read)
@@ -71,10 +67,10 @@ def serve(wire: Wire, setup: Setup) -> None:
 class _Host:
     """The calls of one loop."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, wire: Wire, watchdog: Watchdog) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, wire: Wire, blocked_seconds: float) -> None:
         self._loop = loop
         self._wire = wire
-        self._watchdog = watchdog
+        self._watchdog = Watchdog(loop, wire, blocked_seconds, self._listen)
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._lines: dict[int, HostLine] = {}
         self._heard: deque[Frame] = deque()
@@ -83,6 +79,12 @@ class _Host:
         # Callbacks of the loop would otherwise run in the context of whichever call armed them.
         self._context = Context()
         self.is_over = False
+        self._watchdog.start()
+
+    def _listen(self) -> None:
+        # Again and again: a call may have taken the reader from the loop, and the factory.
+        self._loop.add_reader(self._wire.fileno(), self.read)
+        self._loop.set_task_factory(make_task)
 
     def read(self) -> None:
         """Do what the frames say that are here."""
@@ -164,6 +166,8 @@ class _Host:
         ended, self._ended = self._ended, []
         try:
             self._wire.send(*ended)
+            if self._order.is_short_of_descriptors():
+                self._wire.worn()
         except OSError:
             self._leave()
 

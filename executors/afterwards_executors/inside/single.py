@@ -45,6 +45,8 @@ def serve(wire: Wire, setup: Setup) -> None:
         streams.finish(request.call)
         wire.send(wire.ended(request.call, usage.added_to(outcome)))
         order.restore()
+        if order.is_short_of_descriptors():
+            wire.worn()
 
 
 def _run(request: Frame, line: HostLine) -> Outcome:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import fcntl
 import os
+import resource
 import signal
 import socket
 from functools import partial
@@ -20,6 +22,9 @@ _FOR_THE_PARENT: Final = (signal.SIGUSR1, signal.SIGUSR2)
 """Their default meaning would end the host."""
 _SPARE_DESCRIPTORS: Final = 200
 """Copies of the standard descriptors lie above this, where they are least likely to be closed."""
+
+_DESCRIPTORS_SHARE: Final = 0.75
+"""Descriptors are given out from below: when this one is in use, most are."""
 
 
 def settle_in(parent: int, wire: Wire) -> None:
@@ -77,6 +82,19 @@ class Order:
             with contextlib.suppress(OSError):
                 spare = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _SPARE_DESCRIPTORS)
                 self._standard.append((fd, spare, _identity(fd)))
+
+    def is_short_of_descriptors(self) -> bool:
+        """Whether calls have kept most of the descriptors that there are."""
+        soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if not self._standard or soft == resource.RLIM_INFINITY:
+            return False
+        at = int(soft * _DESCRIPTORS_SHARE)
+        try:
+            probe = fcntl.fcntl(self._standard[0][1], fcntl.F_DUPFD_CLOEXEC, at)
+        except OSError as error:
+            return error.errno != errno.EBADF
+        os.close(probe)
+        return probe > at
 
     def restore(self) -> None:
         """Undo what earlier calls have done to the directory, descriptors, signals and sockets."""

@@ -25,8 +25,8 @@ _IDLE_SECONDS: Final = 60.0
 def serve(wire: Wire, setup: Setup) -> None:
     """Run what comes; returns when nothing more will."""
     del setup
-    pool = _Pool(wire)
     order = Order()
+    pool = _Pool(wire, order)
     wire.ready()
     while (frames := wire.receive_some()) is not None:
         runs = [request for request in frames if request.kind == Kind.RUN]
@@ -47,8 +47,9 @@ def serve(wire: Wire, setup: Setup) -> None:
 class _Pool:
     """Threads, started when they are needed. How many there are is decided at the other end."""
 
-    def __init__(self, wire: Wire) -> None:
+    def __init__(self, wire: Wire, order: Order) -> None:
         self._wire = wire
+        self._order = order
         self._changed = threading.Condition()
         self._waiting: deque[Frame] = deque()
         self._idle = 0
@@ -115,6 +116,8 @@ class _Pool:
         streams.finish(call)
         try:
             self._wire.send(self._wire.ended(call, outcome))
+            if self._order.is_short_of_descriptors():
+                self._wire.worn()
         except OSError:
             # A call has closed the wire, or nobody is there. The main thread may wait for ever.
             os._exit(1)

@@ -6,6 +6,7 @@ import asyncio
 import sys
 import threading
 import traceback
+from collections.abc import Callable
 from contextvars import Context
 from time import monotonic
 from types import FrameType
@@ -26,12 +27,20 @@ class Watchdog:
 
     Args:
         blocked_seconds: after so long without a tick it says who keeps the loop.
+        on_tick: called by the loop several times a second; must not raise.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, wire: Wire, blocked_seconds: float) -> None:
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        wire: Wire,
+        blocked_seconds: float,
+        on_tick: Callable[[], None],
+    ) -> None:
         self._loop = loop
         self._wire = wire
         self._blocked_seconds = blocked_seconds
+        self._on_tick = on_tick
         self._context = Context()
         self._ticked_at = monotonic()
         self._kept_seconds = 0.0
@@ -54,6 +63,7 @@ class Watchdog:
         self._kept_seconds += self._late_seconds()
         self._ticked_at = monotonic()
         self._loop.call_later(_TICK_SECONDS, self._tick, context=self._context)
+        self._on_tick()
 
     def _watch(self) -> None:
         told_at = 0.0

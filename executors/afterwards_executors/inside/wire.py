@@ -143,6 +143,10 @@ class Wire:
         """
         self.send(frame(Kind.BEGUN, body=SECONDS.pack(kept_seconds) + encode_numbers(calls)))
 
+    def worn(self) -> None:
+        """Say that this process had better take no more calls."""
+        self.send(frame(Kind.WORN))
+
     def delay(self, call: int, seconds: float | None) -> None:
         """Say how long to wait after a time-out of the call."""
         self.send(
