@@ -190,6 +190,7 @@ async def test_every_parameter_has_a_description_and_an_example(openapi: Any) ->
         "name": 8,
         "Idempotency-Key": 7,
         "wait": 2,
+        "logs": 1,
         "Prefer": 2,
         "If-None-Match": 1,
         "Last-Event-ID": 2,

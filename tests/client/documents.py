@@ -56,6 +56,8 @@ def succeeded(**members: Any) -> dict[str, Any]:
         "run_seconds": 2.0,
         "outcome": "success",
         "error": None,
+        "peak_memory_bytes": 34_000_000,
+        "cpu_seconds": 1.5,
     }
     done = {"result": {"message": "Notification sent"}, "attempts": 1, "finished_at": AT}
     return details(status="success", history=[attempt], **done, **members)

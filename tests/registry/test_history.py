@@ -3,18 +3,33 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Callable
 from itertools import pairwise
+
+import pytest
 
 from afterwards.counts import OUTCOMES
 from afterwards.errors import TaskDeleted, TaskNotFound
-from afterwards.lifecycle import MAX_LOST_ATTEMPTS, TaskState
+from afterwards.lifecycle import MAX_LOST_ATTEMPTS, TaskState, Usage
 from afterwards.registry.journal.history import MOST_SHOWN
 from afterwards.registry.protocol.answers import AttemptRecord, Claim, Details
-from afterwards.registry.protocol.base import Registry
-from afterwards.registry.protocol.requests import Add, Cancel, Failed, Inspect, Retry
+from afterwards.registry.protocol.base import SUSPECTED, Registry
+from afterwards.registry.protocol.requests import (
+    Add,
+    Cancel,
+    Failed,
+    Inspect,
+    Lost,
+    Report,
+    Retry,
+    Succeeded,
+    Suspected,
+)
 from tests.registry.bench import Bench
 from tests.registry.conftest import Reach
 from tests.registry.peers import ask, get, make_task, raised
+
+USAGE = Usage(34_000_000, 0.5)
 
 
 def history(registry: Registry, task_id: str) -> list[AttemptRecord]:
@@ -57,9 +72,10 @@ def test_an_attempt_that_succeeded_has_all_its_times_and_no_error(reach: Reach) 
 
 
 def test_each_way_to_end_is_told_with_its_error(reach: Reach) -> None:
-    peer = reach.peer()
+    peer = reach.peer({"async": 2, SUSPECTED: 2})
     claim = peer.run(make_task(max_attempts=9))
     peer.lose(claim, error="killed by SIGKILL")
+    peer.suspect(peer.table[claim.task_id], 3, error="killed by SIGSEGV")
     peer.release(peer.table[claim.task_id], reason="the worker stops")
     timed_out = peer.table[claim.task_id]
     peer.report(Failed(claim.task_id, timed_out.attempt, "too slow", 1.5, None, timed_out=True))
@@ -77,11 +93,12 @@ def test_each_way_to_end_is_told_with_its_error(reach: Reach) -> None:
     ran = [(a.finished_at or 0.0) - a.started_at for a in told]
     assert [(a.attempt, a.outcome, a.run_seconds, a.error) for a in told] == [
         (1, "lost", None, "killed by SIGKILL"),
-        (2, "released", ran[1], "the worker stops"),
-        (3, "timeout", 1.5, "too slow"),
-        (4, "failure", 0.25, "no"),
-        (5, "cancelled", ran[4], "Cancelled while running"),
-        (6, "success", 0.25, None),
+        (2, "suspected", None, "killed by SIGSEGV"),
+        (3, "released", ran[2], "the worker stops"),
+        (4, "timeout", 1.5, "too slow"),
+        (5, "failure", 0.25, "no"),
+        (6, "cancelled", ran[5], "Cancelled while running"),
+        (7, "success", 0.25, None),
     ]
     assert {a.outcome for a in told} == set(OUTCOMES)
     assert {a.worker for a in told} == {peer.name}
@@ -192,3 +209,25 @@ def test_a_task_lost_too_often_says_so_in_its_last_attempt(reach: Reach) -> None
 
     assert reach.state(claim) is TaskState.FAILED
     assert of(reach, claim)[-1].error == "3 attempts were lost; the last: killed by SIGKILL"
+
+
+@pytest.mark.parametrize(
+    ("report", "outcome"),
+    [
+        (lambda i, n: Succeeded(i, n, b"1", 0.1, USAGE, ["a", "b"]), "success"),
+        (lambda i, n: Failed(i, n, "no", 0.1, 5.0, False, USAGE, ["a", "b"]), "failure"),
+        (lambda i, n: Lost(i, n, "killed", USAGE, ["a", "b"]), "lost"),
+        (lambda i, n: Suspected(i, n, "killed", 3, USAGE, ["a", "b"]), "suspected"),
+    ],
+)
+def test_what_an_attempt_took_and_printed_last_is_kept_with_it(
+    reach: Reach, report: Callable[[str, int], Report], outcome: str
+) -> None:
+    peer = reach.peer()
+    claim = peer.run(make_task())
+
+    assert peer.ask(report(claim.task_id, 1)) is None
+
+    attempt = of(reach, claim)[0]
+    assert (attempt.outcome, attempt.log_lines) == (outcome, ("a", "b"))
+    assert (attempt.peak_memory_bytes, attempt.cpu_seconds) == USAGE

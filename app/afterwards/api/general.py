@@ -25,7 +25,7 @@ from afterwards.api.orders import (
     invalid,
     require_valid,
 )
-from afterwards.api.queries import require_once
+from afterwards.api.queries import flag_of, require_once
 from afterwards.api.references import reference
 from afterwards.api.routing import new_router
 from afterwards.api.schemas import fields
@@ -236,21 +236,22 @@ def _placed(orders: Sequence[Order], first: int) -> list[Placed]:
         headers_of={200: fields.ETAG | fields.PREFERENCE_APPLIED},
         said={
             422: (
-                "`wait` is no number of seconds.",
+                "`wait` is no number of seconds, or `logs` neither 0 nor 1.",
                 "#/wait: must be a number of seconds, such as 20",
             )
         },
     )
     | {304: {"description": "As `If-None-Match` knows it.", "headers": fields.ETAG}},
-    openapi_extra={"parameters": [fields.WAIT, fields.PREFER, fields.IF_NONE_MATCH]},
+    openapi_extra={"parameters": [fields.WAIT, fields.PREFER, fields.LOGS, fields.IF_NONE_MATCH]},
 )
 async def get_task(task_id: schemas.TaskId, request: Request) -> Response:
     """With every attempt at it. With `wait`: as soon as it is finished, or as it stands then."""
     wait = wait_of(request)
+    logs = flag_of(request, "logs")
     service = service_of(request)
     if wait.seconds:
         await service.wait(task_id, wait.seconds)
-    document = full_document(await service.inspect(task_id))
+    document = full_document(await service.inspect(task_id), logs=logs)
     etag = f'"{base64.urlsafe_b64encode(hashlib.sha256(document).digest()[:15]).decode()}"'
     headers = {"ETag": etag, "Cache-Control": "no-cache", **wait.headers()}
     if _is_known(request, etag):

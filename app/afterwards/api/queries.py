@@ -32,3 +32,15 @@ def require_once(request: Request) -> None:
     for name in request.query_params:
         if names.count(name) > 1:
             raise invalid("repeated", ("query", name), "may be given once")
+
+
+def flag_of(request: Request, name: str) -> bool:
+    """A parameter that is 1, or 0 as when it is not there.
+
+    Raises:
+        RequestValidationError: it is anything else, or there twice.
+    """
+    given = request.query_params.getlist(name)
+    if given not in ([], ["0"], ["1"]):
+        raise invalid("flag", ("query", name), "must be 0 or 1")
+    return given == ["1"]

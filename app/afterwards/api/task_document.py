@@ -21,10 +21,14 @@ def base_document(task: Task, progress: ProgressMark | None = None) -> bytes:
     return b"{%b}" % _base_members(task, progress)
 
 
-def full_document(details: Details) -> bytes:
-    """Everything that is known of a task."""
+def full_document(details: Details, *, logs: bool = False) -> bytes:
+    """Everything that is known of a task.
+
+    Args:
+        logs: what the last attempt that has ended has printed and logged, too.
+    """
     task = details.task
-    members = {
+    members: dict[str, Any] = {
         "executor": task.executor,
         "timeout_seconds": task.timeout_seconds,
         "deadline": _time_or_none(task.deadline),
@@ -33,6 +37,9 @@ def full_document(details: Details) -> bytes:
         "cancel_requested": task.cancel_requested,
         "history": [_attempt(record) for record in details.attempts],
     }
+    if logs:
+        ended = [record for record in details.attempts[-2:] if record.outcome is not None]
+        members["log_lines"] = ended[-1].log_lines if ended else ()
     more = _encode(members).encode()[1:]
     return b"{%b,%b" % (_base_members(task, details.progress), more)
 
@@ -88,6 +95,8 @@ def _attempt(record: AttemptRecord) -> dict[str, Any]:
         "run_seconds": None if record.run_seconds is None else round(record.run_seconds, 6),
         "outcome": record.outcome,
         "error": record.error,
+        "peak_memory_bytes": record.peak_memory_bytes,
+        "cpu_seconds": None if record.cpu_seconds is None else round(record.cpu_seconds, 6),
     }
 
 

@@ -70,8 +70,12 @@ class Attempt:
     wait_seconds: float
     run_seconds: float | None
     outcome: str | None
-    """`success`, `failure`, `timeout`, `lost`, `released`, `cancelled`; None while it runs."""
+    """`success`, `failure`, `timeout`, `lost`, `suspected`, `released`, `cancelled`; None while it
+    runs."""
     error: str | None
+    peak_memory_bytes: int | None = None
+    cpu_seconds: float | None = None
+    """What its process has taken; None: many share one, or the service does not say."""
 
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> Self:
@@ -85,6 +89,8 @@ class Attempt:
             run_seconds=document["run_seconds"],
             outcome=document["outcome"],
             error=document["error"],
+            peak_memory_bytes=document.get("peak_memory_bytes"),
+            cpu_seconds=document.get("cpu_seconds"),
         )
 
 

@@ -10,6 +10,8 @@ import pytest
 
 from afterwards.api.schemas.tasks import FullTaskDocument
 from afterwards.errors import TaskDeleted
+from afterwards.lifecycle import Usage
+from afterwards.registry.protocol.requests import Succeeded
 from afterwards.service.service import TaskService
 from tests.api.general.conftest import Hand, shown, submitted
 
@@ -42,6 +44,24 @@ async def test_a_task_tells_of_each_attempt_the_running_one_last(
         None,
     )
     assert [attempt["outcome"] for attempt in document["history"]] == ["failure", "success"]
+
+
+async def test_the_log_of_the_last_attempt_is_shown_to_who_asks_for_it(
+    api: httpx.AsyncClient, hand: Hand
+) -> None:
+    task_id = (await submitted(api))["id"]
+    assert (await api.get(f"/tasks/{task_id}?logs=1")).json()["log_lines"] == []
+    claim = hand.claim(task_id)
+    hand.report(Succeeded(task_id, claim.attempt, b"{}", 0.1, Usage(34_000_000, 0.5), ["one", "☃"]))
+
+    shown = (await api.get(f"/tasks/{task_id}?logs=1")).json()
+    assert shown["log_lines"] == ["one", "☃"]
+    [attempt] = shown["history"]
+    assert (attempt["peak_memory_bytes"], attempt["cpu_seconds"]) == (34_000_000, 0.5)
+    for query in ("", "?logs=0"):
+        assert "log_lines" not in (await api.get(f"/tasks/{task_id}{query}")).json()
+    for query in ("?logs=yes", "?logs=1&logs=1", "?logs="):
+        assert (await api.get(f"/tasks/{task_id}{query}")).status_code == 422
 
 
 @pytest.mark.parametrize("known", ["{}", "W/{}", '"x", {} ', "*", '"a,b",W/{}'])

@@ -105,6 +105,14 @@ PREFER: Final[dict[str, Any]] = {
     "schema": {"type": "string"},
     "example": "wait=20",
 }
+LOGS: Final[dict[str, Any]] = {
+    "name": "logs",
+    "in": "query",
+    "required": False,
+    "description": "1: with `log_lines`, what the last attempt has printed and logged.",
+    "schema": {"type": "integer", "enum": [0, 1]},
+    "example": 1,
+}
 IF_NONE_MATCH: Final[dict[str, Any]] = {
     "name": "If-None-Match",
     "in": "header",

@@ -81,6 +81,12 @@ class AttemptDocument(BaseModel):
         | None
     )
     error: str | None
+    peak_memory_bytes: int | None = Field(
+        ge=0, description="The most its process had in memory; null where many share one."
+    )
+    cpu_seconds: float | None = Field(
+        ge=0, description="What its process has computed; null where many share one."
+    )
 
 
 class FullTaskDocument(TaskDocument):
@@ -104,8 +110,11 @@ class FullTaskDocument(TaskDocument):
                 "run_seconds": 2.0,
                 "outcome": "success",
                 "error": None,
+                "peak_memory_bytes": None,
+                "cpu_seconds": None,
             }
         ],
+        log_lines=["charging card 1234", "charged"],
     )
 
     executor: str
@@ -115,6 +124,13 @@ class FullTaskDocument(TaskDocument):
     schedule: str | None = Field(description="The schedule that has made it.")
     cancel_requested: bool = Field(description="Its worker was asked to stop it.")
     history: list[AttemptDocument] = Field(description="Oldest first; the running one is last.")
+    log_lines: list[str] = Field(
+        [],
+        description=(
+            "With `logs=1` only: what the last attempt has printed and logged, up to 64 lines and "
+            "8 KiB."
+        ),
+    )
 
 
 class TaskList(BaseModel):

@@ -18,12 +18,15 @@ from afterwards.registry.protocol.requests import (
     AddAll,
     Cancel,
     DeleteSchedule,
+    Failed,
     Leave,
+    Lost,
     Probe,
     Report,
     Request,
     Retry,
     Succeeded,
+    Suspected,
 )
 
 MAX_BATCH_REQUESTS: Final = 2_000
@@ -189,7 +192,13 @@ def _size(request: Request) -> int:
     if isinstance(request, Add):
         return len(request.task.payload)
     if isinstance(request, Succeeded):
-        return len(request.result)
+        return len(request.result) + _size_of_log(request.log_lines)
+    if isinstance(request, Failed | Lost | Suspected):
+        return _size_of_log(request.log_lines)
     if isinstance(request, AddAll):
         return sum(len(task.payload) for task in request.tasks)
     return len(request.payload or b"") if isinstance(request, Retry) else 0
+
+
+def _size_of_log(lines: Sequence[str]) -> int:
+    return sum(map(len, lines)) if lines else 0

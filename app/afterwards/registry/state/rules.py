@@ -224,7 +224,7 @@ class Rules:
     def _succeeded(self, report: Succeeded) -> None:
         task = self._running(report.task_id, report.attempt)
         done = task.succeed(report.attempt, report.result, self.clock.wall())
-        self.store.put(task, done, "success", report.run_seconds)
+        self._put(task, done, "success", report, report.run_seconds)
 
     def _failed(self, report: Failed) -> None:
         task = self._running(report.task_id, report.attempt)
@@ -234,7 +234,19 @@ class Rules:
         else:
             ended = task.back_off(report.attempt, report.error, report.retry_in_seconds, now)
         outcome = "timeout" if report.timed_out else "failure"
-        self.store.put(task, ended, outcome, report.run_seconds)
+        self._put(task, ended, outcome, report, report.run_seconds)
+
+    def _put(
+        self,
+        task: Task,
+        ended: Task,
+        outcome: str,
+        report: Succeeded | Failed | Lost | Suspected,
+        run_seconds: float | None = None,
+    ) -> None:
+        self.store.put(
+            task, ended, outcome, run_seconds, usage=report.usage, log_lines=report.log_lines
+        )
 
     def _released(self, report: Released) -> None:
         task = self._running(report.task_id, report.attempt)
@@ -244,13 +256,13 @@ class Rules:
     def _lost(self, report: Lost) -> None:
         task = self._running(report.task_id, report.attempt)
         lost = task.lose(report.attempt, report.error, self.clock.wall(), alone=True)
-        self.store.put(task, lost, "lost")
+        self._put(task, lost, "lost", report)
 
     def _suspected(self, report: Suspected) -> None:
         task = self._running(report.task_id, report.attempt)
         suspect = task.suspect(report.attempt, report.error, report.crowd, self.clock.wall())
         outcome = "lost" if task.crowd == 1 else "suspected"
-        self.store.put(task, suspect, outcome)
+        self._put(task, suspect, outcome, report)
 
     def _stopped(self, report: Stopped) -> None:
         task = self._running(report.task_id, report.attempt)

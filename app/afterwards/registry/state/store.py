@@ -7,10 +7,10 @@ tasks, and notes each change, so that a group whose commit failed can be taken b
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
-from afterwards.lifecycle import Change, Task, TaskState
+from afterwards.lifecycle import Change, Task, TaskState, Usage
 from afterwards.registry.journal.listing import size_of
 from afterwards.registry.protocol.answers import Page
 from afterwards.registry.protocol.base import PAGE_BYTES
@@ -120,9 +120,12 @@ class TaskStore:
         new: Task | None,
         outcome: str | None = None,
         run_seconds: float | None = None,
+        *,
+        usage: Usage | None = None,
+        log_lines: Sequence[str] = (),
     ) -> None:
         """Replace `old` by `new` and note the change. None: not there (yet, any more)."""
-        self.changes.append(Change(old, new, outcome, run_seconds))
+        self.changes.append(Change(old, new, outcome, run_seconds, usage, log_lines))
         self._replace(old, new)
 
     def delete(self, task: Task) -> None:
