@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
- = pytest.mark.processes
+pytestmark = pytest.mark.processes
 
 PRELUDE = """
 import json, os, signal, subprocess, sys, time
