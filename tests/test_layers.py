@@ -54,7 +54,7 @@ ROOMS: Final[dict[str, May]] = {
         "errors lifecycle logs registry.protocol system task_types",
         "afterwards_executors pydantic structlog",
     ),
-    "testing": May("execution task_types"),
+    "testing": May("execution task_types", "pydantic"),
     "events": May("errors lifecycle registry.client.follower registry.protocol"),
     "service": May(
         "errors events execution lifecycle logs registry.client.client registry.protocol schedules "

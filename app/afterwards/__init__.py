@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         RetryPolicy,
         SingleLine,
         TaskContext,
+        TaskModule,
         TaskType,
         TransientError,
     )
@@ -33,6 +34,7 @@ __all__ = [
     "RetryPolicy",
     "SingleLine",
     "TaskContext",
+    "TaskModule",
     "TaskType",
     "TransientError",
 ]

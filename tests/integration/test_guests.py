@@ -64,7 +64,12 @@ class Guest(BaseModel):
 def run(payload, context):
     return {"number": payload.number}
 
+async def run_async(payload, context):
+    return {"number": payload.number}
+
 GUEST = TaskType("guest", Guest, run, executor="process")
+THREAD = TaskType("guest-thread", Guest, run, executor="thread")
+ASYNC = TaskType("guest-async", Guest, run_async)
 """
 
 
@@ -113,10 +118,12 @@ def test_nobody_but_hosts_imports_a_task_module(service: OwnTypesService, direct
     wait_for(lambda: living(importers(directory)), "a host is warm")
     assert post(service, number=7).status_code == 202
     assert post(service, number="x").status_code == 422
-    document = service.client.post(
-        "/tasks?wait=20", json={"type": "guest", "payload": {"number": 3}}
-    ).json()
-    assert document["result"] == {"number": 3}
+    for name in ("guest", "guest-thread", "guest-async"):
+        order = {"type": name, "payload": {"number": 3}}
+        document = service.client.post("/tasks?wait=20", json=order).json()
+        assert document["result"] == {"number": 3}
+    note = {"type": "notification", "payload": {"email": "jo@example.com", "message": ""}}
+    assert service.client.post("/tasks?wait=20", json=note).json()["status"] == "success"
     shown = service.client.get("/task-types/guest").json()
     assert shown["payload_schema"]["properties"].keys() == {"how", "number"}
     assert "NewTask.guest" in service.client.get("/openapi.json").json()["components"]["schemas"]

@@ -12,7 +12,7 @@ import asyncio
 import errno
 import inspect
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from time import perf_counter
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple, cast
@@ -20,8 +20,10 @@ from typing import Any, Final, NamedTuple, cast
 from pydantic import BaseModel, ValidationError
 from structlog.contextvars import bind_contextvars
 
+from afterwards import task_types
 from afterwards.errors import UnknownTaskType
-from afterwards.execution.retrying import is_transient, seconds_until_next
+from afterwards.execution.lifespans import IN_THREAD, ON_LOOP
+from afterwards.execution.retrying import is_transient, leaves, seconds_until_next
 from afterwards.logs import configure, get_logger
 from afterwards.system.large_bodies import aside
 from afterwards.task_types.base import (
@@ -29,10 +31,11 @@ from afterwards.task_types.base import (
     Environment,
     PermanentError,
     TaskContext,
+    TaskModule,
     TaskType,
     TransientError,
 )
-from afterwards.task_types.modules import load_catalogue
+from afterwards.task_types.modules import load, load_catalogue
 from afterwards_executors import this_host
 from afterwards_executors.base import End, Outcome, describe
 from afterwards_executors.notes import current_line
@@ -71,6 +74,8 @@ def run_attempt(attempt: Attempt) -> Outcome:
         task_type = _load_type(attempt)
         _tell_time_out_delay(task_type, attempt)
         payload = _validate_payload(task_type, attempt)
+        if (module := _task_module_of(attempt)) is not None:
+            attempt.context.resources = IN_THREAD.resources(*module)
         started = perf_counter()
         result = task_type.run(payload, attempt.context)
         if inspect.iscoroutine(result):
@@ -94,6 +99,8 @@ async def run_attempt_async(attempt: Attempt) -> Outcome:
         task_type = _load_type(attempt)
         _tell_time_out_delay(task_type, attempt)
         payload = await aside(len(attempt.payload), _validate_payload, task_type, attempt)
+        if (module := _task_module_of(attempt)) is not None:
+            attempt.context.resources = await ON_LOOP.resources(*module)
         started = perf_counter()
         if task_type.executor == "async":
             result = await cast("Any", task_type.run(payload, attempt.context))
@@ -131,7 +138,7 @@ def _connect(attempt: Attempt) -> None:
 
 def _disconnect(attempt: Attempt) -> None:
     # The line is the call, which holds the attempt: a circle, which costs a run of the collector.
-    attempt.context.line = None
+    attempt.context.line = attempt.context.resources = None
 
 
 def _configure_host(environment: Environment) -> None:
@@ -140,11 +147,22 @@ def _configure_host(environment: Environment) -> None:
 
 
 def _load_type(attempt: Attempt) -> TaskType:
+    # Those that come with the service run in a process that must not import any module.
+    built_in = task_types.CATALOGUE.get(attempt.type)
+    if built_in is not None:
+        return built_in
     try:
         return load_catalogue(attempt.context.environment.task_modules)[attempt.type]
     except KeyError:
         # Accepted by a version that had this type; only deploying it again helps.
         raise PermanentError(str(UnknownTaskType(attempt.type))) from None
+
+
+def _task_module_of(attempt: Attempt) -> tuple[TaskModule, str] | None:
+    if attempt.type in task_types.CATALOGUE:
+        return None
+    found = load(attempt.context.environment.task_modules).task_module_of(attempt.type)
+    return None if found is None else (found[1], found[0])
 
 
 def _tell_time_out_delay(task_type: TaskType, attempt: Attempt) -> None:
@@ -211,13 +229,12 @@ def _failed(
     error: Exception, attempt: Attempt, task_type: TaskType | None, started: float
 ) -> Outcome:
     run_seconds = perf_counter() - started
-    errors = list(_leaves(error))
-    is_stop = any(isinstance(one, Cancelled) for one in errors)
+    errors = list(leaves(error))
     if attempt.context.cancelled and all(isinstance(one, Cancelled) for one in errors):
         return Outcome(End.CANCELLED, error="Stopped when it was asked to", run_seconds=run_seconds)
     if all(map(_is_starved, errors)):
         return Outcome(End.STARVED, error=_message(error), transient=True, run_seconds=run_seconds)
-    transient = task_type is not None and not is_stop and is_transient(task_type.retry, error)
+    transient = task_type is not None and is_transient(task_type.retry, error)
     if not (transient or all(isinstance(one, PermanentError | Cancelled) for one in errors)):
         # Whoever wrote the task type needs to know where; the record has one line for its readers.
         log.warning("attempt raised what its task type did not expect", exc_info=error)
@@ -231,15 +248,6 @@ def _failed(
         run_seconds=run_seconds,
         retry_in_seconds=retry_in_seconds,
     )
-
-
-def _leaves(error: BaseException) -> Iterator[BaseException]:
-    """The error, or what is in a group of them."""
-    if isinstance(error, BaseExceptionGroup):
-        for one in error.exceptions:
-            yield from _leaves(one)
-    else:
-        yield error
 
 
 def _is_starved(error: BaseException) -> bool:
@@ -272,6 +280,6 @@ def _message(error: BaseException) -> str:
 
 def _messages(group: BaseExceptionGroup[Any]) -> str:
     """What is in a group; its own message says how many at most."""
-    found = list(dict.fromkeys(_message(one) for one in _leaves(group)))
+    found = list(dict.fromkeys(_message(one) for one in leaves(group)))
     more = f"; and {len(found) - _TOLD} more" if len(found) > _TOLD else ""
     return "; ".join(found[:_TOLD]) + more

@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 from afterwards.logs import get_logger
+from afterwards.task_types.base import Cancelled
 from afterwards_executors.base import describe
 from afterwards_executors.retry import RetryPolicy, retry_after_of
 
 log = get_logger(__name__)
 
 
+def leaves(error: BaseException) -> Iterator[BaseException]:
+    """The error, or those that are in a group of them."""
+    if isinstance(error, BaseExceptionGroup):
+        for one in error.exceptions:
+            yield from leaves(one)
+    else:
+        yield error
+
+
 def is_transient(policy: RetryPolicy, error: BaseException) -> bool:
     """Whether `error` is worth another attempt; by the default policy if this one is broken."""
+    if any(isinstance(one, Cancelled) for one in leaves(error)):
+        return False
     try:
         return policy.is_transient(error)
     except Exception as broken:  # noqa: BLE001 - a type's policy may be anybody's code

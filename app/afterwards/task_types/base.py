@@ -15,6 +15,7 @@ from email_validator import EmailNotValidError, validate_email
 from pydantic import AfterValidator, BaseModel, Field, JsonValue, RootModel
 
 from afterwards.task_types.context import Cancelled, Environment, TaskContext
+from afterwards.task_types.task_module import TaskModule
 from afterwards_executors.retry import PermanentError, RetryPolicy, TransientError
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "RetryPolicy",
     "SingleLine",
     "TaskContext",
+    "TaskModule",
     "TaskType",
     "TransientError",
 ]

@@ -6,7 +6,7 @@ import json
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from structlog.typing import FilteringBoundLogger
 
@@ -94,6 +94,8 @@ class TaskContext:
     type: str = ""
     line: Line | None = field(default=None, repr=False, compare=False)
     """To the executor; whoever runs the attempt sets it there, as it crosses no process border."""
+    resources: Any = field(default=None, repr=False, compare=False)
+    """What the lifespan of its task module has yielded (`TaskModule`); None: it has none."""
     _logger: FilteringBoundLogger | None = field(default=None, repr=False, compare=False)
 
     def progress(self, fraction: float, message: str | None = None) -> None:

@@ -17,6 +17,7 @@ import afterwards_executors
 from afterwards import task_types
 from afterwards.errors import ConfigurationError
 from afterwards.task_types.base import TaskType
+from afterwards.task_types.task_module import TaskModule
 
 SETTING: Final = "AFTERWARDS_TASK_MODULES"
 
@@ -32,6 +33,14 @@ class Loaded(NamedTuple):
     """The built-in task types and those of the modules, by their names."""
     owners: Mapping[str, str]
     """Which module has which task type; without the built-in ones."""
+    task_modules: Mapping[str, TaskModule]
+    """By module, of those that have one."""
+
+    def task_module_of(self, type_name: str) -> tuple[str, TaskModule] | None:
+        """The module of a task type and what it says of itself, if it does."""
+        owner = self.owners.get(type_name)
+        found = self.task_modules.get(owner) if owner is not None else None
+        return None if owner is None or found is None else (owner, found)
 
 
 def load_catalogue(modules: tuple[str, ...]) -> Mapping[str, TaskType]:
@@ -51,11 +60,13 @@ def load(modules: tuple[str, ...]) -> Loaded:
     """As `load_catalogue`, with whose each type is."""
     built_in = task_types.CATALOGUE
     if not modules:
-        return Loaded(built_in, {})
+        return Loaded(built_in, {}, {})
     found = dict(built_in)
     owners = dict.fromkeys(built_in, "the service itself")
+    task_modules: dict[str, TaskModule] = {}
     for name in modules:
         module = _imported(name)
+        task_modules.update(_task_module(module, name))
         own = [
             value
             for value in vars(module).values()
@@ -73,7 +84,7 @@ def load(modules: tuple[str, ...]) -> Loaded:
                 raise wrong(name, f"the name {task_type.name!r} is taken by {owner}")
             owners.setdefault(task_type.name, name)
     own_owners = {name: owner for name, owner in owners.items() if name not in built_in}
-    return Loaded(MappingProxyType(found), own_owners)
+    return Loaded(MappingProxyType(found), own_owners, task_modules)
 
 
 def _imported(name: str) -> ModuleType:
@@ -91,6 +102,14 @@ def _imported(name: str) -> ModuleType:
         if isinstance(error, ModuleNotFoundError) and f"{name}.".startswith(f"{error.name}."):
             reason += f"; it is looked for on the import path and in {Path.cwd()}"
         raise wrong(name, reason) from error
+
+
+def _task_module(module: ModuleType, name: str) -> dict[str, TaskModule]:
+    # One that is bound twice is one.
+    found = {id(one): one for one in vars(module).values() if isinstance(one, TaskModule)}
+    if len(found) > 1:
+        raise wrong(name, f"has {len(found)} TaskModules at its top level; it can have one")
+    return dict.fromkeys([name], *found.values()) if found else {}
 
 
 def _complete(task_type: TaskType, module: str) -> None:
