@@ -7,9 +7,17 @@ from typing import Any
 
 import pytest
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from tenacity import wait_fixed
 
-from afterwards import Cancelled, PermanentError, TaskContext, TaskType, TransientError
-from afterwards.testing import RecordingContext, run_once
+from afterwards import (
+    Cancelled,
+    PermanentError,
+    RetryPolicy,
+    TaskContext,
+    TaskType,
+    TransientError,
+)
+from afterwards.testing import RecordingContext, run_once, run_once_async
 
 
 class Payload(BaseModel):
@@ -86,3 +94,42 @@ def test_a_result_that_would_fail_the_attempt_fails_here(result: Any) -> None:
 
     with pytest.raises(PermanentError):
         run_once(TaskType("wrong", Payload, run), {})
+
+
+@pytest.mark.parametrize("task_type", [ASYNC, PLAIN])
+def test_an_attempt_can_be_made_on_an_event_loop_that_runs(task_type: TaskType) -> None:
+    context = RecordingContext(attempt=2, attempts_used=1)
+    assert asyncio.run(run_once_async(task_type, {"number": 3}, context)) == {"double": 6}
+
+
+@pytest.mark.parametrize(
+    ("error", "attempts_used", "seconds"),
+    [
+        (TransientError("busy", retry_after=90), 0, 90.0),
+        (TimeoutError(), 1, 7.0),
+        (TimeoutError(), 2, None),
+        (PermanentError("no"), 0, None),
+        (KeyError("x"), 0, None),
+    ],
+)
+def test_whether_and_when_the_service_would_try_again_can_be_looked_at(
+    error: Exception, attempts_used: int, seconds: float | None
+) -> None:
+    def run(payload: Payload, context: TaskContext) -> dict[str, Any]:
+        raise error
+
+    policy = RetryPolicy(wait=wait_fixed(7))
+    task_type = TaskType("raises", Payload, run, executor="thread", retry=policy)
+    context = RecordingContext(attempts_used=attempts_used)
+    with pytest.raises(type(error)):
+        run_once(task_type, {}, context)
+    assert context.retry_in_seconds == seconds
+
+
+def test_resources_stand_in_for_what_a_lifespan_yields() -> None:
+    async def run(payload: Payload, context: TaskContext) -> dict[str, Any]:
+        return {"resources": context.resources}
+
+    task_type = TaskType("uses", Payload, run)
+    assert run_once(task_type, {}, resources=["pool"]) == {"resources": ["pool"]}
+    assert run_once(task_type, {}) == {"resources": None}

@@ -5,25 +5,34 @@ from __future__ import annotations
 import asyncio
 import inspect
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
+
 from afterwards.execution.attempt import encode_result
+from afterwards.execution.retrying import is_transient, seconds_until_next
 from afterwards.task_types.base import TaskContext, TaskType
 from afterwards.task_types.context import Environment, Progress
 
-__all__ = ["RecordingContext", "run_once"]
+__all__ = ["RecordingContext", "run_once", "run_once_async"]
 
 
 class RecordingContext(TaskContext):
     """A context whose progress can be looked at, and that can be cancelled."""
+
+    retry_in_seconds: float | None
+    """After an attempt that raised: how long the service would wait until the next one; None: it
+    would fail the task."""
 
     def __init__(
         self, task_id: str = "test-task", *, attempt: int = 1, attempts_used: int = 0
     ) -> None:
         environment = Environment(Path.cwd(), 0.0, 0.0, 0.0, 0.0, max_result_bytes=2**20)
         self._line = _RecordingLine()
+        self.retry_in_seconds = None
         super().__init__(task_id, attempt, attempts_used, environment, type="test", line=self._line)
 
     @property
@@ -49,26 +58,64 @@ class _RecordingLine:
 
 
 def run_once(
-    task_type: TaskType, payload: Mapping[str, Any], context: TaskContext | None = None
+    task_type: TaskType,
+    payload: Mapping[str, Any],
+    context: TaskContext | None = None,
+    *,
+    resources: Any = None,
 ) -> dict[str, Any]:
     """One attempt as the service would make it, in this thread: what it would store as the result.
+
+    Args:
+        resources: stands in for what the lifespan of the type's module yields.
 
     Raises:
         pydantic.ValidationError: the payload does not fit the type's model.
         PermanentError: the result is no JSON object, or too large.
-        Exception: whatever `run` raises.
+        Exception: whatever `run` raises. `RecordingContext.retry_in_seconds` says then whether and
+            when the service would try again.
     """
+    if task_type.executor == "async":
+        return asyncio.run(run_once_async(task_type, payload, context, resources=resources))
+    # Without an event loop around it: a plain function may start one of its own.
+    with _attempt(task_type, payload, context, resources) as (accepted, given):
+        return _stored(task_type.run(accepted, given), given)
+
+
+async def run_once_async(
+    task_type: TaskType,
+    payload: Mapping[str, Any],
+    context: TaskContext | None = None,
+    *,
+    resources: Any = None,
+) -> dict[str, Any]:
+    """`run_once` for tests that have an event loop; a plain function runs in a thread."""
+    with _attempt(task_type, payload, context, resources) as (accepted, given):
+        if task_type.executor == "async":
+            result = task_type.run(accepted, given)
+            return _stored(await result if inspect.isawaitable(result) else result, given)
+        return _stored(await asyncio.to_thread(task_type.run, accepted, given), given)
+
+
+@contextmanager
+def _attempt(
+    task_type: TaskType, payload: Mapping[str, Any], context: TaskContext | None, resources: Any
+) -> Iterator[tuple[BaseModel, TaskContext]]:
     # It is stored as it was sent, and the attempt reads it again.
     accepted = task_type.payload.model_validate_json(json.dumps(payload))
-    context = RecordingContext() if context is None else context
+    given = RecordingContext() if context is None else context
+    if resources is not None:
+        given.resources = resources
+    try:
+        yield accepted, given
+    except Exception as error:
+        if isinstance(given, RecordingContext) and is_transient(task_type.retry, error):
+            used = given.attempts_used
+            given.retry_in_seconds = seconds_until_next(task_type.retry, used, None, error)
+        raise
 
-    async def run() -> Any:
-        result = task_type.run(accepted, context)
-        return await result if inspect.isawaitable(result) else result
 
-    # A plain function has no event loop around it there: it may start one of its own.
-    is_async = task_type.executor == "async"
-    result = asyncio.run(run()) if is_async else task_type.run(accepted, context)
+def _stored(result: Any, context: TaskContext) -> dict[str, Any]:
     encoded = encode_result(result, context.environment.max_result_bytes)
     document: dict[str, Any] = json.loads(encoded)
     return document
