@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ctypes
 import importlib
 import logging
@@ -13,6 +14,7 @@ import re
 import resource
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import threading
@@ -22,8 +24,10 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any, NoReturn
 
-from afterwards_executors import host_end
+from afterwards_executors import current_line, host_end
 from afterwards_executors.base import End, Outcome
+from afterwards_executors.frames import HEAD, Kind
+from tests.executors import work
 
 OK = Outcome(End.SUCCEEDED, value=b"{}")
 
@@ -186,6 +190,26 @@ def compute_long() -> Outcome:
     return ok(bool(3 ** (2**62)))
 
 
+def sleep_for(seconds: float) -> Outcome:
+    time.sleep(seconds)
+    return OK
+
+
+def delay_and_wait(path: str) -> Outcome:
+    """Say when it wants another try, and wait for longer than it may."""
+    line = current_line()
+    assert line is not None
+    line.time_out_delay(12.5)
+    return work.wait_for(path)
+
+
+async def delay_and_wait_async(path: str) -> Outcome:
+    line = current_line()
+    assert line is not None
+    line.time_out_delay(12.5)
+    return await work.wait_for_async(path)
+
+
 def spin() -> Outcome:
     while True:
         pass
@@ -323,6 +347,10 @@ def empty_the_environment() -> Outcome:
     return OK
 
 
+def report_variable(name: str) -> Outcome:
+    return ok(os.environ.get(name))
+
+
 def close_the_streams() -> Outcome:
     sys.stdout.close()
     sys.stderr.close()
@@ -418,6 +446,14 @@ def leak_memory(size: int) -> Outcome:
 def break_a_thread() -> Outcome:
     """Its thread ends by an exception that nobody catches."""
     return in_a_thread(leave)
+
+
+def announce_a_frame_of(size: int) -> Outcome:
+    for fd in range(3, 64):
+        with contextlib.suppress(OSError):
+            if stat.S_ISSOCK(os.fstat(fd).st_mode):
+                os.write(fd, HEAD.pack(size, Kind.NOTE, 1))
+    return OK
 
 
 # -- at the end of a host --------------------------------------------------------------------------

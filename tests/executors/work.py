@@ -52,13 +52,7 @@ def measure_itself() -> Outcome:
 
 
 def fail_transiently() -> Outcome:
-    return Outcome(
-        End.FAILED,
-        error="half a pair: \ud800",
-        transient=True,
-        run_seconds=1.5,
-        retry_in_seconds=0.25,
-    )
+    return Outcome(End.FAILED, error="half a pair: \ud800", transient=True, run_seconds=1.5)
 
 
 def raise_error(name: str) -> NoReturn:
@@ -134,6 +128,10 @@ async def count_all_the_while_async(path: str) -> Outcome:
             file.write(f"{os.getpid()}\n")
         await asyncio.sleep(0)
     return OK
+
+
+async def report_pid_async() -> Outcome:
+    return report_pid()
 
 
 # -- async only ------------------------------------------------------------------------------------

@@ -308,6 +308,7 @@ class Host:
             self.kill("speaks another version of the wire")
             return
         self.is_ready = True
+        self._wire.open()
         self._asked_at = self._asked_at and monotonic()
         if self._how is None:
             self._disarm()

@@ -44,11 +44,16 @@ class HostWire:
         self._outgoing: list[bytes] = []
         self._unsent = b""
         self._is_flushing = False
+        self._is_open = False
 
     def attach(self, connection: socket.socket) -> None:
         """Its process was started. Raises OSError, MemoryError: it cannot be watched."""
         self._loop.add_reader(connection.fileno(), self._read)
         self._connection = connection
+
+    def open(self) -> None:
+        """The host understands frames: from now on they are sent, those from before first."""
+        self._is_open = True
         self._flush()
 
     def detach(self) -> None:
@@ -67,7 +72,7 @@ class HostWire:
     def send(self, data: bytes) -> None:
         """Send a frame, with all others of this turn of the loop."""
         self._outgoing.append(data)
-        if not self._is_flushing and self._connection is not None:
+        if self._is_open and not self._is_flushing:
             self._is_flushing = True
             self._loop.call_soon(self._flush)
 
