@@ -72,7 +72,8 @@ ROOMS: Final[dict[str, May]] = {
         "afterwards_executors fastapi uvicorn",
     ),
     "server": May(
-        "errors logs registry.journal registry.process settings system task_types",
+        "errors logs registry.journal registry.process registry.protocol settings system "
+        "task_types",
         "gunicorn httptools uvicorn uvicorn_worker",
     ),
     "cli": May("errors logs server settings", "afterwards_client httpx rich"),

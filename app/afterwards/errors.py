@@ -244,6 +244,17 @@ class NotRestored(FileFault):
         return f"{self.path} was not restored: {self.problem}"
 
 
+class NotReloaded(AfterwardsError):
+    """The service has no new generation of task code; what it had goes on."""
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(problem)
+        self.problem = problem
+
+    def __str__(self) -> str:
+        return f"The task code is not renewed: {self.problem}"
+
+
 class Unavailable(AfterwardsError):
     """Cannot be done now; worth asking again after `retry_after_seconds`."""
 

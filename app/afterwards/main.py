@@ -47,8 +47,10 @@ from afterwards.system.directories import prepare_directories, require_temporary
 from afterwards.system.trouble import Trouble
 from afterwards.task_types import CATALOGUE
 from afterwards.task_types.base import Environment
-from afterwards.task_types.described import described
+from afterwards.task_types.described import Described, described
 from afterwards.task_types.description import Catalogue
+from afterwards.task_types.generations import Generation, LiveCatalogue, News
+from afterwards.task_types.snapshot import CodeFile
 from afterwards.task_types.validating import MAX_ANSWER_BYTES
 from afterwards_executors import EXECUTORS, IN_PROCESS
 from afterwards_executors.hosts.settings import HostSettings
@@ -59,6 +61,8 @@ JOIN_SECONDS: Final = 5.0
 FLUSH_SECONDS: Final = 3.0
 EXECUTOR_STOP_SECONDS: Final = 2.0
 GUARD_SECONDS: Final = 0.5
+FIRST_GENERATION: Final = 1
+CODE_KEPT_SECONDS: Final = 60.0
 _LINGER_MARGIN_SECONDS: Final = 15.0
 
 
@@ -66,7 +70,7 @@ def create_app(
     settings: Settings | None = None,
     *,
     endpoint: Endpoint | None = None,
-    catalogue: Catalogue | None = None,
+    news: News | None = None,
 ) -> FastAPI:
     """The application of one web worker.
 
@@ -74,22 +78,30 @@ def create_app(
         settings: None: read from the environment and `.env`.
         endpoint: the registry process of the service this worker belongs to; None: an own one, or
             the one that serves the data directory already.
-        catalogue: the task types there are; None: those of the settings, which are described now.
+        news: of the task code; None: it is described now, and stays as it is.
 
     Raises:
         SystemExit: a setting that was read here is wrong; a line on stderr names it.
         ConfigurationError: one of `settings` names a module that cannot be used.
     """
     if settings is None:
-        chosen, types = _own_settings()
-    else:
+        chosen, described_now = _own_settings()
+        generation = Generation(FIRST_GENERATION, *described_now)
+    elif news is None:
         chosen = settings
-        types = described(settings.task_modules) if catalogue is None else catalogue
+        generation = Generation(FIRST_GENERATION, *described(settings.task_modules))
+    else:
+        chosen, generation = settings, Generation.of(news.first)
+    catalogue = LiveCatalogue(generation.catalogue)
     http_metrics = HttpMetrics()
     stopped_early = threading.Event()
 
     def make_worker() -> WebWorker:
-        return WebWorker(chosen, types, _reach(chosen, endpoint), http_metrics)
+        access = _reach(chosen, endpoint)
+        worker = WebWorker(chosen, catalogue, access, http_metrics, generation)
+        if news is not None:
+            worker.follow(news, partial(setattr, app, "openapi_schema", None))
+        return worker
 
     app = FastAPI(
         title="Afterwards",
@@ -103,7 +115,7 @@ def create_app(
         ),
     )
     app.state.begin_drain = stopped_early.set
-    api.install(app, chosen, http_metrics, types)
+    api.install(app, chosen, http_metrics, catalogue)
     return app
 
 
@@ -133,13 +145,21 @@ class WebWorker:
     def __init__(
         self,
         settings: Settings,
-        catalogue: Catalogue,
+        catalogue: LiveCatalogue,
         access: Access,
         http_metrics: HttpMetrics,
+        generation: Generation,
     ) -> None:
         self._settings = settings
         self._access = access
-        self._executors = executors(settings)
+        self._catalogue = catalogue
+        self._code = CodeFile(generation.code)
+        self._news: News | None = None
+        self._on_renewal: Callable[[], None] = lambda: None
+        self._following: asyncio.Task[None] | None = None
+        self._retiring: set[asyncio.Task[None]] = set()
+        self._hosts = host_settings(settings, self._code)
+        self._executors = executors(settings, self._hosts)
         self._dispatcher = Dispatcher(
             self._executors,
             catalogue,
@@ -149,7 +169,9 @@ class WebWorker:
             progress=self._progress,
             slots_changed=self._slots_changed,
         )
-        self._client = RegistryClient(self._dispatcher, http_metrics, task_code(catalogue))
+        self._client = RegistryClient(
+            self._dispatcher, http_metrics, task_code(catalogue, generation.number)
+        )
         self._connection = RegistryConnection(
             access.connect,
             this_process(access.service),
@@ -158,9 +180,12 @@ class WebWorker:
             fence_seconds=settings.lease_seconds * FENCE_SHARE,
         )
         self._events = EventHub(access.connect, self._client.call)
-        self._validator = validator(settings) if settings.task_modules else None
         self.service = TaskService(
-            self._client, self._dispatcher, catalogue, self._events, self._validator
+            self._client,
+            self._dispatcher,
+            catalogue,
+            self._events,
+            validator(settings, self._hosts),
         )
         self._draining_since: float | None = None
         self._over = threading.Event()
@@ -186,12 +211,47 @@ class WebWorker:
                 daemon=True,
             )
             self._guard.start()
-        if self._validator is not None:
-            self._validator.start()
+        if self.service.validator is not None:
+            self.service.validator.start()
         self._client.bind(asyncio.get_running_loop())
         self._connection.start()
         if not await asyncio.to_thread(self._connection.wait_joined, JOIN_SECONDS):
             log.error("registry does not answer yet; requests are refused until it does")
+        if self._news is not None:
+            self._following = asyncio.create_task(self._news.follow(self._renew))
+
+    def follow(self, news: News, on_renewal: Callable[[], None]) -> None:
+        """Take to every generation of task code that is published, once this is started."""
+        self._news, self._on_renewal = news, on_renewal
+
+    async def _renew(self, generation: Generation) -> None:
+        """Take to a generation, in one step, as soon as its code can validate what is submitted.
+
+        Raises:
+            Unvalidated: it cannot; nothing has changed.
+        """
+        code = CodeFile(generation.code)
+        hosts = host_settings(self._settings, code)
+        fresh = validator(self._settings, hosts)
+        try:
+            if fresh is not None:
+                fresh.start()
+                await fresh.warmed()
+        except BaseException:
+            if fresh is not None:
+                await asyncio.to_thread(fresh.close, EXECUTOR_STOP_SECONDS)
+            code.close()
+            raise
+        former_code, self._code = self._code, code
+        self._catalogue.latest = generation.catalogue
+        former = self.service.renew(generation.catalogue, fresh)
+        self._executors.renew(hosts)
+        self._client.announce(task_code(generation.catalogue, generation.number))
+        self._on_renewal()
+        log.info("worker runs new task code", generation=generation.number)
+        retiring = asyncio.create_task(_retire(former, former_code))
+        self._retiring.add(retiring)
+        retiring.add_done_callback(self._retiring.discard)
 
     def begin_drain(self) -> None:
         """Take no more claims; the grace of running attempts begins.
@@ -209,19 +269,29 @@ class WebWorker:
     async def stop(self) -> None:
         """Let the attempts end, release the rest, send the last reports, and leave."""
         self.begin_drain()
+        await self._end_renewals()
         if not await asyncio.to_thread(
             self._dispatcher.drain, self._grace_left_seconds(), FLUSH_SECONDS
         ):
             log.warning("reports of attempts that were stopped are not answered yet")
         await asyncio.to_thread(self._executors.shutdown, EXECUTOR_STOP_SECONDS)
-        if self._validator is not None:
-            await asyncio.to_thread(self._validator.close, EXECUTOR_STOP_SECONDS)
+        if self.service.validator is not None:
+            await asyncio.to_thread(self.service.validator.close, EXECUTOR_STOP_SECONDS)
         await asyncio.to_thread(self._connection.close, FLUSH_SECONDS)
         self._client.unbind()
         self._over.set()
         if self._guard is not None:
             await asyncio.to_thread(self._guard.join)
         await asyncio.to_thread(self._access.close)
+
+    async def _end_renewals(self) -> None:
+        if self._following is not None:
+            self._following.cancel()
+            await asyncio.wait([self._following])
+        for retiring in self._retiring:
+            retiring.cancel()
+        if self._retiring:
+            await asyncio.wait(self._retiring)
 
     def _grace_left_seconds(self) -> float:
         assert self._draining_since is not None
@@ -237,6 +307,19 @@ class WebWorker:
         while not self._over.wait(GUARD_SECONDS):
             with trouble.survived():
                 guard()
+
+
+async def _retire(former: Validator | None, code: CodeFile) -> None:
+    """End what validated payloads until a renewal."""
+    try:
+        if former is not None:
+            await former.retire(EXECUTOR_STOP_SECONDS)
+        # Hosts that were being started just then have found it by then, or import from the disk.
+        await asyncio.sleep(CODE_KEPT_SECONDS)
+    finally:
+        if former is not None:
+            await asyncio.to_thread(former.close, EXECUTOR_STOP_SECONDS)
+        code.close()
 
 
 def _hear_uvicorns_signals(begin_drain: Callable[[], None]) -> None:
@@ -265,19 +348,19 @@ def _pass_on(
     handle(number, frame)
 
 
-def _own_settings() -> tuple[Settings, Catalogue]:
+def _own_settings() -> tuple[Settings, Described]:
     """Settings, task types and logging of a process that nobody else has set up."""
     try:
         settings = Settings.load()
         configure(settings.log_level, settings.log_format)
         require_temporary_directory()
-        catalogue = described(settings.task_modules)
+        described_now = described(settings.task_modules)
         prepare_directories(settings)
     except ConfigurationError as error:
         # As `afterwards serve` says it; uvicorn would show a traceback.
         sys.stderr.write(f"afterwards: {error}\n")
         raise SystemExit(2) from None
-    return settings, catalogue
+    return settings, described_now
 
 
 def _reach(settings: Settings, endpoint: Endpoint | None) -> Access:
@@ -286,14 +369,13 @@ def _reach(settings: Settings, endpoint: Endpoint | None) -> Access:
     return REGISTRIES[settings.registry](registry_config(settings))
 
 
-def executors(settings: Settings) -> Executors:
+def executors(settings: Settings, hosts: HostSettings) -> Executors:
     """The executors of a worker, not started."""
     slots = {
         "async": settings.async_slots,
         "thread": settings.thread_slots,
         "process": settings.process_slots,
     }
-    hosts = host_settings(settings)
     return Executors(
         {kind: make(slots[kind], hosts) for kind, make in EXECUTORS.items()},
         {kind: make(slots[kind]) for kind, make in IN_PROCESS.items()},
@@ -301,19 +383,19 @@ def executors(settings: Settings) -> Executors:
     )
 
 
-def validator(settings: Settings) -> Validator:
-    """What validates payloads of users' task types, not started."""
+def validator(settings: Settings, hosts: HostSettings) -> Validator | None:
+    """What validates payloads of users' task types, not started; None: there are none."""
+    if not settings.task_modules:
+        return None
     # Kept, and never worn by what it does: it runs nothing else.
-    hosts = replace(
-        host_settings(settings), keep=1, max_calls=None, max_value_bytes=MAX_ANSWER_BYTES
-    )
-    return Validator(EXECUTORS["process"](1, hosts), environment(settings))
+    kept = replace(hosts, keep=1, max_calls=None, max_value_bytes=MAX_ANSWER_BYTES)
+    return Validator(EXECUTORS["process"](1, kept), environment(settings))
 
 
-def host_settings(settings: Settings) -> HostSettings:
-    """What hosts of task code are started with."""
+def host_settings(settings: Settings, code: CodeFile) -> HostSettings:
+    """What hosts of task code are started with from now on."""
     return HostSettings(
-        environment=child_environment(),
+        environment={**child_environment(), **code.environment},
         max_value_bytes=settings.max_result_bytes,
         overdue_seconds=settings.overdue_seconds,
         blocked_seconds=settings.blocked_seconds,
@@ -341,10 +423,10 @@ def environment(settings: Settings) -> Environment:
     )
 
 
-def task_code(catalogue: Catalogue) -> TaskCode:
+def task_code(catalogue: Catalogue, generation: int) -> TaskCode:
     """What a worker with these task types can run."""
     known = frozenset(catalogue)
-    return TaskCode(known, known - frozenset(CATALOGUE), limits=limits(catalogue))
+    return TaskCode(known, known - frozenset(CATALOGUE), generation, limits(catalogue))
 
 
 def limits(catalogue: Catalogue) -> dict[str, TypeLimits]:

@@ -13,6 +13,7 @@ from afterwards.settings import Settings, variable
 from tests.deploy.files import DEPLOY
 
 UNIT = DEPLOY / "afterwards.service"
+SOCKET = DEPLOY / "afterwards.socket"
 TEXT = UNIT.read_text()
 ANALYZE = shutil.which("systemd-analyze")
 
@@ -33,7 +34,8 @@ def test_systemd_understands_every_line(tmp_path: Path) -> None:
     # It looks for the program, too, which is not installed here.
     unit = tmp_path / UNIT.name
     unit.write_text(re.sub(r"^ExecStart=\S+", "ExecStart=/bin/true", TEXT, flags=re.MULTILINE))
-    assert analyze("verify", str(unit)) == (0, "")
+    socket = shutil.copy(SOCKET, tmp_path)
+    assert analyze("verify", str(unit), str(socket)) == (0, "")
 
 
 @needs_systemd_analyze
@@ -46,6 +48,11 @@ def test_it_is_waited_for_longer_than_it_may_take_to_stop() -> None:
     wait = re.search(r"^TimeoutStopSec=(\d+)$", TEXT, re.MULTILINE)
     assert wait is not None
     assert int(wait[1]) > Settings.model_fields["grace_seconds"].default + 25
+
+
+def test_its_socket_is_where_the_service_listens_by_itself() -> None:
+    listen = re.findall(r"^ListenStream=(.*)$", SOCKET.read_text(), re.MULTILINE)
+    assert listen == [Settings.model_fields["bind"].default]
 
 
 def test_it_sets_only_settings_that_exist() -> None:

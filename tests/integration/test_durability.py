@@ -116,29 +116,6 @@ def test_a_stop_releases_what_outlasts_the_grace_without_counting_it(
     assert service.stop() == 0
 
 
-def test_a_reload_under_load_fails_no_request_and_loses_no_task(new_service: NewService) -> None:
-    service = new_service()
-    service.start()
-    assert service.master is not None
-    before = set(service.worker_pids())
-    task_ids: list[str] = []
-    with httpx.Client(base_url=service.url, timeout=10) as client:
-
-        def submit_until_reloaded() -> bool:
-            answer = client.post("/notify/", json=NOTIFICATION)
-            assert answer.status_code == 202
-            task_ids.append(answer.json()["task_id"])
-            now = set(service.worker_pids())
-            return len(now) == 2 and not now & before
-
-        service.master.send_signal(signal.SIGHUP)
-        wait_for(submit_until_reloaded, "both workers replaced")
-    for task_id in task_ids:
-        assert service.finished(task_id)["status"] == "success"
-    assert _attempts(service) == {"success": len(task_ids)}
-    assert service.stop() == 0
-
-
 def test_the_death_of_the_master_ends_all_processes(new_service: NewService) -> None:
     service = new_service()
     service.start()

@@ -11,13 +11,21 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 pytestmark = pytest.mark.processes
 
 SCRIPT = Path(__file__).with_name("small_service.py")
+HAND_IN = """
+import os, sys
+os.dup2(int(sys.argv[1]), 3)
+os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS="1")
+os.execv(sys.executable, [sys.executable, *sys.argv[2:]])
+"""
 DEADLINE_SECONDS = 20.0
 
 
@@ -37,17 +45,31 @@ def is_alive(pid: int) -> bool:
 
 
 class Service:
-    """A running `afterwards serve` with the small application."""
+    """A running `afterwards serve` with the small application.
 
-    def __init__(self, directory: Path, *arguments: str, **environment: str) -> None:
+    Args:
+        handed_in: a listening socket that it is given.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        *arguments: str,
+        handed_in: socket.socket | None = None,
+        **environment: str,
+    ) -> None:
         self.directory = directory
         self.connections: list[http.client.HTTPConnection] = []
         self.events_file = directory / "events"
         self.events_file.touch()
         self.stderr_file = directory / "stderr"
+        command = [str(SCRIPT), "serve", "--bind", "127.0.0.1:0", *arguments]
+        if handed_in is not None:
+            command[:0] = ["-c", HAND_IN, str(handed_in.fileno())]
         with self.stderr_file.open("a") as stderr:
             self.process = subprocess.Popen(
-                [sys.executable, str(SCRIPT), "serve", "--bind", "127.0.0.1:0", *arguments],
+                [sys.executable, *command],
+                pass_fds=[] if handed_in is None else [handed_in.fileno()],
                 stdout=subprocess.PIPE,
                 stderr=stderr,
                 text=True,
@@ -111,8 +133,8 @@ Start = Callable[..., Service]
 def start(tmp_path: Path) -> Iterator[Start]:
     services: list[Service] = []
 
-    def start_one(*arguments: str, workers: int = 2, **environment: str) -> Service:
-        services.append(Service(tmp_path, *arguments, **environment))
+    def start_one(*arguments: str, workers: int = 2, **options: Any) -> Service:
+        services.append(Service(tmp_path, *arguments, **options))
         if services[-1].welcome:
             services[-1].wait_for("worker-started", workers)
         return services[-1]
@@ -225,42 +247,24 @@ def test_a_second_stop_signal_from_the_keyboard_is_quick(start: Start) -> None:
     assert service.stop(signal.SIGINT) == 0
 
 
-def test_a_reload_replaces_the_workers_without_failing_a_request(start: Start) -> None:
-    service = start()
-    old = service.wait_for("worker-started", 2)
-    stop, failures, answers = threading.Event(), list[Exception](), list[int]()
-
-    def ask_on_one_connection() -> None:
-        connection = service.connect()
-        while not stop.is_set():
-            try:
-                answers.append(get(connection)[0])
-            except (http.client.HTTPException, OSError) as error:
-                failures.append(error)
-                connection.close()
-        connection.close()
-
-    clients = [threading.Thread(target=ask_on_one_connection) for _ in range(4)]
-    for client in clients:
-        client.start()
-    service.process.send_signal(signal.SIGHUP)
-    wait_until(lambda: service.names().count("worker-ended") == 2, "the old workers end")
-    new = [pid for pid in service.wait_for("worker-started", 4) if pid not in old]
-    wait_until(lambda: set(new) & set(answers[-50:]) != set(), "a new worker answers")
-    stop.set()
-    for client in clients:
-        client.join()
-    assert failures == []
-    assert set(answers) & set(old)
-    assert len(service.registries()) == 1
-
-
-def test_the_old_workers_go_on_until_the_new_ones_serve(start: Start) -> None:
+def test_a_reload_renews_the_task_code_and_leaves_the_workers(start: Start) -> None:
     service = start()
     service.process.send_signal(signal.SIGHUP)
-    service.wait_for("begin-drain", 2)
-    assert service.names().index("begin-drain") > 3
-    assert service.names()[: service.names().index("begin-drain")].count("worker-started") == 4
+    wait_until(lambda: "task code is renewed" in service.stderr(), "a line about it")
+    workers = service.wait_for("worker-started", 2)
+    assert service.names().count("has-the-first-code") == len(workers) == 2
+    os.kill(workers[0], signal.SIGKILL)
+    service.wait_for("has-later-code")
+    service.wait_for("worker-started", 3)
+    assert service.stop() == 0
+    assert service.names().count("begin-drain") == 2
+
+
+def test_a_stop_does_not_wait_for_a_look_at_the_task_code(start: Start) -> None:
+    service = start()
+    for _ in range(3):
+        service.process.send_signal(signal.SIGHUP)
+    assert service.stop() == 0
 
 
 def test_a_registry_that_died_is_started_again(start: Start) -> None:
@@ -323,7 +327,7 @@ def test_the_memory_registry_has_no_process_and_one_worker(start: Start) -> None
     wait_until(lambda: "SIGTTIN ignored" in service.stderr(), "the warning")
     assert "nothing outlives this process" in service.stderr()
     assert service.stop() == 0
-    assert service.names() == ["worker-started", "begin-drain", "worker-ended"]
+    assert service.names()[1:] == ["worker-started", "begin-drain", "worker-ended"]
 
 
 def test_a_unix_socket_is_served_and_removed(start: Start, tmp_path: Path) -> None:
@@ -341,6 +345,53 @@ def test_a_unix_socket_is_served_and_removed(start: Start, tmp_path: Path) -> No
     assert path.stat().st_mode & 0o777 == 0o666
     assert service.stop() == 0
     assert not path.exists()
+
+
+def test_clients_wait_through_a_restart_for_a_socket_that_is_handed_in(start: Start) -> None:
+    stop, failures, answers = threading.Event(), list[Exception](), list[int]()
+
+    def ask_on_new_connections(service: Service) -> None:
+        while not stop.is_set():
+            connection = service.connect()
+            try:
+                answers.append(get(connection)[0])
+            except (http.client.HTTPException, OSError) as error:
+                failures.append(error)
+            connection.close()
+
+    def newest_answers(service: Service) -> bool:
+        return service.wait_for("worker-started")[-1] in answers
+
+    with socket.create_server(("127.0.0.1", 0), backlog=100) as held:
+        service = start(handed_in=held)
+        assert service.port == held.getsockname()[1]
+        assert "AFTERWARDS_BIND is not used" in service.stderr()
+        clients = [
+            threading.Thread(target=ask_on_new_connections, args=[service]) for _ in range(4)
+        ]
+        for client in clients:
+            client.start()
+        for number in range(2, 5):
+            wait_until(partial(newest_answers, service), "an answer")
+            assert service.stop() == 0
+            service = start(handed_in=held, workers=2 * number)
+        wait_until(partial(newest_answers, service), "an answer")
+        stop.set()
+        for client in clients:
+            client.join()
+    assert failures == []
+
+
+def test_a_unix_socket_that_is_handed_in_stays(start: Start, tmp_path: Path) -> None:
+    path = tmp_path / "held.sock"
+    with socket.socket(socket.AF_UNIX) as held:
+        held.bind(str(path))
+        held.listen()
+        service = start(handed_in=held)
+        assert f" at unix:{path} with 2 workers" in service.welcome
+        assert service.stop() == 0
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(str(path))
 
 
 def test_debug_lines_are_the_service_s_and_not_gunicorn_s(start: Start) -> None:

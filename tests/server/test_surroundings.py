@@ -64,18 +64,6 @@ def test_a_number_of_workers_that_a_platform_sets_is_let_be(
     assert os.environ["WEB_CONCURRENCY"] == "3"
 
 
-def test_socket_activation_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    said = problem_of(monkeypatch, LISTEN_PID=str(os.getpid()), LISTEN_FDS="1")
-    assert said.startswith("LISTEN_FDS: socket activation is not supported")
-
-
-def test_sockets_for_another_process_are_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LISTEN_PID", "nobody")
-    monkeypatch.setenv("LISTEN_FDS", "many")
-    require_own_surroundings()
-    assert "LISTEN_FDS" not in os.environ
-
-
 # -- the command ----------------------------------------------------------------------------------
 
 

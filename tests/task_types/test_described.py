@@ -63,7 +63,7 @@ def problem(*modules: str, seconds: float = 60.0) -> str:
 
 
 def test_without_modules_it_is_what_comes_with_the_service() -> None:
-    assert described(()) == in_process(CATALOGUE)
+    assert described(()).catalogue == in_process(CATALOGUE)
 
 
 def test_a_description_says_what_its_type_does_and_nobody_has_imported_its_module(
@@ -74,7 +74,7 @@ def test_a_description_says_what_its_type_does_and_nobody_has_imported_its_modul
         PREAMBLE + "A = TaskType('a', Payload, run, timeout=timedelta(minutes=2), max_attempts=7, "
         "max_concurrency=3, rate_limit=RateLimit(5, 2.5))",
     )
-    catalogue = described(("described_shop",))
+    catalogue = described(("described_shop",)).catalogue
     assert set(catalogue) == {*CATALOGUE, "a"}
     one = catalogue["a"]
     assert (one.executor, one.payload_name, one.module) == ("async", "Payload", "described_shop")
@@ -132,7 +132,7 @@ def test_what_a_module_has_started_does_not_outlive_its_description(
         "open('pid', 'w').write(str(subprocess.Popen(['sleep', '1000']).pid))\n"
         "threading.Thread(target=time.sleep, args=[1000]).start()",
     )
-    assert "a" in described(("starter",))
+    assert "a" in described(("starter",)).catalogue
     wait_for(lambda: not runs(int((here / "pid").read_text())), "it has ended")
 
 
@@ -145,7 +145,7 @@ def runs(pid: int) -> bool:
 
 def test_what_a_module_prints_is_no_answer(write: Write) -> None:
     write("printer.py", "print('{\"types\": []}', flush=True)\n" + TYPE)
-    assert "a" in described(("printer",))
+    assert "a" in described(("printer",)).catalogue
 
 
 def test_descriptions_have_a_limit(write: Write) -> None:
@@ -181,5 +181,5 @@ def test_a_module_finds_its_own_settings_and_none_of_the_service_s(
         "import os\nassert os.environ['SHOP_TILL'] == '7'\n"
         "assert not any('AFTERWARDS' in name for name in os.environ)\n" + TYPE,
     )
-    assert "a" in described(("configured",))
+    assert "a" in described(("configured",)).catalogue
     assert "SHOP_TILL" not in os.environ

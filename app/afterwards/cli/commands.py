@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 
 SERVICE: Final[Mapping[str, str]] = {
     "serve": "run the service",
+    "reload": "have the running service use its task modules as they are now",
     "backup": "copy the journal while the service runs",
     "restore": "put a backup in the journal's place; the service has to be stopped",
 }

@@ -1,4 +1,4 @@
-"""`afterwards serve`, `afterwards backup`, `afterwards restore`: the service on this machine."""
+"""`afterwards serve`, `reload`, `backup` and `restore`: the service on this machine."""
 
 from __future__ import annotations
 
@@ -30,7 +30,14 @@ def _serve(arguments: argparse.Namespace) -> int:
 
     from afterwards.server.serve import serve  # noqa: PLC0415 - see above
 
-    serve(settings)
+    serve(settings, watches_files=arguments.reload)
+    return 0
+
+
+def _reload(arguments: argparse.Namespace) -> int:
+    from afterwards.server.reload import reload  # noqa: PLC0415 - serve does not need it
+
+    _say(reload(Settings.load(data_dir=arguments.data_dir).data_dir))
     return 0
 
 
@@ -66,6 +73,15 @@ def _serve_arguments(parser: argparse.ArgumentParser) -> None:
     )
     for field in HELP:
         _add_setting(parser, field)
+    parser.add_argument(
+        "--reload",
+        action="store_true",
+        help="for development: take new task code as soon as a file of it changes",
+    )
+
+
+def _reload_arguments(parser: argparse.ArgumentParser) -> None:
+    _add_setting(parser, "data_dir")
 
 
 def _file_arguments(parser: argparse.ArgumentParser) -> None:
@@ -87,6 +103,13 @@ def _add_setting(parser: argparse.ArgumentParser, field: str) -> None:
 COMMANDS: Final[Mapping[str, Command]] = {
     "serve": Command(
         "Run the service: web workers and the registry process.", _serve_arguments, _serve
+    ),
+    "reload": Command(
+        "Have the running service use its task modules as they are on the disk now. Attempts that "
+        "run go on under the code that they began with. If a module cannot be used, nothing "
+        "changes, and one line says why.",
+        _reload_arguments,
+        _reload,
     ),
     "backup": Command(
         "Copy the journal of all tasks to FILE, which is replaced if it is there. The service goes "

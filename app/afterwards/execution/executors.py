@@ -12,6 +12,8 @@ from afterwards.registry.protocol.answers import Claim
 from afterwards.registry.protocol.base import SUSPECTED
 from afterwards_executors.base import Executor, Slots
 from afterwards_executors.hosts.crew import SUSPECT_HOSTS
+from afterwards_executors.hosts.executor import HostExecutor
+from afterwards_executors.hosts.settings import HostSettings
 
 
 class Executors:
@@ -63,6 +65,12 @@ class Executors:
     def unstoppable(self) -> frozenset[str]:
         """Kinds whose attempts are asked to stop, and end by themselves or at their limit."""
         return frozenset(kind for kind, executor in self._hosted.items() if not executor.can_stop)
+
+    def renew(self, hosts: HostSettings) -> None:
+        """Run further attempts in fresh hosts; those that run go on where they are."""
+        for executor in self._hosted.values():
+            if isinstance(executor, HostExecutor):
+                executor.renew(hosts)
 
     def shutdown(self, timeout_seconds: float) -> None:
         """Shut all down, each within so many seconds. Blocks; not on the event loop."""

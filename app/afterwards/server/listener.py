@@ -1,8 +1,9 @@
-"""The listening socket: opened by the master at once or not at all, inherited by the workers."""
+"""The listening socket: opened by the master or handed to it, inherited by the workers."""
 
 from __future__ import annotations
 
 import errno
+import os
 import shlex
 import socket
 import time
@@ -24,6 +25,39 @@ UNIX_SOCKET_MODE: Final = 0o666
 _LOOPBACK_OF: Final[Mapping[str, str]] = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - read, not bound
 _BACKLOG: Final = 2048
 _POLL_SECONDS: Final = 0.05
+_ACTIVATION: Final = ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES")
+_FIRST_HANDED_IN: Final = 3
+_FAMILIES: Final = (socket.AF_INET, socket.AF_INET6, socket.AF_UNIX)
+
+
+def handed_in() -> socket.socket | None:
+    """The listening socket that whoever has started this process holds, too; None: there is none.
+
+    As sd_listen_fds(3) has it, and the variables are gone afterwards. Connections wait in its queue
+    while no service runs.
+
+    Raises:
+        ConfigurationError: there is anything but one listening stream socket.
+    """
+    pid, count, _ = (os.environ.pop(name, "") for name in _ACTIVATION)
+    # Those for another process, a shell perhaps that this one was started from, are not meant.
+    if pid != str(os.getpid()):
+        return None
+    if count != "1":
+        problem = f"must be 1, a single ListenStream= in the socket's unit (got {count!r})"
+        raise ConfigurationError("LISTEN_FDS", problem)
+    try:
+        listener = socket.socket(fileno=_FIRST_HANDED_IN)
+    except OSError as error:
+        problem = f"descriptor {_FIRST_HANDED_IN} is no socket: {error.strerror or error}"
+        raise ConfigurationError("LISTEN_FDS", problem) from None
+    is_listening = listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+    if listener.family not in _FAMILIES or listener.type != socket.SOCK_STREAM or not is_listening:
+        listener.close()
+        problem = "the socket must be a listening stream: ListenStream= and Accept=no in its unit"
+        raise ConfigurationError("LISTEN_FDS", problem)
+    listener.set_inheritable(False)
+    return listener
 
 
 def listen(settings: Settings) -> socket.socket:
@@ -92,7 +126,17 @@ class Address:
     def of(cls, listener: socket.socket) -> Address:
         """The address a listener is bound to."""
         name = listener.getsockname()
+        if isinstance(name, bytes):
+            # Abstract, as systemd writes it (unix(7)).
+            name = os.fsdecode(b"@" + name[1:])
         return cls(name, None) if listener.family == socket.AF_UNIX else cls(name[0], name[1])
+
+    @property
+    def setting(self) -> str:
+        """As `AFTERWARDS_BIND` has it."""
+        if self.port is None:
+            return f"unix:{self.host}"
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
     def __str__(self) -> str:
         if self.port is None:

@@ -11,6 +11,8 @@ import logging
 import math
 import os
 import socket
+from functools import partial
+from pathlib import Path
 from typing import Any, Final
 
 from gunicorn.app.base import BaseApplication
@@ -18,13 +20,16 @@ from gunicorn.glogging import Logger
 
 from afterwards.logs import configure, get_logger
 from afterwards.server.descriptors import connections_that_fit, raise_limit
-from afterwards.server.listener import Address, listen
+from afterwards.server.generations import Generations
+from afterwards.server.listener import Address, handed_in, listen
+from afterwards.server.reload import ReloadFile
+from afterwards.server.sources import Sources
 from afterwards.server.supervisor import RegistryProcess, Supervisor
 from afterwards.server.worker import IDLE_SECONDS, REQUEST_DRAIN_SECONDS, DrainingUvicornWorker
-from afterwards.settings import Settings, unknown_variables
+from afterwards.settings import ENV_FILE, Settings, unknown_variables
 from afterwards.system.directories import prepare_directories, require_temporary_directory
 from afterwards.task_types.described import described
-from afterwards.task_types.description import Catalogue
+from afterwards.task_types.generations import News, packed, summary
 
 log = get_logger(__name__)
 
@@ -39,8 +44,11 @@ _MARGIN_SECONDS: Final = 10.0
 """For the lifespan beyond the grace: stopping the executors and sending the last reports."""
 
 
-def serve(settings: Settings) -> None:
+def serve(settings: Settings, *, watches_files: bool = False) -> None:
     """Run the service until it is told to stop; leaves by `SystemExit`.
+
+    Args:
+        watches_files: the task code is renewed as soon as a file of it has changed.
 
     Raises:
         ConfigurationError: the address, a directory or a module of task types cannot be used.
@@ -49,20 +57,41 @@ def serve(settings: Settings) -> None:
     configure(settings.log_level, settings.log_format)
     for message in unknown_variables():
         log.warning(message)
+    listener = handed_in()
+    if is_handed_in := listener is not None:
+        settings = _listening_at(settings, Address.of(listener))
     # Imported here once, for all workers; the application itself is made in each.
     main = importlib.import_module("afterwards.main")
     require_temporary_directory()
     # Once, for all workers; a mistake in a module is to be said before anything starts.
-    catalogue = described(settings.task_modules)
+    first = packed(described(settings.task_modules))
     prepare_directories(settings)
-    listener = listen(settings)
+    listener = listener or listen(settings)
     registry: RegistryProcess | None = None
     if settings.registry == "manager":
         process = importlib.import_module("afterwards.registry.process.supervised")
         registry = process.RegistryProcess(main.registry_config(settings))
     else:
         log.warning("memory registry: nothing outlives this process")
-    Supervisor(WebApplication(settings, catalogue, listener, registry), registry).run()
+    generations = Generations(
+        first, partial(_described, settings), summary, ReloadFile(settings.data_dir)
+    )
+    Supervisor(
+        WebApplication(settings, generations, listener, registry),
+        registry,
+        generations,
+        sources=Sources(settings.task_modules, [Path(ENV_FILE)]) if watches_files else None,
+        keeps_listener=is_handed_in,
+    ).run()
+
+
+def _described(settings: Settings) -> bytes:
+    return packed(described(settings.task_modules))
+
+
+def _listening_at(settings: Settings, address: Address) -> Settings:
+    log.info("listening socket was handed in; AFTERWARDS_BIND is not used", address=str(address))
+    return settings.model_copy(update={"bind": address.setting})
 
 
 class WebApplication(BaseApplication):  # type: ignore[misc] # gunicorn has no types
@@ -71,12 +100,12 @@ class WebApplication(BaseApplication):  # type: ignore[misc] # gunicorn has no t
     def __init__(
         self,
         settings: Settings,
-        catalogue: Catalogue,
+        generations: Generations,
         listener: socket.socket,
         registry: RegistryProcess | None,
     ) -> None:
         self._settings = settings
-        self._catalogue = catalogue
+        self._generations = generations
         self._registry = registry
         self.address = Address.of(listener)
         # gunicorn closes the descriptor once it has made a socket of its own from it.
@@ -103,7 +132,7 @@ class WebApplication(BaseApplication):  # type: ignore[misc] # gunicorn has no t
             "forwarded_allow_ips": ",".join(settings.trusted_proxies),
             "timeout": HEARTBEAT_TIMEOUT_SECONDS,
             "graceful_timeout": math.ceil(drain_seconds + _MARGIN_SECONDS),
-            # The master holds the only listener, so that connections queue during a reload.
+            # The master holds the only listener: connections queue while there is no worker.
             "reuse_port": False,
             # Two services of one user would share its path.
             "control_socket_disable": True,
@@ -118,7 +147,9 @@ class WebApplication(BaseApplication):  # type: ignore[misc] # gunicorn has no t
         """The ASGI application of one worker, made in that worker."""
         main = importlib.import_module("afterwards.main")
         endpoint = None if self._registry is None else self._registry.endpoint
-        return main.create_app(self._settings, endpoint=endpoint, catalogue=self._catalogue)
+        # A worker that is forked later begins with the latest.
+        news = News(self._generations.board, self._generations.latest)
+        return main.create_app(self._settings, endpoint=endpoint, news=news)
 
     def welcome(self) -> str:
         """Where the service is and how to try it."""

@@ -1,4 +1,4 @@
-"""gunicorn's master, which looks after its web workers and the registry process."""
+"""gunicorn's master: looks after its web workers, the registry process and the task code."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from gunicorn.errors import HaltServer
 
 from afterwards.errors import AfterwardsError
 from afterwards.logs import flush_or_discard, get_logger
+from afterwards.server.generations import Generations
+from afterwards.server.sources import Sources
 from afterwards.server.worker import HELD_SIGNALS, leave
 from afterwards.system.trouble import Trouble
 
 log = get_logger(__name__)
 
 REGISTRY_STOP_SECONDS: Final = 5.0
-_NEWCOMERS_SECONDS: Final = 10.0
 _MISSED_SECONDS: Final = 1.0
-_POLL_SECONDS: Final = 0.02
 _SPAWN_PAUSE_SECONDS: Final = 1.0
 _ENDED_NOT_REAPED: Final = os.WEXITED | os.WNOHANG | os.WNOWAIT
 
@@ -55,20 +55,37 @@ class RegistryProcess(Protocol):
 
 
 class Supervisor(Arbiter):  # type: ignore[misc] # gunicorn has no types
-    """gunicorn's master, which looks after the registry process, too."""
+    """gunicorn's master, which looks after the registry process and the task code, too.
 
-    def __init__(self, application: BaseApplication, registry: RegistryProcess | None) -> None:
+    Args:
+        generations: of the task code.
+        sources: files that the task code is renewed for when they change; None: only if asked.
+        registry: not started; None: there is no such process.
+        keeps_listener: the listening socket is somebody else's, too, who needs it afterwards.
+    """
+
+    def __init__(
+        self,
+        application: BaseApplication,
+        registry: RegistryProcess | None,
+        generations: Generations,
+        *,
+        sources: Sources | None = None,
+        keeps_listener: bool = False,
+    ) -> None:
         self._registry = registry
+        self._generations = generations
+        self._sources = sources
         self._registry_started = False
         self._registry_gone_since = math.inf
         self._stopping = False
-        self._reloading = False
-        self._oldest_newcomer = 0
         self._no_look = Trouble(log, "registry process cannot be looked after; trying again")
         self._no_worker = Trouble(log, "a worker cannot be started; trying again")
         self._has_served = False
         self._spawn_not_before = 0.0
         super().__init__(application)
+        # gunicorn's word for it; it would unlink the path of a Unix socket at the end.
+        self.systemd = keeps_listener
 
     def start(self) -> None:
         """Open for connections, which queue, then start the registry; workers come after it."""
@@ -81,20 +98,22 @@ class Supervisor(Arbiter):  # type: ignore[misc] # gunicorn has no types
                 self.stop()
                 raise
             self._registry_started = True
+        self._generations.open()
         with contextlib.suppress(OSError, ValueError):
             sys.stdout.write(self.app.welcome() + "\n")
         # Otherwise each worker would inherit what is left of it.
         flush_or_discard(sys.stdout)
 
     def manage_workers(self) -> None:
-        """Called each second, after each signal, and by a reload before it stops the old."""
+        """Called each second, and after each signal."""
         self._ensure_registry()
-        if self._reloading:
-            self._wait_for_newcomers()
+        if self._sources is not None and self._sources.have_changed():
+            self._generations.renew()
+        self._generations.look_after()
         super().manage_workers()
 
     def reap_workers(self) -> None:
-        """The only hook that is called while a reload or a stop waits for workers."""
+        """The only hook that is called while a stop waits for workers."""
         starting = [pid for pid, worker in self.WORKERS.items() if not worker.has_beaten()]
         self._has_served = self._has_served or len(starting) < len(self.WORKERS)
         while self._reap_until_one_could_not_start():
@@ -110,7 +129,7 @@ class Supervisor(Arbiter):  # type: ignore[misc] # gunicorn has no types
         except HaltServer:
             # A second worker that could not start would end the stop the first one began. One that
             # replaces another, by the same code, may have lacked descriptors or memory.
-            if not self._stopping and (self._reloading or not self._has_served):
+            if not self._stopping and not self._has_served:
                 raise
             return True
         return False
@@ -120,31 +139,9 @@ class Supervisor(Arbiter):  # type: ignore[misc] # gunicorn has no types
         if time.monotonic() >= self._spawn_not_before:
             super().spawn_workers()
 
-    def reload(self) -> None:
-        """SIGHUP: replace the workers, the old ones going on until the new ones serve."""
-        self._reloading = True
-        self._oldest_newcomer = self.worker_age + 1
-        try:
-            super().reload()
-        except (OSError, MemoryError) as error:
-            log.error(
-                "not all workers are replaced, the others go on; send SIGHUP again",
-                error=str(error) or repr(error),
-            )
-        finally:
-            self._reloading = False
-
-    def _wait_for_newcomers(self) -> None:
-        # gunicorn stops the old workers as soon as it has forked the new ones; requests would wait
-        # in the listener's queue until those have started.
-        deadline = time.monotonic() + _NEWCOMERS_SECONDS
-        while time.monotonic() < deadline:
-            self.reap_workers()
-            workers = list(self.WORKERS.values())
-            if all(worker.age < self._oldest_newcomer or worker.has_beaten() for worker in workers):
-                return
-            time.sleep(_POLL_SECONDS)
-        log.warning("new workers do not serve yet; the old ones stop all the same")
+    def handle_hup(self) -> None:
+        """Have the task code as it is on the disk. The workers stay as they are."""
+        self._generations.renew()
 
     def _ensure_registry(self) -> None:
         # Not once it has been stopped: gunicorn may stop twice, and reaps each time.
@@ -188,8 +185,6 @@ class Supervisor(Arbiter):  # type: ignore[misc] # gunicorn has no types
                 leave(1)
             # gunicorn sets another for its heartbeat file, and leaves it if there can be none.
             os.umask(umask)
-            if self._reloading:
-                raise
             # The next tick tries again.
             self._no_worker.failed(error)
             return None
@@ -202,6 +197,7 @@ class Supervisor(Arbiter):  # type: ignore[misc] # gunicorn has no types
     def stop(self, graceful: bool = True) -> None:
         """Stop the workers, then the registry, which takes their last reports."""
         self._stopping = True
+        self._generations.close()
         try:
             super().stop(graceful=True)
         finally:
@@ -217,7 +213,7 @@ class Supervisor(Arbiter):  # type: ignore[misc] # gunicorn has no types
 
     def handle_usr2(self) -> None:
         """Would start a second master, and with it a second registry on the same journal."""
-        log.warning("SIGUSR2 ignored; SIGHUP replaces the workers without dropping a request")
+        log.warning("SIGUSR2 ignored; SIGHUP renews the task code, a restart the service")
 
     def handle_ttin(self) -> None:
         """One worker more; not with the memory registry, which no two can share."""

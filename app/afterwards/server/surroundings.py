@@ -1,4 +1,4 @@
-"""What gunicorn and the kernel hand down to a service, looked at before gunicorn is imported."""
+"""What the environment says to gunicorn, looked at before gunicorn is imported."""
 
 from __future__ import annotations
 
@@ -9,14 +9,13 @@ from afterwards.errors import ConfigurationError
 
 _GUNICORN: Final = "GUNICORN_"
 _WORKERS: Final = "WEB_CONCURRENCY"
-_ACTIVATION: Final = ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES")
 
 
 def require_own_surroundings() -> None:
     """Refuse variables with which somebody wants to configure gunicorn, or has started another.
 
-    gunicorn takes some of them for its own, past the settings: sockets it is to listen at, or the
-    master it is to replace.
+    gunicorn takes some of them for its own, past the settings: its arguments, or the master it is
+    to replace.
 
     Raises:
         ConfigurationError: there is such a variable.
@@ -30,9 +29,3 @@ def require_own_surroundings() -> None:
     if not (workers.isascii() and workers.isdigit()):
         problem = f"must be a number (got {workers!r}); or unset it, and set AFTERWARDS_WORKERS"
         raise ConfigurationError(_WORKERS, problem)
-    if os.environ.get("LISTEN_PID") == str(os.getpid()):
-        problem = "socket activation is not supported; set AFTERWARDS_BIND, and start the service"
-        raise ConfigurationError("LISTEN_FDS", problem)
-    # Meant for another process, a shell perhaps that this one was started from (sd_listen_fds(3)).
-    for name in _ACTIVATION:
-        os.environ.pop(name, None)

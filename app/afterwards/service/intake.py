@@ -53,6 +53,10 @@ class Intake:
     """Makes tasks, after their type's pattern."""
 
     def __init__(self, catalogue: Catalogue) -> None:
+        self.renew(catalogue)
+
+    def renew(self, catalogue: Catalogue) -> None:
+        """Take these types from now on, and no others."""
         self._patterns = {name: _pattern(task_type) for name, task_type in catalogue.items()}
 
     def task(self, type_name: str, payload: bytes, now: float) -> Task:

@@ -103,10 +103,21 @@ class TaskService:
         self._events = events
         self._dispatcher = dispatcher
         self._intake = Intake(catalogue)
-        self._validator = validator
+        self.validator = validator
+        """Of payloads of users' task types; None: there are none."""
         self.plans = Plans(client, self._intake)
         self.draining = False
         """Set when this process is about to stop."""
+
+    def renew(self, catalogue: Catalogue, validator: Validator | None) -> Validator | None:
+        """Take other task types from now on, with what validates their payloads.
+
+        Returns:
+            What has validated until now, and is still at work for some.
+        """
+        self._intake.renew(catalogue)
+        former, self.validator = self.validator, validator
+        return former
 
     # -- accepting -----------------------------------------------------------------------------
 
@@ -116,9 +127,9 @@ class TaskService:
         Raises:
             Unvalidated: that cannot be found out.
         """
-        if self._validator is None:
+        if self.validator is None:
             raise Unvalidated(checks[0].type, "this service has no process that validates")
-        return await self._validator.refusal_of(checks)
+        return await self.validator.refusal_of(checks)
 
     async def submit(
         self, type_name: str, payload: BaseModel, idempotency_key: str | None = None

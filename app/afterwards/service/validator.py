@@ -50,6 +50,7 @@ MESSAGE_REQUESTS: Final = 128
 MESSAGE_BYTES: Final = 1024 * 1024
 """What goes together, unless one request has more."""
 
+_POLL_SECONDS: Final = 0.05
 _LOOK_SECONDS: Final = 1.0
 """How often the host is looked after, if there is nothing else to do."""
 
@@ -98,6 +99,8 @@ class Validator:
         self._is_busy = False
         self._is_warm = False
         self._is_closed = False
+        self._warming: asyncio.Future[None] | None = None
+        """Somebody waits for the host to be warm."""
         self._is_broken = False
         """Whether the last host could not load the modules, and that was logged."""
         self._rests_until = 0.0
@@ -113,6 +116,23 @@ class Validator:
         self._is_closed = True
         self._host.shutdown(timeout_seconds)
 
+    async def warmed(self) -> None:
+        """Wait until the host has loaded the task modules.
+
+        Raises:
+            Unvalidated: it cannot.
+        """
+        if not self._is_warm:
+            self._warming = self._loop.create_future()
+            await self._warming
+
+    async def retire(self, timeout_seconds: float) -> None:
+        """Answer what has been asked, and end. Nothing further may be asked."""
+        until = self._loop.time() + LONGEST_WAIT_SECONDS
+        while self._has_work() and self._loop.time() < until:  # noqa: ASYNC110 - three sources
+            await asyncio.sleep(_POLL_SECONDS)
+        await asyncio.to_thread(self.close, timeout_seconds)
+
     async def refusal_of(self, checks: Sequence[Check]) -> Refusal | None:
         """Why the first of these payloads is refused that is; None: all are taken.
 
@@ -127,6 +147,9 @@ class Validator:
         self._waiting.append(request)
         self._go_on()
         return await request.answer
+
+    def _has_work(self) -> bool:
+        return bool(self._is_busy or self._waiting or self._suspects)
 
     def _give_up(self, request: _Request) -> None:
         problem = f"no process was ready for it within {LONGEST_WAIT_SECONDS:g} s"
@@ -202,9 +225,14 @@ class Validator:
 
     def _warmed(self, outcome: Outcome) -> None:
         self._is_warm = outcome.end is End.SUCCEEDED
+        warming, self._warming = self._warming, None
         if self._is_warm:
             self._is_broken = False
+            if warming is not None and not warming.done():
+                warming.set_result(None)
             return
+        if warming is not None and not warming.done():
+            warming.set_exception(Unvalidated("", f"no process can validate: {outcome.error}"))
         if self._is_closed:
             return
         self._rests_until = self._loop.time() + _LOOK_SECONDS

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from time import monotonic
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from afterwards import task_types
 from afterwards.errors import ConfigurationError
@@ -27,8 +27,17 @@ _END_SECONDS: Final = 5.0
 _CHUNK_BYTES: Final = 64 * 1024
 
 
-def described(modules: tuple[str, ...], timeout_seconds: float = TIMEOUT_SECONDS) -> Catalogue:
-    """The built-in task types and those of `modules`, by their names. Blocks.
+class Described(NamedTuple):
+    """What is known of task modules as they are on the disk."""
+
+    catalogue: Catalogue
+    """The built-in task types and those of the modules, by their names."""
+    code: bytes = b""
+    """For `snapshot.CodeFile`."""
+
+
+def described(modules: tuple[str, ...], timeout_seconds: float = TIMEOUT_SECONDS) -> Described:
+    """Have `modules` described. Blocks.
 
     The modules are imported by a fresh interpreter; what they print goes where this process'
     output does. Nothing of the child is left afterwards.
@@ -40,23 +49,24 @@ def described(modules: tuple[str, ...], timeout_seconds: float = TIMEOUT_SECONDS
     """
     built_in = in_process(task_types.CATALOGUE)
     if not modules:
-        return built_in
-    found = _ask(modules, timeout_seconds)
+        return Described(built_in)
+    found, code = _ask(modules, timeout_seconds)
     if "problem" in found:
         raise ConfigurationError(str(found["setting"]), str(found["problem"]))
     own = [decoded(members) for members in found["types"]]
-    return MappingProxyType({**built_in, **{one.name: one for one in own}})
+    catalogue = MappingProxyType({**built_in, **{one.name: one for one in own}})
+    return Described(catalogue, code)
 
 
-def _ask(modules: tuple[str, ...], timeout_seconds: float) -> dict[str, Any]:
-    """The last line that the child has written. Raises `ConfigurationError`."""
+def _ask(modules: tuple[str, ...], timeout_seconds: float) -> tuple[dict[str, Any], bytes]:
+    """The last line that the child has written, and the code. Raises `ConfigurationError`."""
     deadline = monotonic() + timeout_seconds
     importing = modules[0]
     with _child(modules) as child:
         for line in child.lines(deadline):
             members: dict[str, Any] = json.loads(line)
             if "importing" not in members:
-                return members
+                return members, child.code()
             importing = members["importing"]
         if child.said > MAX_BYTES:
             raise wrong(importing, f"its task types have more than {MAX_BYTES} bytes to say")
@@ -68,9 +78,10 @@ def _ask(modules: tuple[str, ...], timeout_seconds: float) -> dict[str, Any]:
 class _Child:
     """The process that describes, from its start to its end."""
 
-    def __init__(self, process: subprocess.Popen[bytes], pipe: int) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], pipe: int, code: int) -> None:
         self._process = process
         self._pipe = pipe
+        self._code = code
         self.said = 0
 
     def lines(self, deadline: float) -> Iterator[bytes]:
@@ -87,6 +98,10 @@ class _Child:
             self.said += len(part)
             *whole, rest = (rest + part).split(b"\n")
             yield from whole
+
+    def code(self) -> bytes:
+        """The code of the modules, once it has been said of them what they have."""
+        return os.pread(self._code, os.fstat(self._code).st_size, 0)
 
     def end(self, deadline: float) -> str:
         """How it has ended; it is killed if it does not."""
@@ -117,18 +132,23 @@ class _Child:
 
 @contextmanager
 def _child(modules: tuple[str, ...]) -> Iterator[_Child]:
-    ours, theirs = os.pipe()
+    code = os.memfd_create("task-code")
+    try:
+        ours, theirs = os.pipe()
+    except OSError:
+        os.close(code)
+        raise
     try:
         command = [sys.executable, "-P", "-m", "afterwards.task_types.describer"]
         process = subprocess.Popen(
-            [*command, str(theirs), str(os.getpid()), *modules],
+            [*command, str(theirs), str(code), str(os.getpid()), *modules],
             stdin=subprocess.DEVNULL,
-            pass_fds=[theirs],
+            pass_fds=[theirs, code],
             env=child_environment(),
             # Kills reach what the modules start, and a Ctrl-C is this process' alone.
             process_group=0,
         )
-        child = _Child(process, ours)
+        child = _Child(process, ours, code)
         os.close(theirs)
         theirs = -1
         try:
@@ -137,5 +157,6 @@ def _child(modules: tuple[str, ...]) -> Iterator[_Child]:
             child.kill()
     finally:
         os.close(ours)
+        os.close(code)
         if theirs >= 0:
             os.close(theirs)

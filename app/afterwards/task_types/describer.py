@@ -1,7 +1,7 @@
 """What a child process does that describes task modules: `python -m` this, started by `described`.
 
 It writes lines of JSON to the descriptor that it is given: the module that it is about to import,
-each time, and at last what it has found, or what is wrong.
+each time, and at last what it has found, or what is wrong. To another one it writes the code.
 """
 
 from __future__ import annotations
@@ -17,25 +17,31 @@ from afterwards.errors import ConfigurationError
 from afterwards.system.parent import end_with_parent
 from afterwards.task_types.description import describe, encoded
 from afterwards.task_types.modules import load, one_line, wrong
+from afterwards.task_types.snapshot import Recorder
 
 
 def main(arguments: Sequence[str]) -> None:
     """Describe the modules.
 
     Args:
-        arguments: the descriptor to write to, the parent's pid, and the modules' names.
+        arguments: the descriptors to write to, the parent's pid, and the modules' names.
     """
-    output, parent, *modules = arguments
+    output, code, parent, *modules = arguments
     descriptor = int(output)
-    # Whatever a module starts must not hold it.
+    # Whatever a module starts must not hold them.
     os.set_inheritable(descriptor, False)
+    os.set_inheritable(int(code), False)
     end_with_parent(signal.SIGKILL, int(parent))
+    recorder = Recorder()
+    recorder.begin()
     try:
         # One more each time: those before have been imported by then.
         for number, module in enumerate(modules, 1):
             _write(descriptor, importing=module)
             load(tuple(modules[:number]))
-        _write(descriptor, types=_described(tuple(modules)))
+        found = _described(tuple(modules))
+        _write_all(int(code), recorder.recorded())
+        _write(descriptor, types=found)
     except ConfigurationError as error:
         _write(descriptor, setting=error.setting, problem=error.problem)
     for stream in (sys.stdout, sys.stderr):
@@ -59,9 +65,13 @@ def _described(modules: tuple[str, ...]) -> list[dict[str, Any]]:
 
 
 def _write(descriptor: int, **members: Any) -> None:
-    line = memoryview(json.dumps(members).encode() + b"\n")
-    while line:
-        line = line[os.write(descriptor, line) :]
+    _write_all(descriptor, json.dumps(members).encode() + b"\n")
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(descriptor, rest) :]
 
 
 if __name__ == "__main__":

@@ -16,7 +16,9 @@ from pydantic.errors import PydanticErrorMixin
 import afterwards_executors
 from afterwards import task_types
 from afterwards.errors import ConfigurationError
+from afterwards.task_types import snapshot
 from afterwards.task_types.base import TaskType
+from afterwards.task_types.fresh_sources import distrust_young_bytecode
 from afterwards.task_types.task_module import TaskModule
 
 SETTING: Final = "AFTERWARDS_TASK_MODULES"
@@ -94,6 +96,8 @@ def _imported(name: str) -> ModuleType:
     if parts[0] in OWN_PACKAGES:
         raise wrong(name, f"{parts[0]!r} is a package of the service; yours needs another name")
     _make_current_directory_importable()
+    distrust_young_bytecode()
+    snapshot.use()
     try:
         return importlib.import_module(name)
     # A module may even exit.

@@ -1,0 +1,107 @@
+"""Generations of task code, as a worker hears of them from its master."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from types import MappingProxyType
+from typing import Final, NamedTuple
+
+from afterwards import task_types
+from afterwards.logs import get_logger
+from afterwards.system.board import Board, Notice
+from afterwards.task_types.described import Described
+from afterwards.task_types.description import (
+    Catalogue,
+    TypeDescription,
+    decoded,
+    encoded,
+    in_process,
+)
+
+log = get_logger(__name__)
+
+LOOK_SECONDS: Final = 0.25
+"""How often a worker looks for a new generation."""
+
+AGAIN_SECONDS: Final = 1.0
+"""How long it waits if it could not take to one."""
+
+
+class Generation(NamedTuple):
+    """Task code as it was on the disk at one time."""
+
+    number: int
+    catalogue: Catalogue
+    code: bytes
+    """For `snapshot.CodeFile`."""
+
+    @classmethod
+    def of(cls, notice: Notice) -> Generation:
+        """The generation that was published."""
+        return cls(notice.number, *unpacked(notice.data))
+
+
+class LiveCatalogue(Mapping[str, TypeDescription]):
+    """The task types of the latest generation, by their names; replaced in one step."""
+
+    def __init__(self, catalogue: Catalogue) -> None:
+        self.latest = catalogue
+
+    def __getitem__(self, name: str) -> TypeDescription:
+        return self.latest[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.latest)
+
+    def __len__(self) -> int:
+        return len(self.latest)
+
+
+class News(NamedTuple):
+    """Where a worker finds the latest generation, and what was the latest when it was forked."""
+
+    board: Board
+    first: Notice
+
+    async def follow(self, renew: Callable[[Generation], Awaitable[None]]) -> None:
+        """Have each generation taken that is published from now on, or the one after it."""
+        known = self.first.number
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            notice = self.board.read(known)
+            if notice is None:
+                continue
+            try:
+                await renew(Generation.of(notice))
+            except Exception as error:
+                log.exception(
+                    "worker cannot take to new task code; it goes on with what it has",
+                    generation=notice.number,
+                    error=str(error),
+                )
+                await asyncio.sleep(AGAIN_SECONDS)
+            else:
+                known = notice.number
+
+
+def packed(described: Described) -> bytes:
+    """What is published of task modules: not what comes with the service."""
+    own = [encoded(one) for one in described.catalogue.values() if one.module is not None]
+    # JSON in ASCII has no line break.
+    return json.dumps(own).encode() + b"\n" + described.code
+
+
+def unpacked(data: bytes) -> Described:
+    """What `packed` has made, and what comes with the service."""
+    types, _, code = data.partition(b"\n")
+    own = map(decoded, json.loads(types))
+    built_in = in_process(task_types.CATALOGUE)
+    return Described(MappingProxyType({**built_in, **{one.name: one for one in own}}), code)
+
+
+def summary(data: bytes) -> str:
+    """How many task types have been packed, in words."""
+    count = len(json.loads(data.partition(b"\n")[0]))
+    return "1 task type" if count == 1 else f"{count} task types"
