@@ -389,7 +389,7 @@ def validator(settings: Settings, hosts: HostSettings) -> Validator | None:
         return None
     # Kept, and never worn by what it does: it runs nothing else.
     kept = replace(hosts, keep=1, max_calls=None, max_value_bytes=MAX_ANSWER_BYTES)
-    return Validator(EXECUTORS["process"](1, kept), environment(settings))
+    return Validator(EXECUTORS["process"](1, kept), settings.task_modules)
 
 
 def host_settings(settings: Settings, code: CodeFile) -> HostSettings:

@@ -18,7 +18,12 @@ from afterwards.settings import FLAGS, Settings, variable
 def served(monkeypatch: pytest.MonkeyPatch) -> list[Settings]:
     """The settings `serve` was called with, in place of a service."""
     calls: list[Settings] = []
-    monkeypatch.setattr("afterwards.server.serve.serve", calls.append)
+
+    def serve(settings: Settings, *, watches_files: bool) -> None:
+        assert not watches_files
+        calls.append(settings)
+
+    monkeypatch.setattr("afterwards.server.serve.serve", serve)
     return calls
 
 
@@ -81,7 +86,7 @@ def test_a_wrong_variable_is_one_line_and_status_2(
 def test_a_start_that_fails_is_one_line_and_status_1(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(_: Settings) -> None:
+    def fail(_: Settings, *, watches_files: bool) -> None:
         raise JournalError("data/tasks.db", "not a database")
 
     monkeypatch.setattr("afterwards.server.serve.serve", fail)

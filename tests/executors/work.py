@@ -52,7 +52,13 @@ def measure_itself() -> Outcome:
 
 
 def fail_transiently() -> Outcome:
-    return Outcome(End.FAILED, error="half a pair: \ud800", transient=True, run_seconds=1.5)
+    return Outcome(
+        End.FAILED,
+        error="half a pair: \ud800",
+        transient=True,
+        run_seconds=1.5,
+        retry_in_seconds=0.25,
+    )
 
 
 def raise_error(name: str) -> NoReturn:

@@ -6,7 +6,6 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import Future
-from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
@@ -14,13 +13,11 @@ import pytest
 from afterwards.errors import Draining, Unvalidated
 from afterwards.service import validator as validator_module
 from afterwards.service.validator import Validator
-from afterwards.task_types.base import Environment
 from afterwards.task_types.validating import COLD, Check, Refusal, validate, warm_up
 from afterwards_executors.base import End, Outcome, Slots, Work
 
 pytestmark = pytest.mark.anyio
 
-ENVIRONMENT = Environment(Path("outputs"), 0, 0, 0, 0, 1_000, task_modules=("shop",))
 WARM = Outcome(End.SUCCEEDED, value=b"")
 HUNG = Outcome(End.TIMED_OUT, error="Timed out after 1 s", transient=True)
 DIED = Outcome(End.LOST, error="The process that ran it exited with status 3", transient=True)
@@ -63,7 +60,7 @@ class ManualHost:
         work = self.works[-1]
         assert work.function is validate
         assert work.timeout_seconds == 1.0
-        return [check.payload.decode() for checks in work.args[1] for check in checks]
+        return [payload.decode() for checks in work.args[1] for _, payload in checks]
 
     async def end(self, outcome: Outcome) -> None:
         self.future.set_result(outcome)
@@ -98,7 +95,7 @@ Ask = Callable[[str], "asyncio.Task[Refusal | None]"]
 
 @pytest.fixture
 async def validator(host: ManualHost) -> AsyncIterator[Validator]:
-    made = Validator(host, ENVIRONMENT)
+    made = Validator(host, ("shop",))
     made.start()
     yield made
     made.close(0.0)

@@ -23,7 +23,6 @@ from typing import Final
 
 from afterwards.errors import AfterwardsError, Draining, Unvalidated
 from afterwards.logs import get_logger
-from afterwards.task_types.base import Environment
 from afterwards.task_types.validating import (
     COLD,
     Check,
@@ -87,12 +86,12 @@ class Validator:
 
     Args:
         host: an executor with one slot, not started.
-        environment: names the task modules.
+        modules: the task modules.
     """
 
-    def __init__(self, host: Executor, environment: Environment) -> None:
+    def __init__(self, host: Executor, modules: tuple[str, ...]) -> None:
         self._host = host
-        self._environment = environment
+        self._modules = modules
         self._waiting: deque[_Request] = deque()
         self._suspects: deque[_Request] = deque()
         self._is_suspects_turn = False
@@ -174,14 +173,14 @@ class Validator:
         elif message := self._next_message():
             work = Work(
                 validate,
-                (self._environment, [request.checks for request in message]),
+                (self._modules, [[(*check,) for check in one.checks] for one in message]),
                 LIMIT_SECONDS,
             )
             self._submit(work, partial(self._validated, message))
 
     def _warm_up(self) -> None:
         if self._loop.time() >= self._rests_until:
-            self._submit(Work(warm_up, (self._environment,), START_SECONDS), self._warmed)
+            self._submit(Work(warm_up, (self._modules,), START_SECONDS), self._warmed)
 
     def _submit(self, work: Work, then: Callable[[Outcome], None]) -> None:
         self._is_busy = True
