@@ -26,11 +26,14 @@ def serve(wire: Wire, setup: Setup) -> None:
     """Run what comes; returns when nothing more will."""
     del setup
     order = Order()
-    pool = _Pool(wire, order)
+    pool = _Pool(wire)
     wire.ready()
     while (frames := wire.receive_some()) is not None:
         runs = [request for request in frames if request.kind == Kind.RUN]
         if runs:
+            # In this thread alone: two that look at once would see each other's look.
+            if order.is_short_of_descriptors():
+                wire.worn()
             if pool.is_idle():
                 order.restore()
             # In one piece, before any of them can end this process.
@@ -47,9 +50,8 @@ def serve(wire: Wire, setup: Setup) -> None:
 class _Pool:
     """Threads, started when they are needed. How many there are is decided at the other end."""
 
-    def __init__(self, wire: Wire, order: Order) -> None:
+    def __init__(self, wire: Wire) -> None:
         self._wire = wire
-        self._order = order
         self._changed = threading.Condition()
         self._waiting: deque[Frame] = deque()
         self._idle = 0
@@ -115,9 +117,7 @@ class _Pool:
         self._lines.pop(call).close()
         streams.finish(call)
         try:
-            self._wire.send(self._wire.ended(call, outcome))
-            if self._order.is_short_of_descriptors():
-                self._wire.worn()
+            self._wire.leave_to_send(self._wire.ended(call, outcome))
         except OSError:
             # A call has closed the wire, or nobody is there. The main thread may wait for ever.
             os._exit(1)

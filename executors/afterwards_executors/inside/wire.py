@@ -42,6 +42,8 @@ class Wire:
         self._lock = threading.Lock()
         self._incoming = Incoming()
         self._frames: deque[Frame] = deque()
+        self._left: deque[bytes] = deque()
+        """Frames for whoever sends next."""
         self._unsent = b""
         self.max_frame_bytes = 0
 
@@ -94,9 +96,25 @@ class Wire:
             OSError: nobody is there any more.
         """
         with self._lock:
-            self._unsent += b"".join(frames)
-            while self._unsent and self._fd >= 0:
-                self._send_some(wait=True)
+            self._left.extend(frames)
+            self._send_left()
+
+    def leave_to_send(self, data: bytes) -> None:
+        """Have a frame sent, by this thread or by the one that is sending just now.
+
+        Threads that wait for each other's lock wait for the interpreter as well: sixteen of them
+        end a quarter fewer calls a second.
+
+        Raises:
+            OSError: nobody is there any more.
+        """
+        self._left.append(data)
+        # Whoever leaves one while the lock is held is seen by the look after its release.
+        while self._left and self._lock.acquire(blocking=False):
+            try:
+                self._send_left()
+            finally:
+                self._lock.release()
 
     def try_to_send(self, data: bytes) -> bool:
         """Send a small frame that may be dropped; False if there is no room for it just now."""
@@ -116,6 +134,12 @@ class Wire:
         finally:
             self._lock.release()
         return False
+
+    def _send_left(self) -> None:
+        left = self._left
+        self._unsent += b"".join([left.popleft() for _ in range(len(left))])
+        while self._unsent and self._fd >= 0:
+            self._send_some(wait=True)
 
     def _send_some(self, *, wait: bool) -> bool:
         # A signal handler of a call's may raise here: what is left is sent before anything else.
@@ -172,6 +196,7 @@ class Wire:
         """In a fork: the wire is its parent's, and its lock may be held by a thread that is not."""
         fd, self._fd = self._fd, -1
         self._lock = threading.Lock()
+        self._left.clear()
         self._unsent = b""
         if fd >= 0:
             self._socket.detach()
