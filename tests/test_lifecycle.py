@@ -17,6 +17,7 @@ from afterwards.lifecycle import (
     MAX_ERROR_CHARACTERS,
     MAX_LOST_ATTEMPTS,
     Change,
+    Kind,
     Task,
     TaskState,
 )
@@ -241,6 +242,16 @@ def test_whatever_is_reported_a_crowd_is_at_least_one_and_gets_smaller(reported:
     suspect = dataclasses.replace(RUNNING, crowd=9).suspect(1, "killed", reported, 9.0)
 
     assert suspect.crowd == 1
+
+
+def test_a_change_by_hand_replaces_what_it_names_and_nothing_else() -> None:
+    waiting = RUNNING.back_off(1, "busy", 60.0, 3.0)
+
+    assert waiting.amend() == dataclasses.replace(waiting, reason="changed by hand")
+    changed = waiting.amend(b"{}", Kind("other", "process", 9), 50.0)
+    assert (changed.type, changed.executor, changed.max_attempts) == ("other", "process", 9)
+    assert (changed.payload, changed.run_at, changed.delay_seconds) == (b"{}", 50.0, None)
+    assert (changed.attempts_used, changed.error) == (1, "busy")
 
 
 def test_a_retry_by_hand_resets_the_budgets_and_the_times_but_not_the_fence() -> None:

@@ -99,6 +99,9 @@ def tally(changes: Iterable[Change]) -> Tally:
         if new is not None and (old is None or new.state is not old.state):
             counts[TASKS, new.type, new.state] += 1
             counts[TRANSITIONS, new.type, new.state] += 1
+        elif new is not None and old is not None and new.type != old.type:
+            counts[TASKS, old.type, old.state] -= 1
+            counts[TASKS, new.type, new.state] += 1
         if change.outcome is not None:
             counts[ATTEMPTS, change.task.type, change.outcome] += 1
     return counts

@@ -85,6 +85,14 @@ class TaskState(StrEnum):
 FINAL_STATES: Final = frozenset({TaskState.SUCCESS, TaskState.FAILED, TaskState.CANCELLED})
 
 
+class Kind(NamedTuple):
+    """What a task takes from its type."""
+
+    type: str
+    executor: str
+    max_attempts: int
+
+
 @dataclass(frozen=True)
 class Task:
     """One accepted piece of work and everything the registry knows of it."""
@@ -363,18 +371,33 @@ class Task:
             TaskState.CANCELLED, now, "cancelled", error="Cancelled before it was started"
         )
 
-    def retry(self, now: float, payload: bytes | None = None) -> Task:
+    def amend(
+        self, payload: bytes | None = None, kind: Kind | None = None, run_at: float | None = None
+    ) -> Task:
+        """SCHEDULED as before, but otherwise: it has not been started yet, or waits for a retry.
+
+        Args:
+            payload: takes the place of the task's own; None: as it was.
+            kind: the type it is moved to; None: it stays.
+            run_at: when it is due, by the wall clock; None: as it was.
+        """
+        self._require("be changed", TaskState.SCHEDULED)
+        changes = {} if run_at is None else {"run_at": run_at, "delay_seconds": None}
+        return self._evolve(**self._replaced(payload, kind), **changes, reason="changed by hand")
+
+    def retry(self, now: float, payload: bytes | None = None, kind: Kind | None = None) -> Task:
         """FAILED or CANCELLED -> PENDING with fresh budgets. The attempt number goes on.
 
         A deadline that has passed is dropped: whoever asks for another attempt wants it to start.
 
         Args:
             payload: takes the place of the task's own; None: as it was.
+            kind: the type it is moved to; None: it stays.
         """
         self._require("be retried", TaskState.FAILED, TaskState.CANCELLED)
         return self._evolve(
+            **self._replaced(payload, kind),
             state=TaskState.PENDING,
-            payload=self.payload if payload is None else payload,
             deadline=None if self.is_late(now) else self.deadline,
             result=None,
             error=None,
@@ -391,6 +414,10 @@ class Task:
         )
 
     # -- how -----------------------------------------------------------------------------------
+
+    def _replaced(self, payload: bytes | None, kind: Kind | None) -> dict[str, Any]:
+        changes: dict[str, Any] = {} if payload is None else {"payload": payload}
+        return changes if kind is None else {**changes, **kind._asdict()}
 
     def _require(self, verb: str, *states: TaskState) -> None:
         if self.state not in states:

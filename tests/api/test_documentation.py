@@ -40,6 +40,7 @@ OPERATIONS = {
     ("POST", "/tasks"): SUBMISSION | {"200", "202"} | EVERYWHERE,
     ("POST", "/tasks/batch"): SUBMISSION | {"202"} | EVERYWHERE,
     ("GET", "/tasks/{task_id}"): {"200", "304", "422"} | KNOWN | EVERYWHERE,
+    ("PATCH", "/tasks/{task_id}"): {"200", "409", "415", "422"} | KNOWN | EVERYWHERE,
     ("POST", "/tasks/{task_id}/cancel"): {"200"} | KNOWN | EVERYWHERE,
     ("POST", "/tasks/{task_id}/retry"): {"202", "409", "415", "422"} | KNOWN | EVERYWHERE,
     ("POST", "/tasks/retry"): {"200", "415", "422", "503"} | EVERYWHERE,
@@ -47,7 +48,7 @@ OPERATIONS = {
     ("GET", "/task-types"): {"200", "503"} | EVERYWHERE,
     ("GET", "/task-types/{name}"): {"200", "404", "503"} | EVERYWHERE,
     ("POST", "/task-types/{name}/pause"): {"200", "404", "503"} | EVERYWHERE,
-    ("POST", "/task-types/{name}/resume"): {"200", "404", "503"} | EVERYWHERE,
+    ("POST", "/task-types/{name}/resume"): {"200", "204", "404", "503"} | EVERYWHERE,
     ("GET", "/stats"): {"200", "503"} | EVERYWHERE,
     ("GET", "/schedules"): {"200", "422", "503"} | EVERYWHERE,
     ("GET", "/schedules/{name}"): {"200", "404", "503"} | EVERYWHERE,
@@ -186,7 +187,7 @@ async def test_every_parameter_has_a_description_and_an_example(openapi: Any) ->
     ]
     names = [parameter["name"] for parameter in parameters]
     assert Counter(names) == {
-        "task_id": 7,
+        "task_id": 8,
         "name": 8,
         "Idempotency-Key": 7,
         "wait": 2,

@@ -18,10 +18,11 @@ from afterwards.errors import (
     TaskNotFound,
     TooManyUnfinished,
 )
-from afterwards.lifecycle import MAX_LOST_ATTEMPTS, Task, TaskState
+from afterwards.lifecycle import MAX_LOST_ATTEMPTS, Kind, Task, TaskState
 from afterwards.registry.protocol.answers import Claim, Page
 from afterwards.registry.protocol.requests import (
     Add,
+    Amend,
     Beat,
     Cancel,
     Changes,
@@ -675,6 +676,87 @@ def test_a_worker_that_is_dead_when_its_join_arrives_keeps_no_claims(reach: Reac
     peer.join()
 
     eventually(lambda: reach.state(task) is PENDING, "the task is free", seconds=3)
+
+
+# -- other types and payloads ---------------------------------------------------------------------
+
+CHARGE = Kind("charge", "thread", 7)
+
+
+def cells(reach: Reach) -> dict[tuple[str, TaskState], int]:
+    return {cell: number for cell, number in reach.ask(Counts()).items() if number}
+
+
+def test_a_retry_may_move_a_task_to_another_type(reach: Reach) -> None:
+    peer = reach.peer({"async": 1, "thread": 1})
+    claim = peer.run(make_task())
+    peer.fail(claim)
+
+    moved = reach.ask(Retry(claim.task_id, b'{"amount":1}', CHARGE))
+
+    assert (moved.type, moved.executor, moved.max_attempts, moved.attempt) == (*CHARGE, 1)
+    assert reach.get(moved) == moved
+    assert cells(reach) == {("charge", PENDING): 1}
+    [again] = peer.take()
+    assert (again.type, again.executor, again.payload) == ("charge", "thread", b'{"amount":1}')
+
+
+def test_a_scheduled_task_may_be_changed_before_it_is_due(reach: Reach) -> None:
+    peer = reach.peer({"async": 1, "thread": 1})
+    now = time.time()
+    task = make_task(state=SCHEDULED, run_at=now + 3600)
+    peer.add(task)
+
+    changed = reach.ask(Amend(task.id, b'{"amount":1}', CHARGE, now + 1800))
+
+    assert (changed.state, changed.run_at, changed.payload) == (
+        SCHEDULED,
+        now + 1800,
+        b'{"amount":1}',
+    )
+    assert cells(reach) == {("charge", SCHEDULED): 1}
+    assert reach.get(task) == changed
+    reach.ask(Amend(task.id, run_at=now))
+
+    def claimed() -> Claim | None:
+        peer.beat()
+        return peer.table.get(task.id)
+
+    claim = eventually(claimed, "it is claimed")
+    assert (claim.type, claim.payload) == ("charge", b'{"amount":1}')
+
+
+def test_what_backs_off_may_be_made_due_at_once(reach: Reach) -> None:
+    peer = reach.peer()
+    claim = peer.run(make_task())
+    peer.fail(claim, retry_in=3600.0)
+
+    reach.ask(Amend(claim.task_id, run_at=time.time() - 1.0))
+
+    def claimed() -> bool:
+        peer.beat()
+        return claim.task_id in peer.table
+
+    eventually(claimed, "it is claimed")
+
+
+def test_only_what_is_scheduled_can_be_changed(reach: Reach) -> None:
+    peer = reach.peer({})
+    task = make_task()
+    peer.add(task)
+
+    assert raised(reach.ask(Amend(task.id, b"{}"))) is IllegalTransition
+    assert raised(reach.ask(Amend(make_task().id, b"{}"))) is TaskNotFound
+
+
+@pytest.mark.parametrize("reach_of", [Limits(max_pending_bytes=100)])
+def test_a_larger_payload_needs_room(make_reach: MakeReach, reach_of: Limits) -> None:
+    reach = make_reach(reach_of)
+    task = make_task(state=SCHEDULED, run_at=time.time() + 3600, payload=b"x" * 60)
+    reach.peer({}).add(task)
+
+    assert raised(reach.ask(Amend(task.id, b"x" * 101))) is TooManyUnfinished
+    assert reach.ask(Amend(task.id, b"x" * 100)).payload == b"x" * 100
 
 
 # -- generations of task code ---------------------------------------------------------------------

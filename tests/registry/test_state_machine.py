@@ -38,7 +38,7 @@ from afterwards.errors import (
     StaleReport,
     TooManyUnfinished,
 )
-from afterwards.lifecycle import MAX_LOST_ATTEMPTS, Task, TaskState
+from afterwards.lifecycle import MAX_LOST_ATTEMPTS, Kind, Task, TaskState
 from afterwards.registry.process.manager import connect
 from afterwards.registry.process.supervised import RegistryProcess
 from afterwards.registry.protocol.answers import Claim, Details, Reply
@@ -53,6 +53,7 @@ from afterwards.registry.protocol.requests import (
     Add,
     AddAll,
     Alive,
+    Amend,
     Beat,
     Cancel,
     Counts,
@@ -129,6 +130,9 @@ class ModelTask:
     def seen(self) -> tuple[object, ...]:
         """What `visible` says of the real one."""
         return (
+            self.type,
+            self.executor,
+            self.max_attempts,
             self.state,
             self.attempt,
             self.used,
@@ -168,6 +172,11 @@ class ModelTask:
             self.state, self.worker = PENDING, None
             self.crowd = max(1, min(crowd, self.crowd // 8) if self.crowd else crowd)
 
+    def replace(self, payload: bytes | None, kind: Kind | None) -> None:
+        self.payload = payload or self.payload
+        if kind is not None:
+            self.type, self.executor, self.max_attempts = kind
+
     def has_to_be_solo(self) -> bool:
         return self.solo and self.crowd == 1
 
@@ -180,6 +189,9 @@ class ModelTask:
 
 def visible(task: Task) -> tuple[object, ...]:
     return (
+        task.type,
+        task.executor,
+        task.max_attempts,
         task.state,
         task.attempt,
         task.attempts_used,
@@ -397,8 +409,17 @@ class Model:
             task.finish(CANCELLED)
         return None
 
+    def amend(self, amend: Amend) -> type[AfterwardsError] | None:
+        task = self.tasks[amend.task_id]
+        if task.state is not SCHEDULED:
+            return IllegalTransition
+        task.replace(amend.payload, amend.kind)
+        if amend.run_at is not None:
+            task.backing_off, task.due = False, amend.run_at
+        return None
+
     def retry(
-        self, task_id: str, payload: bytes | None, wall: float
+        self, task_id: str, payload: bytes | None, kind: Kind | None, wall: float
     ) -> type[AfterwardsError] | None:
         task = self.tasks[task_id]
         if task.state not in (FAILED, CANCELLED):
@@ -408,7 +429,7 @@ class Model:
         task.state, task.ready_since = PENDING, (self.step, 0)
         task.used = task.lost = task.crowd = 0
         task.retries += 1
-        task.payload = payload or task.payload
+        task.replace(payload, kind)
         task.deadline = None if task.is_late(wall) else task.deadline
         return None
 
@@ -481,6 +502,8 @@ def _since(task: ModelTask) -> tuple[int, int]:
 
 WORKERS = st.integers(0, 1)
 PICK = st.integers(0, 10_000)
+PAYLOADS = st.sampled_from([None, None, b'{"other":1}'])
+KINDS = st.sampled_from([None, None, Kind("narrow", "thread", 2), Kind("note", "async", 3)])
 SUSPECTED_IN: dict[str, int] = {"suspected in 1": 1, "suspected in 2": 2, "suspected in 16": 16}
 REPORTS = st.sampled_from(["succeed", "fail", "back off", "release", "lose", "stop", *SUSPECTED_IN])
 
@@ -714,13 +737,26 @@ class RegistryMachine(RuleBasedStateMachine):
         self.expect(reply.answers[0], expected, written=written != NOTHING)
 
     @precondition(lambda self: self.model.tasks)
-    @rule(number=PICK, payload=st.sampled_from([None, None, b'{"other":1}']))
-    def retry(self, number: int, payload: bytes | None) -> None:
+    @rule(number=PICK, payload=PAYLOADS, kind=KINDS)
+    def retry(self, number: int, payload: bytes | None, kind: Kind | None) -> None:
         task = self.pick(number)
         assert task is not None
-        reply, written = self.exchange(None, Retry(task.id, payload))
+        reply, written = self.exchange(None, Retry(task.id, payload, kind))
         wall = self.wall()
-        expected = self.model.retry(task.id, payload, wall) if written == WRITTEN else None
+        expected = self.model.retry(task.id, payload, kind, wall) if written == WRITTEN else None
+        self.expect(reply.answers[0], expected, written=written == WRITTEN)
+
+    @precondition(lambda self: self.model.tasks)
+    @rule(number=PICK, payload=PAYLOADS, kind=KINDS, due_in=st.sampled_from([None, 0.0, 3.0, 50.0]))
+    def amend(
+        self, number: int, payload: bytes | None, kind: Kind | None, due_in: float | None
+    ) -> None:
+        task = self.pick(number)
+        assert task is not None
+        run_at = self.wall() + due_in if due_in is not None and self.weather else None
+        amend = Amend(task.id, payload, kind, run_at)
+        reply, written = self.exchange(None, amend)
+        expected = self.model.amend(amend) if written == WRITTEN else None
         self.expect(reply.answers[0], expected, written=written == WRITTEN)
 
     @rule(type_name=st.sampled_from(TYPES))

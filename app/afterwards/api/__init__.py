@@ -19,6 +19,7 @@ from afterwards.api import (
     operations,
     problems,
     schedules,
+    task_changes,
     task_types,
     task_verbs,
     tasks,
@@ -55,6 +56,7 @@ SURFACES: Final = (
     # Before `/tasks/{task_id}`, which is a `/tasks/cancel`, too.
     task_verbs,
     general,
+    task_changes,
     task_types,
     schedules,
     documentation,
@@ -121,7 +123,7 @@ def _allow_origins(app: FastAPI, origins: Sequence[str]) -> None:
     app.add_middleware(
         CORSMiddleware,
         allow_origins=origins,
-        allow_methods=["GET", "POST", "PUT", "DELETE"],
+        allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
         allow_headers=["*"],
         expose_headers=[
             "ETag",

@@ -89,12 +89,16 @@ async def pause_task_type(name: TypeName, request: Request) -> Response:
     operation_id="resumeTaskType",
     response_model=TaskTypeDocument,
     response_description="Resumed",
-    responses=_LOOKUP,
+    responses=_LOOKUP | {204: {"description": "Resumed, and gone: it is a type no more."}},
 )
 async def resume_task_type(name: TypeName, request: Request) -> Response:
-    """End its pause."""
+    """End its pause; also that of a type that is gone, whose tasks then fail and say so."""
+    plans = service_of(request).plans
+    if name not in catalogue_of(request) and name in (await plans.statistics()).paused_types:
+        await plans.resume(name)
+        return Response(status_code=204)
     task_type = _known(request, name)
-    await service_of(request).plans.resume(name)
+    await plans.resume(name)
     return await _shown(request, task_type)
 
 

@@ -9,18 +9,17 @@ from fastapi import BackgroundTasks, Request
 from starlette.responses import Response
 
 from afterwards.api import schemas, times
-from afterwards.api.orders import BODY, Placed, catalogue_of, checked_payload, require_valid
 from afterwards.api.queries import require_known
 from afterwards.api.references import reference
 from afterwards.api.routing import new_router
 from afterwards.api.schemas.orders import CancelSelection, NewPayload, RetrySelection
 from afterwards.api.schemas.tasks import BulkCancel, BulkRetry, Cancellation, TaskDocument
 from afterwards.api.submission import service_of
+from afterwards.api.task_changes import prepared, replaced
 from afterwards.api.task_document import base_document
-from afterwards.errors import UnknownTaskType
 from afterwards.lifecycle import TaskState
 from afterwards.service import bulk
-from afterwards.system.large_bodies import aside
+from afterwards.service.bulk import AS_IT_WAS
 
 router = new_router("Tasks of any type")
 
@@ -61,22 +60,18 @@ async def retry_task(
     request: Request,
     new: NewPayload | None = None,
 ) -> Response:
-    """Give a failed or cancelled task a fresh round of attempts, with another payload if need be.
+    """Give a failed or cancelled task a fresh round of attempts.
+
+    It may have another payload, or move to another type.
 
     Of two at once, one wins.
     """
     service = service_of(request)
-    payload = None
-    if new is not None and new.payload is not None:
+    changes = AS_IT_WAS
+    if new is not None and (new.payload is not None or new.new_type is not None):
         task = await service.get(task_id)
-        task_type = catalogue_of(request).get(task.type)
-        if task_type is None:
-            raise UnknownTaskType(task.type)
-        size = len(await request.body())
-        path = (*BODY, "payload")
-        payload = await aside(size, checked_payload, new.payload, task_type, path)
-        await require_valid(request, [Placed(task.type, payload, path)])
-    task = await service.retry(task_id, payload)
+        changes = await replaced(request, task, new.payload, new.new_type)
+    task = await service.retry(task_id, changes)
     background.add_task(service.start, task.id)
     location = reference(request.scope, f"/tasks/{task.id}")
     return Response(base_document(task), 202, {"Location": location}, _JSON)
@@ -91,13 +86,17 @@ async def retry_task(
     responses=schemas.answers(415, 422, 503),
 )
 async def retry_tasks(selection: RetrySelection, request: Request) -> Response:
-    """Retry all failed (or cancelled) tasks that fit, the newest first."""
+    """Retry all failed (or cancelled) tasks that fit, the newest first.
+
+    They may have another payload, all the same, or move to another type.
+    """
     require_known(request, (), _IN_BODY)
     service = service_of(request)
     chosen = _chosen(selection)
     if selection.dry_run:
         return _counted(await service.count(chosen), chosen, retried=0)
-    tally = await service.retry_all(chosen)
+    prepare = await prepared(request, selection.payload, selection.new_type)
+    tally = await service.retry_all(chosen, prepare)
     return _done(tally, retried=tally.changed)
 
 

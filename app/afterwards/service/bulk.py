@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from afterwards.errors import AfterwardsError, Unavailable
-from afterwards.lifecycle import Task, TaskState
+from afterwards.lifecycle import Kind, Task, TaskState
 from afterwards.registry.protocol.answers import Page
 from afterwards.registry.protocol.requests import Cancel, Count, Find, Request, Retry
 
@@ -20,6 +20,26 @@ AT_ONCE: Final = 100
 """Requests under way: a batch that the registry carries out within a few milliseconds."""
 
 Call = Callable[[Request], Awaitable[Any]]
+
+
+class Replacement(NamedTuple):
+    """What takes the place of what a task has; None: it stays."""
+
+    payload: bytes | None = None
+    """It has been validated."""
+    kind: Kind | None = None
+    """Of the type it is moved to, which takes its payload."""
+
+
+AS_IT_WAS: Final = Replacement()
+
+Prepare = Callable[[Task], Awaitable[Replacement | None]]
+"""How a task is retried; None: it is not."""
+
+
+async def unchanged(_: Task) -> Replacement | None:
+    """Each as it was."""
+    return AS_IT_WAS
 
 
 class Selection(NamedTuple):
@@ -41,7 +61,7 @@ class Tally:
     requested: int = 0
     """Cancellations that only the holders can carry out."""
     skipped: int = 0
-    """In another state by the time, or deleted."""
+    """In another state by the time, or deleted, or not to be retried as was asked for."""
     more: bool = False
     """There are others that fit."""
     interrupted: Unavailable | None = None
@@ -74,18 +94,27 @@ async def count(call: Call, selection: Selection) -> int:
     return total
 
 
-async def retry(call: Call, selection: Selection, start: Callable[[str], Awaitable[None]]) -> Tally:
+async def retry(
+    call: Call,
+    selection: Selection,
+    start: Callable[[str], Awaitable[None]],
+    prepare: Prepare = unchanged,
+) -> Tally:
     """Retry what fits.
 
     Args:
         start: called with each retried task's id; starts it if a slot was free.
+        prepare: says how each is retried.
 
     Raises:
         Unavailable: nothing was done.
     """
     tally = Tally()
     async for tasks in _chunks(call, selection, tally):
-        for answer in await _all(call, [Retry(task.id) for task in tasks]):
+        prepared = [(task, await prepare(task)) for task in tasks]
+        requests = [Retry(task.id, *how) for task, how in prepared if how is not None]
+        tally.skipped += len(tasks) - len(requests)
+        for answer in await _all(call, requests):
             # A claim may have come back with the answer, and nobody else is about to start it.
             if isinstance(answer, Task):
                 await start(answer.id)

@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 from pydantic_core import from_json
 
 from afterwards.errors import UnknownTaskType
-from afterwards.lifecycle import DEFAULT_PRIORITY, Task
+from afterwards.lifecycle import DEFAULT_PRIORITY, Kind, Task
 from afterwards.system.large_bodies import LARGE_BYTES
 from afterwards.task_types.description import Catalogue, TypeDescription
 
@@ -83,6 +83,11 @@ class Intake:
         """What each task of a schedule is like: no id, no times. Raises as `task`."""
         task = self.task(order.type, order.payload, 0.0)
         return replace(self._shaped(order, task), id="")
+
+    def kind(self, type_name: str) -> Kind:
+        """What a task that is moved to this type takes from it. Raises as `task`."""
+        pattern = self.task(type_name, b"", 0.0)
+        return Kind(pattern.type, pattern.executor, pattern.max_attempts)
 
     def _shaped(self, order: Order, task: Task) -> Task:
         changes: dict[str, Any] = {}

@@ -24,12 +24,13 @@ from afterwards.events.listeners import TaskListener
 from afterwards.events.streams import AllStream, TaskStream, of_all, of_task
 from afterwards.events.window import Position
 from afterwards.execution.dispatcher import Dispatcher
-from afterwards.lifecycle import Task, TaskState
+from afterwards.lifecycle import Kind, Task, TaskState
 from afterwards.registry.client.client import RegistryClient
 from afterwards.registry.protocol.answers import Details, Page
 from afterwards.registry.protocol.requests import (
     Add,
     AddAll,
+    Amend,
     Cancel,
     Find,
     Get,
@@ -290,17 +291,29 @@ class TaskService:
 
     # -- changing ------------------------------------------------------------------------------
 
-    async def retry(self, task_id: str, payload: bytes | None = None) -> Task:
-        """Try a failed or cancelled task again.
+    def kind(self, type_name: str) -> Kind:
+        """What a task that is moved to this type takes from it. Raises `UnknownTaskType`."""
+        return self._intake.kind(type_name)
 
-        Args:
-            payload: takes the place of the task's; it has been validated.
+    async def retry(self, task_id: str, changes: bulk.Replacement = bulk.AS_IT_WAS) -> Task:
+        """Try a failed or cancelled task again.
 
         Raises:
             TaskNotFound: there is none.
             IllegalTransition: it is in another state, or somebody else has just retried it.
         """
-        task: Task = await self._client.call(Retry(_checked(task_id), payload))
+        task: Task = await self._client.call(Retry(_checked(task_id), *changes))
+        return task
+
+    async def amend(
+        self, task_id: str, changes: bulk.Replacement, run_at: float | None = None
+    ) -> Task:
+        """Change a scheduled task before it is due. Raises as `retry`.
+
+        Args:
+            run_at: when it is due instead; None: as it was.
+        """
+        task: Task = await self._client.call(Amend(_checked(task_id), *changes, run_at))
         return task
 
     async def cancel(self, task_id: str) -> tuple[Fate, Task]:
@@ -328,9 +341,11 @@ class TaskService:
         """How many tasks fit, whatever the selection's limit."""
         return await bulk.count(self._call, selection)
 
-    async def retry_all(self, selection: bulk.Selection) -> bulk.Tally:
-        """Try all again that fit."""
-        return await bulk.retry(self._call, selection, self.start)
+    async def retry_all(
+        self, selection: bulk.Selection, prepare: bulk.Prepare = bulk.unchanged
+    ) -> bulk.Tally:
+        """Try all again that fit, each as `prepare` says."""
+        return await bulk.retry(self._call, selection, self.start, prepare)
 
     async def cancel_all(self, selection: bulk.Selection) -> bulk.Tally:
         """Cancel all that fit, or have their workers asked to stop them."""

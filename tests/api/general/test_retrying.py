@@ -66,6 +66,39 @@ async def test_a_payload_that_does_not_fit_changes_nothing(
     assert (await shown(api, task_id))["status"] == "failed"
 
 
+async def test_a_task_moves_to_another_type_that_takes_its_payload(
+    api: httpx.AsyncClient, hand: Hand
+) -> None:
+    task_id = await failed(api, hand)
+
+    answer = await api.post(
+        f"/tasks/{task_id}/retry", json={"new_type": "slow", "payload": {"n": 1}}
+    )
+
+    assert answer.status_code == 202, answer.text
+    assert (answer.json()["type"], answer.json()["payload"]) == ("slow", {"n": 1})
+    assert (await shown(api, task_id))["executor"] == "thread"
+
+
+@pytest.mark.parametrize(
+    ("body", "pointer"),
+    [
+        ({"new_type": "note"}, "#/payload/body"),
+        ({"new_type": "note", "payload": {}}, "#/payload/body"),
+        ({"new_type": "gone"}, "#/new_type"),
+    ],
+)
+async def test_a_move_that_does_not_fit_changes_nothing(
+    api: httpx.AsyncClient, hand: Hand, body: Any, pointer: str
+) -> None:
+    task_id = await failed(api, hand, type="nothing", payload={})
+    answer = await api.post(f"/tasks/{task_id}/retry", json=body)
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["pointer"] == pointer
+    document = await shown(api, task_id)
+    assert (document["status"], document["type"]) == ("failed", "nothing")
+
+
 async def test_only_what_failed_or_was_cancelled_is_retried_and_once(
     api: httpx.AsyncClient,
 ) -> None:
@@ -108,6 +141,36 @@ async def test_all_that_failed_is_retried_and_what_was_cancelled_only_if_asked_f
     for task_id in broken:
         assert (await shown(api, task_id))["retries"] == 1
     assert (await bulk(api, status=["cancelled", "failed"]))["retried"] == 1
+
+
+async def test_many_move_to_another_type_and_those_it_does_not_take_are_skipped(
+    api: httpx.AsyncClient, hand: Hand
+) -> None:
+    broken = [await failed(api, hand, type="nothing", payload={}) for _ in range(3)]
+
+    answer = await bulk(api, new_type="note")
+    assert (answer["matched"], answer["retried"], answer["skipped"]) == (3, 0, 3)
+    answer = await bulk(api, new_type="note", payload={"body": "Hi"}, limit=2)
+    assert (answer["retried"], answer["skipped"], answer["more"]) == (2, 0, True)
+
+    found = [await shown(api, task_id) for task_id in broken]
+    assert [document["type"] for document in found] == ["nothing", "note", "note"]
+    assert found[2]["payload"] == {"body": "Hi"}
+
+
+@pytest.mark.parametrize(
+    ("selection", "pointer"),
+    [
+        ({"new_type": "gone"}, "#/new_type"),
+        ({"new_type": "note", "payload": {}}, "#/payload/body"),
+    ],
+)
+async def test_a_move_that_fits_nothing_is_refused(
+    api: httpx.AsyncClient, selection: Any, pointer: str
+) -> None:
+    answer = await api.post("/tasks/retry", json=selection)
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["pointer"] == pointer
 
 
 async def test_what_changes_meanwhile_is_skipped_and_counted(

@@ -6,6 +6,7 @@ import httpx
 import pytest
 
 from afterwards.api.schemas.plans import StatisticsDocument, TaskTypeDocument, TaskTypeList
+from afterwards.service.service import TaskService
 from tests.api.general.conftest import Hand, shown, submitted
 
 pytestmark = pytest.mark.anyio
@@ -75,3 +76,14 @@ async def test_the_numbers_are_those_of_the_whole_service(
     assert stats["slots"]["async"] == {"busy": 0, "free": 10, "stuck": 0}
     assert stats["uptime_seconds"] >= 0
     assert stats["journal_bytes"] == 0
+
+
+async def test_a_paused_type_that_is_gone_can_be_resumed(
+    api: httpx.AsyncClient, service: TaskService
+) -> None:
+    await service.plans.pause("gone")
+
+    assert (await api.post("/task-types/gone/resume")).status_code == 204
+
+    assert (await api.get("/stats")).json()["paused_types"] == []
+    assert (await api.post("/task-types/gone/resume")).status_code == 404

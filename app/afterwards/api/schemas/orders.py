@@ -96,6 +96,31 @@ class NewPayload(Sent):
     payload: dict[str, Any] | None = Field(
         None, description="Takes the place of the task's payload; without it, that stays."
     )
+    new_type: str | None = Field(
+        None, description="The task type it moves to, which has to take its payload."
+    )
+
+
+class TaskChange(Sent):
+    """What becomes different about a scheduled task; what is left out stays."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"run_at": EXAMPLE_TIME}]})
+
+    type: str | None = Field(
+        None, description="The task type it moves to, which has to take its payload."
+    )
+    payload: dict[str, Any] | None = Field(
+        None, description="Takes the place of the task's payload."
+    )
+    run_at: Time | None = Field(
+        None, description="When it is due, or at once if that is past. RFC 3339, with an offset."
+    )
+
+    @model_validator(mode="after")
+    def _something(self) -> Self:
+        if self.type is None and self.payload is None and self.run_at is None:
+            raise ValueError("send type, payload or run_at")
+        return self
 
 
 class _Selection(Sent):
@@ -123,6 +148,13 @@ class RetrySelection(_Selection):
 
     status: Annotated[list[Retryable], Field(min_length=1, max_length=MAX_STATUSES)] = Field(
         ["failed"]
+    )
+    payload: dict[str, Any] | None = Field(
+        None, description="Takes the place of the payload of each; without it, that stays."
+    )
+    new_type: str | None = Field(
+        None,
+        description="The task type they move to. Those whose payload it does not take are skipped.",
     )
 
 

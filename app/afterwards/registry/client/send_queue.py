@@ -16,6 +16,7 @@ from afterwards.registry.protocol.base import MAX_BATCH_BYTES
 from afterwards.registry.protocol.requests import (
     Add,
     AddAll,
+    Amend,
     Cancel,
     DeleteSchedule,
     Failed,
@@ -37,7 +38,7 @@ DEFER_SECONDS: Final = 0.5
 COMPANY_SECONDS: Final = 0.0005
 """How long a lone report waits for something else to send."""
 
-_ONCE: Final = (Retry, Cancel, DeleteSchedule)
+_ONCE: Final = (Retry, Amend, Cancel, DeleteSchedule)
 """What may have been carried out on a connection that broke, and would be refused a second time."""
 
 
@@ -197,7 +198,7 @@ def _size(request: Request) -> int:
         return _size_of_log(request.log_lines)
     if isinstance(request, AddAll):
         return sum(len(task.payload) for task in request.tasks)
-    return len(request.payload or b"") if isinstance(request, Retry) else 0
+    return len(request.payload or b"") if isinstance(request, Retry | Amend) else 0
 
 
 def _size_of_log(lines: Sequence[str]) -> int:

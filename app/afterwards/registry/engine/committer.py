@@ -38,6 +38,7 @@ from afterwards.registry.protocol.requests import (
     ABOUT_THE_WORKER,
     Add,
     AddAll,
+    Amend,
     Beat,
     Join,
     Probe,
@@ -53,7 +54,7 @@ log = get_logger(__name__)
 _NOTHING: Final[frozenset[type]] = frozenset()
 _RENEWING: Final = frozenset({Join, Beat})
 """Each is the first of its batch."""
-_NEEDS_ROOM: Final = frozenset({Add, AddAll, PutSchedule, Retry})
+_NEEDS_ROOM: Final = frozenset({Add, AddAll, Amend, PutSchedule, Retry})
 
 
 @dataclass(eq=False)

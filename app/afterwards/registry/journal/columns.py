@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-from afterwards.lifecycle import Task, TaskState
+from afterwards.lifecycle import Kind, Task, TaskState
 from afterwards.registry.protocol.answers import AttemptRecord
 
 _MUTABLE: Final = (
@@ -66,6 +66,7 @@ def _update(columns: Sequence[str]) -> str:
 
 INSERT_TASK: Final = _insert("tasks", _INSERTED)
 UPDATE_TASK: Final = _update(_MUTABLE)
+UPDATE_KIND: Final = _update(Kind._fields)
 UPDATE_RARE: Final = _update(_RARE)
 SELECT_TASK: Final = f"SELECT {', '.join(_COLUMNS)}, payload FROM tasks JOIN payloads USING (ord)"
 PUT_PAYLOAD: Final = "REPLACE INTO payloads VALUES (?, ?)"

@@ -33,6 +33,7 @@ from afterwards.registry.journal.columns import (
     SELECT_HEADS,
     SELECT_TASK,
     SELECT_TRUSTED_TIME,
+    UPDATE_KIND,
     UPDATE_RARE,
     UPDATE_TASK,
     key,
@@ -126,6 +127,8 @@ class SqliteJournal:
             db.executemany(INSERT_TASK, map(task_columns, rows.new))
         if rows.changed:
             db.executemany(UPDATE_TASK, [(*mutable_columns(t), t.order) for t in rows.changed])
+        if rows.moved:
+            db.executemany(UPDATE_KIND, rows.moved)
         if rows.rare:
             db.executemany(UPDATE_RARE, [(*rare_columns(t), t.order) for t in rows.rare])
         if rows.payloads:

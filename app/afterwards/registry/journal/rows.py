@@ -23,6 +23,8 @@ class Rows(NamedTuple):
     changed: list[Task]
     rare: list[Task]
     """Of both, those with something that few have, or that was changed."""
+    moved: list[tuple[Any, ...]]
+    """What tasks have of other types than before, and their order."""
     gone: list[Task]
     payloads: list[tuple[int, bytes]]
     """Of new tasks, and those that a retry by hand has replaced; by the order of their task."""
@@ -36,7 +38,7 @@ class Rows(NamedTuple):
 
 def rows_of(changes: Iterable[Change]) -> Rows:
     """Sort the changes of a group."""
-    rows = Rows([], [], [], [], [], [], [], [])
+    rows = Rows([], [], [], [], [], [], [], [], [])
     first: dict[str, Change] = {}
     last: dict[str, Change] = {}
     for change in changes:
@@ -56,16 +58,23 @@ def rows_of(changes: Iterable[Change]) -> Rows:
                 rows.rare.append(after)
             rows.payloads.append((after.order, after.payload))
         else:
-            rows.changed.append(after)
-            if (after.crowd, after.generation, after.webhook) != (
-                before.crowd,
-                before.generation,
-                before.webhook,
-            ):
-                rows.rare.append(after)
-            if after.payload is not before.payload:
-                rows.payloads.append((after.order, after.payload))
+            _add_changed(rows, before, after)
     return rows
+
+
+def _add_changed(rows: Rows, before: Task, after: Task) -> None:
+    rows.changed.append(after)
+    kind, marks = _kind(after), (after.crowd, after.generation, after.webhook)
+    if kind != _kind(before):
+        rows.moved.append((*kind, after.order))
+    if marks != (before.crowd, before.generation, before.webhook):
+        rows.rare.append(after)
+    if after.payload is not before.payload:
+        rows.payloads.append((after.order, after.payload))
+
+
+def _kind(task: Task) -> tuple[str, str, int]:
+    return task.type, task.executor, task.max_attempts
 
 
 def _add_attempt(rows: Rows, order: int, ended: AttemptRecord) -> None:

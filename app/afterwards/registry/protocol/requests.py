@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from afterwards.counts import HttpCounts
-from afterwards.lifecycle import Task, TaskState, Usage
+from afterwards.lifecycle import Kind, Task, TaskState, Usage
 from afterwards.schedules.schedule import Schedule
 
 
@@ -208,6 +208,23 @@ class Retry(NamedTuple):
     task_id: str
     payload: bytes | None = None
     """Takes the place of the task's payload; None: as it was."""
+    kind: Kind | None = None
+    """The type it is moved to; None: it stays."""
+
+
+class Amend(NamedTuple):
+    """Change a scheduled task before it is due. Answer: the task.
+
+    Errors: as for `Retry`.
+    """
+
+    task_id: str
+    payload: bytes | None = None
+    """Takes the place of the task's payload; None: as it was."""
+    kind: Kind | None = None
+    """The type it is moved to; None: it stays."""
+    run_at: float | None = None
+    """When it is due; None: as it was."""
 
 
 class Cancel(NamedTuple):
@@ -365,7 +382,7 @@ ABOUT_THE_WORKER = frozenset({Join, Beat, Alive, Drain, Leave})
 
 Report = Succeeded | Failed | Released | Lost | Suspected | Stopped
 Request = (
-    Join | Beat | Alive | Drain | Leave | Add | AddAll | Progress | Report | Retry | Cancel
+    Join | Beat | Alive | Drain | Leave | Add | AddAll | Progress | Report | Retry | Amend | Cancel
     | Pause | Resume | PutSchedule | PauseSchedule | DeleteSchedule
     | Get | Inspect | Find | Count | Counts | Changes | GetSchedule | Schedules | Stats | Scrape
     | Probe

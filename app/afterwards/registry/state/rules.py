@@ -22,8 +22,10 @@ from afterwards.registry.protocol.base import MAX_BATCH_BYTES, Worker
 from afterwards.registry.protocol.clock import Clock
 from afterwards.registry.protocol.requests import (
     ABOUT_THE_WORKER,
+    Amend,
     Cancel,
     Failed,
+    Join,
     Lost,
     Released,
     Retry,
@@ -32,6 +34,7 @@ from afterwards.registry.protocol.requests import (
     Suspected,
 )
 from afterwards.registry.state.acceptance import Acceptance, Limits, Room
+from afterwards.registry.state.gone_types import GoneTypes
 from afterwards.registry.state.ledger import Ledger, WorkerRecord
 from afterwards.registry.state.schedule_table import ScheduleTable
 from afterwards.registry.state.schedules import ScheduleBook
@@ -72,6 +75,7 @@ class Rules:
         )
         self.schedules = ScheduleBook(clock, table, self.room, self.acceptance.make_scheduled)
         self.slots = Slots(self.store.ready, self.ledger)
+        self._gone_types = GoneTypes(self.ledger, self.store, table)
         self._archive = archive
         self._verbs: dict[type, Callable[[Any], Any]] = {
             **self.acceptance.verbs,
@@ -82,6 +86,7 @@ class Rules:
             Suspected: self._suspected,
             Stopped: self._stopped,
             Retry: self._retry,
+            Amend: self._amend,
             Cancel: self._cancel,
             **self.store.gates.verbs,
             **self.schedules.verbs,
@@ -103,7 +108,10 @@ class Rules:
         """
         kind = type(request)
         if kind in ABOUT_THE_WORKER:
-            return self.attendance.apply(worker, connection, request)
+            self.attendance.apply(worker, connection, request)
+            if kind is Join:
+                self._gone_types.look_for(request.known_types)
+            return None
         if worker is not None:
             self.attendance.require(worker, connection)
         return self._verbs[kind](request)
@@ -270,10 +278,17 @@ class Rules:
 
     def _retry(self, request: Retry) -> Task:
         task = self._any(request.task_id)
-        retried = task.retry(self.clock.wall(), request.payload)
+        retried = task.retry(self.clock.wall(), request.payload, request.kind)
         self.room.require(len(retried.payload))
         self.store.put(task, retried)
         return retried
+
+    def _amend(self, request: Amend) -> Task:
+        task = self._any(request.task_id)
+        amended = task.amend(request.payload, request.kind, request.run_at)
+        self.room.require(max(0, len(amended.payload) - len(task.payload)), tasks=0)
+        self.store.put(task, amended)
+        return amended
 
     def _cancel(self, request: Cancel) -> Task:
         task = self._any(request.task_id)

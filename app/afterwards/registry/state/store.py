@@ -6,7 +6,7 @@ tasks, and notes each change, so that a group whose commit failed can be taken b
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
@@ -82,6 +82,10 @@ class TaskStore:
     def unfinished(self) -> int:
         """How many tasks are not finished."""
         return len(self._unfinished)
+
+    def unfinished_by_type(self) -> Counter[str]:
+        """The same by type."""
+        return Counter(task.type for task in self._unfinished.values())
 
     def find(self, query: Find) -> Page:
         """Tasks in memory, newest first."""

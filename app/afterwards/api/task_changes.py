@@ -1,0 +1,108 @@
+"""Other payloads and types for tasks there are: before they are due, or when they are retried."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from fastapi import Request
+from fastapi.exceptions import RequestValidationError
+from pydantic_core import from_json
+from starlette.responses import Response
+
+from afterwards.api import schemas
+from afterwards.api.orders import (
+    BODY,
+    Placed,
+    catalogue_of,
+    checked_payload,
+    known_type,
+    require_valid,
+)
+from afterwards.api.routing import new_router
+from afterwards.api.schemas.orders import TaskChange
+from afterwards.api.schemas.tasks import TaskDocument
+from afterwards.api.submission import service_of
+from afterwards.api.task_document import base_document
+from afterwards.errors import UnknownTaskType
+from afterwards.lifecycle import Task
+from afterwards.service import bulk
+from afterwards.service.bulk import AS_IT_WAS, Replacement
+from afterwards.system.large_bodies import aside
+
+router = new_router("Tasks of any type")
+
+_JSON: Final = "application/json"
+
+
+@router.patch(
+    "/tasks/{task_id}",
+    summary="Change a scheduled task",
+    operation_id="changeTask",
+    response_model=TaskDocument,
+    response_description="As it is now",
+    responses=schemas.answers(409, 415, 422, *schemas.KNOWN_PROBLEMS),
+)
+async def change_task(task_id: schemas.TaskId, change: TaskChange, request: Request) -> Response:
+    """Give it another payload, type or time, before it is due. What is left out stays."""
+    service = service_of(request)
+    changes = AS_IT_WAS
+    if change.payload is not None or change.type is not None:
+        task = await service.get(task_id)
+        changes = await replaced(request, task, change.payload, change.type, "type")
+    task = await service.amend(task_id, changes, change.run_at)
+    return Response(base_document(task), media_type=_JSON)
+
+
+async def replaced(
+    request: Request,
+    task: Task,
+    payload: dict[str, Any] | None,
+    new_type: str | None,
+    member: str = "new_type",
+) -> Replacement:
+    """What is to take the place of a task's payload and type, validated.
+
+    Raises:
+        RequestValidationError: there is no such type, or it does not take the payload.
+        UnknownTaskType: the task's own type is gone.
+        Unvalidated: a host could not say whether it is valid.
+    """
+    catalogue = catalogue_of(request)
+    if new_type is not None:
+        task_type = known_type(new_type, catalogue, (*BODY, member))
+    elif task.type in catalogue:
+        task_type = catalogue[task.type]
+    else:
+        raise UnknownTaskType(task.type)
+    given = from_json(task.payload) if payload is None else payload
+    size = max(len(task.payload), len(await request.body()))
+    path = (*BODY, "payload")
+    stored = await aside(size, checked_payload, given, task_type, path)
+    await require_valid(request, [Placed(task_type.name, stored, path)])
+    kind = None if new_type is None else service_of(request).kind(new_type)
+    return Replacement(None if payload is None else stored, kind)
+
+
+async def prepared(
+    request: Request, payload: dict[str, Any] | None, new_type: str | None
+) -> bulk.Prepare:
+    """How each of many tasks is retried; those that cannot be so are not.
+
+    Raises:
+        RequestValidationError: none can.
+    """
+    if payload is None and new_type is None:
+        return bulk.unchanged
+    if new_type is not None:
+        task_type = known_type(new_type, catalogue_of(request), (*BODY, "new_type"))
+        if payload is not None:
+            size = len(await request.body())
+            await aside(size, checked_payload, payload, task_type, (*BODY, "payload"))
+
+    async def prepare(task: Task) -> Replacement | None:
+        try:
+            return await replaced(request, task, payload, new_type)
+        except (RequestValidationError, UnknownTaskType):
+            return None
+
+    return prepare
