@@ -49,6 +49,7 @@ class _RecordingLine:
     def __init__(self) -> None:
         self.reported: list[Progress] = []
         self.is_stop_asked = False
+        self.is_stopping = False
 
     def note(self, data: bytes) -> None:
         self.reported.append(Progress.decoded(data))

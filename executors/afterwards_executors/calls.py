@@ -55,6 +55,11 @@ class Call(Future[Outcome]):
         """See `afterwards_executors.notes.Line`."""
         return self.is_cancel_asked or self.verdict is not None
 
+    @property
+    def is_stopping(self) -> bool:
+        """See `afterwards_executors.notes.Line`. Its process is everybody's."""
+        return False
+
     def note(self, data: bytes) -> None:
         """See `afterwards_executors.notes.Line`."""
         (self._notepad or self._new_notepad()).note(data)

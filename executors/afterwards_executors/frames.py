@@ -55,6 +55,8 @@ class Kind(IntEnum):
     """Its calls have used up what they share; it had better take no more of them."""
     PING = 5
     """Answer when the loop comes to it; goes to a host."""
+    WIND_UP = 6
+    """The host is to be ended soon: its calls had better end by themselves; goes to a host."""
 
 
 class Frame(NamedTuple):

@@ -35,6 +35,10 @@ class Line(Protocol):
         Only calls that cannot be stopped get to see much of it: the others are stopped.
         """
 
+    @property
+    def is_stopping(self) -> bool:
+        """Whether the process that the call runs in is to be ended soon, through no fault of it."""
+
     def note(self, data: bytes) -> None:
         """Have `Work.on_note` called with `data`, or with what is noted after it. Never waits."""
 

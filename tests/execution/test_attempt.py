@@ -235,6 +235,7 @@ def test_a_cancellation_passes_through(monkeypatch: pytest.MonkeyPatch) -> None:
 class ALine:
     def __init__(self, *, is_stop_asked: bool) -> None:
         self.is_stop_asked = is_stop_asked
+        self.is_stopping = False
 
     def note(self, data: bytes) -> None:
         pass

@@ -42,6 +42,7 @@ class Payload(BaseModel):
 
 class ALine:
     is_stop_asked = False
+    is_stopping = False
 
     def __init__(self) -> None:
         self.told: list[float | None] = []

@@ -20,6 +20,7 @@ class RecordingLine:
     def __init__(self) -> None:
         self.notes: list[bytes] = []
         self.is_stop_asked = False
+        self.is_stopping = False
 
     def note(self, data: bytes) -> None:
         self.notes.append(data)

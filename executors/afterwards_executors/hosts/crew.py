@@ -61,7 +61,9 @@ class Crew:
         self._hosts: list[Host] = []
         """The warmest, which ended a call last, at the end."""
         self._starter = Starter(f"host-starter-{kind}")
-        self._generation = 0
+        self.generation = 0
+        self.reserve = 0
+        """Slots beyond the others, for calls of this generation while earlier ones hold all."""
         self._timer: asyncio.TimerHandle | None = None
         self._is_closing = False
         if settings.adopts_orphans:
@@ -78,7 +80,7 @@ class Crew:
         if crowd is not None and self._kind != "process":
             return self._host_for_suspects(crowd)
         hosts = [host for host in self._hosts if host.crowd is None]
-        if sum(len(host.calls) for host in hosts) >= self._slots:
+        if sum(len(host.calls) for host in hosts) >= self._slots + self.reserve:
             return None
         most = 1 if self._kind == "process" else self._slots
         for host in reversed(hosts):
@@ -118,7 +120,7 @@ class Crew:
             self._kind,
             self._settings,
             self._owner,
-            generation=self._generation,
+            generation=self.generation,
             crowd=crowd,
         )
         setup = Setup(
@@ -173,10 +175,27 @@ class Crew:
     def renew(self, settings: HostSettings) -> None:
         """Have further calls run in fresh hosts."""
         self._settings = settings
-        self._generation += 1
+        self.generation += 1
         for host in list(self._hosts):
             host.retire()
+        earlier = self.hosts_of(self.generation - 1)
+        self.reserve = int(sum(len(host.calls) for host in earlier) >= self._slots)
         self.keep_ready()
+
+    def hosts_of(self, latest: int) -> list[Host]:
+        """The hosts of this generation and of those before it, but for suspects' hosts."""
+        return [h for h in self._hosts if h.generation <= latest and h.crowd is None]
+
+    def look_at_reserve(self) -> None:
+        """Take the reserve back once earlier generations leave a slot free. Cheap otherwise."""
+        if self.reserve:
+            earlier = self.hosts_of(self.generation - 1)
+            self.reserve = int(sum(len(host.calls) for host in earlier) >= self._slots)
+
+    def wind_up(self) -> None:
+        """Let all calls see that they had better end."""
+        for host in self._hosts:
+            host.wind_up()
 
     def retire_if_worn(self, host: Host, *, is_worn: bool) -> None:
         """Have a host take no more calls if it has run many, or if something has run out in it."""

@@ -39,6 +39,15 @@ from afterwards_executors.hosts.time_limits import TimeLimits
 MAX_HOSTS_A_CALL: Final = 2
 """A host that ends before it has begun with its call costs nothing, once; twice is no accident."""
 
+GENERATIONS: Final = 3
+"""Of so many, the present one included, calls may run; those of earlier ones are ended."""
+
+WIND_UP_SECONDS: Final = 30.0
+"""How long calls may go on that were asked to end, before they are."""
+
+REPLACED: Final = "released: newer code has taken the place of what it ran"
+WOUND_UP: Final = "was ended: newer code has taken its place"
+
 KILL_SECONDS: Final = 5.0
 """How long killed hosts are waited for; one that hangs in the kernel is left behind."""
 
@@ -80,7 +89,7 @@ class HostExecutor:
         """What the slots are doing now."""
         slots = self._calls.slots()
         stuck = min(self._limits.overdue(), slots.busy)
-        return Slots(slots.total, slots.busy - stuck, stuck)
+        return Slots(slots.total + self._crew.reserve, slots.busy - stuck, stuck)
 
     def submit(self, work: Work) -> Future[Outcome]:
         """Run `work` as soon as a slot is free; see `Executor.submit`."""
@@ -120,8 +129,19 @@ class HostExecutor:
         return not must_ask
 
     def renew(self, settings: HostSettings | None = None) -> None:
-        """Have further calls run in fresh hosts; those that run go on where they are."""
+        """Have further calls run in fresh hosts; those that run go on where they are.
+
+        For some time: the calls of the third renewal before this one, and those that go on for
+        longer than `HostSettings.handover_seconds`, are asked to end (`Line.is_stopping`), and
+        then ended, with the outcome of a cancellation. While earlier calls hold all slots there is
+        one slot more.
+        """
         self._loop.call_soon_threadsafe(self._renew, settings)
+
+    def wind_up(self) -> None:
+        """Let all calls see that they had better end by themselves (`Line.is_stopping`)."""
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            self._loop.call_soon_threadsafe(self._crew.wind_up)
 
     def shutdown(self, timeout_seconds: float) -> None:
         """Kill the hosts that run calls, let the others end, and wait for them.
@@ -236,6 +256,7 @@ class HostExecutor:
 
     def ended(self, host: Host, call: HostedCall, outcome: Outcome) -> None:
         """See `HostOwner`."""
+        self._crew.look_at_reserve()
         self._crew.retire_if_worn(host, is_worn=outcome.end is End.STARVED)
         self._finish(call, outcome)
         if self._waiting:
@@ -256,6 +277,7 @@ class HostExecutor:
     def died(self, host: Host, how: str) -> None:
         """See `HostOwner`."""
         self._crew.remove(host)
+        self._crew.look_at_reserve()
         calls, begun = list(host.calls.values()), len(host.begun_calls())
         host.calls.clear()
         if not self._is_closing and (calls or not host.is_ready):
@@ -294,6 +316,23 @@ class HostExecutor:
     def _renew(self, settings: HostSettings | None) -> None:
         self._settings = settings or self._settings
         self._crew.renew(self._settings)
+        earlier = self._crew.generation - 1
+        self._loop.call_later(self._settings.handover_seconds, self._end_generations, earlier)
+        self._end_generations(self._crew.generation - GENERATIONS)
+        self._place()
+
+    def _end_generations(self, latest: int) -> None:
+        """Have calls of this generation, and of those before it, end."""
+        for host in self._crew.hosts_of(latest):
+            if not host.winds_up:
+                host.wind_up()
+                self._loop.call_later(WIND_UP_SECONDS, self._replace, host)
+
+    def _replace(self, host: Host) -> None:
+        if host.calls and not host.is_gone:
+            for call in host.calls.values():
+                self._calls.settle(call, cancellation(REPLACED))
+            host.kill(WOUND_UP)
 
     def _close(self, timeout_seconds: float) -> None:
         self._is_closing = True

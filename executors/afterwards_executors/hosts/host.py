@@ -101,6 +101,8 @@ class Host:
         """Whether something keeps its loop."""
         self.overdue_at: float | None = None
         """When the first of its calls was overdue, monotonic."""
+        self.winds_up = False
+        """Whether its calls have been asked to end."""
         self.served = 0
         self.idle_since = monotonic()
         self._process: HostProcess | None = None
@@ -198,6 +200,12 @@ class Host:
     def ping(self, call: HostedCall | None = None) -> None:
         """Ask whether its loop has its turn; the answer names the call."""
         self.send(frame(Kind.PING, 0 if call is None else call.number))
+
+    def wind_up(self) -> None:
+        """Let its calls see that they had better end."""
+        self.winds_up = True
+        if self.calls:
+            self.send(frame(Kind.WIND_UP))
 
     def retire(self) -> None:
         """Take no more calls, and leave as soon as there are none."""

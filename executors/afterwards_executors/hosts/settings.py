@@ -68,6 +68,8 @@ class HostSettings:
     """After so many calls a host takes no more and ends; None: however many."""
     max_memory_bytes: int | None = None
     """A host with more resident memory takes no more calls and ends; None: whatever it has."""
+    handover_seconds: float = 3600.0
+    """Calls may go on for so long after `HostExecutor.renew`; then they are asked to end."""
     prepare: tuple[Callable[..., object], tuple[object, ...]] | None = None
     """A function, importable by name, and its arguments: called in each host before its first call,
     whose clock does not run meanwhile. What it raises is logged there, and nothing else."""

@@ -114,6 +114,8 @@ class _Host:
         elif request.kind == Kind.PING:
             body = SECONDS.pack(self._watchdog.kept_seconds())
             self._wire.send(frame(Kind.ALIVE, request.call, body))
+        elif request.kind == Kind.WIND_UP:
+            self._wire.winds_up = True
         elif request.kind == Kind.LEAVE:
             self._leave()
 

@@ -20,6 +20,11 @@ class HostLine:
         self._pid = os.getpid()
         self._notepad: Notepad | None = None
 
+    @property
+    def is_stopping(self) -> bool:
+        """Whether the host is to be ended soon."""
+        return self._wire.is_winding_up()
+
     def note(self, data: bytes) -> None:
         """Send it, unless another comes soon."""
         # A fork shares no lock that would keep its words apart from ours, and no wire.

@@ -31,6 +31,7 @@ def serve(wire: Wire, setup: Setup) -> None:
     del setup
     pid = os.getpid()
     order, usage = Order(), _Usage()
+    wire.is_read_between_calls = True
     wire.ready()
     while (request := wire.receive()) is not None and request.kind != Kind.LEAVE:
         if request.kind != Kind.RUN:

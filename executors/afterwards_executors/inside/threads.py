@@ -43,6 +43,8 @@ def serve(wire: Wire, setup: Setup) -> None:
                 pool.run(request)
             elif request.kind == Kind.STOP:
                 pool.ask_to_stop(request.call)
+            elif request.kind == Kind.WIND_UP:
+                wire.winds_up = True
             elif request.kind == Kind.LEAVE:
                 return
 

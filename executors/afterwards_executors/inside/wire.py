@@ -46,6 +46,10 @@ class Wire:
         """Frames for whoever sends next."""
         self._unsent = b""
         self.max_frame_bytes = 0
+        self.winds_up = False
+        """Whether this host is to be ended soon, as far as somebody has read it."""
+        self.is_read_between_calls = False
+        """Whether nobody reads while a call runs."""
 
     def fileno(self) -> int:
         """For an event loop to watch."""
@@ -81,6 +85,19 @@ class Wire:
             return None
         self._frames.extend(self._incoming.feed(part))
         return self._take()
+
+    def is_winding_up(self) -> bool:
+        """Whether this host is to be ended soon. From any thread."""
+        if self.winds_up or not self.is_read_between_calls or self._fd < 0:
+            return self.winds_up
+        # It stays there: whoever reads between calls has no use for it.
+        try:
+            part = self._socket.recv(_CHUNK_BYTES, socket.MSG_DONTWAIT | socket.MSG_PEEK)
+        except OSError:
+            part = b""
+        frames = [*self._frames, *Incoming().feed(part)]
+        self.winds_up = any(one.kind == Kind.WIND_UP for one in frames)
+        return self.winds_up
 
     def _take(self) -> list[Frame]:
         frames = list(self._frames)
