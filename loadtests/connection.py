@@ -122,6 +122,13 @@ def checked(status: int, answer: Answer) -> bytes:
     return answer.body
 
 
+def id_in(body: bytes) -> str:
+    """Of a task that was accepted: `/tasks` answers all of it, other routes what their API says."""
+    accepted = json.loads(body)
+    task_id: str = accepted.get("task_id") or accepted["id"]
+    return task_id
+
+
 class Submitted(NamedTuple):
     """Tasks that were accepted."""
 
@@ -153,9 +160,7 @@ def submit(address: Address, request: bytes, number: int, connections: int) -> S
                 answer = client.receive()
                 if answer is None:
                     continue
-                accepted = json.loads(checked(202, answer))
-                # `/tasks` answers the whole task, the other routes what their API says.
-                task_ids.append(accepted.get("task_id") or accepted["id"])
+                task_ids.append(id_in(checked(202, answer)))
                 if sent < number:
                     client.send(request)
                     sent += 1

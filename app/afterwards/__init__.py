@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from afterwards.task_types.base import (
         Cancelled,
         EmailAddress,
+        Interrupted,
         JsonObject,
         PermanentError,
         RateLimit,
@@ -28,6 +29,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Cancelled",
     "EmailAddress",
+    "Interrupted",
     "JsonObject",
     "PermanentError",
     "RateLimit",

@@ -263,6 +263,7 @@ class WebWorker:
             self._draining_since = time.monotonic()
             self.service.draining = True
             self._client.drain()
+            self._executors.wind_up()
             # Streams and waits would hold the connections, and those the stop.
             self._events.close()
 
@@ -399,6 +400,7 @@ def host_settings(settings: Settings, code: CodeFile) -> HostSettings:
         max_value_bytes=settings.max_result_bytes,
         overdue_seconds=settings.overdue_seconds,
         blocked_seconds=settings.blocked_seconds,
+        handover_seconds=settings.handover_seconds,
         max_calls=settings.host_max_attempts or None,
         max_memory_bytes=settings.host_max_memory_bytes or None,
         adopts_orphans=True,

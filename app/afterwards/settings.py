@@ -171,6 +171,11 @@ class Settings(BaseSettings):
         description="A host with more resident memory than this is replaced by a fresh one, when "
         "its attempts have ended; 0: never.",
     )
+    handover_seconds: Annotated[float, Field(gt=0, le=7 * DAY, allow_inf_nan=False)] = Field(
+        3600.0,
+        description="After [new task code](deployment.md#deploying-task-code), how long attempts "
+        "may go on under the old.",
+    )
     lease_seconds: Annotated[float, Field(ge=5, le=DAY, allow_inf_nan=False)] = Field(
         10.0,
         description="After so long without a sign of life, a worker's process is ended, and its "

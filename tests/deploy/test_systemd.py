@@ -33,7 +33,8 @@ def analyze(*arguments: str) -> tuple[int, str]:
 def test_systemd_understands_every_line(tmp_path: Path) -> None:
     # It looks for the program, too, which is not installed here.
     unit = tmp_path / UNIT.name
-    unit.write_text(re.sub(r"^ExecStart=\S+", "ExecStart=/bin/true", TEXT, flags=re.MULTILINE))
+    program = r"^(ExecStart|ExecReload)=\S+"
+    unit.write_text(re.sub(program, r"\1=/bin/true", TEXT, flags=re.MULTILINE))
     socket = shutil.copy(SOCKET, tmp_path)
     assert analyze("verify", str(unit), str(socket)) == (0, "")
 

@@ -18,6 +18,7 @@ from afterwards.execution.attempt import FUNCTIONS, Attempt, run_attempt, run_at
 from afterwards.task_types.base import (
     Cancelled,
     Environment,
+    Interrupted,
     PermanentError,
     RetryPolicy,
     SingleLine,
@@ -233,9 +234,9 @@ def test_a_cancellation_passes_through(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class ALine:
-    def __init__(self, *, is_stop_asked: bool) -> None:
+    def __init__(self, *, is_stop_asked: bool = False, is_stopping: bool = False) -> None:
         self.is_stop_asked = is_stop_asked
-        self.is_stopping = False
+        self.is_stopping = is_stopping
 
     def note(self, data: bytes) -> None:
         pass
@@ -256,6 +257,23 @@ def test_a_task_that_stops_is_cancelled_if_that_was_asked_for_and_else_fails_for
     else:
         assert outcome.end is End.FAILED
         assert outcome.error == "The task raised Cancelled, but nobody had cancelled it: enough"
+
+
+@pytest.mark.parametrize("is_stopping", [True, False])
+def test_a_task_that_is_interrupted_runs_again_if_its_process_stops_and_else_fails_for_good(
+    run_it: RunIt, monkeypatch: pytest.MonkeyPatch, *, is_stopping: bool
+) -> None:
+    line = ALine(is_stopping=is_stopping)
+    monkeypatch.setattr("afterwards.execution.attempt.current_line", lambda: line)
+    outcome = run_it(raising(Interrupted("saved")), retry=RetryPolicy(retry=retry_always))
+
+    assert not outcome.transient
+    if is_stopping:
+        # Which is a release, unless somebody has cancelled the task.
+        assert (outcome.end, outcome.error) == (End.CANCELLED, "Stopped when it was asked to")
+    else:
+        assert outcome.end is End.FAILED
+        assert outcome.error == "The task raised Interrupted, but nothing was stopping: saved"
 
 
 def test_an_attempt_runs_on_the_line_of_its_call(

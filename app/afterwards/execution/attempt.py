@@ -12,7 +12,7 @@ import asyncio
 import errno
 import inspect
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from time import perf_counter
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple, cast
@@ -29,6 +29,7 @@ from afterwards.system.large_bodies import aside
 from afterwards.task_types.base import (
     Cancelled,
     Environment,
+    Interrupted,
     PermanentError,
     TaskContext,
     TaskModule,
@@ -225,17 +226,21 @@ def _succeeded(result: bytes, started: float) -> Outcome:
     return Outcome(End.SUCCEEDED, value=result, run_seconds=perf_counter() - started)
 
 
+_EXPECTED: Final = (PermanentError, Cancelled, Interrupted)
+"""Errors that need no traceback."""
+
+
 def _failed(
     error: Exception, attempt: Attempt, task_type: TaskType | None, started: float
 ) -> Outcome:
     run_seconds = perf_counter() - started
     errors = list(leaves(error))
-    if attempt.context.cancelled and all(isinstance(one, Cancelled) for one in errors):
+    if _was_asked_to_stop(attempt.context, errors):
         return Outcome(End.CANCELLED, error="Stopped when it was asked to", run_seconds=run_seconds)
     if all(map(_is_starved, errors)):
         return Outcome(End.STARVED, error=_message(error), transient=True, run_seconds=run_seconds)
     transient = task_type is not None and is_transient(task_type.retry, error)
-    if not (transient or all(isinstance(one, PermanentError | Cancelled) for one in errors)):
+    if not (transient or all(isinstance(one, _EXPECTED) for one in errors)):
         # Whoever wrote the task type needs to know where; the record has one line for its readers.
         log.warning("attempt raised what its task type did not expect", exc_info=error)
     retry_in_seconds = None
@@ -248,6 +253,13 @@ def _failed(
         run_seconds=run_seconds,
         retry_in_seconds=retry_in_seconds,
     )
+
+
+def _was_asked_to_stop(context: TaskContext, errors: Sequence[BaseException]) -> bool:
+    """Whether it was cancelled, or its process is about to end, and it has stopped for that."""
+    if all(isinstance(one, Interrupted) for one in errors):
+        return context.stopping
+    return context.cancelled and all(isinstance(one, Cancelled) for one in errors)
 
 
 def _is_starved(error: BaseException) -> bool:
@@ -272,6 +284,8 @@ def _message(error: BaseException) -> str:
     message, kind = describe(error), type(error).__name__
     if isinstance(error, Cancelled):
         return f"The task raised {kind}, but nobody had cancelled it: {message}"
+    if isinstance(error, Interrupted):
+        return f"The task raised {kind}, but nothing was stopping: {message}"
     if isinstance(error, PermanentError | TransientError) or message == kind:
         return message
     # Not written for the person who reads it: "'region'" says little without "KeyError".

@@ -34,9 +34,11 @@ class Executors:
         self._hosted = hosted
         self._in_process = in_process
         self._trusted = frozenset(trusted)
+        self._is_started = False
 
     def start(self) -> None:
         """Start all. Hosts are looked after by the event loop of this thread."""
+        self._is_started = True
         for executor in self._all():
             executor.start()
 
@@ -71,6 +73,12 @@ class Executors:
         for executor in self._hosted.values():
             if isinstance(executor, HostExecutor):
                 executor.renew(hosts)
+
+    def wind_up(self) -> None:
+        """Let attempts in hosts see that this process is about to stop."""
+        for executor in self._hosted.values():
+            if isinstance(executor, HostExecutor) and self._is_started:
+                executor.wind_up()
 
     def shutdown(self, timeout_seconds: float) -> None:
         """Shut all down, each within so many seconds. Blocks; not on the event loop."""

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 
 from afterwards.logs import get_logger
-from afterwards.task_types.base import Cancelled
+from afterwards.task_types.base import Cancelled, Interrupted
 from afterwards_executors.base import describe
 from afterwards_executors.retry import RetryPolicy, retry_after_of
 
@@ -24,7 +24,7 @@ def leaves(error: BaseException) -> Iterator[BaseException]:
 
 def is_transient(policy: RetryPolicy, error: BaseException) -> bool:
     """Whether `error` is worth another attempt; by the default policy if this one is broken."""
-    if any(isinstance(one, Cancelled) for one in leaves(error)):
+    if any(isinstance(one, Cancelled | Interrupted) for one in leaves(error)):
         return False
     try:
         return policy.is_transient(error)

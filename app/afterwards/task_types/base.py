@@ -14,7 +14,7 @@ from typing import Annotated, Any, Final, Literal, get_args
 from email_validator import EmailNotValidError, validate_email
 from pydantic import AfterValidator, BaseModel, Field, JsonValue, RootModel
 
-from afterwards.task_types.context import Cancelled, Environment, TaskContext
+from afterwards.task_types.context import Cancelled, Environment, Interrupted, TaskContext
 from afterwards.task_types.task_module import TaskModule
 from afterwards_executors.retry import PermanentError, RetryPolicy, TransientError
 
@@ -22,6 +22,7 @@ __all__ = [
     "Cancelled",
     "EmailAddress",
     "Environment",
+    "Interrupted",
     "JsonObject",
     "PermanentError",
     "RateLimit",

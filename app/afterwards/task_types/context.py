@@ -23,6 +23,13 @@ class Cancelled(Exception):
     """
 
 
+class Interrupted(Exception):
+    """Raised by a task that has seen `TaskContext.stopping`: it is run again, and nothing counts.
+
+    Raised although nothing is stopping, it is an error like any other, and permanent.
+    """
+
+
 @dataclass(frozen=True, slots=True)
 class Environment:
     """What the service gives every attempt: settings that task types need, in whichever process."""
@@ -119,6 +126,16 @@ class TaskContext:
         then, and raise `Cancelled`. Attempts of the others are stopped without being asked.
         """
         return self.line is not None and self.line.is_stop_asked
+
+    @property
+    def stopping(self) -> bool:
+        """Whether the process that the attempt runs in is about to be ended.
+
+        That is so when the service stops, until `AFTERWARDS_GRACE_SECONDS` are over, and when newer
+        task code has taken its place for long. The attempt may still finish; or it saves what it
+        has, and raises `Interrupted`. Otherwise it is ended, and run again.
+        """
+        return self.line is not None and self.line.is_stopping
 
     @property
     def logger(self) -> FilteringBoundLogger:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator
 from typing import Final
@@ -11,7 +10,7 @@ from loadtests.bench import synced
 from loadtests.bench.figures import Figure, Row, percentile
 from loadtests.bench.notification import SUBMIT
 from loadtests.bench.stand import Stand, check_accepted, durable_text
-from loadtests.connection import Connection, get
+from loadtests.connection import Connection, get, id_in
 from loadtests.errors import LoadTestError
 
 POLL_PAUSE_SECONDS: Final = 0.0002
@@ -33,7 +32,7 @@ def measure(stand: Stand) -> Iterator[Row]:
         first = before = service.counts()
         for _ in stand.rounds("finish"):
             with service.connect() as connection:
-                seen = [_follow(connection) for _ in range(tasks)]
+                seen = [follow(connection, SUBMIT) for _ in range(tasks)]
             rounds.append([milliseconds for milliseconds, _ in seen])
             polls += [number for _, number in seen]
             after = service.wait_finished(before.submitted + tasks)
@@ -50,10 +49,10 @@ def measure(stand: Stand) -> Iterator[Row]:
         )
 
 
-def _follow(connection: Connection) -> tuple[float, int]:
-    """Milliseconds until it is seen finished, and how many looks that took."""
+def follow(connection: Connection, request: bytes) -> tuple[float, int]:
+    """Milliseconds until a submitted task is seen finished, and how many looks that took."""
     started = time.perf_counter()
-    task_id = json.loads(connection.expect(202, SUBMIT))["task_id"]
+    task_id = id_in(connection.expect(202, request))
     look = get(f"/status/{task_id}")
     polls = 1
     while _SUCCESS not in (body := connection.expect(200, look)):

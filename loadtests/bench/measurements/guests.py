@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from loadtests.bench.figures import Figure, Row, percentile
+from loadtests.bench.measurements.finish import follow
 from loadtests.bench.stand import Stand, check_accepted
 from loadtests.connection import post, submit
 from loadtests.servers import Service
@@ -23,7 +24,7 @@ def measure(stand: Stand) -> Iterator[Row]:
     types = (OURS, *GUESTS)
     finished: dict[str, list[float]] = {name: [] for name in types}
     alone: dict[str, list[float]] = {name: [] for name in types}
-    waited: dict[str, list[float]] = {name: [] for name in types}
+    followed: dict[str, list[float]] = {name: [] for name in types}
     service = stand.service(task_modules=_MODULE)
     service.see_modules_in(_CHECKOUT)
     with service:
@@ -33,25 +34,23 @@ def measure(stand: Stand) -> Iterator[Row]:
             for name in types:
                 number = stand.sizes.requests
                 finished[name].append(_finish(service, name, number, stand.sizes.connections))
-                alone[name].append(_median_ms(service, name, stand.sizes.one_by_one, 202))
-                waited[name].append(
-                    _median_ms(service, name, stand.sizes.one_by_one, 200, "?wait=20")
-                )
+                alone[name].append(_median_ms(service, name, stand.sizes.one_by_one))
+                followed[name].append(_median_followed_ms(service, name, stand.sizes.one_by_one))
     connections = stand.sizes.connections
     for name in GUESTS:
         for what, unit, took in (
             (f"{connections} connections: finished", "1/s", finished),
             ("POST, 1 connection: p50", "ms", alone),
-            ("submitted and waited for: p50", "ms", waited),
+            ("submit to finished: p50", "ms", followed),
         ):
             own, ours = Figure.of(took[name]), Figure.of(took[OURS])
             note = "" if unit == "1/s" else f"{own.median - ours.median:+.2f} ms"
             yield Row("guests", f"{name}, {what}", unit, own, ours, OURS, "", note)
 
 
-def _request(name: str, query: str = "") -> bytes:
+def _request(name: str) -> bytes:
     payload = {"email": "johndoe@example.com", "message": "Your submission was received."}
-    return post(f"/tasks{query}", {"type": name, "payload": payload})
+    return post("/tasks", {"type": name, "payload": payload})
 
 
 def _finish(service: Service, name: str, number: int, connections: int) -> float:
@@ -63,12 +62,18 @@ def _finish(service: Service, name: str, number: int, connections: int) -> float
     return number / (after.at - submitted.started)
 
 
-def _median_ms(service: Service, name: str, requests: int, status: int, query: str = "") -> float:
-    request = _request(name, query)
+def _median_ms(service: Service, name: str, requests: int) -> float:
+    request = _request(name)
     took = []
     with service.connect() as connection:
         for _ in range(requests):
             started = time.perf_counter()
-            connection.expect(status, request)
+            connection.expect(202, request)
             took.append((time.perf_counter() - started) * 1e3)
+    return percentile(took, 0.5)
+
+
+def _median_followed_ms(service: Service, name: str, tasks: int) -> float:
+    with service.connect() as connection:
+        took = [follow(connection, _request(name))[0] for _ in range(tasks)]
     return percentile(took, 0.5)
