@@ -66,10 +66,19 @@ ROOMS: Final[dict[str, May]] = {
         "schedules service settings system task_types",
         "fastapi prometheus_client pydantic pydantic_core starlette structlog",
     ),
-    "main": May(
-        "api errors events execution logs registry.client registry.process registry.protocol "
+    "assembly": May(
+        "execution logs registry.client registry.process registry.protocol service settings system "
+        "task_types",
+        "afterwards_executors",
+    ),
+    "web_worker": May(
+        "api assembly events execution logs registry.client registry.process registry.protocol "
         "service settings system task_types",
-        "afterwards_executors fastapi uvicorn",
+        "afterwards_executors",
+    ),
+    "main": May(
+        "api assembly errors logs registry.process service settings system task_types web_worker",
+        "fastapi uvicorn",
     ),
     "server": May(
         "errors logs registry.journal registry.process registry.protocol settings system "

@@ -112,7 +112,8 @@ def replace(name: str, **contents: object) -> None:
 
 
 if __name__ == "__main__":
-    replace("afterwards.main", create_app=create_app, registry_config=lambda _: "the configuration")
+    replace("afterwards.main", create_app=create_app)
+    replace("afterwards.assembly", registry_config=lambda _: "the configuration")
     replace("afterwards.registry.process.supervised", RegistryProcess=Registry)
 
     from afterwards.cli import main

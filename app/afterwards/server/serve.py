@@ -61,7 +61,8 @@ def serve(settings: Settings, *, watches_files: bool = False) -> None:
     if is_handed_in := listener is not None:
         settings = _listening_at(settings, Address.of(listener))
     # Imported here once, for all workers; the application itself is made in each.
-    main = importlib.import_module("afterwards.main")
+    assembly = importlib.import_module("afterwards.assembly")
+    importlib.import_module("afterwards.main")
     require_temporary_directory()
     # Once, for all workers; a mistake in a module is to be said before anything starts.
     first = packed(described(settings.task_modules))
@@ -70,7 +71,7 @@ def serve(settings: Settings, *, watches_files: bool = False) -> None:
     registry: RegistryProcess | None = None
     if settings.registry == "manager":
         process = importlib.import_module("afterwards.registry.process.supervised")
-        registry = process.RegistryProcess(main.registry_config(settings))
+        registry = process.RegistryProcess(assembly.registry_config(settings))
     else:
         log.warning("memory registry: nothing outlives this process")
     generations = Generations(

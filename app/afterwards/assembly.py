@@ -1,0 +1,115 @@
+"""The parts of a service, as its settings say: what each is made of, and nothing started yet."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from typing import Final
+
+from afterwards.execution.attempt import prepare
+from afterwards.execution.executors import Executors
+from afterwards.execution.host_log import HostLog
+from afterwards.registry.client.client import TaskCode
+from afterwards.registry.process.access import RegistryConfig
+from afterwards.registry.protocol.requests import TypeLimits
+from afterwards.service.validator import Validator
+from afterwards.settings import Settings
+from afterwards.system.child_environment import child_environment
+from afterwards.task_types import CATALOGUE
+from afterwards.task_types.base import Environment
+from afterwards.task_types.description import Catalogue
+from afterwards.task_types.snapshot import CodeFile
+from afterwards.task_types.validating import MAX_ANSWER_BYTES
+from afterwards_executors import EXECUTORS, IN_PROCESS
+from afterwards_executors.hosts.settings import HostSettings
+
+_LINGER_MARGIN_SECONDS: Final = 15.0
+
+
+def executors(settings: Settings, hosts: HostSettings) -> Executors:
+    """The executors of a worker, not started."""
+    slots = {
+        "async": settings.async_slots,
+        "thread": settings.thread_slots,
+        "process": settings.process_slots,
+    }
+    return Executors(
+        {kind: make(slots[kind], hosts) for kind, make in EXECUTORS.items()},
+        {kind: make(slots[kind]) for kind, make in IN_PROCESS.items()},
+        CATALOGUE,
+    )
+
+
+def validator(settings: Settings, hosts: HostSettings) -> Validator | None:
+    """What validates payloads of users' task types, not started; None: there are none."""
+    if not settings.task_modules:
+        return None
+    # Kept, and never worn by what it does: it runs nothing else.
+    kept = replace(hosts, keep=1, max_calls=None, max_value_bytes=MAX_ANSWER_BYTES)
+    return Validator(EXECUTORS["process"](1, kept), settings.task_modules)
+
+
+def host_settings(settings: Settings, code: CodeFile) -> HostSettings:
+    """What hosts of task code are started with from now on."""
+    return HostSettings(
+        environment={**child_environment(), **code.environment},
+        max_value_bytes=settings.max_result_bytes,
+        overdue_seconds=settings.overdue_seconds,
+        blocked_seconds=settings.blocked_seconds,
+        handover_seconds=settings.handover_seconds,
+        max_calls=settings.host_max_attempts or None,
+        max_memory_bytes=settings.host_max_memory_bytes or None,
+        adopts_orphans=True,
+        prepare=(prepare, (environment(settings),)),
+        is_terminal=sys.stderr.isatty(),
+        listener=HostLog(),
+    )
+
+
+def environment(settings: Settings) -> Environment:
+    """What task types get to know of the settings."""
+    return Environment(
+        output_dir=settings.output_dir.absolute(),
+        notification_delay_seconds=settings.notification_delay_seconds,
+        report_delay_seconds=settings.report_delay_seconds,
+        file_delay_seconds=settings.file_delay_seconds,
+        email_delay_seconds=settings.email_delay_seconds,
+        max_result_bytes=settings.max_result_bytes,
+        log_level=settings.log_level,
+        log_format=settings.log_format,
+        task_modules=settings.task_modules,
+    )
+
+
+def task_code(catalogue: Catalogue, generation: int) -> TaskCode:
+    """What a worker with these task types can run."""
+    known = frozenset(catalogue)
+    return TaskCode(known, known - frozenset(CATALOGUE), generation, limits(catalogue))
+
+
+def limits(catalogue: Catalogue) -> dict[str, TypeLimits]:
+    """What bounds the attempts of those task types that are bounded."""
+    return {
+        name: TypeLimits(
+            task_type.max_concurrency,
+            *((rate.count, rate.period_seconds) if (rate := task_type.rate_limit) else ()),
+        )
+        for name, task_type in catalogue.items()
+        if task_type.max_concurrency is not None or task_type.rate_limit is not None
+    }
+
+
+def registry_config(settings: Settings) -> RegistryConfig:
+    """What the registry process gets to know of the settings."""
+    return RegistryConfig(
+        data_dir=str(settings.data_dir.absolute()),
+        max_pending=settings.max_pending,
+        max_pending_bytes=settings.max_pending_bytes,
+        lease_seconds=settings.lease_seconds,
+        retention_hours=settings.retention_hours,
+        clock_confirmed=settings.clock_confirmed,
+        # After the grace of the attempts, their workers stop executors and flush their reports.
+        linger_seconds=settings.grace_seconds + _LINGER_MARGIN_SECONDS,
+        log_level=settings.log_level,
+        log_format=settings.log_format,
+    )

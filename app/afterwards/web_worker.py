@@ -1,0 +1,219 @@
+"""A web worker besides its routes: what it runs, and the order it starts and stops in."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable
+from typing import Final
+
+from afterwards.api.http_metrics import HttpMetrics
+from afterwards.assembly import environment, executors, host_settings, task_code, validator
+from afterwards.events.hub import EventHub
+from afterwards.execution.dispatcher import Dispatcher
+from afterwards.logs import get_logger
+from afterwards.registry.client.client import RegistryClient
+from afterwards.registry.client.connection import RegistryConnection
+from afterwards.registry.process.access import Access
+from afterwards.registry.protocol.base import FENCE_SHARE
+from afterwards.registry.protocol.incarnation import this_process
+from afterwards.registry.protocol.requests import Report
+from afterwards.service.service import TaskService
+from afterwards.service.validator import Validator
+from afterwards.settings import Settings
+from afterwards.system.trouble import Trouble
+from afterwards.task_types.generations import Generation, LiveCatalogue, News
+from afterwards.task_types.snapshot import CodeFile
+
+log = get_logger(__name__)
+
+JOIN_SECONDS: Final = 5.0
+FLUSH_SECONDS: Final = 3.0
+EXECUTOR_STOP_SECONDS: Final = 2.0
+GUARD_SECONDS: Final = 0.5
+CODE_KEPT_SECONDS: Final = 60.0
+
+
+class WebWorker:
+    """What a web worker is made of besides its routes, and the order it starts and stops in."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        catalogue: LiveCatalogue,
+        access: Access,
+        http_metrics: HttpMetrics,
+        generation: Generation,
+    ) -> None:
+        self._settings = settings
+        self._access = access
+        self._catalogue = catalogue
+        self._code = CodeFile(generation.code)
+        self._news: News | None = None
+        self._on_renewal: Callable[[], None] = lambda: None
+        self._following: asyncio.Task[None] | None = None
+        self._retiring: set[asyncio.Task[None]] = set()
+        self._hosts = host_settings(settings, self._code)
+        self._executors = executors(settings, self._hosts)
+        self._dispatcher = Dispatcher(
+            self._executors,
+            catalogue,
+            environment(settings),
+            settings.request_timeout_seconds,
+            self._report,
+            progress=self._progress,
+            slots_changed=self._slots_changed,
+        )
+        self._client = RegistryClient(
+            self._dispatcher, http_metrics, task_code(catalogue, generation.number)
+        )
+        self._connection = RegistryConnection(
+            access.connect,
+            this_process(access.service),
+            self._client,
+            self._dispatcher,
+            fence_seconds=settings.lease_seconds * FENCE_SHARE,
+        )
+        self._events = EventHub(access.connect, self._client.call)
+        self.service = TaskService(
+            self._client,
+            self._dispatcher,
+            catalogue,
+            self._events,
+            validator(settings, self._hosts),
+        )
+        self._draining_since: float | None = None
+        self._over = threading.Event()
+        self._guard: threading.Thread | None = None
+
+    def _report(self, report: Report) -> None:
+        self._client.report(report)
+
+    def _slots_changed(self) -> None:
+        self._client.slots_changed()
+
+    def _progress(self, task_id: str, attempt: int, fraction: float, message: str | None) -> None:
+        self._client.progress(task_id, attempt, fraction, message)
+
+    async def start(self) -> None:
+        """Start the executors and join the registry."""
+        self._executors.start()
+        if self._access.guard is not None:
+            self._guard = threading.Thread(
+                target=self._guard_registry,
+                args=[self._access.guard],
+                name="registry-guard",
+                daemon=True,
+            )
+            self._guard.start()
+        if self.service.validator is not None:
+            self.service.validator.start()
+        self._client.bind(asyncio.get_running_loop())
+        self._connection.start()
+        if not await asyncio.to_thread(self._connection.wait_joined, JOIN_SECONDS):
+            log.error("registry does not answer yet; requests are refused until it does")
+        if self._news is not None:
+            self._following = asyncio.create_task(self._news.follow(self._renew))
+
+    def follow(self, news: News, on_renewal: Callable[[], None]) -> None:
+        """Take to every generation of task code that is published, once this is started."""
+        self._news, self._on_renewal = news, on_renewal
+
+    async def _renew(self, generation: Generation) -> None:
+        """Take to a generation, in one step, as soon as its code can validate what is submitted.
+
+        Raises:
+            Unvalidated: it cannot; nothing has changed.
+        """
+        code = CodeFile(generation.code)
+        hosts = host_settings(self._settings, code)
+        fresh = validator(self._settings, hosts)
+        try:
+            if fresh is not None:
+                fresh.start()
+                await fresh.warmed()
+        except BaseException:
+            if fresh is not None:
+                await asyncio.to_thread(fresh.close, EXECUTOR_STOP_SECONDS)
+            code.close()
+            raise
+        former_code, self._code = self._code, code
+        self._catalogue.latest = generation.catalogue
+        former = self.service.renew(generation.catalogue, fresh)
+        self._executors.renew(hosts)
+        self._client.announce(task_code(generation.catalogue, generation.number))
+        self._on_renewal()
+        log.info("worker runs new task code", generation=generation.number)
+        retiring = asyncio.create_task(_retire(former, former_code))
+        self._retiring.add(retiring)
+        retiring.add_done_callback(self._retiring.discard)
+
+    def begin_drain(self) -> None:
+        """Take no more claims; the grace of running attempts begins.
+
+        To be called as soon as it is known that this process has to stop: its connections may take
+        a while to end.
+        """
+        if self._draining_since is None:
+            self._draining_since = time.monotonic()
+            self.service.draining = True
+            self._client.drain()
+            self._executors.wind_up()
+            # Streams and waits would hold the connections, and those the stop.
+            self._events.close()
+
+    async def stop(self) -> None:
+        """Let the attempts end, release the rest, send the last reports, and leave."""
+        self.begin_drain()
+        await self._end_renewals()
+        if not await asyncio.to_thread(
+            self._dispatcher.drain, self._grace_left_seconds(), FLUSH_SECONDS
+        ):
+            log.warning("reports of attempts that were stopped are not answered yet")
+        await asyncio.to_thread(self._executors.shutdown, EXECUTOR_STOP_SECONDS)
+        if self.service.validator is not None:
+            await asyncio.to_thread(self.service.validator.close, EXECUTOR_STOP_SECONDS)
+        await asyncio.to_thread(self._connection.close, FLUSH_SECONDS)
+        self._client.unbind()
+        self._over.set()
+        if self._guard is not None:
+            await asyncio.to_thread(self._guard.join)
+        await asyncio.to_thread(self._access.close)
+
+    async def _end_renewals(self) -> None:
+        if self._following is not None:
+            self._following.cancel()
+            await asyncio.wait([self._following])
+        for retiring in self._retiring:
+            retiring.cancel()
+        if self._retiring:
+            await asyncio.wait(self._retiring)
+
+    def _grace_left_seconds(self) -> float:
+        assert self._draining_since is not None
+        return max(0.0, self._draining_since + self._settings.grace_seconds - time.monotonic())
+
+    def _guard_registry(self, guard: Callable[[], None]) -> None:
+        """Where no master looks after the registry process, look after it here.
+
+        In a thread of its own, which lasts: it reads files and starts a process, and the kernel
+        ends that process with the thread that has started it.
+        """
+        trouble = Trouble(log, "registry process cannot be looked after; trying again")
+        while not self._over.wait(GUARD_SECONDS):
+            with trouble.survived():
+                guard()
+
+
+async def _retire(former: Validator | None, code: CodeFile) -> None:
+    """End what validated payloads until a renewal."""
+    try:
+        if former is not None:
+            await former.retire(EXECUTOR_STOP_SECONDS)
+        # Hosts that were being started just then have found it by then, or import from the disk.
+        await asyncio.sleep(CODE_KEPT_SECONDS)
+    finally:
+        if former is not None:
+            await asyncio.to_thread(former.close, EXECUTOR_STOP_SECONDS)
+        code.close()
