@@ -93,12 +93,20 @@ ROOMS: Final[dict[str, May]] = {
 """
 
 SERVICE: Final = "afterwards"
+EXECUTORS_PACKAGE: Final = "afterwards_executors"
 EXECUTORS: Final = May("", "anyio tenacity uvloop")
 
 MODULES = {
     ".".join(path.relative_to(folder.parent).with_suffix("").parts).removesuffix(".__init__"): path
     for folder in (ROOT / "app/afterwards", ROOT / "executors/afterwards_executors")
     for path in sorted(folder.rglob("*.py"))
+}
+
+
+# What runs in a host knows nothing of whoever has started it, nor the other way round.
+APART: Final = {
+    f"{EXECUTORS_PACKAGE}.inside": f"{EXECUTORS_PACKAGE}.hosts",
+    f"{EXECUTORS_PACKAGE}.hosts": f"{EXECUTORS_PACKAGE}.inside",
 }
 
 
@@ -138,6 +146,13 @@ def test_a_module_imports_what_its_room_may(module: str) -> None:
     found = {name for name in imports(module) if name != SERVICE}
     stray = {name for name in found if not any(is_of(name, row) for row in allowed)}
     assert {name for name in stray if not is_of(name, own) or own == SERVICE} == set()
+
+
+@pytest.mark.parametrize("room", APART)
+def test_hosts_and_what_runs_in_them_meet_on_the_wire_only(room: str) -> None:
+    found = {name for module in MODULES if is_of(module, room) for name in imports(module)}
+    assert found
+    assert not {name for name in found if is_of(name, APART[room]) or is_of(name, SERVICE)}
 
 
 def test_no_arrow_points_back_up() -> None:

@@ -43,9 +43,6 @@ def modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[s
     (tmp_path / "module_with_progress.py").write_text(MODULE)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
-    # Spawning imports the parent's main module again, and pytest is a heavy one.
-    monkeypatch.setattr(sys.modules["__main__"], "__spec__", None)
-    monkeypatch.delattr(sys.modules["__main__"], "__file__", raising=False)
     yield ("module_with_progress",)
     sys.modules.pop("module_with_progress", None)
     load.cache_clear()

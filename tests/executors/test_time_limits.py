@@ -217,13 +217,14 @@ def test_while_a_loop_is_blocked_further_calls_run_elsewhere(
     executor = make_executor("async", 4, HostSettings(blocked_seconds=0.2))
     blocker = executor.submit(Work(work.block_the_loop, (str(tmp_path / "gate"),)))
     wait_until(lambda: is_running(tmp_path / "gate"))
-    wait_until(lambda: blocker.host.is_blocked)  # type: ignore[attr-defined]
+    host = executor._crew.host_of(blocker)  # type: ignore[attr-defined]
+    wait_until(lambda: host.is_blocked)
 
     assert pid(executor)
     assert not blocker.done()
     (tmp_path / "gate").touch()
     assert blocker.result(DEADLINE_SECONDS).end is End.SUCCEEDED
-    wait_until(lambda: not blocker.host.is_blocked)  # type: ignore[attr-defined]
+    wait_until(lambda: not host.is_blocked)
 
 
 def test_the_clocks_of_the_others_stand_while_a_loop_is_blocked(

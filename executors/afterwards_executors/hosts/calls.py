@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import TYPE_CHECKING
 
-from afterwards_executors.base import LOG_BYTES, LOG_LINES, Work
+from afterwards_executors.base import LOG_BYTES, LOG_LINES, End, Outcome, Work
 from afterwards_executors.calls import Call
-
-if TYPE_CHECKING:
-    from afterwards_executors.hosts.host import Host
 
 
 class HostedCall(Call):
@@ -21,8 +17,8 @@ class HostedCall(Call):
         self.number = number
         """On the wire; not used again while this process lives, or four billion calls later."""
         self.request = request
-        self.host: Host | None = None
-        """None: it waits for one."""
+        self.has_host = False
+        """False: it waits for one."""
         self.has_begun = False
         self.hosts_lost = 0
         """Hosts that have ended before they began with it."""
@@ -35,7 +31,7 @@ class HostedCall(Call):
 
     def back_in_the_queue(self) -> None:
         """Its host has ended before it began."""
-        self.host = None
+        self.has_host = False
         self.hosts_lost += 1
 
     def begin(self, now: float, kept_before: float) -> None:
@@ -71,3 +67,14 @@ class HostedCall(Call):
                 break
             kept.append(line)
         return tuple(reversed(kept))
+
+
+def lost(call: HostedCall, how: str, begun: int) -> Outcome:
+    """The outcome of a call whose host has ended with so many that had begun."""
+    return Outcome(
+        End.LOST if begun == 1 else End.SUSPECTED,
+        error=f"The process that ran it {how}",
+        transient=True,
+        run_seconds=call.run_seconds,
+        crowd=0 if begun == 1 else begun,
+    )

@@ -99,6 +99,10 @@ class Crew:
                 return host
         return self._start(crowd) if len(hosts) < SUSPECT_HOSTS else None
 
+    def host_of(self, call: HostedCall) -> Host | None:
+        """The host that was given this call; None: it waits for one, or is over."""
+        return next((host for host in self._hosts if call.number in host.calls), None)
+
     def keep_ready(self) -> None:
         """Start as many hosts as are to be kept."""
         if self._is_closing:

@@ -29,9 +29,9 @@ from afterwards_executors.calls import (
     starved,
 )
 from afterwards_executors.frames import Kind, encode_call, frame
-from afterwards_executors.hosts.calls import HostedCall
+from afterwards_executors.hosts.calls import HostedCall, lost
 from afterwards_executors.hosts.crew import Crew
-from afterwards_executors.hosts.host import LEAVE_SECONDS, Host, lost
+from afterwards_executors.hosts.host import LEAVE_SECONDS, Host
 from afterwards_executors.hosts.loop import own_loop
 from afterwards_executors.hosts.settings import HostSettings
 from afterwards_executors.hosts.time_limits import TimeLimits
@@ -118,7 +118,7 @@ class HostExecutor:
         assert isinstance(future, HostedCall)
         with self._lock:
             # Under the lock: it cannot be given to a host meanwhile.
-            must_ask = not self.can_stop and not by_force and future.host is not None
+            must_ask = not self.can_stop and not by_force and future.has_host
             is_settled = not must_ask and self._calls.settle(future, cancellation(reason))
         if must_ask:
             future.is_cancel_asked = True
@@ -224,7 +224,7 @@ class HostExecutor:
 
     def _stop(self, call: HostedCall, by_force: bool) -> None:
         """Stop a call, which is settled unless it can only be asked."""
-        host = call.host
+        host = self._crew.host_of(call)
         if call.done():
             return
         if host is None:
@@ -259,6 +259,7 @@ class HostExecutor:
         self._crew.look_at_reserve()
         self._crew.retire_if_worn(host, is_worn=outcome.end is End.STARVED)
         self._finish(call, outcome)
+        self._limits.ended_in(host)
         if self._waiting:
             self._place()
 

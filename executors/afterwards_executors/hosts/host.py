@@ -7,7 +7,7 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Final, Protocol
 
-from afterwards_executors.base import End, Outcome
+from afterwards_executors.base import Outcome
 from afterwards_executors.frames import (
     SECONDS,
     VERSION,
@@ -187,7 +187,7 @@ class Host:
 
     def run(self, call: HostedCall) -> None:
         """Give it a call."""
-        call.host = self
+        call.has_host = True
         self.calls[call.number] = call
         self._unbegun += 1
         self._asked_at = self._asked_at or monotonic()
@@ -350,14 +350,3 @@ class Host:
         self._wire.detach()
         if self._output is not None:
             self._output.close()
-
-
-def lost(call: HostedCall, how: str, begun: int) -> Outcome:
-    """The outcome of a call whose host has ended with so many that had begun."""
-    return Outcome(
-        End.LOST if begun == 1 else End.SUSPECTED,
-        error=f"The process that ran it {how}",
-        transient=True,
-        run_seconds=call.run_seconds,
-        crowd=0 if begun == 1 else begun,
-    )

@@ -69,8 +69,11 @@ class TimeLimits:
         """The call is over."""
         call.disarm()
         self._overdue.discard(call)
-        if call.host is not None and call.host.overdue_at is not None:
-            self._end_if_only_overdue(call.host)
+
+    def ended_in(self, host: Host) -> None:
+        """A call of this host is over; others may be left that should be."""
+        if host.overdue_at is not None:
+            self._end_if_only_overdue(host)
 
     def expect_end(self, call: HostedCall) -> None:
         """The call was told to stop, and should soon."""
@@ -80,7 +83,7 @@ class TimeLimits:
     # -- the time is up ------------------------------------------------------------------------
 
     def _is_up(self, call: HostedCall) -> None:
-        host = call.host
+        host = self._crew.host_of(call)
         if host is None:
             return
         if self._kind == "process":
@@ -123,7 +126,7 @@ class TimeLimits:
 
     def _is_silent(self, call: HostedCall) -> None:
         """Its loop has not answered for long."""
-        host = call.host
+        host = self._crew.host_of(call)
         if host is None or call.verdict is not None:
             return
         if host.blocker is call or host.begun_calls() == [call]:
@@ -140,7 +143,7 @@ class TimeLimits:
     # -- what goes on all the same -------------------------------------------------------------
 
     def _goes_on(self, call: HostedCall) -> None:
-        host = call.host
+        host = self._crew.host_of(call)
         if call.done() or host is None:
             return
         call.is_overdue = True

@@ -11,6 +11,7 @@ import resource
 import signal
 import socket
 from functools import partial
+from time import monotonic
 from typing import Final
 
 from afterwards_executors.inside import streams
@@ -23,6 +24,7 @@ _FOR_THE_PARENT: Final = (signal.SIGUSR1, signal.SIGUSR2)
 _SPARE_DESCRIPTORS: Final = 200
 """Copies of the standard descriptors lie above this, where they are least likely to be closed."""
 
+_LOOK_SECONDS: Final = 0.05
 _DESCRIPTORS_SHARE: Final = 0.75
 """Descriptors are given out from below: when this one is in use, most are."""
 
@@ -74,6 +76,7 @@ class Order:
     """
 
     def __init__(self) -> None:
+        self._look_at = 0.0
         self._home = os.getcwd()  # noqa: PTH109 - no pathlib in a small process
         self._umask = os.umask(0)
         os.umask(self._umask)
@@ -84,7 +87,11 @@ class Order:
                 self._standard.append((fd, spare, _identity(fd)))
 
     def is_short_of_descriptors(self) -> bool:
-        """Whether calls have kept most of the descriptors that there are."""
+        """Whether calls have kept most of the descriptors; looked at now and then."""
+        now = monotonic()
+        if now < self._look_at:
+            return False
+        self._look_at = now + _LOOK_SECONDS
         soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         if not self._standard or soft == resource.RLIM_INFINITY:
             return False

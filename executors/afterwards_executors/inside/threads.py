@@ -84,18 +84,20 @@ class _Pool:
 
     def _serve(self, request: Frame | None) -> None:
         while request is not None:
-            self._end(request.call, self._outcome_of(request))
+            outcome = self._outcome_of(request)
+            with self._changed:
+                # Before the answer: the next call may come at once, and need no new thread.
+                self._idle += 1
+            self._end(request.call, outcome)
             request = self._next()
 
     def _next(self) -> Frame | None:
+        """What to run next; None: nothing, and this thread is not counted on any more."""
         with self._changed:
-            self._idle += 1
-            try:
-                if not self._waiting:
-                    self._changed.wait(_IDLE_SECONDS)
-                return self._waiting.popleft() if self._waiting else None
-            finally:
-                self._idle -= 1
+            if not self._waiting:
+                self._changed.wait(_IDLE_SECONDS)
+            self._idle -= 1
+            return self._waiting.popleft() if self._waiting else None
 
     def _outcome_of(self, request: Frame) -> Outcome:
         started = monotonic()
@@ -119,7 +121,7 @@ class _Pool:
         self._lines.pop(call).close()
         streams.finish(call)
         try:
-            self._wire.leave_to_send(self._wire.ended(call, outcome))
+            self._wire.send(self._wire.ended(call, outcome))
         except OSError:
             # A call has closed the wire, or nobody is there. The main thread may wait for ever.
             os._exit(1)

@@ -42,7 +42,7 @@ class Wire:
         self._lock = threading.Lock()
         self._incoming = Incoming()
         self._frames: deque[Frame] = deque()
-        self._left: deque[bytes] = deque()
+        self._outgoing: deque[bytes] = deque()
         """Frames for whoever sends next."""
         self._unsent = b""
         self.max_frame_bytes = 0
@@ -107,31 +107,27 @@ class Wire:
     # -- out -----------------------------------------------------------------------------------
 
     def send(self, *frames: bytes) -> None:
-        """Send frames.
+        """Send frames; if another thread sends just now, it sends these as well.
 
         Raises:
             OSError: nobody is there any more.
         """
-        with self._lock:
-            self._left.extend(frames)
-            self._send_left()
-
-    def leave_to_send(self, data: bytes) -> None:
-        """Have a frame sent, by this thread or by the one that is sending just now.
-
-        Threads that wait for each other's lock wait for the interpreter as well: sixteen of them
-        end a quarter fewer calls a second.
-
-        Raises:
-            OSError: nobody is there any more.
-        """
-        self._left.append(data)
-        # Whoever leaves one while the lock is held is seen by the look after its release.
-        while self._left and self._lock.acquire(blocking=False):
+        self._outgoing.extend(frames)
+        # Whoever has the wire sends what others have put there meanwhile: nobody waits in line.
+        while self._outgoing and self._lock.acquire(blocking=False):
             try:
-                self._send_left()
+                self._send_all()
             finally:
                 self._lock.release()
+
+    def _send_all(self) -> None:
+        while self._outgoing or self._unsent:
+            while self._outgoing:
+                self._unsent += self._outgoing.popleft()
+            if self._fd < 0:
+                self._unsent = b""
+                return
+            self._send_some(wait=True)
 
     def try_to_send(self, data: bytes) -> bool:
         """Send a small frame that may be dropped; False if there is no room for it just now."""
@@ -141,7 +137,7 @@ class Wire:
             if self._fd < 0:
                 return True
             # What does not go as a whole is finished with what comes next.
-            if not self._unsent:
+            if not self._unsent and not self._outgoing:
                 self._unsent = data
                 if self._send_some(wait=False):
                     return True
@@ -151,12 +147,6 @@ class Wire:
         finally:
             self._lock.release()
         return False
-
-    def _send_left(self) -> None:
-        left = self._left
-        self._unsent += b"".join([left.popleft() for _ in range(len(left))])
-        while self._unsent and self._fd >= 0:
-            self._send_some(wait=True)
 
     def _send_some(self, *, wait: bool) -> bool:
         # A signal handler of a call's may raise here: what is left is sent before anything else.
@@ -182,7 +172,10 @@ class Wire:
         Args:
             kept_seconds: how long their event loop has been kept from its work so far.
         """
-        self.send(frame(Kind.BEGUN, body=SECONDS.pack(kept_seconds) + encode_numbers(calls)))
+        said = frame(Kind.BEGUN, body=SECONDS.pack(kept_seconds) + encode_numbers(calls))
+        with self._lock:  # not left to another thread
+            self._outgoing.append(said)
+            self._send_all()
 
     def worn(self) -> None:
         """Say that this process had better take no more calls."""
@@ -213,7 +206,7 @@ class Wire:
         """In a fork: the wire is its parent's, and its lock may be held by a thread that is not."""
         fd, self._fd = self._fd, -1
         self._lock = threading.Lock()
-        self._left.clear()
+        self._outgoing.clear()
         self._unsent = b""
         if fd >= 0:
             self._socket.detach()
