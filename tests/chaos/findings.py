@@ -17,10 +17,6 @@ from tests.reliability.conftest import Mark
 LATE_SECONDS = 15.0
 """How long after a strike its victim may still begin or end attempts: draining, or frozen."""
 
-RELOAD_SECONDS = 5.0
-"""How long after a SIGHUP a master may fork workers that it replaces at once: one that is asked to
-reload while it starts does so when it has started."""
-
 AWAKE_SECONDS = 1.0
 """What was frozen takes a moment to notice that it was."""
 
@@ -184,20 +180,12 @@ def executed_again(trace: Sequence[Mark], kills: Sequence[Kill]) -> list[Again]:
 def _reason(first: Mark, following: Mark, kills: Sequence[Kill]) -> Kill | None:
     """The last strike at the first attempt's process before the next attempt began; if that left
     it alive, rather the freeze that was under way."""
-    # Its parent: a pool child may have been spawned while its worker was already stopping. Its
-    # grandparent: that worker may have been forked after the signal, and replaced all the same.
+    # Its parent, too: a host may have been started while its worker was already stopping.
     strikes = [
         kill
         for kill in kills
         if first.at - LATE_SECONDS < kill.at < following.at
-        and (
-            kill.pids & {first.pid, first.parent}
-            or (
-                kill.kind == "master SIGHUP"
-                and first.grandparent in kill.pids
-                and first.at < kill.at + RELOAD_SECONDS
-            )
-        )
+        and kill.pids & {first.pid, first.parent}
     ]
     if not strikes or strikes[-1].kind.endswith("SIGKILL"):
         return strikes[-1] if strikes else None

@@ -129,8 +129,9 @@ class Killer:
         else:
             pids = self.fleet.with_children(pid)
         hit = [mark for mark in running if mark.pid in pids or role == "registry"]
-        if kind == "child SIGTERM":
-            pids = frozenset()  # a stop is its parent's business, and it goes on
+        if kind in ("child SIGTERM", "master SIGHUP"):
+            # A stop is the business of its parent, and new task code that of further attempts.
+            pids = frozenset()
         self.kills.append(Kill(kind, time.monotonic(), pids, len(hit)))
 
     # -- who looks after the service ---------------------------------------------------------------

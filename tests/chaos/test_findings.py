@@ -6,35 +6,21 @@ from tests.chaos.findings import executed_again
 from tests.chaos.killer import Kill
 from tests.reliability.conftest import Mark
 
-MASTER, OLD_WORKER, NEW_WORKER, CHILD = 100, 101, 102, 103
-RELOAD = Kill("master SIGHUP", at=10.0, pids=frozenset({MASTER, OLD_WORKER}), in_flight=1)
+MASTER, WORKER, HOST = 100, 101, 103
+TRACE = [
+    Mark("begin", "t", 1, HOST, WORKER, 11.0, MASTER),
+    Mark("cut", "t", 1, HOST, WORKER, 12.0, MASTER),
+    Mark("begin", "t", 2, 104, 105, 12.5, MASTER),
+]
 
 
-def test_a_child_of_a_worker_that_a_reload_forked_and_replaced_is_known_by_its_master() -> None:
-    # A master that is told to reload while it starts forks workers and replaces them at once. This
-    # one has run nothing itself, so only its child tells of it.
-    trace = [
-        Mark("begin", "t", 1, CHILD, NEW_WORKER, 11.0, MASTER),
-        Mark("cut", "t", 1, CHILD, NEW_WORKER, 12.0, MASTER),
-        Mark("begin", "t", 2, 104, 105, 12.5, MASTER),
-    ]
-    [again] = executed_again(trace, [RELOAD])
-    assert again.kill is RELOAD
+def test_the_death_of_its_host_s_worker_is_a_reason_for_another_attempt() -> None:
+    death = Kill("worker SIGKILL", at=11.5, pids=frozenset({WORKER}), in_flight=1)
+    [again] = executed_again(TRACE, [death])
+    assert again.kill is death
 
 
-def test_a_reload_is_no_reason_for_an_attempt_under_another_master() -> None:
-    trace = [
-        Mark("begin", "t", 1, CHILD, NEW_WORKER, 11.0, 200),
-        Mark("begin", "t", 2, 104, 105, 12.5, 200),
-    ]
-    [again] = executed_again(trace, [RELOAD])
-    assert again.kill is None
-
-
-def test_a_reload_is_no_reason_for_what_began_long_after_it() -> None:
-    trace = [
-        Mark("begin", "t", 1, CHILD, NEW_WORKER, 20.0, MASTER),
-        Mark("begin", "t", 2, 104, 105, 21.0, MASTER),
-    ]
-    [again] = executed_again(trace, [RELOAD])
+def test_new_task_code_is_no_reason_for_another_attempt() -> None:
+    reload = Kill("master SIGHUP", at=11.5, pids=frozenset(), in_flight=1)
+    [again] = executed_again(TRACE, [reload])
     assert again.kill is None
