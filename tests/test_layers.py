@@ -83,7 +83,7 @@ ROOMS: Final[dict[str, May]] = {
     "server": May(
         "errors logs registry.journal registry.process registry.protocol settings system "
         "task_types",
-        "gunicorn httptools uvicorn uvicorn_worker",
+        "afterwards_executors gunicorn httptools uvicorn uvicorn_worker",
     ),
     "cli": May("errors logs server settings", "afterwards_client httpx rich"),
 }

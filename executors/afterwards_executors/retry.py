@@ -72,8 +72,8 @@ def _default_retry() -> retry_base:
     return retry_if_exception(is_passing)
 
 
-def _default_wait() -> wait_base:
-    return wait_exponential_jitter(initial=1, max=60, jitter=1)
+DEFAULT_WAIT: Final[wait_base] = wait_exponential_jitter(initial=1, max=60, jitter=1)
+"""How long everybody waits whose policy does not say."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ class RetryPolicy:
     """
 
     max_attempts: int = 3
-    wait: wait_base = field(default_factory=_default_wait)
+    wait: wait_base = DEFAULT_WAIT
     """How long to wait before the next attempt, in seconds."""
     retry: retry_base = field(default_factory=_default_retry)
     """Which exceptions are worth another attempt."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 
 import pytest
@@ -59,3 +60,20 @@ def test_a_poisonous_task_that_takes_everything_down_is_stopped_after_restarts(
     done = service.submit("/notify/", {"email": "johndoe@example.com", "message": "x"})
     assert service.ended(done).state == "success"
     assert service.stop() == 0
+
+
+def test_what_a_task_leaves_behind_ends_with_its_worker_too(new_service: NewService) -> None:
+    service = new_service(workers="1")
+    service.start()
+    task_id = service.add("daemon")
+    service.begun(task_id, 1)
+    file = service.gate.with_name("daemon")
+    pid = int(wait_for(lambda: file.read_text() if file.exists() else "", "the daemon's id"))
+    assert pid in service.processes()
+
+    os.kill(service.worker_pids()[0], signal.SIGKILL)
+    wait_for(lambda: pid not in service.processes(), "the daemon ended", 10)
+    service.open_gate()
+    assert service.ended(task_id).state == "success"
+    assert service.stop() == 0
+    assert not service.processes()

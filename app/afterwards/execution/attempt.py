@@ -40,7 +40,7 @@ from afterwards.task_types.modules import load, load_catalogue
 from afterwards_executors import this_host
 from afterwards_executors.base import End, Outcome, describe
 from afterwards_executors.notes import current_line
-from afterwards_executors.retry import Starved
+from afterwards_executors.retry import DEFAULT_WAIT, Starved
 
 log = get_logger(__name__)
 
@@ -167,10 +167,11 @@ def _task_module_of(attempt: Attempt) -> tuple[TaskModule, str] | None:
 
 
 def _tell_time_out_delay(task_type: TaskType, attempt: Attempt) -> None:
-    # Once its time is up, nobody may be left to ask.
-    tell = getattr(attempt.context.line, "time_out_delay", None)
-    if tell is not None:
-        tell(_seconds_until_next(task_type, attempt))
+    # Once its time is up, nobody may be left to ask. What is not said is the default, which costs
+    # no message.
+    line = attempt.context.line
+    if line is not None and task_type.retry.wait is not DEFAULT_WAIT:
+        line.time_out_delay(_seconds_until_next(task_type, attempt))
 
 
 def _seconds_until_next(

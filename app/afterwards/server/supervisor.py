@@ -21,6 +21,7 @@ from afterwards.server.generations import Generations
 from afterwards.server.sources import Sources
 from afterwards.server.worker import HELD_SIGNALS, leave
 from afterwards.system.trouble import Trouble
+from afterwards_executors.hosts import orphans
 
 log = get_logger(__name__)
 
@@ -90,6 +91,8 @@ class Supervisor(Arbiter):  # type: ignore[misc] # gunicorn has no types
     def start(self) -> None:
         """Open for connections, which queue, then start the registry; workers come after it."""
         super().start()
+        with contextlib.suppress(OSError):  # then init adopts them, and they stay
+            orphans.adopt_orphans()
         if self._registry is not None:
             try:
                 with _obeying_stops():
@@ -110,6 +113,8 @@ class Supervisor(Arbiter):  # type: ignore[misc] # gunicorn has no types
         if self._sources is not None and self._sources.have_changed():
             self._generations.renew()
         self._generations.look_after()
+        # What task code has left behind by way of a worker that was killed.
+        orphans.end_orphans()
         super().manage_workers()
 
     def reap_workers(self) -> None:

@@ -11,6 +11,7 @@ import asyncio
 import ctypes
 import os
 import signal
+import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -124,6 +125,13 @@ async def exit_async(payload: Death, context: TaskContext) -> dict[str, int]:
     return die(payload, context)
 
 
+def leave_a_daemon(payload: Gated, context: TaskContext) -> dict[str, int]:
+    """Start a process that leaves its group and outlives whoever started it, if it can."""
+    daemon = subprocess.Popen(["sleep", "3600"], start_new_session=True)
+    Path(payload.gate).with_name("daemon").write_text(str(daemon.pid))
+    return wait(payload, context)
+
+
 class Nap(BaseModel):
     seconds: float
 
@@ -168,8 +176,9 @@ HARMFUL = [
     TaskType("poison", Poison, poison),
     TaskType("exit", Death, exit_async),
     TaskType("nap", Nap, nap),
+    TaskType("daemon", Gated, leave_a_daemon, executor="thread"),
 ]
 
-WAIT, WAIT_THREAD, WAIT_PROCESS, WAIT_DEAF, DIE, POISON, EXIT, NAP = HARMFUL
+WAIT, WAIT_THREAD, WAIT_PROCESS, WAIT_DEAF, DIE, POISON, EXIT, NAP, DAEMON = HARMFUL
 for each in (*CATALOGUE.values(), *HARMFUL):
     make_traced(each)
