@@ -28,25 +28,27 @@ class Acknowledged(NamedTuple):
 
 
 def submission(rng: random.Random, number: int) -> tuple[str, str, Mapping[str, Any] | None]:
-    """Kind, path and body of the next task. Few reports: they have the fewest slots."""
+    """Kind, path and body of the next task. Few reports: they have the fewest slots.
+
+    Naps run in hosts, many in one.
+    """
     kind = rng.choices(
-        ["notification", "flaky", "bounce", "bare", "file", "email", "report"],
-        [5, 1, 1, 1, 4, 4, 1],
+        ["notification", "flaky", "bounce", "bare", "file", "email", "report", "nap", "nap-thread"],
+        [5, 1, 1, 1, 4, 4, 1, 4, 2],
     )[0]
     message = {"message": f"m{number}"}
-    match kind:
-        case "notification":
-            return kind, "/notify/", {"email": "johndoe@example.com", **message}
-        case "flaky" | "bounce":
-            return kind, "/notify", {"email": f"{kind}@simulator.example", **message}
-        case "bare":
-            return kind, "/api/notifications/notify", None
-        case "file":
-            return kind, "/file/", {"content": {"number": number, "random": rng.random()}}
-        case "email":
-            return kind, "/send-email", {"email": "a@example.com", "subject": "s", "body": "b"}
-        case _:
-            return kind, "/report/", {"name": f"r{number}", "details": {"number": number}}
+    path, body = {
+        "notification": ("/notify/", {"email": "johndoe@example.com", **message}),
+        "flaky": ("/notify", {"email": "flaky@simulator.example", **message}),
+        "bounce": ("/notify", {"email": "bounce@simulator.example", **message}),
+        "bare": ("/api/notifications/notify", None),
+        "file": ("/file/", {"content": {"number": number, "random": rng.random()}}),
+        "email": ("/send-email", {"email": "a@example.com", "subject": "s", "body": "b"}),
+        "report": ("/report/", {"name": f"r{number}", "details": {"number": number}}),
+        "nap": ("/tasks", {"type": "nap", "payload": {"seconds": 0.3}}),
+        "nap-thread": ("/tasks", {"type": "nap-thread", "payload": {"seconds": 0.3}}),
+    }[kind]
+    return kind, path, body
 
 
 class Clients:

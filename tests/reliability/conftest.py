@@ -32,6 +32,7 @@ EXECUTORS = {
     "poison": "async",
     "exit": "async",
     "nap": "async",
+    "nap-thread": "thread",
     "daemon": "thread",
 }
 

@@ -48,7 +48,7 @@ def test_a_dead_web_worker_s_tasks_begin_again_within_2_seconds(
     service = fresh_service
     kinds = ["wait"] * 10 + ["wait-process"] * 2 + ["wait-thread"] * 4
     task_ids = [service.add(kind) for kind in kinds]
-    begun = {task_id: service.begun(task_id, 1).pid for task_id in task_ids}
+    begun = {task_id: service.begun(task_id, 1).parent for task_id in task_ids}
     victim = next(pid for pid in begun.values() if pid in service.worker_pids())
     killed_at = kill(victim, signal.SIGKILL)
 
@@ -152,7 +152,7 @@ def test_a_frozen_worker_is_ended_and_its_tasks_of_every_kind_begin_elsewhere(
     service = fresh_service
     kinds = ["wait"] * 6 + ["wait-process"] * 6 + ["wait-thread"] * 2
     task_ids = [service.add(kind) for kind in kinds]
-    begun = {task_id: service.begun(task_id, 1).pid for task_id in task_ids}
+    begun = {task_id: service.begun(task_id, 1).parent for task_id in task_ids}
     before = service.worker_pids()
     frozen = next(pid for pid in begun.values() if pid in before)
     held = [task_id for task_id, pid in begun.items() if pid == frozen]

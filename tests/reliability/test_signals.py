@@ -93,7 +93,7 @@ def test_a_worker_that_hangs_up_finishes_what_runs_and_is_replaced(
     worker = next(
         pid
         for task_id in running
-        if (pid := service.begun(task_id, 1).pid) in service.worker_pids()
+        if (pid := service.begun(task_id, 1).parent) in service.worker_pids()
     )
 
     os.kill(worker, signal.SIGHUP)

@@ -22,7 +22,7 @@ from afterwards_executors.inside.line import HostLine
 from afterwards_executors.inside.surroundings import Order
 from afterwards_executors.inside.tasks import CallTask, make_task
 from afterwards_executors.inside.watchdog import Watchdog
-from afterwards_executors.inside.wire import Wire, refusal
+from afterwards_executors.inside.wire import WORN, Wire, refusal
 from afterwards_executors.notes import CURRENT
 
 try:
@@ -167,9 +167,9 @@ class _Host:
     def _send_ended(self) -> None:
         ended, self._ended = self._ended, []
         try:
-            self._wire.send(*ended)
             if self._order.is_short_of_descriptors():
-                self._wire.worn()
+                ended.insert(0, WORN)
+            self._wire.send(*ended)
         except OSError:
             self._leave()
 

@@ -16,7 +16,7 @@ from afterwards_executors.frames import Frame, Kind, Setup, decode_call
 from afterwards_executors.inside import streams
 from afterwards_executors.inside.line import HostLine
 from afterwards_executors.inside.surroundings import Order
-from afterwards_executors.inside.wire import Wire, refusal
+from afterwards_executors.inside.wire import WORN, Wire, refusal
 from afterwards_executors.notes import CURRENT
 
 _PEAK: Final = b"\nVmHWM:"
@@ -44,10 +44,9 @@ def serve(wire: Wire, setup: Setup) -> None:
             os._exit(0)  # a fork that the call has left behind: its answer would be the next's
         line.close()
         streams.finish(request.call)
-        wire.send(wire.ended(request.call, usage.added_to(outcome)))
+        worn = [WORN] if order.is_short_of_descriptors() else []
+        wire.send(*worn, wire.ended(request.call, usage.added_to(outcome)))
         order.restore()
-        if order.is_short_of_descriptors():
-            wire.worn()
 
 
 def _run(request: Frame, line: HostLine) -> Outcome:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import errno
 import fcntl
 import os
 import resource
 import signal
 import socket
 from functools import partial
-from time import monotonic
 from typing import Final
 
 from afterwards_executors.inside import streams
@@ -24,7 +22,6 @@ _FOR_THE_PARENT: Final = (signal.SIGUSR1, signal.SIGUSR2)
 _SPARE_DESCRIPTORS: Final = 200
 """Copies of the standard descriptors lie above this, where they are least likely to be closed."""
 
-_LOOK_SECONDS: Final = 0.05
 _DESCRIPTORS_SHARE: Final = 0.75
 """Descriptors are given out from below: when this one is in use, most are."""
 
@@ -76,7 +73,6 @@ class Order:
     """
 
     def __init__(self) -> None:
-        self._look_at = 0.0
         self._home = os.getcwd()  # noqa: PTH109 - no pathlib in a small process
         self._umask = os.umask(0)
         os.umask(self._umask)
@@ -87,21 +83,12 @@ class Order:
                 self._standard.append((fd, spare, _identity(fd)))
 
     def is_short_of_descriptors(self) -> bool:
-        """Whether calls have kept most of the descriptors; looked at now and then."""
-        now = monotonic()
-        if now < self._look_at:
-            return False
-        self._look_at = now + _LOOK_SECONDS
+        """Whether calls have kept most of the descriptors. From any thread."""
         soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-        if not self._standard or soft == resource.RLIM_INFINITY:
+        if soft == resource.RLIM_INFINITY:
             return False
-        at = int(soft * _DESCRIPTORS_SHARE)
-        try:
-            probe = fcntl.fcntl(self._standard[0][1], fcntl.F_DUPFD_CLOEXEC, at)
-        except OSError as error:
-            return error.errno != errno.EBADF
-        os.close(probe)
-        return probe > at
+        # Only looked at: to take one would be seen by other threads that look at the same time.
+        return _identity(int(soft * _DESCRIPTORS_SHARE)) != (0, 0)
 
     def restore(self) -> None:
         """Undo what earlier calls have done to the directory, descriptors, signals and sockets."""

@@ -15,7 +15,7 @@ from afterwards_executors.frames import Frame, Kind, Setup, decode_call
 from afterwards_executors.inside import streams
 from afterwards_executors.inside.line import HostLine
 from afterwards_executors.inside.surroundings import Order
-from afterwards_executors.inside.wire import Wire, refusal
+from afterwards_executors.inside.wire import WORN, Wire, refusal
 from afterwards_executors.notes import CURRENT
 
 _IDLE_SECONDS: Final = 60.0
@@ -26,14 +26,11 @@ def serve(wire: Wire, setup: Setup) -> None:
     """Run what comes; returns when nothing more will."""
     del setup
     order = Order()
-    pool = _Pool(wire)
+    pool = _Pool(wire, order)
     wire.ready()
     while (frames := wire.receive_some()) is not None:
         runs = [request for request in frames if request.kind == Kind.RUN]
         if runs:
-            # In this thread alone: two that look at once would see each other's look.
-            if order.is_short_of_descriptors():
-                wire.worn()
             if pool.is_idle():
                 order.restore()
             # In one piece, before any of them can end this process.
@@ -52,8 +49,9 @@ def serve(wire: Wire, setup: Setup) -> None:
 class _Pool:
     """Threads, started when they are needed. How many there are is decided at the other end."""
 
-    def __init__(self, wire: Wire) -> None:
+    def __init__(self, wire: Wire, order: Order) -> None:
         self._wire = wire
+        self._order = order
         self._changed = threading.Condition()
         self._waiting: deque[Frame] = deque()
         self._idle = 0
@@ -121,7 +119,8 @@ class _Pool:
         self._lines.pop(call).close()
         streams.finish(call)
         try:
-            self._wire.send(self._wire.ended(call, outcome))
+            worn = [WORN] if self._order.is_short_of_descriptors() else []
+            self._wire.send(*worn, self._wire.ended(call, outcome))
         except OSError:
             # A call has closed the wire, or nobody is there. The main thread may wait for ever.
             os._exit(1)

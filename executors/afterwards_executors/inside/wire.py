@@ -177,10 +177,6 @@ class Wire:
             self._outgoing.append(said)
             self._send_all()
 
-    def worn(self) -> None:
-        """Say that this process had better take no more calls."""
-        self.send(frame(Kind.WORN))
-
     def delay(self, call: int, seconds: float | None) -> None:
         """Say how long to wait after a time-out of the call."""
         self.send(
@@ -214,6 +210,11 @@ class Wire:
                 os.close(fd)
             except OSError:
                 return  # the call has closed it before
+
+
+WORN: Final = frame(Kind.WORN)
+"""Says that this process had better take no more calls. It goes before an answer: the next call
+would be here otherwise."""
 
 
 def refusal(problem: str, error: BaseException, run_seconds: float) -> Outcome:

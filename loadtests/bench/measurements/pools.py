@@ -18,7 +18,7 @@ from multiprocessing.synchronize import Barrier as ProcessBarrier
 from types import MappingProxyType
 from typing import Any, Final
 
-from afterwards_executors import EXECUTORS
+from afterwards_executors import EXECUTORS, IN_PROCESS
 from afterwards_executors.base import End, Outcome, Work
 from loadtests.bench.figures import Figure, Row
 from loadtests.bench.no_op import no_op, no_op_async
@@ -58,7 +58,8 @@ def measure(stand: Stand) -> Iterator[Row]:
 
 def _on_executor(kind: str, workers: int, calls: int) -> float:
     """Seconds on one of our executors; all coroutines may run at once, as on a bare loop."""
-    executor = EXECUTORS[kind](calls if kind == "async" else workers)
+    factory = IN_PROCESS.get(kind) or EXECUTORS[kind]
+    executor = factory(calls if kind == "async" else workers)
     work = Work(FUNCTIONS[kind])
     elsewhere = kind == "process"
     executor.start()

@@ -141,6 +141,11 @@ async def nap(payload: Nap, context: TaskContext) -> dict[str, int]:
     return {"attempt": context.attempt}
 
 
+def nap_in_a_thread(payload: Nap, context: TaskContext) -> dict[str, int]:
+    time.sleep(payload.seconds)
+    return {"attempt": context.attempt}
+
+
 class Poison(BaseModel):
     data_dir: str
 
@@ -176,9 +181,10 @@ HARMFUL = [
     TaskType("poison", Poison, poison),
     TaskType("exit", Death, exit_async),
     TaskType("nap", Nap, nap),
+    TaskType("nap-thread", Nap, nap_in_a_thread, executor="thread"),
     TaskType("daemon", Gated, leave_a_daemon, executor="thread"),
 ]
 
-WAIT, WAIT_THREAD, WAIT_PROCESS, WAIT_DEAF, DIE, POISON, EXIT, NAP, DAEMON = HARMFUL
+WAIT, WAIT_THREAD, WAIT_PROCESS, WAIT_DEAF, DIE, POISON, EXIT, NAP, NAP_THREAD, DAEMON = HARMFUL
 for each in (*CATALOGUE.values(), *HARMFUL):
     make_traced(each)
