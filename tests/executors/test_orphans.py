@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -10,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from afterwards_executors.hosts import orphans
 
 pytestmark = pytest.mark.processes
 
@@ -155,3 +158,13 @@ executor.shutdown(5)
     assert printed_by(script, "thread", str(tmp_path)) > int(
         Path("/proc/self/oom_score_adj").read_text(encoding="ascii")
     )
+
+
+def test_while_nobody_can_be_looked_for_it_is_to_be_tried_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(_: Path) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    assert orphans.end_orphans() == 1

@@ -70,11 +70,16 @@ def end_orphans() -> int:
     """Kill the children of this process that come from hosts which are gone, and reap them.
 
     Returns:
-        How many have not ended yet, or have just left children of their own: call it again soon.
+        How many have not ended yet, or have just left children of their own, as far as it can be
+        told: if there are any, call it again soon.
     """
     own = set(_hosts.values())
     found = 0
-    for pid in _children():
+    try:
+        children = _children()
+    except (OSError, MemoryError):
+        return 1  # descriptors or memory have run out: nobody knows
+    for pid in children:
         if pid not in own and _is_orphan(pid):
             found += 1
             with contextlib.suppress(ProcessLookupError, PermissionError):
