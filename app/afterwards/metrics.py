@@ -194,7 +194,7 @@ class _Collector:
         )
         slots = GaugeMetricFamily(
             "afterwards_executor_slots",
-            "Slots of all workers' executors; stuck ones hold a call that cannot be stopped.",
+            "Slots of all workers' executors; stuck ones hold a call that goes on after its time.",
             labels=["executor", "state"],
         )
         for (executor, state), number in sorted(snapshot.slots.items()):

@@ -304,9 +304,9 @@ def test_a_kind_whose_attempts_starve_rests_and_the_registry_hears_of_it_first(
         future.set_result(Outcome(End.STARVED, error="no descriptors", transient=True))
 
     assert bench.reports == [Released(task_id, 1, "no descriptors") for task_id in "tuv"]
-    assert bench.told == [{"async": 0, "thread": 9, SUSPECTED: 2}] * 3
+    assert bench.told == [{"async": 0, "thread": 10, SUSPECTED: 2}] * 3
     now += pauses.FIRST_SECONDS
-    assert bench.dispatcher.slots() == {"async": 9, "thread": 9, SUSPECTED: 2}
+    assert bench.dispatcher.slots() == {"async": 10, "thread": 10, SUSPECTED: 2}
 
 
 def test_an_attempt_for_which_there_is_not_even_a_future_is_released_and_its_kind_rests(
@@ -382,8 +382,8 @@ def test_claims_that_come_after_the_drain_are_released(bench: Bench) -> None:
     assert bench.executor.works == []
 
 
-def test_stuck_slots_are_not_offered_to_the_registry(bench: Bench) -> None:
-    assert bench.dispatcher.slots() == {"async": 9, "thread": 9, SUSPECTED: 2}
+def test_a_stuck_call_in_a_host_takes_the_slot_of_its_claim_and_no_other(bench: Bench) -> None:
+    assert bench.dispatcher.slots() == {"async": 10, "thread": 10, SUSPECTED: 2}
     assert bench.dispatcher.stuck() == {"async": 1, "thread": 1}
     assert bench.dispatcher.unstoppable() == {"thread"}
 

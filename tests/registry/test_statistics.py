@@ -9,7 +9,7 @@ from afterwards.registry.engine.views import DrainRate
 from afterwards.registry.journal.journal import SqliteJournal
 from afterwards.registry.protocol.answers import Statistics
 from afterwards.registry.protocol.base import Worker
-from afterwards.registry.protocol.requests import Add, Pause, Scrape, Stats
+from afterwards.registry.protocol.requests import Add, Beat, Pause, Scrape, Stats
 from tests.registry.peers import SERVICE, Peer, ask, make_task
 
 
@@ -72,3 +72,20 @@ def test_a_rate_of_long_ago_is_not_the_rate_of_late() -> None:
     lately, later = rate.lately(6.0), rate.lately(1_000.0)
     assert lately == rate.per_second > 0
     assert later == 0
+
+
+def test_a_stuck_attempt_takes_the_slot_of_its_claim_and_no_other() -> None:
+    registry = MemoryRegistry(SERVICE, surroundings=NOBODY)
+    worker = Peer(registry, Worker(SERVICE, 1, 1), {"async": 3})
+    worker.join()
+    for _ in range(2):
+        worker.run(make_task())
+    worker.exchange(Beat(worker.slots, {"async": 1}, worker.held()))
+    slots = statistics(registry).snapshot.slots
+
+    assert {state: slots["async", state] for state in ("busy", "stuck", "free")} == {
+        "busy": 1,
+        "stuck": 1,
+        "free": 1,
+    }
+    registry.close()

@@ -331,7 +331,7 @@ class Dispatcher:
             return [Held(task_id, a.claim.attempt) for task_id, a in self._table.items()]
 
     def slots(self) -> Mapping[str, int]:
-        """Usable slots by executor kind: stuck ones left out, and all of a kind that rests."""
+        """Usable slots by executor kind, none of a kind that rests."""
         return self._executors.slots(self._pauses.is_resting)
 
     def stuck(self) -> Mapping[str, int]:

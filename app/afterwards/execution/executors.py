@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 
 from afterwards.registry.protocol.answers import Claim
 from afterwards.registry.protocol.base import SUSPECTED
-from afterwards_executors.base import Executor, Slots
+from afterwards_executors.base import Executor
 from afterwards_executors.hosts.crew import SUSPECT_HOSTS
 from afterwards_executors.hosts.executor import HostExecutor
 from afterwards_executors.hosts.settings import HostSettings
@@ -53,16 +53,23 @@ class Executors:
         return self._hosted[claim.executor]
 
     def slots(self, is_resting: Callable[[str], bool]) -> Mapping[str, int]:
-        """Usable slots by kind: stuck ones are left out, and all of a kind that rests."""
+        """Usable slots by kind, none of a kind that rests.
+
+        A stuck call in a host holds its claim until it has ended, so the registry counts it. One in
+        this process has been reported, and its slot is left out.
+        """
         usable = {
-            kind: 0 if is_resting(kind) else executor.slots().total - self._stuck(kind)
+            kind: 0 if is_resting(kind) else executor.slots().total - self._stuck_nearby(kind)
             for kind, executor in self._hosted.items()
         }
         return {**usable, SUSPECTED: SUSPECT_HOSTS}
 
     def stuck(self) -> Mapping[str, int]:
         """Slots by kind that hold a call which goes on although it should not."""
-        return {kind: self._stuck(kind) for kind in self._hosted}
+        return {
+            kind: executor.slots().stuck + self._stuck_nearby(kind)
+            for kind, executor in self._hosted.items()
+        }
 
     def unstoppable(self) -> frozenset[str]:
         """Kinds whose attempts are asked to stop, and end by themselves or at their limit."""
@@ -85,13 +92,9 @@ class Executors:
         for executor in self._all():
             executor.shutdown(timeout_seconds)
 
-    def _stuck(self, kind: str) -> int:
-        return sum(slots.stuck for slots in self._slots_of(kind))
-
-    def _slots_of(self, kind: str) -> Iterable[Slots]:
-        for executors in (self._hosted, self._in_process):
-            if kind in executors:
-                yield executors[kind].slots()
+    def _stuck_nearby(self, kind: str) -> int:
+        executor = self._in_process.get(kind)
+        return 0 if executor is None else executor.slots().stuck
 
     def _all(self) -> Iterable[Executor]:
         yield from self._in_process.values()

@@ -87,7 +87,9 @@ class Slots(BaseModel):
 
     busy: int = 0
     free: int = 0
-    stuck: int = Field(0, description="Hold a call that timed out and cannot be stopped.")
+    stuck: int = Field(
+        0, description="Hold a call that goes on although its time is up; it ends with its host."
+    )
 
 
 class StatisticsDocument(BaseModel):

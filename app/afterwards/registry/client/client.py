@@ -66,7 +66,7 @@ class ClaimHolder(Protocol):
         """Usable slots by executor kind."""
 
     def stuck(self) -> Mapping[str, int]:
-        """Slots by executor kind that hold a call which cannot be stopped."""
+        """Slots by executor kind that hold a call which goes on after its time."""
 
     def held(self) -> list[Held]:
         """Every claim whose report was not answered yet."""

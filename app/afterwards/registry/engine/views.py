@@ -207,10 +207,11 @@ class Readings:
         for record in self._rules.ledger:
             workers += record.joined
             for kind, usable in record.slots.items():
-                busy = record.used[kind]
-                slots[kind, "busy"] += busy
-                slots[kind, "free"] += max(0, usable - busy)
-                slots[kind, "stuck"] += record.stuck.get(kind, 0)
+                # What is stuck has its claim until it has ended.
+                held, stuck = record.used[kind], record.stuck.get(kind, 0)
+                slots[kind, "busy"] += max(0, held - stuck)
+                slots[kind, "free"] += max(0, usable - held)
+                slots[kind, "stuck"] += stuck
         return Snapshot(
             counts=dict(self._counts),
             oldest_pending_seconds=self._oldest_pending_seconds(),

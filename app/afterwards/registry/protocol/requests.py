@@ -54,7 +54,7 @@ class Beat(NamedTuple):
     """At least every `HEARTBEAT_SECONDS`. Renews the lease. Answer: None."""
 
     slots: Mapping[str, int]
-    """Usable slots by executor kind: stuck ones left out."""
+    """Usable slots by executor kind."""
     stuck: Mapping[str, int]
     held: Sequence[Held]
     http: HttpCounts | None = None
