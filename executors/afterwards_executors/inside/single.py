@@ -5,19 +5,16 @@ from __future__ import annotations
 import os
 import resource
 import time
-from contextvars import Context
 from dataclasses import replace
 from time import monotonic
 from typing import Final
 
 from afterwards_executors.base import Outcome
-from afterwards_executors.calls import failure_of, outcome_of
-from afterwards_executors.frames import Frame, Kind, Setup, decode_call
-from afterwards_executors.inside import streams
+from afterwards_executors.frames import Kind, Setup
+from afterwards_executors.inside import plain, streams
 from afterwards_executors.inside.line import HostLine
 from afterwards_executors.inside.surroundings import Order
-from afterwards_executors.inside.wire import WORN, Wire, refusal
-from afterwards_executors.notes import CURRENT
+from afterwards_executors.inside.wire import WORN, Wire
 
 _PEAK: Final = b"\nVmHWM:"
 _FORGET_PEAK: Final = b"5"
@@ -39,7 +36,7 @@ def serve(wire: Wire, setup: Setup) -> None:
         line = HostLine(wire, request.call)
         wire.begun([request.call])
         usage.begin()
-        outcome = _run(request, line)
+        outcome = plain.run(request, line)
         if os.getpid() != pid:
             os._exit(0)  # a fork that the call has left behind: its answer would be the next's
         line.close()
@@ -47,22 +44,6 @@ def serve(wire: Wire, setup: Setup) -> None:
         worn = [WORN] if order.is_short_of_descriptors() else []
         wire.send(*worn, wire.ended(request.call, usage.added_to(outcome)))
         order.restore()
-
-
-def _run(request: Frame, line: HostLine) -> Outcome:
-    started = monotonic()
-    try:
-        function, args = decode_call(request.body)
-    except BaseException as error:  # noqa: BLE001 - imports and unpickling run foreign code
-        return refusal("The call cannot be loaded in its host", error, 0.0)
-    try:
-        # A context of its own: what a call binds must not be seen by the next one.
-        context = Context()
-        context.run(CURRENT.set, line)
-        started = monotonic()
-        return outcome_of(context.run(function, *args), monotonic() - started)
-    except BaseException as error:  # noqa: BLE001 - SystemExit would cost the host
-        return failure_of(error, monotonic() - started)
 
 
 class _Usage:

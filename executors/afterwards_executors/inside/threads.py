@@ -5,18 +5,15 @@ from __future__ import annotations
 import os
 import threading
 from collections import deque
-from contextvars import Context
-from time import monotonic
 from typing import Final
 
 from afterwards_executors.base import Outcome
-from afterwards_executors.calls import failure_of, outcome_of, starved
-from afterwards_executors.frames import Frame, Kind, Setup, decode_call
-from afterwards_executors.inside import streams
+from afterwards_executors.calls import starved
+from afterwards_executors.frames import Frame, Kind, Setup
+from afterwards_executors.inside import plain, streams
 from afterwards_executors.inside.line import HostLine
 from afterwards_executors.inside.surroundings import Order
-from afterwards_executors.inside.wire import WORN, Wire, refusal
-from afterwards_executors.notes import CURRENT
+from afterwards_executors.inside.wire import WORN, Wire
 
 _IDLE_SECONDS: Final = 60.0
 """A thread without a call ends after this time."""
@@ -98,19 +95,8 @@ class _Pool:
             return self._waiting.popleft() if self._waiting else None
 
     def _outcome_of(self, request: Frame) -> Outcome:
-        started = monotonic()
         try:
-            function, args = decode_call(request.body)
-        except BaseException as error:  # noqa: BLE001 - imports and unpickling run foreign code
-            return refusal("The call cannot be loaded in its host", error, 0.0)
-        try:
-            # A context of its own: what a call binds must not be seen by the next on its thread.
-            context = Context()
-            context.run(CURRENT.set, self._lines[request.call])
-            started = monotonic()
-            return outcome_of(context.run(function, *args), monotonic() - started)
-        except BaseException as error:  # noqa: BLE001 - SystemExit would end the thread
-            return failure_of(error, monotonic() - started)
+            return plain.run(request, self._lines[request.call])
         finally:
             if not self._wire.is_open():
                 os._exit(0)  # a fork that the call has left behind
