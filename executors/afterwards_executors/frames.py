@@ -22,7 +22,7 @@ VERSION: Final = 1
 
 
 class Kind(IntEnum):
-    """What a frame says. The first four go to a host, the others come from one."""
+    """What a frame says. Kinds below 16 go to a host, the others come from one."""
 
     SETUP = 1
     """The first frame; its body is a pickled `Setup`."""
@@ -32,6 +32,10 @@ class Kind(IntEnum):
     """This call had better end: it was cancelled, or its time is up."""
     LEAVE = 4
     """Nothing more will come; end in order."""
+    PING = 5
+    """Answer when the event loop comes to it."""
+    WIND_UP = 6
+    """This host is to be ended soon: its calls had better end by themselves."""
     READY = 16
     """It takes calls; its body is the version of the wire."""
     BEGUN = 17
@@ -53,10 +57,6 @@ class Kind(IntEnum):
     """The answer to PING: how many seconds the loop has been kept from its work so far."""
     WORN = 25
     """Its calls have used up what they share; it had better take no more of them."""
-    PING = 5
-    """Answer when the loop comes to it; goes to a host."""
-    WIND_UP = 6
-    """The host is to be ended soon: its calls had better end by themselves; goes to a host."""
 
 
 class Frame(NamedTuple):
@@ -74,7 +74,6 @@ class Setup:
     parent: int
     """The process that it works for, which it does not outlive."""
     kind: str
-    slots: int
     sys_path: Sequence[str]
     max_frame_bytes: int
     """Longer ones are not sent."""

@@ -130,7 +130,6 @@ class Crew:
         setup = Setup(
             parent=os.getpid(),
             kind=self._kind,
-            slots=self._slots,
             sys_path=sys.path,
             max_frame_bytes=self._settings.max_value_bytes + FRAME_MARGIN_BYTES,
             blocked_seconds=self._settings.blocked_seconds,
