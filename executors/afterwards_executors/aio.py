@@ -28,6 +28,7 @@ from afterwards_executors.calls import (
     time_out_of,
 )
 from afterwards_executors.notes import CURRENT
+from afterwards_executors.submissions import Submissions
 
 try:
     # A faster loop where there is one; nothing here depends on it.
@@ -59,9 +60,8 @@ class AsyncExecutor:
 
     def __init__(self, slots: int) -> None:
         self._calls = Calls(slots)
-        self._submitted: deque[_Coroutine] = deque()
+        self._submissions: Submissions[_Coroutine] = Submissions(self._calls)
         self._to_stop: deque[_Coroutine] = deque()
-        self._woken = False
         self._loop = _new_event_loop()
         self._thread: threading.Thread | None = None
         # Callbacks of the loop would otherwise run in the context of whichever call armed them,
@@ -86,15 +86,7 @@ class AsyncExecutor:
         """Run `work` as soon as a slot is free; see `Executor.submit`."""
         call = _Coroutine(work)
         self._calls.admit(call)
-        try:
-            self._submitted.append(call)
-        except MemoryError as error:
-            self._calls.finish(call, starved(error))
-            return call
-        try:
-            self._wake()
-        except Exception as error:  # noqa: BLE001 - memory has run out
-            self._take_back(error)
+        self._submissions.add(call, self._loop, self._look, self._context)
         return call
 
     def cancel(self, future: Future[Outcome], reason: str, *, by_force: bool = False) -> bool:
@@ -136,36 +128,10 @@ class AsyncExecutor:
         self._loop.close()
 
     def _wake(self) -> None:
-        # `_look` lowers the flag before it looks, so what was appended before a raised flag was
-        # seen is always found. Two threads may both wake the loop; the second look finds nothing.
-        if not self._woken:
-            self._woken = True
-            try:
-                self._loop.call_soon_threadsafe(self._look, context=self._context)
-            except BaseException:
-                self._woken = False
-                raise
-
-    def _take_back(self, error: Exception) -> None:
-        """The loop cannot be woken: end what it has not taken from the deque.
-
-        Not one call alone: others may have counted on the same wake-up. `_look` may be at it, and
-        runs what it gets hold of.
-        """
-        while True:
-            try:
-                call = self._submitted.popleft()
-            except IndexError:
-                return
-            self._calls.finish(call, starved(error))
+        self._submissions.wake(self._loop, self._look, self._context)
 
     def _look(self) -> None:
-        self._woken = False
-        while self._submitted:
-            try:
-                call = self._submitted.popleft()
-            except IndexError:
-                break  # taken back just now
+        for call in self._submissions.take():
             if self._held < self._calls.total:
                 self._begin(call)
             else:

@@ -35,6 +35,7 @@ from afterwards_executors.hosts.host import LEAVE_SECONDS, Host
 from afterwards_executors.hosts.loop import own_loop
 from afterwards_executors.hosts.settings import HostSettings
 from afterwards_executors.hosts.time_limits import TimeLimits
+from afterwards_executors.submissions import Submissions
 
 MAX_HOSTS_A_CALL: Final = 2
 """A host that ends before it has begun with its call costs nothing, once; twice is no accident."""
@@ -62,9 +63,8 @@ class HostExecutor:
         self._calls = Calls(slots)
         self._numbers = count(1)
         self._lock = threading.Lock()
-        self._submitted: deque[HostedCall] = deque()
+        self._submissions: Submissions[HostedCall] = Submissions(self._calls)
         self._to_stop: deque[tuple[HostedCall, bool]] = deque()
-        self._is_woken = False
         self._ended = threading.Event()
         # Below: the loop only.
         self._loop: asyncio.AbstractEventLoop
@@ -106,11 +106,7 @@ class HostExecutor:
         if refusal is not None:
             self._calls.finish(call, refusal)
             return call
-        try:
-            self._submitted.append(call)
-            self._wake()
-        except Exception as error:  # noqa: BLE001 - memory has run out
-            self._take_back(error)
+        self._submissions.add(call, self._loop, self._look)
         return call
 
     def cancel(self, future: Future[Outcome], reason: str, *, by_force: bool = False) -> bool:
@@ -162,34 +158,12 @@ class HostExecutor:
             self._calls.give_up(call)
 
     def _wake(self) -> None:
-        # `_look` lowers the flag before it looks, so what was appended before a raised flag was
-        # seen is always found. Two threads may both wake the loop; the second look finds nothing.
-        if not self._is_woken:
-            self._is_woken = True
-            try:
-                self._loop.call_soon_threadsafe(self._look)
-            except BaseException:
-                self._is_woken = False
-                raise
-
-    def _take_back(self, error: Exception) -> None:
-        """The loop cannot be woken: end what it has not taken. Others may have counted on it."""
-        while True:
-            try:
-                call = self._submitted.popleft()
-            except IndexError:
-                return
-            self._calls.finish(call, starved(error))
+        self._submissions.wake(self._loop, self._look)
 
     # -- the loop: calls -----------------------------------------------------------------------
 
     def _look(self) -> None:
-        self._is_woken = False
-        while self._submitted:
-            try:
-                self._waiting.append(self._submitted.popleft())
-            except IndexError:
-                break  # taken back just now
+        self._waiting.extend(self._submissions.take())
         self._place()
         while self._to_stop:
             self._stop(*self._to_stop.popleft())
