@@ -42,7 +42,7 @@ class Call(Future[Outcome]):
         self.is_cancel_asked = False
         """Whether a cancellation was asked for that cannot be had."""
         self.after_time_out: float | None = None
-        """How long to wait after a time-out; None: give up then."""
+        """How long to wait after a time-out; None: nobody has said, and the default holds."""
         self._notepad: Notepad | None = None
 
     @property

@@ -44,7 +44,7 @@ class Kind(IntEnum):
     NOTE = 18
     """What the call notes."""
     DELAY = 19
-    """Seconds to wait after a time-out of the call, as a double; NaN: give up then."""
+    """Seconds to wait after a time-out of the call, as a double; NaN: the default holds."""
     ENDED = 20
     """The call's outcome, as `encode_outcome` writes it. It is the last frame of a call."""
     PRINTED = 21
