@@ -15,7 +15,7 @@ OUTCOMES: Mapping[str, str] = {
     "prevented": "cancelled before it started",
     "stopped": "stopped while it ran",
     "finished": "not cancelled: it was finished first",
-    "unstoppable": "asked to stop; it runs in a thread, which only ends by itself",
+    "unstoppable": "asked to stop; it runs in a thread, which ends by itself or at its time limit",
     "requested": "asked to stop; its worker has not answered yet",
 }
 """What became of the wish to cancel, in words."""
