@@ -7,8 +7,8 @@ from collections import Counter
 from afterwards.counts import (
     HTTP_SECONDS,
     Histogram,
-    HttpCounts,
-    HttpTotals,
+    WorkerCounts,
+    WorkerTotals,
     counts_by_state,
     tally,
     total,
@@ -62,20 +62,20 @@ def test_counts_by_state_leave_out_what_is_empty() -> None:
     assert counts_by_state(counts) == {("note", TaskState.FAILED): 2}
 
 
-def http(number: int, nanoseconds: int) -> HttpCounts:
+def http(number: int, nanoseconds: int) -> WorkerCounts:
     """So many requests, all as slow as can be."""
     cells = (*[0] * len(HTTP_SECONDS), number, nanoseconds)
-    return HttpCounts({("GET", "/", "200"): number}, {("GET", "/"): cells})
+    return WorkerCounts({("GET", "/", "200"): number}, {("GET", "/"): cells})
 
 
-def added_up(totals: HttpTotals) -> tuple[int, int]:
+def added_up(totals: WorkerTotals) -> tuple[int, int]:
     """Requests and nanoseconds of all workers."""
     counts = total(totals.by_worker().values())
     return counts.requests["GET", "/", "200"], counts.seconds["GET", "/"][-1]
 
 
 def test_http_totals_replace_a_worker_s_counts_and_keep_those_of_the_gone() -> None:
-    totals = HttpTotals()
+    totals = WorkerTotals()
     totals.report("a", http(1, 10))
     totals.report("a", http(3, 30))
     totals.report("b", http(2, 20))
@@ -85,21 +85,31 @@ def test_http_totals_replace_a_worker_s_counts_and_keep_those_of_the_gone() -> N
 
 
 def test_counts_that_were_sent_late_take_nothing_back() -> None:
-    totals = HttpTotals()
+    totals = WorkerTotals()
     totals.report("a", http(3, 30))
     totals.report("a", http(1, 10))
     assert added_up(totals) == (3, 30)
 
 
 def test_http_totals_go_on_from_what_was_reported_before() -> None:
-    before = HttpTotals()
+    before = WorkerTotals()
     before.report("a", http(1, 10))
     before.report("b", http(2, 20))
     before.worker_gone("b")
-    after = HttpTotals(before.by_worker())
+    after = WorkerTotals(before.by_worker())
     assert added_up(after) == (3, 30)
     after.report("a", http(2, 20))
     assert added_up(after) == (4, 40)
+
+
+def test_events_of_hosts_are_added_up_like_requests() -> None:
+    totals = WorkerTotals()
+    totals.report("a", WorkerCounts({}, {}, {("async", "blocked"): 1}))
+    totals.report("a", WorkerCounts({}, {}, {("async", "blocked"): 2, ("thread", "ended"): 1}))
+    totals.worker_gone("a")
+    totals.report("b", WorkerCounts({}, {}, {("async", "blocked"): 3}))
+    hosts = total(totals.by_worker().values()).hosts
+    assert hosts == {("async", "blocked"): 5, ("thread", "ended"): 1}
 
 
 def test_a_value_falls_in_the_first_bucket_it_does_not_exceed() -> None:

@@ -8,12 +8,12 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from afterwards.counts import (
     HTTP_SECONDS,
-    NO_HTTP,
+    NO_COUNTS,
     OUTCOMES,
     Cell,
-    HttpCounts,
     Kept,
     Snapshot,
+    WorkerCounts,
     tally,
 )
 from afterwards.lifecycle import Change, Task, TaskState
@@ -35,12 +35,12 @@ def samples(
     changes: list[Change] | None = None,
     *,
     counts: Mapping[Cell, int] | None = None,
-    http: HttpCounts | None = None,
+    http: WorkerCounts | None = None,
 ) -> dict[str, float]:
     metrics = TaskMetrics()
     metrics.committed(changes or [], 0.002)
     snapshot = Snapshot(counts or {}, 1.5, {("async", "busy"): 2}, 3, wal_bytes=4_152)
-    kept = Kept(1, {"a": http or NO_HTTP, "b": NO_HTTP}, metrics.cells(), 4)
+    kept = Kept(1, {"a": http or NO_COUNTS, "b": NO_COUNTS}, metrics.cells(), 4)
     return {
         sample.name + "".join(f" {key}={sample.labels[key]}" for key in sorted(sample.labels)): (
             sample.value
@@ -105,7 +105,7 @@ def test_a_clock_that_was_set_back_gives_no_negative_wait() -> None:
 
 def test_http_durations_are_told_as_a_histogram() -> None:
     cells = (1, 2, *[0] * (len(HTTP_SECONDS) - 2), 4, 99_500_000_000)
-    counts = HttpCounts({("GET", "/", "200"): 7}, {("GET", "/"): cells})
+    counts = WorkerCounts({("GET", "/", "200"): 7}, {("GET", "/"): cells})
 
     numbers = samples(http=counts)
 
@@ -116,6 +116,13 @@ def test_http_durations_are_told_as_a_histogram() -> None:
     assert numbers[f"{name}_bucket le=+Inf method=GET route=/"] == 7
     assert numbers[f"{name}_count method=GET route=/"] == 7
     assert numbers[f"{name}_sum method=GET route=/"] == 99.5
+
+
+def test_events_of_hosts_are_told_from_zero_on() -> None:
+    numbers = samples(http=WorkerCounts({}, {}, {("async", "blocked"): 2}))
+
+    assert numbers["afterwards_host_events_total event=blocked executor=async"] == 2
+    assert numbers["afterwards_host_events_total event=ended executor=async"] == 0
 
 
 def test_what_is_observed_of_the_journal_is_told_as_zero_before() -> None:

@@ -49,7 +49,7 @@ def validator(settings: Settings, hosts: HostSettings) -> Validator | None:
     return Validator(EXECUTORS["process"](1, kept), settings.task_modules)
 
 
-def host_settings(settings: Settings, code: CodeFile) -> HostSettings:
+def host_settings(settings: Settings, code: CodeFile, log: HostLog) -> HostSettings:
     """What hosts of task code are started with from now on."""
     return HostSettings(
         environment={**child_environment(), **code.environment},
@@ -62,7 +62,7 @@ def host_settings(settings: Settings, code: CodeFile) -> HostSettings:
         adopts_orphans=True,
         prepare=(prepare, (environment(settings),)),
         is_terminal=sys.stderr.isatty(),
-        listener=HostLog(),
+        listener=log,
     )
 
 

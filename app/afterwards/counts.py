@@ -12,6 +12,7 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
@@ -36,8 +37,18 @@ HTTP_SECONDS: Final = (
 )  # fmt: skip
 
 
-class HttpCounts(NamedTuple):
-    """One worker's HTTP metrics since it started."""
+BLOCKED: Final = "blocked"
+"""Something kept the event loop of a host for long."""
+
+ENDED_HOST: Final = "ended"
+"""A host ended with attempts in it, or before it was ready."""
+
+HOST_EVENTS: Final = tuple(product(("async", "process", "thread"), (BLOCKED, ENDED_HOST)))
+"""What is counted of hosts: (executor kind, event)."""
+
+
+class WorkerCounts(NamedTuple):
+    """What one worker has counted since it started: of HTTP, and of its hosts."""
 
     requests: Mapping[tuple[str, str, str], int]
     """(method, route template, status) -> number."""
@@ -47,9 +58,11 @@ class HttpCounts(NamedTuple):
     Whole ones: sums of floats depend on the order, and a sum that falls by its last bit is a
     restart to Prometheus.
     """
+    hosts: Mapping[tuple[str, str], int] = {}
+    """One of `HOST_EVENTS` -> number."""
 
 
-NO_HTTP: Final = HttpCounts(MappingProxyType({}), MappingProxyType({}))
+NO_COUNTS: Final = WorkerCounts(MappingProxyType({}), MappingProxyType({}), MappingProxyType({}))
 
 
 Cells = Mapping[str, Sequence[float]]
@@ -64,7 +77,7 @@ class Kept(NamedTuple):
 
     number: int = 0
     """Grows from one moment to the next, within one registry."""
-    http: Mapping[str, HttpCounts] = MappingProxyType({})
+    of_workers: Mapping[str, WorkerCounts] = MappingProxyType({})
     """By worker; those that have ended are added up under `ENDED`."""
     histograms: Mapping[str, Cells] = MappingProxyType({})
     """By name."""
@@ -148,46 +161,49 @@ ENDED: Final = ""
 """Stands for all workers that have ended."""
 
 
-class HttpTotals:
-    """The HTTP metrics of all workers, those that have ended included.
+class WorkerTotals:
+    """What all workers have counted, those that have ended included.
 
     Args:
         by_worker: what was reported before, as `by_worker` gave it.
     """
 
-    def __init__(self, by_worker: Mapping[str, HttpCounts] = MappingProxyType({})) -> None:
+    def __init__(self, by_worker: Mapping[str, WorkerCounts] = MappingProxyType({})) -> None:
         self._by_worker = {**by_worker}
 
-    def report(self, worker: str, counts: HttpCounts) -> None:
+    def report(self, worker: str, counts: WorkerCounts) -> None:
         """A worker's counts since it started.
 
         They may be older than its last ones: a scrape's wait to be sent, a beat's do not.
         """
-        self._by_worker[worker] = _merge([self._by_worker.get(worker, NO_HTTP), counts], max)
+        self._by_worker[worker] = _merge([self._by_worker.get(worker, NO_COUNTS), counts], max)
 
     def worker_gone(self, worker: str) -> None:
         """Keep the counts of a worker that will not report again."""
         counts = self._by_worker.pop(worker, None)
         if counts is not None:
-            self._by_worker[ENDED] = total([self._by_worker.get(ENDED, NO_HTTP), counts])
+            self._by_worker[ENDED] = total([self._by_worker.get(ENDED, NO_COUNTS), counts])
 
-    def by_worker(self) -> Mapping[str, HttpCounts]:
+    def by_worker(self) -> Mapping[str, WorkerCounts]:
         """All of them at this moment."""
         return dict(self._by_worker)
 
 
-def total(parts: Iterable[HttpCounts]) -> HttpCounts:
+def total(parts: Iterable[WorkerCounts]) -> WorkerCounts:
     """The counts of several workers added up."""
     return _merge(parts, operator.add)
 
 
-def _merge(parts: Iterable[HttpCounts], merge: Callable[[int, int], int]) -> HttpCounts:
+def _merge(parts: Iterable[WorkerCounts], merge: Callable[[int, int], int]) -> WorkerCounts:
     requests: dict[tuple[str, str, str], int] = {}
     seconds: dict[tuple[str, str], Sequence[int]] = {}
+    hosts: dict[tuple[str, str], int] = {}
     for part in parts:
         for request, number in part.requests.items():
             requests[request] = merge(requests.get(request, 0), number)
         for key, cells in part.seconds.items():
             before = seconds.get(key)
             seconds[key] = cells if before is None else [*map(merge, before, cells)]
-    return HttpCounts(requests, seconds)
+        for event, number in part.hosts.items():
+            hosts[event] = merge(hosts.get(event, 0), number)
+    return WorkerCounts(requests, seconds, hosts)

@@ -17,6 +17,7 @@ from prometheus_client.metrics_core import Metric
 from afterwards.counts import (
     ATTEMPTS,
     DELETED,
+    HOST_EVENTS,
     HTTP_SECONDS,
     OUTCOMES,
     SUBMITTED,
@@ -27,6 +28,7 @@ from afterwards.counts import (
     Histogram,
     Kept,
     Snapshot,
+    WorkerCounts,
     total,
 )
 from afterwards.lifecycle import Change, TaskState
@@ -128,7 +130,9 @@ class _Collector:
     def collect(self) -> Iterator[Metric]:
         yield from self._tasks()
         yield from self._service()
-        yield from self._http()
+        of_workers = total(self._kept.of_workers.values())
+        yield from self._http(of_workers)
+        yield self._hosts(of_workers)
         yield from map(self._histogram, _FAMILIES)
 
     def _tasks(self) -> Iterator[Metric]:
@@ -215,14 +219,24 @@ class _Collector:
             family.add_metric([type_name], type_name in paused)
         return family
 
-    def _http(self) -> Iterator[Metric]:
+    def _hosts(self, of_workers: WorkerCounts) -> Metric:
+        family = CounterMetricFamily(
+            "afterwards_host_events",
+            "Times a host's event loop was blocked for long, or a host ended with attempts in it.",
+            labels=["executor", "event"],
+        )
+        for event in HOST_EVENTS:
+            # Told as zero before its first time, so that this is seen as an increase.
+            family.add_metric(event, of_workers.hosts.get(event, 0))
+        return family
+
+    def _http(self, of_workers: WorkerCounts) -> Iterator[Metric]:
         requests = CounterMetricFamily(
             "afterwards_http_requests",
             "HTTP requests answered.",
             labels=["method", "route", "status"],
         )
-        http = total(self._kept.http.values())
-        for labels, number in sorted(http.requests.items()):
+        for labels, number in sorted(of_workers.requests.items()):
             requests.add_metric(list(labels), number)
         yield requests
         seconds = HistogramMetricFamily(
@@ -230,7 +244,7 @@ class _Collector:
             "Time from the request's arrival until its answer was sent.",
             labels=["method", "route"],
         )
-        for key, (*numbers, nanoseconds) in sorted(http.seconds.items()):
+        for key, (*numbers, nanoseconds) in sorted(of_workers.seconds.items()):
             buckets = _cumulative(HTTP_SECONDS, numbers)
             seconds.add_metric(list(key), buckets, sum_value=nanoseconds / 1e9)
         yield seconds

@@ -10,8 +10,10 @@ from typing import Final
 
 from afterwards.api.http_metrics import HttpMetrics
 from afterwards.assembly import environment, executors, host_settings, task_code, validator
+from afterwards.counts import WorkerCounts
 from afterwards.events.hub import EventHub
 from afterwards.execution.dispatcher import Dispatcher
+from afterwards.execution.host_log import HostLog
 from afterwards.logs import get_logger
 from afterwards.registry.client.client import RegistryClient
 from afterwards.registry.client.connection import RegistryConnection
@@ -54,7 +56,8 @@ class WebWorker:
         self._on_renewal: Callable[[], None] = lambda: None
         self._following: asyncio.Task[None] | None = None
         self._retiring: set[asyncio.Task[None]] = set()
-        self._hosts = host_settings(settings, self._code)
+        self._host_log = HostLog()
+        self._hosts = host_settings(settings, self._code, self._host_log)
         self._executors = executors(settings, self._hosts)
         self._dispatcher = Dispatcher(
             self._executors,
@@ -66,7 +69,9 @@ class WebWorker:
             slots_changed=self._slots_changed,
         )
         self._client = RegistryClient(
-            self._dispatcher, http_metrics, task_code(catalogue, generation.number)
+            self._dispatcher,
+            _Counts(http_metrics, self._host_log),
+            task_code(catalogue, generation.number),
         )
         self._connection = RegistryConnection(
             access.connect,
@@ -127,7 +132,7 @@ class WebWorker:
             Unvalidated: it cannot; nothing has changed.
         """
         code = CodeFile(generation.code)
-        hosts = host_settings(self._settings, code)
+        hosts = host_settings(self._settings, code, self._host_log)
         fresh = validator(self._settings, hosts)
         try:
             if fresh is not None:
@@ -204,6 +209,21 @@ class WebWorker:
         while not self._over.wait(GUARD_SECONDS):
             with trouble.survived():
                 guard()
+
+
+class _Counts:
+    """All that a worker counts."""
+
+    def __init__(self, http: HttpMetrics, hosts: HostLog) -> None:
+        self._http = http
+        self._hosts = hosts
+
+    @property
+    def version(self) -> int:
+        return self._http.version + self._hosts.version
+
+    def counts(self) -> WorkerCounts:
+        return self._http.counts()._replace(hosts=self._hosts.counts())
 
 
 async def _retire(former: Validator | None, code: CodeFile) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from afterwards.counts import HttpCounts
+from afterwards.counts import WorkerCounts
 from afterwards.events.hub import EventHub
 from afterwards.execution.dispatcher import Dispatcher
 from afterwards.execution.executors import Executors
@@ -34,8 +34,8 @@ SERVICE = "test"
 class NoHttp:
     version = 0
 
-    def counts(self) -> HttpCounts:
-        return HttpCounts({}, {})
+    def counts(self) -> WorkerCounts:
+        return WorkerCounts({}, {})
 
 
 def new_registry() -> MemoryRegistry:

@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from tests.integration.conftest import wait_for
 from tests.integration.own_types import OwnTypesService, serving
@@ -67,9 +68,13 @@ def run(payload, context):
 async def run_async(payload, context):
     return {"number": payload.number}
 
+async def block_the_loop(payload, context):
+    time.sleep(payload.number)
+
 GUEST = TaskType("guest", Guest, run, executor="process")
 THREAD = TaskType("guest-thread", Guest, run, executor="thread")
 ASYNC = TaskType("guest-async", Guest, run_async)
+BLOCKING = TaskType("guest-blocking", Guest, block_the_loop, timeout=1.0, max_attempts=1)
 """
 
 
@@ -83,7 +88,9 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def service(directory: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnTypesService]:
     home = tmp_path_factory.mktemp("service")
-    with serving(home, directory, task_modules="guests", workers="1") as running:
+    with serving(
+        home, directory, task_modules="guests", workers="1", blocked_seconds="0.2"
+    ) as running:
         yield running
 
 
@@ -224,3 +231,23 @@ def test_a_host_that_dies_idle_is_replaced_before_it_is_needed(
         os.kill(pid, signal.SIGKILL)
     wait_for(lambda: living(importers(directory) - before), "a fresh one")
     assert post(service).status_code == 202
+
+
+def test_a_blocked_loop_and_its_host_s_end_are_counted(service: OwnTypesService) -> None:
+    assert _host_events(service) == {"blocked": 0, "ended": 0}
+    order = {"type": "guest-blocking", "payload": {"number": 600}}
+    document = service.client.post("/tasks?wait=20", json=order).json()
+
+    assert (document["status"], document["error"]) == ("failed", "Timed out after 1 s")
+    wait_for(lambda: _host_events(service) == {"blocked": 1, "ended": 1}, "both counted")
+    assert "in block_the_loop" in service.log_file.read_text()
+
+
+def _host_events(service: OwnTypesService) -> dict[str, float]:
+    families = text_string_to_metric_families(service.client.get("/metrics").text)
+    return {
+        sample.labels["event"]: sample.value
+        for family in families
+        for sample in family.samples
+        if sample.name == "afterwards_host_events_total" and sample.labels["executor"] == "async"
+    }

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from afterwards.counts import HTTP_SECONDS, HttpCounts
+from afterwards.counts import HTTP_SECONDS, WorkerCounts
 from afterwards.errors import (
     IllegalTransition,
     NotJoined,
@@ -863,9 +863,9 @@ def test_metrics_agree_with_the_counts(reach: Reach) -> None:
 def test_http_metrics_are_the_sum_over_all_workers_those_gone_included(reach: Reach) -> None:
     one, two = reach.peer(), reach.peer()
     cells = (*[0] * len(HTTP_SECONDS), 2, 25_000_000_000)
-    http = HttpCounts({("POST", "/notify/", "202"): 2}, {("POST", "/notify/"): cells})
+    http = WorkerCounts({("POST", "/notify/", "202"): 2}, {("POST", "/notify/"): cells})
     for peer in (one, two, two):
-        peer.exchange(peer_beat(peer)._replace(http=http))
+        peer.exchange(peer_beat(peer)._replace(counts=http))
 
     def total() -> float:
         return metric(reach, "afterwards_http_requests_total", "/notify/ 202 POST")
@@ -873,11 +873,11 @@ def test_http_metrics_are_the_sum_over_all_workers_those_gone_included(reach: Re
     assert total() == 4
     reach.kill(two)
     eventually(lambda: metric(reach, "afterwards_workers") == 1, "the death is noticed")
-    assert [raised(a) for a in two.exchange(peer_beat(two)._replace(http=http)).answers] == [
+    assert [raised(a) for a in two.exchange(peer_beat(two)._replace(counts=http)).answers] == [
         NotJoined
     ]
     assert total() == 4
-    more = HttpCounts({("POST", "/notify/", "202"): 3}, {})
+    more = WorkerCounts({("POST", "/notify/", "202"): 3}, {})
     one.exchange(Scrape(more))
     assert total() == 5
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from afterwards.counts import HttpCounts
+from afterwards.counts import WorkerCounts
 from afterwards.errors import RegistryUnavailable, StaleReport
 from afterwards.lifecycle import TaskState
 from afterwards.registry.client.client import PROGRESS_SECONDS, RegistryClient
@@ -274,8 +274,8 @@ class Holder:
 class NoHttp:
     version = 0
 
-    def counts(self) -> HttpCounts:
-        return HttpCounts({}, {})
+    def counts(self) -> WorkerCounts:
+        return WorkerCounts({}, {})
 
 
 def sent_progress(client: RegistryClient) -> list[Progress]:

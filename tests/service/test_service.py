@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from afterwards.counts import HttpCounts
+from afterwards.counts import WorkerCounts
 from afterwards.errors import IdempotencyMismatch, UnknownTaskType
 from afterwards.events.hub import EventHub
 from afterwards.execution.dispatcher import Dispatcher
@@ -49,8 +49,8 @@ CATALOGUE = in_process({name: TaskType(name, Note, write) for name in ("note", "
 class NoHttp:
     version = 0
 
-    def counts(self) -> HttpCounts:
-        return HttpCounts({}, {})
+    def counts(self) -> WorkerCounts:
+        return WorkerCounts({}, {})
 
 
 @asynccontextmanager

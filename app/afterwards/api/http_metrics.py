@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from typing import Final
 
-from afterwards.counts import HTTP_SECONDS, HttpCounts
+from afterwards.counts import HTTP_SECONDS, WorkerCounts
 
 KNOWN_METHODS: Final = frozenset(
     {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"}
@@ -46,13 +46,13 @@ class HttpMetrics:
         cells[-1] += seconds
         self.version += 1
 
-    def counts(self) -> HttpCounts:
-        """A copy of everything so far."""
+    def counts(self) -> WorkerCounts:
+        """A copy of everything so far; of hosts nothing."""
         # list() copies a dictionary in one step of the interpreter, a comprehension does not, and
         # the event loop goes on observing.
         requests = list(self._requests.items())
         seconds = [(key, list(cells)) for key, cells in list(self._seconds.items())]
-        return HttpCounts(
+        return WorkerCounts(
             {(method, route, str(status)): n for (method, route, status), n in requests},
             {key: [*map(int, cells[:-1]), round(cells[-1] * 1e9)] for key, cells in seconds},
         )

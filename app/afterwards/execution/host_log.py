@@ -1,9 +1,11 @@
-"""What happens in hosts besides attempts, for the log."""
+"""What happens in hosts besides attempts, for the log and the metrics."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 
+from afterwards.counts import BLOCKED, ENDED_HOST
 from afterwards.logs import LossyStream, get_logger
 
 log = get_logger(__name__)
@@ -12,8 +14,16 @@ log = get_logger(__name__)
 class HostLog:
     """The listener of all hosts of a worker (`afterwards_executors.hosts.settings.Listener`)."""
 
+    version = 0
+    """Grows with each event that is counted."""
+
     def __init__(self) -> None:
         self._stream = LossyStream(sys.stderr)
+        self._counts: dict[tuple[str, str], int] = {}
+
+    def counts(self) -> Mapping[tuple[str, str], int]:
+        """How often each kind of host did what; any thread may ask."""
+        return dict(self._counts)
 
     def printed(self, kind: str, pid: int, line: str) -> None:
         """A host, or something that it has started, wrote a line past Python's streams."""
@@ -25,6 +35,7 @@ class HostLog:
 
     def blocked(self, kind: str, pid: int, stack: str, *, is_call: bool) -> None:
         """Something has kept the event loop of a host for long."""
+        self._count(kind, BLOCKED)
         log.warning(
             "an attempt keeps the event loop from all others of its host; its time limit ends both"
             if is_call
@@ -36,4 +47,9 @@ class HostLog:
 
     def ended(self, kind: str, pid: int, how: str, calls: int) -> None:
         """A host has ended with attempts in it, or before it was ready."""
+        self._count(kind, ENDED_HOST)
         log.warning("host ended", how=how, executor=kind, host=pid, attempts=calls)
+
+    def _count(self, kind: str, event: str) -> None:
+        self._counts[kind, event] = self._counts.get((kind, event), 0) + 1
+        self.version += 1

@@ -16,7 +16,7 @@ from uuid import uuid4
 import pytest
 from structlog.testing import capture_logs
 
-from afterwards.counts import HttpCounts
+from afterwards.counts import WorkerCounts
 from afterwards.errors import (
     IllegalTransition,
     JournalLocked,
@@ -95,8 +95,8 @@ class Holder:
 class NoHttp:
     version = 0
 
-    def counts(self) -> HttpCounts:
-        return HttpCounts({}, {})
+    def counts(self) -> WorkerCounts:
+        return WorkerCounts({}, {})
 
 
 class Line:

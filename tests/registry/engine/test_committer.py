@@ -10,7 +10,7 @@ from unittest.mock import Mock
 
 import pytest
 
-from afterwards.counts import HttpCounts
+from afterwards.counts import WorkerCounts
 from afterwards.errors import (
     JournalLocked,
     JournalUnavailable,
@@ -164,7 +164,7 @@ def test_under_a_foreign_lock_readers_and_beats_wait_for_one_try_only(bench: Ben
     peer = bench.peer(registry)
     task = bench.task()
 
-    reply = peer.exchange(Beat({"async": 2}, {}, [], HttpCounts({}, {})), Add(task), Get(task.id))
+    reply = peer.exchange(Beat({"async": 2}, {}, [], WorkerCounts({}, {})), Add(task), Get(task.id))
 
     assert [raised(answer) for answer in reply.answers] == [None, JournalLocked, TaskNotFound]
     assert journal.tries == 1
@@ -375,10 +375,10 @@ def test_a_worker_that_is_refused_leaves_no_http_metrics(bench: Bench) -> None:
     peer = bench.peer(registry)
     peer.connection += 1
 
-    answer = peer.ask(Beat({}, {}, [], HttpCounts({("GET", "/", "200"): 1}, {})))
+    answer = peer.ask(Beat({}, {}, [], WorkerCounts({("GET", "/", "200"): 1}, {})))
 
     assert raised(answer) is NotJoined
-    assert registry.readings.http.by_worker() == {}
+    assert registry.readings.of_workers.by_worker() == {}
 
 
 def test_the_advice_when_to_come_back_follows_the_rate_of_late(bench: Bench) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from afterwards.counts import HTTP_SECONDS, HttpCounts, Kept
+from afterwards.counts import HTTP_SECONDS, Kept, WorkerCounts
 from afterwards.registry.engine.counts_file import CountsFile
 from afterwards.registry.protocol.requests import Beat, Scrape, Succeeded
 from tests.counters import Counters, counters, fallen
@@ -15,9 +15,10 @@ from tests.registry.bench import Bench, SteppedRegistry
 from tests.registry.peers import Peer
 
 
-def http(number: int) -> HttpCounts:
+def http(number: int) -> WorkerCounts:
     cells = (*[0] * len(HTTP_SECONDS), number, number * 10**9)
-    return HttpCounts({("GET", "/", "200"): number}, {("GET", "/"): cells})
+    events = {("async", "blocked"): number}
+    return WorkerCounts({("GET", "/", "200"): number}, {("GET", "/"): cells}, events)
 
 
 KEPT = Kept(3, {"a": http(1), "": http(2)}, {"wait": {"note": (1, 0.5)}}, 4)
@@ -30,8 +31,10 @@ def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
 
     found = CountsFile(tmp_path / "counts").load()
 
-    assert found.http["a"].requests == http(1).requests
-    assert {key: tuple(cells) for key, cells in found.http[""].seconds.items()} == http(2).seconds
+    assert found.of_workers["a"].requests == http(1).requests
+    of_ended = found.of_workers[""]
+    assert {key: tuple(cells) for key, cells in of_ended.seconds.items()} == http(2).seconds
+    assert of_ended.hosts == http(2).hosts
     assert found.histograms == {"wait": {"note": [1, 0.5]}}
     assert found.refused_reports == 4
     assert [path.name for path in tmp_path.iterdir()] == ["counts"]
@@ -105,7 +108,7 @@ def test_workers_that_died_with_the_registry_are_added_up(bench: Bench, tmp_path
     bench.machine.reboot_observers()
     bench.machine.kill(peer.worker)
     registry = bench.registry(counts_file=tmp_path / "counts")
-    assert [*registry.readings.http.by_worker()] == [""]
+    assert [*registry.readings.of_workers.by_worker()] == [""]
     assert scrape(registry)[REQUESTS] == 2
 
 

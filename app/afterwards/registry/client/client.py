@@ -16,7 +16,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple, Protocol
 
-from afterwards.counts import HttpCounts
+from afterwards.counts import WorkerCounts
 from afterwards.errors import (
     AfterwardsError,
     JournalLocked,
@@ -103,13 +103,14 @@ class TaskCode(NamedTuple):
     """What bounds the attempts of types; those without are left out."""
 
 
-class HttpSource(Protocol):
-    """A worker's HTTP metrics."""
+class CountsSource(Protocol):
+    """What a worker counts."""
 
-    version: int
-    """Changes with every observation."""
+    @property
+    def version(self) -> int:
+        """Changes with every observation."""
 
-    def counts(self) -> HttpCounts:
+    def counts(self) -> WorkerCounts:
         """All observations so far."""
 
 
@@ -120,21 +121,21 @@ class RegistryClient:
 
     Args:
         holder: where claims are put.
-        http: this worker's HTTP metrics.
+        counts: what this worker counts.
         code: what this worker can run, until `announce` says otherwise.
     """
 
     def __init__(
         self,
         holder: ClaimHolder,
-        http: HttpSource,
+        counts: CountsSource,
         code: TaskCode | None = None,
     ) -> None:
         self._holder = holder
         self._code = code or TaskCode()
         self._announced = True
-        self._http = http
-        self._http_sent = -1
+        self._counts = counts
+        self._counts_sent = -1
         self._last_beat = 0.0
         self._loop: asyncio.AbstractEventLoop | None = None
         self._outbox = Outbox()
@@ -201,7 +202,7 @@ class RegistryClient:
 
     async def scrape(self) -> bytes:
         """The metrics of the whole service, in Prometheus' text format."""
-        text: bytes = await self.call(Scrape(self._http.counts()))
+        text: bytes = await self.call(Scrape(self._counts.counts()))
         return text
 
     def _expire_calls(self) -> None:
@@ -344,13 +345,13 @@ class RegistryClient:
 
     def _beat(self) -> Beat:
         self._last_beat = time.monotonic()
-        self._http_sent = self._http.version
+        self._counts_sent = self._counts.version
         holder = self._holder
         return Beat(
             holder.slots(),
             holder.stuck(),
             holder.held(),
-            self._http.counts(),
+            self._counts.counts(),
             self._code.generation,
         )
 
@@ -365,7 +366,7 @@ class RegistryClient:
 
     def _is_beat_due(self) -> bool:
         since = time.monotonic() - self._last_beat
-        news = self._http.version != self._http_sent
+        news = self._counts.version != self._counts_sent
         return since >= (NEWS_SECONDS if news else HEARTBEAT_SECONDS)
 
     def _refuse_from_thread(self, pending: Pending) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from afterwards.counts import HTTP_SECONDS, HttpCounts, Kept
+from afterwards.counts import HTTP_SECONDS, Kept, WorkerCounts
 from afterwards.logs import get_logger
 
 log = get_logger(__name__)
@@ -82,23 +82,26 @@ def _replace(path: Path, text: str) -> None:
 
 def _document(kept: Kept) -> dict[str, Any]:
     return {
-        "http": {worker: _http_document(counts) for worker, counts in kept.http.items()},
+        "workers": {worker: _worker_document(counts) for worker, counts in kept.of_workers.items()},
         "histograms": {**kept.histograms},
         "refused_reports": kept.refused_reports,
     }
 
 
-def _http_document(counts: HttpCounts) -> dict[str, Any]:
+def _worker_document(counts: WorkerCounts) -> dict[str, Any]:
     # JSON has no keys of several parts.
     return {
         "requests": [[*request, number] for request, number in counts.requests.items()],
         "seconds": [[*key, *cells] for key, cells in counts.seconds.items()],
+        "hosts": [[*event, number] for event, number in counts.hosts.items()],
     }
 
 
 def _parse(document: Mapping[str, Any]) -> Kept:
     return Kept(
-        http={worker: _parse_http(counts) for worker, counts in document["http"].items()},
+        of_workers={
+            worker: _parse_worker(counts) for worker, counts in document["workers"].items()
+        },
         histograms={
             name: {label: [*cells] for label, cells in histogram.items()}
             for name, histogram in document["histograms"].items()
@@ -107,9 +110,9 @@ def _parse(document: Mapping[str, Any]) -> Kept:
     )
 
 
-def _parse_http(document: Mapping[str, Any]) -> HttpCounts:
+def _parse_worker(document: Mapping[str, Any]) -> WorkerCounts:
     size = len(HTTP_SECONDS) + 2
-    return HttpCounts(
+    return WorkerCounts(
         {(method, route, status): number for method, route, status, number in document["requests"]},
         {
             (method, route): cells
@@ -117,4 +120,5 @@ def _parse_http(document: Mapping[str, Any]) -> HttpCounts:
             # Another version may have other buckets.
             if len(cells) == size
         },
+        {(kind, event): number for kind, event, number in document["hosts"]},
     )

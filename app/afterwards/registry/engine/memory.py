@@ -149,9 +149,9 @@ class MemoryRegistry(TaskMapping):
 
     def _add_up_ended(self) -> None:
         """Of the workers whose counts were kept, some may have died with the registry before."""
-        for worker in self.readings.http.by_worker():
+        for worker in self.readings.of_workers.by_worker():
             if worker != ENDED and not self._surroundings.is_alive(Worker.parse(worker)):
-                self.readings.http.worker_gone(worker)
+                self.readings.of_workers.worker_gone(worker)
 
     def _is_held_on(self, name: str) -> bool:
         """Enter a holder of claims, and whether it lives on and belongs to this service."""
@@ -228,7 +228,7 @@ class MemoryRegistry(TaskMapping):
     def _worker_gone(self, worker: Worker) -> None:
         def bury() -> None:
             self.rules.attendance.worker_gone(worker)
-            self.readings.http.worker_gone(str(worker))
+            self.readings.of_workers.worker_gone(str(worker))
 
         self.committer.post(bury)
 

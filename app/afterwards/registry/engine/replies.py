@@ -50,10 +50,10 @@ class Replies:
             for position, request in enumerate(call.requests):
                 kind, answer = type(request), call.answers[position]
                 if kind in CHANGES_NOTHING:
-                    self._note_http(call, request)
+                    self._note_counts(call, request)
                     call.answers[position] = self._read(request)
                 elif kind is Beat:
-                    self._note_http(call, request)
+                    self._note_counts(call, request)
                 elif isinstance(answer, StaleReport):
                     self._readings.refused_reports += 1
                     log.warning(
@@ -84,13 +84,13 @@ class Replies:
         task = self._rules.store.get(task_id)
         return None if task is None else task.type
 
-    def _note_http(self, call: Call, request: Request) -> None:
-        if not isinstance(request, Beat | Scrape) or request.http is None:
+    def _note_counts(self, call: Call, request: Request) -> None:
+        if not isinstance(request, Beat | Scrape) or request.counts is None:
             return
         # The counts of a worker that is not joined belong to another service, or are in the sums
         # already because its process has ended.
         if call.worker and self._rules.attendance.find(call.worker, call.connection):
-            self._readings.http.report(str(call.worker), request.http)
+            self._readings.of_workers.report(str(call.worker), request.counts)
 
     def _read(self, request: Request) -> Answer:
         """Answer from memory, as committed; None: the journal has to be asked."""

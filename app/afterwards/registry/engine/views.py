@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
-from afterwards.counts import HttpTotals, Kept, Snapshot, Tally, counts_by_state
+from afterwards.counts import Kept, Snapshot, Tally, WorkerTotals, counts_by_state
 from afterwards.errors import ScheduleNotFound, StaleReport
 from afterwards.lifecycle import Change, Task, TaskState
 from afterwards.logs import get_logger
@@ -93,7 +93,7 @@ class Readings:
         self._progress: dict[str, ProgressMark] = {}
         """Of running attempts, by task id."""
         self._metrics = TaskMetrics(kept.histograms)
-        self.http = HttpTotals(kept.http)
+        self.of_workers = WorkerTotals(kept.of_workers)
         self.refused_reports = kept.refused_reports
         self._number = 0
         self._since = clock.elapsed()
@@ -224,7 +224,7 @@ class Readings:
         """What is counted in memory, at this moment."""
         self._number += 1
         return Kept(
-            self._number, self.http.by_worker(), self._metrics.cells(), self.refused_reports
+            self._number, self.of_workers.by_worker(), self._metrics.cells(), self.refused_reports
         )
 
     def _statistics(self) -> Statistics:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from afterwards.counts import HttpCounts
+from afterwards.counts import WorkerCounts
 from afterwards.lifecycle import Kind, Task, TaskState, Usage
 from afterwards.schedules.schedule import Schedule
 
@@ -57,8 +57,8 @@ class Beat(NamedTuple):
     """Usable slots by executor kind."""
     stuck: Mapping[str, int]
     held: Sequence[Held]
-    http: HttpCounts | None = None
-    """This worker's HTTP metrics so far, if they have changed."""
+    counts: WorkerCounts | None = None
+    """What this worker has counted so far, if that has changed."""
     generation: int = 0
     """As in `Join`."""
 
@@ -370,8 +370,8 @@ class Stats(NamedTuple):
 class Scrape(NamedTuple):
     """Answer: the metrics of the whole service in Prometheus' text format (bytes)."""
 
-    http: HttpCounts | None = None
-    """The asking worker's own HTTP metrics, so that they are up to date."""
+    counts: WorkerCounts | None = None
+    """What the asking worker has counted, so that it is up to date."""
 
 
 class Probe(NamedTuple):
