@@ -92,6 +92,26 @@ def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
             item.add_marker(pytest.mark.processes)
 
 
+# -- which processes are measured ------------------------------------------------------------------
+
+_UNMEASURED: Final = _WITH_PROCESSES | {"client"}
+"""Folders whose tests start whole services. To measure those, too, would more than double what the
+processes cost to start, and show little that other tests have not run."""
+_MEASURE: Final = "COVERAGE_PROCESS_CONFIG"
+"""By this variable coverage finds the processes that a test starts."""
+_measured: list[str] = []
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Before all fixtures, of whatever scope."""
+    found = os.environ.pop(_MEASURE, None)
+    if found is not None:
+        _measured[:] = [found]
+    if _measured and item.path.relative_to(Path(__file__).parent).parts[0] not in _UNMEASURED:
+        os.environ[_MEASURE] = _measured[0]
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtestloop() -> None:
     """What was started while the tests were imported is nobody's."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import statistics
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -114,19 +115,22 @@ class Findings:
             f"kills                 {len(self.kills)}",
             *_kinds(self.kills),
         ]
-        lines += _slowest("", self.again)
-        lines += _slowest(" that no other followed", [e for e in self.again if not e.meanwhile])
+        lines += _recovery(self.again)
         return "\n".join([*lines, *(f"FAILURE: {failure}" for failure in self.failures)])
 
 
-def _slowest(which: str, again: Sequence[Again]) -> list[str]:
-    recovered = [each for each in again if each.kill is not None]
-    slowest = max(recovered, key=lambda each: each.after_seconds, default=None)
-    if slowest is None or slowest.kill is None:
-        return []
-    by = f"{slowest.kill.kind}; kills meanwhile: {slowest.meanwhile}"
-    after = f"{slowest.after_seconds:.2f} s ({by})"
-    return [f"longest from a kill{which} to the task's next attempt: {after}"]
+def _recovery(again: Sequence[Again]) -> list[str]:
+    """How long it takes from a strike that no other followed to a task's next attempt."""
+    seconds: dict[str, list[float]] = {}
+    for each in again:
+        if each.kill is not None and not each.meanwhile:
+            seconds.setdefault(each.kill.kind, []).append(each.after_seconds)
+    return ["seconds from a kill to a task's next attempt, if no other kill followed"] * bool(
+        seconds
+    ) + [
+        f"  {len(each):5}  {kind}: median {statistics.median(each):.2f}, longest {max(each):.2f}"
+        for kind, each in sorted(seconds.items())
+    ]
 
 
 def _reasons(again: Sequence[Again]) -> list[str]:

@@ -192,7 +192,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     running.start()
     yield running
     assert running.stop() == 0
-    assert wait_for(lambda: not running.processes(), "no process left behind", 5)
+    assert wait_for(lambda: not running.processes(), "no process left behind")
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -38,10 +38,18 @@ class OwnTypesService(Service):
         assert isinstance(task, Task), task
         return task
 
+    def all_final(self, task_ids: Sequence[str]) -> list[Task] | None:
+        """The whole records, once all of these tasks have ended."""
+        tasks = self._ask_all([Get(task_id) for task_id in task_ids])
+        return tasks if all(task.state.is_final for task in tasks) else None
+
     def _ask(self, request: Request) -> Any:
+        return self._ask_all([request])[0]
+
+    def _ask_all(self, requests: Sequence[Request]) -> Any:
         holder = holder_of(self.data_dir)
         assert holder is not None, "no registry runs"
-        return connect(holder.endpoint).exchange(None, 0, [request]).answers[0]
+        return connect(holder.endpoint).exchange(None, 0, requests).answers
 
 
 @contextmanager

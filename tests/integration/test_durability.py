@@ -79,7 +79,7 @@ def test_a_dead_registry_is_started_again_with_all_tasks(new_service: NewService
         task_ids.append(answer.json()["task_id"])
         return True
 
-    wait_for(accepts_again, "tasks accepted again", 10)
+    wait_for(accepts_again, "tasks accepted again")
     assert service.registry_pid() != dead
     for task_id in task_ids:
         assert service.finished(task_id)["status"] == "success"
@@ -92,7 +92,7 @@ def test_a_stop_lets_running_attempts_end(new_service: NewService, number: signa
     service.start()
     task_id = service.submit("/notify/", NOTIFICATION)
     assert service.stop(number) == 0
-    wait_for(lambda: not service.processes(), "no process left behind", 5)
+    wait_for(lambda: not service.processes(), "no process left behind")
     service.start()
     # Done before the restart, so it was never tried again.
     status = service.get(f"/status/{task_id}").json()
@@ -123,7 +123,7 @@ def test_the_death_of_the_master_ends_all_processes(new_service: NewService) -> 
     service.submit("/notify/", NOTIFICATION)
     os.kill(service.master.pid, signal.SIGKILL)
     service.master.wait(10)
-    wait_for(lambda: not service.processes(), "workers, children and registry gone", 15)
+    wait_for(lambda: not service.processes(), "workers, children and registry gone")
 
 
 def _attempts(service: Service) -> dict[str, int]:

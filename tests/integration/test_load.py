@@ -102,5 +102,5 @@ def test_http_metrics_are_the_same_from_any_worker(service: Service) -> None:
         key = ("afterwards_http_requests_total", "GET", "/status/{task_id}", "404")
         return _metrics(service).get(key) == 20
 
-    wait_for(counted, "all requests counted, whichever worker answers", 5)
-    wait_for(counted, "and again", 5)
+    wait_for(counted, "all requests counted, whichever worker answers")
+    wait_for(counted, "and again")

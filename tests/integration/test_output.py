@@ -29,7 +29,7 @@ def works_and_stops(service: Service) -> None:
         assert service.finished(service.submit("/notify/", NOTIFICATION))["status"] == "success"
     assert service.registry_pid() == registry
     assert service.stop() == 0
-    wait_for(lambda: not service.processes(), "no process left behind", 5)
+    wait_for(lambda: not service.processes(), "no process left behind")
 
 
 def test_a_reader_of_the_log_that_has_gone_costs_neither_a_task_nor_the_exit_status(

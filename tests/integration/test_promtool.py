@@ -35,4 +35,4 @@ def _with_http_metrics(service: Service) -> str:
         text = service.get("/metrics").text
         return text if 'route="/send-email"' in text else None
 
-    return wait_for(look, "HTTP metrics", 10)
+    return wait_for(look, "HTTP metrics")

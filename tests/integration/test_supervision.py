@@ -36,7 +36,7 @@ def test_a_stop_sent_to_all_processes_at_once_is_an_orderly_one(new_service: New
     signal_all(service, signal.SIGTERM)
     assert service.master.wait(30) == 0
     assert "registry process died" not in service.log_file.read_text()
-    wait_for(lambda: not service.processes(), "no process left behind", 5)
+    wait_for(lambda: not service.processes(), "no process left behind")
     service.set(email_delay_seconds="0")
     service.start()
     for task_id in [*short, long]:
@@ -81,9 +81,9 @@ def test_a_stop_is_obeyed_while_the_start_waits_for_the_data_directory(
         # By somebody who has left no record, as in another container.
         fcntl.flock(lock, fcntl.LOCK_EX)
         service.start(ready=False)
-        wait_for(lambda: "cannot be seen from here" in service.log_file.read_text(), "it waits", 10)
+        wait_for(lambda: "cannot be seen from here" in service.log_file.read_text(), "it waits")
         assert service.stop(number, seconds=4) == 0
-    wait_for(lambda: not service.processes(), "no process left behind", 5)
+    wait_for(lambda: not service.processes(), "no process left behind")
 
 
 def test_a_service_can_be_started_right_after_the_death_of_its_master(

@@ -44,7 +44,7 @@ def test_tasks_are_done_and_a_stop_leaves_no_process(service: UvicornService) ->
     assert service.finished(service.submit("/report/", REPORT))["status"] == "success"
     # By the signal: uvicorn passes it on to itself at the end.
     assert service.stop(seconds=10) in (0, -signal.SIGTERM)
-    wait_for(lambda: not service.processes(), "no process left behind", 5)
+    wait_for(lambda: not service.processes(), "no process left behind")
 
 
 def test_its_registry_is_started_again_when_it_dies(service: UvicornService) -> None:

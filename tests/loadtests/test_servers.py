@@ -45,7 +45,7 @@ def test_memory_is_that_of_master_registry_workers_and_their_children(stand: Sta
         assert len(processes) > 3, "a report has a process of its own"
         memory = service.memory()
     assert 0 < memory.pss_bytes <= memory.rss_bytes
-    wait_for(lambda: not any(map(runs, processes)), "no process left behind", 5)
+    wait_for(lambda: not any(map(runs, processes)), "no process left behind")
 
 
 def test_a_server_that_does_not_start_shows_the_end_of_its_log(tmp_path: Path) -> None:

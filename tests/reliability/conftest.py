@@ -118,12 +118,12 @@ class FaultyService(Service):
     def open_gate(self) -> None:
         self.gate.touch()
 
-    def ended(self, task_id: str, seconds: float = 20.0) -> Task:
+    def ended(self, task_id: str, seconds: float = 30.0) -> Task:
         """The task's record as soon as it is finished."""
         self.finished(task_id, seconds)
         return self.task(task_id)
 
-    def all_ended(self, task_ids: Sequence[str], seconds: float = 20.0) -> list[Task]:
+    def all_ended(self, task_ids: Sequence[str], seconds: float = 30.0) -> list[Task]:
         """The records of many tasks as soon as all are finished."""
 
         def find() -> list[Task] | None:
@@ -137,7 +137,7 @@ class FaultyService(Service):
     def trace(self) -> list[Mark]:
         return read_trace(self.trace_file)
 
-    def begun(self, task_id: str, attempt: int, seconds: float = 20.0) -> Mark:
+    def begun(self, task_id: str, attempt: int, seconds: float = 30.0) -> Mark:
         """The beginning of an attempt, waited for."""
 
         def find() -> Mark | None:
@@ -200,5 +200,5 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FaultyService]
     yield service
     service.open_gate()
     assert service.stop() == 0
-    wait_for(lambda: not service.processes(), "no process left behind", 5)
+    wait_for(lambda: not service.processes(), "no process left behind")
     service.client.close()

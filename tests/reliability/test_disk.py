@@ -133,7 +133,7 @@ def test_a_damaged_journal_is_refused_at_the_start_and_left_as_it_is(
     last_line = service.log_text().splitlines()[-1]
     assert last_line.startswith(f"afterwards: The journal {journal} cannot be used: it is damaged")
     assert fingerprints(service.data_dir) == before
-    wait_for(lambda: not service.processes(), "no process left behind", 5)
+    wait_for(lambda: not service.processes(), "no process left behind")
 
 
 def move_wal_into_file(journal: Path) -> None:

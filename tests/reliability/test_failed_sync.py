@@ -52,7 +52,7 @@ def test_a_task_whose_sync_failed_is_said_to_be_unknown_and_its_repeat_is_one_ta
     assert "SQLITE_IOERR_FSYNC" in service.log_text()
 
     broken.unlink()
-    wait_for(service.is_ready, "ready by itself", 15)
+    wait_for(service.is_ready, "ready by itself")
     assert service.registry_pid() != registry
     repeat = service.post("/file/", FILE, KEY)
     assert repeat.status_code == 202, repeat.text

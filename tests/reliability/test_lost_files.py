@@ -27,7 +27,7 @@ def test_a_journal_that_is_moved_or_deleted_under_the_service_costs_no_task(
 
     # Nobody asks for anything: it is noticed all the same.
     notice = "a file of the journal was moved, replaced, removed or cut short"
-    wait_for(lambda: notice in service.log_text(), "noticed while idle", 2)
+    wait_for(lambda: notice in service.log_text(), "noticed while idle")
     assert str(journal) in service.log_text()
     assert service.get("/readyz").status_code == 503
     refusal = service.post("/file/", FILE)
@@ -38,12 +38,12 @@ def test_a_journal_that_is_moved_or_deleted_under_the_service_costs_no_task(
     service.open_gate()  # the report waits
 
     (service.data_dir / "elsewhere").rename(journal)
-    wait_for(service.is_ready, "ready by itself", 5)
+    wait_for(service.is_ready, "ready by itself")
     assert service.ended(running).attempt == 1
 
     # Deleted for good: saved at the stop, and nothing begins anew in its place.
     journal.unlink()
-    wait_for(lambda: service.get("/readyz").status_code == 503, "noticed", 2)
+    wait_for(lambda: service.get("/readyz").status_code == 503, "noticed")
     assert service.stop() == 0
     [saved] = service.data_dir.glob("journal.sqlite3.rescued-*")
     service.start(ready=False)
@@ -68,11 +68,11 @@ def test_a_write_ahead_log_that_is_cut_short_under_the_service_costs_no_task(
 
     os.truncate(service.data_dir / "journal.sqlite3-wal", 0)
 
-    wait_for(lambda: service.get("/readyz").status_code == 503, "noticed while idle", 2)
+    wait_for(lambda: service.get("/readyz").status_code == 503, "noticed while idle")
     assert service.post("/file/", FILE).status_code == 503
     service.open_gate()
     os.kill(service.registry_pid(), signal.SIGKILL)
-    wait_for(service.is_ready, "ready again", 10)
+    wait_for(service.is_ready, "ready again")
     assert {task.id for task in service.all_ended([done, waiting])} == {done, waiting}
     service.ended(service.submit("/file/", FILE))
     assert service.stop() == 0

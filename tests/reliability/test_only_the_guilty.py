@@ -51,7 +51,7 @@ def test_a_poisonous_task_that_takes_everything_down_is_stopped_after_restarts(
         service.begun(poison, attempt)
         assert service.master is not None
         assert service.master.wait(10) == -signal.SIGKILL
-        wait_for(lambda: not service.processes(), "everything dead", 10)
+        wait_for(lambda: not service.processes(), "everything dead")
         service.start(ready=attempt == attempts)
 
     task = service.ended(poison)
@@ -72,7 +72,7 @@ def test_what_a_task_leaves_behind_ends_with_its_worker_too(new_service: NewServ
     assert pid in service.processes()
 
     os.kill(service.worker_pids()[0], signal.SIGKILL)
-    wait_for(lambda: pid not in service.processes(), "the daemon ended", 10)
+    wait_for(lambda: pid not in service.processes(), "the daemon ended")
     service.open_gate()
     assert service.ended(task_id).state == "success"
     assert service.stop() == 0

@@ -1,9 +1,12 @@
-"""How soon work goes on after each kind of death. The limits are the promise, not what is usual."""
+"""What goes on after each kind of death, and that nothing has to run out before it does.
+
+Most leases here are longer than any test waits: what begins again does so because the death was
+noticed. `make chaos` says how long it takes.
+"""
 
 from __future__ import annotations
 
 import signal
-import time
 from collections.abc import Iterator
 from contextlib import suppress
 
@@ -16,33 +19,48 @@ from tests.reliability.conftest import FaultyService, NewService, kill
 NOTIFICATION = {"email": "johndoe@example.com", "message": "x"}
 
 
+LONG_LEASE = "120"
+"""In seconds: longer than anything here waits."""
+
+
 @pytest.fixture
 def fresh_service(new_service: NewService) -> Iterator[FaultyService]:
-    """For tests that leave little of it as it was. With the shortest lease there is."""
-    service = new_service(lease_seconds="5")
+    """For tests that leave little of it as it was. With a lease that does not end by itself."""
+    yield from _run(new_service(lease_seconds=LONG_LEASE))
+
+
+@pytest.fixture
+def service_of_short_leases(new_service: NewService) -> Iterator[FaultyService]:
+    """With the shortest lease there is, for what nothing but its end can notice."""
+    yield from _run(new_service(lease_seconds="5"))
+
+
+def _run(service: FaultyService) -> Iterator[FaultyService]:
     service.start()
     yield service
     assert service.stop() == 0
-    wait_for(lambda: not service.processes(), "no process left behind", 5)
+    wait_for(lambda: not service.processes(), "no process left behind")
 
 
-def test_a_dead_pool_child_s_task_begins_again_within_2_seconds(service: FaultyService) -> None:
+def test_a_dead_host_s_task_begins_again_and_its_neighbours_go_on(
+    fresh_service: FaultyService,
+) -> None:
+    service = fresh_service
     task_id = service.add("wait-process")
     neighbours = [service.add(kind) for kind in ("wait-process", "wait", "wait-thread")]
     for neighbour in neighbours:
         service.begun(neighbour, 1)
-    killed_at = kill(service.begun(task_id, 1).pid, signal.SIGKILL)
+    kill(service.begun(task_id, 1).pid, signal.SIGKILL)
 
-    assert service.begun(task_id, 2).at - killed_at < 2.0
+    service.begun(task_id, 2)
     service.open_gate()
     task = service.ended(task_id)
     assert (task.state, task.attempt, task.lost_attempts) == ("success", 2, 1)
     for neighbour in neighbours:
         assert service.ended(neighbour).attempt == 1
-    service.gate.unlink()
 
 
-def test_a_dead_web_worker_s_tasks_begin_again_within_5_seconds(
+def test_a_dead_web_worker_s_tasks_begin_again_before_its_leases_end(
     fresh_service: FaultyService,
 ) -> None:
     service = fresh_service
@@ -50,32 +68,29 @@ def test_a_dead_web_worker_s_tasks_begin_again_within_5_seconds(
     task_ids = [service.add(kind) for kind in kinds]
     begun = {task_id: service.begun(task_id, 1).parent for task_id in task_ids}
     victim = next(pid for pid in begun.values() if pid in service.worker_pids())
-    killed_at = kill(victim, signal.SIGKILL)
+    kill(victim, signal.SIGKILL)
 
-    lost = [task_id for task_id, pid in begun.items() if pid == victim]
-    for task_id in lost:
-        # They need hosts, which have to be started.
-        assert service.begun(task_id, 2).at - killed_at < 5.0
+    for task_id in (task_id for task_id, pid in begun.items() if pid == victim):
+        service.begun(task_id, 2)
     service.open_gate()
     assert {task.state for task in service.all_ended(task_ids)} == {"success"}
     wait_for(lambda: len(service.worker_pids()) == 2, "a new worker in the place of the dead one")
 
 
-def test_a_dead_registry_accepts_again_within_2_seconds_and_keeps_all(
+def test_a_dead_registry_is_started_again_and_keeps_all(
     service: FaultyService,
 ) -> None:
     running = [service.add(kind) for kind in ("wait", "wait-thread", "wait-process")]
     for task_id in running:
         service.begun(task_id, 1)
     accepted = [service.submit("/notify/", NOTIFICATION)]
-    killed_at = kill(service.registry_pid(), signal.SIGKILL)
+    kill(service.registry_pid(), signal.SIGKILL)
     answers = [service.post("/notify/", NOTIFICATION)]
     while answers[-1].status_code != 202:
         assert answers[-1].status_code == 503
         assert int(answers[-1].headers["retry-after"]) >= 1
         answers.append(service.post("/notify/", NOTIFICATION))
 
-    assert time.monotonic() - killed_at < 2.0
     accepted.append(answers[-1].json()["task_id"])
     service.open_gate()
     assert {task.state for task in service.all_ended(accepted + running)} == {"success"}
@@ -84,15 +99,15 @@ def test_a_dead_registry_accepts_again_within_2_seconds_and_keeps_all(
     service.gate.unlink()
 
 
-def test_a_stopped_registry_is_ended_and_accepts_again_within_20_seconds(
+def test_a_stopped_registry_is_ended_and_another_accepts(
     service: FaultyService,
 ) -> None:
     running = service.add("wait")
     service.begun(running, 1)
     accepted = [service.submit("/notify/", NOTIFICATION)]
     stopped = service.registry_pid()
-    stopped_at = kill(stopped, signal.SIGSTOP)
-    wait_for(lambda: service.registry_pid() != stopped, "another registry", 20)
+    kill(stopped, signal.SIGSTOP)
+    wait_for(lambda: service.registry_pid() != stopped, "another registry")
     accepted.append(
         wait_for(
             lambda: (
@@ -103,13 +118,12 @@ def test_a_stopped_registry_is_ended_and_accepts_again_within_20_seconds(
         )
     )
 
-    assert time.monotonic() - stopped_at < 20.0
     service.open_gate()
     assert {task.state for task in service.all_ended([*accepted, running])} == {"success"}
     service.gate.unlink()
 
 
-def test_after_the_death_of_everything_all_tasks_begin_within_5_seconds_of_readiness(
+def test_after_the_death_of_everything_all_tasks_begin_before_their_leases_end(
     fresh_service: FaultyService,
 ) -> None:
     service = fresh_service
@@ -119,11 +133,9 @@ def test_after_the_death_of_everything_all_tasks_begin_within_5_seconds_of_readi
     waiting = service.submit("/notify/", {**NOTIFICATION, "email": "flaky@simulator.example"})
     service.kill_everything()
     service.start()
-    # How long the start itself takes is a matter of the machine and the length of the journal.
-    ready_at = time.monotonic()
 
     for task_id in task_ids:
-        assert service.begun(task_id, 2).at - ready_at < 5.0
+        service.begun(task_id, 2)
     service.open_gate()
     assert {task.state for task in service.all_ended([*task_ids, waiting])} == {"success"}
 
@@ -136,11 +148,10 @@ def test_a_master_killed_alone_can_be_started_again_at_once(fresh_service: Fault
     assert service.master is not None
     service.master.kill()
     service.master.wait()
-    started_at = time.monotonic()
     service.start()
 
     for task_id in task_ids:
-        assert service.begun(task_id, 2).at - started_at < 12.0
+        service.begun(task_id, 2)
     service.open_gate()
     assert {task.state for task in service.all_ended(task_ids)} == {"success"}
     # The orphaned worker was ended before its tasks were given away: no attempt beside another.
@@ -148,18 +159,18 @@ def test_a_master_killed_alone_can_be_started_again_at_once(fresh_service: Fault
 
 
 def test_a_frozen_worker_is_ended_and_its_tasks_of_every_kind_begin_elsewhere(
-    fresh_service: FaultyService,
+    service_of_short_leases: FaultyService,
 ) -> None:
-    service = fresh_service
+    service = service_of_short_leases
     kinds = ["wait"] * 6 + ["wait-process"] * 6 + ["wait-thread"] * 2
     task_ids = [service.add(kind) for kind in kinds]
     begun = {task_id: service.begun(task_id, 1).parent for task_id in task_ids}
     before = service.worker_pids()
     frozen = next(pid for pid in begun.values() if pid in before)
     held = [task_id for task_id, pid in begun.items() if pid == frozen]
-    frozen_at = kill(frozen, signal.SIGSTOP)
+    kill(frozen, signal.SIGSTOP)
     for task_id in held:
-        assert 2.0 < service.begun(task_id, 2, 15).at - frozen_at < 12.0
+        service.begun(task_id, 2)
         # Nothing of it was given away while it could have gone on.
         assert frozen not in service.worker_pids()
     wait_for(lambda: len(service.worker_pids()) == 2, "a new worker in the place of the frozen one")
@@ -171,9 +182,9 @@ def test_a_frozen_worker_is_ended_and_its_tasks_of_every_kind_begin_elsewhere(
 
 
 def test_a_worker_that_is_frozen_when_its_master_dies_does_not_keep_the_service_down(
-    fresh_service: FaultyService,
+    service_of_short_leases: FaultyService,
 ) -> None:
-    service = fresh_service
+    service = service_of_short_leases
     task_id = service.add("wait")
     old = service.worker_pids()
     kill(service.begun(task_id, 1).pid, signal.SIGSTOP)
@@ -190,6 +201,6 @@ def test_a_worker_that_is_frozen_when_its_master_dies_does_not_keep_the_service_
             return service.get("/readyz").is_success and not set(old) & set(service.processes())
         return False
 
-    wait_for(is_up, "the service up again", 20)
+    wait_for(is_up, "the service up again")
     service.open_gate()
     assert service.ended(task_id).attempt == 2

@@ -157,7 +157,7 @@ def test_a_service_works_in_a_directory_that_is_not_text_and_is_left_by_a_module
     finally:
         # `Service` knows its processes by what is in their environment.
         service.data_dir = Path("data")
-        wait_for(lambda: not service.processes(), "no process left behind", 5)
+        wait_for(lambda: not service.processes(), "no process left behind")
 
 
 def test_no_directory_for_temporary_files_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
