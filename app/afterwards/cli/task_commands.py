@@ -182,7 +182,8 @@ COMMANDS: Final[Mapping[str, Command]] = {
         "Run a failed or cancelled task again.", given.add_retry, _to_the_service(_retry)
     ),
     "cancel": Command(
-        "Cancel a task. The exit status is 1 if it was finished already or cannot be stopped.",
+        "Cancel a task. The exit status is 1 if it was finished already, or runs in a thread, "
+        "which is only asked to stop.",
         given.add_cancel,
         _to_the_service(_cancel),
     ),

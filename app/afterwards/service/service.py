@@ -80,7 +80,8 @@ class Fate(StrEnum):
     FINISHED = "finished"
     """It was finished already, or finished first."""
     UNSTOPPABLE = "unstoppable"
-    """It runs where nothing can be stopped; it has been asked, and may look."""
+    """It runs in a thread, which cannot be stopped alone: it was asked, and if it does not look,
+    its host ends with it after its time limit."""
     REQUESTED = "requested"
     """Its worker has not answered yet."""
 

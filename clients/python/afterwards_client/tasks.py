@@ -38,7 +38,8 @@ class CancelOutcome(StrEnum):
     FINISHED = "finished"
     """It was finished, or finished first."""
     UNSTOPPABLE = "unstoppable"
-    """It runs in a thread: it was asked, but only it can end itself."""
+    """It runs in a thread, which cannot be stopped alone: it was asked, and if it does not look,
+    its host ends with it after its time limit."""
     REQUESTED = "requested"
     """It was asked, and its worker has not answered yet."""
 

@@ -158,7 +158,9 @@ class Cancellation(BaseModel):
         description=(
             "`prevented`: it was not running, and will not. `stopped`: it ran and was stopped. "
             "`finished`: it was finished already, or finished first. `unstoppable`: it runs in a "
-            "thread, has been asked and may look. `requested`: its worker has not answered yet."
+            "thread, which cannot be stopped alone; it has been asked, and if it does not look, "
+            "its host ends with it after its time limit. `requested`: its worker has not answered "
+            "yet."
         )
     )
     task: TaskDocument
