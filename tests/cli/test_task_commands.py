@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -193,6 +194,35 @@ def test_retry_sends_another_payload_if_there_is_one(
     assert main(["retry", ID, '{"a": 1}']) == 0
     assert out() == f"{ID}\n"
     assert json.loads(service.requests[0].content) == {"payload": {"a": 1}}
+
+
+def test_retry_moves_the_task_to_another_type_if_one_is_given(service: Handler) -> None:
+    service.answer(202, task())
+    assert main(["retry", ID, "--type", "report"]) == 0
+    assert json.loads(service.requests[0].content) == {"new_type": "report"}
+
+
+def test_change_sends_what_is_given(service: Handler, out: Callable[[], str]) -> None:
+    for _ in range(2):
+        service.answer(200, task(status="scheduled"))
+    time = "2027-01-31T08:00:00+00:00"
+    assert main(["change", ID, '{"a": 1}', "--type", "report"]) == 0
+    assert main(["change", ID, "--run-at", time]) == 0
+    assert out() == f"{ID}\n" * 2
+    first, second = (json.loads(request.content) for request in service.requests)
+    assert first == {"type": "report", "payload": {"a": 1}}
+    assert list(second) == ["run_at"]
+    assert datetime.fromisoformat(second["run_at"]) == datetime.fromisoformat(time)
+    assert {request.method for request in service.requests} == {"PATCH"}
+
+
+def test_a_change_of_nothing_is_one_line_and_status_2(
+    service: Handler, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["change", ID]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.endswith("it has to say something: a payload, a type or a time")
+    assert service.requests == []
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from afterwards_client import (
     FieldError,
     Gone,
     Invalid,
+    InvalidArgument,
     NewTask,
     NotFound,
     TaskDetails,
@@ -140,13 +141,48 @@ def test_a_task_is_cancelled(client: Any, service: Handler) -> None:
     )
 
 
-@pytest.mark.parametrize(("payload", "body"), [(None, b""), ({"a": 1}, b'{"payload":{"a":1}}')])
+@pytest.mark.parametrize(
+    ("given", "body"),
+    [
+        ({}, b""),
+        ({"payload": {"a": 1}}, b'{"payload":{"a":1}}'),
+        ({"payload": {}, "new_type": "report"}, b'{"payload":{},"new_type":"report"}'),
+    ],
+)
 def test_a_task_is_retried(
-    client: Any, service: Handler, payload: dict[str, Any] | None, body: bytes
+    client: Any, service: Handler, given: dict[str, Any], body: bytes
 ) -> None:
     service.answer(202, task(retries=1))
-    assert client.retry(ID, payload).retries == 1
-    assert service.requests[0].content.replace(b" ", b"") == body
+    assert client.retry(ID, **given).retries == 1
+    assert service.requests[0].content == body
+
+
+def test_a_change_sends_what_is_given_alone(client: Any, service: Handler) -> None:
+    service.answer(200, task(status="scheduled"))
+    service.answer(200, task(status="scheduled", type="report"))
+    later = datetime(2027, 1, 31, tzinfo=UTC)
+    assert client.change(ID, run_at=later).status == "scheduled"
+    assert client.change(ID, type="report", payload={}).type == "report"
+    sent = [(r.method, r.url.path, json.loads(r.content)) for r in service.requests]
+    assert sent == [
+        ("PATCH", f"/below/tasks/{ID}", {"run_at": later.isoformat()}),
+        ("PATCH", f"/below/tasks/{ID}", {"type": "report", "payload": {}}),
+    ]
+
+
+def test_a_change_of_nothing_is_not_sent(client: Any, service: Handler) -> None:
+    with pytest.raises(InvalidArgument, match=f"change of task {ID} .*: a payload, a type or a t"):
+        client.change(ID)
+    assert service.requests == []
+
+
+def test_a_change_is_sent_again_when_it_was_not_answered(client: Any, service: Handler) -> None:
+    service.answers = [httpx.ReadError("cut")]
+    service.answer(409, problem(409, "It is pending"))
+    with pytest.raises(Conflict, match="It is pending"):
+        client.change(ID, payload={"a": 1})
+    first, second = service.requests
+    assert first.content == second.content
 
 
 def test_a_list_goes_from_page_to_page_with_all_its_filters(client: Any, service: Handler) -> None:

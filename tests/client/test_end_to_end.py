@@ -134,6 +134,25 @@ def test_a_task_that_waits_is_cancelled_and_a_finished_one_is_not(client: Client
     assert client.cancel(task.id).outcome == "finished"
 
 
+def test_a_task_that_waits_is_changed_and_a_finished_one_is_not(client: Client) -> None:
+    task = client.submit("notification", BOUNCE, delay=timedelta(hours=1))
+    later = datetime.now(UTC) + timedelta(hours=2)
+    assert client.change(task.id, run_at=later).run_at == later
+    assert client.change(task.id, payload=HELLO, run_at=datetime.now(UTC)).payload == HELLO
+    assert client.result(task.id, timeout=20) == {"message": "Notification sent"}
+    with pytest.raises(Conflict):
+        client.change(task.id, payload=BOUNCE)
+
+
+def test_a_retry_moves_a_task_to_another_type_if_that_takes_its_payload(client: Client) -> None:
+    task = client.submit("report", {"name": "Q3", "details": {}}, delay=timedelta(hours=1))
+    client.cancel(task.id)
+    with pytest.raises(Invalid, match="#/payload/email"):
+        client.retry(task.id, new_type="notification")
+    assert client.retry(task.id, HELLO, new_type="notification").type == "notification"
+    assert client.wait(task.id, timeout=20).succeeded
+
+
 def test_wrong_fields_are_named(client: Client) -> None:
     with pytest.raises(Invalid) as refused:
         client.submit("notification", {**HELLO, "email": "nobody"})
@@ -257,8 +276,10 @@ def test_the_command_line_retries_what_failed(running: Service) -> None:
     assert "status: success\n" in retried
 
 
-def test_the_command_line_cancels(running: Service) -> None:
+def test_the_command_line_changes_and_cancels(running: Service) -> None:
     task_id = run(running, "submit", "notification", json.dumps(HELLO), "--delay", "999").strip()
+    changed = run(running, "change", task_id, "--run-at", "2100-01-31T08:00:00Z", "--json")
+    assert json.loads(changed)["run_at"] == "2100-01-31T08:00:00.000000+00:00"
     assert "cancelled before it started" in run(running, "cancel", task_id)
     run(running, "cancel", task_id, status=1)
     run(running, "status", UNKNOWN, status=1)

@@ -19,7 +19,7 @@ def add_submit(parser: argparse.ArgumentParser) -> None:
     _add_payload(parser)
     _add_wait(parser)
     parser.add_argument("--delay", metavar="SECONDS", type=_seconds, help="run it so much later")
-    parser.add_argument("--run-at", metavar="TIME", type=_time, help="run it then (RFC 3339)")
+    _add_run_at(parser)
     parser.add_argument("--priority", metavar="N", type=_integer, help="0 to 9, higher sooner")
     parser.add_argument("--max-attempts", metavar="N", type=_integer, help="give up after so many")
     parser.add_argument("--timeout", metavar="SECONDS", type=_seconds, help="for one attempt")
@@ -50,7 +50,17 @@ def add_retry(parser: argparse.ArgumentParser) -> None:
     """Of `afterwards retry`."""
     _add_id(parser)
     _add_payload(parser)
+    _add_new_type(parser)
     _add_wait(parser)
+    _add_common(parser)
+
+
+def add_change(parser: argparse.ArgumentParser) -> None:
+    """Of `afterwards change`."""
+    _add_id(parser)
+    _add_payload(parser)
+    _add_new_type(parser)
+    _add_run_at(parser)
     _add_common(parser)
 
 
@@ -78,6 +88,16 @@ def _add_payload(parser: argparse.ArgumentParser) -> None:
         type=_payload,
         help="a JSON object; @FILE reads it from a file, - from standard input",
     )
+
+
+def _add_new_type(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--type", metavar="TYPE", help="move it to that task type, which has to take its payload"
+    )
+
+
+def _add_run_at(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--run-at", metavar="TIME", type=_time, help="run it then (RFC 3339)")
 
 
 def _add_wait(parser: argparse.ArgumentParser) -> None:

@@ -21,6 +21,7 @@ TASKS: Final[Mapping[str, str]] = {
     "status": "show a task; --watch follows it to its end",
     "list": "list tasks, newest first",
     "retry": "run a failed or cancelled task again",
+    "change": "change a scheduled task before it is due",
     "cancel": "cancel a task",
     "tail": "show what happens to tasks, as it happens",
 }

@@ -20,7 +20,7 @@ class Output(Protocol):
     """One way to print."""
 
     def submitted(self, task: Task) -> None:
-        """A task that was just accepted."""
+        """A task that was just accepted, or changed."""
         ...
 
     def task(self, task: Task) -> None:

@@ -89,8 +89,19 @@ def _list(arguments: argparse.Namespace, output: Output) -> int:
 
 def _retry(arguments: argparse.Namespace, output: Output) -> int:
     with _client(arguments) as client:
-        task = client.retry(arguments.id, arguments.payload)
+        task = client.retry(arguments.id, arguments.payload, new_type=arguments.type)
     return _finished(arguments, output, task) if arguments.wait else _accepted(output, task)
+
+
+def _change(arguments: argparse.Namespace, output: Output) -> int:
+    with _client(arguments) as client:
+        task = client.change(
+            arguments.id,
+            type=arguments.type,
+            payload=arguments.payload,
+            run_at=arguments.run_at,
+        )
+    return _accepted(output, task)
 
 
 def _cancel(arguments: argparse.Namespace, output: Output) -> int:
@@ -179,7 +190,16 @@ COMMANDS: Final[Mapping[str, Command]] = {
     ),
     "list": Command("List tasks, newest first.", given.add_list, _to_the_service(_list)),
     "retry": Command(
-        "Run a failed or cancelled task again.", given.add_retry, _to_the_service(_retry)
+        "Run a failed or cancelled task again, with another payload or as another type if one is "
+        "given.",
+        given.add_retry,
+        _to_the_service(_retry),
+    ),
+    "change": Command(
+        "Give a scheduled task another payload, type or time before it is due, and print its id. "
+        "What is not given stays.",
+        given.add_change,
+        _to_the_service(_change),
     ),
     "cancel": Command(
         "Cancel a task. The exit status is 1 if it was finished already, or runs in a thread, "

@@ -161,11 +161,24 @@ def page(
     return Call("GET", "/tasks", _page, params=said)
 
 
-def retry(task_id: str, payload: Mapping[str, Any] | None) -> Call[Task]:
-    """Run a failed or cancelled task again."""
-    body = None if payload is None else {"payload": payload}
+def retry(task_id: str, changes: Mapping[str, Any]) -> Call[Task]:
+    """Run a failed or cancelled task again, with these members if any is not None."""
     path = f"/tasks/{_segment(task_id)}/retry"
-    return Call("POST", path, Task.of, body=body, repeatable=False)
+    return Call("POST", path, Task.of, body=_said(changes) or None, repeatable=False)
+
+
+def change(task_id: str, changes: Mapping[str, Any]) -> Call[Task]:
+    """Give a scheduled task those of these members that are not None.
+
+    Raises:
+        InvalidArgument: all are.
+    """
+    body = _said(changes)
+    path = f"/tasks/{_segment(task_id)}"
+    if not body:
+        problem = "it has to say something: a payload, a type or a time"
+        raise InvalidArgument(f"change of task {shortened(str(task_id))}", problem)
+    return Call("PATCH", path, Task.of, body=body)
 
 
 def cancel(task_id: str) -> Call[Cancellation]:
@@ -186,10 +199,11 @@ def events(
     return Call("GET", path, lambda _: None, params=params, headers=headers, stream=True)
 
 
-def _said(filters: Mapping[str, str | datetime | None]) -> dict[str, str]:
+def _said(members: Mapping[str, Any]) -> dict[str, Any]:
+    """What is not None, as JSON has it."""
     return {
         name: value.isoformat() if isinstance(value, datetime) else value
-        for name, value in filters.items()
+        for name, value in members.items()
         if value is not None
     }
 

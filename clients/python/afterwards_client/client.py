@@ -99,13 +99,48 @@ class Client(Sender):
         """
         return self._run(flows.result_of(task_id, timeout, self._retries))
 
-    def retry(self, task_id: str, payload: Mapping[str, Any] | None = None) -> Task:
+    def retry(
+        self,
+        task_id: str,
+        payload: Mapping[str, Any] | None = None,
+        *,
+        new_type: str | None = None,
+    ) -> Task:
         """Have a failed or cancelled task run again, with another payload if one is given.
 
+        Args:
+            new_type: the task type it moves to, which has to take its payload.
+
         Raises:
-            Conflict: it is neither.
+            Conflict: it is neither failed nor cancelled.
+            ConnectionFailed, Unavailable: it may have been retried all the same.
         """
-        return self._run(flows.perform(calls.retry(task_id, payload), self._retries))
+        call = calls.retry(task_id, {"payload": payload, "new_type": new_type})
+        return self._run(flows.perform(call, self._retries))
+
+    def change(
+        self,
+        task_id: str,
+        *,
+        type: str | None = None,  # noqa: A002 - the API's word
+        payload: Mapping[str, Any] | None = None,
+        run_at: datetime | None = None,
+    ) -> Task:
+        """Change a scheduled task before it is due; what is not given stays.
+
+        It is sent again when there was no answer: the same change twice is one.
+
+        Args:
+            type: the task type it moves to, which has to take its payload.
+            run_at: when it is due, or at once if that is past.
+
+        Raises:
+            InvalidArgument: nothing is given.
+            Conflict: it is not scheduled. If an answer was lost, the change may have been made
+                all the same, and the task may have become due since: `get` shows it.
+        """
+        call = calls.change(task_id, {"type": type, "payload": payload, "run_at": run_at})
+        return self._run(flows.perform(call, self._retries))
 
     def cancel(self, task_id: str) -> Cancellation:
         """Cancel a task; the outcome says whether that came in time."""
