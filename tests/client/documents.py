@@ -63,6 +63,18 @@ def succeeded(**members: Any) -> dict[str, Any]:
     return details(status="success", history=[attempt], **done, **members)
 
 
+def bulk(**members: Any) -> dict[str, Any]:
+    """What a bulk verb has done, but for these members: nothing."""
+    return {
+        "dry_run": False,
+        "matched": 0,
+        "skipped": 0,
+        "more": False,
+        "interrupted": None,
+        **members,
+    }
+
+
 def problem(status: int, detail: str = "No.", **members: Any) -> dict[str, Any]:
     """A problem document."""
     return {"type": "about:blank", "title": "No", "status": status, "detail": detail, **members}

@@ -153,6 +153,24 @@ def test_a_retry_moves_a_task_to_another_type_if_that_takes_its_payload(client: 
     assert client.wait(task.id, timeout=20).succeeded
 
 
+def test_many_are_cancelled_and_retried_at_once(client: Client) -> None:
+    before = datetime.now(UTC)
+    reports = [NewTask("report", {"name": str(n), "details": {}}, delay=3600) for n in range(3)]
+    ids = {task.id for task in client.submit_many(reports)}
+    chosen: dict[str, Any] = {"type": "report", "created_after": before}
+    assert client.cancel_many(**chosen, dry_run=True).matched == 3
+    cancelled = client.cancel_many(**chosen, limit=2)
+    assert (cancelled.cancelled, cancelled.requested, cancelled.more) == (2, 0, True)
+    assert client.cancel_many(**chosen).cancelled == 1
+    skipped = client.retry_many(**chosen, status="cancelled", new_type="notification")
+    assert (skipped.matched, skipped.skipped, skipped.retried) == (3, 3, 0)
+    retried = client.retry_many(
+        **chosen, status=["failed", "cancelled"], payload=HELLO, new_type="notification"
+    )
+    assert (retried.retried, retried.more, retried.interrupted) == (3, False, None)
+    assert all(client.wait(task_id, timeout=20).type == "notification" for task_id in ids)
+
+
 def test_wrong_fields_are_named(client: Client) -> None:
     with pytest.raises(Invalid) as refused:
         client.submit("notification", {**HELLO, "email": "nobody"})

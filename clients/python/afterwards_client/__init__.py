@@ -8,6 +8,7 @@
 """
 
 from afterwards_client.async_client import AsyncClient
+from afterwards_client.bulk import BulkCancel, BulkRetry
 from afterwards_client.calls import Cancellation
 from afterwards_client.client import Client
 from afterwards_client.errors import (
@@ -47,6 +48,8 @@ __all__ = [
     "ApiError",
     "AsyncClient",
     "Attempt",
+    "BulkCancel",
+    "BulkRetry",
     "CancelOutcome",
     "Cancellation",
     "Client",

@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 import httpx
 
+from afterwards_client.bulk import BulkCancel, BulkRetry
 from afterwards_client.errors import (
     InvalidArgument,
     InvalidKey,
@@ -35,6 +36,9 @@ BROKEN: Final = (httpx.DecodingError, httpx.TooManyRedirects, UnicodeError)
 
 _CANCEL_SECONDS = 5.0
 """So long the service waits for the worker that runs the task."""
+
+_BULK_SECONDS = 60.0
+"""So long the service may be about ten thousand tasks, payloads validated anew and all."""
 
 _SHORTEST_SECONDS = 0.01
 """Of a time limit: none at all would be no time limit but an error of the socket."""
@@ -187,6 +191,16 @@ def cancel(task_id: str) -> Call[Cancellation]:
     return Call("POST", path, _cancellation, repeatable=False, wait_seconds=_CANCEL_SECONDS)
 
 
+def retry_many(selection: Mapping[str, Any]) -> Call[BulkRetry]:
+    """Run all again that fit the members of it that are not None."""
+    return _bulk("/tasks/retry", BulkRetry.of, selection)
+
+
+def cancel_many(selection: Mapping[str, Any]) -> Call[BulkCancel]:
+    """Cancel all that fit the members of it that are not None."""
+    return _bulk("/tasks/cancel", BulkCancel.of, selection)
+
+
 def events(
     task_id: str | None, filters: Mapping[str, str | datetime | None], last_event_id: str
 ) -> Call[None]:
@@ -197,6 +211,14 @@ def events(
     path = "/events" if task_id is None else f"/tasks/{_segment(task_id)}/events"
     params = {name: str(value) for name, value in _said(filters).items()}
     return Call("GET", path, lambda _: None, params=params, headers=headers, stream=True)
+
+
+def _bulk(path: str, read: Callable[[Any], T], selection: Mapping[str, Any]) -> Call[T]:
+    body = _said(selection)
+    if isinstance(body.get("status"), str):
+        body["status"] = [body["status"]]
+    only_counts = body.get("dry_run") is True
+    return Call("POST", path, read, body=body, repeatable=only_counts, wait_seconds=_BULK_SECONDS)
 
 
 def _said(members: Mapping[str, Any]) -> dict[str, Any]:

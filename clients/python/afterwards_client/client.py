@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 
 from afterwards_client import calls, flows
+from afterwards_client.bulk import BulkCancel, BulkRetry
 from afterwards_client.calls import Cancellation
 from afterwards_client.errors import UnexpectedAnswer
 from afterwards_client.events import Event
@@ -145,6 +146,74 @@ class Client(Sender):
     def cancel(self, task_id: str) -> Cancellation:
         """Cancel a task; the outcome says whether that came in time."""
         return self._run(flows.perform(calls.cancel(task_id), self._retries))
+
+    def retry_many(
+        self,
+        *,
+        type: str | None = None,  # noqa: A002 - the API's word
+        status: str | Sequence[str] | None = None,
+        created_after: datetime | None = None,
+        created_before: datetime | None = None,
+        limit: int | None = None,
+        payload: Mapping[str, Any] | None = None,
+        new_type: str | None = None,
+        dry_run: bool = False,
+    ) -> BulkRetry:
+        """Have all tasks run again that fit, the newest first.
+
+        Args:
+            status: `failed`, `cancelled` or both; without it, `failed`.
+            limit: how many at most, up to 10,000; without it, 1,000.
+            payload: takes the place of the payload of each.
+            new_type: the task type they move to. Those whose payload it does not take are skipped.
+            dry_run: change nothing, count only; `payload` and `new_type` are not looked at.
+
+        Raises:
+            ConnectionFailed, Unavailable: some may have been retried all the same.
+        """
+        selection = {
+            "type": type,
+            "status": status,
+            "created_after": created_after,
+            "created_before": created_before,
+            "limit": limit,
+            "payload": payload,
+            "new_type": new_type,
+            "dry_run": dry_run,
+        }
+        return self._run(flows.perform(calls.retry_many(selection), self._retries))
+
+    def cancel_many(
+        self,
+        *,
+        type: str | None = None,  # noqa: A002 - the API's word
+        status: str | Sequence[str] | None = None,
+        created_after: datetime | None = None,
+        created_before: datetime | None = None,
+        limit: int | None = None,
+        dry_run: bool = False,
+    ) -> BulkCancel:
+        """Cancel all unfinished tasks that fit, the newest first.
+
+        Those that run are asked to stop, and their end is not waited for.
+
+        Args:
+            status: `scheduled`, `pending`, `processing` or several; without it, all three.
+            limit: how many at most, up to 10,000; without it, 1,000.
+            dry_run: change nothing, count only.
+
+        Raises:
+            ConnectionFailed, Unavailable: some may have been cancelled all the same.
+        """
+        selection = {
+            "type": type,
+            "status": status,
+            "created_after": created_after,
+            "created_before": created_before,
+            "limit": limit,
+            "dry_run": dry_run,
+        }
+        return self._run(flows.perform(calls.cancel_many(selection), self._retries))
 
     def stream(
         self,
