@@ -143,6 +143,27 @@ def test_status_is_a_line_for_each_fact(service: Handler, out: Callable[[], str]
     assert lines[-1] == "attempt 1: success"
 
 
+def test_status_shows_log_lines_at_its_end(service: Handler, out: Callable[[], str]) -> None:
+    service.answer(200, succeeded(log_lines=["charging", "  card\x1b[31m 1234"]))
+    assert main(["status", ID, "--logs"]) == 0
+    assert out().splitlines()[-3:] == [
+        "attempt 1: success",
+        "log: charging",
+        "log:   card [31m 1234",
+    ]
+    assert dict(service.requests[0].url.params) == {"logs": "1"}
+
+
+def test_log_lines_are_those_of_the_end_that_was_watched(
+    service: Handler, out: Callable[[], str]
+) -> None:
+    service.answer(200, details(status="processing", log_lines=["first"]))
+    service.stream(event("e-2", "state", state("success")))
+    service.answer(200, succeeded(log_lines=["second"]))
+    assert main(["status", ID, "--watch", "--logs", "--json"]) == 0
+    assert json.loads(out()) == succeeded(log_lines=["second"])
+
+
 def test_json_is_the_document_on_one_line(service: Handler, out: Callable[[], str]) -> None:
     service.answer(200, succeeded(later_member=1))
     assert main(["status", ID, "--json"]) == 0
@@ -434,6 +455,24 @@ class TestOnATerminal:
         terminal.tasks([Task.of(task(status="failed", error=error))])
         assert screen.getvalue().count("[red]no[/red]") == 2
         assert "\x1b]" not in screen.getvalue()
+
+    def test_log_lines_are_shown_below_the_rest(
+        self, terminal: Terminal, screen: io.StringIO
+    ) -> None:
+        from afterwards_client import TaskDetails
+
+        terminal.task(
+            TaskDetails.of(succeeded(log_lines=["[b]charging[/b]\x1b]", "  " + "x" * 130]))
+        )
+        terminal.task(TaskDetails.of(succeeded(log_lines=[])))
+        terminal.task(TaskDetails.of(succeeded()))
+        text = screen.getvalue()
+        assert "log_lines" not in text
+        assert text.count("no log") == 1
+        lines = text.splitlines()
+        first = lines.index("[b]charging[/b] ]")
+        assert "log" in lines[first - 1]
+        assert lines[first + 1] == "  " + "x" * 130
 
     @pytest.mark.parametrize("width", [80, 100, 200])
     def test_ids_stay_whole_however_narrow_it_is(self, width: int, screen: io.StringIO) -> None:

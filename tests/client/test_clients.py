@@ -99,6 +99,16 @@ def test_a_task_comes_with_its_history(client: Any, service: Handler) -> None:
     assert found.document["later_member"] == 1
 
 
+def test_log_lines_come_when_they_are_asked_for(client: Any, service: Handler) -> None:
+    service.answer(200, succeeded(log_lines=["charging", "charged"]))
+    service.answer(200, succeeded(log_lines=[]))
+    service.answer(200, succeeded())
+    found = [client.get(ID, logs=True), client.get(ID, logs=True), client.get(ID)]
+    assert [one.log_lines for one in found] == [("charging", "charged"), (), None]
+    asked = [dict(request.url.params) for request in service.requests]
+    assert asked == [{"logs": "1"}, {"logs": "1"}, {}]
+
+
 def test_progress_is_read(client: Any, service: Handler) -> None:
     progress = {"fraction": 0.5, "message": "half", "at": AT}
     service.answer(200, details(status="processing", progress=progress))

@@ -44,10 +44,28 @@ BOUNCE = {**HELLO, "email": "bounce@simulator.example"}
 UNKNOWN = "00000000-0000-4000-8000-000000000000"
 
 
+TALKING = """
+from pydantic import BaseModel
+from afterwards import TaskContext, TaskType
+
+class Card(BaseModel):
+    number: str
+
+async def charge(payload: Card, context: TaskContext) -> dict[str, str]:
+    print(f"charging card {payload.number}")
+    print("charged")
+    return {}
+
+CHARGE = TaskType("charge", Card, charge)
+"""
+
+
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """A service that every test of this page shares."""
-    service = Service(tmp_path_factory.mktemp("service"))
+    directory = tmp_path_factory.mktemp("service")
+    (directory / "talking.py").write_text(TALKING)
+    service = Service(directory, task_modules="talking")
     service.start()
     yield service
     assert service.stop() == 0
@@ -169,6 +187,14 @@ def test_many_are_cancelled_and_retried_at_once(client: Client) -> None:
     )
     assert (retried.retried, retried.more, retried.interrupted) == (3, False, None)
     assert all(client.wait(task_id, timeout=20).type == "notification" for task_id in ids)
+
+
+def test_what_a_task_prints_is_shown_to_who_asks(running: Service, client: Client) -> None:
+    task_id = client.submit("charge", {"number": "1234"}, wait=20).id
+    assert client.get(task_id, logs=True).log_lines == ("charging card 1234", "charged")
+    assert client.get(task_id).log_lines is None
+    shown = run(running, "status", task_id, "--logs").splitlines()
+    assert shown[-2:] == ["log: charging card 1234", "log: charged"]
 
 
 def test_wrong_fields_are_named(client: Client) -> None:

@@ -32,6 +32,9 @@ def add_status(parser: argparse.ArgumentParser) -> None:
     """Of `afterwards status`."""
     _add_id(parser)
     parser.add_argument("--watch", action="store_true", help="show its progress until its end")
+    parser.add_argument(
+        "--logs", action="store_true", help="show what its last attempt has printed and logged"
+    )
     _add_common(parser)
 
 

@@ -12,7 +12,14 @@ import sys
 from collections.abc import Iterable
 from typing import Protocol
 
-from afterwards.cli.words import OUTCOMES, described, event_document, fields, one_line
+from afterwards.cli.words import (
+    OUTCOMES,
+    described,
+    event_document,
+    fields,
+    log_lines,
+    one_line,
+)
 from afterwards_client import Event, Task
 
 
@@ -76,6 +83,8 @@ class Plain:
     def task(self, task: Task) -> None:
         for name, value in fields(task):
             _print(f"{name}: {value}")
+        for line in log_lines(task) or ():
+            _print(f"log: {line}")
 
     def tasks(self, tasks: Iterable[Task]) -> None:
         for task in tasks:

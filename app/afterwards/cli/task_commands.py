@@ -61,14 +61,14 @@ def _submit(arguments: argparse.Namespace, output: Output) -> int:
 
 def _status(arguments: argparse.Namespace, output: Output) -> int:
     with _client(arguments) as client:
-        task: Task = client.get(arguments.id)
+        task: Task = client.get(arguments.id, logs=arguments.logs)
     if arguments.watch and not task.is_finished:
         with (
             _client(arguments, _PATIENT) as client,
             closing(client.stream(task.id)) as events,
         ):
             output.watch(events)
-            task = client.get(task.id)
+            task = client.get(task.id, logs=arguments.logs)
     output.task(task)
     return _verdict(task)
 
@@ -184,7 +184,8 @@ COMMANDS: Final[Mapping[str, Command]] = {
         _to_the_service(_submit),
     ),
     "status": Command(
-        "Show a task. The exit status is 1 if it failed or was cancelled.",
+        "Show a task. With --logs, show what the last attempt that has ended has printed and "
+        "logged, too. The exit status is 1 if it failed or was cancelled.",
         given.add_status,
         _to_the_service(_status),
     ),

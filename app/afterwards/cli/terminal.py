@@ -17,7 +17,7 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from afterwards.cli.words import OUTCOMES, described, fields, one_line
+from afterwards.cli.words import OUTCOMES, described, fields, log_lines, one_line
 from afterwards_client import Event, ProgressEvent, StateEvent, Task, TaskEvent
 
 ID_WIDTH: Final = 36
@@ -52,6 +52,11 @@ class Terminal:
         for name, value in fields(task):
             grid.add_row(Text(name), _coloured(value) if name == "status" else Text(value))
         self._console.print(grid)
+        lines = log_lines(task)
+        if lines is not None:
+            self._console.print(Text("\nlog" if lines else "\nno log", style="bold"))
+            for line in lines:
+                self._console.print(Text(line), soft_wrap=True)
 
     def tasks(self, tasks: Iterable[Task]) -> None:
         table = Table(box=None, header_style="bold", pad_edge=False)

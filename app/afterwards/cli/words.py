@@ -26,7 +26,7 @@ def fields(task: Task) -> list[tuple[str, str]]:
     document = task.document
     found = []
     for name, value in document.items():
-        if name != "history" and value is not None:
+        if name not in ("history", "log_lines") and value is not None:
             text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
             found.append((name, one_line(text)))
     for one in document.get("history", ()):
@@ -34,6 +34,12 @@ def fields(task: Task) -> list[tuple[str, str]]:
         error = f": {one['error']}" if one["error"] else ""
         found.append((f"attempt {one['attempt']}", one_line(f"{outcome}{error}")))
     return found
+
+
+def log_lines(task: Task) -> list[str] | None:
+    """What an attempt has printed and logged; None: nobody asked."""
+    lines = task.document.get("log_lines")
+    return None if lines is None else [one_line(line) for line in lines]
 
 
 def described(event: Event) -> str:

@@ -145,12 +145,13 @@ def submit_many(tasks: Sequence[NewTask], key: str) -> Call[list[Task]]:
     )
 
 
-def get(task_id: str, wait_seconds: int = 0) -> Call[TaskDetails]:
+def get(task_id: str, wait_seconds: int = 0, *, logs: bool = False) -> Call[TaskDetails]:
     """Look at a task; with a wait (RFC 7240), not before it is finished or the time is up."""
     return Call(
         "GET",
         f"/tasks/{_segment(task_id)}",
         TaskDetails.of,
+        params={"logs": "1"} if logs else {},
         headers={"Prefer": f"wait={wait_seconds}"} if wait_seconds else {},
         wait_seconds=wait_seconds,
     )

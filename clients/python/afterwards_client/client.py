@@ -76,9 +76,13 @@ class Client(Sender):
         """Hand over up to 1000 tasks, all or none. The order stays."""
         return self._run(flows.submit_many(tasks, idempotency_key, self._retries))
 
-    def get(self, task_id: str) -> TaskDetails:
-        """The task as it is now, with its history."""
-        return self._run(flows.perform(calls.get(task_id), self._retries))
+    def get(self, task_id: str, *, logs: bool = False) -> TaskDetails:
+        """The task as it is now, with its history.
+
+        Args:
+            logs: with `log_lines`, what the last attempt that has ended has printed and logged.
+        """
+        return self._run(flows.perform(calls.get(task_id, logs=logs), self._retries))
 
     def wait(self, task_id: str, timeout: float | timedelta | None = None) -> TaskDetails:
         """The task as soon as it is finished, well or not.

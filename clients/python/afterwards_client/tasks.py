@@ -155,6 +155,9 @@ class TaskDetails(Task):
     cancel_requested: bool
     history: tuple[Attempt, ...]
     """Oldest first."""
+    log_lines: tuple[str, ...] | None = None
+    """What the last attempt that has ended has printed and logged, up to 64 lines and 8 KiB; None:
+    they were not asked for."""
 
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> Self:
@@ -168,6 +171,7 @@ class TaskDetails(Task):
             schedule=document["schedule"],
             cancel_requested=document["cancel_requested"],
             history=tuple(Attempt.of(one) for one in document["history"]),
+            log_lines=tuple(document["log_lines"]) if "log_lines" in document else None,
         )
 
 
