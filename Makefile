@@ -33,8 +33,8 @@ run: $(RUNTIME) ## start the service on http://127.0.0.1:8000 (settings: docs/co
 # processors; a file stays with one of them. Those that take times come last, on their own, and
 # without coverage, which would be part of the times.
 test: check tools ## run every check: lint, format, types, tests with coverage
-	@$(BIN)/python -m pytest --numprocesses 4 --dist loadfile -m 'not engine and not measures' \
-		--cov --cov-report=term
+	@$(BIN)/python -m pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder \
+		-m 'not engine and not measures' --cov --cov-report=term
 	@$(BIN)/python -m pytest --quiet --numprocesses 2 --dist worksteal -m measures
 
 quick: check ## run lint, types and the quick tests: under a minute

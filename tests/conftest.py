@@ -76,8 +76,8 @@ _noted(subprocess.Popen, "_execute_child")
 _noted(multiprocessing.util, "spawnv_passfds")
 
 
-def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
-    """Mark what starts processes; `make quick` leaves it out."""
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what starts processes; `make quick` leaves it out. Files of few long tests go first."""
     tests = Path(__file__).parent
     for item in items:
         folder = item.path.relative_to(tests).parts[0]
@@ -90,6 +90,8 @@ def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
             or not _PARAMETERS_WITH_PROCESSES.isdisjoint(names)
         ):
             item.add_marker(pytest.mark.processes)
+    # What is long and comes last has one processor wait for another.
+    items.sort(key=lambda item: item.path.relative_to(tests).parts[0] not in _WITH_PROCESSES)
 
 
 # -- which processes are measured ------------------------------------------------------------------

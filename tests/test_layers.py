@@ -51,7 +51,7 @@ ROOMS: Final[dict[str, May]] = {
     ),
     "registry.client": May("counts errors logs registry.protocol system", "tenacity"),
     "execution": May(
-        "errors lifecycle logs registry.protocol system task_types",
+        "counts errors lifecycle logs registry.protocol system task_types",
         "afterwards_executors pydantic structlog",
     ),
     "testing": May("execution task_types", "pydantic"),
@@ -72,8 +72,8 @@ ROOMS: Final[dict[str, May]] = {
         "afterwards_executors",
     ),
     "web_worker": May(
-        "api assembly events execution logs registry.client registry.process registry.protocol "
-        "service settings system task_types",
+        "api assembly counts events execution logs registry.client registry.process "
+        "registry.protocol service settings system task_types",
         "afterwards_executors",
     ),
     "main": May(

@@ -1207,7 +1207,7 @@ def _settings(examples: int, steps: int) -> settings:
     [(MemoryMachine, 200, 40), (JournalMachine, 120, 40), (ManagerMachine, 8, 25)],
     ids=["memory", "journal", "manager"],
 )
-@pytest.mark.timeout(0 if EXAMPLES else 60)
+@pytest.mark.timeout(0 if EXAMPLES else 300)
 def test_whatever_happens_the_registry_keeps_its_rules(
     machine: type[RegistryMachine], examples: int, steps: int, quiet: None
 ) -> None:
