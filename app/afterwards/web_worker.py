@@ -55,7 +55,7 @@ class WebWorker:
         self._news: News | None = None
         self._on_renewal: Callable[[], None] = lambda: None
         self._following: asyncio.Task[None] | None = None
-        self._retiring: set[asyncio.Task[None]] = set()
+        self._retiring: dict[asyncio.Task[None], Validator | None] = {}
         self._host_log = HostLog()
         self._hosts = host_settings(settings, self._code, self._host_log)
         self._executors = executors(settings, self._hosts)
@@ -151,8 +151,8 @@ class WebWorker:
         self._on_renewal()
         log.info("worker runs new task code", generation=generation.number)
         retiring = asyncio.create_task(_retire(former, former_code))
-        self._retiring.add(retiring)
-        retiring.add_done_callback(self._retiring.discard)
+        self._retiring[retiring] = former
+        retiring.add_done_callback(self._retiring.pop)
 
     def begin_drain(self) -> None:
         """Take no more claims; the grace of running attempts begins.
@@ -165,6 +165,9 @@ class WebWorker:
             self.service.draining = True
             self._client.drain()
             self._executors.wind_up()
+            for one in (self.service.validator, *self._retiring.values()):
+                if one is not None:
+                    one.drain()
             # Streams and waits would hold the connections, and those the stop.
             self._events.close()
 

@@ -295,3 +295,21 @@ async def test_a_stop_ends_what_waits(ask: Ask, validator: Validator, host: Manu
             await task
     with pytest.raises(Draining):
         await validator.refusal_of([Check("a", b"3")])
+
+
+async def test_a_drain_answers_what_waits_and_what_is_under_way_and_all_that_comes(
+    ask: Ask, validator: Validator, host: ManualHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(validator_module, "DRAIN_SECONDS", 0.0)
+    under_way = ask("under way")
+    await turns()
+    waiting = ask("waiting")
+    await turns()
+    validator.drain()
+    for request in (under_way, waiting):
+        with pytest.raises(Draining):
+            await request
+    with pytest.raises(Draining):
+        await ask("late")
+    # The host's answer, which comes after all, finds nobody.
+    await host.answer(None)

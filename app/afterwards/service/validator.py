@@ -33,6 +33,7 @@ from afterwards.task_types.validating import (
     warm_up,
 )
 from afterwards_executors.base import End, Executor, Outcome, Work, describe
+from afterwards_executors.submissions import soon
 
 log = get_logger(__name__)
 
@@ -41,6 +42,10 @@ LIMIT_SECONDS: Final = 1.0
 
 LONGEST_WAIT_SECONDS: Final = 10.0
 """How long a request waits for its turn, and for hosts to be replaced."""
+
+DRAIN_SECONDS: Final = 1.5
+"""How long requests may still wait once the process is about to stop. Their connections are cut off
+later than that, which would leave them without an answer."""
 
 START_SECONDS: Final = 60.0
 """How long the host may take to import the task modules."""
@@ -94,10 +99,12 @@ class Validator:
         self._modules = modules
         self._waiting: deque[_Request] = deque()
         self._suspects: deque[_Request] = deque()
+        self._under_way: Sequence[_Request] = ()
         self._is_suspects_turn = False
         self._is_busy = False
         self._is_warm = False
         self._is_closed = False
+        self._is_drained = False
         self._warming: asyncio.Future[None] | None = None
         """Somebody waits for the host to be warm."""
         self._is_broken = False
@@ -109,6 +116,15 @@ class Validator:
         self._loop = asyncio.get_running_loop()
         self._host.start()
         self._look()
+
+    def drain(self) -> None:
+        """Answer everybody soon, whether a host is ready or not: the process is about to stop."""
+        self._loop.call_later(DRAIN_SECONDS, self._refuse_all)
+
+    def _refuse_all(self) -> None:
+        self._is_drained = True
+        for request in (*self._waiting, *self._suspects, *self._under_way):
+            request.end(Draining())
 
     def close(self, timeout_seconds: float) -> None:
         """End the host. Blocks; from any thread."""
@@ -139,7 +155,7 @@ class Validator:
             Unvalidated: a validator has hung, died or raised, or there is no host.
             Draining: this process is about to stop.
         """
-        if self._is_closed:
+        if self._is_closed or self._is_drained:
             raise Draining
         request = _Request(checks, self._loop.create_future())
         request.timer = self._loop.call_later(LONGEST_WAIT_SECONDS, self._give_up, request)
@@ -176,6 +192,7 @@ class Validator:
                 (self._modules, [[(*check,) for check in one.checks] for one in message]),
                 LIMIT_SECONDS,
             )
+            self._under_way = message
             self._submit(work, partial(self._validated, message))
 
     def _warm_up(self) -> None:
@@ -187,7 +204,7 @@ class Validator:
 
         def ended(future: Future[Outcome]) -> None:
             with suppress(RuntimeError):  # the loop is closed
-                self._loop.call_soon_threadsafe(self._ended, then, future.result())
+                soon(self._loop)(self._ended, then, future.result())
 
         try:
             self._host.submit(work).add_done_callback(ended)
