@@ -16,6 +16,7 @@ from afterwards.lifecycle import (
     MAX_DELAY_SECONDS,
     MAX_ERROR_CHARACTERS,
     MAX_LOST_ATTEMPTS,
+    MAX_LOST_WITH_WORKERS,
     Change,
     Kind,
     Task,
@@ -222,6 +223,16 @@ def test_a_third_loss_among_others_asks_for_one_more_attempt_alone() -> None:
     assert suspect.reason == "attempt 1 lost: worker died"
     failed = suspect.claim("a:1:2", 9.0).lose(2, "worker died", 10.0)
     assert (failed.state, failed.lost_attempts) == (FAILED, MAX_LOST_ATTEMPTS)
+
+
+def test_a_loss_with_a_worker_weighs_less_and_one_alone_as_much_as_ever() -> None:
+    task = dataclasses.replace(RUNNING, lost_attempts=MAX_LOST_ATTEMPTS - 1)
+
+    innocent = task.lose(1, "worker died", 9.0, most=MAX_LOST_WITH_WORKERS)
+    guilty = innocent.claim("a:1:2", 9.0).lose(2, "killed", 10.0, alone=True)
+
+    assert (innocent.state, innocent.crowd, innocent.lost_attempts) == (PENDING, 0, 3)
+    assert (guilty.state, guilty.error) == (FAILED, "4 attempts were lost; the last: killed")
 
 
 def test_a_suspect_is_in_a_smaller_crowd_each_time_and_counts_nowhere() -> None:

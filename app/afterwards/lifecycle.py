@@ -32,6 +32,9 @@ from typing import Any, Final, NamedTuple
 from afterwards.errors import IllegalTransition, StaleReport
 
 MAX_LOST_ATTEMPTS: Final = 3
+MAX_LOST_WITH_WORKERS: Final = 6
+"""So many attempts may be lost with their worker, beside all others that it ran: whatever ends
+workers mostly is none of them."""
 """After so many attempts whose fate is unknown a task is failed: it probably kills its hosts. The
 last of them has to have been alone."""
 
@@ -124,7 +127,7 @@ class Task:
     attempts_used: int = 0
     """Attempts that ended in an error, of `max_attempts`. Reset by a retry by hand."""
     lost_attempts: int = 0
-    """Attempts whose fate is unknown, of `MAX_LOST_ATTEMPTS`. Reset by a retry by hand."""
+    """Attempts whose fate is unknown. Reset by a retry by hand."""
     max_attempts: int = DEFAULT_MAX_ATTEMPTS
     timeout_seconds: float | None = None
     """Limit for one attempt; None: the task type's, or the service's default."""
@@ -319,21 +322,30 @@ class Task:
             reason=f"attempt {attempt} was in a host that died; tried again {company}",
         )
 
-    def lose(self, attempt: int, error: str, now: float, *, alone: bool = False) -> Task:
+    def lose(
+        self,
+        attempt: int,
+        error: str,
+        now: float,
+        *,
+        alone: bool = False,
+        most: int = MAX_LOST_ATTEMPTS,
+    ) -> Task:
         """PROCESSING -> PENDING, counted: nobody knows how far the attempt came.
 
-        The last of `MAX_LOST_ATTEMPTS` fails the task, so that a task which kills its hosts stops,
-        but only if it cannot have been another one's fault; otherwise the next attempt has to be
-        alone, and decides. With a cancellation asked for, the task is cancelled.
+        The last loss fails the task, so that a task which kills its hosts stops, but only if it
+        cannot have been another one's fault; otherwise the next attempt has to be alone, and
+        decides. With a cancellation asked for, the task is cancelled.
 
         Args:
             alone: nothing else was in the process that died. So it is with a crowd of 1, too.
+            most: how many losses of this kind are too many.
         """
         self._require_attempt(attempt)
         if self.cancel_requested:
             return self.stop(attempt, now)
         error, lost, crowd = _storable(error), self.lost_attempts + 1, self.crowd
-        if lost >= MAX_LOST_ATTEMPTS:
+        if lost >= most:
             if alone or crowd == 1:
                 return self._finish(
                     TaskState.FAILED,
@@ -342,7 +354,7 @@ class Task:
                     error=_storable(f"{lost} attempts were lost; the last: {error}"),
                     lost_attempts=lost,
                 )
-            lost, crowd = MAX_LOST_ATTEMPTS - 1, 1
+            lost, crowd = most - 1, 1
         return self._evolve(
             state=TaskState.PENDING,
             worker=None,

@@ -7,7 +7,13 @@ from typing import Any, TypeVar
 
 import pytest
 
-from afterwards.lifecycle import CROWD_SHARE, MAX_LOST_ATTEMPTS, Task, TaskState
+from afterwards.lifecycle import (
+    CROWD_SHARE,
+    MAX_LOST_ATTEMPTS,
+    MAX_LOST_WITH_WORKERS,
+    Task,
+    TaskState,
+)
 from afterwards.registry.protocol.answers import Claim
 from afterwards.registry.protocol.base import SUSPECTED, Registry
 from afterwards.registry.protocol.requests import (
@@ -213,15 +219,15 @@ def test_a_task_that_kills_its_workers_has_to_be_alone_to_be_failed(bench: Bench
     bench.peer(registry, {}).add(task)
     crowds = []
 
-    for _ in range(MAX_LOST_ATTEMPTS + 1):
+    for _ in range(MAX_LOST_WITH_WORKERS + 1):
         victim = bench.peer(registry, SLOTS)
         crowds.append(victim.table[task.id].crowd)
         bench.machine.kill(victim.worker)
         registry.tick()
 
-    assert crowds == [0, 0, 0, 1]
+    assert crowds == [0, 0, 0, 0, 0, 0, 1]
     assert get(registry, task.id).state is FAILED
-    assert "3 attempts were lost" in (get(registry, task.id).error or "")
+    assert "6 attempts were lost" in (get(registry, task.id).error or "")
 
 
 def test_neighbours_of_a_task_that_kills_its_workers_are_not_failed(bench: Bench) -> None:

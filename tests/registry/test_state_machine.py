@@ -38,7 +38,7 @@ from afterwards.errors import (
     StaleReport,
     TooManyUnfinished,
 )
-from afterwards.lifecycle import MAX_LOST_ATTEMPTS, Kind, Task, TaskState
+from afterwards.lifecycle import MAX_LOST_ATTEMPTS, MAX_LOST_WITH_WORKERS, Kind, Task, TaskState
 from afterwards.registry.process.manager import connect
 from afterwards.registry.process.supervised import RegistryProcess
 from afterwards.registry.protocol.answers import Claim, Details, Reply
@@ -151,17 +151,17 @@ class ModelTask:
     def finish(self, state: TaskState) -> None:
         self.state, self.worker, self.cancel_requested = state, None, False
 
-    def lose(self, *, alone: bool = False) -> None:
+    def lose(self, *, alone: bool = False, most: int = MAX_LOST_ATTEMPTS) -> None:
         if self.cancel_requested:
             self.finish(CANCELLED)
             return
         self.lost += 1
-        if self.lost >= MAX_LOST_ATTEMPTS and (alone or self.crowd == 1):
+        if self.lost >= most and (alone or self.crowd == 1):
             self.finish(FAILED)
             return
         self.state, self.worker = PENDING, None
-        if self.lost >= MAX_LOST_ATTEMPTS:
-            self.lost, self.crowd = MAX_LOST_ATTEMPTS - 1, 1
+        if self.lost >= most:
+            self.lost, self.crowd = most - 1, 1
 
     def suspect(self, crowd: int) -> None:
         if self.crowd == 1:
@@ -311,7 +311,7 @@ class Model:
             if worker.draining:
                 task.release()
             else:
-                task.lose()
+                task.lose(most=MAX_LOST_WITH_WORKERS)
 
     def release_omitted(self, worker: str, held: Sequence[Held]) -> None:
         for task in self.held(worker):

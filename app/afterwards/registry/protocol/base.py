@@ -53,9 +53,10 @@ The rules
     22. Who is to blame for a host's death is found by making the circle smaller. `Suspected` is
         not counted, and sets the crowd that may share a host with the next attempt. Suspects wait
         for slots of the kind `SUSPECTED`, the worker's hosts for them: n claims of a crowd c need
-        ceil(n / c). The third loss fails a task only if it was alone, as in a `Lost`, or had crowd
-        1; otherwise it sets crowd 1, and the next loss fails it. Of what ran when the whole service
-        died, at most one attempt with crowd 1 runs at a time.
+        ceil(n / c). The third loss fails a task if it was alone, as in a `Lost`, or had crowd 1. A
+        loss with the whole service, or with a worker, is no proof: the third of the former, or the
+        sixth, sets crowd 1, and the next one fails it. Of what ran when the whole service died, at
+        most one attempt with crowd 1 runs at a time.
     23. A worker whose generation of task code is behind the latest that any has announced is given
         no claims on types of task modules.
 """

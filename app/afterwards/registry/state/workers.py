@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from afterwards.errors import NotJoined
-from afterwards.lifecycle import Task
+from afterwards.lifecycle import MAX_LOST_ATTEMPTS, MAX_LOST_WITH_WORKERS, Task
 from afterwards.registry.protocol.base import ALIVE_SECONDS, Worker
 from afterwards.registry.protocol.clock import Clock
 from afterwards.registry.protocol.requests import Alive, Beat, Drain, Held, Join, Leave
@@ -210,7 +210,7 @@ class Attendance:
                 record.lease_ends = max(record.lease_ends, latest)
             if record.gone and record.held:
                 for task in list(record.held.values()):
-                    self._end_claim(task, record.over or "", counted=not record.draining)
+                    self._end_claim(record, task)
             elif record.gone or (record.over is not None and not record.held and not record.doomed):
                 # Not sooner than in the group after: the last one might have been taken back.
                 self._ledger.forget(record)
@@ -221,11 +221,20 @@ class Attendance:
 
     def _release_omitted(self, record: WorkerRecord, held: Sequence[Held]) -> None:
         for task in self._ledger.omitted(record, held):
-            self._end_claim(task, "the claim did not reach its worker", counted=False)
+            self._release(task, "the claim did not reach its worker")
 
-    def _end_claim(self, task: Task, why: str, *, counted: bool) -> None:
-        now = self._clock.wall()
-        if counted:
-            self._store.put(task, task.lose(task.attempt, why, now), "lost")
-        else:
-            self._store.put(task, task.release(task.attempt, why, now), "released")
+    def _end_claim(self, record: WorkerRecord, task: Task) -> None:
+        """The worker that had claimed this task is gone."""
+        why = record.over or ""
+        if record.draining:
+            self._release(task, why)
+            return
+        # Of a service that has gone down as a whole there is no telling what the next may bear.
+        is_ours = record.worker.service == self.service
+        most = MAX_LOST_WITH_WORKERS if is_ours else MAX_LOST_ATTEMPTS
+        lost = task.lose(task.attempt, why, self._clock.wall(), most=most)
+        self._store.put(task, lost, "lost")
+
+    def _release(self, task: Task, why: str) -> None:
+        released = task.release(task.attempt, why, self._clock.wall())
+        self._store.put(task, released, "released")
