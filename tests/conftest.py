@@ -96,7 +96,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 # -- which processes are measured ------------------------------------------------------------------
 
-_UNMEASURED: Final = _WITH_PROCESSES | {"client"}
+_UNMEASURED: Final = _WITH_PROCESSES | {"client", "server"}
 """Folders whose tests start whole services. To measure those, too, would more than double what the
 processes cost to start, and show little that other tests have not run."""
 _MEASURE: Final = "COVERAGE_PROCESS_CONFIG"
