@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 import time
 import uuid
@@ -22,6 +23,8 @@ from tests.integration.conftest import Service, wait_for
 
 SCRIPT = Path(__file__).with_name("faulty_service.py")
 MODULES = SCRIPT.with_name("modules")
+STALL = signal.SIGRTMIN + 1
+"""Holds up a worker's event loop for 12 s: `faulty_service.py` has a handler."""
 EXECUTORS = {
     "wait": "async",
     "wait-thread": "thread",

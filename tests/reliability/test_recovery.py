@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from tests.integration.conftest import wait_for
-from tests.reliability.conftest import FaultyService, NewService, kill
+from tests.reliability.conftest import STALL, FaultyService, NewService, kill
 
 NOTIFICATION = {"email": "johndoe@example.com", "message": "x"}
 
@@ -179,6 +179,32 @@ def test_a_frozen_worker_is_ended_and_its_tasks_of_every_kind_begin_elsewhere(
     assert {task.state for task in service.all_ended(task_ids)} == {"success"}
     ends = [mark.task_id for mark in service.trace() if mark.word == "end"]
     assert sorted(ends) == sorted(task_ids)
+
+
+def test_a_worker_whose_event_loop_stalls_for_longer_than_its_lease_loses_nothing(
+    service_of_short_leases: FaultyService,
+) -> None:
+    service = service_of_short_leases
+    task_ids = [service.add(kind) for kind in ["wait"] * 4 + ["wait-thread", "wait-process"] * 2]
+    for task_id in task_ids:
+        service.begun(task_id, 1)
+    workers = service.worker_pids()
+    for pid in workers:
+        kill(pid, STALL)
+    wait_for(lambda: _does_not_answer(service), "the loops stall")
+    service.open_gate()
+
+    for task in service.all_ended(task_ids):
+        assert (task.state, task.attempt, task.lost_attempts) == ("success", 1, 0)
+    assert service.worker_pids() == workers
+
+
+def _does_not_answer(service: FaultyService) -> bool:
+    try:
+        service.client.get("/healthz", timeout=1.0)
+    except httpx.TimeoutException:
+        return True
+    return False
 
 
 def test_a_worker_that_is_frozen_when_its_master_dies_does_not_keep_the_service_down(
