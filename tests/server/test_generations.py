@@ -59,7 +59,7 @@ def make(witness: Witness) -> Iterator[Make]:
 
 def ended(generations: Generations, witness: Witness, count: int = 1) -> tuple[int, Result]:
     def look() -> bool:
-        generations.look_after()
+        generations.look_after(())
         return len(witness.ends) >= count
 
     wait_until(look, f"{count} looks have ended")
@@ -77,6 +77,38 @@ def test_what_a_child_says_is_the_next_generation(make: Make, witness: Witness) 
     generations.renew()
     assert ended(generations, witness) == (1, Result(2, "6 bytes", failed=False))
     assert generations.board.read(1) == generations.latest == Notice(2, b"second")
+
+
+def until_published(generations: Generations, workers: set[int]) -> None:
+    def look() -> bool:
+        generations.look_after(workers)
+        return generations.latest.number == 2
+
+    generations.renew()
+    wait_until(look, "the second generation is published")
+
+
+def test_a_look_has_ended_when_all_workers_have_what_it_found(make: Make, witness: Witness) -> None:
+    generations = make(lambda: b"second")
+    workers = {os.getpid(), os.getppid()}
+    until_published(generations, workers)
+    generations.board.take(2)
+    generations.look_after(workers)
+    assert witness.ends == []
+    # The other one has ended.
+    generations.look_after({os.getpid()})
+    assert witness.ends == [(1, Result(2, "6 bytes", failed=False))]
+
+
+def test_a_worker_that_does_not_take_to_it_is_told_of(
+    make: Make, witness: Witness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(generations, "TAKE_SECONDS", 0.0)
+    one = make(lambda: b"second")
+    one.board.take(1)
+    until_published(one, {os.getpid(), os.getppid()})
+    text = "6 bytes; not yet in use by 2 of 2 workers"
+    assert witness.ends == [(1, Result(2, text, failed=False))]
 
 
 def wrong() -> bytes:
@@ -141,7 +173,7 @@ def test_requests_during_a_look_are_one_more_look(
     assert witness.begins == [1]
     gate.write_bytes(b"seen")
     ended(generations, witness, 2)
-    generations.look_after()
+    generations.look_after(())
     assert witness.begins == [1, 2]
     assert generations.latest.number == 3
 
@@ -159,7 +191,7 @@ def test_a_child_goes_with_its_master(make: Make, tmp_path: Path) -> None:
     wait_until(lambda: note.exists() and note.read_text() != "", "the child runs")
     generations.close()
     assert not is_alive(int(note.read_text()))
-    generations.look_after()
+    generations.look_after(())
 
 
 def test_a_child_that_cannot_be_started_is_one_line(

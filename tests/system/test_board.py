@@ -67,3 +67,19 @@ def test_a_forked_process_reads_only_whole_ones_while_they_are_published(board: 
         status = 0
     finally:
         os._exit(status)
+
+
+@pytest.mark.processes
+def test_who_has_taken_what_is_known_until_something_new_is_there(board: Board) -> None:
+    board.publish(Notice(2, b""))
+    assert board.takers(2) == set()
+    pid = os.fork()
+    if pid == 0:
+        board.take(2)
+        os._exit(0)
+    os.waitpid(pid, 0)
+    board.take(1)
+    assert board.takers(1) == {pid, os.getpid()}
+    assert board.takers(2) == {pid}
+    board.publish(Notice(3, b""))
+    assert board.takers(0) == set()

@@ -1,7 +1,8 @@
 """Generations of task code, as the master keeps them.
 
     SIGHUP -> a child looks at the modules as they are on the disk
-                 |-- they can be used:  the next generation; workers find it on the board
+                 |-- they can be used:  the next generation; workers find it on the board, and
+                 |                      the look has ended when all have taken it
                  `-- or not:            one line in the log; the latest generation goes on
 
 The master waits for nothing meanwhile: it has workers to look after.
@@ -14,7 +15,7 @@ import os
 import select
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Final, NamedTuple, NoReturn, Protocol
 
 from afterwards.errors import AfterwardsError
@@ -27,6 +28,9 @@ log = get_logger(__name__)
 
 LOOK_SECONDS: Final = 75.0
 """How long the child may look; it has a limit of its own, which is shorter."""
+
+TAKE_SECONDS: Final = 20.0
+"""How long workers are waited for: each starts a host, which imports the modules."""
 
 _FAILED: Final = b"-"
 _DONE: Final = b"+"
@@ -79,6 +83,10 @@ class Generations:
         self._child: _Child | None = None
         self._looks = 0
         self._is_wanted = False
+        self._published: Result | None = None
+        """The latest generation, while workers are waited for to take it."""
+        self._taken_by = 0.0
+        """When they are not waited for any longer."""
         self.board.publish(self.latest)
 
     def open(self) -> None:
@@ -88,13 +96,22 @@ class Generations:
     def renew(self) -> None:
         """Look at the modules: now, or once more as soon as the look that is under way ends."""
         self._is_wanted = True
-        self.look_after()
+        if self._child is None:
+            self._begin_if_wanted()
 
-    def look_after(self) -> None:
-        """Go on if the child has ended. Cheap, to be called often; never raises."""
+    def look_after(self, workers: Collection[int]) -> None:
+        """Go on if the child has ended, or the workers have what is published. Never raises.
+
+        Cheap, to be called often.
+        """
         if self._child is not None and self._child.has_ended():
             child, self._child = self._child, None
             self._end(child.answer())
+        if self._published is not None:
+            self._see_taken(self._published, workers)
+        self._begin_if_wanted()
+
+    def _begin_if_wanted(self) -> None:
         if self._child is None and self._is_wanted:
             self._is_wanted = False
             self._begin()
@@ -108,6 +125,8 @@ class Generations:
             self._child = None
 
     def _begin(self) -> None:
+        if self._published is not None:
+            self._see_taken(self._published, ())
         self._looks += 1
         self._witness.begun(self._looks)
         try:
@@ -130,7 +149,19 @@ class Generations:
         self.latest = notice
         summary = self._summary(data)
         log.info("task code is renewed", generation=notice.number, consists_of=summary)
-        self._witness.ended(self._looks, Result(notice.number, summary, failed=False))
+        self._published = Result(notice.number, summary, failed=False)
+        self._taken_by = time.monotonic() + TAKE_SECONDS
+
+    def _see_taken(self, published: Result, workers: Collection[int]) -> None:
+        """Tell of the generation once all workers have it, or have had their time."""
+        late = set(workers) - self.board.takers(published.number)
+        if late and time.monotonic() < self._taken_by:
+            return
+        self._published = None
+        if late:
+            text = f"{published.text}; not yet in use by {len(late)} of {len(workers)} workers"
+            published = published._replace(text=text)
+        self._witness.ended(self._looks, published)
 
     def _fail(self, reason: str) -> None:
         number = self.latest.number

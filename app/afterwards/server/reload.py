@@ -19,7 +19,7 @@ from typing import Final
 from afterwards.errors import NotReloaded
 from afterwards.logs import get_logger
 from afterwards.registry.protocol.incarnation import birth, boot_id, runs
-from afterwards.server.generations import LOOK_SECONDS, Result
+from afterwards.server.generations import LOOK_SECONDS, TAKE_SECONDS, Result
 from afterwards.system.own_files import open_own
 from afterwards.system.owners import as_owner_of
 from afterwards.system.trouble import Trouble
@@ -88,7 +88,7 @@ def reload(data_dir: Path) -> str:
     """Have the service on a data directory use its task modules as they are on the disk now.
 
     Returns:
-        What it uses now, in a few words.
+        What it uses now, in a few words. All workers do, unless they say that some do not yet.
 
     Raises:
         NotReloaded: it does not; the message says why.
@@ -130,7 +130,7 @@ def _wait(data_dir: Path, master: int, begun: int) -> _Record:
     poll = select.poll()
     poll.register(master, select.POLLIN)
     # One that has begun already has to end first.
-    deadline = time.monotonic() + 2 * LOOK_SECONDS + _MARGIN_SECONDS
+    deadline = time.monotonic() + 2 * LOOK_SECONDS + TAKE_SECONDS + _MARGIN_SECONDS
     while time.monotonic() < deadline:
         record = _read(data_dir)
         if record is not None and record.ended > begun:

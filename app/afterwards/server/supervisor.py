@@ -112,7 +112,7 @@ class Supervisor(Arbiter):  # type: ignore[misc] # gunicorn has no types
         self._ensure_registry()
         if self._sources is not None and self._sources.have_changed():
             self._generations.renew()
-        self._generations.look_after()
+        self._generations.look_after(self.WORKERS)
         # What task code has left behind by way of a worker that was killed.
         orphans.end_orphans()
         super().manage_workers()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 import struct
 import zlib
@@ -9,6 +11,9 @@ from typing import Final, NamedTuple
 
 _HEAD: Final = struct.Struct("=QQI")
 """Number, length and checksum of what is published."""
+
+_TAKEN: Final = struct.Struct("=QQ")
+"""A process, and the number that it has taken."""
 
 
 class Notice(NamedTuple):
@@ -22,7 +27,7 @@ class Board:
     """Memory that a process shares with those it forks. One of them publishes.
 
     No reader waits for it, nor for another: what is being written is not seen yet, and the former
-    one is not seen any more.
+    one is not seen any more. Readers tell what they have taken.
 
     Raises:
         OSError: descriptors or memory have run out.
@@ -30,6 +35,12 @@ class Board:
 
     def __init__(self) -> None:
         self._fd = os.memfd_create("afterwards-board")
+        try:
+            self._takers = os.memfd_create("afterwards-takers")
+        except BaseException:
+            os.close(self._fd)
+            raise
+        fcntl.fcntl(self._takers, fcntl.F_SETFL, os.O_APPEND)
 
     def publish(self, notice: Notice) -> None:
         """Publish something in the place of what was there.
@@ -37,6 +48,7 @@ class Board:
         Raises:
             OSError: memory has run out; what was there may be gone.
         """
+        os.ftruncate(self._takers, 0)
         _write(self._fd, notice.data, _HEAD.size)
         # Last: whoever reads the new number finds the rest, or sees that it does not fit.
         head = _HEAD.pack(notice.number, len(notice.data), zlib.crc32(notice.data))
@@ -53,9 +65,21 @@ class Board:
         data = os.pread(self._fd, length, _HEAD.size)
         return Notice(number, data) if zlib.crc32(data) == checksum else None
 
+    def take(self, number: int) -> None:
+        """Tell that this process has what was published under that number. Never raises."""
+        with contextlib.suppress(OSError):  # then it is waited for in vain, for a while
+            os.write(self._takers, _TAKEN.pack(os.getpid(), number))
+
+    def takers(self, number: int) -> set[int]:
+        """The processes that have told so of this number, or of a later one."""
+        told = os.pread(self._takers, os.fstat(self._takers).st_size, 0)
+        whole = told[: len(told) // _TAKEN.size * _TAKEN.size]
+        return {pid for pid, taken in _TAKEN.iter_unpack(whole) if taken >= number}
+
     def close(self) -> None:
         """Give this process' hold on it up."""
         os.close(self._fd)
+        os.close(self._takers)
 
 
 def _write(fd: int, data: bytes, at: int) -> None:

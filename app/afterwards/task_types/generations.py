@@ -68,6 +68,7 @@ class News(NamedTuple):
     async def follow(self, renew: Callable[[Generation], Awaitable[None]]) -> None:
         """Have each generation taken that is published from now on, or the one after it."""
         known = self.first.number
+        self.board.take(known)
         while True:
             await asyncio.sleep(LOOK_SECONDS)
             notice = self.board.read(known)
@@ -84,6 +85,7 @@ class News(NamedTuple):
                 await asyncio.sleep(AGAIN_SECONDS)
             else:
                 known = notice.number
+                self.board.take(known)
 
 
 def packed(described: Described) -> bytes:
