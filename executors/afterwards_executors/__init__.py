@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from afterwards_executors.notes import current_line, note
 
 if TYPE_CHECKING:
-    from afterwards_executors.base import Executor, ExecutorFactory, HostedFactory
+    from afterwards_executors.base import Executor, ExecutorFactory, HostedExecutor, HostedFactory
     from afterwards_executors.hosts.settings import HostSettings
 
 __all__ = ["EXECUTORS", "IN_PROCESS", "current_line", "note"]
@@ -23,7 +23,7 @@ __all__ = ["EXECUTORS", "IN_PROCESS", "current_line", "note"]
 # `afterwards_executors.inside`, and has no use for pools and hosts of its own.
 
 
-def _hosted(kind: str, slots: int, settings: HostSettings | None = None) -> Executor:
+def _hosted(kind: str, slots: int, settings: HostSettings | None = None) -> HostedExecutor:
     from afterwards_executors.hosts.executor import HostExecutor  # noqa: PLC0415 - see above
 
     return HostExecutor(kind, slots, settings)

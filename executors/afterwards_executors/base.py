@@ -168,6 +168,25 @@ class Executor(Protocol):
         """
 
 
+class HostedExecutor(Executor, Protocol):
+    """An executor whose calls run in hosts, processes that can be replaced."""
+
+    def renew(self, settings: HostSettings | None = None) -> None:
+        """Have further calls run in fresh hosts; those that run go on where they are.
+
+        For some time: the calls of the third renewal before this one, and those that go on for
+        longer than `HostSettings.handover_seconds`, are asked to end (`Line.is_stopping`), and
+        then ended, with the outcome of a cancellation. While earlier calls hold all slots there is
+        one slot more.
+
+        Args:
+            settings: for the fresh hosts; None: as before.
+        """
+
+    def wind_up(self) -> None:
+        """Let all calls see that they had better end by themselves (`Line.is_stopping`)."""
+
+
 ExecutorFactory = Callable[[int], Executor]
 """Makes an executor with so many slots, not started."""
 
@@ -175,7 +194,7 @@ ExecutorFactory = Callable[[int], Executor]
 class HostedFactory(Protocol):
     """Makes an executor whose calls run in hosts, not started."""
 
-    def __call__(self, slots: int, settings: HostSettings | None = None) -> Executor:
+    def __call__(self, slots: int, settings: HostSettings | None = None) -> HostedExecutor:
         """With so many slots, and hosts as the settings say."""
 
 

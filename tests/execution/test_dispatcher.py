@@ -36,6 +36,7 @@ from afterwards.task_types.base import Environment, TaskContext, TaskType
 from afterwards.task_types.context import Progress
 from afterwards.task_types.description import in_process
 from afterwards_executors.base import End, Outcome, Slots, Work
+from afterwards_executors.hosts.settings import HostSettings
 
 SUCCESS = Outcome(End.SUCCEEDED, value=b'{"message":"ok"}', run_seconds=0.5)
 
@@ -62,6 +63,8 @@ class ManualExecutor:
         self.futures: list[Future[Outcome]] = []
         self.closed = False
         self.out_of_memory = False
+        self.renewed_with: HostSettings | None = None
+        self.winds_up = False
 
     def start(self) -> None:
         pass
@@ -83,6 +86,12 @@ class ManualExecutor:
             return False
         future.set_result(Outcome(End.CANCELLED, error=reason))
         return True
+
+    def renew(self, settings: HostSettings | None = None) -> None:
+        self.renewed_with = settings
+
+    def wind_up(self) -> None:
+        self.winds_up = True
 
     def shutdown(self, timeout_seconds: float) -> None:
         self.closed = True

@@ -7,6 +7,7 @@ import pytest
 from afterwards.execution.executors import Executors
 from afterwards.registry.protocol.answers import Claim
 from afterwards.registry.protocol.base import SUSPECTED
+from afterwards_executors.hosts.settings import HostSettings
 from tests.execution.test_dispatcher import ManualExecutor, ManualThreads
 
 
@@ -56,3 +57,17 @@ def test_a_shutdown_ends_all(
 ) -> None:
     executors.shutdown(1.0)
     assert all(executor.closed for executor in [*hosted.values(), *nearby.values()])
+
+
+def test_only_hosts_are_renewed_and_wound_up(
+    executors: Executors, hosted: dict[str, ManualExecutor], nearby: dict[str, ManualExecutor]
+) -> None:
+    settings = HostSettings()
+    executors.wind_up()
+    assert not any(executor.winds_up for executor in hosted.values())
+    executors.start()
+    executors.renew(settings)
+    executors.wind_up()
+    assert all(executor.renewed_with is settings for executor in hosted.values())
+    assert all(executor.winds_up for executor in hosted.values())
+    assert (nearby["async"].renewed_with, nearby["async"].winds_up) == (None, False)

@@ -10,9 +10,8 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 
 from afterwards.registry.protocol.answers import Claim
 from afterwards.registry.protocol.base import SUSPECTED
-from afterwards_executors.base import Executor
+from afterwards_executors.base import Executor, HostedExecutor
 from afterwards_executors.hosts.crew import SUSPECT_HOSTS
-from afterwards_executors.hosts.executor import HostExecutor
 from afterwards_executors.hosts.settings import HostSettings
 
 
@@ -27,7 +26,7 @@ class Executors:
 
     def __init__(
         self,
-        hosted: Mapping[str, Executor],
+        hosted: Mapping[str, HostedExecutor],
         in_process: Mapping[str, Executor],
         trusted: Collection[str],
     ) -> None:
@@ -78,13 +77,12 @@ class Executors:
     def renew(self, hosts: HostSettings) -> None:
         """Run further attempts in fresh hosts; those that run go on where they are."""
         for executor in self._hosted.values():
-            if isinstance(executor, HostExecutor):
-                executor.renew(hosts)
+            executor.renew(hosts)
 
     def wind_up(self) -> None:
         """Let attempts in hosts see that this process is about to stop."""
-        for executor in self._hosted.values():
-            if isinstance(executor, HostExecutor) and self._is_started:
+        if self._is_started:
+            for executor in self._hosted.values():
                 executor.wind_up()
 
     def shutdown(self, timeout_seconds: float) -> None:

@@ -54,7 +54,7 @@ KILL_SECONDS: Final = 5.0
 
 
 class HostExecutor:
-    """Runs importable functions in hosts; see `afterwards_executors.base.Executor`."""
+    """Runs importable functions in hosts; see `afterwards_executors.base.HostedExecutor`."""
 
     def __init__(self, kind: str, slots: int, settings: HostSettings | None = None) -> None:
         self.kind = kind
@@ -125,17 +125,11 @@ class HostExecutor:
         return not must_ask
 
     def renew(self, settings: HostSettings | None = None) -> None:
-        """Have further calls run in fresh hosts; those that run go on where they are.
-
-        For some time: the calls of the third renewal before this one, and those that go on for
-        longer than `HostSettings.handover_seconds`, are asked to end (`Line.is_stopping`), and
-        then ended, with the outcome of a cancellation. While earlier calls hold all slots there is
-        one slot more.
-        """
+        """See `HostedExecutor.renew`."""
         self._loop.call_soon_threadsafe(self._renew, settings)
 
     def wind_up(self) -> None:
-        """Let all calls see that they had better end by themselves (`Line.is_stopping`)."""
+        """See `HostedExecutor.wind_up`."""
         with contextlib.suppress(RuntimeError):  # the loop is closed
             self._loop.call_soon_threadsafe(self._crew.wind_up)
 
