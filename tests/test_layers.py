@@ -26,6 +26,7 @@ class May(NamedTuple):
 ROOMS: Final[dict[str, May]] = {
     "errors": May(),
     "logs": May("", "structlog"),
+    "task_ids": May(),
     "lifecycle": May("errors"),
     "counts": May("lifecycle"),
     "metrics": May("counts lifecycle", "prometheus_client"),
@@ -41,7 +42,9 @@ ROOMS: Final[dict[str, May]] = {
     "registry": May(),
     "registry.protocol": May("counts errors lifecycle logs schedules system"),
     "registry.journal": May("counts errors lifecycle logs registry.protocol schedules"),
-    "registry.state": May("errors lifecycle logs registry.journal registry.protocol schedules"),
+    "registry.state": May(
+        "errors lifecycle logs registry.journal registry.protocol schedules task_ids"
+    ),
     "registry.engine": May(
         "counts errors lifecycle logs metrics registry.journal registry.protocol registry.state "
         "system"
@@ -58,7 +61,7 @@ ROOMS: Final[dict[str, May]] = {
     "events": May("errors lifecycle registry.client.follower registry.protocol"),
     "service": May(
         "errors events execution lifecycle logs registry.client.client registry.protocol schedules "
-        "system task_types",
+        "system task_ids task_types",
         "afterwards_executors pydantic pydantic_core",
     ),
     "api": May(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import uuid
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
@@ -20,7 +19,6 @@ from afterwards.registry.client.client import RegistryClient
 from afterwards.registry.client.connection import RegistryConnection
 from afterwards.registry.engine.memory import MemoryRegistry, Surroundings
 from afterwards.registry.protocol.incarnation import this_process
-from afterwards.service.intake import _new_id
 from afterwards.service.service import TaskService
 from afterwards.task_types.base import TaskType
 from afterwards.task_types.description import in_process
@@ -89,18 +87,6 @@ def test_a_submitted_task_is_of_its_type_and_has_its_payload() -> None:
         assert task.created_at == task.run_at
 
     run(story)
-
-
-def test_ids_are_random_uuids_each_its_own() -> None:
-    ids = [_new_id() for _ in range(1_000)]
-    for text in ids:
-        read = uuid.UUID(text)
-        assert (str(read), read.version, read.variant) == (text, 4, uuid.RFC_4122)
-    # The other bits, each in both values: 122 of 128.
-    numbers = [uuid.UUID(text).int for text in ids]
-    either = [bit for bit in range(128) if len({number >> bit & 1 for number in numbers}) == 2]
-    assert len(either) == 122
-    assert len(set(ids)) == len(ids)
 
 
 def test_there_is_no_task_of_an_unknown_type() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,6 +15,7 @@ from afterwards.registry.protocol.requests import Add, AddAll
 from afterwards.registry.state.schedule_table import ScheduleTable
 from afterwards.registry.state.store import Archive, TaskStore
 from afterwards.schedules.schedule import Schedule
+from afterwards.task_ids import new_id
 
 
 @dataclass(frozen=True)
@@ -199,7 +199,7 @@ class Acceptance:
             self._room.require_beside_others(size)
         else:
             self._room.require(size)
-        task = schedule.task(str(uuid.uuid4()), due, self._clock.wall())
+        task = schedule.task(new_id(), due, self._clock.wall())
         # A schedule of this name may have been deleted, and the clock set back since.
         first = self._accepted_before(task)
         if first is not None:
