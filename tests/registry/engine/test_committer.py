@@ -9,6 +9,7 @@ from typing import Any, cast
 from unittest.mock import Mock
 
 import pytest
+from structlog.testing import capture_logs
 
 from afterwards.counts import WorkerCounts
 from afterwards.errors import (
@@ -26,18 +27,22 @@ from afterwards.registry.engine.memory import MemoryRegistry
 from afterwards.registry.engine.turns import LONGEST_SECONDS
 from afterwards.registry.journal.base import Group
 from afterwards.registry.journal.nowhere import NullJournal
+from afterwards.registry.protocol.answers import Events, Reply, Statistics
 from afterwards.registry.protocol.requests import (
     Add,
     Beat,
     Cancel,
     Changes,
+    Counts,
     Get,
     Held,
     Join,
     Leave,
     Probe,
     PutSchedule,
+    Request,
     Retry,
+    Stats,
     Succeeded,
 )
 from afterwards.registry.state.store import FINISHED_CACHE_TASKS
@@ -463,7 +468,8 @@ def test_a_commit_of_unknown_outcome_ends_the_registry_and_a_repeat_makes_one_ta
 def test_nobody_of_a_group_whose_outcome_is_unknown_is_answered(bench: Bench) -> None:
     journal = bench.journal()
     registry = bench.registry(journal=journal)
-    call = Call(None, 0, [Add(bench.task())])
+    told: list[Reply] = []
+    call = Call(None, 0, [Add(bench.task())], tell=told.append)
     writer = journal._writer
     journal._writer = cast("Any", FailingCommits(writer, "SQLITE_IOERR_FSYNC", arrives=True))
 
@@ -471,6 +477,7 @@ def test_nobody_of_a_group_whose_outcome_is_unknown_is_answered(bench: Bench) ->
         registry.committer.commit([call])
 
     assert not call.done
+    assert told == []
     journal._writer = writer
 
 
@@ -480,12 +487,104 @@ def test_a_bug_after_the_commit_is_no_refusal(
     registry = bench.registry(journal=bench.journal())
     task = bench.task()
     broken = Mock(side_effect=ValueError)
-    monkeypatch.setattr(registry.committer._replies, "fill_in", broken)
+    monkeypatch.setattr(registry.committer._replies, "settle", broken)
 
     assert raised(ask(registry, Add(task))) is RegistryUnavailable
 
     monkeypatch.undo()
     assert get(registry, task.id).state is PENDING
+
+
+# -- answers first, then what is seen of the group -------------------------------------------------
+
+
+def test_an_answer_is_told_after_the_commit_and_before_it_is_counted(bench: Bench) -> None:
+    journal = bench.journal()
+    registry = bench.registry(journal=journal)
+    peer = bench.peer(registry)
+    task = bench.task()
+    seen: list[tuple[Reply, Task | None, object]] = []
+
+    def tell(reply: Reply) -> None:
+        seen.append((reply, journal.read(task.id), {**registry.readings._counts}))
+
+    reply = registry.exchange(peer.worker, peer.connection, [Add(task), Get(task.id)], tell)
+
+    assert seen == [(reply, get(registry, task.id), {})]
+    assert [claim.task_id for claim in reply.claims] == [task.id]
+    assert registry.readings._counts["tasks", "note", PROCESSING] == 1
+
+
+@pytest.mark.parametrize("reads", [Beat({"async": 0}, {}, []), Changes("", 0), Counts(), Stats()])
+def test_whoever_reads_is_answered_after_the_group_is_counted_and_sees_it(
+    bench: Bench, reads: Request
+) -> None:
+    registry = bench.registry(journal=bench.journal())
+    peer = bench.peer(registry, {"async": 0})
+    told: list[Reply] = []
+
+    reply = registry.exchange(
+        peer.worker, peer.connection, [reads, Add(bench.task()), Counts()], told.append
+    )
+
+    assert told == [], "it was answered before the group was counted"
+    assert reply.answers[1:] == [None, {("note", PENDING): 1}]
+    match reply.answers[0]:
+        case Events() as events:
+            assert (events.sequence, events.counts) == (1, {("note", PENDING): 1})
+        case Statistics() as statistics:
+            assert statistics.snapshot.counts["tasks", "note", PENDING] == 1
+
+
+def test_the_task_that_only_the_journal_has_is_not_read_in_a_turn(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("afterwards.registry.state.store.FINISHED_CACHE_BYTES", 0)
+    registry = bench.registry(journal=bench.journal())
+    peer = bench.peer(registry)
+    task = bench.task()
+    peer.succeed(peer.run(task))
+    registry.tick()
+    told: list[Reply] = []
+
+    reply = registry.exchange(None, 0, [Get(task.id)], told.append)
+
+    assert told == []
+    assert isinstance(reply.answers[0], Task)
+    assert reply.answers[0].state is TaskState.SUCCESS
+
+
+@pytest.mark.parametrize("broken", ["readings.committed", "committer._draw_attention"])
+def test_a_bug_in_what_is_seen_of_a_group_takes_nothing_back(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, broken: str
+) -> None:
+    registry = bench.registry(journal=bench.journal())
+    peer = bench.peer(registry)
+    task, other = bench.task(), bench.task()
+    owner, name = broken.split(".")
+    monkeypatch.setattr(getattr(registry, owner), name, Mock(side_effect=ValueError))
+
+    with capture_logs() as lines:
+        reply = peer.exchange(Add(task), Counts())
+        peer.succeed(reply.claims[0])
+
+    assert raised(reply.answers[0]) is None
+    assert [line["log_level"] for line in lines].count("error") == 2
+    monkeypatch.undo()
+    assert get(registry, task.id).state is TaskState.SUCCESS
+    assert raised(peer.ask(Add(other))) is None
+    assert len(bench.registry(journal=bench.crash())) == 2
+
+
+def test_an_answer_that_cannot_be_told_is_given_to_whoever_waits_for_it(bench: Bench) -> None:
+    registry = bench.registry(journal=bench.journal())
+
+    with capture_logs() as lines:
+        reply = registry.exchange(None, 0, [Add(bench.task())], Mock(side_effect=ValueError))
+
+    assert reply.answers == [None]
+    assert counts(registry) == {PENDING: 1}
+    assert [line["log_level"] for line in lines] == ["error"]
 
 
 @pytest.mark.processes

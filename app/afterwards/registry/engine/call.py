@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from afterwards.registry.engine.turns import Errand
 from afterwards.registry.engine.views import READS
-from afterwards.registry.protocol.answers import Answer, Claim
+from afterwards.registry.protocol.answers import Answer, Claim, Reply
 from afterwards.registry.protocol.base import Worker
 from afterwards.registry.protocol.requests import Count, Find, Get, Held, Inspect, Probe, Request
 
@@ -26,3 +26,11 @@ class Call(Errand):
     answers: list[Answer] = field(default_factory=list)
     claims: list[Claim] = field(default_factory=list)
     cancels: list[Held] = field(default_factory=list)
+    tell: Callable[[Reply], None] | None = None
+    """Is given the reply as soon as the commit allows it, in the midst of the turn, and must not
+    block; None: whoever has brought the call waits for the end of the turn. What needs more than
+    the commit is not told in this way."""
+
+    def reply(self) -> Reply:
+        """What is answered."""
+        return Reply(self.answers, self.claims, self.cancels)

@@ -1,12 +1,17 @@
 """Group commit: what came in meanwhile is carried out, written at once, and answered.
 
-    calls --> carry out the changes --> hand out claims --> one transaction --> read --> answer
-                         ^                                        |
-                         +----------- take back, if it failed ----+
+    calls --> carry out the changes --> hand out claims --> one transaction --> answer
+                         ^                                        |               |
+                         +----------- take back, if it failed ----+          show, then
+                                                                         answer who reads
 
 While a transaction is being synced the next calls gather, so the busier the registry is, the less
 one task costs. One thread at a time does this, for all (`afterwards.registry.engine.turns`), and
 nothing is told to anyone before its commit.
+
+Whoever waits for the commit alone is answered right after it. What others see of the group (counts,
+events, metrics) follows in the same turn: a bug there is logged, and takes nothing back. Whoever
+reads is answered after that, and sees the group.
 """
 
 from __future__ import annotations
@@ -14,7 +19,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from afterwards.counts import tally
 from afterwards.errors import (
@@ -22,7 +27,6 @@ from afterwards.errors import (
     JournalUnavailable,
     OutcomeUnknown,
     RegistryUnavailable,
-    Unavailable,
 )
 from afterwards.logs import get_logger
 from afterwards.registry.engine.call import CHANGES_NOTHING, Call
@@ -32,7 +36,7 @@ from afterwards.registry.engine.replies import Replies
 from afterwards.registry.engine.turns import LONGEST_SECONDS, Errand, Turns
 from afterwards.registry.engine.views import Readings
 from afterwards.registry.journal.base import Group, Journal
-from afterwards.registry.protocol.answers import Answer
+from afterwards.registry.protocol.answers import Answer, Reply
 from afterwards.registry.protocol.base import Worker
 from afterwards.registry.protocol.requests import (
     ABOUT_THE_WORKER,
@@ -55,6 +59,14 @@ _NOTHING: Final[frozenset[type]] = frozenset()
 _RENEWING: Final = frozenset({Join, Beat})
 """Each is the first of its batch."""
 _NEEDS_ROOM: Final = frozenset({Add, AddAll, Amend, PutSchedule, Retry})
+
+
+class _Written(NamedTuple):
+    """A group that is durable."""
+
+    group: Group
+    seconds: float
+    """So long its transaction took."""
 
 
 @dataclass(eq=False)
@@ -93,14 +105,24 @@ class Committer:
         self._events: list[Callable[[], None]] = []
         self._outage = Outage()
         self._replies = Replies(rules, journal, readings, self._outage)
-        self._written = False
-        """Whether the transaction of the group at hand is on disk."""
+        self._written: _Written | None = None
+        """Of the group at hand, what is on disk; None: nothing is, or has to be."""
 
     # -- from any thread -----------------------------------------------------------------------
 
-    def call(self, worker: Worker | None, connection: int, requests: Sequence[Request]) -> Call:
-        """Have the requests carried out in the next group and wait for its commit."""
-        call = Call(worker, connection, requests)
+    def call(
+        self,
+        worker: Worker | None,
+        connection: int,
+        requests: Sequence[Request],
+        tell: Callable[[Reply], None] | None = None,
+    ) -> Call:
+        """Have the requests carried out in the next group and wait for its commit.
+
+        Args:
+            tell: as `Call.tell`.
+        """
+        call = Call(worker, connection, requests, tell=tell)
         if not self.turns.bring(call):
             raise RegistryUnavailable
         return call
@@ -123,37 +145,48 @@ class Committer:
             OutcomeUnknown: nobody knows whether its transaction is written. No call is answered,
                 and the process has to end: a recovery will tell.
         """
-        self._written = False
+        self._written = None
         self._lookout.look_if_due()
+        late = []
         try:
             self._carry_out(calls)
             if not (self._write(calls) or self._write_a_part(calls)):
                 self._carry_out(calls, refuse=None)
                 # A beat releases what it omits, and a leave everything; that has to wait.
                 self._rules.put_off()
-            self._replies.fill_in(calls)
-            if self._written and self._lookout.problem is not None:
-                self._replies.doubt(calls, self._lookout.problem)
-            self._draw_attention()
+            late = [call for call in calls if not self._replies.settle(call)]
         except OutcomeUnknown:
             raise
         except Exception:
             # A bug, not a refusal. The rest has to go on, and nobody may take the group for done.
             log.exception("group failed; its calls are refused")
-            self._refuse(calls)
+            self._rules.undo()
+            self._replies.refuse(calls, written=self._is_written())
+        problem = self._lookout.problem if self._is_written() else None
         for call in calls:
-            call.finish()
+            if call not in late:
+                self._replies.answer(call, problem)
+        self._show(calls)
+        for call in late:
+            self._replies.answer_reader(call, problem)
         if self._rules.attendance.silent:
             self._end_silent(self._rules.attendance.silent)
 
-    def _refuse(self, calls: Sequence[Call]) -> None:
-        self._rules.undo()
-        refused: Unavailable = JournalUnavailable("an internal error; the log has it")
-        if self._written:
-            refused = RegistryUnavailable()
-        for call in calls:
-            call.answers = [refused for _ in call.requests]
-            call.claims = []
+    def _is_written(self) -> bool:
+        return self._written is not None
+
+    def _show(self, calls: Sequence[Call]) -> None:
+        """Let the group be seen by those who have not asked for it, as its turn goes on."""
+        for step in (
+            self._show_what_is_written,
+            lambda: self._replies.note_refused_reports(calls),
+            self._draw_attention,
+        ):
+            try:
+                step()
+            except Exception:
+                # It is committed, and has been answered.
+                log.exception("a group is not seen as it should; it is carried out")
 
     def _until_next_due(self) -> float:
         if self._outage.is_on:
@@ -239,10 +272,10 @@ class Committer:
             self._outage.begin(error)
             self._take_back(calls)
             return False
-        self._written = True
+        self._written = _Written(group, time.perf_counter() - started)
         if not partly:
             self._outage.end_if_shown_by(group)
-        self._tell(group, time.perf_counter() - started, partly=partly)
+        self._note_commit(group, partly=partly)
         self._lookout.look_after_commit()
         return True
 
@@ -259,16 +292,19 @@ class Committer:
         for call in calls:
             call.claims = []
 
-    def _tell(self, group: Group, commit_seconds: float, *, partly: bool) -> None:
-        """The group is durable: now it may be seen."""
+    def _note_commit(self, group: Group, *, partly: bool) -> None:
+        """The group is durable: now it may be told."""
         self._rules.commit()
-        self._readings.committed(group, commit_seconds)
         if group.trusted_at is not None:
             self._retention.noted()
         if not partly:
             # Its deletions were in what could not be written.
             self._retention.committed()
-        self._rules.room.drain_rate = self._readings.drain_rate.per_second
+
+    def _show_what_is_written(self) -> None:
+        if self._written is not None:
+            self._readings.committed(*self._written)
+            self._rules.room.drain_rate = self._readings.drain_rate.per_second
 
     def _draw_attention(self) -> None:
         """Wake the workers that could claim more, or have to be told of a cancellation."""

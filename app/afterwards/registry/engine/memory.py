@@ -171,15 +171,25 @@ class MemoryRegistry(TaskMapping):
     # -- Registry ------------------------------------------------------------------------------
 
     def exchange(
-        self, worker: Worker | None, connection: int, requests: Sequence[Request]
+        self,
+        worker: Worker | None,
+        connection: int,
+        requests: Sequence[Request],
+        tell: Callable[[Reply], None] | None = None,
     ) -> Reply:
+        """See `Registry.exchange`.
+
+        Args:
+            tell: is given the same reply first if it is whole as soon as the group is committed. It
+                holds up everybody else's group, so it must not block.
+        """
         if len(requests) == 1 and type(requests[0]) is Alive:
             return Reply([self.rules.attendance.hear(worker, connection)], [], [])
         for request in requests:
             if isinstance(request, PutSchedule | PauseSchedule):
                 # Some due times take milliseconds to find, and the turn is everybody's.
                 self.rules.schedules.foresee(request)
-        call = self.committer.call(worker, connection, requests)
+        call = self.committer.call(worker, connection, requests, tell)
         kinds = {type(request) for request in requests}
         # Only now: the death of a worker that the rules do not know yet would go unnoticed.
         if worker is not None and Join in kinds:

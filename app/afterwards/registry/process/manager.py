@@ -27,6 +27,7 @@ from afterwards.logs import configure, get_logger
 from afterwards.registry.engine.memory import MemoryRegistry
 from afterwards.registry.journal.file import journal_path, size_of_file, wal_path
 from afterwards.registry.journal.journal import SqliteJournal
+from afterwards.registry.process.line import serve_line
 from afterwards.registry.process.lock import DataDirLock, Endpoint, last_holder_of
 from afterwards.registry.process.pulse import beat
 from afterwards.registry.protocol.answers import Events, Reply
@@ -183,6 +184,7 @@ def serve(
     manager = _RegistryManager(address=endpoint.socket, authkey=authkey)
     server: Any = manager.get_server()
     server.accepter = partial(_accept, server)
+    server.serve_client = partial(serve_line, server.serve_client)
     # A reference that is never given back: without any, the server would forget the object.
     server.create(None, "registry")
     threading.Thread(

@@ -7,8 +7,10 @@ the worker's new claims (`afterwards.registry.protocol.answers`) out.
 The rules
     1.  Nothing is claimable, readable, counted or published before it is committed. An added task
         and the claim on it are one transaction.
-    2.  An answer to a request that changes something follows its commit. Reports that were not
-        answered are sent again, before anything else, by whatever connection comes next.
+    2.  An answer to a request that changes something follows its commit. What is counted and
+        published of that follows before the next group, and is in every answer that counts or
+        lists events. Reports that were not answered are sent again, before anything else, by
+        whatever connection comes next.
     3.  A report is accepted only while its task is processing under that attempt number.
     4.  Claims are the worker's responsibility from the moment `exchange` returns: its connection
         puts them in the dispatcher's table before it wakes whoever waits for an answer.
