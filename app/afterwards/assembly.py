@@ -9,7 +9,7 @@ from typing import Final
 from afterwards.execution.attempt import prepare
 from afterwards.execution.executors import Executors
 from afterwards.execution.host_log import HostLog
-from afterwards.registry.client.client import TaskCode
+from afterwards.registry.client.worker_side import TaskCode
 from afterwards.registry.process.access import RegistryConfig
 from afterwards.registry.protocol.requests import TypeLimits
 from afterwards.service.validator import Validator

@@ -72,6 +72,7 @@ class WebWorker:
             self._dispatcher,
             _Counts(http_metrics, self._host_log),
             task_code(catalogue, generation.number),
+            settled=self._settled,
         )
         self._connection = RegistryConnection(
             access.connect,
@@ -98,6 +99,9 @@ class WebWorker:
     def _slots_changed(self) -> None:
         self._client.slots_changed()
 
+    def _settled(self, task_id: str) -> None:
+        self._events.has_news(task_id)
+
     def _progress(self, task_id: str, attempt: int, fraction: float, message: str | None) -> None:
         self._client.progress(task_id, attempt, fraction, message)
 
@@ -114,7 +118,8 @@ class WebWorker:
             self._guard.start()
         if self.service.validator is not None:
             self.service.validator.start()
-        self._client.bind(asyncio.get_running_loop())
+        loop = asyncio.get_running_loop()
+        self._client.bind(loop)
         self._connection.start()
         if not await asyncio.to_thread(self._connection.wait_joined, JOIN_SECONDS):
             log.error("registry does not answer yet; requests are refused until it does")

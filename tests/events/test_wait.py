@@ -36,6 +36,20 @@ async def test_a_wait_ends_with_the_task(stage: Stage) -> None:
     assert (task.id, task.state) == (claim.task_id, TaskState.SUCCESS)
 
 
+async def test_a_wait_ends_with_a_report_from_here_before_its_event_comes(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    claim = stage.peer.run(make_task())
+    waiting = asyncio.create_task(stage.service.wait(claim.task_id, LONG))
+    await until(lambda: stage.hub.is_live, "followed")
+    monkeypatch.setattr(stage.hub, "_tell", lambda _: None)
+    stage.peer.succeed(claim)
+
+    await asyncio.to_thread(stage.hub.has_news, claim.task_id)
+
+    assert (await within(waiting)).state is TaskState.SUCCESS
+
+
 async def test_a_finished_task_is_not_waited_for(stage: Stage) -> None:
     claim = stage.peer.run(make_task())
     stage.peer.succeed(claim)

@@ -284,7 +284,6 @@ def sent_progress(client: RegistryClient) -> list[Progress]:
 
 
 def test_only_the_last_word_on_a_task_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("afterwards.registry.client.client.IDLE_SECONDS", 0)
     now = [100.0]
     monkeypatch.setattr("afterwards.registry.client.client.time.monotonic", lambda: now[0])
     client = RegistryClient(Holder(), NoHttp())
@@ -305,7 +304,6 @@ def test_only_the_last_word_on_a_task_is_sent(monkeypatch: pytest.MonkeyPatch) -
 def test_progress_that_was_on_its_way_when_the_connection_broke_is_not_sent_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("afterwards.registry.client.client.IDLE_SECONDS", 0)
     client = RegistryClient(Holder(), NoHttp())
     client.progress("a", 1, 0.5)
     assert sent_progress(client) == [Progress("a", 1, 0.5)]

@@ -53,6 +53,7 @@ class EventHub:
         self.told_up_to = 0
         """The last sequence of the latest round: all who listen to all go up to there."""
         self.closed = False
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._live = asyncio.Event()
         self._follower: EventFollower | None = None
         self._rest: asyncio.TimerHandle | None = None
@@ -92,6 +93,20 @@ class EventHub:
             if not listeners:
                 del self._of_tasks[task_id]
             self._end_soon()
+
+    def has_news(self, task_id: str) -> None:
+        """Wake who listens to a task of this worker's: its event may be a portion later.
+
+        From any thread.
+        """
+        loop = self._loop
+        if loop is not None and task_id in self._of_tasks:
+            with contextlib.suppress(RuntimeError):  # the loop is closed
+                loop.call_soon_threadsafe(self._wake, task_id)
+
+    def _wake(self, task_id: str) -> None:
+        for listener in self._of_tasks.get(task_id, ()):
+            listener.wake()
 
     @contextlib.contextmanager
     def of_all(self) -> Iterator[FeedListener]:
@@ -170,7 +185,7 @@ class EventHub:
             self._rest.cancel()
             self._rest = None
         if self._follower is None and not self.closed:
-            loop = asyncio.get_running_loop()
+            loop = self._loop = asyncio.get_running_loop()
             self._follower = EventFollower(
                 self._connect,
                 lambda follower, events: self._from_thread(loop, follower, events),

@@ -251,7 +251,8 @@ class TaskService:
         until = time.monotonic() + seconds
         while await listener.sleep(until - time.monotonic()):
             heard = listener.take()
-            if heard is None or any(event.state.is_final for event in heard):
+            # Nothing: its attempt has been reported here, or events were missed.
+            if not heard or any(event.state.is_final for event in heard):
                 return
             if self._events.closed or self._events.is_live != live:
                 return

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from multiprocessing import AuthenticationError
-from queue import SimpleQueue
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -27,9 +27,10 @@ from afterwards.errors import (
 )
 from afterwards.lifecycle import Task, TaskState
 from afterwards.registry.client import client as client_module
-from afterwards.registry.client.client import RegistryClient, TaskCode
+from afterwards.registry.client.client import RegistryClient
 from afterwards.registry.client.connection import RegistryConnection
 from afterwards.registry.client.send_queue import Pending
+from afterwards.registry.client.worker_side import TaskCode
 from afterwards.registry.engine.memory import MemoryRegistry, Surroundings
 from afterwards.registry.protocol.answers import Claim, Events, Reply
 from afterwards.registry.protocol.base import Registry, Worker
@@ -241,33 +242,33 @@ def test_calls_that_gather_share_an_exchange() -> None:
     run(story)
 
 
-@pytest.mark.parametrize("waiting", [False, True])
-def test_a_report_goes_with_the_next_submission_unless_work_waits_for_its_slot(
-    monkeypatch: pytest.MonkeyPatch, waiting: bool
-) -> None:
+def test_what_gathers_during_an_exchange_goes_with_the_next() -> None:
+    held_up, go_on = threading.Event(), threading.Event()
+
+    def hold_up(requests: Sequence[Request]) -> bool:
+        if any(isinstance(request, Cancel) for request in requests):
+            held_up.set()
+            assert go_on.wait(10)
+        return False
+
     async def story() -> None:
-        async with connected(capacity=1) as side:
-            task = new_task()
-            await side.client.call(Add(task))
-            if waiting:
-                # It finds no slot, is claimed when the first one's is free, and by no route.
-                await side.client.call(Add(new_task()))
-                side.client.report(Succeeded(task.id, 1, b"{}", 0.1))
-                await eventually(lambda: set(side.holder.table) not in (set(), {task.id}))
-                [task_id] = side.holder.table
-            else:
-                task_id = task.id
-            monkeypatch.setattr("afterwards.registry.client.send_queue.COMPANY_SECONDS", 100.0)
+        async with connected() as side:
+            done, other = new_task(), new_task()
+            await asyncio.gather(*(side.client.call(Add(task)) for task in (done, other)))
+            side.line.break_before = hold_up
+            cancelling = asyncio.ensure_future(side.client.call(Cancel(other.id)))
+            await asyncio.to_thread(held_up.wait, 10)
             before = len(side.line.exchanges)
-            side.client.report(Succeeded(task_id, 1, b"{}", 0.1))
-            if waiting:
-                await eventually(lambda: not side.holder.table)
-            # The connection has taken it, and sent it or waits for company.
-            await eventually(lambda: side.client._outbox.incoming() == 0)
-            await side.client.call(Add(new_task()))
-            kinds = [{type(r) for r in e} - {Beat} for e in side.line.exchanges[before:]]
-            together = {Succeeded, Add} in kinds
-            assert together is not waiting, kinds
+            adding = asyncio.ensure_future(side.client.call(Add(new_task())))
+            await asyncio.sleep(0)
+            await asyncio.to_thread(side.client.report, Succeeded(done.id, 1, b"{}", 0.0))
+            go_on.set()
+            await asyncio.gather(cancelling, adding)
+            kinds = [
+                [type(r) for r in e if not isinstance(r, Beat | Alive)]
+                for e in side.line.exchanges[before:]
+            ]
+            assert [kind for kind in kinds if kind] == [[Cancel], [Add, Succeeded]]
 
     run(story)
 
@@ -354,19 +355,21 @@ def test_a_connection_that_fails_as_was_not_foreseen_is_made_again_after_a_pause
         async with connected() as side:
             numbers: list[int] = []
             pauses: list[float] = []
-            wait = side.connection._closed.wait
+            wait, heard = side.connection._closed.wait, side.connection._heard
 
             def note_pause(timeout: float | None = None) -> bool:
                 pauses.append(timeout or 0.0)
                 return wait(timeout)
 
-            def fail(talk: object) -> None:
+            def fail(talk: Any) -> bool:
                 numbers.append(side.connection._number)
                 if len(numbers) < 4:
                     raise ZeroDivisionError
+                return heard(talk)
 
             monkeypatch.setattr(side.connection._closed, "wait", note_pause)
-            monkeypatch.setattr(side.connection, "_note_joined", fail)
+            monkeypatch.setattr(side.connection, "_heard", fail)
+            side.line.break_before = once(Add)
             call = asyncio.ensure_future(side.client.call(Add(new_task())))
             await eventually(lambda: len(numbers) >= 4)
             assert len(pauses) >= 3
@@ -575,7 +578,7 @@ def test_a_silent_registry_does_not_fill_the_memory(
                 ]
                 answers = await asyncio.gather(*calls, return_exceptions=True)
                 assert {type(answer) for answer in answers} == {RegistryUnavailable}
-            kept = list_of(side.client._outbox._incoming)
+            kept = list(side.client._outbox._incoming)
             assert len(kept) <= client_module.MAX_WAITING_CALLS
             assert sum(isinstance(pending.request, Add) for pending in kept) == 0
             frozen.set()
@@ -585,14 +588,6 @@ def test_a_silent_registry_does_not_fill_the_memory(
             assert side.client._waiting_bytes == 0
 
     run(story)
-
-
-def list_of(pendings: SimpleQueue[Pending | None]) -> list[Pending]:
-    """What is in the queue, which is left as it was."""
-    found = [pendings.get() for _ in range(pendings.qsize())]
-    for pending in found:
-        pendings.put(pending)
-    return [pending for pending in found if pending is not None]
 
 
 def test_a_request_is_as_large_as_the_payloads_it_carries() -> None:

@@ -1,22 +1,20 @@
-"""A worker's side of the registry: requests from coroutines, batched onto one connection.
+"""A worker's side of the registry: requests from coroutines and executors, batched.
 
-    coroutines --call--> outbox --> connection thread --exchange--> registry
+    coroutines --call--> outbox --> conversation --exchange--> registry
     executors --report->            |
                                     +--> claims to their holder, answers to the coroutines
 
-The event loop never waits: a call is put into the outbox and a future is awaited. What gathers in
-the outbox during one exchange goes in the next. How connections are made, and made again, is in
-`afterwards.registry.client.connection`.
+A call is put into the outbox and a future is awaited. What gathers in the outbox during one
+exchange goes in the next. Who exchanges is in `afterwards.registry.client.conversation`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
-from typing import Any, Final, NamedTuple, Protocol
+from collections.abc import Callable, Sequence
+from typing import Any, Final
 
-from afterwards.counts import WorkerCounts
 from afterwards.errors import (
     AfterwardsError,
     JournalLocked,
@@ -25,19 +23,18 @@ from afterwards.errors import (
     Unavailable,
 )
 from afterwards.registry.client.send_queue import Outbox, Pending, awaited_tasks
-from afterwards.registry.protocol.answers import Claim, Reply
+from afterwards.registry.client.worker_side import ClaimHolder, CountsSource, TaskCode
+from afterwards.registry.protocol.answers import Reply
 from afterwards.registry.protocol.base import HEARTBEAT_SECONDS
 from afterwards.registry.protocol.requests import (
     Beat,
     Drain,
-    Held,
     Join,
     Leave,
     Progress,
     Report,
     Request,
     Scrape,
-    TypeLimits,
 )
 
 WAIT_SECONDS: Final = 3.0
@@ -47,7 +44,6 @@ MAX_WAITING_CALLS: Final = 10_000
 MAX_WAITING_BYTES: Final = 64 * 2**20
 """Of payloads in waiting calls: an outage of the registry must not fill the memory."""
 
-IDLE_SECONDS: Final = 0.25
 NEWS_SECONDS: Final = 0.5
 """How old the HTTP metrics that other workers show may be."""
 PROGRESS_SECONDS: Final = 0.1
@@ -59,70 +55,21 @@ _LAST_TRY_SECONDS: Final = 1.0
 """What is left of `WAIT_SECONDS` has to do for another try, so that its answer is known in time."""
 
 
-class ClaimHolder(Protocol):
-    """Where a worker's claims are: the dispatcher. Called from the connection's thread."""
-
-    def slots(self) -> Mapping[str, int]:
-        """Usable slots by executor kind."""
-
-    def stuck(self) -> Mapping[str, int]:
-        """Slots by executor kind that hold a call which goes on after its time."""
-
-    def held(self) -> list[Held]:
-        """Every claim whose report was not answered yet."""
-
-    def take(self, claims: Sequence[Claim], awaited: frozenset[str]) -> None:
-        """Be responsible for new claims.
-
-        Those in `awaited` are started by their routes' background tasks, the others at once.
-        """
-
-    def settle(self, task_id: str, attempt: int) -> None:
-        """The report of this attempt was answered: the claim is over."""
-
-    def cancel(self, claim: Held) -> None:
-        """Stop this attempt, if it can be stopped: its cancellation was asked for."""
-
-    def sweep(self) -> None:
-        """Start what its background task has left lying."""
-
-    def fence(self) -> None:
-        """Stop all attempts and forget their claims: their lease is about to end."""
-
-
-class TaskCode(NamedTuple):
-    """What a worker can run."""
-
-    known_types: frozenset[str] = frozenset()
-    """All types; empty: it does not say."""
-    user_types: frozenset[str] = frozenset()
-    """Those that belong to task modules."""
-    generation: int = 0
-    """Of the modules."""
-    limits: Mapping[str, TypeLimits] = {}
-    """What bounds the attempts of types; those without are left out."""
-
-
-class CountsSource(Protocol):
-    """What a worker counts."""
-
-    @property
-    def version(self) -> int:
-        """Changes with every observation."""
-
-    def counts(self) -> WorkerCounts:
-        """All observations so far."""
+Answered = Sequence[tuple[asyncio.Future[Any], Any]]
+"""Who waited for an answer, and which it is."""
 
 
 class RegistryClient:
     """What the service and the dispatcher of one worker speak to.
 
-    `call` belongs to the event loop, `report` to any thread, and the rest to the connection.
+    `call` belongs to the event loop, `report` to any thread, and the rest to whoever has the
+    connection.
 
     Args:
         holder: where claims are put.
         counts: what this worker counts.
         code: what this worker can run, until `announce` says otherwise.
+        settled: hears of each task that was reported, once that is answered. From any thread.
     """
 
     def __init__(
@@ -130,8 +77,10 @@ class RegistryClient:
         holder: ClaimHolder,
         counts: CountsSource,
         code: TaskCode | None = None,
+        settled: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._holder = holder
+        self._settled = settled
         self._code = code or TaskCode()
         self._announced = True
         self._counts = counts
@@ -144,6 +93,8 @@ class RegistryClient:
         self._progress: dict[str, Progress] = {}
         """The last word of each attempt that is not sent yet; there are no more than claims."""
         self._progress_due = 0.0
+        self._nudged = False
+        self._wake: Callable[[], None] = _nobody
         self._draining = False
         self._leaving = False
         self.has_left = False
@@ -183,7 +134,7 @@ class RegistryClient:
         pending = Pending(request, future)
         self._waiting[pending] = None
         self._waiting_bytes += pending.size
-        self._outbox.put(pending)
+        self._put(pending)
         try:
             answer = await future
         finally:
@@ -219,7 +170,7 @@ class RegistryClient:
 
     def report(self, report: Report) -> None:
         """Send a report until it is answered."""
-        self._outbox.put(Pending(report))
+        self._put(Pending(report))
 
     def slots_changed(self) -> None:
         """Tell the registry of the slots before it gets what is reported from now on."""
@@ -243,7 +194,7 @@ class RegistryClient:
     def drain(self) -> None:
         """Have the registry give this worker no more claims."""
         self._draining = True
-        self._outbox.put(Pending(Drain()))
+        self._put(Pending(Drain()))
 
     def leave(self) -> None:
         """Leave the registry once everything else is sent and answered."""
@@ -252,7 +203,12 @@ class RegistryClient:
 
     def nudge(self) -> None:
         """Make an exchange soon: the registry has something for this worker."""
-        self._outbox.nudge()
+        self._nudged = True
+        self._wake()
+
+    def _put(self, pending: Pending) -> None:
+        self._outbox.put(pending)
+        self._wake()
 
     # -- for the connection --------------------------------------------------------------------
 
@@ -265,15 +221,21 @@ class RegistryClient:
         self._outbox.recover(self._refuse_from_thread)
         return self._outbox.fill(batch, leaving=self._leaving)
 
+    def listen(self, wake: Callable[[], None] | None) -> None:
+        """Have `wake` called, from any thread, when there is something to send; None: nobody."""
+        self._wake = wake or _nobody
+
     def next_batch(self) -> list[Pending] | None:
-        """What to send now; waits up to `IDLE_SECONDS` for something.
+        """What to send now.
 
         Returns:
             None: nothing. An empty batch is sent all the same: its reply brings what the registry
             has for this worker.
         """
-        nudged = self._outbox.wait(IDLE_SECONDS)
-        self._holder.sweep()
+        nudged = self._nudged
+        if nudged:
+            # Only then: one that comes just now must not be taken for none.
+            self._nudged = False
         batch: list[Pending] = []
         if self._progress:
             self._add_progress(batch)
@@ -287,8 +249,11 @@ class RegistryClient:
             batch.insert(0, Pending(self._join()))
         return batch or ([] if nudged else None)
 
-    def settle(self, batch: Sequence[Pending], reply: Reply) -> None:
+    def settle(self, batch: Sequence[Pending], reply: Reply) -> Answered:
         """An exchange was answered.
+
+        Returns:
+            For `resolve`, on the event loop.
 
         Raises:
             NotJoined: the registry does not know this connection; nothing was carried out.
@@ -298,9 +263,8 @@ class RegistryClient:
                 raise answer
         self._outbox.answered()
         # The table first: if a route is cancelled now, its claim is known all the same (rule 4).
-        awaited = awaited_tasks(batch)
-        self._holder.take(reply.claims, awaited)
-        self._outbox.patient = all(claim.task_id in awaited for claim in reply.claims)
+        if reply.claims:
+            self._holder.take(reply.claims, awaited_tasks(batch))
         for held in reply.cancels:
             self._holder.cancel(held)
         answered: list[tuple[asyncio.Future[Any], Any]] = []
@@ -313,9 +277,7 @@ class RegistryClient:
                 self._settle_report(pending, pending.request, answer)
             elif isinstance(pending.request, Leave):
                 self.has_left = True
-        loop = self._loop
-        if answered and loop is not None and not loop.is_closed():
-            loop.call_soon_threadsafe(_resolve, answered)
+        return answered
 
     def _may_try_again(self, pending: Pending, answer: Any) -> bool:
         """Whether a request is only delayed: another process has the journal's lock."""
@@ -330,6 +292,7 @@ class RegistryClient:
             self._outbox.defer(pending)
         else:
             self._holder.settle(report.task_id, report.attempt)
+            self._settled(report.task_id)
 
     def _join(self) -> Join:
         self._announced = True
@@ -372,13 +335,18 @@ class RegistryClient:
     def _refuse_from_thread(self, pending: Pending) -> None:
         loop = self._loop
         if loop is not None and not loop.is_closed() and pending.future is not None:
-            loop.call_soon_threadsafe(_resolve, [(pending.future, RegistryUnavailable())])
+            loop.call_soon_threadsafe(resolve, [(pending.future, RegistryUnavailable())])
 
 
-def _resolve(answered: Sequence[tuple[asyncio.Future[Any], Any]]) -> None:
+def resolve(answered: Answered) -> None:
+    """Wake those that wait for an answer."""
     for future, answer in answered:
         if not future.done():
             future.set_result(answer)
+
+
+def _nobody() -> None:
+    """There is no connection: what is to be sent waits for the next one."""
 
 
 def _refuse(pending: Pending) -> None:

@@ -1,16 +1,19 @@
-"""Keeps a worker connected to its registry: connects, joins, exchanges, and begins again.
+"""Keeps a worker connected to its registry: connects, joins, has it spoken to, and begins again.
 
-Each connection has a thread of its own, and the keeper looks on from another: only so it notices a
+A connection is made in a thread: that waits for the registry. Once it has joined, the event loop
+exchanges over it (`conversation`). The keeper looks on from another thread: only so it notices a
 registry that leaves a call without an answer. A third thread watches for news, over a connection of
-its own, and says there that this process is alive (rule 21), whatever holds up the first one.
+its own, and says there that this process is alive (rule 21), whatever holds up the event loop.
 """
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 
 from tenacity import (
@@ -23,8 +26,10 @@ from tenacity import (
 
 from afterwards.errors import AfterwardsError, NotJoined
 from afterwards.logs import get_logger
-from afterwards.registry.client.client import ClaimHolder, RegistryClient
-from afterwards.registry.client.send_queue import Pending
+from afterwards.registry.client.channel import channel_to
+from afterwards.registry.client.client import Answered, RegistryClient, resolve
+from afterwards.registry.client.conversation import Conversation
+from afterwards.registry.client.worker_side import ClaimHolder
 from afterwards.registry.protocol.base import (
     ALIVE_SECONDS,
     HEARTBEAT_SECONDS,
@@ -46,8 +51,8 @@ class _NotConnectedError(Exception):
 
 
 @dataclass
-class _Conversation:
-    """One connection, from its first exchange to its end."""
+class _Talk:
+    """One connection, from its making to its end."""
 
     number: int
     joined: bool = False
@@ -58,7 +63,7 @@ class _Conversation:
 
 
 class RegistryConnection:
-    """The threads that hold a worker's connection.
+    """Holds a worker's connection, of which there is one at a time.
 
     Args:
         connect: gives the registry, for the calling thread only.
@@ -80,6 +85,7 @@ class RegistryConnection:
         self._client = client
         self._holder = holder
         self._number = 0
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = threading.Event()
         self._joined = threading.Event()
         self._last_answer = self._last_exchange = time.monotonic()
@@ -88,7 +94,8 @@ class RegistryConnection:
         self._keeper = threading.Thread(target=self._keep, name="registry", daemon=True)
 
     def start(self) -> None:
-        """Connect, and stay connected until closed."""
+        """Connect, and stay connected until closed, from the running event loop."""
+        self._loop = asyncio.get_running_loop()
         self._keeper.start()
 
     def wait_joined(self, timeout_seconds: float) -> bool:
@@ -96,7 +103,10 @@ class RegistryConnection:
         return self._joined.wait(timeout_seconds)
 
     def close(self, timeout_seconds: float) -> None:
-        """Send what is left, leave, and end the threads. Reports that cannot be sent are lost."""
+        """Send what is left, leave, and end the threads. Reports that cannot be sent are lost.
+
+        Blocks, and the event loop has to run meanwhile.
+        """
         self._client.leave()
         self._keeper.join(timeout_seconds)
         self._closed.set()
@@ -126,9 +136,9 @@ class RegistryConnection:
             _NotConnectedError: the next one had better wait: this one was not even made, or failed.
         """
         self._number += 1
-        talk = _Conversation(self._number)
+        talk = _Talk(self._number)
         name = f"registry-{talk.number}"
-        thread = threading.Thread(target=self._converse, args=[talk], name=name, daemon=True)
+        thread = threading.Thread(target=self._open, args=[talk], name=name, daemon=True)
         try:
             thread.start()
         except (RuntimeError, MemoryError) as error:
@@ -137,8 +147,7 @@ class RegistryConnection:
             )
             self._fence_if_silent()
             raise _NotConnectedError from None
-        while thread.is_alive():
-            thread.join(_CHECK_SECONDS)
+        while not (talk.over.wait(_CHECK_SECONDS) or self._closed.is_set()):
             self._fence_if_silent()
         self._fence_if_silent()
         if talk.failed or not talk.joined:
@@ -159,44 +168,72 @@ class RegistryConnection:
 
     # -- one conversation ----------------------------------------------------------------------
 
-    def _converse(self, talk: _Conversation) -> None:
+    def _open(self, talk: _Talk) -> None:
+        """Connect and join, then hand over to the event loop."""
+        loop = self._loop
+        assert loop is not None
         try:
-            self._exchange(talk, self._connect())
-        except NotJoined:
-            # The lease has ended, and whatever this worker held may run elsewhere by now.
-            log.warning("registry has given up this worker; stopping its attempts, joining again")
-            self._holder.fence()
-        except (OSError, EOFError, AfterwardsError) as error:
-            if talk.joined:
-                log.warning("connection to the registry broke; connecting again", error=repr(error))
-        except Exception:
-            talk.failed = True
-            log.exception("connection to the registry failed; connecting again")
+            registry = self._connect()
+            batch = self._client.first_batch()
+            requests = [pending.request for pending in batch]
+            reply = registry.exchange(self._worker, talk.number, requests)
+            self._resolve(self._client.settle(batch, reply))
+            conversation = Conversation(
+                channel_to(registry, self._worker, talk.number),
+                self._client,
+                self._holder,
+                heard=partial(self._heard, talk),
+                ended=partial(self._end, talk),
+            )
+            if not self._heard(talk) or loop.is_closed():
+                self._end(talk, None)
+            else:
+                loop.call_soon_threadsafe(conversation.begin, loop)
+        except Exception as error:  # noqa: BLE001 - all of them are told
+            self._end(talk, error)
+
+    def _resolve(self, answered: Answered) -> None:
+        loop = self._loop
+        if answered and loop is not None and not loop.is_closed():
+            loop.call_soon_threadsafe(resolve, answered)
+
+    def _end(self, talk: _Talk, error: Exception | None) -> None:
+        try:
+            if error is not None:
+                self._tell(talk, error)
         finally:
             talk.over.set()
 
-    def _exchange(self, talk: _Conversation, registry: Registry) -> None:
-        batch: list[Pending] | None = self._client.first_batch()
-        while True:
-            if batch is not None:
-                requests = [pending.request for pending in batch]
-                reply = registry.exchange(self._worker, talk.number, requests)
-                self._client.settle(batch, reply)
-                # Not before: an answer that this worker is not known is no sign of life.
-                self._last_answer = self._last_exchange = time.monotonic()
-                self._note_joined(talk)
-            if self._is_done():
-                return
-            batch = self._client.next_batch()
+    def _tell(self, talk: _Talk, error: Exception) -> None:
+        if isinstance(error, NotJoined):
+            # The lease has ended, and whatever this worker held may run elsewhere by now.
+            log.warning("registry has given up this worker; stopping its attempts, joining again")
+            self._holder.fence()
+        elif isinstance(error, OSError | EOFError | AfterwardsError):
+            if talk.joined:
+                log.warning("connection to the registry broke; connecting again", error=repr(error))
+        else:
+            talk.failed = True
+            log.error("connection to the registry failed; connecting again", exc_info=error)
 
-    def _note_joined(self, talk: _Conversation) -> None:
+    def _heard(self, talk: _Talk) -> bool:
+        """Take an answer for a sign of life; whether to go on.
+
+        One that says that this worker is not known does not come here.
+        """
+        self._last_answer = self._last_exchange = time.monotonic()
+        if not (talk.joined and talk.watched):
+            self._note_joined(talk)
+        return not self._is_done()
+
+    def _note_joined(self, talk: _Talk) -> None:
         if not talk.joined:
             talk.joined = True
             self._joined.set()
         if not talk.watched:
             self._start_watch(talk)
 
-    def _start_watch(self, talk: _Conversation) -> None:
+    def _start_watch(self, talk: _Talk) -> None:
         name = f"registry-watch-{talk.number}"
         thread = threading.Thread(target=self._watch, args=[talk], name=name, daemon=True)
         try:
@@ -208,7 +245,7 @@ class RegistryConnection:
             talk.watched = True
             self._no_watch.over()
 
-    def _watch(self, talk: _Conversation) -> None:
+    def _watch(self, talk: _Talk) -> None:
         while not talk.over.is_set():
             try:
                 self._watch_on(talk, self._connect())
@@ -220,7 +257,7 @@ class RegistryConnection:
                 log.exception("watching the registry failed; watching again")
                 talk.over.wait(_WATCH_AGAIN_SECONDS)
 
-    def _watch_on(self, talk: _Conversation, registry: Registry) -> None:
+    def _watch_on(self, talk: _Talk, registry: Registry) -> None:
         said_at = time.monotonic()
         while not talk.over.is_set():
             if registry.watch(self._worker, talk.number, HEARTBEAT_SECONDS):
@@ -232,7 +269,7 @@ class RegistryConnection:
                 said_at = time.monotonic()
                 self._say_alive(talk, registry)
 
-    def _say_alive(self, talk: _Conversation, registry: Registry) -> None:
+    def _say_alive(self, talk: _Talk, registry: Registry) -> None:
         [answer] = registry.exchange(self._worker, talk.number, [Alive()]).answers
         now = time.monotonic()
         # For no longer than the registry goes by it.

@@ -1,12 +1,12 @@
 """What a worker has to send to the registry, until it is answered.
 
-Filled by any thread; everything else belongs to the connection's thread of the moment.
+Filled by any thread; everything else belongs to whoever has the connection: the thread that makes
+it, then the event loop.
 """
 
 from __future__ import annotations
 
 import asyncio
-import queue
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -34,9 +34,6 @@ MAX_BATCH_REQUESTS: Final = 2_000
 
 DEFER_SECONDS: Final = 0.5
 """How long what the registry could not take waits for another try."""
-
-COMPANY_SECONDS: Final = 0.0005
-"""How long a lone report waits for something else to send."""
 
 _ONCE: Final = (Retry, Amend, Cancel, DeleteSchedule)
 """What may have been carried out on a connection that broke, and would be refused a second time."""
@@ -69,43 +66,19 @@ class Outbox:
     """Requests in the order they came, batched; what is unanswered is kept."""
 
     def __init__(self) -> None:
-        self._incoming: queue.SimpleQueue[Pending | None] = queue.SimpleQueue()
+        self._incoming: deque[Pending] = deque()
         self._backlog: deque[Pending] = deque()
         self._deferred: list[Pending] = []
         self._deferred_until = 0.0
         self._in_flight: list[Pending] = []
-        self.patient = True
-        """Whether reports may wait `COMPANY_SECONDS`: nobody waits for the slots they free."""
 
     def incoming(self) -> int:
         """About how many requests no batch was made of yet."""
-        return self._incoming.qsize()
+        return len(self._incoming)
 
     def put(self, pending: Pending) -> None:
         """Send a request with the next batch."""
-        self._incoming.put(pending)
-
-    def nudge(self) -> None:
-        """End a `wait`."""
-        self._incoming.put(None)
-
-    def wait(self, seconds: float) -> bool:
-        """Wait for something to send; true if a nudge ended it."""
-        if self._backlog:
-            return False
-        try:
-            pending = self._incoming.get(timeout=seconds)
-            if pending is not None and pending.future is None and self.patient:
-                # A client that submits one task after the other sends the next just when the last
-                # one is reported. Apart they cost two commits, and the second waits for the first:
-                # 0.2 ms of a submission's 1.2.
-                self._backlog.append(pending)
-                pending = self._incoming.get(timeout=COMPANY_SECONDS)
-        except queue.Empty:
-            return False
-        if pending is not None:
-            self._backlog.append(pending)
-        return pending is None
+        self._incoming.append(pending)
 
     def fill(self, batch: list[Pending], *, leaving: bool) -> list[Pending]:
         """Add what waits to `batch`, up to the size of one, and remember it as sent.
@@ -163,13 +136,8 @@ class Outbox:
         if self._deferred and time.monotonic() >= self._deferred_until:
             self._backlog.extend(self._deferred)
             self._deferred = []
-        while True:
-            try:
-                pending = self._incoming.get_nowait()
-            except queue.Empty:
-                return
-            if pending is not None:
-                self._backlog.append(pending)
+        while self._incoming:
+            self._backlog.append(self._incoming.popleft())
 
 
 def awaited_tasks(batch: Sequence[Pending]) -> frozenset[str]:

@@ -1,0 +1,204 @@
+"""The event loop's way to a registry: one exchange at a time, and nothing that waits.
+
+A registry in another process is reached through its socket, which the loop takes over from the
+proxy that has connected it: messages are those of `multiprocessing.managers`, frames those of
+`multiprocessing.connection`. One in this process is called in a thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import pickle
+import struct
+import threading
+from collections.abc import Callable, Sequence
+from functools import partial
+from multiprocessing.connection import Connection
+from multiprocessing.managers import BaseProxy, convert_to_error  # type: ignore[attr-defined]
+from queue import SimpleQueue
+from typing import Final, NamedTuple, Protocol, cast
+
+from afterwards.registry.protocol.answers import Reply
+from afterwards.registry.protocol.base import Registry, Worker
+from afterwards.registry.protocol.requests import Request
+
+_READ_BYTES: Final = 64 * 1024
+_HEAD: Final = struct.Struct("!i")
+_LARGE_HEAD: Final = struct.Struct("!iQ")
+_LARGE: Final = -1
+"""In the place of a length: it follows, in eight bytes."""
+_MOST_SMALL_BYTES: Final = 0x7FFFFFFF
+_NO_KEYWORDS: Final[dict[str, object]] = {}
+
+
+class Listener(NamedTuple):
+    """Who hears of a channel, on the event loop."""
+
+    answered: Callable[[Reply], None]
+    broke: Callable[[Exception], None]
+    """Called once at most; nothing is answered after it."""
+
+
+class Channel(Protocol):
+    """A connection on the event loop."""
+
+    def begin(self, loop: asyncio.AbstractEventLoop, listener: Listener) -> None:
+        """Take it to this loop, which is the running one."""
+
+    def exchange(self, requests: Sequence[Request]) -> None:
+        """Send; see `Registry.exchange`. Not before the last one was answered."""
+
+    def close(self) -> None:
+        """Hear nothing more of it."""
+
+
+def channel_to(registry: Registry, worker: Worker, number: int) -> Channel:
+    """The way to a registry that the calling thread has just used, and does not use any more.
+
+    Args:
+        worker: who speaks.
+        number: of the connection.
+    """
+    if isinstance(registry, BaseProxy):
+        return SocketChannel(registry, worker, number)
+    return ThreadChannel(registry, worker, number)
+
+
+class SocketChannel:
+    """Speaks over the socket that a proxy has connected, in the calling thread."""
+
+    def __init__(self, proxy: BaseProxy, worker: Worker, number: int) -> None:
+        # What `BaseProxy._callmethod` goes by. The connection is this thread's own.
+        self._connection: Connection = proxy._tls.connection  # type: ignore[attr-defined] # noqa: SLF001
+        self._ident: str = proxy._id  # type: ignore[attr-defined] # noqa: SLF001
+        self._worker = worker
+        self._number = number
+        self._descriptor = self._connection.fileno()
+        self._received = bytearray()
+        self._unsent = memoryview(b"")
+
+    def begin(self, loop: asyncio.AbstractEventLoop, listener: Listener) -> None:
+        """See `Channel.begin`."""
+        self._loop, self._listener = loop, listener
+        os.set_blocking(self._descriptor, False)
+        loop.add_reader(self._descriptor, self._read)
+
+    def exchange(self, requests: Sequence[Request]) -> None:
+        """See `Channel.exchange`."""
+        arguments = (self._worker, self._number, requests)
+        call = (self._ident, "exchange", arguments, _NO_KEYWORDS)
+        self._unsent = memoryview(framed(pickle.dumps(call, pickle.HIGHEST_PROTOCOL)))
+        self._write()
+        if self._unsent:
+            self._loop.add_writer(self._descriptor, self._write_on)
+
+    def close(self) -> None:
+        """See `Channel.close`."""
+        self._loop.remove_reader(self._descriptor)
+        self._loop.remove_writer(self._descriptor)
+        self._connection.close()
+
+    def _write(self) -> None:
+        try:
+            written = os.write(self._descriptor, self._unsent)
+        except BlockingIOError:
+            return
+        self._unsent = self._unsent[written:]
+
+    def _write_on(self) -> None:
+        try:
+            self._write()
+        except OSError as error:
+            self._listener.broke(error)
+        else:
+            if not self._unsent:
+                self._loop.remove_writer(self._descriptor)
+
+    def _read(self) -> None:
+        try:
+            reply = self._reply()
+        except Exception as error:  # noqa: BLE001 - what the registry raised may be anything
+            self._listener.broke(error)
+        else:
+            if reply is not None:
+                self._listener.answered(reply)
+
+    def _reply(self) -> Reply | None:
+        """The answer, once it is whole."""
+        try:
+            data = os.read(self._descriptor, _READ_BYTES)
+        except BlockingIOError:
+            return None
+        if not data:
+            raise EOFError("the registry has closed the connection")
+        self._received += data
+        begin, end = message_in(self._received)
+        if end > len(self._received):
+            return None
+        message = memoryview(self._received)[begin:end]
+        kind, result = pickle.loads(message)  # noqa: S301 - as the proxy does; both know the key
+        # There is one exchange at a time, so nothing follows.
+        self._received = bytearray()
+        if kind != "#RETURN":
+            raise convert_to_error(kind, result)
+        return cast("Reply", result)
+
+
+def framed(message: bytes) -> bytes:
+    """A message as `multiprocessing.connection` sends it."""
+    size = len(message)
+    if size > _MOST_SMALL_BYTES:
+        return _LARGE_HEAD.pack(_LARGE, size) + message
+    return _HEAD.pack(size) + message
+
+
+def message_in(received: bytes | bytearray) -> tuple[int, int]:
+    """Where the message lies in what was received, or will lie once all of it is there."""
+    if len(received) < _HEAD.size:
+        return _HEAD.size, _HEAD.size
+    [size] = _HEAD.unpack_from(received)
+    if size != _LARGE:
+        return _HEAD.size, _HEAD.size + size
+    if len(received) < _LARGE_HEAD.size:
+        return _LARGE_HEAD.size, _LARGE_HEAD.size
+    _, size = _LARGE_HEAD.unpack_from(received)
+    return _LARGE_HEAD.size, _LARGE_HEAD.size + size
+
+
+class ThreadChannel:
+    """Calls a registry in this process, in a thread of its own."""
+
+    def __init__(self, registry: Registry, worker: Worker, number: int) -> None:
+        self._exchange = partial(registry.exchange, worker, number)
+        self._calls: SimpleQueue[Sequence[Request] | None] = SimpleQueue()
+        self._is_closed = False
+
+    def begin(self, loop: asyncio.AbstractEventLoop, listener: Listener) -> None:
+        """See `Channel.begin`."""
+        self._loop, self._listener = loop, listener
+        threading.Thread(target=self._serve, name="registry-exchange", daemon=True).start()
+
+    def exchange(self, requests: Sequence[Request]) -> None:
+        """See `Channel.exchange`."""
+        self._calls.put(requests)
+
+    def close(self) -> None:
+        """See `Channel.close`."""
+        self._is_closed = True
+        self._calls.put(None)
+
+    def _serve(self) -> None:
+        while (requests := self._calls.get()) is not None:
+            try:
+                tell = partial(self._listener.answered, self._exchange(requests))
+            except Exception as error:  # noqa: BLE001 - whoever listens judges it
+                tell = partial(self._listener.broke, error)
+            if not self._loop.is_closed():
+                self._loop.call_soon_threadsafe(self._tell, tell)
+            # Until the next ones come, nothing is to be kept that may be large.
+            del requests, tell
+
+    def _tell(self, tell: Callable[[], None]) -> None:
+        if not self._is_closed:
+            tell()
