@@ -12,6 +12,7 @@ from afterwards.api.http_metrics import HttpMetrics
 from afterwards.assembly import environment, executors, host_settings, task_code, validator
 from afterwards.counts import WorkerCounts
 from afterwards.events.hub import EventHub
+from afterwards.execution.after_answers import AfterAnswers
 from afterwards.execution.dispatcher import Dispatcher
 from afterwards.execution.host_log import HostLog
 from afterwards.logs import get_logger
@@ -59,6 +60,7 @@ class WebWorker:
         self._host_log = HostLog()
         self._hosts = host_settings(settings, self._code, self._host_log)
         self._executors = executors(settings, self._hosts)
+        self._after_answers = AfterAnswers()
         self._dispatcher = Dispatcher(
             self._executors,
             catalogue,
@@ -67,6 +69,7 @@ class WebWorker:
             self._report,
             progress=self._progress,
             slots_changed=self._slots_changed,
+            later=self._after_answers,
         )
         self._client = RegistryClient(
             self._dispatcher,
@@ -119,6 +122,7 @@ class WebWorker:
         if self.service.validator is not None:
             self.service.validator.start()
         loop = asyncio.get_running_loop()
+        self._after_answers.bind(loop)
         self._client.bind(loop)
         self._connection.start()
         if not await asyncio.to_thread(self._connection.wait_joined, JOIN_SECONDS):

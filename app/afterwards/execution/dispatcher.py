@@ -3,8 +3,8 @@
     registry --claims--> table --> executor --outcome--> report --> registry --answer--> over
 
 An uncontended task is started by the background task of the route that submitted it. What comes
-otherwise (waiting work, retries, other workers' leftovers) is started by the connection's thread,
-and what a background task leaves lying, because its client went away, is swept up.
+otherwise (waiting work, retries, other workers' leftovers) is started as it comes, and what a
+background task leaves lying, because its client went away, is swept up.
 """
 
 from __future__ import annotations
@@ -55,6 +55,10 @@ class _Attempt:
         self.taken_at = time.monotonic()
 
 
+def _at_once(work: Callable[[], None]) -> None:
+    work()
+
+
 class Dispatcher:
     """Holds the claims of one worker and hands them to its executors.
 
@@ -68,6 +72,7 @@ class Dispatcher:
         report: sends a report to the registry.
         progress: hears how far an attempt is: task id, attempt, fraction, message. Must not wait.
         slots_changed: the registry is to hear of `slots` before the next report. Must not wait.
+        later: calls what starts an attempt, once nobody's answer has to wait for it.
     """
 
     def __init__(
@@ -80,6 +85,7 @@ class Dispatcher:
         *,
         progress: Callable[[str, int, float, str | None], None] = lambda *_: None,
         slots_changed: Callable[[], None] = lambda: None,
+        later: Callable[[Callable[[], None]], None] = _at_once,
     ) -> None:
         self._executors = executors
         self._catalogue = catalogue
@@ -88,6 +94,7 @@ class Dispatcher:
         self._report = report
         self._progress = progress
         self._slots_changed = slots_changed
+        self._later = later
         self._pauses = Pauses()
         self._reports = Reports()
         self._table: dict[str, _Attempt] = {}
@@ -99,14 +106,14 @@ class Dispatcher:
     # -- starting ------------------------------------------------------------------------------
 
     async def start(self, task_id: str) -> None:
-        """Start the task if its claim is here and nobody has started it.
+        """Start the task soon, if its claim is here and nobody has started it.
 
         What `BackgroundTasks` carry. A task that is claimed elsewhere, or waits for a slot, is none
         of its business.
         """
         attempt = self._table.get(task_id)
         if attempt is not None:
-            self._launch(attempt, "background task")
+            self._later(partial(self._launch, attempt, "background task"))
 
     def take(self, claims: Sequence[Claim], awaited: frozenset[str]) -> None:
         """Be responsible for new claims; start those that no route is about to start."""
@@ -125,7 +132,7 @@ class Dispatcher:
             self._stop(old, _Stop.FENCE)
         for attempt in attempts:
             if attempt.claim.task_id not in awaited:
-                self._launch(attempt, "dispatcher")
+                self._later(partial(self._launch, attempt, "dispatcher"))
 
     def sweep(self) -> None:
         """Start what its background task has left lying."""
