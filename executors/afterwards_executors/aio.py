@@ -1,4 +1,4 @@
-"""The `async` executor: coroutines on an event loop in a thread of its own, for work that waits.
+"""The `async` executor: coroutines on the event loop that starts it, for work that only waits.
 
 Built for many short calls: submissions gather in a deque, and one wake-up of the loop starts all
 that are there. Time-outs and cancellations are real; a coroutine that swallows its cancellation
@@ -8,6 +8,7 @@ gets `STOP_GRACE_SECONDS`, then its future is resolved without it and its slot c
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
@@ -53,7 +54,7 @@ class _Coroutine(Call):
 
 
 class AsyncExecutor:
-    """Runs coroutine functions on an event loop of its own."""
+    """Runs coroutine functions on the event loop of the thread that starts it, or on its own."""
 
     kind: ClassVar[str] = "async"
     can_stop: ClassVar[bool] = True
@@ -63,17 +64,28 @@ class AsyncExecutor:
         self._submissions: Submissions[_Coroutine] = Submissions(self._calls)
         self._to_stop: deque[_Coroutine] = deque()
         self._loop = _new_event_loop()
+        self._is_started = False
+        self._over = threading.Event()
+        """It is shut down, and nothing runs any more."""
         self._thread: threading.Thread | None = None
         # Callbacks of the loop would otherwise run in the context of whichever call armed them,
         # and what that call had bound (a request id) would show up in other calls' log lines.
         self._context = Context()
-        # Below: the loop's thread only.
+        # Below: the loop only.
         self._waiting: OrderedDict[_Coroutine, None] = OrderedDict()
         self._held = 0
         self._stopping = False
 
     def start(self) -> None:
-        """Start the thread of the loop."""
+        """Work on the event loop of this thread, if one runs here; otherwise on one of its own."""
+        self._is_started = True
+        with contextlib.suppress(RuntimeError):  # none runs here
+            running = asyncio.get_running_loop()
+            self._loop.close()
+            self._loop = running
+            # What was submitted before has woken the other one.
+            running.call_soon(self._look, context=self._context)
+            return
         thread = threading.Thread(target=self._serve, name="executor-async", daemon=True)
         thread.start()
         self._thread = thread
@@ -99,21 +111,24 @@ class AsyncExecutor:
         return True
 
     def shutdown(self, timeout_seconds: float) -> None:
-        """Cancel what runs and end the loop; coroutines that will not stop keep it, and its thread.
+        """Cancel what runs, and end a loop of its own; coroutines that will not stop keep that.
 
-        A second call does nothing.
+        Not to be called on the event loop, which has to go on. A second call does nothing.
         """
         calls = self._calls.close()
         for call in calls:
             self._calls.settle(call, SHUT_DOWN)
-        if self._thread is None or not self._thread.is_alive():
+        if not self._is_started or self._over.is_set():
             return
-        self._loop.call_soon_threadsafe(self._stop_all, calls, context=self._context)
-        self._thread.join(timeout_seconds)
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            self._loop.call_soon_threadsafe(self._stop_all, calls, context=self._context)
+            self._over.wait(timeout_seconds)
+            if self._thread is not None and self._over.is_set():
+                self._thread.join(timeout_seconds)
         for call in calls:
             self._calls.give_up(call)
 
-    # -- the loop's thread -----------------------------------------------------------------------
+    # -- the loop -----------------------------------------------------------------------
 
     def _serve(self) -> None:
         asyncio.set_event_loop(self._loop)
@@ -223,4 +238,6 @@ class AsyncExecutor:
 
     def _stop_loop_if_idle(self) -> None:
         if self._calls.is_idle():
-            self._loop.stop()
+            self._over.set()
+            if self._thread is not None:
+                self._loop.stop()

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from afterwards_executors import aio
-from afterwards_executors.base import End, Executor, Slots, Work
+from afterwards_executors.base import End, Executor, Outcome, Slots, Work
 from tests.executors import work
 from tests.executors.conftest import DEADLINE_SECONDS, is_running, wait_until
 
@@ -170,6 +171,36 @@ def test_submissions_wake_the_loop_once_for_many(gate: Path) -> None:
     assert not wait(futures, DEADLINE_SECONDS).not_done
     assert len(wakes) == 1
     executor.shutdown(5.0)
+
+
+def test_it_works_on_the_loop_that_starts_it_and_leaves_that_running() -> None:
+    async def where() -> Outcome:
+        found.append(asyncio.get_running_loop())
+        return Outcome(End.SUCCEEDED)
+
+    async def wait_for_ever() -> Outcome:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async def story() -> None:
+        executor = aio.AsyncExecutor(10)
+        before = executor.submit(Work(where))
+        executor.start()
+        for future in (before, executor.submit(Work(where))):
+            assert (await asyncio.wrap_future(future)).end is End.SUCCEEDED
+        assert found == [asyncio.get_running_loop()] * 2
+        threads = [thread.name for thread in threading.enumerate()]
+        assert "executor-async" not in threads
+
+        running = executor.submit(Work(wait_for_ever))
+        await asyncio.sleep(0)
+        for _ in range(2):
+            await asyncio.to_thread(executor.shutdown, 5.0)
+        assert running.result(0).end is End.CANCELLED
+        await asyncio.sleep(0)
+
+    found: list[asyncio.AbstractEventLoop] = []
+    asyncio.run(story())
 
 
 class _Spy:
