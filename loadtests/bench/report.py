@@ -1,4 +1,4 @@
-"""The report: a table for people, JSON for programs, both of the same rows."""
+"""The report: a table and a picture for people, JSON for programs, all of the same rows."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from loadtests.bench import disk
+from loadtests.bench.bars import bars
 from loadtests.bench.figures import Figure, Row
 from loadtests.bench.sizes import Sizes
 
@@ -87,11 +88,21 @@ def document(machine: Machine, sizes: Sizes, rows: Iterable[Row]) -> str:
     return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
 
 
-def write(directory: Path, text: str, json_text: str) -> tuple[Path, Path]:
-    """Both files, named by the time."""
+def picture(machine: Machine, sizes: Sizes, rows: Iterable[Row]) -> str:
+    """What is beside something, as bars (SVG)."""
+    title = (
+        f"{machine.cpus} CPUs ({machine.cpu}), Python {machine.python}, {sizes.workers} web "
+        f"worker(s), {sizes.rounds} rounds of {sizes.seconds} s; medians, and the least and the "
+        "greatest round"
+    )
+    return bars(title, rows)
+
+
+def write(directory: Path, **contents: str) -> tuple[Path, ...]:
+    """Files named by the time, one for each kind: `txt`, `json`, `svg`."""
     stem = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
-    files = directory / f"{stem}.txt", directory / f"{stem}.json"
-    for file, content in zip(files, (text, json_text), strict=True):
+    files = tuple(directory / f"{stem}.{kind}" for kind in contents)
+    for file, content in zip(files, contents.values(), strict=True):
         file.write_text(content)
     return files
 

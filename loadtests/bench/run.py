@@ -22,7 +22,7 @@ def run(
     say: Callable[[str], None],
     *,
     checkout: Checkout | None = None,
-) -> tuple[str, tuple[Path, Path]]:
+) -> tuple[str, tuple[Path, ...]]:
     """Measure and report.
 
     Args:
@@ -54,4 +54,10 @@ def run(
         else:
             rows += beside.measure(measurement, stand, checkout)
     text = report.table(machine, sizes, rows)
-    return text, report.write(output, text, report.document(machine, sizes, rows))
+    files = report.write(
+        output,
+        txt=text,
+        json=report.document(machine, sizes, rows),
+        svg=report.picture(machine, sizes, rows),
+    )
+    return text, files

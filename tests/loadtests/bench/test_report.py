@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from xml.etree import ElementTree as ET
 
 import pytest
 
@@ -14,6 +15,7 @@ from loadtests.bench.run import run
 from loadtests.errors import LoadTestError
 from tests.loadtests.conftest import SMALL
 
+SVG = "{http://www.w3.org/2000/svg}"
 MACHINE = report.Machine(
     cpus=2,
     cpu="a fast one",
@@ -57,6 +59,30 @@ def test_a_file_system_without_a_disk_is_warned_of() -> None:
     assert "WARNING" in report.table(replace(MACHINE, file_system="tmpfs"), SMALL, ROWS)
 
 
+def test_the_picture_has_a_pair_of_bars_for_each_row_that_is_beside_something() -> None:
+    picture = ET.fromstring(report.picture(MACHINE, SMALL, ROWS))
+    texts = [element.text for element in picture.iter(f"{SVG}text")]
+    assert texts[1:] == [
+        "POST, 1/s (ratio to bare route: 0.62)",
+        "Afterwards",
+        "5,000",
+        "bare route",
+        "8,000",
+    ]
+    background, ours, beside = picture.iter(f"{SVG}rect")
+    assert float(ours.get("width", "")) / float(beside.get("width", "")) == pytest.approx(
+        5 / 8, 0.01
+    )
+    assert background.get("width") == picture.get("width")
+
+
+def test_names_in_the_picture_are_text_and_no_markup() -> None:
+    row = replace(ROWS[0], name="<b>&'", beside_name="a > b")
+    picture = ET.fromstring(report.picture(MACHINE, SMALL, [row]))
+    texts = [element.text for element in picture.iter(f"{SVG}text")]
+    assert texts[1] == "<b>&', 1/s (ratio to a > b: 0.62)"
+
+
 def test_the_json_has_every_round() -> None:
     content = json.loads(report.document(MACHINE, SMALL, ROWS))
     first, second = content["rows"]
@@ -69,9 +95,9 @@ def test_the_json_has_every_round() -> None:
     assert content["sizes"]["connections"] == SMALL.connections
 
 
-def test_a_run_writes_both_files_and_says_what_the_disk_takes(tmp_path: Path) -> None:
+def test_a_run_writes_its_files_and_says_what_the_disk_takes(tmp_path: Path) -> None:
     text, files = run(["executors"], SMALL, tmp_path, tmp_path, lambda _: None)
-    assert sorted(file.suffix for file in files) == [".json", ".txt"]
+    assert sorted(file.suffix for file in files) == [".json", ".svg", ".txt"]
     assert files[0].read_text() == text
     assert f"fdatasync of a page on {disk.file_system(tmp_path)}: p50" in text
 
