@@ -123,8 +123,12 @@ def checked(status: int, answer: Answer) -> bytes:
 
 
 def id_in(body: bytes) -> str:
-    """Of a task that was accepted: `/tasks` answers all of it, other routes what their API says."""
+    """Of a task that was accepted: `/tasks` answers all of it, other routes what their API says.
+
+    Of a batch, the id of its first task.
+    """
     accepted = json.loads(body)
+    [accepted, *_] = accepted.get("tasks", [accepted])
     task_id: str = accepted.get("task_id") or accepted["id"]
     return task_id
 

@@ -6,7 +6,9 @@ from typing import Final
 
 from loadtests.connection import post
 
-SUBMIT: Final = post(
-    "/notify/", {"email": "johndoe@example.com", "message": "Your submission was received."}
-)
+PAYLOAD: Final = {
+    "email": "johndoe@example.com",
+    "message": "Your submission was received.",
+}
+SUBMIT: Final = post("/notify/", PAYLOAD)
 """A notification, as both sides accept it; `post.lua` sends the same body."""

@@ -16,6 +16,10 @@ class Sizes:
     """Of load, in each round and for each side."""
     warmup_seconds: int = 1
     connections: int = 32
+    crowd: int = 256
+    """Connections, where many are measured."""
+    batches: int = 200
+    """Requests of 100 tasks each."""
     requests: int = 2_000
     """One after the other, for a latency."""
     one_by_one: int = 500

@@ -55,12 +55,14 @@ class Stand:
         self.say(f"{name}: {self.sizes.rounds} rounds")
         return range(self.sizes.rounds)
 
-    def post(self, server: Server, *, seconds: int | None = None) -> wrk.Load:
+    def post(
+        self, server: Server, *, seconds: int | None = None, connections: int | None = None
+    ) -> wrk.Load:
         """Submissions to a server, as fast as it accepts them."""
         return wrk.run(
             wrk.POST_SCRIPT,
             f"{server.url}/notify/",
-            connections=self.sizes.connections,
+            connections=connections or self.sizes.connections,
             seconds=self.sizes.seconds if seconds is None else seconds,
         )
 

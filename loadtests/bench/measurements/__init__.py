@@ -8,6 +8,7 @@ from typing import Final
 
 from loadtests.bench.figures import Row
 from loadtests.bench.measurements import (
+    batches,
     finish,
     growth,
     guests,
@@ -25,6 +26,8 @@ Measurement = Callable[[Stand], Iterable[Row]]
 MEASUREMENTS: Final[Mapping[str, Measurement]] = MappingProxyType(
     {
         "post": posts.measure,
+        "crowd": posts.measure_crowd,
+        "batches": batches.measure,
         "latency": latency.measure,
         "finish": finish.measure,
         "reads": reads.measure,

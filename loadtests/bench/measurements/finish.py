@@ -8,10 +8,13 @@ from typing import Final
 
 from loadtests.bench import synced
 from loadtests.bench.figures import Figure, Row, percentile
-from loadtests.bench.notification import SUBMIT
+from loadtests.bench.notification import PAYLOAD, SUBMIT
 from loadtests.bench.stand import Stand, check_accepted, durable_text
-from loadtests.connection import Connection, get, id_in
+from loadtests.connection import Connection, get, id_in, post
 from loadtests.errors import LoadTestError
+
+SUBMIT_AND_WAIT: Final = post("/tasks?wait=30", {"type": "notification", "payload": PAYLOAD})
+"""Answered when the task is finished: nothing polls, the service tells."""
 
 POLL_PAUSE_SECONDS: Final = 0.0002
 """So that polling costs the service little, and the figure little more than what it measures."""
@@ -24,6 +27,7 @@ def measure(stand: Stand) -> Iterator[Row]:
     """From the submission until a status read says so, one task at a time, on one connection."""
     service = stand.service()
     rounds: list[list[float]] = []
+    told: list[list[float]] = []
     polls: list[int] = []
     tasks = stand.sizes.one_by_one
     with service:
@@ -33,10 +37,11 @@ def measure(stand: Stand) -> Iterator[Row]:
         for _ in stand.rounds("finish"):
             with service.connect() as connection:
                 seen = [follow(connection, SUBMIT) for _ in range(tasks)]
+                told.append([wait(connection) for _ in range(tasks)])
             rounds.append([milliseconds for milliseconds, _ in seen])
             polls += [number for _, number in seen]
-            after = service.wait_finished(before.submitted + tasks)
-            check_accepted(tasks, 0, before, after)
+            after = service.wait_finished(before.submitted + 2 * tasks)
+            check_accepted(2 * tasks, 0, before, after)
             before = after
     for share in (0.5, 0.99):
         yield Row(
@@ -47,6 +52,23 @@ def measure(stand: Stand) -> Iterator[Row]:
             durable=durable_text(durability, first, before),
             note=f"{percentile(polls, 0.5):.0f} polls, in the median",
         )
+    for share in (0.5, 0.99):
+        yield Row(
+            "finish",
+            f"submit and be told of the end: p{share * 100:.0f}",
+            "ms",
+            Figure.of(percentile(took, share) for took in told),
+            durable=durable_text(durability, first, before),
+        )
+
+
+def wait(connection: Connection) -> float:
+    """Milliseconds until a submission is answered with the finished task."""
+    started = time.perf_counter()
+    body = connection.expect(200, SUBMIT_AND_WAIT)
+    if _SUCCESS not in body:
+        raise LoadTestError(f"a task did not succeed: {body.decode()}")
+    return (time.perf_counter() - started) * 1e3
 
 
 def follow(connection: Connection, request: bytes) -> tuple[float, int]:

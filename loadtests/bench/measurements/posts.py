@@ -11,9 +11,18 @@ from loadtests.servers import running
 
 
 def measure(stand: Stand) -> Iterator[Row]:
+    """Over the usual number of connections."""
+    yield from _measure(stand, "post", stand.sizes.connections)
+
+
+def measure_crowd(stand: Stand) -> Iterator[Row]:
+    """Over many."""
+    yield from _measure(stand, "crowd", stand.sizes.crowd)
+
+
+def _measure(stand: Stand, measurement: str, connections: int) -> Iterator[Row]:
     """In turn, so that a slow minute of the machine is one for both."""
     service, bare = stand.service(), stand.bare()
-    connections = stand.sizes.connections
     accepted: list[float] = []
     finished: list[float] = []
     answered: list[float] = []
@@ -21,19 +30,19 @@ def measure(stand: Stand) -> Iterator[Row]:
         durability = synced.require(service, stand.sizes.synced)
         stand.warm_up(service, bare)
         first = before = service.counts()
-        for _ in stand.rounds("post"):
-            load = stand.post(service)
+        for _ in stand.rounds(measurement):
+            load = stand.post(service, connections=connections)
             after = service.wait_finished(before.submitted + load.answers)
             seconds = after.at - load.started
             tasks = check_accepted(load.answers, connections, before, after)
             accepted.append(load.per_second)
             finished.append(tasks / seconds)
-            answered.append(stand.post(bare).per_second)
+            answered.append(stand.post(bare, connections=connections).per_second)
             before = after
     durable = durable_text(durability, first, before)
     name = f"POST, {connections} connections"
     yield Row(
-        "post",
+        measurement,
         f"{name}: accepted, durable",
         "1/s",
         Figure.of(accepted),
@@ -42,7 +51,7 @@ def measure(stand: Stand) -> Iterator[Row]:
         durable,
     )
     yield Row(
-        "post",
+        measurement,
         f"{name}: finished, end to end",
         "1/s",
         Figure.of(finished),

@@ -65,9 +65,22 @@ def test_a_latency_is_that_of_tasks_which_are_stored_and_done(
 
 
 def test_a_task_that_is_followed_is_followed_to_its_end(stand: Stand, journal: Journal) -> None:
-    p50, _ = measured(stand, "finish")
-    assert tasks_of(p50) == SMALL.one_by_one
-    assert journal.states() == {"success": traced(p50) + SMALL.one_by_one}
+    polled, _, told, _ = measured(stand, "finish")
+    assert tasks_of(polled) == tasks_of(told) == 2 * SMALL.one_by_one
+    assert journal.states() == {"success": traced(polled) + 2 * SMALL.one_by_one}
+
+
+def test_many_connections_are_measured_as_a_few_are(stand: Stand, journal: Journal) -> None:
+    accepted, finished = measured(stand, "crowd")
+    assert accepted.name == f"POST, {SMALL.crowd} connections: accepted, durable"
+    assert journal.states() == {"success": traced(accepted) + tasks_of(accepted)}
+    assert finished.beside == accepted.ours
+
+
+def test_as_many_tasks_come_in_batches_as_one_by_one(stand: Stand, journal: Journal) -> None:
+    [row] = measured(stand, "batches")
+    assert tasks_of(row) == 2 * SMALL.batches * 100
+    assert journal.states() == {"success": traced(row) + tasks_of(row)}
 
 
 def test_status_reads_are_of_tasks_that_were_done(stand: Stand, journal: Journal) -> None:
