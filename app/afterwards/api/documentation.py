@@ -32,34 +32,48 @@ _ASSETS: Final = StaticFiles(packages=[("fastapi_swagger", "resources")])
 _DESCRIPTION: Final = """\
 The answer now, the work afterwards, and nothing accepted is ever lost.
 
-An accepting call answers once its task is **on disk**; the header `Location` leads to the task's
-status, as a reference relative to the request's URL (RFC 9110, 10.2.2). Work that fails in passing
-is tried again by itself, work that fails for good can be retried by hand. Every path answers with
+A submission is answered once its task is **on disk**. The header `Location` leads to the task's
+status, as a reference relative to the request's URL (RFC 9110, 10.2.2). The service retries work
+that fails for a while. A client can retry work that has failed for good. Every path works with
 and without a slash at its end.
 
 Errors are problem documents (RFC 9457).
 
 Every answer to a request has an `X-Request-ID`: the one that was sent, if it is 1 to 128 characters
 of `A-Z`, `a-z`, `0-9`, `.`, `_` and `-`; any other is replaced by a new one. Warnings and errors
-that are logged while the request is served carry it as `request_id`. A request that goes well is
+that are logged while the request is served carry it as `request_id`. A request that succeeds is
 logged at the log level `debug` only, with the same field.
 
-What is no HTTP request (400), has more than 64 KiB of headers (431), takes more than 10 s to send
-them or falls silent for 30 s in its body (408) is refused without a request id, and the connection
-is closed.
+The service refuses these without a request id, and closes the connection:
+
+- a message that is not an HTTP request (400),
+- headers of more than 64 KiB (431),
+- headers that take more than 10 s, or a body that pauses for 30 s (408).
 """
 
 _TAGS: Final = [
     {
         "name": "Tasks of any type",
-        "description": "Submitting, looking up, listing, cancelling and retrying, one or many.",
+        "description": "Submit, read, list, change, cancel and retry tasks, one or many.",
     },
-    {"name": "Task types", "description": "What can be done; pausing it; numbers."},
-    {"name": "Schedules", "description": "Tasks that come again."},
-    {"name": "Tasks", "description": "Notifications, reports and files; status and retry."},
+    {
+        "name": "Task types",
+        "description": "List, pause and resume task types; statistics of the service.",
+    },
+    {
+        "name": "Schedules",
+        "description": "Tasks that the service submits by the calendar or at an interval.",
+    },
+    {
+        "name": "Tasks",
+        "description": "Submit notifications, reports and files; read their status; retry.",
+    },
     {"name": "Notifications", "description": "A demonstration that needs no body."},
-    {"name": "Email", "description": "Sending emails."},
-    {"name": "Events", "description": "What happens to tasks, as it happens."},
+    {"name": "Email", "description": "Send emails; read their status."},
+    {
+        "name": "Events",
+        "description": "Follow the events of one task or of all tasks as they happen.",
+    },
     {"name": "Operations", "description": "Health and metrics."},
 ]
 

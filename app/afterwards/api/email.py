@@ -42,24 +42,24 @@ SHOWN_AS: Final[Mapping[TaskState, str]] = MappingProxyType(
 async def send_email(
     payload: EmailPayload, background: BackgroundTasks, request: Request
 ) -> Response:
-    """Send an email, in the background.
+    """Send an email in the background.
 
-    `bounce@simulator.example` fails for good, `flaky@simulator.example` in the first attempt
-    only: to try out failure and retry.
+    To try out failure and retry, send to `bounce@simulator.example`, which fails for good, or to
+    `flaky@simulator.example`, which fails in the first attempt only.
     """
     return started(request, 200, await submit(request, background, EMAIL.name, payload))
 
 
 @router.get(
     "/task/{task_id}/status",
-    summary="See how a task is processed",
+    summary="Get a task's processing status",
     operation_id="getProcessingStatus",
     response_model=schemas.ProcessingStatus,
-    response_description="The task",
+    response_description="The task's status",
     responses=schemas.answers(*schemas.LOOKUP_PROBLEMS),
 )
 async def get_processing_status(task_id: schemas.TaskId, request: Request) -> Response:
-    """Works for every task, whichever route it came in by."""
+    """Show the status of any task, whichever route accepted it."""
     task = await kept_task(request, task_id)
     return Response(_status_document(task), media_type="application/json")
 

@@ -48,8 +48,8 @@ data: {"task_id":"2f1c7a52-6f0b-4c3e-9d57-0a5c1f4b8e11","type":"report","status"
 """
 
 _RESUME_HELP: Final = (
-    "The `id` of the last event that was seen; the stream goes on after it. `EventSource` sends it "
-    "by itself."
+    "The `id` of the last event that the client has seen. The stream continues after it. "
+    "`EventSource` sends this header by itself."
 )
 _EXAMPLES: Final[dict[str, Any]] = {"seen": {"value": "5b0c1f2e8a9d4c37-41"}}
 _LastEventId = Annotated[
@@ -60,7 +60,7 @@ _LastEventIdQuery = Annotated[
     str | None,
     Query(
         alias="last_event_id",
-        description="The same, for who cannot send headers.",
+        description="The same as `Last-Event-ID`, for clients that cannot send headers.",
         openapi_examples=_EXAMPLES,
     ),
 ]
@@ -68,7 +68,7 @@ _Types = Annotated[
     list[str] | None,
     Query(
         alias="type",
-        description="Of these task types only.",
+        description="Only events of these task types.",
         openapi_examples={"reports": {"value": ["report"]}},
     ),
 ]
@@ -76,7 +76,7 @@ _States = Annotated[
     list[TaskState] | None,
     Query(
         alias="status",
-        description="Into these states only; progress is made in `processing`.",
+        description="Only changes into these states. Progress belongs to `processing`.",
         openapi_examples={"ends": {"value": ["success", "failed", "cancelled"]}},
     ),
 ]
@@ -177,11 +177,11 @@ async def _gone(receive: Receive) -> None:
     operation_id="followTask",
     status_code=200,
     response_class=EventStream,
-    response_description="Its events, up to its end",
+    response_description="The task's events, until it is finished",
     responses={
         **schemas.answers(404, 410),
         200: {"content": {"text/event-stream": {"example": _EXAMPLE}}},
-        204: {"description": "The task is finished, and its last event has been seen."},
+        204: {"description": "The task is finished, and the client has seen its last event."},
     },
 )
 async def task_events(
@@ -190,10 +190,10 @@ async def task_events(
     last_event_id: _LastEventId = None,
     last_event_id_query: _LastEventIdQuery = None,
 ) -> Response:
-    """`task`, the whole task, comes first; then `state` and `progress` as they happen.
+    """The first event is `task`, the whole task. Then come `state` and `progress` as they happen.
 
-    A client that comes back with the last id gets what it has missed, each event once. If that is
-    not kept any more, it gets `task` again. While the registry is away the stream waits for it.
+    A client that sends the last id gets the events that it missed, each once. If the service no
+    longer keeps them, the client gets `task` again. While the registry is away, the stream waits.
     """
     position = _position(last_event_id, last_event_id_query)
     async with AsyncExitStack() as stack:
@@ -214,7 +214,7 @@ async def task_events(
     operation_id="followTasks",
     status_code=200,
     response_class=EventStream,
-    response_description="Events, for as long as the client stays",
+    response_description="Events, as long as the client stays connected",
     responses={
         **schemas.answers(
             422,
@@ -238,10 +238,10 @@ async def all_events(
     last_event_id: _LastEventId = None,
     last_event_id_query: _LastEventIdQuery = None,
 ) -> Response:
-    """`state` and `progress` of all tasks, from now on or from where a client has left off.
+    """Send `state` and `progress` of all tasks, from now on or from the client's last event on.
 
-    If what it has missed is not kept any more, `reset` comes first, with the numbers of tasks.
-    While the registry is away the stream waits for it.
+    If the service no longer keeps the events that the client missed, `reset` comes first, with
+    the numbers of tasks. While the registry is away, the stream waits.
     """
     require_known(request, _QUERY, f"is not known here; there are {', '.join(_QUERY)}")
     wanted = Wanted(types or (), states or ())

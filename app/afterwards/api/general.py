@@ -49,7 +49,7 @@ _SUBMITTING: Final = schemas.accepting(
     202, headers=_SUBMITTED_HEADERS, parameters=[fields.WAIT, fields.PREFER]
 )
 _SUBMITTING["responses"][200] = {
-    "description": "Accepted and, because that was waited for, finished",
+    "description": "Accepted, and finished during the wait",
     "model": TaskDocument,
     "headers": _SUBMITTED_HEADERS | fields.REPLAYED,
 }
@@ -74,7 +74,7 @@ _CHECKED_AT_ONCE: Final = 50
     ),
 )
 async def list_tasks(query: Annotated[TaskFilter, Query()], request: Request) -> Response:
-    """Newest first. Tasks that come later never shift a page."""
+    """List tasks, newest first. New tasks never shift a page."""
     require_once(request)
     page = await service_of(request).find(
         state=query.status,
@@ -128,9 +128,9 @@ def _position(cursor: str) -> int:
     **_SUBMITTING,
 )
 async def submit_task(new: NewTask, background: BackgroundTasks, request: Request) -> Response:
-    """Have a task done: now, after a delay or at a time.
+    """Submit a task, to run now, after a delay or at a given time.
 
-    With `wait` the answer comes as soon as the task is finished, and is 200 then.
+    With `wait`, the answer is a 200 as soon as the task is finished, or a 202 when the time is up.
     """
     wait = wait_of(request)
     key = key_of(request.scope)
@@ -180,7 +180,7 @@ def _submitted(request: Request, task: Task, wait: Wait, *, replayed: bool) -> R
     **schemas.accepting(202, headers={}),
 )
 async def submit_tasks(batch: NewTasks, background: BackgroundTasks, request: Request) -> Response:
-    """Accept up to 1,000 tasks, all or none. The answer lists them in the same order."""
+    """Submit up to 1,000 tasks, all or none. The answer lists them in the same order."""
     key = key_of(request.scope)
     service = service_of(request)
     orders: list[Order] = []
@@ -226,7 +226,7 @@ def _placed(orders: Sequence[Order], first: int) -> list[Placed]:
 
 @router.get(
     "/tasks/{task_id}",
-    summary="See all about a task",
+    summary="Get a task",
     operation_id="getTask",
     response_model=FullTaskDocument,
     response_description="The task",
@@ -236,16 +236,24 @@ def _placed(orders: Sequence[Order], first: int) -> list[Placed]:
         headers_of={200: fields.ETAG | fields.PREFERENCE_APPLIED},
         said={
             422: (
-                "`wait` is no number of seconds, or `logs` neither 0 nor 1.",
+                "`wait` is not a number of seconds, or `logs` is neither 0 nor 1.",
                 "#/wait: must be a number of seconds, such as 20",
             )
         },
     )
-    | {304: {"description": "As `If-None-Match` knows it.", "headers": fields.ETAG}},
+    | {
+        304: {
+            "description": "The task is as it was in the answer that `If-None-Match` names.",
+            "headers": fields.ETAG,
+        }
+    },
     openapi_extra={"parameters": [fields.WAIT, fields.PREFER, fields.LOGS, fields.IF_NONE_MATCH]},
 )
 async def get_task(task_id: schemas.TaskId, request: Request) -> Response:
-    """With every attempt at it. With `wait`: as soon as it is finished, or as it stands then."""
+    """Show the whole task, with every attempt.
+
+    With `wait`, the answer comes as soon as the task is finished, or when the wait is over.
+    """
     wait = wait_of(request)
     logs = flag_of(request, "logs")
     service = service_of(request)

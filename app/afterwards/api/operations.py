@@ -34,7 +34,7 @@ afterwards_tasks{state="success",type="report"} 40.0
     response_description="Alive",
 )
 async def health() -> Response:
-    """Asks nobody else, so a restart would help if there is no answer."""
+    """The process asks no other process. If it does not answer, a restart helps."""
     return Response(b'{"status":"ok"}', headers=_UNCACHED, media_type="application/json")
 
 
@@ -47,7 +47,7 @@ async def health() -> Response:
     responses=schemas.answers(503),
 )
 async def readiness(request: Request) -> Response:
-    """The registry is reachable, the journal can be written, and the service is not stopping."""
+    """200: the registry answers, the journal can be written, and the service is not stopping."""
     await service_of(request).probe()
     return Response(b'{"status":"ready"}', headers=_UNCACHED, media_type="application/json")
 
@@ -64,7 +64,7 @@ async def readiness(request: Request) -> Response:
     },
 )
 async def metrics(request: Request) -> Response:
-    """Of the whole service, whichever worker answers."""
+    """Metrics of the whole service, whichever worker answers."""
     return Response(
         await service_of(request).scrape(),
         headers={"Content-Type": CONTENT_TYPE_PLAIN_0_0_4, **_UNCACHED},

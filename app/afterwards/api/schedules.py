@@ -69,7 +69,10 @@ _LOOKUP: Final = schemas.answers(404, 503, said=_UNKNOWN)
     ),
 )
 async def list_schedules(query: Annotated[ScheduleFilter, Query()], request: Request) -> Response:
-    """By name, each with its next five due times; with `payloads=true` with its payload."""
+    """List schedules by name, each with its next five due times.
+
+    `payloads=true` adds their payloads.
+    """
     require_once(request)
     page = await _plans(request).schedules(
         limit=query.limit,
@@ -105,20 +108,20 @@ def _name_before(cursor: str) -> str:
 
 @router.get(
     "/schedules/{name}",
-    summary="See a schedule",
+    summary="Get a schedule",
     operation_id="getSchedule",
     response_model=ScheduleDocument,
     response_description="The schedule",
     responses=_LOOKUP,
 )
 async def get_schedule(name: ScheduleName, request: Request) -> Response:
-    """With its next five due times."""
+    """Show a schedule with its next five due times."""
     return _shown(await _plans(request).schedule(name))
 
 
 @router.put(
     "/schedules/{name}",
-    summary="Make or replace a schedule",
+    summary="Create or replace a schedule",
     operation_id="putSchedule",
     response_model=ScheduleDocument,
     response_description="Replaced",
@@ -141,16 +144,16 @@ async def get_schedule(name: ScheduleName, request: Request) -> Response:
     )
     | {
         201: {
-            "description": "Made",
+            "description": "Created",
             "model": ScheduleDocument,
             "headers": SCHEDULE_LOCATION,
         }
     },
 )
 async def put_schedule(name: ScheduleName, new: NewSchedule, request: Request) -> Response:
-    """Have a task done again and again: exactly one for each due time, restarts included.
+    """Submit a task again and again: exactly one for each due time, restarts included.
 
-    Due times go on where they were if the recurrence stays the same.
+    If the recurrence stays the same, a replaced schedule keeps its due times.
     """
     size = len(await request.body())
     payload = await aside(size, _payload, name, new, request)
@@ -172,7 +175,7 @@ async def put_schedule(name: ScheduleName, new: NewSchedule, request: Request) -
     responses=_LOOKUP,
 )
 async def delete_schedule(name: ScheduleName, request: Request) -> Response:
-    """Tasks that it has made stay."""
+    """Delete the schedule. Tasks that it has made stay."""
     await _plans(request).delete_schedule(name)
     return Response(status_code=204)
 
@@ -186,7 +189,10 @@ async def delete_schedule(name: ScheduleName, request: Request) -> Response:
     responses=_LOOKUP,
 )
 async def pause_schedule(name: ScheduleName, request: Request) -> Response:
-    """Make no tasks until it is resumed; times that were due meanwhile are not made up for."""
+    """Make no tasks until the schedule is resumed.
+
+    The schedule does not make up for due times of the pause.
+    """
     return _shown(await _plans(request).pause_schedule(name, paused=True))
 
 
@@ -199,7 +205,7 @@ async def pause_schedule(name: ScheduleName, request: Request) -> Response:
     responses=_LOOKUP,
 )
 async def resume_schedule(name: ScheduleName, request: Request) -> Response:
-    """End its rest."""
+    """Make tasks again, from the next due time on."""
     return _shown(await _plans(request).pause_schedule(name, paused=False))
 
 

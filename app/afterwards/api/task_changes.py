@@ -39,11 +39,14 @@ _JSON: Final = "application/json"
     summary="Change a scheduled task",
     operation_id="changeTask",
     response_model=TaskDocument,
-    response_description="As it is now",
+    response_description="The changed task",
     responses=schemas.answers(409, 415, 422, *schemas.KNOWN_PROBLEMS),
 )
 async def change_task(task_id: schemas.TaskId, change: TaskChange, request: Request) -> Response:
-    """Give it another payload, type or time, before it is due. What is left out stays."""
+    """Change the payload, type or time of a task before it is due.
+
+    A member that is left out stays as it is.
+    """
     service = service_of(request)
     changes = AS_IT_WAS
     if change.payload is not None or change.type is not None:

@@ -30,7 +30,7 @@ router = new_router("Task types")
 
 _UNCACHED: Final = {"Cache-Control": "no-store"}
 _UNKNOWN: Final = {
-    404: ("There is no such task type.", "There is no task type 'notifcation'; there are …")
+    404: ("No task type has this name.", "There is no task type 'notifcation'; there are …")
 }
 _LOOKUP: Final = schemas.answers(404, 503, said=_UNKNOWN)
 
@@ -44,7 +44,7 @@ _LOOKUP: Final = schemas.answers(404, 503, said=_UNKNOWN)
     responses=schemas.answers(503),
 )
 async def list_task_types(request: Request) -> Response:
-    """With what they take and how many tasks there are of each."""
+    """List task types, each with its payload schema and its numbers of tasks."""
     statistics = await service_of(request).plans.statistics()
     documents = [
         _document(request, task_type, statistics) for task_type in catalogue_of(request).values()
@@ -54,14 +54,14 @@ async def list_task_types(request: Request) -> Response:
 
 @router.get(
     "/task-types/{name}",
-    summary="See a task type",
+    summary="Get a task type",
     operation_id="getTaskType",
     response_model=TaskTypeDocument,
     response_description="The task type",
     responses=_LOOKUP,
 )
 async def get_task_type(name: TypeName, request: Request) -> Response:
-    """With what it takes and how many tasks there are of it."""
+    """Show a task type with its payload schema and its numbers of tasks."""
     return await _shown(request, _known(request, name))
 
 
@@ -74,9 +74,9 @@ async def get_task_type(name: TypeName, request: Request) -> Response:
     responses=_LOOKUP,
 )
 async def pause_task_type(name: TypeName, request: Request) -> Response:
-    """Start no attempts at its tasks until it is resumed, restarts included.
+    """Start no attempts of this type until it is resumed. The pause outlasts restarts.
 
-    They are accepted, and wait; what runs goes on.
+    Tasks of the type are accepted, and wait. Running attempts go on.
     """
     task_type = _known(request, name)
     await service_of(request).plans.pause(name)
@@ -89,10 +89,14 @@ async def pause_task_type(name: TypeName, request: Request) -> Response:
     operation_id="resumeTaskType",
     response_model=TaskTypeDocument,
     response_description="Resumed",
-    responses=_LOOKUP | {204: {"description": "Resumed, and gone: it is a type no more."}},
+    responses=_LOOKUP
+    | {204: {"description": "Resumed; the service no longer has this task type."}},
 )
 async def resume_task_type(name: TypeName, request: Request) -> Response:
-    """End its pause; also that of a type that is gone, whose tasks then fail and say so."""
+    """End the pause of a task type.
+
+    A type that the service no longer has can be resumed, too. Its tasks then fail and say so.
+    """
     plans = service_of(request).plans
     if name not in catalogue_of(request) and name in (await plans.statistics()).paused_types:
         await plans.resume(name)
@@ -104,14 +108,14 @@ async def resume_task_type(name: TypeName, request: Request) -> Response:
 
 @router.get(
     "/stats",
-    summary="The service on one page",
+    summary="Get statistics of the service",
     operation_id="getStatistics",
     response_model=StatisticsDocument,
-    response_description="The numbers",
+    response_description="The statistics",
     responses=schemas.answers(503),
 )
 async def get_statistics(request: Request) -> Response:
-    """Of the whole service, whichever worker answers. For graphs, take `/metrics`."""
+    """Statistics of the whole service, whichever worker answers. For graphs, use `/metrics`."""
     statistics = await service_of(request).plans.statistics()
     snapshot = statistics.snapshot
     by_type = {

@@ -32,11 +32,11 @@ _IN_BODY: Final = "belongs in the body; this path takes no query"
     summary="Cancel a task",
     operation_id="cancelTask",
     response_model=Cancellation,
-    response_description="What became of it",
+    response_description="The outcome of the cancellation",
     responses=schemas.answers(*schemas.KNOWN_PROBLEMS),
 )
 async def cancel_task(task_id: schemas.TaskId, request: Request) -> Response:
-    """Prevent a task that waits, or stop one that runs; that is waited for up to 5 s."""
+    """Cancel a task that waits, or stop one that runs. The call waits up to 5 s for the stop."""
     fate, task = await service_of(request).cancel(task_id)
     return Response(
         b'{"outcome":"%b","task":%b}' % (fate.encode(), base_document(task)), media_type=_JSON
@@ -49,7 +49,7 @@ async def cancel_task(task_id: schemas.TaskId, request: Request) -> Response:
     operation_id="retryAnyTask",
     status_code=202,
     response_model=TaskDocument,
-    response_description="It waits for its next attempt",
+    response_description="The task waits for its next attempt",
     responses=schemas.answers(
         409, 415, 422, *schemas.KNOWN_PROBLEMS, headers_of={202: schemas.TASK_LOCATION}
     ),
@@ -62,9 +62,9 @@ async def retry_task(
 ) -> Response:
     """Give a failed or cancelled task a fresh round of attempts.
 
-    It may have another payload, or move to another type.
+    The body may give the task another payload, or move it to another type.
 
-    Of two at once, one wins.
+    Of two retries at once, one succeeds.
     """
     service = service_of(request)
     changes = AS_IT_WAS
@@ -82,13 +82,13 @@ async def retry_task(
     summary="Retry many tasks",
     operation_id="retryTasks",
     response_model=BulkRetry,
-    response_description="What was done",
+    response_description="What the call did",
     responses=schemas.answers(415, 422, 503),
 )
 async def retry_tasks(selection: RetrySelection, request: Request) -> Response:
-    """Retry all failed (or cancelled) tasks that fit, the newest first.
+    """Retry all failed (or cancelled) tasks that match, the newest first.
 
-    They may have another payload, all the same, or move to another type.
+    The body may give them all the same new payload, or move them to another type.
     """
     require_known(request, (), _IN_BODY)
     service = service_of(request)
@@ -105,13 +105,13 @@ async def retry_tasks(selection: RetrySelection, request: Request) -> Response:
     summary="Cancel many tasks",
     operation_id="cancelTasks",
     response_model=BulkCancel,
-    response_description="What was done",
+    response_description="What the call did",
     responses=schemas.answers(415, 422, 503),
 )
 async def cancel_tasks(selection: CancelSelection, request: Request) -> Response:
-    """Cancel all unfinished tasks that fit, the newest first.
+    """Cancel all unfinished tasks that match, the newest first.
 
-    Those that run are asked to stop, and their end is not waited for. A task that waits for
+    The service asks running tasks to stop and does not wait for their end. A task that waits for
     another attempt is `scheduled`.
     """
     require_known(request, (), _IN_BODY)

@@ -52,10 +52,10 @@ SHOWN_AS: Final[Mapping[TaskState, str]] = MappingProxyType(
 async def notify(
     payload: NotificationPayload, background: BackgroundTasks, request: Request
 ) -> Response:
-    """Send a message to an address, in the background.
+    """Send a message to an address in the background.
 
-    `bounce@simulator.example` fails for good, `flaky@simulator.example` in the first attempt
-    only: to try out failure and retry.
+    To try out failure and retry, send to `bounce@simulator.example`, which fails for good, or to
+    `flaky@simulator.example`, which fails in the first attempt only.
     """
     return started(request, 202, await submit(request, background, NOTIFICATION.name, payload))
 
@@ -88,14 +88,14 @@ async def save_file(
 
 @router.get(
     "/status/{task_id}",
-    summary="See how a task stands",
+    summary="Get a task's status",
     operation_id="getStatus",
     response_model=schemas.TaskStatus,
-    response_description="The task",
+    response_description="The task's status",
     responses=schemas.answers(*schemas.LOOKUP_PROBLEMS),
 )
 async def get_status(task_id: schemas.TaskId, request: Request) -> Response:
-    """Works for every task, whichever route it came in by."""
+    """Show the status of any task, whichever route accepted it."""
     task = await kept_task(request, task_id)
     return Response(_status_document(task), media_type="application/json")
 
@@ -111,7 +111,10 @@ async def get_status(task_id: schemas.TaskId, request: Request) -> Response:
 async def retry_task(
     task_id: schemas.TaskId, background: BackgroundTasks, request: Request
 ) -> Response:
-    """Give a failed or cancelled task a fresh round of attempts. Of two at once, one wins."""
+    """Give a failed or cancelled task a fresh round of attempts.
+
+    Of two retries at once, one succeeds.
+    """
     service = service_of(request)
     try:
         task = await service.retry(task_id)

@@ -15,7 +15,7 @@ EXAMPLE_ID: Final = "2f1c7a52-6f0b-4c3e-9d57-0a5c1f4b8e11"
 TaskId = Annotated[
     str,
     Path(
-        description="As an accepting answer gave it; any other text is the id of no task.",
+        description="The id from the answer to a submission. Any other text is an unknown id.",
         openapi_examples={"task": {"summary": "A task's id", "value": EXAMPLE_ID}},
     ),
 ]
@@ -54,35 +54,33 @@ def header(description: str, example: str) -> dict[str, Any]:
 
 
 LOCATION: Final = _location(
-    "Where the task's status is found, as seen from the request's URL.",
+    "The task's status, relative to the request's URL.",
     f"../status/{EXAMPLE_ID}",
 )
-TASK_LOCATION: Final = _location(
-    "Where the task is found, as seen from the request's URL.", f"tasks/{EXAMPLE_ID}"
-)
+TASK_LOCATION: Final = _location("The task, relative to the request's URL.", f"tasks/{EXAMPLE_ID}")
 SCHEDULE_LOCATION: Final = _location(
-    "Where the schedule is found, as seen from the request's URL.", "../schedules/daily-report"
+    "The schedule, relative to the request's URL.", "../schedules/daily-report"
 )
 
 REPLAYED: Final[dict[str, Any]] = {
     "Idempotent-Replayed": {
-        "description": "The submission came before under the same key; this is its task.",
+        "description": "The answer is about an earlier submission with the same key.",
         "schema": {"type": "string", "enum": ["true"]},
         "example": "true",
     }
 }
 PREFERENCE_APPLIED: Final = {
-    "Preference-Applied": header("How long the header `Prefer` made it wait at most.", "wait=20")
+    "Preference-Applied": header("The longest wait that the header `Prefer` allowed.", "wait=20")
 }
-ETAG: Final = {"ETag": header("Of this answer, for `If-None-Match`.", '"mDfIhYg2Zqc0YQ"')}
+ETAG: Final = {"ETag": header("Identifies this answer, for `If-None-Match`.", '"mDfIhYg2Zqc0YQ"')}
 
 IDEMPOTENCY_KEY: Final[dict[str, Any]] = {
     "name": HEADER,
     "in": "header",
     "required": False,
     "description": (
-        "The client's name for this submission, in quotes or without. The same key with the same "
-        "submission gives the first one's task again, for as long as that is kept."
+        "The client's name for this submission, with or without quotes. The same key with the "
+        "same submission gives the first one's task again, as long as that task is kept."
     ),
     "schema": {"type": "string", "pattern": PATTERN, "maxLength": MAX_KEY_CHARACTERS},
     "example": EXAMPLE_KEY,
@@ -92,7 +90,7 @@ WAIT: Final[dict[str, Any]] = {
     "in": "query",
     "required": False,
     "description": (
-        "For how many seconds to wait for the task's end before answering; more than 60 is 60."
+        "How many seconds to wait for the task's end before answering. More than 60 counts as 60."
     ),
     "schema": {"type": "integer", "minimum": 0},
     "example": 20,
@@ -101,7 +99,7 @@ PREFER: Final[dict[str, Any]] = {
     "name": "Prefer",
     "in": "header",
     "required": False,
-    "description": "`wait=20` is the same as `?wait=20` (RFC 7240), which goes before it.",
+    "description": "`wait=20` means the same as `?wait=20` (RFC 7240). The query wins.",
     "schema": {"type": "string"},
     "example": "wait=20",
 }
@@ -109,7 +107,7 @@ LOGS: Final[dict[str, Any]] = {
     "name": "logs",
     "in": "query",
     "required": False,
-    "description": "1: with `log_lines`, what the last attempt has printed and logged.",
+    "description": "1 adds `log_lines`: what the last attempt has printed and logged.",
     "schema": {"type": "integer", "enum": [0, 1]},
     "example": 1,
 }
@@ -117,7 +115,7 @@ IF_NONE_MATCH: Final[dict[str, Any]] = {
     "name": "If-None-Match",
     "in": "header",
     "required": False,
-    "description": "ETags of earlier answers: if the task is as it was then, the answer is 304.",
+    "description": "ETags of earlier answers. If one of them still holds, the answer is 304.",
     "schema": {"type": "string"},
     "example": '"mDfIhYg2Zqc0YQ"',
 }

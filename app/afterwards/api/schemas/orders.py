@@ -50,27 +50,32 @@ EXAMPLE_TASK: Final[dict[str, Any]] = {
 
 
 class NewTask(Sent):
-    """A task to be done: what, and if it matters, when and how."""
+    """A task to submit: its type and payload, and optionally when and how to run it."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE_TASK]})
 
-    type: str = Field(description="The name of a task type.")
+    type: str = Field(description="The name of the task type.")
     payload: dict[str, Any] = Field(
-        default_factory=dict, description="What the task type needs; its schema is the type's."
+        default_factory=dict, description="What the task type needs, by its `payload_schema`."
     )
     delay_seconds: Annotated[float, Field(ge=0, le=MAX_DELAY_SECONDS)] | None = Field(
-        None, description="Start it so much later. Not together with `run_at`."
+        None, description="Start the task so many seconds later. Not together with `run_at`."
     )
     run_at: Time | None = Field(
-        None, description="Start it then, or at once if that is past. RFC 3339, with an offset."
+        None,
+        description="Start the task then, or at once if that is past. RFC 3339, with an offset.",
     )
-    priority: Priority = Field(DEFAULT_PRIORITY, description="Higher is sooner.")
-    max_attempts: MaxAttempts | None = Field(None, description="Without it, the task type's.")
+    priority: Priority = Field(
+        DEFAULT_PRIORITY, description="Tasks of a higher priority start sooner."
+    )
+    max_attempts: MaxAttempts | None = Field(
+        None, description="Attempts in a round. Default: the task type's."
+    )
     timeout_seconds: TimeoutSeconds | None = Field(
-        None, description="Limit for one attempt. Without it, the task type's."
+        None, description="Time limit for one attempt. Default: the task type's."
     )
     deadline: Time | None = Field(
-        None, description="No attempt starts later: what still waits then, fails."
+        None, description="No attempt starts after this time. A task that still waits then fails."
     )
 
     @model_validator(mode="after")
@@ -81,7 +86,7 @@ class NewTask(Sent):
 
 
 class NewTasks(Sent):
-    """Tasks that are accepted together, or none of them."""
+    """Tasks to submit together, all or none."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"tasks": [EXAMPLE_TASK]}]})
 
@@ -89,31 +94,29 @@ class NewTasks(Sent):
 
 
 class NewPayload(Sent):
-    """What a task is retried with."""
+    """Changes to the task before its retry."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"payload": EXAMPLE_PAYLOAD}]})
 
     payload: dict[str, Any] | None = Field(
-        None, description="Takes the place of the task's payload; without it, that stays."
+        None, description="Replaces the task's payload. Without it, the payload stays."
     )
     new_type: str | None = Field(
-        None, description="The task type it moves to, which has to take its payload."
+        None, description="The task type that the task moves to. It has to take the payload."
     )
 
 
 class TaskChange(Sent):
-    """What becomes different about a scheduled task; what is left out stays."""
+    """Changes to a scheduled task. A member that is left out stays as it is."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"run_at": EXAMPLE_TIME}]})
 
     type: str | None = Field(
-        None, description="The task type it moves to, which has to take its payload."
+        None, description="The task type that the task moves to. It has to take the payload."
     )
-    payload: dict[str, Any] | None = Field(
-        None, description="Takes the place of the task's payload."
-    )
+    payload: dict[str, Any] | None = Field(None, description="Replaces the task's payload.")
     run_at: Time | None = Field(
-        None, description="When it is due, or at once if that is past. RFC 3339, with an offset."
+        None, description="When the task is due; at once if that is past. RFC 3339, with an offset."
     )
 
     @model_validator(mode="after")
@@ -126,12 +129,12 @@ class TaskChange(Sent):
 class _Selection(Sent):
     """Which tasks a bulk verb is for."""
 
-    type: str | None = Field(None, description="Tasks of this type only.")
-    created_after: Time | None = Field(None, description="Accepted then or later.")
-    created_before: Time | None = Field(None, description="Accepted earlier.")
-    dry_run: bool = Field(False, description="Change nothing, count only.")
+    type: str | None = Field(None, description="Only tasks of this type.")
+    created_after: Time | None = Field(None, description="Only tasks accepted then or later.")
+    created_before: Time | None = Field(None, description="Only tasks accepted before this time.")
+    dry_run: bool = Field(False, description="Only count the tasks, change nothing.")
     limit: Annotated[int, Field(ge=1, le=MAX_BULK_TASKS), _WHOLE] = Field(
-        1_000, description="How many to take up at most, the newest first."
+        1_000, description="At most so many tasks, the newest first."
     )
 
 
@@ -140,7 +143,7 @@ Cancellable = Literal["scheduled", "pending", "processing"]
 
 
 class RetrySelection(_Selection):
-    """Which failed or cancelled tasks to try again."""
+    """Which failed or cancelled tasks to retry."""
 
     model_config = ConfigDict(
         json_schema_extra={"examples": [{"type": "report", "created_after": EXAMPLE_TIME}]}
@@ -150,11 +153,11 @@ class RetrySelection(_Selection):
         ["failed"]
     )
     payload: dict[str, Any] | None = Field(
-        None, description="Takes the place of the payload of each; without it, that stays."
+        None, description="Replaces the payload of each task. Without it, the payloads stay."
     )
     new_type: str | None = Field(
         None,
-        description="The task type they move to. Those whose payload it does not take are skipped.",
+        description="The task type to move to. Tasks whose payload it does not take are skipped.",
     )
 
 
@@ -175,15 +178,19 @@ class TaskFilter(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    status: TaskState | None = Field(None, description="In this state.", examples=["failed"])
-    type: str | None = Field(None, description="Of this type.", examples=["report"])
+    status: TaskState | None = Field(
+        None, description="Only tasks in this state.", examples=["failed"]
+    )
+    type: str | None = Field(None, description="Only tasks of this type.", examples=["report"])
     created_after: QueryTime | None = Field(
-        None, description="Accepted then or later.", examples=[EXAMPLE_TIME]
+        None, description="Only tasks accepted then or later.", examples=[EXAMPLE_TIME]
     )
     created_before: QueryTime | None = Field(
-        None, description="Accepted earlier.", examples=[EXAMPLE_TIME]
+        None, description="Only tasks accepted before this time.", examples=[EXAMPLE_TIME]
     )
     limit: Annotated[int, Field(ge=1, le=MAX_PAGE_TASKS)] = Field(
-        50, description="How many at most.", examples=[50]
+        50, description="At most so many tasks.", examples=[50]
     )
-    cursor: str | None = Field(None, description="`next` of the page before.", examples=["MTI0NQ"])
+    cursor: str | None = Field(
+        None, description="The `next` of the previous page.", examples=["MTI0NQ"]
+    )

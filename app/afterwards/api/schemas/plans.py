@@ -20,7 +20,7 @@ _EXAMPLE_COUNTS: Final = {
 TypeName = Annotated[
     str,
     Path(
-        description="As `GET /task-types` lists them.",
+        description="A name that `GET /task-types` lists.",
         openapi_examples={"type": {"summary": "A task type", "value": "notification"}},
     ),
 ]
@@ -32,7 +32,7 @@ SCHEDULE_NAME: Final = re.compile(r"^[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}$")
 ScheduleName = Annotated[
     str,
     Path(
-        description="Up to 100 letters, digits, `.`, `_` and `-`; no dot to begin with.",
+        description="Up to 100 letters, digits, `.`, `_` and `-`. The first is not a dot.",
         json_schema_extra={"pattern": SCHEDULE_NAME.pattern},
         openapi_examples={"schedule": {"summary": "A schedule", "value": "daily-report"}},
     ),
@@ -40,7 +40,7 @@ ScheduleName = Annotated[
 
 
 class RateLimit(BaseModel):
-    """How many attempts may begin in a time."""
+    """How many attempts may start in a period."""
 
     count: int = Field(ge=1)
     period_seconds: float = Field(gt=0)
@@ -63,13 +63,15 @@ class TaskTypeDocument(BaseModel):
 
     name: str
     executor: str = Field(description="Where its attempts run: `async`, `thread` or `process`.")
-    max_attempts: int = Field(ge=1, description="Unless a task says otherwise.")
-    timeout_seconds: float = Field(gt=0, description="Unless a task says otherwise.")
-    max_concurrency: int | None = Field(description="Attempts at once, of all workers together.")
+    max_attempts: int = Field(ge=1, description="For tasks that do not set their own.")
+    timeout_seconds: float = Field(gt=0, description="For tasks that do not set their own.")
+    max_concurrency: int | None = Field(
+        description="Attempts at once, in all workers together; null: no limit."
+    )
     rate_limit: RateLimit | None
-    paused: bool = Field(description="Its tasks are accepted, and wait.")
+    paused: bool = Field(description="While true, its tasks are accepted and wait.")
     payload_schema: dict[str, JsonValue] = Field(description="JSON Schema of the payload.")
-    tasks: dict[str, int] = Field(description="How many are stored, by status.")
+    tasks: dict[str, int] = Field(description="How many tasks are stored, by status.")
 
 
 class TaskTypeList(BaseModel):
@@ -83,17 +85,19 @@ class TaskTypeList(BaseModel):
 
 
 class Slots(BaseModel):
-    """Places for attempts, of all workers together."""
+    """Slots for attempts, in all workers together."""
 
     busy: int = 0
     free: int = 0
     stuck: int = Field(
-        0, description="Hold a call that goes on although its time is up; it ends with its host."
+        0,
+        description="Slots of attempts that go on after their time limit; they end with their host "
+        "at the latest.",
     )
 
 
 class StatisticsDocument(BaseModel):
-    """The service on one page."""
+    """Statistics of the service."""
 
     model_config = example(
         version="1.0.0",
@@ -113,15 +117,15 @@ class StatisticsDocument(BaseModel):
     version: str
     uptime_seconds: float = Field(ge=0, description="Of the registry process.")
     workers: int = Field(ge=0)
-    tasks: dict[str, int] = Field(description="How many are stored, by status.")
+    tasks: dict[str, int] = Field(description="How many tasks are stored, by status.")
     by_type: dict[str, dict[str, int]]
-    submitted: int = Field(ge=0, description="Ever; those that were deleted since included.")
-    finished_per_second: float = Field(ge=0, description="Over about the last ten seconds.")
+    submitted: int = Field(ge=0, description="Tasks ever submitted, including deleted ones.")
+    finished_per_second: float = Field(ge=0, description="Average of about the last ten seconds.")
     oldest_pending_seconds: float = Field(ge=0)
     slots: dict[str, Slots]
     paused_types: list[str]
     schedules: int = Field(ge=0)
-    journal_bytes: int = Field(ge=0, description="On disk; 0 with the memory registry.")
+    journal_bytes: int = Field(ge=0, description="Size on disk; 0 with the memory registry.")
 
 
 # -- schedules ---------------------------------------------------------------------------------
@@ -135,23 +139,27 @@ _DEFINITION: Final[dict[str, Any]] = {
 
 
 class NewSchedule(Sent):
-    """A task that comes again: which, and when."""
+    """A schedule: which task to submit, and when."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [_DEFINITION]})
 
-    type: str = Field(description="The name of a task type.")
-    payload: dict[str, Any] = Field(default_factory=dict, description="Of each of its tasks.")
+    type: str = Field(description="The name of the task type.")
+    payload: dict[str, Any] = Field(
+        default_factory=dict, description="The payload of each of its tasks."
+    )
     cron: str | None = Field(
-        None, max_length=200, description="Five fields as in crontab(5). Or `every_seconds`."
+        None,
+        max_length=200,
+        description="Five fields as in crontab(5). Send this or `every_seconds`.",
     )
     every_seconds: Annotated[float, Field(ge=1, le=366 * 86_400)] | None = Field(
-        None, description="A period, from when the schedule is made. Or `cron`."
+        None, description="A period, from when the schedule is made. Send this or `cron`."
     )
     timezone: str = Field(
-        "UTC", max_length=100, description="An IANA name; what the cron expression's hours are of."
+        "UTC", max_length=100, description="The time zone of the cron expression, an IANA name."
     )
     catch_up: bool = Field(
-        False, description="Make up for times that were missed because the service was down."
+        False, description="Make up for due times that passed while the service was down."
     )
     paused: bool = False
     priority: Priority = DEFAULT_PRIORITY
@@ -193,7 +201,7 @@ class _Schedule(BaseModel):
     max_attempts: int
     timeout_seconds: float | None
     created_at: str = Field(json_schema_extra={"format": "date-time"})
-    last_due: str | None = Field(description="The latest due time that has its task.")
+    last_due: str | None = Field(description="The latest due time that a task was made for.")
     last_task_id: str | None
     next_runs: list[str] = Field(description="The next five due times; none while paused.")
 
@@ -207,12 +215,12 @@ class ScheduleDocument(_Schedule):
 
 
 class ListedSchedule(_Schedule):
-    """A schedule on a page of them."""
+    """A schedule in a list."""
 
     model_config = example(**{k: v for k, v in _SCHEDULE.items() if k != "payload"})
 
     payload: dict[str, JsonValue] = Field(
-        default_factory=dict, description="There if `payloads=true` asks for it."
+        default_factory=dict, description="Only with `payloads=true`."
     )
 
 
@@ -225,7 +233,7 @@ class SchedulePage(BaseModel):
     )
 
     schedules: list[ListedSchedule]
-    next: str | None = Field(description="The `cursor` of the next page; null: this is the last.")
+    next: str | None = Field(description="The `cursor` of the next page; null on the last page.")
 
 
 class ScheduleFilter(BaseModel):
@@ -233,10 +241,10 @@ class ScheduleFilter(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    payloads: bool = Field(False, description="With their payloads.", examples=[True])
+    payloads: bool = Field(False, description="Include the payloads.", examples=[True])
     limit: Annotated[int, Field(ge=1, le=MAX_PAGE_SCHEDULES)] = Field(
-        50, description="How many at most.", examples=[50]
+        50, description="At most so many schedules.", examples=[50]
     )
     cursor: str | None = Field(
-        None, description="`next` of the page before.", examples=["ZGFpbHktcmVwb3J0"]
+        None, description="The `next` of the previous page.", examples=["ZGFpbHktcmVwb3J0"]
     )

@@ -17,37 +17,39 @@ _EXAMPLE_REQUEST_ID: Final = "9f86d081884c-17"
 class FieldError(BaseModel):
     """What is wrong with one field."""
 
-    location: str = Field(description="`body`, `query`, `path` or `header`.")
-    pointer: str = Field(description="JSON pointer to the field; `#` is the whole.")
+    location: str = Field(description="Where the field is: `body`, `query`, `path` or `header`.")
+    pointer: str = Field(description="JSON pointer to the field; `#` points to the whole.")
     message: str
 
 
 class ProblemDocument(BaseModel):
     """An error (RFC 9457)."""
 
-    type: str = Field(description="`about:blank`: the status says it all.")
+    type: str = Field(
+        description="Always `about:blank`: the status names the kind of problem (RFC 9457, 4.2.1)."
+    )
     title: str = Field(description="The status in words.")
     status: int
-    detail: str = Field(description="What is wrong, and what can be done about it.")
+    detail: str = Field(description="What is wrong, and what to do about it.")
     errors: list[FieldError] | None = Field(
-        default=None, description="Only when fields are not valid."
+        default=None, description="Set only when fields are not valid."
     )
     request_id: str | None = Field(
-        default=None, description="Only for a 500: what to look for in the service's log."
+        default=None, description="Set only for a 500: the request's id in the service's log."
     )
 
 
 _PROBLEM_HEADERS: Final[dict[int, dict[str, Any]]] = {
     405: {
         "Allow": {
-            "description": "The methods that are possible.",
+            "description": "The methods that the path allows.",
             "schema": {"type": "string"},
             "example": "GET, HEAD",
         }
     },
     503: {
         "Retry-After": {
-            "description": "When to ask again, in seconds.",
+            "description": "After how many seconds to try again.",
             "schema": {"type": "integer", "minimum": 1},
             "example": 1,
         }
@@ -56,18 +58,18 @@ _PROBLEM_HEADERS: Final[dict[int, dict[str, Any]]] = {
 
 _WHEN: Final[dict[int, tuple[str, str]]] = {
     400: (
-        "The task is not failed (or cancelled).",
+        "The task is neither failed nor cancelled.",
         f"Only a failed task can be retried; task {EXAMPLE_ID} is success",
     ),
     403: (
-        "A page of another site sent it.",
+        "A page of another site sent the request.",
         (
             "A page of 'https://evil.example' may not do this; if it should, add its origin to "
             "AFTERWARDS_CORS_ORIGINS"
         ),
     ),
     421: (
-        "`Host` is neither an address nor a name of this service.",
+        "`Host` is neither an IP address nor a name of this service.",
         (
             "This service is not known as 'evil.example'; if it is, add the name to "
             "AFTERWARDS_ALLOWED_HOSTS"
@@ -79,11 +81,11 @@ _WHEN: Final[dict[int, tuple[str, str]]] = {
         f"Task {EXAMPLE_ID} is success and cannot be retried",
     ),
     410: (
-        "The task was finished, and has been deleted since.",
+        "The task was finished and has been deleted.",
         f"Task {EXAMPLE_ID} was finished, and deleted when its retention was over",
     ),
     405: (
-        "Another method was used on this path.",
+        "The path does not allow this method.",
         "PUT is not possible at /healthz; the header Allow lists what is",
     ),
     413: (
@@ -96,27 +98,27 @@ _WHEN: Final[dict[int, tuple[str, str]]] = {
     ),
     422: ("The body is not valid. Nothing was done.", "#/email: Field required"),
     500: (
-        "Something that nobody expected; the service's log has more.",
+        "An unexpected error. The service's log has more.",
         f"{UNEXPECTED} {_EXAMPLE_REQUEST_ID}",
     ),
     503: (
-        "Ask again after `Retry-After` seconds. Nothing was done, unless the detail doubts it.",
+        "Try again after `Retry-After` seconds. Nothing was done, unless the detail doubts it.",
         "The limit of 100000 unfinished tasks is reached; try again in 1 s",
     ),
 }
 
 _OTHER_KEY: Final = (
-    "The idempotency key is another submission's. Nothing stored.",
+    "The idempotency key belongs to another submission. Nothing was stored.",
     (
         "The idempotency key 'order-4711' was used for another submission, which became task "
         f"{EXAMPLE_ID}; use a new key for a new submission"
     ),
 )
 _BODY_OR_OTHER_KEY: Final = (
-    "The body is not valid, or the idempotency key is another submission's. Nothing stored.",
+    "The body is not valid, or the idempotency key is another submission's. Nothing was stored.",
     "#/email: Field required",
 )
-_NO_KEY: Final = ("The idempotency key is none. Nothing stored.", INVALID_KEY)
+_NO_KEY: Final = ("The idempotency key is not valid. Nothing was stored.", INVALID_KEY)
 
 COMMON_PROBLEMS: Final = (403, 405, 413, 421, 500)
 """Of every route. Also 413: a body that is announced is measured, of use or not."""

@@ -12,7 +12,7 @@ from afterwards.api.schemas.fields import example as _example
 
 
 class Started(BaseModel):
-    """The task is stored on disk and will be carried out, whatever happens."""
+    """The task is stored on disk and will run, whatever happens."""
 
     model_config = _example(task_id=EXAMPLE_ID, status="started")
 
@@ -39,7 +39,7 @@ class Scheduled(BaseModel):
 
 
 class TaskStatus(BaseModel):
-    """Where a task stands."""
+    """A task's status."""
 
     model_config = _example(
         id=EXAMPLE_ID,
@@ -52,18 +52,18 @@ class TaskStatus(BaseModel):
     )
 
     id: str
-    type: str = Field(description="`notification`, `report`, `file` or `email`.")
+    type: str = Field(description="The task type, such as `report`.")
     status: Literal["pending", "success", "failed"] = Field(
-        description="`pending` until it is finished; a cancelled task shows as `failed`."
+        description="`pending` until the task is finished. A cancelled task shows as `failed`."
     )
     result: dict[str, JsonValue] | None = Field(description="Set when the status is `success`.")
     error: str | None = Field(description="Set when the status is `failed`.")
-    timestamp: datetime = Field(description="When the task was accepted, UTC.")
-    retries: int = Field(ge=0, description="How often it was retried by hand.")
+    timestamp: datetime = Field(description="When the task was accepted, in UTC.")
+    retries: int = Field(ge=0, description="How often the task was retried by hand.")
 
 
 class ProcessingStatus(BaseModel):
-    """Where a task stands, with its processing told apart from its waiting."""
+    """A task's status, which tells processing from waiting."""
 
     model_config = _example(
         task_id=EXAMPLE_ID,

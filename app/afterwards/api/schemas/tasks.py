@@ -13,7 +13,7 @@ from afterwards.lifecycle import HIGHEST_PRIORITY, TaskState
 
 
 class Progress(BaseModel):
-    """How far the running attempt says it is."""
+    """How far the running attempt is, as it reports."""
 
     fraction: float = Field(ge=0, le=1)
     message: str | None
@@ -50,19 +50,21 @@ class TaskDocument(BaseModel):
     payload: dict[str, JsonValue]
     result: dict[str, JsonValue] | None = Field(description="Set when the status is `success`.")
     error: str | None = Field(
-        description="The last attempt's, also while the task waits for the next one."
+        description="The error of the last attempt, also while the task waits for the next one."
     )
     created_at: str = Field(json_schema_extra={"format": "date-time"})
     run_at: str = Field(
-        json_schema_extra={"format": "date-time"}, description="When it is, or was, due."
+        json_schema_extra={"format": "date-time"}, description="When the task is or was due."
     )
     started_at: str | None = Field(description="When the last attempt was started.")
     finished_at: str | None
-    attempts: int = Field(ge=0, description="Attempts begun so far, over its whole life.")
-    retries: int = Field(ge=0, description="How often it was retried by hand.")
-    max_attempts: int = Field(ge=1, description="Of each round: a retry by hand begins one.")
+    attempts: int = Field(ge=0, description="Attempts started so far, in all rounds.")
+    retries: int = Field(ge=0, description="How often the task was retried by hand.")
+    max_attempts: int = Field(
+        ge=1, description="Attempts in each round. A retry by hand starts a new round."
+    )
     priority: int = Field(ge=0, le=HIGHEST_PRIORITY)
-    progress: Progress | None = Field(description="Of the running attempt.")
+    progress: Progress | None = Field(description="Progress of the running attempt.")
 
 
 class AttemptDocument(BaseModel):
@@ -70,27 +72,30 @@ class AttemptDocument(BaseModel):
 
     attempt: int = Field(ge=1)
     worker: str = Field(
-        description="Which process had it: service, pid, when that began, and in which boot."
+        description="The process that ran the attempt: service, pid, its start, and the boot."
     )
     started_at: str = Field(json_schema_extra={"format": "date-time"})
     finished_at: str | None
-    wait_seconds: float = Field(ge=0, description="From when it could have been started.")
-    run_seconds: float | None = Field(ge=0, description="As its worker measured it.")
+    wait_seconds: float = Field(ge=0, description="From when the attempt was due to its start.")
+    run_seconds: float | None = Field(
+        ge=0, description="How long the attempt ran, as its worker measured it."
+    )
     outcome: (
         Literal["success", "failure", "timeout", "lost", "suspected", "released", "cancelled"]
         | None
     )
     error: str | None
     peak_memory_bytes: int | None = Field(
-        ge=0, description="The most its process had in memory; null where many share one."
+        ge=0,
+        description="The most memory that its process had; null where attempts share a process.",
     )
     cpu_seconds: float | None = Field(
-        ge=0, description="What its process has computed; null where many share one."
+        ge=0, description="CPU time of its process; null where attempts share a process."
     )
 
 
 class FullTaskDocument(TaskDocument):
-    """A task with everything that is known of it."""
+    """A task with all its details and attempts."""
 
     model_config = example(
         **_TASK,
@@ -118,23 +123,25 @@ class FullTaskDocument(TaskDocument):
     )
 
     executor: str
-    timeout_seconds: float | None = Field(description="Its own limit for one attempt.")
+    timeout_seconds: float | None = Field(description="The task's own time limit for one attempt.")
     deadline: str | None
     idempotency_key: str | None
-    schedule: str | None = Field(description="The schedule that has made it.")
-    cancel_requested: bool = Field(description="Its worker was asked to stop it.")
-    history: list[AttemptDocument] = Field(description="Oldest first; the running one is last.")
+    schedule: str | None = Field(description="The schedule that made the task.")
+    cancel_requested: bool = Field(description="Whether the worker was asked to stop the task.")
+    history: list[AttemptDocument] = Field(
+        description="The attempts, oldest first. A running one is last."
+    )
     log_lines: list[str] = Field(
         [],
         description=(
-            "With `logs=1` only: what the last attempt has printed and logged, up to 64 lines and "
+            "Only with `logs=1`: what the last attempt has printed and logged, up to 64 lines and "
             "8 KiB."
         ),
     )
 
 
 class TaskList(BaseModel):
-    """Tasks in the order they were sent."""
+    """Tasks, in the order of the request."""
 
     model_config = example(tasks=[_TASK])
 
@@ -146,20 +153,20 @@ class TaskPage(TaskList):
 
     model_config = example(tasks=[_TASK], next="MTI0NQ")
 
-    next: str | None = Field(description="The `cursor` of the next page; null: this is the last.")
+    next: str | None = Field(description="The `cursor` of the next page; null on the last page.")
 
 
 class Cancellation(BaseModel):
-    """What became of a cancellation."""
+    """The outcome of a cancellation, and the task."""
 
     model_config = example(outcome="finished", task=_TASK)
 
     outcome: Literal["prevented", "stopped", "finished", "unstoppable", "requested"] = Field(
         description=(
-            "`prevented`: it was not running, and will not. `stopped`: it ran and was stopped. "
-            "`finished`: it was finished already, or finished first. `unstoppable`: it runs in a "
-            "thread, which cannot be stopped alone; it has been asked, and if it does not look, "
-            "its host ends with it after its time limit. `requested`: its worker has not answered "
+            "`prevented`: the task was not running, and will not run. `stopped`: the task ran and "
+            "was stopped. `finished`: the task was finished first. `unstoppable`: the task runs in "
+            "a thread, which cannot be stopped alone. It was asked to stop; if it ignores that, "
+            "it ends with its host after its time limit. `requested`: its worker has not answered "
             "yet."
         )
     )
@@ -169,17 +176,19 @@ class Cancellation(BaseModel):
 class _BulkAnswer(BaseModel):
     dry_run: bool
     matched: int = Field(
-        ge=0, description="How many were taken up; in a dry run, how many there are."
+        ge=0, description="How many tasks the call took up; in a dry run, how many match."
     )
-    skipped: int = Field(ge=0, description="Their state had changed by the time.")
-    more: bool = Field(description="There are more that match.")
+    skipped: int = Field(
+        ge=0, description="Tasks that had changed meanwhile, or do not fit the new type or payload."
+    )
+    more: bool = Field(description="Whether more tasks match.")
     interrupted: str | None = Field(
-        description="Why it ended early, with `more` left to do; else null."
+        description="Why the call ended early, with `more` left to do; else null."
     )
 
 
 class BulkRetry(_BulkAnswer):
-    """What a bulk retry has done."""
+    """What a bulk retry did."""
 
     model_config = example(
         dry_run=False, matched=12, retried=12, skipped=0, more=False, interrupted=None
@@ -189,7 +198,7 @@ class BulkRetry(_BulkAnswer):
 
 
 class BulkCancel(_BulkAnswer):
-    """What a bulk cancellation has done."""
+    """What a bulk cancellation did."""
 
     model_config = example(
         dry_run=False,
@@ -202,4 +211,4 @@ class BulkCancel(_BulkAnswer):
     )
 
     cancelled: int = Field(ge=0)
-    requested: int = Field(ge=0, description="They run; their workers were asked to stop them.")
+    requested: int = Field(ge=0, description="Running tasks whose workers were asked to stop them.")
