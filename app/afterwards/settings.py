@@ -79,33 +79,36 @@ class Settings(BaseSettings):
 
     bind: Address = Field(
         "127.0.0.1:8000",
-        description="Where to listen: `HOST:PORT`, `[IPv6]:PORT` or `unix:PATH`. Port 0 takes a "
-        "free one. Without it, `PORT` set to a number means `0.0.0.0` at that port.",
+        description="The address to listen at: `HOST:PORT`, `[IPv6]:PORT` or `unix:PATH`. Port 0 "
+        "takes a free one. Without this setting, `PORT` set to a number means `0.0.0.0` at that "
+        "port.",
     )
     workers: Annotated[int, Field(ge=1, le=256)] = Field(
         2,
         description="Web worker processes, at most 256; each also runs tasks. With the memory "
-        "registry 1.",
+        "registry: 1.",
     )
     data_dir: Directory = Field(
-        Path("data"), description="Where the journal of all tasks lives. Made with mode 0700."
+        Path("data"),
+        description="The directory of the journal of all tasks. The service makes it with mode "
+        "0700.",
     )
     output_dir: Directory = Field(
-        Path("outputs"), description="Where file tasks write `<task id>.json`."
+        Path("outputs"), description="The directory that file tasks write `<task id>.json` to."
     )
     registry: Literal["manager", "memory"] = Field(
         "manager",
-        description="`manager`: a process of its own with a journal on disk. `memory`: nothing "
-        "outlives the process, and there is one worker only; for trying things out.",
+        description="`manager`: a process of its own with a journal on disk. `memory`: for "
+        "trying things out; nothing outlives the process, and there is one worker only.",
     )
     grace_seconds: DelaySeconds = Field(
         25.0,
-        description="After SIGTERM, how long running attempts may go on before they are released.",
+        description="How long running attempts may go on after SIGTERM before they are released.",
     )
     request_timeout_seconds: Annotated[float, Field(gt=0, le=7 * DAY, allow_inf_nan=False)] = Field(
         60.0,
-        description="Limit for one attempt, in seconds, unless its task type has its own. "
-        "`REQUEST_TIMEOUT` is understood, too.",
+        description="Time limit for one attempt, in seconds, unless the task or its type has "
+        "its own. `REQUEST_TIMEOUT` sets it, too.",
     )
     notification_delay_seconds: DelaySeconds = Field(
         2.0, description="How long the simulated sending of a notification takes."
@@ -121,16 +124,16 @@ class Settings(BaseSettings):
     )
     max_body_bytes: Count = Field(
         1 * _MIB,
-        description="Larger request bodies are refused (413), and so are those of more than "
-        "100,000 lists and objects, whatever their size.",
+        description="Larger request bodies are refused (413). So are bodies of more than 100,000 "
+        "lists and objects, whatever their size.",
     )
     max_pending: Count = Field(
-        100_000, description="With so many unfinished tasks, new ones are refused (503)."
+        100_000, description="Limit of unfinished tasks. At the limit, new tasks are refused (503)."
     )
     max_pending_bytes: Count = Field(
         256 * _MIB,
-        description="The same for the payloads of all unfinished tasks together, and of schedules, "
-        "which take at most half of it.",
+        description="Limit of the payloads of all unfinished tasks and schedules together. At "
+        "the limit, new tasks are refused (503). Schedules take at most half of it.",
     )
     max_result_bytes: Count = Field(
         1 * _MIB, description="An attempt with a larger result fails, and its error says so."
@@ -140,50 +143,51 @@ class Settings(BaseSettings):
     )
     clock_confirmed: bool = Field(
         False,
-        description="`true`: the machine's clock is right, and finished tasks age by it even if it "
-        "has just jumped forward. Otherwise a jump of more than a minute counts after an hour: "
+        description="`true`: the machine's clock is right, and finished tasks age by it even "
+        "after a jump forward. Otherwise a jump of more than a minute counts after an hour: "
         "[The clock](#the-clock).",
     )
     async_slots: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
-        5_000, description="Attempts each worker runs at once on its event loop, at most 1,000,000."
+        5_000,
+        description="Attempts that each worker runs at once on its event loop, at most 1,000,000.",
     )
     thread_slots: Annotated[int, Field(ge=1, le=10_000)] = Field(
-        16, description="Attempts each worker runs at once in threads, at most 10,000."
+        16, description="Attempts that each worker runs at once in threads, at most 10,000."
     )
     process_slots: Annotated[int, Field(ge=1, le=1_000)] = Field(
-        4, description="Attempts each worker runs at once in child processes, at most 1,000."
+        4, description="Attempts that each worker runs at once in child processes, at most 1,000."
     )
     overdue_seconds: Annotated[float, Field(gt=0, le=DAY, allow_inf_nan=False)] = Field(
         60.0,
-        description="An attempt that goes on so long after its time is up ends with its host: "
-        "[Time limits](reliability.md#time-limits).",
+        description="How long an attempt may go on after its time limit before it ends with its "
+        "host: [Time limits](reliability.md#time-limits).",
     )
     blocked_seconds: Annotated[float, Field(gt=0, le=DAY, allow_inf_nan=False)] = Field(
         5.0,
-        description="An attempt that keeps the event loop of its host for so long is named in the "
-        "log, with its stack.",
+        description="How long an attempt may block the event loop of its host before the log "
+        "names it, with its stack.",
     )
     host_max_attempts: Annotated[int, Field(ge=0)] = Field(
-        0, description="After so many attempts a host is replaced by a fresh one; 0: never."
+        0, description="A host is replaced by a fresh one after so many attempts; 0: never."
     )
     host_max_memory_bytes: Annotated[int, Field(ge=0)] = Field(
         0,
-        description="A host with more resident memory than this is replaced by a fresh one, when "
+        description="A host with more resident memory than this is replaced by a fresh one once "
         "its attempts have ended; 0: never.",
     )
     handover_seconds: Annotated[float, Field(gt=0, le=7 * DAY, allow_inf_nan=False)] = Field(
         3600.0,
-        description="After [new task code](deployment.md#deploying-task-code), how long attempts "
-        "may go on under the old.",
+        description="How long attempts may go on under the old code after "
+        "[new task code](deployment.md#deploying-task-code).",
     )
     lease_seconds: Annotated[float, Field(ge=5, le=DAY, allow_inf_nan=False)] = Field(
         10.0,
-        description="After so long without a sign of life, a worker's process is ended, and its "
-        "tasks are given away; at least 5. The worker itself stops them a fifth earlier.",
+        description="How long a worker may give no sign of life before its process is ended and "
+        "its tasks are given away; at least 5. The worker itself stops the tasks a fifth earlier.",
     )
     task_modules: Names = Field(
         (),
-        description="Modules with task types of your own, separated by commas: "
+        description="Modules with your own task types, separated by commas: "
         "[Task types](task-types.md).",
     )
     cors_origins: Origins = Field(
@@ -191,13 +195,15 @@ class Settings(BaseSettings):
     )
     allowed_hosts: Hosts = Field(
         (),
-        description="Names of this service in `Host`, separated by commas, besides IP addresses, "
-        "localhost and the name in `AFTERWARDS_BIND`; `*` for any. Others are refused (421).",
+        description="Names of this service that `Host` may have, separated by commas; `*` for "
+        "any. IP addresses, localhost and the name in `AFTERWARDS_BIND` are always allowed. "
+        "Others are refused (421).",
     )
     max_connections: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
         4_096,
-        description="Connections each worker holds, at most 1,000,000, and fewer where `ulimit -n` "
-        "has no room. Beyond it the longest idle one closes; one address holds a quarter.",
+        description="Connections that each worker holds, at most 1,000,000, and fewer where "
+        "`ulimit -n` has no room. Beyond the limit, the longest idle one closes. One address "
+        "holds at most a quarter.",
     )
     trusted_proxies: Networks = Field(
         (),
@@ -206,14 +212,15 @@ class Settings(BaseSettings):
     )
     root_path: RootPath = Field(
         "",
-        description="The path that a proxy serves the API under and takes off, such as "
-        "`/tasks-service`: OpenAPI and messages name it.",
+        description="The path under which a proxy serves the API, and which it takes off, such "
+        "as `/tasks-service`. OpenAPI and messages name it.",
     )
     log_level: Annotated[LogLevel, LowerCase] = Field(
-        "info", description="The least severe lines that are logged."
+        "info", description="The least severe level that is logged."
     )
     log_format: Annotated[LogFormat, LowerCase] = Field(
-        "auto", description="`json`, `console`, or `auto`: `console` on a terminal, else `json`."
+        "auto",
+        description="`json`, `console` or `auto`. `auto` is `console` on a terminal, else `json`.",
     )
 
     _given: Mapping[str, str] = PrivateAttr(default_factory=dict)
