@@ -18,22 +18,38 @@ def add_submit(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("type", metavar="TYPE", help="the task type")
     _add_payload(parser)
     _add_wait(parser)
-    parser.add_argument("--delay", metavar="SECONDS", type=_seconds, help="run it so much later")
+    parser.add_argument(
+        "--delay", metavar="SECONDS", type=_seconds, help="start the task so much later"
+    )
     _add_run_at(parser)
-    parser.add_argument("--priority", metavar="N", type=_integer, help="0 to 9, higher sooner")
-    parser.add_argument("--max-attempts", metavar="N", type=_integer, help="give up after so many")
-    parser.add_argument("--timeout", metavar="SECONDS", type=_seconds, help="for one attempt")
-    parser.add_argument("--deadline", metavar="TIME", type=_time, help="too late after that")
-    parser.add_argument("--key", metavar="KEY", help="the same key again gives the same task")
+    parser.add_argument(
+        "--priority", metavar="N", type=_integer, help="0 to 9; higher starts sooner"
+    )
+    parser.add_argument(
+        "--max-attempts", metavar="N", type=_integer, help="give up after so many attempts"
+    )
+    parser.add_argument(
+        "--timeout", metavar="SECONDS", type=_seconds, help="time limit for one attempt"
+    )
+    parser.add_argument(
+        "--deadline", metavar="TIME", type=_time, help="start no attempt after this time"
+    )
+    parser.add_argument(
+        "--key", metavar="KEY", help="idempotency key: the same key gives the same task"
+    )
     _add_common(parser)
 
 
 def add_status(parser: argparse.ArgumentParser) -> None:
     """Of `afterwards status`."""
     _add_id(parser)
-    parser.add_argument("--watch", action="store_true", help="show its progress until its end")
     parser.add_argument(
-        "--logs", action="store_true", help="show what its last attempt has printed and logged"
+        "--watch", action="store_true", help="show its progress until it is finished"
+    )
+    parser.add_argument(
+        "--logs",
+        action="store_true",
+        help="show what its last ended attempt has printed and logged",
     )
     _add_common(parser)
 
@@ -41,10 +57,10 @@ def add_status(parser: argparse.ArgumentParser) -> None:
 def add_list(parser: argparse.ArgumentParser) -> None:
     """Of `afterwards list`."""
     _add_filters(parser)
-    parser.add_argument("--after", metavar="TIME", type=_time, help="created after that")
-    parser.add_argument("--before", metavar="TIME", type=_time, help="created before that")
+    parser.add_argument("--after", metavar="TIME", type=_time, help="created at this time or later")
+    parser.add_argument("--before", metavar="TIME", type=_time, help="created before this time")
     parser.add_argument(
-        "--limit", metavar="N", type=_count, default=50, help="at most so many (default 50)"
+        "--limit", metavar="N", type=_count, default=50, help="at most so many tasks (default 50)"
     )
     _add_common(parser)
 
@@ -95,27 +111,34 @@ def _add_payload(parser: argparse.ArgumentParser) -> None:
 
 def _add_new_type(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--type", metavar="TYPE", help="move it to that task type, which has to take its payload"
+        "--type", metavar="TYPE", help="move it to this task type, which has to take its payload"
     )
 
 
 def _add_run_at(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--run-at", metavar="TIME", type=_time, help="run it then (RFC 3339)")
+    parser.add_argument(
+        "--run-at", metavar="TIME", type=_time, help="start the task at this time (RFC 3339)"
+    )
 
 
 def _add_wait(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--wait", action="store_true", help="wait for its end")
+    parser.add_argument("--wait", action="store_true", help="wait until the task is finished")
 
 
 def _add_filters(parser: argparse.ArgumentParser) -> None:
     statuses = [str(status) for status in TaskStatus]
-    parser.add_argument("--status", metavar="STATUS", choices=statuses, help=", ".join(statuses))
-    parser.add_argument("--type", metavar="TYPE", help="the task type")
+    parser.add_argument(
+        "--status",
+        metavar="STATUS",
+        choices=statuses,
+        help=f"only this status: {', '.join(statuses)}",
+    )
+    parser.add_argument("--type", metavar="TYPE", help="only this task type")
 
 
 def _add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--url", metavar="URL", help=f"the service (AFTERWARDS_URL; default {DEFAULT_URL})"
+        "--url", metavar="URL", help=f"where the service is (AFTERWARDS_URL; default {DEFAULT_URL})"
     )
     parser.add_argument("--json", action="store_true", help="print JSON, one document a line")
 

@@ -10,20 +10,20 @@ from typing import Final, NamedTuple
 
 SERVICE: Final[Mapping[str, str]] = {
     "serve": "run the service",
-    "reload": "have the running service use its task modules as they are now",
-    "backup": "copy the journal while the service runs",
-    "restore": "put a backup in the journal's place; the service has to be stopped",
+    "reload": "have the running service take its task modules as they are now",
+    "backup": "copy the journal; the service may run meanwhile",
+    "restore": "put a backup in the journal's place; stop the service first",
 }
 """The commands of `afterwards.cli.service_commands`, on this machine's files, with what they do."""
 
 TASKS: Final[Mapping[str, str]] = {
-    "submit": "hand a task to a running service",
+    "submit": "submit a task to a running service",
     "status": "show a task; --watch follows it to its end",
     "list": "list tasks, newest first",
     "retry": "run a failed or cancelled task again",
     "change": "change a scheduled task before it is due",
     "cancel": "cancel a task",
-    "tail": "show what happens to tasks, as it happens",
+    "tail": "show the events of tasks as they happen",
 }
 """The commands of `afterwards.cli.task_commands`, over HTTP."""
 

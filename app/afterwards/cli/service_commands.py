@@ -14,10 +14,10 @@ from afterwards.server.surroundings import require_own_surroundings
 from afterwards.settings import FLAGS, Settings, variable
 
 HELP: Final[Mapping[str, tuple[str, str]]] = {
-    "bind": ("ADDRESS", "where to listen"),
+    "bind": ("ADDRESS", "the address to listen at"),
     "workers": ("N", "web worker processes"),
-    "data_dir": ("DIRECTORY", "where the journal of all tasks lives"),
-    "output_dir": ("DIRECTORY", "where file tasks write"),
+    "data_dir": ("DIRECTORY", "the directory of the journal of all tasks"),
+    "output_dir": ("DIRECTORY", "the directory that file tasks write to"),
     "registry": ("KIND", "manager (durable) or memory (for trying things out)"),
     "grace_seconds": ("SECONDS", "how long running attempts may go on after SIGTERM"),
 }
@@ -76,7 +76,7 @@ def _serve_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--reload",
         action="store_true",
-        help="for development: take new task code as soon as a file of it changes",
+        help="for development: take new task code as soon as one of its files changes",
     )
 
 
@@ -85,7 +85,7 @@ def _reload_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _file_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("file", metavar="FILE", type=Path, help="the backup")
+    parser.add_argument("file", metavar="FILE", type=Path, help="the backup file")
     _add_setting(parser, "data_dir")
 
 
@@ -105,21 +105,21 @@ COMMANDS: Final[Mapping[str, Command]] = {
         "Run the service: web workers and the registry process.", _serve_arguments, _serve
     ),
     "reload": Command(
-        "Have the running service use its task modules as they are on the disk now. Attempts that "
-        "run go on under the code that they began with. If a module cannot be used, nothing "
+        "Have the running service take its task modules as they are on the disk now. Running "
+        "attempts go on under the code that they started with. If a module cannot be used, nothing "
         "changes, and one line says why.",
         _reload_arguments,
         _reload,
     ),
     "backup": Command(
-        "Copy the journal of all tasks to FILE, which is replaced if it is there. The service goes "
-        "on meanwhile. What file tasks wrote is not part of it.",
+        "Copy the journal of all tasks to FILE, and replace FILE if it exists. The service may run "
+        "meanwhile. The backup does not contain the files that file tasks wrote.",
         _file_arguments,
         _backup,
     ),
     "restore": Command(
-        "Put a backup in the journal's place. The service has to be stopped. The former journal is "
-        "kept beside it, until the next time.",
+        "Put the backup in the journal's place. Stop the service first. The former journal is kept "
+        "beside it until the next restore.",
         _file_arguments,
         _restore,
     ),

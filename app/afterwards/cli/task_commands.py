@@ -178,38 +178,39 @@ def _to_the_service(run: Run) -> Callable[[argparse.Namespace], int]:
 
 COMMANDS: Final[Mapping[str, Command]] = {
     "submit": Command(
-        "Hand a task to a running service and print its id. With --wait, say the id on standard "
-        "error, wait for the task's end and print it; the exit status is 1 if it failed.",
+        "Submit a task to a running service and print its id. With --wait, print the id on "
+        "standard error, wait until the task is finished and print the task. The exit status is 1 "
+        "if it failed or was cancelled.",
         given.add_submit,
         _to_the_service(_submit),
     ),
     "status": Command(
-        "Show a task. With --logs, show what the last attempt that has ended has printed and "
-        "logged, too. The exit status is 1 if it failed or was cancelled.",
+        "Show a task. With --logs, also show what its last ended attempt has printed and logged. "
+        "The exit status is 1 if the task failed or was cancelled.",
         given.add_status,
         _to_the_service(_status),
     ),
     "list": Command("List tasks, newest first.", given.add_list, _to_the_service(_list)),
     "retry": Command(
-        "Run a failed or cancelled task again, with another payload or as another type if one is "
-        "given.",
+        "Run a failed or cancelled task again. PAYLOAD replaces its payload, and --type moves it "
+        "to another task type.",
         given.add_retry,
         _to_the_service(_retry),
     ),
     "change": Command(
-        "Give a scheduled task another payload, type or time before it is due, and print its id. "
-        "What is not given stays.",
+        "Change the payload, type or time of a scheduled task before it is due, and print its id. "
+        "What is not given stays as it is.",
         given.add_change,
         _to_the_service(_change),
     ),
     "cancel": Command(
-        "Cancel a task. The exit status is 1 if it was finished already, or runs in a thread, "
-        "which is only asked to stop.",
+        "Cancel a task. The exit status is 1 if the task was finished first, or runs in a thread "
+        "and can only be asked to stop.",
         given.add_cancel,
         _to_the_service(_cancel),
     ),
     "tail": Command(
-        "Show what happens to tasks, as it happens, until Ctrl-C.",
+        "Show the events of tasks as they happen, until Ctrl-C.",
         given.add_tail,
         _to_the_service(_tail),
     ),
