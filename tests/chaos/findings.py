@@ -125,12 +125,12 @@ def _recovery(again: Sequence[Again]) -> list[str]:
     for each in again:
         if each.kill is not None and not each.meanwhile:
             seconds.setdefault(each.kill.kind, []).append(each.after_seconds)
-    return ["seconds from a kill to a task's next attempt, if no other kill followed"] * bool(
-        seconds
-    ) + [
+    lines = [
         f"  {len(each):5}  {kind}: median {statistics.median(each):.2f}, longest {max(each):.2f}"
         for kind, each in sorted(seconds.items())
     ]
+    head = "seconds from a kill to a task's next attempt, if no other kill followed"
+    return [head, *lines] if lines else []
 
 
 def _reasons(again: Sequence[Again]) -> list[str]:

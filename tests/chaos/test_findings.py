@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from tests.chaos.findings import executed_again
+from collections import Counter
+
+from tests.chaos.findings import Findings, executed_again
 from tests.chaos.killer import Kill
 from tests.reliability.conftest import Mark
 
@@ -24,3 +26,11 @@ def test_new_task_code_is_no_reason_for_another_attempt() -> None:
     reload = Kill("master SIGHUP", at=11.5, pids=frozenset(), in_flight=1)
     [again] = executed_again(TRACE, [reload])
     assert again.kill is None
+
+
+def test_the_report_has_how_long_recovery_took_by_kind_of_kill() -> None:
+    death = Kill("worker SIGKILL", at=11.5, pids=frozenset({WORKER}), in_flight=1)
+    again = executed_again(TRACE, [death])
+    report = Findings([], {}, [death], again, Counter()).report()
+    assert "      1  worker SIGKILL: median 1.00, longest 1.00" in report
+    assert "if no other kill followed" not in Findings([], {}, [], [], Counter()).report()
