@@ -24,7 +24,7 @@ _PENDING: Final = b'"status":"pending"'
 
 
 def measure(stand: Stand) -> Iterator[Row]:
-    """From the submission until a status read says so, one task at a time, on one connection."""
+    """From the submission until its end is seen, one task at a time, on one connection."""
     service = stand.service()
     rounds: list[list[float]] = []
     told: list[list[float]] = []
@@ -43,23 +43,20 @@ def measure(stand: Stand) -> Iterator[Row]:
             after = service.wait_finished(before.submitted + 2 * tasks)
             check_accepted(2 * tasks, 0, before, after)
             before = after
-    for share in (0.5, 0.99):
-        yield Row(
-            "finish",
-            f"submit to finished, one at a time: p{share * 100:.0f}",
-            "ms",
-            Figure.of(percentile(took, share) for took in rounds),
-            durable=durable_text(durability, first, before),
-            note=f"{percentile(polls, 0.5):.0f} polls, in the median",
-        )
-    for share in (0.5, 0.99):
-        yield Row(
-            "finish",
-            f"submit and be told of the end: p{share * 100:.0f}",
-            "ms",
-            Figure.of(percentile(took, share) for took in told),
-            durable=durable_text(durability, first, before),
-        )
+    looks = f"{percentile(polls, 0.5):.0f} polls, in the median"
+    for name, took, note in (
+        ("submit to finished, one at a time", rounds, looks),
+        ("submit and be told of the end", told, ""),
+    ):
+        for share in (0.5, 0.99):
+            yield Row(
+                "finish",
+                f"{name}: p{share * 100:.0f}",
+                "ms",
+                Figure.of(percentile(each, share) for each in took),
+                durable=durable_text(durability, first, before),
+                note=note,
+            )
 
 
 def wait(connection: Connection) -> float:
