@@ -180,7 +180,7 @@ async def test_too_much_progress_for_a_slow_listener_is_a_snapshot(
         await first_snapshot(stream)
         for percent in range(50):
             stage.peer.ask(Progress(claim.task_id, 1, percent / 100))
-        last = stage.line.registry.readings.events.sequence
+        last = stage.line.registry.views.events.sequence
         await until(lambda: stage.hub.window.last == last, "followed")
         assert len(stream._listener._events) <= 10
 
@@ -220,7 +220,7 @@ async def test_a_quiet_stream_moves_on_with_the_others(stage: Stage) -> None:
     async with stage.service.task_stream(task.id, None) as stream:
         await first_snapshot(stream)
         stage.add()
-        last = stage.line.registry.readings.events.sequence
+        last = stage.line.registry.views.events.sequence
         await until(lambda: stage.hub.window.last == last, "followed")
         assert await within(stream.next(0.01)) is None
         assert stream.position.sequence == last
@@ -252,7 +252,7 @@ async def test_a_listener_that_is_too_slow_is_reset_and_nothing_piles_up(
     async with stage.service.all_streams(None) as slow:
         for _ in range(40):
             stage.add()
-        last = stage.line.registry.readings.events.sequence
+        last = stage.line.registry.views.events.sequence
         await until(lambda: stage.hub.window.last == last, "followed")
         assert len(stage.hub.window._events) <= 20
 
@@ -293,7 +293,7 @@ async def test_another_epoch_is_a_reset_for_everybody(stage: Stage) -> None:
         stage.peer.add(task)
 
         reset = await first_reset(everything)
-        assert reset.position.epoch == registry.readings.events.epoch
+        assert reset.position.epoch == registry.views.events.epoch
         shown = await first_snapshot(one)
         assert (shown.position.epoch, shown.task.id) == (reset.position.epoch, task.id)
 
@@ -342,7 +342,7 @@ async def test_a_stream_that_has_waited_goes_on_where_the_client_was(
     monkeypatch.setattr(hub_module, "READY_SECONDS", 0.05)
     monkeypatch.setattr("afterwards.registry.client.client.WAIT_SECONDS", 0.05)
     stage.add()
-    events = stage.line.registry.readings.events
+    events = stage.line.registry.views.events
     seen = Position(events.epoch, events.sequence)
     task = stage.add()
     stage.peer.ask(Cancel(task.id))
@@ -425,7 +425,7 @@ async def come_and_go(
 
 async def test_who_comes_back_has_neither_a_gap_nor_a_repetition(stage: Stage) -> None:
     over = threading.Event()
-    log = stage.line.registry.readings.events
+    log = stage.line.registry.views.events
     async with stage.service.all_streams(None) as first:
         start = first.position.sequence
         busy = threading.Thread(target=churn, args=[stage, 1_000, over])

@@ -258,10 +258,10 @@ def test_late_progress_is_no_refused_report_and_writes_nothing(bench: Bench) -> 
     assert raised(peer.ask(Progress(claim.task_id, 9, 0.5))) is StaleReport
     assert peer.ask(Progress(claim.task_id, 1, 0.5)) is None
 
-    assert registry.readings.refused_reports == 0
+    assert registry.views.refused_reports == 0
     assert ask(registry, Inspect(claim.task_id)).progress is not None
     peer.succeed(claim)
-    assert registry.readings._progress == {}, "kept for ever"
+    assert registry.views._progress == {}, "kept for ever"
 
 
 class Holder:

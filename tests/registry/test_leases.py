@@ -361,7 +361,7 @@ def test_due_tasks_come_in_groups_so_that_nobody_waits_long(
     pending = []
     for _ in range(3):
         registry.tick()
-        pending.append(registry.readings._counts["tasks", "note", PENDING])
+        pending.append(registry.views._counts["tasks", "note", PENDING])
 
     assert pending == [2, 4, 5]
 

@@ -68,7 +68,7 @@ def test_a_pause_outlasts_a_crash_and_a_resumption_too(bench: Bench) -> None:
     peer.add(bench.task(), bench.task(type="other"))
 
     assert [claim.type for claim in peer.table.values()] == ["other"]
-    assert registry.rules.store.gates.paused() == ["note"]
+    assert registry.rules.store.throttles.paused() == ["note"]
 
 
 @pytest.mark.parametrize("verb", [Pause, Resume])
@@ -78,12 +78,12 @@ def test_a_pause_that_could_not_be_written_is_none(
     registry = bench.registry(journal=journal)
     if verb is Resume:
         ask(registry, Pause("note"))
-    before = registry.rules.store.gates.paused()
+    before = registry.rules.store.throttles.paused()
     journal.failures = ALL_REFUSED
 
     assert raised(ask(registry, verb("note"))) is JournalUnavailable
 
-    assert registry.rules.store.gates.paused() == before
+    assert registry.rules.store.throttles.paused() == before
     assert bool(bench.peer(registry).add(bench.task()).claims) is (verb is Pause)
 
 
@@ -190,7 +190,7 @@ def test_a_group_that_is_taken_back_has_run_nothing(
     assert peer.beat().claims == []
 
     assert len(peer.take()) == 1
-    assert registry.rules.store.gates.running == {"note": 1}
+    assert registry.rules.store.throttles.running == {"note": 1}
 
 
 def test_the_latest_word_on_limits_holds(bench: Bench) -> None:
@@ -315,7 +315,7 @@ def test_only_the_starts_that_count_are_kept(bench: Bench) -> None:
 
     rows = journal._writer.execute("SELECT type, number FROM starts").fetchall()
     assert rows == [("note", 18), ("note", 19)]
-    assert len(registry.rules.store.gates._gates["note"].starts) == 2
+    assert len(registry.rules.store.throttles._throttles["note"].starts) == 2
 
 
 def test_a_limit_that_comes_back_finds_the_journal_in_order(bench: Bench) -> None:

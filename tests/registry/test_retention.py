@@ -118,7 +118,7 @@ def test_an_overdue_task_that_is_retried_at_the_same_moment_stays(
 
     assert isinstance(retried, Task)
     assert counts(registry) == {TaskState.PENDING: 1}
-    assert registry.readings._counts["deleted", "note", ""] == 0
+    assert registry.views._counts["deleted", "note", ""] == 0
 
 
 def test_a_group_that_is_only_partly_written_leaves_no_deletion_out(

@@ -19,7 +19,7 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute
 from starlette.staticfiles import StaticFiles
 
-from afterwards.api.ordering_schema import describe_payloads
+from afterwards.api.payload_schemas import describe_payloads
 from afterwards.api.references import base_path, reference
 from afterwards.api.routing import new_router
 from afterwards.api.schemas import FieldError, ProblemDocument

@@ -16,20 +16,20 @@ from fastapi.exceptions import RequestValidationError
 from starlette.responses import Response
 
 from afterwards.api import schemas, times
-from afterwards.api.idempotency import REPLAYED, key_of
-from afterwards.api.orders import (
+from afterwards.api.checks import (
     BODY,
     Placed,
     catalogue_of,
-    checked_order,
+    checked_task,
     invalid,
     require_valid,
 )
+from afterwards.api.idempotency import REPLAYED, key_of
 from afterwards.api.queries import flag_of, require_once
 from afterwards.api.references import reference
 from afterwards.api.routing import new_router
 from afterwards.api.schemas import fields
-from afterwards.api.schemas.orders import NewTask, NewTasks, TaskFilter
+from afterwards.api.schemas.requests import NewTask, NewTasks, TaskFilter
 from afterwards.api.schemas.tasks import FullTaskDocument, TaskDocument, TaskList, TaskPage
 from afterwards.api.submission import service_of
 from afterwards.api.task_document import base_document, full_document, list_document
@@ -37,7 +37,7 @@ from afterwards.api.waiting import Wait, wait_of
 from afterwards.errors import AfterwardsError
 from afterwards.lifecycle import Task
 from afterwards.registry.protocol.answers import Page
-from afterwards.service.intake import Order, fingerprint_of_json
+from afterwards.service.intake import TaskRequest, fingerprint_of_json
 from afterwards.system.large_bodies import aside
 from afterwards.task_types.description import Catalogue
 
@@ -136,9 +136,11 @@ async def submit_task(new: NewTask, background: BackgroundTasks, request: Reques
     key = key_of(request.scope)
     service = service_of(request)
     size = len(await request.body())
-    order = await aside(size, checked_order, new, catalogue_of(request))
-    await require_valid(request, [Placed(order.type, order.payload, (*BODY, "payload"))])
-    accepted = await service.order(order, key, None if key is None else await _fingerprint(request))
+    wanted = await aside(size, checked_task, new, catalogue_of(request))
+    await require_valid(request, [Placed(wanted.type, wanted.payload, (*BODY, "payload"))])
+    accepted = await service.submit_one(
+        wanted, key, None if key is None else await _fingerprint(request)
+    )
     task = accepted.task
     if wait.seconds:
         task = await _waited(request, task, wait.seconds)
@@ -183,7 +185,7 @@ async def submit_tasks(batch: NewTasks, background: BackgroundTasks, request: Re
     """Submit up to 1,000 tasks, all or none. The answer lists them in the same order."""
     key = key_of(request.scope)
     service = service_of(request)
-    orders: list[Order] = []
+    wanted: list[TaskRequest] = []
     size = len(await request.body())
     for first in range(0, len(batch.tasks), _CHECKED_AT_ONCE):
         part = batch.tasks[first : first + _CHECKED_AT_ONCE]
@@ -191,11 +193,11 @@ async def submit_tasks(batch: NewTasks, background: BackgroundTasks, request: Re
         await require_valid(request, _placed(checked, first))
         if wrong is not None:
             raise wrong
-        orders += checked
+        wanted += checked
         if len(part) == _CHECKED_AT_ONCE:
             await sleep(0)
-    accepted = await service.order_all(
-        orders, key, None if key is None else await _fingerprint(request)
+    accepted = await service.submit_batch(
+        wanted, key, None if key is None else await _fingerprint(request)
     )
     background.add_task(service.start, *(task.id for task in accepted.tasks))
     response = Response(list_document(map(base_document, accepted.tasks)), 202, media_type=_JSON)
@@ -206,21 +208,21 @@ async def submit_tasks(batch: NewTasks, background: BackgroundTasks, request: Re
 
 def _checked_orders(
     part: Sequence[NewTask], catalogue: Catalogue, first: int
-) -> tuple[list[Order], RequestValidationError | None]:
-    """The orders up to the first that is wrong, and what is wrong with that."""
-    orders: list[Order] = []
+) -> tuple[list[TaskRequest], RequestValidationError | None]:
+    """The tasks up to the first that is wrong, and what is wrong with that."""
+    wanted: list[TaskRequest] = []
     for index, new in enumerate(part, first):
         try:
-            orders.append(checked_order(new, catalogue, (*BODY, "tasks", index)))
+            wanted.append(checked_task(new, catalogue, (*BODY, "tasks", index)))
         except RequestValidationError as error:
-            return orders, error
-    return orders, None
+            return wanted, error
+    return wanted, None
 
 
-def _placed(orders: Sequence[Order], first: int) -> list[Placed]:
+def _placed(wanted: Sequence[TaskRequest], first: int) -> list[Placed]:
     return [
-        Placed(order.type, order.payload, (*BODY, "tasks", index, "payload"))
-        for index, order in enumerate(orders, first)
+        Placed(one.type, one.payload, (*BODY, "tasks", index, "payload"))
+        for index, one in enumerate(wanted, first)
     ]
 
 

@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from afterwards.api import schemas
 from afterwards.api.routing import new_router
-from afterwards.api.submission import Accepted, submit
+from afterwards.api.submission import AcceptedResponse, submit
 from afterwards.task_types.mailbox_simulator import DELIVERED
 from afterwards.task_types.notification import NOTIFICATION, NotificationPayload
 
@@ -30,4 +30,4 @@ _SCHEDULED: Final = b'{"ok":true,"message":"Notification scheduled in background
 async def notify(background: BackgroundTasks, request: Request) -> Response:
     """Send a notification to `success@simulator.example`. A body is ignored."""
     submission = await submit(request, background, NOTIFICATION.name, _PAYLOAD)
-    return Accepted(request, 200, _SCHEDULED, submission)
+    return AcceptedResponse(request, 200, _SCHEDULED, submission)

@@ -6,7 +6,7 @@ from collections.abc import Collection
 
 from fastapi import Request
 
-from afterwards.api.orders import invalid
+from afterwards.api.checks import invalid
 
 
 def require_known(request: Request, known: Collection[str], instead: str) -> None:

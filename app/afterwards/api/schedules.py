@@ -14,7 +14,7 @@ from fastapi import Query, Request
 from starlette.responses import Response
 
 from afterwards.api import schemas
-from afterwards.api.orders import (
+from afterwards.api.checks import (
     BODY,
     Placed,
     catalogue_of,
@@ -27,7 +27,7 @@ from afterwards.api.queries import require_once
 from afterwards.api.references import reference
 from afterwards.api.routing import new_router
 from afterwards.api.schemas.fields import SCHEDULE_LOCATION, header
-from afterwards.api.schemas.plans import (
+from afterwards.api.schemas.schedules import (
     SCHEDULE_NAME,
     NewSchedule,
     ScheduleDocument,
@@ -39,8 +39,8 @@ from afterwards.api.submission import service_of
 from afterwards.api.times import shown_time
 from afterwards.schedules.recurrence import check_cron, zone
 from afterwards.schedules.schedule import Schedule
-from afterwards.service.intake import Order
-from afterwards.service.operations import Plans
+from afterwards.service.intake import TaskRequest
+from afterwards.service.operations import Operations
 from afterwards.system.large_bodies import aside
 
 router = new_router("Schedules")
@@ -74,7 +74,7 @@ async def list_schedules(query: Annotated[ScheduleFilter, Query()], request: Req
     `payloads=true` adds their payloads.
     """
     require_once(request)
-    page = await _plans(request).schedules(
+    page = await _operations(request).schedules(
         limit=query.limit,
         after=None if query.cursor is None else _name_before(query.cursor),
         payloads=query.payloads,
@@ -116,7 +116,7 @@ def _name_before(cursor: str) -> str:
 )
 async def get_schedule(name: ScheduleName, request: Request) -> Response:
     """Show a schedule with its next five due times."""
-    return _shown(await _plans(request).schedule(name))
+    return _shown(await _operations(request).schedule(name))
 
 
 @router.put(
@@ -159,9 +159,9 @@ async def put_schedule(name: ScheduleName, new: NewSchedule, request: Request) -
     payload = await aside(size, _payload, name, new, request)
     await require_valid(request, [Placed(new.type, payload, (*BODY, "payload"))])
     schedule = await aside(size, _schedule, name, new, payload, request)
-    plans = _plans(request)
-    made = await plans.put_schedule(schedule)
-    document = _document(await plans.schedule(name), time.time())
+    operations = _operations(request)
+    made = await operations.put_schedule(schedule)
+    document = _document(await operations.schedule(name), time.time())
     location = reference(request.scope, f"/schedules/{name}")
     return _answer(document, 201 if made else 200, {"Location": location})
 
@@ -176,7 +176,7 @@ async def put_schedule(name: ScheduleName, new: NewSchedule, request: Request) -
 )
 async def delete_schedule(name: ScheduleName, request: Request) -> Response:
     """Delete the schedule. Tasks that it has made stay."""
-    await _plans(request).delete_schedule(name)
+    await _operations(request).delete_schedule(name)
     return Response(status_code=204)
 
 
@@ -193,7 +193,7 @@ async def pause_schedule(name: ScheduleName, request: Request) -> Response:
 
     The schedule does not make up for due times of the pause.
     """
-    return _shown(await _plans(request).pause_schedule(name, paused=True))
+    return _shown(await _operations(request).pause_schedule(name, paused=True))
 
 
 @router.post(
@@ -206,11 +206,11 @@ async def pause_schedule(name: ScheduleName, request: Request) -> Response:
 )
 async def resume_schedule(name: ScheduleName, request: Request) -> Response:
     """Make tasks again, from the next due time on."""
-    return _shown(await _plans(request).pause_schedule(name, paused=False))
+    return _shown(await _operations(request).pause_schedule(name, paused=False))
 
 
-def _plans(request: Request) -> Plans:
-    return service_of(request).plans
+def _operations(request: Request) -> Operations:
+    return service_of(request).operations
 
 
 def _payload(name: str, new: NewSchedule, request: Request) -> bytes:
@@ -231,7 +231,7 @@ def _schedule(name: str, new: NewSchedule, payload: bytes, request: Request) -> 
             check_cron(new.cron)
     except ValueError as error:
         raise invalid("recurrence", (*BODY, where), str(error)) from None
-    order = Order(
+    wanted = TaskRequest(
         new.type,
         payload,
         priority=new.priority,
@@ -240,7 +240,7 @@ def _schedule(name: str, new: NewSchedule, payload: bytes, request: Request) -> 
     )
     return Schedule(
         name=name,
-        pattern=_plans(request).pattern(order),
+        pattern=_operations(request).pattern(wanted),
         cron=new.cron,
         every_seconds=new.every_seconds,
         timezone=new.timezone,

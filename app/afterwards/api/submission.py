@@ -49,7 +49,7 @@ async def submit(
     return submission
 
 
-class Accepted(Response):
+class AcceptedResponse(Response):
     """The answer of an accepting route, its bytes put together by hand (3 us less a request)."""
 
     def __init__(self, request: Request, status: int, body: bytes, submission: Submission) -> None:
@@ -66,7 +66,7 @@ class Accepted(Response):
             self.raw_headers.append(REPLAYED)
 
 
-def started(request: Request, status: int, submission: Submission) -> Accepted:
+def started(request: Request, status: int, submission: Submission) -> AcceptedResponse:
     """The answer of those routes that tell the task's id."""
     body = b'{"task_id":"%b","status":"started"}' % submission.task_id.encode("ascii")
-    return Accepted(request, status, body, submission)
+    return AcceptedResponse(request, status, body, submission)

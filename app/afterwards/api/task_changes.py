@@ -10,7 +10,7 @@ from pydantic_core import from_json
 from starlette.responses import Response
 
 from afterwards.api import schemas
-from afterwards.api.orders import (
+from afterwards.api.checks import (
     BODY,
     Placed,
     catalogue_of,
@@ -19,7 +19,7 @@ from afterwards.api.orders import (
     require_valid,
 )
 from afterwards.api.routing import new_router
-from afterwards.api.schemas.orders import TaskChange
+from afterwards.api.schemas.requests import TaskChange
 from afterwards.api.schemas.tasks import TaskDocument
 from afterwards.api.submission import service_of
 from afterwards.api.task_document import base_document

@@ -12,9 +12,9 @@ from starlette.responses import Response
 
 from afterwards import __version__
 from afterwards.api import schemas
-from afterwards.api.orders import catalogue_of
+from afterwards.api.checks import catalogue_of
 from afterwards.api.routing import new_router
-from afterwards.api.schemas.plans import (
+from afterwards.api.schemas.task_types import (
     StatisticsDocument,
     TaskTypeDocument,
     TaskTypeList,
@@ -45,7 +45,7 @@ _LOOKUP: Final = schemas.answers(404, 503, said=_UNKNOWN)
 )
 async def list_task_types(request: Request) -> Response:
     """List task types, each with its payload schema and its numbers of tasks."""
-    statistics = await service_of(request).plans.statistics()
+    statistics = await service_of(request).operations.statistics()
     documents = [
         _document(request, task_type, statistics) for task_type in catalogue_of(request).values()
     ]
@@ -79,7 +79,7 @@ async def pause_task_type(name: TypeName, request: Request) -> Response:
     Tasks of the type are accepted, and wait. Running attempts go on.
     """
     task_type = _known(request, name)
-    await service_of(request).plans.pause(name)
+    await service_of(request).operations.pause(name)
     return await _shown(request, task_type)
 
 
@@ -97,12 +97,12 @@ async def resume_task_type(name: TypeName, request: Request) -> Response:
 
     A type that the service no longer has can be resumed, too. Its tasks then fail and say so.
     """
-    plans = service_of(request).plans
-    if name not in catalogue_of(request) and name in (await plans.statistics()).paused_types:
-        await plans.resume(name)
+    operations = service_of(request).operations
+    if name not in catalogue_of(request) and name in (await operations.statistics()).paused_types:
+        await operations.resume(name)
         return Response(status_code=204)
     task_type = _known(request, name)
-    await plans.resume(name)
+    await operations.resume(name)
     return await _shown(request, task_type)
 
 
@@ -116,7 +116,7 @@ async def resume_task_type(name: TypeName, request: Request) -> Response:
 )
 async def get_statistics(request: Request) -> Response:
     """Statistics of the whole service, whichever worker answers. For graphs, use `/metrics`."""
-    statistics = await service_of(request).plans.statistics()
+    statistics = await service_of(request).operations.statistics()
     snapshot = statistics.snapshot
     by_type = {
         name: _by_status(snapshot.counts, name)
@@ -157,7 +157,7 @@ def _known(request: Request, name: str) -> TypeDescription:
 
 
 async def _shown(request: Request, task_type: TypeDescription) -> Response:
-    return _answer(_document(request, task_type, await service_of(request).plans.statistics()))
+    return _answer(_document(request, task_type, await service_of(request).operations.statistics()))
 
 
 def _document(

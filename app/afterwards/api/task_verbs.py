@@ -12,7 +12,7 @@ from afterwards.api import schemas, times
 from afterwards.api.queries import require_known
 from afterwards.api.references import reference
 from afterwards.api.routing import new_router
-from afterwards.api.schemas.orders import CancelSelection, NewPayload, RetrySelection
+from afterwards.api.schemas.requests import CancelSelection, NewPayload, RetrySelection
 from afterwards.api.schemas.tasks import BulkCancel, BulkRetry, Cancellation, TaskDocument
 from afterwards.api.submission import service_of
 from afterwards.api.task_changes import prepared, replaced

@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 
 from fastapi import Request
 
-from afterwards.api.orders import invalid
+from afterwards.api.checks import invalid
 
 LONGEST_SECONDS: Final = 60
 """What is asked for beyond that is cut: proxies and clients do not wait much longer."""

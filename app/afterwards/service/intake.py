@@ -18,7 +18,7 @@ from afterwards.task_ids import new_id
 from afterwards.task_types.description import Catalogue, TypeDescription
 
 
-class Order(NamedTuple):
+class TaskRequest(NamedTuple):
     """A task that somebody wants done. Its payload has been validated."""
 
     type: str
@@ -34,7 +34,7 @@ class Order(NamedTuple):
     deadline: float | None = None
 
 
-class Accepted(NamedTuple):
+class AcceptedTask(NamedTuple):
     """A task that is on disk."""
 
     task: Task
@@ -42,7 +42,7 @@ class Accepted(NamedTuple):
     """Whether it was accepted before, under the same idempotency key."""
 
 
-class AllAccepted(NamedTuple):
+class AcceptedBatch(NamedTuple):
     """Several tasks that are on disk."""
 
     tasks: list[Task]
@@ -70,35 +70,35 @@ class Intake:
             raise UnknownTaskType(type_name)
         return pattern.submitted(new_id(), payload, now)
 
-    def ordered(self, order: Order, now: float) -> Task:
-        """A task as it was ordered. Raises as `task`."""
-        task = self._shaped(order, self.task(order.type, order.payload, now))
-        if order.delay_seconds:
-            return task.postponed(now + order.delay_seconds, order.delay_seconds)
-        if order.run_at is not None and order.run_at > now:
-            return task.postponed(order.run_at)
+    def requested(self, wanted: TaskRequest, now: float) -> Task:
+        """A task as it was requested. Raises as `task`."""
+        task = self._shaped(wanted, self.task(wanted.type, wanted.payload, now))
+        if wanted.delay_seconds:
+            return task.postponed(now + wanted.delay_seconds, wanted.delay_seconds)
+        if wanted.run_at is not None and wanted.run_at > now:
+            return task.postponed(wanted.run_at)
         return task
 
-    def pattern(self, order: Order) -> Task:
+    def pattern(self, wanted: TaskRequest) -> Task:
         """What each task of a schedule is like: no id, no times. Raises as `task`."""
-        task = self.task(order.type, order.payload, 0.0)
-        return replace(self._shaped(order, task), id="")
+        task = self.task(wanted.type, wanted.payload, 0.0)
+        return replace(self._shaped(wanted, task), id="")
 
     def kind(self, type_name: str) -> Kind:
         """What a task that is moved to this type takes from it. Raises as `task`."""
         pattern = self.task(type_name, b"", 0.0)
         return Kind(pattern.type, pattern.executor, pattern.max_attempts)
 
-    def _shaped(self, order: Order, task: Task) -> Task:
+    def _shaped(self, wanted: TaskRequest, task: Task) -> Task:
         changes: dict[str, Any] = {}
-        if order.priority != DEFAULT_PRIORITY:
-            changes["priority"] = order.priority
-        if order.max_attempts is not None:
-            changes["max_attempts"] = order.max_attempts
-        if order.timeout_seconds is not None:
-            changes["timeout_seconds"] = order.timeout_seconds
-        if order.deadline is not None:
-            changes["deadline"] = order.deadline
+        if wanted.priority != DEFAULT_PRIORITY:
+            changes["priority"] = wanted.priority
+        if wanted.max_attempts is not None:
+            changes["max_attempts"] = wanted.max_attempts
+        if wanted.timeout_seconds is not None:
+            changes["timeout_seconds"] = wanted.timeout_seconds
+        if wanted.deadline is not None:
+            changes["deadline"] = wanted.deadline
         return replace(task, **changes) if changes else task
 
 

@@ -16,10 +16,10 @@ from afterwards.registry.protocol.requests import (
     Stats,
 )
 from afterwards.schedules.schedule import Schedule
-from afterwards.service.intake import Intake, Order
+from afterwards.service.intake import Intake, TaskRequest
 
 
-class Plans:
+class Operations:
     """The verbs of whoever runs the service. Every method may raise `errors.Unavailable`."""
 
     def __init__(self, client: RegistryClient, intake: Intake) -> None:
@@ -34,13 +34,13 @@ class Plans:
         """End a pause."""
         await self._client.call(Resume(type_name))
 
-    def pattern(self, order: Order) -> Task:
-        """What each task of a schedule with this order is like.
+    def pattern(self, one: TaskRequest) -> Task:
+        """The pattern of the tasks of a schedule.
 
         Raises:
             UnknownTaskType: there is no such type.
         """
-        return self._intake.pattern(order)
+        return self._intake.pattern(one)
 
     async def put_schedule(self, schedule: Schedule) -> bool:
         """Make a schedule, or replace the one of this name.

@@ -41,13 +41,13 @@ from afterwards.registry.protocol.requests import (
 )
 from afterwards.service import bulk
 from afterwards.service.intake import (
-    Accepted,
-    AllAccepted,
+    AcceptedBatch,
+    AcceptedTask,
     Intake,
-    Order,
+    TaskRequest,
     fingerprint_of_json,
 )
-from afterwards.service.operations import Plans
+from afterwards.service.operations import Operations
 from afterwards.service.validator import Validator
 from afterwards.system.large_bodies import aside
 from afterwards.task_types.description import Catalogue
@@ -70,7 +70,7 @@ class Submission(NamedTuple):
     """Whether the task was accepted before, under the same idempotency key."""
 
 
-class Fate(StrEnum):
+class CancelOutcome(StrEnum):
     """What has become of a cancellation."""
 
     PREVENTED = "prevented"
@@ -107,7 +107,7 @@ class TaskService:
         self._intake = Intake(catalogue)
         self.validator = validator
         """Of payloads of users' task types; None: there are none."""
-        self.plans = Plans(client, self._intake)
+        self.operations = Operations(client, self._intake)
         self.draining = False
         """Set when this process is about to stop."""
 
@@ -159,9 +159,12 @@ class TaskService:
             return Submission(first.id, replayed=True)
         return Submission(task.id)
 
-    async def order(
-        self, order: Order, idempotency_key: str | None = None, print_of_body: bytes | None = None
-    ) -> Accepted:
+    async def submit_one(
+        self,
+        wanted: TaskRequest,
+        idempotency_key: str | None = None,
+        print_of_body: bytes | None = None,
+    ) -> AcceptedTask:
         """Accept a task that says when and how it is done. When this returns, it is on disk.
 
         Args:
@@ -170,29 +173,29 @@ class TaskService:
         Raises:
             As `submit`.
         """
-        task = self._intake.ordered(order, time.time())
+        task = self._intake.requested(wanted, time.time())
         if idempotency_key is not None:
             task = _under_key(task, idempotency_key, print_of_body)
         first: Task | None = await self._client.call(Add(task))
-        return Accepted(task) if first is None else Accepted(first, replayed=True)
+        return AcceptedTask(task) if first is None else AcceptedTask(first, replayed=True)
 
-    async def order_all(
+    async def submit_batch(
         self,
-        orders: Sequence[Order],
+        wanted: Sequence[TaskRequest],
         idempotency_key: str | None = None,
         print_of_body: bytes | None = None,
-    ) -> AllAccepted:
+    ) -> AcceptedBatch:
         """Accept several tasks, all or none. When this returns, they are on disk.
 
         Raises:
             As `submit`.
         """
         now = time.time()
-        tasks = [self._intake.ordered(order, now) for order in orders]
+        tasks = [self._intake.requested(one, now) for one in wanted]
         if idempotency_key is not None:
             tasks[0] = _under_key(tasks[0], idempotency_key, print_of_body)
         first: Sequence[Task] | None = await self._client.call(AddAll(tasks))
-        return AllAccepted(tasks) if first is None else AllAccepted(list(first), replayed=True)
+        return AcceptedBatch(tasks) if first is None else AcceptedBatch(list(first), replayed=True)
 
     async def start(self, *task_ids: str) -> None:
         """Start tasks that were accepted or retried here, if slots were free. Never raises.
@@ -318,7 +321,7 @@ class TaskService:
         task: Task = await self._client.call(Amend(_checked(task_id), *changes, run_at))
         return task
 
-    async def cancel(self, task_id: str) -> tuple[Fate, Task]:
+    async def cancel(self, task_id: str) -> tuple[CancelOutcome, Task]:
         """Cancel a task, or have the worker that runs it stop it.
 
         Waits up to `CANCEL_SECONDS` for what becomes of that.
@@ -329,15 +332,15 @@ class TaskService:
         try:
             task: Task = await self._client.call(Cancel(_checked(task_id)))
         except IllegalTransition:
-            return Fate.FINISHED, await self.get(task_id)
+            return CancelOutcome.FINISHED, await self.get(task_id)
         if task.state is TaskState.CANCELLED:
-            return Fate.PREVENTED, task
+            return CancelOutcome.PREVENTED, task
         if task.executor in self._dispatcher.unstoppable():
-            return Fate.UNSTOPPABLE, task
+            return CancelOutcome.UNSTOPPABLE, task
         task = await self.wait(task_id, CANCEL_SECONDS)
         if task.state is TaskState.CANCELLED:
-            return Fate.STOPPED, task
-        return (Fate.FINISHED if task.state.is_final else Fate.REQUESTED), task
+            return CancelOutcome.STOPPED, task
+        return (CancelOutcome.FINISHED if task.state.is_final else CancelOutcome.REQUESTED), task
 
     async def count(self, selection: bulk.Selection) -> int:
         """How many tasks fit, whatever the selection's limit."""

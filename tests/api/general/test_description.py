@@ -1,4 +1,4 @@
-"""What the OpenAPI document says of orders: each task type's own payload."""
+"""The bodies in the OpenAPI document have each task type's own payload."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from fastapi import FastAPI
 from pydantic import BaseModel
 
-from afterwards.api.ordering_schema import describe_payloads
+from afterwards.api.payload_schemas import describe_payloads
 from afterwards.task_types import CATALOGUE
 from afterwards.task_types.base import TaskType
 from afterwards.task_types.description import in_process
@@ -98,7 +98,7 @@ class TestOfTheServicesOwnTypes:
         catalogue = in_process(CATALOGUE)
         app.state.catalogue = catalogue
         app.state.service._intake = type(app.state.service._intake)(catalogue)
-        app.state.service.plans._intake = app.state.service._intake
+        app.state.service.operations._intake = app.state.service._intake
         return app
 
     async def test_the_examples_of_bodies_are_accepted(

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 import httpx
 import pytest
 
-from afterwards.api.schemas.plans import ScheduleDocument, SchedulePage
+from afterwards.api.schemas.schedules import ScheduleDocument, SchedulePage
 from tests.api.general.conftest import NOTE
 
 pytestmark = pytest.mark.anyio

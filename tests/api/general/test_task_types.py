@@ -5,7 +5,7 @@ from __future__ import annotations
 import httpx
 import pytest
 
-from afterwards.api.schemas.plans import StatisticsDocument, TaskTypeDocument, TaskTypeList
+from afterwards.api.schemas.task_types import StatisticsDocument, TaskTypeDocument, TaskTypeList
 from afterwards.service.service import TaskService
 from tests.api.general.conftest import Hand, shown, submitted
 
@@ -81,7 +81,7 @@ async def test_the_numbers_are_those_of_the_whole_service(
 async def test_a_paused_type_that_is_gone_can_be_resumed(
     api: httpx.AsyncClient, service: TaskService
 ) -> None:
-    await service.plans.pause("gone")
+    await service.operations.pause("gone")
 
     assert (await api.post("/task-types/gone/resume")).status_code == 204
 

@@ -674,7 +674,7 @@ def test_a_worker_whose_lease_has_ended_stops_its_attempts_and_is_ended() -> Non
             record = side.line.registry.rules.ledger.find(str(this_process(SERVICE)))
             assert record is not None
             record.doomed, record.joined = True, False
-            side.line.registry.rules.attendance.silent.add(record.worker)
+            side.line.registry.rules.workers.silent.add(record.worker)
             side.client.nudge()
             await eventually(lambda: side.holder.fences >= 1)
             await eventually(lambda: record.worker in side.ended)
@@ -682,7 +682,7 @@ def test_a_worker_whose_lease_has_ended_stops_its_attempts_and_is_ended() -> Non
             found = await asyncio.to_thread(lambda: side.line.registry[task.id])
             assert (found.state, found.attempt) == (TaskState.PROCESSING, 1)
             record.doomed = False
-            side.line.registry.rules.attendance.silent.clear()
+            side.line.registry.rules.workers.silent.clear()
 
     run(story)
 

@@ -243,7 +243,7 @@ def test_a_stale_report_is_counted_once_however_often_its_group_is_carried_out(
 
     peer.exchange(Add(bench.task()), Succeeded(bench.task().id, 1, b"1", 0.1))
 
-    assert registry.readings.refused_reports == 1
+    assert registry.views.refused_reports == 1
 
 
 def test_what_is_due_while_nothing_can_be_written_is_not_tried_without_a_pause(
@@ -359,7 +359,7 @@ def test_without_a_journal_finished_tasks_beyond_the_cache_are_deleted_and_count
 
     assert list(registry) == [tasks[3].id, tasks[2].id]
     assert raised(ask(registry, Get(tasks[0].id))) is TaskNotFound
-    assert registry.readings._counts["deleted", "note", ""] == 2
+    assert registry.views._counts["deleted", "note", ""] == 2
 
 
 def test_events_beyond_the_window_are_a_reset(
@@ -368,7 +368,7 @@ def test_events_beyond_the_window_are_a_reset(
     monkeypatch.setattr("afterwards.registry.engine.views.EVENTS_KEPT", 3)
     registry = bench.registry()
     bench.peer(registry, {"async": 0}).add(*[bench.task() for _ in range(5)])
-    epoch = registry.readings.events.epoch
+    epoch = registry.views.events.epoch
 
     assert ask(registry, Changes(epoch, 1)).reset
     window = ask(registry, Changes(epoch, 2))
@@ -383,7 +383,7 @@ def test_a_worker_that_is_refused_leaves_no_http_metrics(bench: Bench) -> None:
     answer = peer.ask(Beat({}, {}, [], WorkerCounts({("GET", "/", "200"): 1}, {})))
 
     assert raised(answer) is NotJoined
-    assert registry.readings.of_workers.by_worker() == {}
+    assert registry.views.of_workers.by_worker() == {}
 
 
 def test_the_advice_when_to_come_back_follows_the_rate_of_late(bench: Bench) -> None:
@@ -506,13 +506,13 @@ def test_an_answer_is_told_after_the_commit_and_before_it_is_counted(bench: Benc
     seen: list[tuple[Reply, Task | None, object]] = []
 
     def tell(reply: Reply) -> None:
-        seen.append((reply, journal.read(task.id), {**registry.readings._counts}))
+        seen.append((reply, journal.read(task.id), {**registry.views._counts}))
 
     reply = registry.exchange(peer.worker, peer.connection, [Add(task), Get(task.id)], tell)
 
     assert seen == [(reply, get(registry, task.id), {})]
     assert [claim.task_id for claim in reply.claims] == [task.id]
-    assert registry.readings._counts["tasks", "note", PROCESSING] == 1
+    assert registry.views._counts["tasks", "note", PROCESSING] == 1
 
 
 @pytest.mark.parametrize("reads", [Beat({"async": 0}, {}, []), Changes("", 0), Counts(), Stats()])
@@ -554,7 +554,7 @@ def test_the_task_that_only_the_journal_has_is_not_read_in_a_turn(
     assert reply.answers[0].state is TaskState.SUCCESS
 
 
-@pytest.mark.parametrize("broken", ["readings.committed", "committer._draw_attention"])
+@pytest.mark.parametrize("broken", ["views.committed", "committer._draw_attention"])
 def test_a_bug_in_what_is_seen_of_a_group_takes_nothing_back(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, broken: str
 ) -> None:

@@ -108,7 +108,7 @@ def test_workers_that_died_with_the_registry_are_added_up(bench: Bench, tmp_path
     bench.machine.reboot_observers()
     bench.machine.kill(peer.worker)
     registry = bench.registry(counts_file=tmp_path / "counts")
-    assert [*registry.readings.of_workers.by_worker()] == [""]
+    assert [*registry.views.of_workers.by_worker()] == [""]
     assert scrape(registry)[REQUESTS] == 2
 
 

@@ -10,15 +10,15 @@ from functools import partial
 
 import pytest
 
-from afterwards.registry.engine.turns import LONGEST_SECONDS, Errand, Turns
+from afterwards.registry.engine.turns import LONGEST_SECONDS, Turns, WorkItem
 
 DEADLINE_SECONDS = 20.0
 LATER = 10 * DEADLINE_SECONDS
 
 
 @dataclass(eq=False)
-class Note(Errand):
-    """An errand that can be told from others."""
+class Note(WorkItem):
+    """An item that can be told from others."""
 
     number: int = 0
 
@@ -29,7 +29,7 @@ class Workshop:
     def __init__(self) -> None:
         self.turns = Turns(self._work)
         self.done: list[tuple[str, list[int]]] = []
-        """The thread and the errands of each turn that had any."""
+        """The thread and the items of each turn that had any."""
         self.empty_turns = 0
         self.next_seconds = LATER
         self.begun = threading.Semaphore(0)
@@ -37,9 +37,9 @@ class Workshop:
         self.go_on.set()
         self._at_work = threading.Lock()
 
-    def _work(self, errands: Sequence[Errand]) -> float:
+    def _work(self, items: Sequence[WorkItem]) -> float:
         assert self._at_work.acquire(blocking=False), "two at work"
-        notes = [errand for errand in errands if isinstance(errand, Note)]
+        notes = [item for item in items if isinstance(item, Note)]
         if notes:
             self.done.append((threading.current_thread().name, [note.number for note in notes]))
         else:
@@ -47,8 +47,8 @@ class Workshop:
         self.begun.release()
         assert self.go_on.wait(DEADLINE_SECONDS)
         self._at_work.release()
-        for errand in errands:
-            errand.finish()
+        for item in items:
+            item.finish()
         return self.next_seconds
 
     def bring(self, number: int) -> threading.Thread:
@@ -60,14 +60,14 @@ class Workshop:
         return thread
 
     def hold_up(self) -> threading.Thread:
-        """Begin a turn, with errand 0, that does not end."""
+        """Begin a turn, with item 0, that does not end."""
         self.go_on.clear()
         holder = self.bring(0)
         assert self.begun.acquire(timeout=DEADLINE_SECONDS)
         return holder
 
     def has(self, number: int) -> bool:
-        """Whether so many errands wait for the next turn."""
+        """Whether so many items wait for the next turn."""
         return len(self.turns._brought) == number
 
 
@@ -131,9 +131,9 @@ def test_one_at_a_time_works_and_every_errand_is_done_once(
 ) -> None:
     def bring_many(first: int) -> None:
         for number in range(first, first + 200):
-            errand = Note(number=number)
-            assert workshop.turns.bring(errand)
-            assert errand.done
+            item = Note(number=number)
+            assert workshop.turns.bring(item)
+            assert item.done
 
     threads = [threading.Thread(target=bring_many, args=[1_000 * n]) for n in range(8)]
     for thread in threads:
@@ -199,7 +199,7 @@ def test_closing_ends_the_thread_after_what_was_brought(
 
 def test_after_closing_nothing_is_done(workshop: Workshop) -> None:
     workshop.turns.close()
-    errand = Note(number=1)
-    assert not workshop.turns.bring(errand)
-    assert not errand.done
+    item = Note(number=1)
+    assert not workshop.turns.bring(item)
+    assert not item.done
     assert workshop.done == []

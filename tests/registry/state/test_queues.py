@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from afterwards.registry.state.limits import Gates
+from afterwards.registry.state.limits import Throttles
 from afterwards.registry.state.queues import Crowd, DueQueue, ReadyQueue
 from tests.registry.bench import TurnedClock
 
@@ -17,7 +17,7 @@ def drained(queue: ReadyQueue, kind: str = "async") -> list[str]:
 
 
 def test_ready_tasks_come_by_priority_and_then_by_age() -> None:
-    queue = ReadyQueue(Gates(TurnedClock()))
+    queue = ReadyQueue(Throttles(TurnedClock()))
     for age, (task_id, priority) in enumerate([("a", 4), ("b", 9), ("c", 4), ("d", 0), ("e", 9)]):
         queue.push(task_id, "async", "note", priority, age)
 
@@ -25,7 +25,7 @@ def test_ready_tasks_come_by_priority_and_then_by_age() -> None:
 
 
 def test_a_task_that_is_put_back_with_its_age_has_its_place_again() -> None:
-    queue = ReadyQueue(Gates(TurnedClock()))
+    queue = ReadyQueue(Throttles(TurnedClock()))
     for age, task_id in enumerate("abc"):
         queue.push(task_id, "async", "note", 4, age)
     queue.discard("a", "async", "note")
@@ -35,7 +35,7 @@ def test_a_task_that_is_put_back_with_its_age_has_its_place_again() -> None:
 
 
 def test_kinds_do_not_see_each_other() -> None:
-    queue = ReadyQueue(Gates(TurnedClock()))
+    queue = ReadyQueue(Throttles(TurnedClock()))
     queue.push("a", "async", "note", 4, 0)
 
     assert queue.first("thread") is None
@@ -45,7 +45,7 @@ def test_kinds_do_not_see_each_other() -> None:
 
 
 def test_the_line_of_a_crowd_goes_with_its_last_task() -> None:
-    queue = ReadyQueue(Gates(TurnedClock()))
+    queue = ReadyQueue(Throttles(TurnedClock()))
     crowds = [Crowd("async", size) for size in range(1, 100)]
     for crowd in crowds:
         queue.push(f"a{crowd.size}", crowd, "note", 4, 0)
@@ -60,7 +60,7 @@ def test_the_line_of_a_crowd_goes_with_its_last_task() -> None:
 
 
 def test_the_oldest_of_each_kind_and_priority_are_told() -> None:
-    queue = ReadyQueue(Gates(TurnedClock()))
+    queue = ReadyQueue(Throttles(TurnedClock()))
     for age, (task_id, kind, priority) in enumerate(
         [("a", "async", 4), ("b", "async", 4), ("c", "thread", 4), ("d", "async", 9)]
     ):
@@ -70,7 +70,7 @@ def test_the_oldest_of_each_kind_and_priority_are_told() -> None:
 
 
 def test_a_ready_queue_does_not_grow_with_what_was_taken_out() -> None:
-    queue = ReadyQueue(Gates(TurnedClock()))
+    queue = ReadyQueue(Throttles(TurnedClock()))
     queue.push("old", "async", "note", 9, 0)
     for age in range(1, 20_000):
         queue.push(str(age), "async", "note", age % 10, age)

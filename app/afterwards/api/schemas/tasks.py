@@ -7,7 +7,7 @@ from typing import Any, Final, Literal
 from pydantic import BaseModel, Field, JsonValue
 
 from afterwards.api.schemas.fields import EXAMPLE_ID, example
-from afterwards.api.schemas.orders import EXAMPLE_PAYLOAD
+from afterwards.api.schemas.requests import EXAMPLE_PAYLOAD
 from afterwards.api.times import EXAMPLE_TIME
 from afterwards.lifecycle import HIGHEST_PRIORITY, TaskState
 

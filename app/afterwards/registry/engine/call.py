@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from afterwards.registry.engine.turns import Errand
+from afterwards.registry.engine.turns import WorkItem
 from afterwards.registry.engine.views import READS
 from afterwards.registry.protocol.answers import Answer, Claim, Reply
 from afterwards.registry.protocol.base import Worker
@@ -17,7 +17,7 @@ CHANGES_NOTHING: Final = READS | {Get, Inspect, Find, Count, Probe}
 
 
 @dataclass(eq=False)
-class Call(Errand):
+class Call(WorkItem):
     """One `exchange` on its way through a group."""
 
     worker: Worker | None

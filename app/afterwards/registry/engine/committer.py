@@ -33,8 +33,8 @@ from afterwards.registry.engine.call import CHANGES_NOTHING, Call
 from afterwards.registry.engine.lookout import Lookout
 from afterwards.registry.engine.outage import Outage
 from afterwards.registry.engine.replies import Replies
-from afterwards.registry.engine.turns import LONGEST_SECONDS, Errand, Turns
-from afterwards.registry.engine.views import Readings
+from afterwards.registry.engine.turns import LONGEST_SECONDS, Turns, WorkItem
+from afterwards.registry.engine.views import Views
 from afterwards.registry.journal.base import Group, Journal
 from afterwards.registry.protocol.answers import Answer, Reply
 from afterwards.registry.protocol.base import Worker
@@ -70,7 +70,7 @@ class _Written(NamedTuple):
 
 
 @dataclass(eq=False)
-class _Event(Errand):
+class _Event(WorkItem):
     """Something that happened, and what it does to the rules."""
 
     happen: Callable[[], None]
@@ -82,7 +82,7 @@ class Committer:
     Args:
         rules: the state; touched by nobody else, and only by whoever has the turn.
         journal: where groups are written.
-        readings: answers the requests that only read, and is told of every committed group.
+        views: answers the requests that only read, and is told of every committed group.
         retention: decides which finished tasks to delete.
         end_silent: is called after each group with the workers that have to be killed, if any.
     """
@@ -91,20 +91,20 @@ class Committer:
         self,
         rules: Rules,
         journal: Journal,
-        readings: Readings,
+        views: Views,
         retention: Retention,
         end_silent: Callable[[Iterable[Worker]], None],
     ) -> None:
         self._rules = rules
         self._journal = journal
-        self._readings = readings
+        self._views = views
         self._retention = retention
         self._end_silent = end_silent
         self.turns = Turns(self._work)
         self._lookout = Lookout(journal, rules.clock)
         self._events: list[Callable[[], None]] = []
         self._outage = Outage()
-        self._replies = Replies(rules, journal, readings, self._outage)
+        self._replies = Replies(rules, journal, views, self._outage)
         self._written: _Written | None = None
         """Of the group at hand, what is on disk; None: nothing is, or has to be."""
 
@@ -133,9 +133,9 @@ class Committer:
 
     # -- whoever has the turn ------------------------------------------------------------------
 
-    def _work(self, errands: Sequence[Errand]) -> float:
-        self._events += [errand.happen for errand in errands if isinstance(errand, _Event)]
-        self.commit([errand for errand in errands if isinstance(errand, Call)])
+    def _work(self, items: Sequence[WorkItem]) -> float:
+        self._events += [item.happen for item in items if isinstance(item, _Event)]
+        self.commit([item for item in items if isinstance(item, Call)])
         return self._until_next_due()
 
     def commit(self, calls: Sequence[Call]) -> None:
@@ -169,8 +169,8 @@ class Committer:
         self._show(calls)
         for call in late:
             self._replies.answer_reader(call, problem)
-        if self._rules.attendance.silent:
-            self._end_silent(self._rules.attendance.silent)
+        if self._rules.workers.silent:
+            self._end_silent(self._rules.workers.silent)
 
     def _is_written(self) -> bool:
         return self._written is not None
@@ -215,7 +215,7 @@ class Committer:
         for call in calls:
             # Nobody is silent whose word is here already: it waited for the group before.
             if call.worker is not None and call.requests and type(call.requests[0]) in _RENEWING:
-                self._rules.attendance.renew(call.worker, call.connection)
+                self._rules.workers.renew(call.worker, call.connection)
         if refuse is not None:
             self._rules.advance(accepting=refuse == _NOTHING)
         if refuse == _NOTHING:
@@ -303,8 +303,8 @@ class Committer:
 
     def _show_what_is_written(self) -> None:
         if self._written is not None:
-            self._readings.committed(*self._written)
-            self._rules.room.drain_rate = self._readings.drain_rate.per_second
+            self._views.committed(*self._written)
+            self._rules.room.drain_rate = self._views.drain_rate.per_second
 
     def _draw_attention(self) -> None:
         """Wake the workers that could claim more, or have to be told of a cancellation."""

@@ -1,4 +1,4 @@
-"""The registry within one process: rules, group commit and readings put together.
+"""The registry within one process: rules, group commit and views put together.
 
 `MemoryRegistry` without a journal is `--registry memory`: all rules, no disk, gone with its
 process. With a journal it is what the registry process hosts
@@ -19,7 +19,7 @@ from afterwards.logs import get_logger
 from afterwards.metrics import render
 from afterwards.registry.engine.committer import Committer
 from afterwards.registry.engine.counts_file import CountsFile
-from afterwards.registry.engine.views import Readings, Scraped
+from afterwards.registry.engine.views import Scraped, Views
 from afterwards.registry.engine.watches import Killer, Watches
 from afterwards.registry.journal.base import Journal
 from afterwards.registry.journal.nowhere import NullJournal
@@ -110,13 +110,13 @@ class MemoryRegistry(TaskMapping):
         )
         self.rules.load(contents.plans)
         self._counts_file = CountsFile(counts_file)
-        self.readings = Readings(self.rules, clock, contents.counts, self._counts_file.load())
+        self.views = Views(self.rules, clock, contents.counts, self._counts_file.load())
         self._add_up_ended()
         self._take_in(contents.unfinished)
         self.committer = Committer(
             self.rules,
             self._journal,
-            self.readings,
+            self.views,
             Retention(
                 self._journal,
                 clock,
@@ -149,9 +149,9 @@ class MemoryRegistry(TaskMapping):
 
     def _add_up_ended(self) -> None:
         """Of the workers whose counts were kept, some may have died with the registry before."""
-        for worker in self.readings.of_workers.by_worker():
+        for worker in self.views.of_workers.by_worker():
             if worker != ENDED and not self._surroundings.is_alive(Worker.parse(worker)):
-                self.readings.of_workers.worker_gone(worker)
+                self.views.of_workers.worker_gone(worker)
 
     def _is_held_on(self, name: str) -> bool:
         """Enter a holder of claims, and whether it lives on and belongs to this service."""
@@ -159,13 +159,13 @@ class MemoryRegistry(TaskMapping):
         if record is not None:
             return not record.gone
         holder = Worker.parse(name)
-        if holder.service == self.rules.attendance.service and self._surroundings.is_alive(holder):
-            self.rules.attendance.restore(holder)
+        if holder.service == self.rules.workers.service and self._surroundings.is_alive(holder):
+            self.rules.workers.restore(holder)
             return True
         # Of an earlier service it may still run, with nobody left to report to, and what it holds
         # would run twice at a time.
         self._surroundings.end(holder)
-        self.rules.attendance.bury(holder)
+        self.rules.workers.mark_dead(holder)
         return False
 
     # -- Registry ------------------------------------------------------------------------------
@@ -184,7 +184,7 @@ class MemoryRegistry(TaskMapping):
                 holds up everybody else's group, so it must not block.
         """
         if len(requests) == 1 and type(requests[0]) is Alive:
-            return Reply([self.rules.attendance.hear(worker, connection)], [], [])
+            return Reply([self.rules.workers.hear(worker, connection)], [], [])
         for request in requests:
             if isinstance(request, PutSchedule | PauseSchedule):
                 # Some due times take milliseconds to find, and the turn is everybody's.
@@ -211,7 +211,7 @@ class MemoryRegistry(TaskMapping):
         return called
 
     def follow(self, epoch: str, after: int, timeout_seconds: float) -> Events:
-        log = self.readings.events
+        log = self.views.events
         found = log.follow(epoch, after, min(timeout_seconds, LONGEST_WATCH_SECONDS))
         if found is not None:
             return Events(log.epoch, log.sequence, found, False)
@@ -228,26 +228,26 @@ class MemoryRegistry(TaskMapping):
 
     def close(self) -> None:
         """Commit what has come in, then stop."""
-        self.readings.events.close()
+        self.views.events.close()
         self.committer.turns.close()
         if self._thread.is_alive():
             self._thread.join()
-        self._counts_file.save(self.readings.kept())
+        self._counts_file.save(self.views.kept())
         self._journal.close()
 
     def _worker_gone(self, worker: Worker) -> None:
-        def bury() -> None:
-            self.rules.attendance.worker_gone(worker)
-            self.readings.of_workers.worker_gone(str(worker))
+        def mark_dead() -> None:
+            self.rules.workers.worker_gone(worker)
+            self.views.of_workers.worker_gone(str(worker))
 
-        self.committer.post(bury)
+        self.committer.post(mark_dead)
 
     def _complete(self, request: Request, answer: Answer) -> Answer:
         try:
             found = self._look_up(request, answer)
         except JournalUnavailable as error:
             return error
-        return self.readings.with_progress(found) if type(found) in _WITH_PROGRESS else found
+        return self.views.with_progress(found) if type(found) in _WITH_PROGRESS else found
 
     def _look_up(self, request: Request, answer: Answer) -> Answer:
         """Do in the caller's thread what may take long: disk reads and rendering."""

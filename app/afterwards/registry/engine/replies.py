@@ -15,7 +15,7 @@ from afterwards.errors import (
 from afterwards.logs import get_logger
 from afterwards.registry.engine.call import CHANGES_NOTHING, Call
 from afterwards.registry.engine.outage import Outage
-from afterwards.registry.engine.views import READS, Readings
+from afterwards.registry.engine.views import READS, Views
 from afterwards.registry.journal.base import Journal
 from afterwards.registry.protocol.answers import Answer
 from afterwards.registry.protocol.requests import (
@@ -53,16 +53,16 @@ class Replies:
         journal: has what is not in memory; None is the answer to what it has to be asked for.
     """
 
-    def __init__(self, rules: Rules, journal: Journal, readings: Readings, outage: Outage) -> None:
+    def __init__(self, rules: Rules, journal: Journal, views: Views, outage: Outage) -> None:
         self._rules = rules
         self._is_durable = journal.durable
-        self._readings = readings
+        self._views = views
         self._outage = outage
 
     def settle(self, call: Call) -> bool:
         """Fill in what follows from the commit alone; whether the answers are whole by that."""
         if call.worker is not None:
-            call.cancels = self._rules.attendance.cancellations(call.worker, call.connection)
+            call.cancels = self._rules.workers.cancellations(call.worker, call.connection)
         whole = True
         for position, request in enumerate(call.requests):
             if type(request) is Get:
@@ -118,7 +118,7 @@ class Replies:
         for call in calls:
             for answer in call.answers:
                 if isinstance(answer, StaleReport):
-                    self._readings.refused_reports += 1
+                    self._views.refused_reports += 1
                     log.warning(
                         "report refused; its attempt is not the running one",
                         task_id=answer.task_id,
@@ -158,13 +158,13 @@ class Replies:
             return
         # The counts of a worker that is not joined belong to another service, or are in the sums
         # already because its process has ended.
-        if call.worker and self._rules.attendance.find(call.worker, call.connection):
-            self._readings.of_workers.report(str(call.worker), request.counts)
+        if call.worker and self._rules.workers.find(call.worker, call.connection):
+            self._views.of_workers.report(str(call.worker), request.counts)
 
     def _read(self, request: Request) -> Answer:
         """Answer from memory, as committed; None: the journal has to be asked."""
         if type(request) in READS:
-            return self._readings.read(request)
+            return self._views.read(request)
         if isinstance(request, Find) and not self._is_durable:
             return self._rules.store.find(request)
         if isinstance(request, Count):
@@ -175,5 +175,5 @@ class Replies:
 
     def _count(self, query: Count) -> int | None:
         if query.created_after is None and query.created_before is None:
-            return self._readings.count(query)
+            return self._views.count(query)
         return None if self._is_durable else self._rules.store.count(query)

@@ -28,7 +28,7 @@ LONGEST_SECONDS: Final = 0.25
 
 
 @dataclass(eq=False)
-class Errand:
+class WorkItem:
     """Something to be done in the next turn; what it is, is the worker's business."""
 
     done: bool = field(default=False, init=False)
@@ -46,18 +46,18 @@ class Turns:
     """At most one thread works at a time, on all that was brought before its turn began.
 
     Args:
-        work: finishes every errand it is given, which may be none, and returns in how many seconds
+        work: finishes every item it is given, which may be none, and returns in how many seconds
             there is something to do by itself. What it raises ends the process, before anybody is
             told anything: bringers would wait for ever, and nobody would start a process again
             that still runs.
     """
 
-    def __init__(self, work: Callable[[Sequence[Errand]], float]) -> None:
+    def __init__(self, work: Callable[[Sequence[WorkItem]], float]) -> None:
         self._work = work
         self._alarm = threading.Event()
         self._lock = threading.Lock()
         # Below: under the lock.
-        self._brought: list[Errand] = []
+        self._brought: list[WorkItem] = []
         self._taken = False
         self._closed = False
         self._next_look = 0.0
@@ -65,25 +65,25 @@ class Turns:
 
     # -- from any thread -----------------------------------------------------------------------
 
-    def bring(self, errand: Errand) -> bool:
+    def bring(self, item: WorkItem) -> bool:
         """Have it done, and return then; False, and nothing is done, after `close`."""
         with self._lock:
             if self._closed:
                 return False
-            self._brought.append(errand)
+            self._brought.append(item)
             waiter = self._waiter() if self._taken else None
-            errand.waiter = waiter
+            item.waiter = waiter
             self._taken = True
         if waiter is not None:
             waiter.acquire()
-        if not errand.done:
+        if not item.done:
             self._take_turn()
         return True
 
-    def leave(self, errand: Errand) -> None:
+    def leave(self, item: WorkItem) -> None:
         """Have it done soon, and do not wait."""
         with self._lock:
-            self._brought.append(errand)
+            self._brought.append(item)
         self._alarm.set()
 
     def close(self) -> None:
@@ -126,9 +126,9 @@ class Turns:
 
     def _take_turn(self) -> None:
         with self._lock:
-            errands, self._brought = self._brought, []
+            items, self._brought = self._brought, []
         try:
-            seconds = self._work(errands)
+            seconds = self._work(items)
         except BaseException as error:
             with contextlib.suppress(Exception):
                 if isinstance(error, AfterwardsError):
@@ -138,15 +138,15 @@ class Turns:
             os._exit(1)
         look = time.monotonic() + min(seconds, LONGEST_SECONDS)
         with self._lock:
-            heir = next((errand.waiter for errand in self._brought if errand.waiter), None)
-            self._taken = heir is not None
+            next_waiter = next((item.waiter for item in self._brought if item.waiter), None)
+            self._taken = next_waiter is not None
             if look < self._next_look:
                 self._next_look = look
                 self._alarm.set()
-            elif self._closed or (self._brought and heir is None):
+            elif self._closed or (self._brought and next_waiter is None):
                 self._alarm.set()
-        if heir is not None:
-            heir.release()
+        if next_waiter is not None:
+            next_waiter.release()
 
     def _waiter(self) -> threading.Lock:
         waiter = threading.Lock()

@@ -77,7 +77,7 @@ class DrainRate:
         return self.per_second if passed < 2 * self._WINDOW_SECONDS else self._finished / passed
 
 
-class Readings:
+class Views:
     """Follows the committed groups and answers from them.
 
     Args:
@@ -217,7 +217,7 @@ class Readings:
             oldest_pending_seconds=self._oldest_pending_seconds(),
             slots=slots,
             workers=workers,
-            paused_types=self._rules.store.gates.paused(),
+            paused_types=self._rules.store.throttles.paused(),
         )
 
     def kept(self) -> Kept:
@@ -233,7 +233,7 @@ class Readings:
             self._snapshot(),
             uptime_seconds=now - self._since,
             finished_per_second=self.drain_rate.lately(now),
-            paused_types=self._rules.store.gates.paused(),
+            paused_types=self._rules.store.throttles.paused(),
             schedules=len(self._rules.schedules),
             journal_bytes=0,
         )

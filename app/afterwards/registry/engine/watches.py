@@ -16,16 +16,16 @@ class Watches:
 
     Args:
         when_gone: as `afterwards.registry.protocol.incarnation.when_gone`.
-        bury: is called once, from any thread, when a worker's process has ended.
+        mark_dead: is called once, from any thread, when a worker's process has ended.
     """
 
     def __init__(
         self,
         when_gone: Callable[[Worker, Callable[[], None]], None],
-        bury: Callable[[Worker], None],
+        mark_dead: Callable[[Worker], None],
     ) -> None:
         self._when_gone = when_gone
-        self._bury = bury
+        self._mark_dead = mark_dead
         self._watched: set[Worker] = set()
         self._waiting: set[Worker] = set()
         self._trouble = Trouble(log, "workers' processes cannot be watched; trying again")
@@ -56,7 +56,7 @@ class Watches:
 
     def _gone(self, worker: Worker) -> None:
         self._watched.discard(worker)
-        self._bury(worker)
+        self._mark_dead(worker)
 
 
 class Killer:
@@ -65,18 +65,18 @@ class Killer:
     Args:
         end: as `afterwards.registry.protocol.incarnation.end`.
         is_alive: as `afterwards.registry.protocol.incarnation.is_alive`.
-        bury: is called when a worker's process has ended, perhaps not for the first time.
+        mark_dead: is called when a worker's process has ended, perhaps not for the first time.
     """
 
     def __init__(
         self,
         end: Callable[[Worker], None],
         is_alive: Callable[[Worker], bool],
-        bury: Callable[[Worker], None],
+        mark_dead: Callable[[Worker], None],
     ) -> None:
         self._end = end
         self._is_alive = is_alive
-        self._bury = bury
+        self._mark_dead = mark_dead
         self._told: set[Worker] = set()
         self._trouble = Trouble(log, "silent workers cannot be ended; trying again")
 
@@ -92,4 +92,4 @@ class Killer:
                 self._end(worker)
                 # Its watch may not have been had.
                 if not self._is_alive(worker):
-                    self._bury(worker)
+                    self._mark_dead(worker)

@@ -1,6 +1,6 @@
 """Which task types may start attempts now: pauses, limits of concurrency, limits of rate (rule 19).
 
-A type without any has no gate, and costs nothing.
+A type without any has no throttle, and costs nothing.
 
 A rate limit is kept by the last starts themselves, so that no window of its length, wherever it
 begins, has more of them than it may. They lie on the `elapsed` clock, which nobody sets.
@@ -20,7 +20,7 @@ MAX_STARTS_KEPT: Final = 100_000
 """The highest count a rate limit can have; a higher one is taken for this."""
 
 
-class Gate:
+class Throttle:
     """What bounds one type."""
 
     __slots__ = ("max_concurrency", "paused", "rate_count", "rate_seconds", "starts")
@@ -44,7 +44,7 @@ class Gate:
 
     @property
     def bounds_nothing(self) -> bool:
-        """Whether there need not be a gate."""
+        """Whether there need not be a throttle."""
         return not self.paused and self.max_concurrency is None and self.rate_count is None
 
     def rate_opens_at(self) -> float | None:
@@ -60,12 +60,12 @@ class Gate:
             self.starts.popleft()
 
 
-class Gates:
-    """The gates of all types, and how many attempts at each type run."""
+class Throttles:
+    """The throttles of all types, and how many attempts at each type run."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._gates: dict[str, Gate] = {}
+        self._throttles: dict[str, Throttle] = {}
         self._limits: Mapping[str, TypeLimits] = {}
         self.any_rate = False
         """Whether any type has a limited rate."""
@@ -89,24 +89,24 @@ class Gates:
 
     def is_open(self, type_name: str) -> bool:
         """Whether an attempt at a task of this type may start now."""
-        gate = self._gates.get(type_name)
-        if gate is None:
+        throttle = self._throttles.get(type_name)
+        if throttle is None:
             return True
-        if self._is_shut(gate, type_name):
+        if self._is_shut(throttle, type_name):
             return False
-        opens_at = gate.rate_opens_at()
+        opens_at = throttle.rate_opens_at()
         return opens_at is None or opens_at <= self._clock.elapsed()
 
     def opens_at(self, type_name: str) -> float | None:
         """When (`elapsed` clock) the passing of time opens it, or has; None: it does not wait."""
-        gate = self._gates.get(type_name)
-        if gate is None or self._is_shut(gate, type_name):
+        throttle = self._throttles.get(type_name)
+        if throttle is None or self._is_shut(throttle, type_name):
             return None
-        return gate.rate_opens_at()
+        return throttle.rate_opens_at()
 
-    def _is_shut(self, gate: Gate, type_name: str) -> bool:
-        most = gate.max_concurrency
-        return gate.paused or (most is not None and self.running.get(type_name, 0) >= most)
+    def _is_shut(self, throttle: Throttle, type_name: str) -> bool:
+        most = throttle.max_concurrency
+        return throttle.paused or (most is not None and self.running.get(type_name, 0) >= most)
 
     def is_paused(self, type_name: str) -> bool:
         """Whether somebody has paused it."""
@@ -123,13 +123,15 @@ class Gates:
         if limits == self._limits:
             return
         self._limits = dict(limits)
-        for type_name in {*self._gates, *limits}:
-            gate = self._gate(type_name)
-            gate.limit(limits.get(type_name, TypeLimits()))
-            if gate.rate_count is not None:
-                self._recall(gate, self._remembered.pop(type_name, ()))
-            self._drop_if_idle(type_name, gate)
-        self.any_rate = any(gate.rate_count is not None for gate in self._gates.values())
+        for type_name in {*self._throttles, *limits}:
+            throttle = self._throttle(type_name)
+            throttle.limit(limits.get(type_name, TypeLimits()))
+            if throttle.rate_count is not None:
+                self._recall(throttle, self._remembered.pop(type_name, ()))
+            self._drop_if_idle(type_name, throttle)
+        self.any_rate = any(
+            throttle.rate_count is not None for throttle in self._throttles.values()
+        )
 
     def count(self, type_name: str, attempts: int) -> None:
         """So many attempts more, or fewer, run."""
@@ -137,11 +139,11 @@ class Gates:
 
     def start(self, type_name: str) -> None:
         """An attempt starts."""
-        gate = self._gates.get(type_name)
-        if gate is not None and gate.rate_count is not None:
+        throttle = self._throttles.get(type_name)
+        if throttle is not None and throttle.rate_count is not None:
             now, number = self._clock.elapsed(), self._numbers.get(type_name, 0)
             self.started.append(Start(type_name, number, self._clock.wall(), now))
-            gate.starts.append(now)
+            throttle.starts.append(now)
             self._numbers[type_name] = number + 1
 
     def _pause(self, request: Pause) -> None:
@@ -158,23 +160,23 @@ class Gates:
         self._put_paused(type_name, since)
 
     def _put_paused(self, type_name: str, since: float | None) -> None:
-        gate = self._gate(type_name)
-        gate.paused = since is not None
+        throttle = self._throttle(type_name)
+        throttle.paused = since is not None
         if since is None:
             self._paused.pop(type_name, None)
-            self._drop_if_idle(type_name, gate)
+            self._drop_if_idle(type_name, throttle)
         else:
             self._paused[type_name] = since
 
-    def _gate(self, type_name: str) -> Gate:
-        gate = self._gates.get(type_name)
-        if gate is None:
-            gate = self._gates[type_name] = Gate()
-        return gate
+    def _throttle(self, type_name: str) -> Throttle:
+        throttle = self._throttles.get(type_name)
+        if throttle is None:
+            throttle = self._throttles[type_name] = Throttle()
+        return throttle
 
-    def _drop_if_idle(self, type_name: str, gate: Gate) -> None:
-        if gate.bounds_nothing:
-            del self._gates[type_name]
+    def _drop_if_idle(self, type_name: str, throttle: Throttle) -> None:
+        if throttle.bounds_nothing:
+            del self._throttles[type_name]
 
     # -- the journal ---------------------------------------------------------------------------
 
@@ -186,11 +188,11 @@ class Gates:
             self._remembered.setdefault(start.type, []).append(start)
             self._numbers[start.type] = max(start.number + 1, self._numbers.get(start.type, 0))
 
-    def _recall(self, gate: Gate, starts: Iterable[Start]) -> None:
+    def _recall(self, throttle: Throttle, starts: Iterable[Start]) -> None:
         """Have the starts before the registry's own start count."""
         wall, elapsed = self._clock.wall(), self._clock.elapsed()
         before = (elapsed - _age(start, wall, elapsed) for start in starts)
-        gate.starts = deque(sorted([*before, *gate.starts]))
+        throttle.starts = deque(sorted([*before, *throttle.starts]))
 
     @property
     def has_changed(self) -> bool:
@@ -205,24 +207,24 @@ class Gates:
         """By type: starts with lower numbers need not be remembered once the group is durable."""
         kept: dict[str, int] = {}
         for start in self.started:
-            gate = self._gates.get(start.type)
-            if gate is not None and gate.rate_count is not None:
-                kept[start.type] = self._numbers[start.type] - gate.rate_count
+            throttle = self._throttles.get(start.type)
+            if throttle is not None and throttle.rate_count is not None:
+                kept[start.type] = self._numbers[start.type] - throttle.rate_count
         return kept
 
     def commit(self) -> None:
         """The group is durable."""
         if self.started:
             for type_name in self.forgettable():
-                self._gates[type_name].trim()
+                self._throttles[type_name].trim()
             self.started = []
         self._before.clear()
 
     def undo(self) -> None:
         """The group could not be written: be as before it."""
         for start in reversed(self.started):
-            # Limits only change before a group's first start, so its gate is still the same.
-            self._gates[start.type].starts.pop()
+            # Limits only change before a group's first start, so its throttle is still the same.
+            self._throttles[start.type].starts.pop()
             self._numbers[start.type] = start.number
         self.started = []
         for type_name, since in self._before.items():

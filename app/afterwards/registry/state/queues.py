@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from afterwards.lifecycle import HIGHEST_PRIORITY
-from afterwards.registry.state.limits import Gates
+from afterwards.registry.state.limits import Throttles
 
 _SLACK = 1_000
 """Dead entries that are always tolerated, so that small queues are never compacted."""
@@ -101,11 +101,11 @@ class Lane:
 class ReadyQueue:
     """Ready tasks by line: highest priority first, then whoever has waited longest.
 
-    Those of a type whose gate is shut are passed over.
+    Those of a type whose throttle is shut are passed over.
     """
 
-    def __init__(self, gates: Gates) -> None:
-        self._gates = gates
+    def __init__(self, throttles: Throttles) -> None:
+        self._throttles = throttles
         self._lanes: dict[Line, dict[str, Lane]] = defaultdict(dict)
         """By line and task type."""
 
@@ -138,7 +138,11 @@ class ReadyQueue:
             may: which types count; None: all.
         """
         for type_name, lane in self._lanes[line].items():
-            if lane.members and self._gates.is_open(type_name) and (may is None or may(type_name)):
+            if (
+                lane.members
+                and self._throttles.is_open(type_name)
+                and (may is None or may(type_name))
+            ):
                 return True
         return False
 
@@ -146,7 +150,11 @@ class ReadyQueue:
         """The task to be claimed next; it stays in the queue. `may`: as for `waits`."""
         best: Place | None = None
         for type_name, lane in self._lanes[line].items():
-            if lane.members and self._gates.is_open(type_name) and (may is None or may(type_name)):
+            if (
+                lane.members
+                and self._throttles.is_open(type_name)
+                and (may is None or may(type_name))
+            ):
                 first = lane.first()
                 if first is not None and (best is None or first < best):
                     best = first
@@ -154,9 +162,9 @@ class ReadyQueue:
 
     def next_opening(self, now: float) -> float | None:
         """When (`elapsed` clock) the next type whose tasks wait may start one again."""
-        if not self._gates.any_rate:
+        if not self._throttles.any_rate:
             return None
-        opens_at = self._gates.opens_at
+        opens_at = self._throttles.opens_at
         times = [
             time
             for lanes in self._lanes.values()
@@ -171,7 +179,7 @@ class ReadyQueue:
             task_id
             for lanes in self._lanes.values()
             for type_name, lane in lanes.items()
-            if not self._gates.is_paused(type_name)
+            if not self._throttles.is_paused(type_name)
             for task_id in lane.oldest()
         ]
 

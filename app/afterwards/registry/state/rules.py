@@ -40,7 +40,7 @@ from afterwards.registry.state.schedule_table import ScheduleTable
 from afterwards.registry.state.schedules import ScheduleBook
 from afterwards.registry.state.slots import Slots
 from afterwards.registry.state.store import Archive, TaskStore
-from afterwards.registry.state.workers import Attendance
+from afterwards.registry.state.workers import Workers
 
 DUE_AT_ONCE = 1_000
 """Tasks that become due in one group; the rest follow in the next, so that nobody waits long."""
@@ -62,7 +62,7 @@ class Rules:
         self.clock = clock
         self.ledger = Ledger()
         self.store = TaskStore(clock, self.ledger)
-        self.attendance = Attendance(service, clock, self.ledger, self.store, limits.lease_seconds)
+        self.workers = Workers(service, clock, self.ledger, self.store, limits.lease_seconds)
         table = ScheduleTable()
         self.room = Room(limits, self.store, table)
         self.acceptance = Acceptance(
@@ -88,13 +88,13 @@ class Rules:
             Retry: self._retry,
             Amend: self._amend,
             Cancel: self._cancel,
-            **self.store.gates.verbs,
+            **self.store.throttles.verbs,
             **self.schedules.verbs,
         }
 
     def load(self, plans: Plans) -> None:
         """Take in the pauses, starts and schedules that are in the journal."""
-        self.store.gates.load(plans.paused, plans.starts)
+        self.store.throttles.load(plans.paused, plans.starts)
         for schedule in plans.schedules:
             self.schedules.load(schedule)
 
@@ -108,17 +108,17 @@ class Rules:
         """
         kind = type(request)
         if kind in ABOUT_THE_WORKER:
-            self.attendance.apply(worker, connection, request)
+            self.workers.apply(worker, connection, request)
             if kind is Join:
                 self._gone_types.look_for(request.known_types)
             return None
         if worker is not None:
-            self.attendance.require(worker, connection)
+            self.workers.require(worker, connection)
         return self._verbs[kind](request)
 
     def assign(self, worker: Worker, connection: int) -> list[Claim]:
         """Claim what the worker has free slots for."""
-        record = self.attendance.find(worker, connection)
+        record = self.workers.find(worker, connection)
         if record is None:
             return []
         claims: list[Claim] = []
@@ -164,7 +164,7 @@ class Rules:
                     break
                 task = self._unfinished(task_id)
                 store.put(task, task.become_due())
-        self.attendance.end_leases()
+        self.workers.end_leases()
         if accepting:
             self.schedules.fire(DUE_AT_ONCE)
         else:
@@ -172,13 +172,13 @@ class Rules:
 
     def plan_changes(self) -> PlanChanges | None:
         """What the group at work has changed besides tasks; None: nothing."""
-        gates, schedules = self.store.gates, self.schedules
-        if not (gates.has_changed or schedules.has_changed):
+        throttles, schedules = self.store.throttles, self.schedules
+        if not (throttles.has_changed or schedules.has_changed):
             return None
         return PlanChanges(
-            gates.paused_changes(),
-            gates.started,
-            gates.forgettable(),
+            throttles.paused_changes(),
+            throttles.started,
+            throttles.forgettable(),
             schedules.definitions(),
             schedules.moved(),
         )
@@ -189,11 +189,11 @@ class Rules:
         """The group is durable."""
         self.store.commit()
         self.schedules.commit()
-        self.attendance.commit()
+        self.workers.commit()
 
     def undo(self) -> None:
         """The group could not be written: be as before, so that it can be carried out again."""
-        self.attendance.undo()
+        self.workers.undo()
         self._undo_tasks()
 
     def put_off(self) -> None:
@@ -202,7 +202,7 @@ class Rules:
         What workers said of themselves stands, and what follows for their tasks comes with the
         next group.
         """
-        self.attendance.commit()
+        self.workers.commit()
         self._undo_tasks()
 
     def _undo_tasks(self) -> None:
@@ -215,7 +215,7 @@ class Rules:
         generation = record.generation if task.type in record.user_types else 0
         claimed = task.claim(str(record.worker), now, generation)
         self.store.put(task, claimed)
-        self.store.gates.start(claimed.type)
+        self.store.throttles.start(claimed.type)
         return Claim(
             claimed.id,
             claimed.attempt,

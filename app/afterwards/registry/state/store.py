@@ -17,7 +17,7 @@ from afterwards.registry.protocol.base import PAGE_BYTES
 from afterwards.registry.protocol.clock import Clock
 from afterwards.registry.protocol.requests import Count, Find
 from afterwards.registry.state.ledger import Ledger
-from afterwards.registry.state.limits import Gates
+from afterwards.registry.state.limits import Throttles
 from afterwards.registry.state.queues import Crowd, DueQueue, Line, ReadyQueue
 
 FINISHED_CACHE_TASKS = 10_000
@@ -54,8 +54,8 @@ class TaskStore:
         """Unfinished tasks of which one at a time runs once they have to be alone."""
         self._backoffs: dict[str, float] = {}
         """When those that back off are due, on the `elapsed` clock."""
-        self.gates = Gates(clock)
-        self.ready = ReadyQueue(self.gates)
+        self.throttles = Throttles(clock)
+        self.ready = ReadyQueue(self.throttles)
         self.backing_off = DueQueue()
         """By the `elapsed` clock: a wall clock that is set cannot stall them."""
         self.scheduled = DueQueue()
@@ -153,7 +153,7 @@ class TaskStore:
 
     def commit(self) -> None:
         """The changes so far are durable."""
-        self.gates.commit()
+        self.throttles.commit()
         self._settle()
 
     def undo(self) -> None:
@@ -161,7 +161,7 @@ class TaskStore:
         for change in reversed(self.changes):
             if change.task.id not in self._deleted_unseen:
                 self._replace(change.new, change.old)
-        self.gates.undo()
+        self.throttles.undo()
         self._settle()
 
     def overflow(self) -> list[Task]:
@@ -224,7 +224,7 @@ class TaskStore:
                 self.ready.discard(old.id, self._line(old), old.type)
             case TaskState.PROCESSING:
                 self._ledger.clear(old, self._line(old))
-                self.gates.count(old.type, -1)
+                self.throttles.count(old.type, -1)
             case TaskState.SCHEDULED:
                 self.backing_off.discard(old.id)
                 self.scheduled.discard(old.id)
@@ -242,7 +242,7 @@ class TaskStore:
                 self.ready.push(new.id, self._line(new), new.type, new.priority, age)
             case TaskState.PROCESSING:
                 self._ledger.book(new, self._line(new))
-                self.gates.count(new.type, 1)
+                self.throttles.count(new.type, 1)
             case TaskState.SCHEDULED if new.delay_seconds is None:
                 self.scheduled.push(new.id, new.run_at)
             case TaskState.SCHEDULED:

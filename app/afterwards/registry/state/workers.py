@@ -22,7 +22,7 @@ from afterwards.registry.state.ledger import Ledger, WorkerRecord
 from afterwards.registry.state.store import TaskStore
 
 
-class Attendance:
+class Workers:
     """The verbs of workers about themselves.
 
     Args:
@@ -126,7 +126,7 @@ class Attendance:
         """Give a living holder found in the journal a full lease to present its claims (rule 8)."""
         self._renew(self._ledger.enter(worker, 0.0))
 
-    def bury(self, worker: Worker) -> None:
+    def mark_dead(self, worker: Worker) -> None:
         """A holder found in the journal is dead or foreign: its claims end with the next group."""
         record = self._ledger.enter(worker, 0.0)
         record.gone = True
@@ -158,7 +158,7 @@ class Attendance:
         record.user_types = request.user_types
         record.known_types = request.known_types
         self._announce(record, request.generation)
-        self._store.gates.limit(request.limits)
+        self._store.throttles.limit(request.limits)
         record.untold = {
             task.id: Held(task.id, task.attempt)
             for task in record.held.values()

@@ -1,4 +1,4 @@
-"""What a client orders, checked against the task types there are."""
+"""Checks of a requested task against the task types."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from pydantic_core import to_json
 
 from afterwards.api.json_body import refusal
 from afterwards.api.problems import PayloadRefused
-from afterwards.api.schemas.orders import NewTask
+from afterwards.api.schemas.requests import NewTask
 from afterwards.api.submission import service_of
-from afterwards.service.intake import Order
+from afterwards.service.intake import TaskRequest
 from afterwards.task_types.base import is_finite
 from afterwards.task_types.description import Catalogue, TypeDescription
 from afterwards.task_types.validating import Check
@@ -29,8 +29,8 @@ def catalogue_of(request: Request) -> Catalogue:
     return cast("Catalogue", request.app.state.catalogue)
 
 
-def checked_order(new: NewTask, catalogue: Catalogue, path: Path = BODY) -> Order:
-    """An order as the service takes it.
+def checked_task(new: NewTask, catalogue: Catalogue, path: Path = BODY) -> TaskRequest:
+    """The request for a task as the service takes it.
 
     Args:
         path: where it stands in the request.
@@ -39,7 +39,7 @@ def checked_order(new: NewTask, catalogue: Catalogue, path: Path = BODY) -> Orde
         RequestValidationError: there is no such type, or it does not take that payload.
     """
     task_type = known_type(new.type, catalogue, (*path, "type"))
-    return Order(
+    return TaskRequest(
         new.type,
         checked_payload(new.payload, task_type, (*path, "payload")),
         new.delay_seconds,

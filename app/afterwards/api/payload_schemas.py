@@ -1,4 +1,4 @@
-"""Each task type's own payload, in the description of those bodies that order a task.
+"""Each task type's own payload, in the description of the bodies that submit a task.
 
 What FastAPI sees in them is an object of any content. Here such a body becomes a choice of the task
 types, told apart by `type`, so that /docs and generated clients know what each of them takes.
@@ -14,7 +14,7 @@ from afterwards.task_types.description import Catalogue, TypeDescription
 
 _PREFIX: Final = "#/components/schemas/"
 
-_ORDERS: Final[Mapping[str, Mapping[str, Any]]] = {
+_BODIES: Final[Mapping[str, Mapping[str, Any]]] = {
     # What their own validators refuse besides; null counts as not sent.
     "NewTask": {
         "not": {
@@ -39,12 +39,12 @@ _ORDERS: Final[Mapping[str, Mapping[str, Any]]] = {
 
 
 def describe_payloads(schema: dict[str, Any], catalogue: Catalogue) -> None:
-    """Let the orders in an OpenAPI document know the task types."""
+    """Put the task types into the bodies that an OpenAPI document describes."""
     models = schema["components"]["schemas"]
     payloads = {name: _payload(models, task_type) for name, task_type in catalogue.items()}
-    for order, rules in _ORDERS.items():
-        if order in models:
-            _describe_order(models, order, rules, payloads)
+    for body, rules in _BODIES.items():
+        if body in models:
+            _describe_body(models, body, rules, payloads)
 
 
 def _payload(models: dict[str, Any], task_type: TypeDescription) -> tuple[dict[str, Any], bool]:
@@ -69,26 +69,26 @@ def _with_definitions(task_type: TypeDescription, own: str, prefix: str) -> dict
     return definitions if own in definitions else {**definitions, own: schema}
 
 
-def _describe_order(
+def _describe_body(
     models: dict[str, Any],
-    order: str,
+    body: str,
     rules: Mapping[str, Any],
     payloads: Mapping[str, tuple[dict[str, Any], bool]],
 ) -> None:
-    general = models[order]
+    general = models[body]
     mapping: dict[str, str] = {}
     for type_name, (payload, required) in payloads.items():
         one = deepcopy(general)
         one.pop("examples", None)
-        one["title"] = f"{order} ({type_name})"
+        one["title"] = f"{body} ({type_name})"
         one["properties"]["type"] = {"type": "string", "const": type_name}
         one["properties"]["payload"] = payload
         one["required"] = ["type", *(["payload"] if required else [])]
         one.update(deepcopy(rules))
-        models[f"{order}.{type_name}"] = one
-        mapping[type_name] = f"{_PREFIX}{order}.{type_name}"
-    models[order] = {
-        "title": order,
+        models[f"{body}.{type_name}"] = one
+        mapping[type_name] = f"{_PREFIX}{body}.{type_name}"
+    models[body] = {
+        "title": body,
         "description": general.get("description", ""),
         "oneOf": [{"$ref": reference} for reference in mapping.values()],
         "discriminator": {"propertyName": "type", "mapping": mapping},
