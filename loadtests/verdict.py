@@ -162,6 +162,10 @@ def _judge(environment: Environment, **_: Any) -> None:
     """The exit status: 1 if a request failed, a task was lost or a limit was exceeded."""
     if isinstance(environment.runner, WorkerRunner):
         return  # its master has all figures
+    runner = environment.runner
+    if runner is not None:
+        # After Ctrl-C Locust ends the test only later, and with it the wait for accepted tasks.
+        runner.stop()
     stats = environment.stats
     if not stats.total.num_requests and environment.web_ui is None:
         log.error("no request was made")
@@ -175,7 +179,6 @@ def _judge(environment: Environment, **_: Any) -> None:
         if p95 > limit:
             slow = True
             log.error("%s: p95 is %d ms, its limit %d ms", request, p95, limit)
-    runner = environment.runner
     if slow or stats.total.num_failures or (runner is not None and runner.exceptions):
         environment.process_exit_code = 1
     log.info("verdict: %s", "failed" if environment.process_exit_code else "passed")
