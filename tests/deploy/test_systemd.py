@@ -60,3 +60,9 @@ def test_it_sets_only_settings_that_exist() -> None:
     names = set(re.findall(r"^Environment=(\w+)=", TEXT, re.MULTILINE))
     assert names
     assert names <= {variable(name) for name in Settings.model_fields}
+
+
+def test_a_reload_can_see_the_service() -> None:
+    # In a user namespace of its own, `afterwards reload` finds no process that ProtectProc hides.
+    assert re.search(r"^ExecReload=\S+ reload$", TEXT, re.MULTILINE)
+    assert not re.search(r"^PrivateUsers=", TEXT, re.MULTILINE)

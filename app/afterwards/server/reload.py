@@ -115,7 +115,7 @@ def _reload(data_dir: Path) -> str:
         raise NotReloaded(nobody) from None
     try:
         if not runs(before.pid, before.born, before.boot):
-            raise NotReloaded(nobody)
+            raise NotReloaded(_hidden(before.pid) if _is_hidden(before.pid, master) else nobody)
         signal.pidfd_send_signal(master, signal.SIGHUP)
         after = _wait(data_dir, master, before.begun)
     finally:
@@ -123,6 +123,21 @@ def _reload(data_dir: Path) -> str:
     if after.failed:
         raise NotReloaded(after.text)
     return f"generation {after.generation}: {after.text}"
+
+
+def _is_hidden(pid: int, process: int) -> bool:
+    """Whether a process runs, and this one may not see what it is (proc(5), hidepid)."""
+    poll = select.poll()
+    poll.register(process, select.POLLIN)
+    return birth(pid) is None and not poll.poll(0)
+
+
+def _hidden(pid: int) -> str:
+    return (
+        f"process {pid} may be the service, but its entry in /proc is hidden from this process; "
+        f"if it is, `kill -HUP {pid}` has it take the new task code, and its log says what came of "
+        "it"
+    )
 
 
 def _wait(data_dir: Path, master: int, begun: int) -> _Record:
