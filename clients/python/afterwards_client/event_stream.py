@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
-_LINE_END = re.compile(rb"\r\n|\n|\r")
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
@@ -30,7 +28,7 @@ class EventStreamParser:
     def __init__(self, last_event_id: str = "") -> None:
         self.last_event_id = last_event_id
         self.retry_seconds: float | None = None
-        self._rest = b""
+        self._rest = bytearray()
         self._at_start = True
         self._after_cr = False
         self._event = ""
@@ -48,23 +46,25 @@ class EventStreamParser:
         return messages
 
     def _lines(self, chunk: bytes) -> list[bytes]:
-        """The complete lines; what is left waits for the next chunk."""
+        """The lines that `chunk` completes; what is left waits for the next chunk."""
         if not chunk:
             return []
         # A CR ends its line at once: were it kept until the next byte, the last event would be
         # held back. So the LF that may follow it is taken off here.
-        if self._after_cr and chunk.startswith(b"\n"):
-            chunk = chunk[1:]
-        text = self._rest + chunk
-        self._after_cr = text.endswith(b"\r") if chunk else False
+        after_cr, self._after_cr = self._after_cr, chunk.endswith(b"\r")
+        if after_cr:
+            chunk = chunk.removeprefix(b"\n")
+        end, *lines = chunk.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
+        # Only the chunk is searched, or a line in many chunks would be searched for each of them.
+        self._rest += end
+        if not lines:
+            return []
+        first = bytes(self._rest)
         if self._at_start:
-            if len(text) < len(_BYTE_ORDER_MARK) and _BYTE_ORDER_MARK.startswith(text):
-                self._rest = text
-                return []
-            text = text.removeprefix(_BYTE_ORDER_MARK)
+            first = first.removeprefix(_BYTE_ORDER_MARK)
             self._at_start = False
-        *lines, self._rest = _LINE_END.split(text)
-        return lines
+        self._rest = bytearray(lines.pop())
+        return [first, *lines]
 
     def _field(self, line: str) -> None:
         name, _, value = line.partition(":")
