@@ -42,6 +42,15 @@ def test_the_clients_are_twins() -> None:
     assert face(Client) == face(AsyncClient)
 
 
+def test_the_twins_are_described_alike() -> None:
+    def described(cls: type) -> dict[str, str | None]:
+        # How to leave an asynchronous generator early is a matter of its own.
+        names = [name for name in vars(cls) if not name.startswith("_") and name != "stream"]
+        return {name: inspect.getdoc(getattr(cls, name)) for name in names}
+
+    assert described(Client) == described(AsyncClient)
+
+
 @pytest.mark.parametrize("cls", [Client, AsyncClient])
 def test_requests_say_which_client_they_come_from(cls: type[Client | AsyncClient]) -> None:
     build = cls(URL)._http.build_request

@@ -178,7 +178,7 @@ def test_retries_can_be_turned_off() -> None:
         world.run(flows.perform(calls.get(ID), Retries(total_seconds=0)))
 
 
-@pytest.mark.parametrize("call", [calls.cancel(ID), calls.retry(ID, {})])
+@pytest.mark.parametrize("call", [calls.cancel(ID), calls.retry(ID)])
 @pytest.mark.parametrize("failure", [httpx.ReadTimeout(""), httpx.RemoteProtocolError("cut")])
 def test_what_may_have_been_done_is_not_done_again(
     call: calls.Call[Any], failure: httpx.TransportError
@@ -197,7 +197,7 @@ def test_a_refusal_of_what_may_have_been_done_is_told_at_once() -> None:
 @pytest.mark.parametrize("failure", [httpx.ConnectError(""), httpx.ConnectTimeout("")])
 def test_what_was_never_sent_is_sent_again(failure: httpx.TransportError) -> None:
     world = World(failure, answer(202, task()))
-    assert world.run(flows.perform(calls.retry(ID, {}), world.retries)).id == ID
+    assert world.run(flows.perform(calls.retry(ID), world.retries)).id == ID
 
 
 def test_a_wrong_url_is_not_tried_twice() -> None:

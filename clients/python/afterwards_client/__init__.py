@@ -11,6 +11,7 @@ from afterwards_client.async_client import AsyncClient
 from afterwards_client.bulk import BulkCancel, BulkRetry
 from afterwards_client.calls import Cancellation
 from afterwards_client.client import Client
+from afterwards_client.connections import DEFAULT_URL
 from afterwards_client.errors import (
     AfterwardsClientError,
     ApiError,
@@ -30,7 +31,6 @@ from afterwards_client.errors import (
 )
 from afterwards_client.events import Event, ProgressEvent, ResetEvent, StateEvent, TaskEvent
 from afterwards_client.retries import Retries
-from afterwards_client.sender import DEFAULT_URL
 from afterwards_client.tasks import (
     Attempt,
     CancelOutcome,

@@ -6,14 +6,10 @@ from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-import anyio
-import httpx
-
 from afterwards_client import calls, flows
 from afterwards_client.async_sender import AsyncSender
 from afterwards_client.bulk import BulkCancel, BulkRetry
 from afterwards_client.calls import Cancellation
-from afterwards_client.errors import UnexpectedAnswer
 from afterwards_client.events import Event
 from afterwards_client.subscription import Subscription
 from afterwards_client.tasks import NewTask, Task, TaskDetails
@@ -68,7 +64,7 @@ class AsyncClient(AsyncSender):
         Args:
             logs: with `log_lines`, what the last attempt that has ended has printed and logged.
         """
-        return await self._run(flows.perform(calls.get(task_id, logs=logs), self._retries))
+        return await self._perform(calls.get(task_id, logs=logs))
 
     async def wait(self, task_id: str, timeout: float | timedelta | None = None) -> TaskDetails:
         """The task as soon as it is finished, well or not.
@@ -108,8 +104,7 @@ class AsyncClient(AsyncSender):
             Conflict: it is neither failed nor cancelled.
             ConnectionFailed, Unavailable: it may have been retried all the same.
         """
-        call = calls.retry(task_id, {"payload": payload, "new_type": new_type})
-        return await self._run(flows.perform(call, self._retries))
+        return await self._perform(calls.retry(task_id, payload=payload, new_type=new_type))
 
     async def change(
         self,
@@ -132,12 +127,12 @@ class AsyncClient(AsyncSender):
             Conflict: it is not scheduled. If an answer was lost, the change may have been made
                 all the same, and the task may have become due since: `get` shows it.
         """
-        call = calls.change(task_id, {"type": type, "payload": payload, "run_at": run_at})
-        return await self._run(flows.perform(call, self._retries))
+        call = calls.change(task_id, type=type, payload=payload, run_at=run_at)
+        return await self._perform(call)
 
     async def cancel(self, task_id: str) -> Cancellation:
         """Cancel a task; the outcome says whether that came in time."""
-        return await self._run(flows.perform(calls.cancel(task_id), self._retries))
+        return await self._perform(calls.cancel(task_id))
 
     async def retry_many(
         self,
@@ -163,17 +158,17 @@ class AsyncClient(AsyncSender):
         Raises:
             ConnectionFailed, Unavailable: some may have been retried all the same.
         """
-        selection = {
-            "type": type,
-            "status": status,
-            "created_after": created_after,
-            "created_before": created_before,
-            "limit": limit,
-            "payload": payload,
-            "new_type": new_type,
-            "dry_run": dry_run,
-        }
-        return await self._run(flows.perform(calls.retry_many(selection), self._retries))
+        call = calls.retry_many(
+            type=type,
+            status=status,
+            created_after=created_after,
+            created_before=created_before,
+            limit=limit,
+            payload=payload,
+            new_type=new_type,
+            dry_run=dry_run,
+        )
+        return await self._perform(call)
 
     async def cancel_many(
         self,
@@ -197,17 +192,17 @@ class AsyncClient(AsyncSender):
         Raises:
             ConnectionFailed, Unavailable: some may have been cancelled all the same.
         """
-        selection = {
-            "type": type,
-            "status": status,
-            "created_after": created_after,
-            "created_before": created_before,
-            "limit": limit,
-            "dry_run": dry_run,
-        }
-        return await self._run(flows.perform(calls.cancel_many(selection), self._retries))
+        call = calls.cancel_many(
+            type=type,
+            status=status,
+            created_after=created_after,
+            created_before=created_before,
+            limit=limit,
+            dry_run=dry_run,
+        )
+        return await self._perform(call)
 
-    async def stream(
+    def stream(
         self,
         task_id: str | None = None,
         *,
@@ -223,25 +218,7 @@ class AsyncClient(AsyncSender):
         """
         filters = {"type": type, "status": status}
         subscription = Subscription(task_id, filters, last_event_id, self._retries)
-        while True:
-            broken = None
-            try:
-                async with self._opened(subscription.call()) as response:
-                    if response.status_code != httpx.codes.OK:
-                        await response.aread()
-                    if subscription.opened(response):
-                        async for chunk in response.aiter_bytes():
-                            for event in subscription.feed(chunk):
-                                yield event
-                                if subscription.is_over:
-                                    return
-            except httpx.TransportError as error:
-                broken = error
-            except httpx.DecodingError as error:
-                raise UnexpectedAnswer(str(error.request.url), f"broken: {error}") from error
-            if subscription.is_over:
-                return
-            await anyio.sleep(subscription.broken(broken))
+        return self._follow(subscription)
 
     async def list(
         self,
@@ -253,19 +230,14 @@ class AsyncClient(AsyncSender):
         limit: int | None = None,
     ) -> AsyncIterator[Task]:
         """Tasks, newest first, up to `limit`; fetched page by page as they are taken."""
-        filters = {
-            "status": status,
-            "type": type,
-            "created_after": created_after,
-            "created_before": created_before,
-        }
-        cursor = None
-        while limit is None or limit > 0:
-            size = calls.PAGE_SIZE if limit is None else min(limit, calls.PAGE_SIZE)
-            page = await self._run(flows.perform(calls.page(filters, size, cursor), self._retries))
-            for task in page.tasks:
+        listing = flows.Listing(
+            limit,
+            self._retries,
+            status=status,
+            type=type,
+            created_after=created_after,
+            created_before=created_before,
+        )
+        while not listing.is_over:
+            for task in await self._run(listing.next_page()):
                 yield task
-            cursor = page.next
-            if cursor is None:
-                return
-            limit = None if limit is None else limit - len(page.tasks)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -10,40 +10,21 @@ from typing import Any, Self, TypeVar
 import anyio
 import httpx
 
-from afterwards_client import calls, connections, urls
+from afterwards_client import connections, flows
 from afterwards_client.calls import Call
-from afterwards_client.connections import PerProcess
-from afterwards_client.errors import UnexpectedAnswer
+from afterwards_client.events import Event
 from afterwards_client.flows import Flow, Pause
 from afterwards_client.lines import hang_up_async
-from afterwards_client.requests import request_of, sendable
-from afterwards_client.retries import Retries
-from afterwards_client.sender import DEFAULT_TIMEOUT_SECONDS, DEFAULT_URL
+from afterwards_client.requests import unbroken
+from afterwards_client.subscription import Subscription
 
 T = TypeVar("T")
 
 
-class AsyncSender:
-    """Connections to one service for one event loop, and how calls are carried out over them.
+class AsyncSender(connections.Connections[httpx.AsyncClient]):
+    """How calls, flows and streams are carried out. `AsyncClient` gives it its verbs."""
 
-    Its arguments are described at `Client`; `AsyncClient` gives it its verbs.
-    """
-
-    def __init__(
-        self,
-        base_url: str = DEFAULT_URL,
-        *,
-        timeout: float = DEFAULT_TIMEOUT_SECONDS,
-        retries: Retries | None = None,
-        headers: Mapping[str, str] | None = None,
-        http: httpx.AsyncClient | None = None,
-    ) -> None:
-        self._base_url, self._headers = urls.of_service(base_url)
-        self._headers.update(sendable(headers))
-        self._retries = retries or Retries()
-        self._owns_http = http is None
-        make = (lambda: http) if http else connections.async_clients(self._base_url, timeout)
-        self._each_process = PerProcess(make)
+    _clients = staticmethod(connections.async_clients)
 
     async def __aenter__(self) -> Self:
         return self
@@ -56,14 +37,14 @@ class AsyncSender:
     ) -> None:
         await self.close()
 
-    @property
-    def _http(self) -> httpx.AsyncClient:
-        return self._each_process.get()
-
     async def close(self) -> None:
         """Close the connections."""
         if self._owns_http:
             await self._http.aclose()
+
+    async def _perform(self, call: Call[T]) -> T:
+        """Send it until it is answered."""
+        return await self._run(flows.perform(call, self._retries))
 
     async def _run(self, flow: Flow[T]) -> T:
         """Do what the flow wants done."""
@@ -84,24 +65,40 @@ class AsyncSender:
             result: T = finished.value
             return result
 
+    async def _follow(self, subscription: Subscription) -> AsyncGenerator[Event, None]:
+        """The events of a stream, over as many connections as it takes."""
+        while True:
+            with subscription.connection():
+                async with self._opened(subscription.call()) as response:
+                    if subscription.opened(response):
+                        async for chunk in response.aiter_bytes():
+                            for event in subscription.feed(chunk):
+                                yield event
+                            if subscription.is_over:
+                                return
+            if subscription.is_over:
+                return
+            await anyio.sleep(subscription.pause_seconds())
+
     async def _send(self, call: Call[Any]) -> httpx.Response:
         """The response; of a stream that was opened, without its body."""
-        http = self._http
-        request = request_of(call, http.build_request, self._base_url, self._headers, http.timeout)
+        request = self._request(call)
         try:
-            return await http.send(request, stream=call.stream)
-        except BaseException as error:
+            with unbroken(request):
+                return await self._http.send(request, stream=call.stream)
+        except BaseException:
             await hang_up_async(request)
-            if isinstance(error, calls.BROKEN):
-                raise UnexpectedAnswer(str(request.url), f"broken: {error}") from error
             raise
 
     @asynccontextmanager
     async def _opened(self, call: Call[None]) -> AsyncIterator[httpx.Response]:
-        """The response to a stream's request, closed at the end."""
+        """The response to a stream's request, closed at the end. Any but a 200 has been read."""
         response = await self._send(call)
         try:
-            yield response
+            with unbroken(response.request):
+                if response.status_code != httpx.codes.OK:
+                    await response.aread()
+                yield response
         except BaseException:
             await hang_up_async(response.request)
             raise

@@ -166,13 +166,13 @@ def page(
     return Call("GET", "/tasks", _page, params=said)
 
 
-def retry(task_id: str, changes: Mapping[str, Any]) -> Call[Task]:
+def retry(task_id: str, **changes: Any) -> Call[Task]:
     """Run a failed or cancelled task again, with these members if any is not None."""
     path = f"/tasks/{_segment(task_id)}/retry"
     return Call("POST", path, Task.of, body=_said(changes) or None, repeatable=False)
 
 
-def change(task_id: str, changes: Mapping[str, Any]) -> Call[Task]:
+def change(task_id: str, **changes: Any) -> Call[Task]:
     """Give a scheduled task those of these members that are not None.
 
     Raises:
@@ -192,12 +192,12 @@ def cancel(task_id: str) -> Call[Cancellation]:
     return Call("POST", path, _cancellation, repeatable=False, wait_seconds=_CANCEL_SECONDS)
 
 
-def retry_many(selection: Mapping[str, Any]) -> Call[BulkRetry]:
+def retry_many(**selection: Any) -> Call[BulkRetry]:
     """Run all again that fit the members of it that are not None."""
     return _bulk("/tasks/retry", BulkRetry.of, selection)
 
 
-def cancel_many(selection: Mapping[str, Any]) -> Call[BulkCancel]:
+def cancel_many(**selection: Any) -> Call[BulkCancel]:
     """Cancel all that fit the members of it that are not None."""
     return _bulk("/tasks/cancel", BulkCancel.of, selection)
 

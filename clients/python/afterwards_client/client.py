@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-import httpx
-
 from afterwards_client import calls, flows
 from afterwards_client.bulk import BulkCancel, BulkRetry
 from afterwards_client.calls import Cancellation
-from afterwards_client.errors import UnexpectedAnswer
 from afterwards_client.events import Event
 from afterwards_client.sender import Sender
 from afterwards_client.subscription import Subscription
@@ -82,7 +78,7 @@ class Client(Sender):
         Args:
             logs: with `log_lines`, what the last attempt that has ended has printed and logged.
         """
-        return self._run(flows.perform(calls.get(task_id, logs=logs), self._retries))
+        return self._perform(calls.get(task_id, logs=logs))
 
     def wait(self, task_id: str, timeout: float | timedelta | None = None) -> TaskDetails:
         """The task as soon as it is finished, well or not.
@@ -120,8 +116,7 @@ class Client(Sender):
             Conflict: it is neither failed nor cancelled.
             ConnectionFailed, Unavailable: it may have been retried all the same.
         """
-        call = calls.retry(task_id, {"payload": payload, "new_type": new_type})
-        return self._run(flows.perform(call, self._retries))
+        return self._perform(calls.retry(task_id, payload=payload, new_type=new_type))
 
     def change(
         self,
@@ -144,12 +139,12 @@ class Client(Sender):
             Conflict: it is not scheduled. If an answer was lost, the change may have been made
                 all the same, and the task may have become due since: `get` shows it.
         """
-        call = calls.change(task_id, {"type": type, "payload": payload, "run_at": run_at})
-        return self._run(flows.perform(call, self._retries))
+        call = calls.change(task_id, type=type, payload=payload, run_at=run_at)
+        return self._perform(call)
 
     def cancel(self, task_id: str) -> Cancellation:
         """Cancel a task; the outcome says whether that came in time."""
-        return self._run(flows.perform(calls.cancel(task_id), self._retries))
+        return self._perform(calls.cancel(task_id))
 
     def retry_many(
         self,
@@ -175,17 +170,17 @@ class Client(Sender):
         Raises:
             ConnectionFailed, Unavailable: some may have been retried all the same.
         """
-        selection = {
-            "type": type,
-            "status": status,
-            "created_after": created_after,
-            "created_before": created_before,
-            "limit": limit,
-            "payload": payload,
-            "new_type": new_type,
-            "dry_run": dry_run,
-        }
-        return self._run(flows.perform(calls.retry_many(selection), self._retries))
+        call = calls.retry_many(
+            type=type,
+            status=status,
+            created_after=created_after,
+            created_before=created_before,
+            limit=limit,
+            payload=payload,
+            new_type=new_type,
+            dry_run=dry_run,
+        )
+        return self._perform(call)
 
     def cancel_many(
         self,
@@ -209,15 +204,15 @@ class Client(Sender):
         Raises:
             ConnectionFailed, Unavailable: some may have been cancelled all the same.
         """
-        selection = {
-            "type": type,
-            "status": status,
-            "created_after": created_after,
-            "created_before": created_before,
-            "limit": limit,
-            "dry_run": dry_run,
-        }
-        return self._run(flows.perform(calls.cancel_many(selection), self._retries))
+        call = calls.cancel_many(
+            type=type,
+            status=status,
+            created_after=created_after,
+            created_before=created_before,
+            limit=limit,
+            dry_run=dry_run,
+        )
+        return self._perform(call)
 
     def stream(
         self,
@@ -235,25 +230,7 @@ class Client(Sender):
         """
         filters = {"type": type, "status": status}
         subscription = Subscription(task_id, filters, last_event_id, self._retries)
-        while True:
-            broken = None
-            try:
-                with self._opened(subscription.call()) as response:
-                    if response.status_code != httpx.codes.OK:
-                        response.read()
-                    if subscription.opened(response):
-                        for chunk in response.iter_bytes():
-                            for event in subscription.feed(chunk):
-                                yield event
-                                if subscription.is_over:
-                                    return
-            except httpx.TransportError as error:
-                broken = error
-            except httpx.DecodingError as error:
-                raise UnexpectedAnswer(str(error.request.url), f"broken: {error}") from error
-            if subscription.is_over:
-                return
-            time.sleep(subscription.broken(broken))
+        return self._follow(subscription)
 
     def list(
         self,
@@ -265,18 +242,13 @@ class Client(Sender):
         limit: int | None = None,
     ) -> Iterator[Task]:
         """Tasks, newest first, up to `limit`; fetched page by page as they are taken."""
-        filters = {
-            "status": status,
-            "type": type,
-            "created_after": created_after,
-            "created_before": created_before,
-        }
-        cursor = None
-        while limit is None or limit > 0:
-            size = calls.PAGE_SIZE if limit is None else min(limit, calls.PAGE_SIZE)
-            page = self._run(flows.perform(calls.page(filters, size, cursor), self._retries))
-            yield from page.tasks
-            cursor = page.next
-            if cursor is None:
-                return
-            limit = None if limit is None else limit - len(page.tasks)
+        listing = flows.Listing(
+            limit,
+            self._retries,
+            status=status,
+            type=type,
+            created_after=created_after,
+            created_before=created_before,
+        )
+        while not listing.is_over:
+            yield from self._run(listing.next_page())

@@ -1,18 +1,25 @@
-"""The httpx clients of both clients: made alike, and one for each process."""
+"""What a client needs to reach its service: an address, and an httpx client for each process."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Generic, TypeVar
 
 import httpx
 
-from afterwards_client import environment
+from afterwards_client import environment, urls
+from afterwards_client.calls import Call
 from afterwards_client.lines import LIMITS, AsyncLines, Lines
+from afterwards_client.requests import request_of, sendable
+from afterwards_client.retries import Retries
 from afterwards_client.version import USER_AGENT
 
 H = TypeVar("H", httpx.Client, httpx.AsyncClient)
+
+DEFAULT_URL = "http://127.0.0.1:8000"
+DEFAULT_TIMEOUT_SECONDS = 10.0
+"""For a connection, and for an answer that is not waited for on purpose."""
 
 
 class PerProcess(Generic[H]):
@@ -31,6 +38,40 @@ class PerProcess(Generic[H]):
         if self._pid != os.getpid():
             self._http, self._pid = self._make(), os.getpid()
         return self._http
+
+
+class Connections(Generic[H]):
+    """Connections to one service. The arguments are described at `Client`."""
+
+    def __init__(
+        self,
+        base_url: str = DEFAULT_URL,
+        *,
+        timeout: float = DEFAULT_TIMEOUT_SECONDS,
+        retries: Retries | None = None,
+        headers: Mapping[str, str] | None = None,
+        http: H | None = None,
+    ) -> None:
+        self._base_url, self._headers = urls.of_service(base_url)
+        self._headers.update(sendable(headers))
+        self._retries = retries or Retries()
+        self._owns_http = http is None
+        self._each_process: PerProcess[H] = PerProcess(
+            self._clients(self._base_url, timeout) if http is None else lambda: http
+        )
+
+    @staticmethod
+    def _clients(base_url: str, timeout: float) -> Callable[[], H]:
+        """What makes httpx clients: `clients` or `async_clients`."""
+        raise NotImplementedError
+
+    @property
+    def _http(self) -> H:
+        return self._each_process.get()
+
+    def _request(self, call: Call[Any]) -> httpx.Request:
+        http = self._http
+        return request_of(call, http.build_request, self._base_url, self._headers, http.timeout)
 
 
 def clients(base_url: str, timeout: float) -> Callable[[], httpx.Client]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
 from uuid import uuid4
 
@@ -200,6 +200,34 @@ def result_of(
     if not task.succeeded:
         raise TaskFailed(task)
     return task.result or {}
+
+
+class Listing:
+    """Tasks, newest first, page by page: run `next_page` until it `is_over`.
+
+    Args:
+        limit: how many at most; None: all.
+        filters: those that are not None say which.
+    """
+
+    def __init__(
+        self, limit: int | None, retries: Retries, **filters: str | datetime | None
+    ) -> None:
+        self.is_over = limit is not None and limit <= 0
+        self._left = limit
+        self._retries = retries
+        self._filters = filters
+        self._cursor: str | None = None
+
+    def next_page(self) -> Flow[Sequence[Task]]:
+        """Fetch a page."""
+        size = calls.PAGE_SIZE if self._left is None else min(self._left, calls.PAGE_SIZE)
+        page = yield from perform(calls.page(self._filters, size, self._cursor), self._retries)
+        self._cursor = page.next
+        if self._left is not None:
+            self._left -= len(page.tasks)
+        self.is_over = page.next is None or (self._left is not None and self._left <= 0)
+        return page.tasks
 
 
 def _key(key: str | None) -> str:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Final
 
 import httpx
 
-from afterwards_client.calls import Call
-from afterwards_client.errors import InvalidArgument
+from afterwards_client.calls import BROKEN, Call
+from afterwards_client.errors import InvalidArgument, UnexpectedAnswer
 
 _HEADER_NAME: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HEADER_VALUE: Final = re.compile(rb"([!-~\x80-\xff]([\t -~\x80-\xff]*[!-~\x80-\xff])?)?")
@@ -51,6 +52,19 @@ def request_of(
         )
     except (httpx.InvalidURL, UnicodeError) as error:
         raise InvalidArgument(f"URL of {call.method} {call.path[:40]}", str(error)) from error
+
+
+@contextmanager
+def unbroken(request: httpx.Request) -> Iterator[None]:
+    """Take an answer to this request that httpx cannot read for one of something else.
+
+    Raises:
+        UnexpectedAnswer: in the place of httpx's error.
+    """
+    try:
+        yield
+    except BROKEN as error:
+        raise UnexpectedAnswer(str(request.url), f"broken: {error}") from error
 
 
 def sendable(headers: Mapping[str, str] | None) -> httpx.Headers:

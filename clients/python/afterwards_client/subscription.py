@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
 
 import httpx
@@ -19,9 +20,8 @@ from afterwards_client.retries import RETRIED_STATUSES, Patience, Retries, retry
 class Subscription:
     """Where a listener is in a stream, and what to do when a connection ends.
 
-    A client sends `call()`; gives the response to `opened`, and if that says so its bytes to
-    `feed`. When the connection has ended, it gives the error, if there was one, to `broken` and
-    waits so long; and so on until `is_over`.
+    Within `connection()` a client sends `call()`, gives the response to `opened`, and if that says
+    so its bytes to `feed`, until it `is_over`. Then it waits for `pause_seconds()`, and so on.
     """
 
     def __init__(
@@ -37,7 +37,17 @@ class Subscription:
         self._patience = Patience(retries)
         self._parser = EventStreamParser(last_event_id or "")
         self._asked: float | None = None
+        self._error: httpx.TransportError | None = None
         self._url = ""
+
+    @contextmanager
+    def connection(self) -> Iterator[None]:
+        """One connection, from its making to its end. What breaks it ends nothing else."""
+        self._error = None
+        try:
+            yield
+        except httpx.TransportError as error:
+            self._error = error
 
     def call(self) -> calls.Call[None]:
         """The request that goes on where the stream was."""
@@ -67,7 +77,7 @@ class Subscription:
         return True
 
     def feed(self, chunk: bytes) -> Iterator[Event]:
-        """The events that these bytes complete."""
+        """The events that these bytes complete, to the last of the stream."""
         self._patience.renew()
         messages = self._parser.feed(chunk)
         if not is_sendable(self._parser.last_event_id):
@@ -84,13 +94,16 @@ class Subscription:
             if self._task_id is not None and _is_final(event):
                 self.is_over = True
             yield event
+            if self.is_over:
+                return
 
-    def broken(self, error: httpx.TransportError | None) -> float:
-        """How many seconds to wait before the next connection.
+    def pause_seconds(self) -> float:
+        """How long to wait before the next connection.
 
         Raises:
             ConnectionFailed: the patience is at its end.
         """
+        error = self._error
         at_least = max(self._asked or 0.0, self._parser.retry_seconds or 0.0)
         delay = self._patience.delay_seconds(at_least)
         if delay is None:
