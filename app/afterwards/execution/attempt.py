@@ -9,10 +9,9 @@ child loads this module and the task types, and nothing of the HTTP layer.
 from __future__ import annotations
 
 import asyncio
-import errno
 import inspect
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from time import perf_counter
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple, cast
@@ -22,27 +21,23 @@ from structlog.contextvars import bind_contextvars
 
 from afterwards import task_types
 from afterwards.errors import UnknownTaskType
+from afterwards.execution.failures import failure
 from afterwards.execution.lifespans import IN_THREAD, ON_LOOP
-from afterwards.execution.retrying import is_transient, leaves, seconds_until_next
-from afterwards.logs import configure, get_logger
+from afterwards.execution.retrying import seconds_until_next
+from afterwards.logs import configure
 from afterwards.system.large_bodies import aside
 from afterwards.task_types.base import (
-    Cancelled,
     Environment,
-    Interrupted,
     PermanentError,
     TaskContext,
     TaskModule,
     TaskType,
-    TransientError,
 )
 from afterwards.task_types.modules import load, load_catalogue
 from afterwards_executors import this_host
 from afterwards_executors.base import End, Outcome, describe
 from afterwards_executors.notes import current_line
-from afterwards_executors.retry import DEFAULT_WAIT, Starved
-
-log = get_logger(__name__)
+from afterwards_executors.retry import DEFAULT_WAIT
 
 
 class Attempt(NamedTuple):
@@ -68,53 +63,43 @@ def prepare(environment: Environment) -> None:
 
 def run_attempt(attempt: Attempt) -> Outcome:
     """Run a task type whose `run` is a plain function."""
-    _connect(attempt)
-    started = perf_counter()
-    task_type = None
+    run = _Run(attempt)
     try:
-        task_type = _load_type(attempt)
-        _tell_time_out_delay(task_type, attempt)
+        task_type = run.load_type()
         payload = _validate_payload(task_type, attempt)
         if (module := _task_module_of(attempt)) is not None:
             attempt.context.resources = IN_THREAD.resources(*module)
-        started = perf_counter()
+        run.start_clock()
         result = task_type.run(payload, attempt.context)
         if inspect.iscoroutine(result):
             # The type's executor has changed since the task was accepted.
             result = asyncio.run(result)
-        return _succeeded(
-            encode_result(result, attempt.context.environment.max_result_bytes), started
-        )
+        return run.succeeded(result)
     except Exception as error:  # noqa: BLE001 - task types raise what they like
-        return _failed(error, attempt, task_type, started)
+        return run.failed(error)
     finally:
-        _disconnect(attempt)
+        run.disconnect()
 
 
 async def run_attempt_async(attempt: Attempt) -> Outcome:
     """Run a task type whose `run` is a coroutine function. A cancellation passes through."""
-    _connect(attempt)
-    started = perf_counter()
-    task_type = None
+    run = _Run(attempt)
     try:
-        task_type = _load_type(attempt)
-        _tell_time_out_delay(task_type, attempt)
+        task_type = run.load_type()
         payload = await aside(len(attempt.payload), _validate_payload, task_type, attempt)
         if (module := _task_module_of(attempt)) is not None:
             attempt.context.resources = await ON_LOOP.resources(*module)
-        started = perf_counter()
+        run.start_clock()
         if task_type.executor == "async":
             result = await cast("Any", task_type.run(payload, attempt.context))
         else:
             # It has changed since the task was accepted; the event loop must not wait all the same.
             result = await asyncio.to_thread(task_type.run, payload, attempt.context)
-        return _succeeded(
-            encode_result(result, attempt.context.environment.max_result_bytes), started
-        )
+        return run.succeeded(result)
     except Exception as error:  # noqa: BLE001 - task types raise what they like
-        return _failed(error, attempt, task_type, started)
+        return run.failed(error)
     finally:
-        _disconnect(attempt)
+        run.disconnect()
 
 
 FUNCTIONS: Final[Mapping[str, Callable[[Attempt], Any]]] = MappingProxyType(
@@ -126,20 +111,62 @@ FUNCTIONS: Final[Mapping[str, Callable[[Attempt], Any]]] = MappingProxyType(
 # -- the steps ---------------------------------------------------------------------------------
 
 
-def _connect(attempt: Attempt) -> None:
-    """Give the attempt its line to the executor, and its task to every line that it logs.
+class _Run:
+    """The steps that both ways have in common, and what they leave for the end."""
 
-    Executors give each call a context of its own, so nothing has to be unbound.
-    """
-    attempt.context.line = current_line()
-    bind_contextvars(
-        task_id=attempt.context.task_id, type=attempt.type, attempt=attempt.context.attempt
-    )
+    __slots__ = ("_attempt", "_started", "_task_type")
 
+    def __init__(self, attempt: Attempt) -> None:
+        """Give the attempt its line to the executor, and its task to every line that it logs.
 
-def _disconnect(attempt: Attempt) -> None:
-    # The line is the call, which holds the attempt: a circle, which costs a run of the collector.
-    attempt.context.line = attempt.context.resources = None
+        Executors give each call a context of its own, so nothing has to be unbound.
+        """
+        self._attempt = attempt
+        self._task_type: TaskType | None = None
+        context = attempt.context
+        context.line = current_line()
+        bind_contextvars(task_id=context.task_id, type=attempt.type, attempt=context.attempt)
+        self._started = perf_counter()
+
+    def start_clock(self) -> None:
+        """Count the run's seconds from here on."""
+        self._started = perf_counter()
+
+    def load_type(self) -> TaskType:
+        """The attempt's task type; the executor learns when a next attempt would be due.
+
+        Raises:
+            PermanentError: there is none of this name any more.
+        """
+        attempt = self._attempt
+        task_type = self._task_type = _load_type(attempt)
+        line, retry = attempt.context.line, task_type.retry
+        if line is not None and retry.wait is not DEFAULT_WAIT:
+            # Once its time is up, nobody may be left to ask. What is not said is the default, which
+            # costs no message.
+            used = attempt.context.attempts_used
+            line.time_out_delay(seconds_until_next(retry, used, attempt.max_attempts))
+        return task_type
+
+    def succeeded(self, result: object) -> Outcome:
+        """The outcome of an attempt whose `run` has returned.
+
+        Raises:
+            PermanentError: that cannot be stored.
+        """
+        value = encode_result(result, self._attempt.context.environment.max_result_bytes)
+        return Outcome(End.SUCCEEDED, value=value, run_seconds=perf_counter() - self._started)
+
+    def failed(self, error: Exception) -> Outcome:
+        """The outcome of an attempt that has raised, in whichever step."""
+        run_seconds = perf_counter() - self._started
+        attempt = self._attempt
+        return failure(error, attempt.context, self._task_type, attempt.max_attempts, run_seconds)
+
+    def disconnect(self) -> None:
+        """Take the line from the attempt, whatever has become of it."""
+        # The line is the call, which holds the attempt: a circle is work for the collector.
+        self._attempt.context.line = self._attempt.context.resources = None
 
 
 def _configure_host(environment: Environment) -> None:
@@ -166,21 +193,6 @@ def _task_module_of(attempt: Attempt) -> tuple[TaskModule, str] | None:
     return None if found is None else (found[1], found[0])
 
 
-def _tell_time_out_delay(task_type: TaskType, attempt: Attempt) -> None:
-    # Once its time is up, nobody may be left to ask. What is not said is the default, which costs
-    # no message.
-    line = attempt.context.line
-    if line is not None and task_type.retry.wait is not DEFAULT_WAIT:
-        line.time_out_delay(_seconds_until_next(task_type, attempt))
-
-
-def _seconds_until_next(
-    task_type: TaskType, attempt: Attempt, error: Exception | None = None
-) -> float | None:
-    used = attempt.context.attempts_used
-    return seconds_until_next(task_type.retry, used, attempt.max_attempts, error)
-
-
 def _validate_payload(task_type: TaskType, attempt: Attempt) -> BaseModel:
     try:
         return task_type.payload.model_validate_json(attempt.payload)
@@ -194,13 +206,14 @@ def _validate_payload(task_type: TaskType, attempt: Attempt) -> BaseModel:
         raise PermanentError(f"The payload is not valid: {problems}") from None
 
 
-_TOLD: Final = 5
-"""Errors of a group that are told; the record is for people."""
-
 _to_json: Final = json.JSONEncoder(
     ensure_ascii=False, allow_nan=False, separators=(",", ":")
 ).encode
 """Made once: `json.dumps` with these arguments makes an encoder at each call."""
+
+
+_OBJECTS: Final = (dict, Mapping)
+"""What JSON has as an object. An abstract class alone would take twice as long to tell."""
 
 
 def encode_result(result: object, limit_bytes: int) -> bytes:
@@ -209,7 +222,7 @@ def encode_result(result: object, limit_bytes: int) -> bytes:
     Raises:
         PermanentError: it is no JSON object, or larger than `limit_bytes`.
     """
-    if not isinstance(result, Mapping):
+    if not isinstance(result, _OBJECTS):
         kind = type(result).__name__
         raise PermanentError(f"The result of a task has to be a JSON object, not {kind}")
     try:
@@ -221,80 +234,3 @@ def encode_result(result: object, limit_bytes: int) -> bytes:
             f"The result has {len(encoded)} bytes; AFTERWARDS_MAX_RESULT_BYTES allows {limit_bytes}"
         )
     return encoded
-
-
-def _succeeded(result: bytes, started: float) -> Outcome:
-    return Outcome(End.SUCCEEDED, value=result, run_seconds=perf_counter() - started)
-
-
-_EXPECTED: Final = (PermanentError, Cancelled, Interrupted)
-"""Errors that need no traceback."""
-
-
-def _failed(
-    error: Exception, attempt: Attempt, task_type: TaskType | None, started: float
-) -> Outcome:
-    run_seconds = perf_counter() - started
-    errors = list(leaves(error))
-    if _was_asked_to_stop(attempt.context, errors):
-        return Outcome(End.CANCELLED, error="Stopped when it was asked to", run_seconds=run_seconds)
-    if all(map(_is_starved, errors)):
-        return Outcome(End.STARVED, error=_message(error), transient=True, run_seconds=run_seconds)
-    transient = task_type is not None and is_transient(task_type.retry, error)
-    if not (transient or all(isinstance(one, _EXPECTED) for one in errors)):
-        # Whoever wrote the task type needs to know where; the record has one line for its readers.
-        log.warning("attempt raised what its task type did not expect", exc_info=error)
-    retry_in_seconds = None
-    if task_type is not None and transient:
-        retry_in_seconds = _seconds_until_next(task_type, attempt, error)
-    return Outcome(
-        End.FAILED,
-        error=_message(error),
-        transient=transient,
-        run_seconds=run_seconds,
-        retry_in_seconds=retry_in_seconds,
-    )
-
-
-def _was_asked_to_stop(context: TaskContext, errors: Sequence[BaseException]) -> bool:
-    """Whether it was cancelled, or its process is about to end, and it has stopped for that."""
-    if all(isinstance(one, Interrupted) for one in errors):
-        return context.stopping
-    return context.cancelled and all(isinstance(one, Cancelled) for one in errors)
-
-
-def _is_starved(error: BaseException) -> bool:
-    """Whether what it needed has run out in the whole process, which is not its own fault.
-
-    The descriptors and threads of a host for one attempt are that attempt's own, and memory may be
-    anybody's: there the task type decides.
-    """
-    is_shared = this_host.kind() != "process"
-    if isinstance(error, Starved):
-        return True
-    if isinstance(error, OSError):
-        return (error.errno == errno.EMFILE and is_shared) or error.errno == errno.ENFILE
-    # What CPython's `Thread.start` raises has no class of its own.
-    is_threads = isinstance(error, RuntimeError) and str(error) == "can't start new thread"
-    return is_threads and is_shared
-
-
-def _message(error: BaseException) -> str:
-    if isinstance(error, BaseExceptionGroup):
-        return _messages(error)
-    message, kind = describe(error), type(error).__name__
-    if isinstance(error, Cancelled):
-        return f"The task raised {kind}, but nobody had cancelled it: {message}"
-    if isinstance(error, Interrupted):
-        return f"The task raised {kind}, but nothing was stopping: {message}"
-    if isinstance(error, PermanentError | TransientError) or message == kind:
-        return message
-    # Not written for the person who reads it: "'region'" says little without "KeyError".
-    return f"{kind}: {message}"
-
-
-def _messages(group: BaseExceptionGroup[Any]) -> str:
-    """What is in a group; its own message says how many at most."""
-    found = list(dict.fromkeys(_message(one) for one in leaves(group)))
-    more = f"; and {len(found) - _TOLD} more" if len(found) > _TOLD else ""
-    return "; ".join(found[:_TOLD]) + more
