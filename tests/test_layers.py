@@ -50,7 +50,8 @@ ROOMS: Final[dict[str, May]] = {
         "system"
     ),
     "registry.process": May(
-        "errors logs registry.engine registry.journal registry.protocol registry.state system"
+        "errors logs registry.engine registry.journal registry.protocol registry.state system",
+        "afterwards_executors.prctl",
     ),
     "registry.client": May("counts errors logs registry.protocol system", "tenacity"),
     "execution": May(

@@ -22,7 +22,7 @@ from afterwards.errors import AfterwardsError
 from afterwards.logs import get_logger
 from afterwards.server.worker import HELD_SIGNALS, leave
 from afterwards.system.board import Board, Notice
-from afterwards.system.parent import end_with_parent
+from afterwards_executors.prctl import end_with_parent
 
 log = get_logger(__name__)
 

@@ -26,7 +26,7 @@ from afterwards.server.admission import AdmittedHttpProtocol
 from afterwards.server.connections import Connections
 from afterwards.server.http_protocol import BoundedHttpProtocol, is_busy
 from afterwards.system.gc_tuning import spare_the_loaded
-from afterwards.system.parent import end_with_parent
+from afterwards_executors.prctl import end_with_parent
 
 log = get_logger(__name__)
 

@@ -14,10 +14,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from afterwards.errors import ConfigurationError
-from afterwards.system.parent import end_with_parent
 from afterwards.task_types.description import describe, encoded
 from afterwards.task_types.modules import load, one_line, wrong
 from afterwards.task_types.snapshot import Recorder
+from afterwards_executors.prctl import end_with_parent
 
 
 def main(arguments: Sequence[str]) -> None:

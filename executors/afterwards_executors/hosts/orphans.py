@@ -12,20 +12,19 @@ A process that has other children does not have to list them: without a mark the
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import signal
 from itertools import count
 from pathlib import Path
 from typing import Final
 
+from afterwards_executors.prctl import become_subreaper
+
 VARIABLE: Final = "EXECUTOR_HOST"
 """In the environment of hosts: which one it is."""
 
 OOM_SCORE_ADJUSTMENT: Final = 517
 """When memory runs out, hosts go before the service does (proc(5)). The odd number is the mark."""
-
-_PR_SET_CHILD_SUBREAPER: Final = 36
 
 _numbers: Final = count(1)
 _hosts: Final[dict[str, int]] = {}
@@ -61,9 +60,7 @@ def adopt_orphans() -> None:
     Raises:
         OSError: the kernel has refused.
     """
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
-        raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER) failed")
+    become_subreaper()
 
 
 def end_orphans() -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import fcntl
 import os
 import resource
@@ -14,8 +13,8 @@ from typing import Final
 
 from afterwards_executors.inside import streams
 from afterwards_executors.inside.wire import Wire
+from afterwards_executors.prctl import end_with_parent
 
-_PR_SET_PDEATHSIG: Final = 1
 _STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _FOR_THE_PARENT: Final = (signal.SIGUSR1, signal.SIGUSR2)
 """Their default meaning would end the host."""
@@ -28,7 +27,9 @@ _DESCRIPTORS_SHARE: Final = 0.75
 
 def settle_in(parent: int, wire: Wire) -> None:
     """Make this process a host of `parent`."""
-    _die_with(parent)
+    # The thread that has started it lives as long as its process wants hosts. The kernel sees its
+    # end even while a call keeps this process from seeing the end of the wire.
+    end_with_parent(signal.SIGKILL, parent)
     _leave_stops_to_the_parent()
     os.register_at_fork(
         # What a call forks can be stopped. Until it is ready for a stop, the stop waits.
@@ -36,19 +37,6 @@ def settle_in(parent: int, wire: Wire) -> None:
         after_in_parent=_unblock_stops,
         after_in_child=partial(_be_a_fork, wire),
     )
-
-
-def _die_with(parent: int) -> None:
-    """Have the kernel kill this process when the thread that has started it ends (prctl(2)).
-
-    That thread lives as long as its process wants hosts. It works even while a call keeps this
-    process from seeing the end of the wire.
-    """
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0) != 0:
-        raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG) failed")
-    if os.getppid() != parent:
-        os._exit(1)  # it died before the call above
 
 
 def _leave_stops_to_the_parent() -> None:

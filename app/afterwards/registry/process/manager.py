@@ -36,8 +36,8 @@ from afterwards.registry.protocol.mapping import TaskMapping
 from afterwards.registry.protocol.requests import Request
 from afterwards.registry.state.acceptance import Limits
 from afterwards.system.gc_tuning import spare_the_loaded
-from afterwards.system.parent import end_with_parent
 from afterwards.system.trouble import Trouble
+from afterwards_executors.prctl import end_with_parent
 
 log = get_logger(__name__)
 
