@@ -16,19 +16,12 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 
-from tenacity import (
-    Retrying,
-    retry_if_exception_type,
-    sleep_using_event,
-    stop_when_event_set,
-    wait_exponential,
-)
-
 from afterwards.errors import AfterwardsError, NotJoined
 from afterwards.logs import get_logger
 from afterwards.registry.client.channel import channel_to
 from afterwards.registry.client.client import Answered, RegistryClient, resolve
 from afterwards.registry.client.conversation import Conversation
+from afterwards.registry.client.reconnecting import NotConnected, keep_connected
 from afterwards.registry.client.worker_side import ClaimHolder
 from afterwards.registry.protocol.base import (
     ALIVE_SECONDS,
@@ -44,10 +37,6 @@ log = get_logger(__name__)
 _CHECK_SECONDS: Final = 0.25
 _WATCH_PAUSE_SECONDS: Final = 0.1
 _WATCH_AGAIN_SECONDS: Final = 0.5
-
-
-class _NotConnectedError(Exception):
-    """A connection could not be made, or joined."""
 
 
 @dataclass
@@ -91,7 +80,8 @@ class RegistryConnection:
         self._last_answer = self._last_exchange = time.monotonic()
         self._fenced = False
         self._no_watch = Trouble(log, "no thread to hear of new work by; trying again")
-        self._keeper = threading.Thread(target=self._keep, name="registry", daemon=True)
+        keep = partial(keep_connected, self._hold_connection, self._closed, self._is_done)
+        self._keeper = threading.Thread(target=keep, name="registry", daemon=True)
 
     def start(self) -> None:
         """Connect, and stay connected until closed, from the running event loop."""
@@ -115,25 +105,11 @@ class RegistryConnection:
 
     # -- the keeper ----------------------------------------------------------------------------
 
-    def _keep(self) -> None:
-        while not self._is_done():
-            attempts = Retrying(
-                retry=retry_if_exception_type(_NotConnectedError),
-                wait=wait_exponential(multiplier=0.02, max=0.5),
-                stop=stop_when_event_set(self._closed),
-                sleep=sleep_using_event(self._closed),
-                reraise=True,
-            )
-            try:
-                attempts(self._hold_connection)
-            except _NotConnectedError:
-                return
-
     def _hold_connection(self) -> None:
         """One connection from its making to its end.
 
         Raises:
-            _NotConnectedError: the next one had better wait: this one was not even made, or failed.
+            NotConnected: the next one had better wait: this one was not even made, or failed.
         """
         self._number += 1
         talk = _Talk(self._number)
@@ -146,12 +122,12 @@ class RegistryConnection:
                 "no thread for a connection to the registry; trying again", error=str(error)
             )
             self._fence_if_silent()
-            raise _NotConnectedError from None
+            raise NotConnected from None
         while not (talk.over.wait(_CHECK_SECONDS) or self._closed.is_set()):
             self._fence_if_silent()
         self._fence_if_silent()
         if talk.failed or not talk.joined:
-            raise _NotConnectedError
+            raise NotConnected
 
     def _fence_if_silent(self) -> None:
         # The registry ends the lease of a worker it does not hear, and gives its tasks to another.

@@ -4,18 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Final
-
-from tenacity import (
-    Retrying,
-    retry_if_exception_type,
-    sleep_using_event,
-    stop_when_event_set,
-    wait_exponential,
-)
 
 from afterwards.errors import AfterwardsError
 from afterwards.logs import get_logger
+from afterwards.registry.client.reconnecting import NotConnected, keep_connected
 from afterwards.registry.protocol.answers import Events
 from afterwards.registry.protocol.base import Registry
 
@@ -23,10 +17,6 @@ log = get_logger(__name__)
 
 FOLLOW_SECONDS: Final = 5.0
 """How long one call waits for events; also how long a stopped follower may linger in it."""
-
-
-class _NoAnswerError(Exception):
-    """The registry was not reached."""
 
 
 class EventFollower:
@@ -59,31 +49,18 @@ class EventFollower:
 
     def start(self) -> None:
         """Follow until stopped."""
-        threading.Thread(target=self._run, name="events", daemon=True).start()
+        keep = partial(keep_connected, self._follow, self._over, self._over.is_set)
+        threading.Thread(target=keep, name="events", daemon=True).start()
 
     def stop(self) -> None:
         """Deliver nothing more. Does not wait for the thread."""
         self._over.set()
 
-    def _run(self) -> None:
-        while not self.is_over:
-            attempts = Retrying(
-                retry=retry_if_exception_type(_NoAnswerError),
-                wait=wait_exponential(multiplier=0.02, max=0.5),
-                stop=stop_when_event_set(self._over),
-                sleep=sleep_using_event(self._over),
-                reraise=True,
-            )
-            try:
-                attempts(self._follow)
-            except _NoAnswerError:
-                return
-
     def _follow(self) -> None:
         """One connection from its making to its end.
 
         Raises:
-            _NoAnswerError: it gave no answer at all.
+            NotConnected: it gave no answer at all.
         """
         answered = False
         try:
@@ -99,7 +76,7 @@ class EventFollower:
         if not self.is_over:
             self._lost(self)
             if not answered:
-                raise _NoAnswerError
+                raise NotConnected
 
     def _take(self, events: Events) -> None:
         self._epoch = events.epoch
