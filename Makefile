@@ -19,7 +19,7 @@ TOOLS := $(VENV)/tools
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help install run test quick tools check lint format typecheck chaos flood bench load load-ui \
-	load-tools deploy-test lock clean
+	load-tools deploy-test vendor lock clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -97,6 +97,13 @@ load-tools:
 			|| { apt-get -qq update && apt-get -qq install $$tool; } >/dev/null 2>&1 \
 			|| echo "$$tool is not to be had here."; \
 	done
+
+# The service needs neither: what this makes is committed.
+vendor: ## bundle anew what the dashboard takes from others (needs npm)
+	@packages=$$(mktemp -d) && trap 'rm -rf "$$packages"' EXIT \
+		&& cp vendoring/package.json vendoring/package-lock.json "$$packages" \
+		&& (cd "$$packages" && npm ci --no-audit --no-fund --loglevel=error) \
+		&& node vendoring/build.mjs "$$packages" app/afterwards/dashboard/static/vendor
 
 lock: ## write the locks anew from pyproject.toml (needs uv)
 	@command -v $(UV) >/dev/null || { echo "make lock needs uv: https://docs.astral.sh/uv/"; exit 1; }

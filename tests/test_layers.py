@@ -65,9 +65,10 @@ ROOMS: Final[dict[str, May]] = {
         "system task_ids task_types",
         "afterwards_executors pydantic pydantic_core",
     ),
+    "dashboard": May(),
     "api": May(
-        "counts errors events.streams events.window lifecycle logs registry.protocol.answers "
-        "schedules service settings system task_types",
+        "counts dashboard errors events.streams events.window lifecycle logs "
+        "registry.protocol.answers schedules service settings system task_types",
         "fastapi prometheus_client pydantic pydantic_core starlette structlog",
     ),
     "assembly": May(

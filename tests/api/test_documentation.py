@@ -306,16 +306,15 @@ async def test_the_content_security_policy_lets_the_pages_own_script_run(
     assert f"'sha256-{digest}'" in page.headers["content-security-policy"]
 
 
-async def test_a_browser_is_led_to_the_page(client: httpx.AsyncClient) -> None:
+async def test_a_browser_is_led_to_the_dashboard(client: httpx.AsyncClient) -> None:
     answer = await client.get("/", headers={"Accept": "text/html,application/xhtml+xml"})
-    assert answer.status_code in (302, 307)
-    assert answer.url.join(answer.headers["location"]).path == "/docs"
+    assert (answer.status_code, answer.headers["location"]) == (303, "dashboard/")
 
 
 async def test_a_program_gets_links_that_work(client: httpx.AsyncClient) -> None:
     links = (await client.get("/")).json()
     assert (links.pop("name"), links.pop("version")) == ("Afterwards", "1.2.3")
-    assert set(links) == {"docs", "openapi", "metrics"}
+    assert set(links) == {"dashboard", "docs", "openapi", "metrics"}
     for link in links.values():
         assert (await client.get(link)).status_code == 200
 

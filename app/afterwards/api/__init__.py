@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from starlette.middleware.cors import CORSMiddleware
 
 from afterwards.api import (
+    dashboard,
     documentation,
     email,
     events,
@@ -30,6 +31,7 @@ from afterwards.api.http_metrics import OTHER_METHOD, UNMATCHED
 from afterwards.api.request_context import RequestContext, request_ids
 from afterwards.api.routing import share_paths
 from afterwards.api.shortcut import Shortcut
+from afterwards.dashboard.assets import load
 from afterwards.task_types import CATALOGUE
 from afterwards.task_types.description import in_process
 
@@ -60,6 +62,7 @@ SURFACES: Final = (
     task_types,
     schedules,
     documentation,
+    dashboard,
 )
 
 
@@ -80,6 +83,8 @@ def install(
     app.state.catalogue = in_process(CATALOGUE) if catalogue is None else catalogue
     app.state.root_path = settings.root_path
     app.state.timeout_seconds = settings.request_timeout_seconds
+    # Before requests come: no event loop waits for the disk.
+    load()
     routes = _add_routes(app)
     documentation.install(app)
     problems.install(app)

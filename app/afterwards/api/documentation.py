@@ -87,14 +87,15 @@ def install(app: FastAPI) -> None:
 
 @router.get("/", include_in_schema=False)
 async def root(request: Request) -> Response:
-    """A browser is led to the documentation, anything else gets the links."""
+    """A browser is led to the dashboard, anything else gets the links."""
     vary = {"Vary": "Accept"}
     if "text/html" in request.headers.get("accept", ""):
-        return RedirectResponse(reference(request.scope, "/docs"), headers=vary)
+        return RedirectResponse(reference(request.scope, "/dashboard/"), 303, headers=vary)
     app, base = request.app, base_path(request)
     links = {
         "name": app.title,
         "version": app.version,
+        "dashboard": f"{base}/dashboard/",
         "docs": f"{base}/docs",
         "openapi": f"{base}/openapi.json",
         "metrics": f"{base}/metrics",

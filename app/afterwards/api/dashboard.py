@@ -1,0 +1,70 @@
+"""The dashboard: one document for all of its pages, and the files that draw them."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from fastapi import Request
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from afterwards import __version__
+from afterwards.api.references import reference
+from afterwards.api.routing import new_router
+from afterwards.dashboard.assets import load
+from afterwards.dashboard.shell import CONTENT_SECURITY_POLICY, shell
+
+router = new_router("Dashboard")
+
+HOME: Final = "/dashboard/"
+
+# The bytes differ by Accept-Encoding, and a URL has its bytes for good.
+_ASSET_HEADERS: Final = {
+    "Cache-Control": "public, max-age=31536000, immutable",
+    "Vary": "Accept-Encoding",
+    "X-Content-Type-Options": "nosniff",
+}
+_SHELL_HEADERS: Final = {
+    "Cache-Control": "no-cache",
+    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
+    "Referrer-Policy": "same-origin",
+    "X-Content-Type-Options": "nosniff",
+}
+
+
+@router.get("/dashboard/assets/{digest}/{name:path}", include_in_schema=False)
+async def dashboard_asset(digest: str, name: str, request: Request) -> Response:
+    """A file of the dashboard. Those of another version are not here: its page has to reload."""
+    assets = load()
+    asset = assets.files.get(name)
+    if digest != assets.digest or asset is None:
+        raise HTTPException(404, "The dashboard has no such file; reload the page")
+    headers = {**_ASSET_HEADERS, "ETag": asset.etag}
+    content = asset.content
+    if _takes_gzip(request.headers.get("accept-encoding", "")):
+        content = asset.compressed
+        headers["Content-Encoding"] = "gzip"
+        headers["ETag"] = f'{asset.etag[:-1]}-gzip"'
+    if headers["ETag"] in re.findall(r'"[^"]*"', request.headers.get("if-none-match", "")):
+        return Response(status_code=304, headers=headers)
+    return Response(content, headers=headers, media_type=asset.media_type)
+
+
+def _takes_gzip(accepted: str) -> bool:
+    """Whether an Accept-Encoding allows it (RFC 9110, 12.5.3)."""
+    for choice in accepted.lower().split(","):
+        coding, _, weight = choice.replace(" ", "").partition(";q=")
+        if coding == "gzip":
+            return not weight or weight.strip("0.") != ""
+    return False
+
+
+@router.get("/dashboard", include_in_schema=False)
+@router.get("/dashboard/{page:path}", include_in_schema=False)
+async def dashboard_page(request: Request) -> Response:
+    """A page of the dashboard; which one is the browser's business."""
+    base = reference(request.scope, HOME)
+    return Response(
+        shell(base, load().digest, __version__), headers=_SHELL_HEADERS, media_type="text/html"
+    )

@@ -1,0 +1,75 @@
+"""The files that a browser loads, read once and compressed once.
+
+They are served under a digest of all of them. So whatever a URL names never changes, and a page
+never mixes files of two versions.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+STATIC: Final = Path(__file__).parent / "static"
+
+_MEDIA_TYPES: Final = {
+    ".js": "text/javascript; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".svg": "image/svg+xml",
+}
+"""What is served, by how its name ends; manifests and licences stay on the disk."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asset:
+    """One file, as it is sent."""
+
+    content: bytes
+    compressed: bytes
+    """The same with gzip."""
+    media_type: str
+    etag: str
+    """A strong one, for the plain bytes (RFC 9110, 8.8.3)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Assets:
+    """All files of one version."""
+
+    digest: str
+    files: Mapping[str, Asset]
+    """By their path below `static/`."""
+
+
+@cache
+def load() -> Assets:
+    """Read the files. Every application of a process shares them.
+
+    Raises:
+        OSError: the installation is damaged.
+    """
+    found = {
+        path.relative_to(STATIC).as_posix(): path
+        for path in sorted(STATIC.rglob("*"))
+        if path.suffix in _MEDIA_TYPES
+    }
+    contents = {name: path.read_bytes() for name, path in found.items()}
+    everything = hashlib.sha256()
+    for name, content in contents.items():
+        everything.update(b"%b\0%d\0%b" % (name.encode(), len(content), content))
+    files = {name: _asset(name, content) for name, content in contents.items()}
+    return Assets(everything.hexdigest()[:16], files)
+
+
+def _asset(name: str, content: bytes) -> Asset:
+    return Asset(
+        content,
+        # Without a time, so that all workers send the same bytes.
+        gzip.compress(content, mtime=0),
+        _MEDIA_TYPES[Path(name).suffix],
+        f'"{hashlib.sha256(content).hexdigest()[:24]}"',
+    )

@@ -1,0 +1,47 @@
+/** The beginning: draws the frame, and in it the page that the URL names. */
+import { html, render, useEffect, useState } from "./vendor/preact.js";
+import { place } from "./core/router.js";
+import { Frame } from "./ui/frame.js";
+import { Empty, Skeleton } from "./ui/states.js";
+
+/** Loaded when they are first shown. */
+const PAGES = {
+};
+
+const loaded = new Map();
+
+function usePage(name) {
+  const [shown, setShown] = useState({ name, page: loaded.get(name), error: null });
+  useEffect(() => {
+    if (!PAGES[name]) return;
+    PAGES[name]().then(
+      (module) => {
+        loaded.set(name, module.default);
+        setShown({ name, page: module.default, error: null });
+      },
+      (error) => setShown({ name, page: null, error }),
+    );
+  }, [name]);
+  return shown.name === name ? shown : { page: loaded.get(name), error: null };
+}
+
+function App() {
+  const { page, name } = place.value;
+  const route = name === null ? page : `${page}/`;
+  const { page: Page, error } = usePage(route);
+  let content = html`<${Skeleton} rows=${8} />`;
+  if (!PAGES[route]) content = html`<${Lost} />`;
+  else if (error) content = html`<${Outdated} />`;
+  else if (Page) content = html`<${Page} key=${route + (name ?? "")} name=${name} />`;
+  return html`<${Frame}>${content}<//>`;
+}
+
+const Lost = () => html`<h1 class="unseen" tabindex="-1">No such page</h1>
+  <${Empty} icon="search" title="No such page"><a href=".">Overview</a><//>`;
+
+/** The service was upgraded, and has no longer the files of this page's version. */
+const Outdated = () => html`<h1 class="unseen" tabindex="-1">Reload</h1>
+  <${Empty} icon="retry" title="The service was upgraded">
+    <button type="button" class="button primary" onClick=${() => window.location.reload()}>Reload</button><//>`;
+
+render(html`<${App} />`, document.getElementById("app"));

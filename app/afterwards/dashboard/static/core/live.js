@@ -1,0 +1,137 @@
+/**
+ * The one event stream of a page.
+ *
+ * A browser allows six connections to an origin, so a hidden tab has none. It goes on where it
+ * was, by the id of the last event. What comes in is given to the page four times a second at most.
+ */
+import { effect, useEffect, useRef } from "../vendor/preact.js";
+import { PROBE, apiUrl, get } from "./api.js";
+import { noteContact, noteOutage } from "./outage.js";
+import { useRepeated } from "./resource.js";
+import { connected, isVisible, outage, paused, stats } from "./store.js";
+
+const FLUSH_MILLISECONDS = 250;
+const FIRST_RETRY_MILLISECONDS = 500;
+const SLOWEST_RETRY_MILLISECONDS = 15_000;
+/** Frames of statistics come every second; without them for so long, the registry is away. */
+const SILENCE_MILLISECONDS = 5_000;
+const NAMES = ["stats", "state", "progress", "task", "reset"];
+
+/** @typedef {{name: string, data: any}} Frame */
+
+class Stream {
+  /** @param {string} path @param {object} query @param {(frames: Frame[]) => void} take */
+  constructor(path, query, take) {
+    Object.assign(this, { path, query, take, frames: [], lastId: "", failures: 0 });
+    this.stopWatching = effect(() => {
+      if (isVisible.value && !paused.value && !outage.value) this.open();
+      else this.close();
+    });
+  }
+
+  open() {
+    this.close();
+    const source = new EventSource(apiUrl(this.path, { ...this.query, last_event_id: this.lastId }));
+    this.source = source;
+    source.onopen = () => this.heard(this.path !== "stats/events");
+    source.onerror = () => this.failed();
+    for (const name of NAMES) source.addEventListener(name, (event) => this.received(name, event));
+    this.expectFrame();
+  }
+
+  close() {
+    this.source?.close();
+    this.source = null;
+    clearTimeout(this.retry);
+    clearTimeout(this.silence);
+    clearTimeout(this.flushing);
+    this.flushing = 0;
+    connected.value = false;
+  }
+
+  stop() {
+    this.stopWatching();
+    this.close();
+  }
+
+  heard(isLive) {
+    noteContact();
+    this.failures = 0;
+    if (isLive) connected.value = true;
+  }
+
+  expectFrame() {
+    if (this.path !== "stats/events") return;
+    clearTimeout(this.silence);
+    this.silence = setTimeout(() => noteOutage("No statistics come", PROBE), SILENCE_MILLISECONDS);
+  }
+
+  received(name, event) {
+    this.heard(true);
+    this.expectFrame();
+    if (event.lastEventId) this.lastId = event.lastEventId;
+    this.frames.push({ name, data: JSON.parse(event.data) });
+    this.flushing ||= setTimeout(() => this.flush(), FLUSH_MILLISECONDS);
+  }
+
+  flush() {
+    this.flushing = 0;
+    const frames = this.frames;
+    this.frames = [];
+    this.take(frames);
+  }
+
+  /** EventSource gives up after some answers, and says nothing of when it tries; so we do it. */
+  failed() {
+    this.close();
+    const pause = FIRST_RETRY_MILLISECONDS * 2 ** this.failures;
+    this.failures += 1;
+    if (this.failures > 2) {
+      // It may be the stream alone that fails: whether the service is away, a plain request tells.
+      fetch(PROBE, { cache: "no-store" }).then(
+        (answer) => answer.ok || noteOutage("The service is away", PROBE),
+        () => noteOutage("The service does not answer", PROBE),
+      );
+    }
+    this.retry = setTimeout(() => this.open(), Math.min(pause, SLOWEST_RETRY_MILLISECONDS));
+  }
+}
+
+/**
+ * Follows a stream as long as the component is there.
+ *
+ * @param {string|null} path null: nothing is followed now
+ * @param {object} query
+ * @param {(frames: Frame[]) => void} take is given all frames since the last time, oldest first
+ */
+export function useStream(path, query, take) {
+  const latest = useRef(take);
+  latest.current = take;
+  useEffect(() => {
+    if (path === null) return undefined;
+    const stream = new Stream(path, query, (frames) => latest.current(frames));
+    return () => stream.stop();
+  }, [path, JSON.stringify(query)]);
+}
+
+/** Keeps the statistics of all pages up to date, each second. */
+export function useStatsStream(take = () => {}) {
+  useStream("stats/events", {}, (frames) => {
+    const frame = frames.findLast(({ name }) => name === "stats");
+    if (!frame) return;
+    stats.value = frame.data;
+    take(frame.data);
+  });
+}
+
+/** The same every five seconds, for pages whose one stream is another. */
+export function useStatsPolling() {
+  const load = () => get("stats").then((document) => (stats.value = document), () => {});
+  useEffect(() => void load(), []);
+  useRepeated(load, 5);
+}
+
+window.addEventListener("pagehide", () => (isVisible.value = false));
+window.addEventListener("pageshow", () => (isVisible.value = !document.hidden));
+document.addEventListener("freeze", () => (isVisible.value = false));
+document.addEventListener("resume", () => (isVisible.value = !document.hidden));

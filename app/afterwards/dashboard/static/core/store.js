@@ -1,0 +1,85 @@
+/**
+ * What all pages share. Components read the signals; whoever a fact belongs to writes its signal.
+ */
+import { computed, effect, signal } from "../vendor/preact.js";
+
+/** @typedef {{since: number, retryAt: number, detail: string}} Outage */
+/** @typedef {Record<string, number>} Counts Numbers of tasks by state, and `retrying`. */
+/**
+ * @typedef {object} Stats A frame of `/stats/events`, or `/stats` as far as it says the same.
+ * @property {Counts} tasks
+ * @property {Record<string, Counts>} by_type
+ * @property {Record<string, {busy: number, free: number, stuck?: number}>} slots
+ * @property {number} workers
+ * @property {number} oldest_pending_seconds
+ * @property {string[]} paused_types
+ * @property {{submitted: number, finished: number, failed: number}} [per_second]
+ */
+
+/** @type {import("../vendor/preact.js").Signal<Stats|null>} */
+export const stats = signal(null);
+/** @type {import("../vendor/preact.js").Signal<Outage|null>} */
+export const outage = signal(null);
+/** Counts the outages that have ended: what depends on it is loaded anew. */
+export const recoveries = signal(0);
+/** Why nothing can be changed here; null: it can. */
+export const readOnly = signal(/** @type {string|null} */ (null));
+/** Whether the user has stopped the updates. */
+export const paused = signal(false);
+/** Whether a stream is open and has said something. */
+export const connected = signal(false);
+/** When something was last heard from the service; milliseconds. */
+export const heardAt = signal(Date.now());
+export const isVisible = signal(!document.hidden);
+
+export const liveState = computed(() => {
+  if (outage.value) return "offline";
+  if (paused.value) return "paused";
+  return connected.value ? "live" : "catching up";
+});
+
+/** The time, for what is shown in seconds and for what is shown in minutes; milliseconds. */
+export const now = signal(Date.now());
+export const nowRoughly = signal(Date.now());
+
+/** @returns {string} */
+function stored(name, otherwise) {
+  try {
+    return localStorage.getItem(`afterwards.${name}`) ?? otherwise;
+  } catch {
+    return otherwise; // Storage may be forbidden.
+  }
+}
+
+function preference(name, otherwise) {
+  const kept = signal(stored(name, otherwise));
+  effect(() => {
+    const value = kept.value;
+    try {
+      localStorage.setItem(`afterwards.${name}`, value);
+    } catch {
+      // It then holds until the page is closed.
+    }
+  });
+  return kept;
+}
+
+/** `system`, `light` or `dark`. */
+export const theme = preference("theme", "system");
+/** How times are shown: `relative`, `local` or `utc`. */
+export const times = preference("times", "relative");
+
+effect(() => {
+  if (theme.value === "system") delete document.documentElement.dataset.theme;
+  else document.documentElement.dataset.theme = theme.value;
+});
+
+document.addEventListener("visibilitychange", () => {
+  isVisible.value = !document.hidden;
+  if (isVisible.value) now.value = nowRoughly.value = Date.now();
+});
+setInterval(() => {
+  if (!isVisible.peek() || paused.peek()) return;
+  now.value = Date.now();
+  if (now.value - nowRoughly.value >= 10_000) nowRoughly.value = now.value;
+}, 1_000);

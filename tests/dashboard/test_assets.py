@@ -1,0 +1,74 @@
+"""The files of the dashboard."""
+
+from __future__ import annotations
+
+import gzip
+import re
+from pathlib import Path, PurePosixPath
+
+import pytest
+
+from afterwards.dashboard.assets import STATIC, load
+from afterwards.dashboard.shell import shell
+
+SCRIPTS = [path for path in sorted(STATIC.rglob("*.js")) if "vendor" not in path.parts]
+
+
+def test_every_file_is_there_plain_and_compressed() -> None:
+    for name, asset in load().files.items():
+        assert asset.content == (STATIC / name).read_bytes()
+        assert gzip.decompress(asset.compressed) == asset.content
+
+
+def test_manifests_and_licences_are_not_served() -> None:
+    assert not [name for name in load().files if name.endswith((".json", ".txt"))]
+
+
+def test_the_document_names_files_that_there_are() -> None:
+    assets = load()
+    page = shell("dashboard/", assets.digest, "1.2.3").decode()
+    named = re.findall(rf'(?:href|src)="assets/{assets.digest}/([^"]+)"', page)
+    assert len(named) > 5
+    assert set(named) <= set(assets.files)
+
+
+def test_the_document_has_no_script_or_style_of_its_own() -> None:
+    page = shell("dashboard/", "0", "1.2.3").decode()
+    assert not re.search(r"<script(?![^>]* src=)|<style|\sstyle=|\son\w+=", page)
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.relative_to(STATIC).as_posix())
+def test_a_module_imports_files_that_there_are(path: Path) -> None:
+    source = path.read_text()
+    for target in re.findall(r"(?:from|import)\s*\(?\s*[\"'](\.[^\"']+)[\"']", source):
+        assert (path.parent / target).resolve().is_file(), target
+    absolute = re.findall(r"^import .* from [\"']([^.][^\"']*)[\"']", source, re.MULTILINE)
+    assert not absolute
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.relative_to(STATIC).as_posix())
+def test_a_module_can_be_read_in_one_go(path: Path) -> None:
+    assert len(path.read_text().splitlines()) <= 300
+
+
+def test_every_icon_that_is_used_is_in_the_sprite() -> None:
+    there = set(re.findall(r'<symbol id="(\w+)"', (STATIC / "vendor/icons.svg").read_text()))
+    used = {
+        name
+        for path in SCRIPTS
+        for name in re.findall(r'<\$\{Icon\} name="(\w+)"', path.read_text())
+    }
+    assert used
+    assert used <= there
+
+
+def test_a_cold_page_costs_a_hundred_kilobytes_at_most() -> None:
+    files = load().files
+    # Charts come later, and a page loads none of the other pages.
+    pages = [len(asset.compressed) for name, asset in files.items() if name.startswith("pages/")]
+    rest = sum(
+        len(asset.compressed)
+        for name, asset in files.items()
+        if PurePosixPath(name).parts[0] != "pages"
+    )
+    assert rest + max(pages, default=0) <= 100_000
