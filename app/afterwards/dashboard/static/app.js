@@ -6,6 +6,9 @@ import { Empty, Skeleton } from "./ui/states.js";
 
 /** Loaded when they are first shown. */
 const PAGES = {
+  "": () => import("./pages/overview.js"),
+  tasks: () => import("./pages/tasks.js"),
+  "tasks/": () => import("./pages/task.js"),
 };
 
 const loaded = new Map();

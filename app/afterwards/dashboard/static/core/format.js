@@ -69,6 +69,14 @@ const clock = (at) => `${pad(at.getHours())}:${pad(at.getMinutes())}:${pad(at.ge
 
 export const hourMinute = (time) => clock(new Date(time)).slice(0, 5);
 
+const MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+
+/** A time on an axis of so many seconds: its hour, or its day where there are many. */
+export function axisTime(time, span, isUtc) {
+  const at = isUtc ? new Date(time + new Date(time).getTimezoneOffset() * 60_000) : new Date(time);
+  return span > 3 * 86_400 ? `${at.getDate()} ${MONTHS[at.getMonth()]}` : clock(at).slice(0, 5);
+}
+
 export const utc = (time) => new Date(time).toISOString().slice(0, 19).replace("T", " ");
 
 export const ZONE = Intl.DateTimeFormat().resolvedOptions().timeZone;

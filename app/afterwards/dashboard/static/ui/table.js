@@ -20,8 +20,9 @@ import { useKeys } from "../core/keys.js";
  * @param {{has: (key: string) => boolean, toggle: (key: string, upTo?: string[]) => void, all: (keys: string[]) => void, count: number}} [_.selection]
  * @param {(row: any) => any} [_.more] what stands below a row, over its whole width
  * @param {Record<string, (row: any) => void>} [_.keys] what keys do to the row under the cursor
+ * @param {boolean} [_.isCards] whether rows become cards where there is no room for columns
  */
-export function Table({ label, columns, rows, keyOf, onOpen, selection, more, keys = {} }) {
+export function Table({ label, columns, rows, keyOf, onOpen, selection, more, keys = {}, isCards = false }) {
   const [cursor, setCursor] = useCursor(rows, keyOf);
   const body = useRef(null);
   const anchor = useRef(null);
@@ -45,7 +46,7 @@ export function Table({ label, columns, rows, keyOf, onOpen, selection, more, ke
     ...(selection && { x: () => row && choose(cursor) }),
     ...Object.fromEntries(bound),
   });
-  return html`<table class="table" role="table" aria-label=${label}>
+  return html`<table class="table ${isCards ? "cards" : ""}" role="table" aria-label=${label}>
     <${Head} columns=${columns} rows=${rows} keyOf=${keyOf} selection=${selection} />
     <tbody role="rowgroup" ref=${body}>${rows.map((one) => html`<${Row} key=${keyOf(one)} id=${keyOf(one)} row=${one} columns=${columns}
       isCursor=${keyOf(one) === cursor} selection=${selection} choose=${choose} more=${more} onPoint=${setCursor} onOpen=${onOpen} />`)}</tbody></table>`;

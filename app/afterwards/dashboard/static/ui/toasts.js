@@ -48,4 +48,4 @@ function Toast({ id, text, kind, undo }) {
 }
 
 export const Toasts = () =>
-  html`<ul class="toasts" role="status" aria-label="Notices">${toasts.value.map((one) => html`<${Toast} key=${one.id} ...${one} />`)}</ul>`;
+  html`<div class="toasts" role="status" aria-label="Notices"><ul>${toasts.value.map((one) => html`<${Toast} key=${one.id} ...${one} />`)}</ul></div>`;

@@ -1,0 +1,106 @@
+/**
+ * The tasks of a filter. Rows stay where they are: what changes, changes in its place, and new
+ * tasks are counted until somebody asks for them.
+ */
+import { useEffect, useRef, useState } from "../vendor/preact.js";
+import { get } from "./api.js";
+import { forApi } from "./filter.js";
+import { useStream } from "./live.js";
+import { useRepeated, useResource } from "./resource.js";
+import { stats } from "./store.js";
+
+const PAGE = 50;
+const FOLLOWED = 100;
+const NEWS_SECONDS = 5;
+const WAITING = new Set(["scheduled", "pending"]);
+
+/** @typedef {{tasks: any[], next: string|null, scan: any}} List */
+
+const queryOf = (filter, more = {}) => ({ ...forApi(filter), order: filter.order === "created" ? null : filter.order, summary: true, limit: PAGE, ...more });
+
+/** @param {import("./filter.js").Filter} filter */
+export function useTaskList(filter) {
+  const key = `tasks ${JSON.stringify(filter)}`;
+  const list = useResource(key, (signal) => get("tasks", queryOf(filter), signal));
+  const [isLoadingMore, setLoadingMore] = useState(false);
+  const tasks = list.data?.tasks ?? [];
+  const change = (each) => list.data && list.set({ ...list.data, tasks: list.data.tasks.map(each) });
+  useRowUpdates(tasks, change, list);
+  const news = useNews(key, filter, list);
+  const loadMore = async () => {
+    setLoadingMore(true);
+    try {
+      const page = await get("tasks", queryOf(filter, { cursor: list.data.next }));
+      list.set({ ...page, tasks: withoutDoubles([...tasks, ...page.tasks]) });
+    } finally {
+      setLoadingMore(false);
+    }
+  };
+  return { ...list, tasks, key, news, loadMore, isLoadingMore };
+}
+
+function withoutDoubles(tasks) {
+  return [...new Map(tasks.map((task) => [task.id, task])).values()];
+}
+
+/** Follows the rows that are there, and changes them. */
+function useRowUpdates(tasks, change, list) {
+  const ids = tasks.slice(0, FOLLOWED).map((task) => task.id);
+  const isBehind = useRef(false);
+  // Without rows there is nothing to follow but the numbers.
+  useStream(ids.length ? "events" : "stats/events", ids.length ? { task_id: ids } : {}, (frames) => {
+    /** @type {Map<string, any>} */
+    const changes = new Map();
+    for (const { name, data } of frames) {
+      if (name === "stats") stats.value = data;
+      else if (name === "reset") isBehind.current = true;
+      else if (data.task_id) changes.set(data.task_id, { ...changes.get(data.task_id), ...changeOf(name, data) });
+    }
+    if (changes.size) change((task) => (changes.has(task.id) ? updated(task, changes.get(task.id)) : task));
+    if (isBehind.current) {
+      isBehind.current = false;
+      list.reload();
+    }
+  });
+}
+
+function changeOf(name, data) {
+  if (name === "progress") return { progress: { fraction: data.fraction, message: data.message, at: data.at } };
+  return { status: data.status, at: data.at, attempt: data.attempt };
+}
+
+/** A row after an event; what the event does not say is left to the next load. */
+function updated(task, { status, at, attempt, progress }) {
+  if (!status) return { ...task, progress };
+  const isOver = !WAITING.has(status) && status !== "processing";
+  return {
+    ...task,
+    status,
+    attempts: attempt ?? task.attempts,
+    progress: status === "processing" ? (progress ?? null) : null,
+    started_at: status === "processing" ? at : task.started_at,
+    finished_at: isOver ? at : null,
+    retrying: WAITING.has(status) && task.status === "processing",
+  };
+}
+
+/** How many tasks there are now that the list does not show. */
+function useNews(key, filter, list) {
+  const [news, setNews] = useState({ key, count: 0 });
+  const isScan = Boolean(list.data?.scan);
+  useEffect(() => setNews({ key, count: 0 }), [key, list.data === undefined]);
+  useRepeated(async () => {
+    if (!list.data || filter.order === "due") return;
+    const page = await get("tasks", queryOf(filter)).catch(() => null);
+    if (!page) return;
+    const shown = new Set(list.data.tasks.map((task) => task.id));
+    const count = page.tasks.filter((task) => !shown.has(task.id)).length;
+    setNews({ key, count });
+  }, isScan ? NEWS_SECONDS * 4 : NEWS_SECONDS);
+  const count = news.key === key ? news.count : 0;
+  const show = async () => {
+    await list.reload();
+    setNews({ key, count: 0 });
+  };
+  return { count, word: count >= PAGE ? `${PAGE}+` : String(count), show };
+}

@@ -1,0 +1,119 @@
+/** One thing done to many tasks: counted first, then confirmed, then done in parts that show. */
+import { html, useEffect, useRef, useState } from "../vendor/preact.js";
+import { post } from "../core/api.js";
+import { number, plural } from "../core/format.js";
+import { Meter } from "./basics.js";
+import { Dialog, close, show } from "./dialog.js";
+import { toast, wrong } from "./toasts.js";
+
+const PART = 1_000;
+
+/** What a verb is called, what it takes, and what it takes if nobody says. */
+export const VERBS = {
+  retry: { word: "Retry", doing: "Retrying", past: "retried", of: ["failed", "cancelled"], usually: ["failed"], kind: "primary" },
+  cancel: { word: "Cancel", doing: "Cancelling", past: "cancelled", of: ["scheduled", "pending", "processing", "retrying"], usually: ["scheduled", "pending", "processing"], kind: "danger" },
+  run: { word: "Run now", doing: "Starting", past: "run", of: ["scheduled", "retrying"], usually: ["scheduled"], kind: "primary" },
+  delete: { word: "Delete", doing: "Deleting", past: "deleted", of: ["success", "failed", "cancelled"], usually: ["success", "failed", "cancelled"], kind: "danger" },
+};
+
+/** A filter in words, such as `failed · email · error group a1b2c3d4`. */
+export function inWords(filter) {
+  const list = (value) => [value ?? []].flat();
+  return [
+    list(filter.status).join(" or "),
+    list(filter.type).join(" or "),
+    ...list(filter.label).map((label) => `label ${label}`),
+    filter.q && `“${filter.q}”`,
+    filter.error && `error group ${filter.error.slice(0, 8)}`,
+    filter.created_after && `created after ${filter.created_after}`,
+    filter.created_before && `created before ${filter.created_before}`,
+  ].filter(Boolean).join(" · ");
+}
+
+/** The filter as far as the verb can be done to what it matches; null: to nothing. */
+function bodyOf(verb, { ids, order, ...filter }) {
+  const { of, usually } = VERBS[verb];
+  const asked = [filter.status ?? []].flat();
+  const status = ids ? of.filter((state) => state !== "retrying") : asked.length ? asked.filter((state) => of.includes(state)) : usually;
+  return status.length ? { ...filter, ...(ids && { ids }), status } : null;
+}
+
+/**
+ * @param {keyof typeof VERBS} verb
+ * @param {Record<string, any>} filter as lists take it, or `{ids}`
+ * @param {() => void} [onDone]
+ */
+export function bulk(verb, filter, onDone = () => {}) {
+  const body = bodyOf(verb, filter);
+  if (!body) return toast(`None of these tasks can be ${VERBS[verb].past}.`, { kind: "wrong" });
+  return show(html`<${Bulk} verb=${verb} body=${body} onDone=${onDone} />`);
+}
+
+function Bulk({ verb, body, onDone }) {
+  const { word, doing, kind } = VERBS[verb];
+  const [matched, setMatched] = useState(/** @type {number|null} */ (null));
+  const [done, setDone] = useState(/** @type {number|null} */ (null));
+  const stopped = useRef(false);
+  useEffect(() => {
+    post(`tasks/${verb}`, { ...body, dry_run: true, limit: PART }).then((answer) => setMatched(answer.matched), giveUp);
+    return () => void (stopped.current = true);
+  }, []);
+  const act = async () => {
+    setDone(0);
+    try {
+      report(verb, await inParts(verb, body, matched, setDone, stopped));
+    } catch (error) {
+      wrong(error);
+    }
+    close();
+    onDone();
+  };
+  const isRunning = done !== null;
+  const footer = isRunning
+    ? html`<button type="button" class="button" onClick=${() => (stopped.current = true)}>Stop here</button>`
+    : html`<button type="button" class="button" onClick=${close}>Leave them</button>
+      <button type="button" class="button ${kind}" disabled=${!matched} autofocus onClick=${act}>${word} ${matched === null ? "…" : plural(matched, "task")}</button>`;
+  return html`<${Dialog} title=${isRunning ? `${doing}…` : `${word} ${matched === null ? "tasks" : plural(matched, "task")}?`} footer=${footer}>
+    ${isRunning ? html`<p role="status"><${Meter} fraction=${done / matched} label="Progress" /> ${number(done)} of ${number(matched)}</p>`
+      : html`<${Question} verb=${verb} body=${body} matched=${matched} />`}<//>`;
+}
+
+function giveUp(error) {
+  wrong(error);
+  close();
+}
+
+function Question({ verb, body, matched }) {
+  if (matched === null) return html`<p role="status">Counting what matches…</p>`;
+  if (matched === 0) return html`<p>No task matches that can be ${VERBS[verb].past}.</p>`;
+  return html`<p>${body.ids ? `${plural(body.ids.length, "task")} selected, ${number(matched)} of them can be ${VERBS[verb].past}.`
+    : html`<b>${plural(matched, "task")}</b> match: ${inWords(body)}.`}</p>
+    ${verb === "delete" && html`<p>Deleted tasks do not come back: their payloads and results are gone.</p>`}
+    ${verb === "cancel" && html`<p>Tasks that wait will not run. Tasks that run are asked to stop.</p>`}`;
+}
+
+/** Ends after as many as were counted: what fails again meanwhile is not taken twice. */
+async function inParts(verb, body, total, tell, stopped) {
+  const sum = { matched: 0, changed: 0, requested: 0, skipped: 0, interrupted: null, wasStopped: false };
+  let more = true;
+  while (more && sum.matched < total && !sum.interrupted && !stopped.current) {
+    const answer = await post(`tasks/${verb}`, { ...body, limit: Math.min(PART, total - sum.matched) });
+    sum.matched += answer.matched;
+    sum.changed += answer[VERBS[verb].past] ?? 0;
+    sum.requested += answer.requested ?? 0;
+    sum.skipped += answer.skipped;
+    sum.interrupted = answer.interrupted;
+    more = answer.more && answer.matched > 0;
+    tell(sum.matched);
+  }
+  return { ...sum, wasStopped: stopped.current && more };
+}
+
+function report(verb, { changed, requested, skipped, interrupted, wasStopped }) {
+  const parts = [`${plural(changed, "task")} ${VERBS[verb].past === "run" ? "due now" : VERBS[verb].past}`];
+  if (requested) parts.push(`${number(requested)} asked to stop`);
+  if (skipped) parts.push(`${number(skipped)} skipped: they had changed meanwhile`);
+  if (wasStopped) parts.push("stopped before the rest");
+  if (interrupted) parts.push(interrupted);
+  toast(`${parts.join(", ")}.`, { kind: interrupted ? "wrong" : "done" });
+}
