@@ -27,7 +27,7 @@ _EARLY_MODULES: Final = (
     "ui/frame.js",
 )
 """What every page needs: asked for at once, where imports would be found file by file."""
-_STYLES: Final = ("base.css", "parts.css", "pages.css")
+_STYLES: Final = ("base.css", "parts.css", "pages.css", "places.css")
 
 _DOCUMENT: Final = """\
 <!doctype html>

@@ -9,6 +9,12 @@ const PAGES = {
   "": () => import("./pages/overview.js"),
   tasks: () => import("./pages/tasks.js"),
   "tasks/": () => import("./pages/task.js"),
+  errors: () => import("./pages/errors.js"),
+  types: () => import("./pages/types.js"),
+  "types/": () => import("./pages/type.js"),
+  schedules: () => import("./pages/schedules.js"),
+  workers: () => import("./pages/workers.js"),
+  activity: () => import("./pages/activity.js"),
 };
 
 const loaded = new Map();

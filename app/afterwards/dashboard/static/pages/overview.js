@@ -8,16 +8,14 @@ import { useResource } from "../core/resource.js";
 import { go, href, place, setQuery } from "../core/router.js";
 import { stats } from "../core/store.js";
 import { Badge, Choice, Copy, Heading, STATES, Verb } from "../ui/basics.js";
-import { Chart } from "../ui/chart.js";
 import { Groups, openGroup } from "../ui/groups.js";
+import { RANGES, RELOAD_SECONDS, SeriesCharts } from "../ui/series.js";
 import { Slots } from "../ui/slots.js";
 import { Spark, thinned } from "../ui/spark.js";
 import { Loaded, Skeleton } from "../ui/states.js";
 import { submitDialog } from "../ui/submit.js";
 import { TypeTable } from "../ui/type_table.js";
 
-const RANGES = [["1h", "1 h"], ["24h", "24 h"], ["30d", "30 d"]];
-const RELOAD_SECONDS = { "1h": 15, "24h": 60, "30d": 300 };
 const GROUPS_SHOWN = 5;
 
 export default function Overview() {
@@ -31,7 +29,7 @@ export default function Overview() {
       <${Choice} label="Range" options=${RANGES} value=${range} onChange=${(name) => setQuery({ range: name === "1h" ? null : name })} />`} />
     <${Tiles} series=${series.data} />
     ${isUnused && html`<${FirstUse} />`}
-    <${Loaded} of=${series} rows=${5}>${(data) => html`<${Charts} series=${data} />`}<//>
+    <${Loaded} of=${series} rows=${5}>${(data) => html`<${SeriesCharts} series=${data} />`}<//>
     <${Failing} />
     <${TypesNow} /><${SlotsNow} />`;
 }
@@ -50,25 +48,6 @@ function Tile({ state, column }) {
       ${state === "scheduled" && tasks?.retrying > 0 && html`<a href=${href("tasks", { status: "retrying" })}>${number(tasks.retrying)} retrying</a>`}
       ${state === "success" && stats.value?.per_second && rate(stats.value.per_second.finished)}
       ${state === "failed" && stats.value?.per_second && rate(stats.value.per_second.failed)}</p></li>`;
-}
-
-const perSecond = (values, step) => values.map((value) => (value === null ? null : value / step));
-
-function Charts({ series }) {
-  const { times: at, step_seconds: step } = series;
-  const quantiles = (name) => [["p50", "success"], ["p95", "processing", [6, 3]], ["p99", "failed", [2, 3]]].map(
-    ([quantile, state, dash]) => ({ label: quantile, state, dash, values: series[`${name}_${quantile}`] }),
-  );
-  const throughput = [
-    { label: "Submitted", state: "pending", values: perSecond(series.submitted, step), dash: [2, 3] },
-    { label: "Succeeded", state: "success", values: perSecond(series.succeeded, step), fill: true },
-    { label: "Failed", state: "failed", values: perSecond(series.failed, step), dash: [5, 2], fill: true },
-    { label: "Retried", state: "retrying", values: perSecond(series.retried, step), dash: [1, 2] },
-  ];
-  return html`<div class="charts">
-    <${Chart} title="Throughput" metric="afterwards_tasks_finished_total" at=${at} lines=${throughput} format=${rate} />
-    <${Chart} title="Wait" metric="afterwards_task_wait_seconds" at=${at} lines=${quantiles("wait")} format=${duration} log />
-    <${Chart} title="Run" metric="afterwards_task_run_seconds" at=${at} lines=${quantiles("run")} format=${duration} log /></div>`;
 }
 
 function Failing() {

@@ -55,13 +55,14 @@ function Canvas({ title, at, lines, format, log }) {
   const data = () => [at, ...lines.map(({ values }) => (log ? values.map((value) => value || null) : values))];
   const scheme = useScheme();
   useEffect(() => {
+    const element = place.current;
     let isGone = false;
     loadLibrary().then((UPlot) => {
       if (isGone) return;
-      plot.current = new UPlot(options(UPlot, place.current, lines, format, log), data(), place.current);
+      plot.current = new UPlot(options(UPlot, element, lines, format, log), data(), element);
     }, () => {});
-    const observer = new ResizeObserver(() => plot.current?.setSize({ width: place.current.clientWidth, height: HEIGHT }));
-    observer.observe(place.current);
+    const observer = new ResizeObserver(() => plot.current?.setSize({ width: element.clientWidth, height: HEIGHT }));
+    observer.observe(element);
     return () => {
       isGone = true;
       observer.disconnect();

@@ -30,7 +30,7 @@ function Edit({ task, onDone }) {
   const footer = html`<button type="button" class="button" onClick=${close}>Leave it</button>
     <button type="button" class="button primary" disabled=${!payload} onClick=${send}>${isChanged ? "Save and retry" : "Retry as it is"}</button>`;
   return html`<${Dialog} title="Edit and retry" isWide footer=${footer}>
-    <div class="edit"><div><${PayloadForm} schema=${type.data?.payload_schema} text=${text} onChange=${setText} refusals=${refusals} /></div>
+    <div class="edit"><div><${PayloadForm} key=${String(Boolean(type.data))} schema=${type.data?.payload_schema} text=${text} onChange=${setText} refusals=${refusals} /></div>
       <section aria-label="What changes"><h3>What changes</h3><${Difference} before=${before} after=${payload ? pretty(payload) : text} /></section></div><//>`;
 }
 

@@ -20,7 +20,7 @@ const COLUMNS = [
   { name: "last", title: "Last", kind: "number", cell: (group) => html`<${Time} at=${group.last_seen} />` },
 ];
 
-const SAMPLES = { name: "samples", title: "Newest", cell: (group) => html`<span class="samples">${group.sample_ids.map((id) => html`<${TaskLink} key=${id} id=${id} />`)}</span>` };
+const Samples = ({ group }) => html`<span class="samples faint">newest ${group.sample_ids.map((id) => html`<${TaskLink} key=${id} id=${id} />`)}</span>`;
 
 const act = (group, reload, canDelete) => html`<span class="verbs">
   <${Verb} icon="retry" kind="small" label="Retry the ${number(group.count)} tasks of this group" onClick=${() => bulk("retry", { error: group.id, status: ["failed"] }, reload)}>Retry<//>
@@ -41,7 +41,7 @@ export function PauseVerb({ type, onDone }) {
 /** @param {{groups: any[], reload: () => void, onOpen: (group: any) => void, isFull?: boolean}} _ */
 export function Groups({ groups, reload, onOpen, isFull = false }) {
   const verbs = { name: "verbs", title: html`<span class="unseen">Actions</span>`, kind: "number", cell: (group) => act(group, reload, isFull) };
-  return html`<${Table} label="Error groups" isCards columns=${[...COLUMNS, ...(isFull ? [SAMPLES] : []), verbs]} rows=${groups} keyOf=${(group) => group.id} onOpen=${onOpen}
+  return html`<${Table} label="Error groups" isCards columns=${[...COLUMNS, verbs]} rows=${groups} keyOf=${(group) => group.id} onOpen=${onOpen} more=${isFull ? (group) => html`<${Samples} group=${group} />` : undefined}
     keys=${{ r: (group) => bulk("retry", { error: group.id, status: ["failed"] }, reload) }} />`;
 }
 
