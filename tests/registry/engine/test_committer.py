@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, cast, get_args
 from unittest.mock import Mock
 
 import pytest
@@ -29,6 +29,7 @@ from afterwards.registry.journal.base import Group
 from afterwards.registry.journal.nowhere import NullJournal
 from afterwards.registry.protocol.answers import Events, Reply, Statistics
 from afterwards.registry.protocol.requests import (
+    ABOUT_THE_WORKER,
     Add,
     Beat,
     Cancel,
@@ -39,6 +40,7 @@ from afterwards.registry.protocol.requests import (
     Join,
     Leave,
     Probe,
+    Progress,
     PutSchedule,
     Request,
     Retry,
@@ -57,6 +59,14 @@ NEW_WORK_REFUSED, ALL_REFUSED = 1, 2
 @pytest.fixture(params=["memory", "journal"])
 def journal(request: pytest.FixtureRequest, bench: Bench) -> FailingNull | FailingSqlite:
     return bench.journal() if request.param == "journal" else FailingNull()
+
+
+def test_every_request_is_a_change_a_read_or_a_note_and_only_one_of_them(bench: Bench) -> None:
+    committer = bench.registry().committer
+    reads, notes = committer._replies._reads.kinds, {Probe, Progress}
+
+    changes = [*ABOUT_THE_WORKER, *committer._rules._verbs]
+    assert sorted(map(str, [*changes, *reads, *notes])) == sorted(map(str, get_args(Request)))
 
 
 @pytest.mark.parametrize("failures", [NEW_WORK_REFUSED, ALL_REFUSED])

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from enum import Enum
 
 from afterwards.registry.engine.turns import WorkItem
-from afterwards.registry.engine.views import READS
 from afterwards.registry.protocol.answers import Answer, Claim, Reply
 from afterwards.registry.protocol.base import Worker
-from afterwards.registry.protocol.requests import Count, Find, Get, Held, Inspect, Probe, Request
+from afterwards.registry.protocol.requests import Held, Request
 
-CHANGES_NOTHING: Final = READS | {Get, Inspect, Find, Count, Probe}
-"""Requests that are answered when the changes of their group are committed."""
+
+class Open(Enum):
+    """Stands for an answer that is not known yet."""
+
+    AFTER_COMMIT = "after commit"
+    """The request changes nothing that is written: it is answered when its group is committed."""
 
 
 @dataclass(eq=False)
@@ -24,6 +27,8 @@ class Call(WorkItem):
     connection: int
     requests: Sequence[Request]
     answers: list[Answer] = field(default_factory=list)
+    """One for each request. The changes give theirs, the reads theirs once the group is committed;
+    those that are a `Deferred` at the end are left to whoever has brought the call."""
     claims: list[Claim] = field(default_factory=list)
     cancels: list[Held] = field(default_factory=list)
     tell: Callable[[Reply], None] | None = None

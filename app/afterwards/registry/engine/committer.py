@@ -17,7 +17,7 @@ reads is answered after that, and sees the group.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -29,36 +29,25 @@ from afterwards.errors import (
     RegistryUnavailable,
 )
 from afterwards.logs import get_logger
-from afterwards.registry.engine.call import CHANGES_NOTHING, Call
+from afterwards.registry.engine.call import Call, Open
 from afterwards.registry.engine.lookout import Lookout
 from afterwards.registry.engine.outage import Outage
+from afterwards.registry.engine.reads import Reads
 from afterwards.registry.engine.replies import Replies
+from afterwards.registry.engine.rounds import Round
 from afterwards.registry.engine.turns import LONGEST_SECONDS, Turns, WorkItem
 from afterwards.registry.engine.views import Views
 from afterwards.registry.journal.base import Group, Journal
 from afterwards.registry.protocol.answers import Answer, Reply
 from afterwards.registry.protocol.base import Worker
-from afterwards.registry.protocol.requests import (
-    ABOUT_THE_WORKER,
-    Add,
-    AddAll,
-    Amend,
-    Beat,
-    Join,
-    Probe,
-    PutSchedule,
-    Request,
-    Retry,
-)
+from afterwards.registry.protocol.requests import Beat, Join, Probe, Request
 from afterwards.registry.state.retention import Retention
 from afterwards.registry.state.rules import Rules
 
 log = get_logger(__name__)
 
-_NOTHING: Final[frozenset[type]] = frozenset()
 _RENEWING: Final = frozenset({Join, Beat})
 """Each is the first of its batch."""
-_NEEDS_ROOM: Final = frozenset({Add, AddAll, Amend, PutSchedule, Retry})
 
 
 class _Written(NamedTuple):
@@ -82,7 +71,8 @@ class Committer:
     Args:
         rules: the state; touched by nobody else, and only by whoever has the turn.
         journal: where groups are written.
-        views: answers the requests that only read, and is told of every committed group.
+        views: is told of every committed group.
+        reads: answers the requests that only read.
         retention: decides which finished tasks to delete.
         end_silent: is called after each group with the workers that have to be killed, if any.
     """
@@ -92,7 +82,9 @@ class Committer:
         rules: Rules,
         journal: Journal,
         views: Views,
+        reads: Reads,
         retention: Retention,
+        *,
         end_silent: Callable[[Iterable[Worker]], None],
     ) -> None:
         self._rules = rules
@@ -104,7 +96,7 @@ class Committer:
         self._lookout = Lookout(journal, rules.clock)
         self._events: list[Callable[[], None]] = []
         self._outage = Outage()
-        self._replies = Replies(rules, journal, views, self._outage)
+        self._replies = Replies(rules, reads, views, self._outage)
         self._written: _Written | None = None
         """Of the group at hand, what is on disk; None: nothing is, or has to be."""
 
@@ -149,11 +141,7 @@ class Committer:
         self._lookout.look_if_due()
         late = []
         try:
-            self._carry_out(calls)
-            if not (self._write(calls) or self._write_a_part(calls)):
-                self._carry_out(calls, refuse=None)
-                # A beat releases what it omits, and a leave everything; that has to wait.
-                self._rules.put_off()
+            self._carry_out_and_write(calls)
             late = [call for call in calls if not self._replies.settle(call)]
         except OutcomeUnknown:
             raise
@@ -207,8 +195,26 @@ class Committer:
 
     # -- the steps of a group ------------------------------------------------------------------
 
-    def _carry_out(self, calls: Sequence[Call], refuse: frozenset[type] | None = _NOTHING) -> None:
-        """Apply the changes; `refuse` says which kinds not to, None: all that need the journal."""
+    def _carry_out_and_write(self, calls: Sequence[Call]) -> None:
+        """Carry out as much of the group as can be written."""
+        for round_ in self._rounds():
+            self._carry_out(calls, round_)
+            if round_ is Round.UNWRITTEN:
+                # A beat releases what it omits, and a leave everything; that has to wait.
+                self._rules.put_off()
+            elif self._write(calls, round_):
+                return
+
+    def _rounds(self) -> Iterator[Round]:
+        yield Round.WHOLE
+        # While another process has the journal's lock nothing fits, and whoever only reads or beats
+        # has waited long enough.
+        if not self._outage.is_locked:
+            yield Round.WITHOUT_NEW_WORK
+        yield Round.UNWRITTEN
+
+    def _carry_out(self, calls: Sequence[Call], round_: Round) -> None:
+        """Apply the changes in memory, as far as this round goes."""
         events, self._events = self._events, []
         for event in events:
             event()
@@ -216,17 +222,17 @@ class Committer:
             # Nobody is silent whose word is here already: it waited for the group before.
             if call.worker is not None and call.requests and type(call.requests[0]) in _RENEWING:
                 self._rules.workers.renew(call.worker, call.connection)
-        if refuse is not None:
-            self._rules.advance(accepting=refuse == _NOTHING)
-        if refuse == _NOTHING:
+        if round_ is not Round.UNWRITTEN:
+            self._rules.advance(accepting=round_ is Round.WHOLE)
+        if round_ is Round.WHOLE:
             self._trim_cache()
         for call in calls:
-            call.answers = [self._apply(call, request, refuse) for request in call.requests]
-        if refuse == _NOTHING:
+            call.answers = [self._apply(call, request, round_) for request in call.requests]
+        if round_ is Round.WHOLE:
             # After the calls: one of them may just have retried a task that is overdue.
             self._retention.step(self._rules.store)
         for call in calls:
-            if call.worker is not None and refuse is not None:
+            if call.worker is not None and round_ is not Round.UNWRITTEN:
                 call.claims = self._rules.assign(call.worker, call.connection)
 
     def _trim_cache(self) -> None:
@@ -237,11 +243,11 @@ class Committer:
             else:
                 store.put(task, None)
 
-    def _apply(self, call: Call, request: Request, refuse: frozenset[type] | None) -> Answer:
+    def _apply(self, call: Call, request: Request, round_: Round) -> Answer | Open:
         kind = type(request)
-        if kind in CHANGES_NOTHING:
-            return None
-        if kind not in ABOUT_THE_WORKER and (refuse is None or kind in refuse):
+        if kind in self._replies.after_commit:
+            return Open.AFTER_COMMIT
+        if round_.refuses(kind):
             return self._outage.refusal()
         try:
             return self._rules.apply(call.worker, call.connection, request)
@@ -249,7 +255,8 @@ class Committer:
             # A value from here on. Its traceback would lead back to this call, and keep both.
             return error.with_traceback(None)
 
-    def _write(self, calls: Sequence[Call], *, partly: bool = False) -> bool:
+    def _write(self, calls: Sequence[Call], round_: Round) -> bool:
+        """Whether the group is written, or nothing of it has to be."""
         store, rules = self._rules.store, self._rules
         probes = [call for call in calls if any(type(r) is Probe for r in call.requests)]
         group = Group(
@@ -273,31 +280,23 @@ class Committer:
             self._take_back(calls)
             return False
         self._written = _Written(group, time.perf_counter() - started)
-        if not partly:
+        if round_ is Round.WHOLE:
             self._outage.end_if_shown_by(group)
-        self._note_commit(group, partly=partly)
+        self._note_commit(group, round_)
         self._lookout.look_after_commit()
         return True
-
-    def _write_a_part(self, calls: Sequence[Call]) -> bool:
-        """Reports and cancellations may fit where new tasks do not."""
-        if self._outage.is_locked:
-            # Nothing does, and whoever only reads or beats has waited long enough.
-            return False
-        self._carry_out(calls, refuse=_NEEDS_ROOM)
-        return self._write(calls, partly=True)
 
     def _take_back(self, calls: Sequence[Call]) -> None:
         self._rules.undo()
         for call in calls:
             call.claims = []
 
-    def _note_commit(self, group: Group, *, partly: bool) -> None:
+    def _note_commit(self, group: Group, round_: Round) -> None:
         """The group is durable: now it may be told."""
         self._rules.commit()
         if group.trusted_at is not None:
             self._retention.noted()
-        if not partly:
+        if round_ is Round.WHOLE:
             # Its deletions were in what could not be written.
             self._retention.committed()
 

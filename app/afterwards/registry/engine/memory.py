@@ -9,21 +9,20 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from afterwards.counts import ENDED
-from afterwards.errors import JournalUnavailable, TaskDeleted, TaskNotFound
 from afterwards.lifecycle import Task
 from afterwards.logs import get_logger
-from afterwards.metrics import render
 from afterwards.registry.engine.committer import Committer
 from afterwards.registry.engine.counts_file import CountsFile
-from afterwards.registry.engine.views import Scraped, Views
+from afterwards.registry.engine.reads import Reads, completed
+from afterwards.registry.engine.views import Views
 from afterwards.registry.engine.watches import Killer, Watches
 from afterwards.registry.journal.base import Journal
 from afterwards.registry.journal.nowhere import NullJournal
-from afterwards.registry.protocol.answers import Answer, Details, Events, Page, Reply, Statistics
+from afterwards.registry.protocol.answers import Events, Reply
 from afterwards.registry.protocol.base import Worker
 from afterwards.registry.protocol.clock import Clock, SystemClock
 from afterwards.registry.protocol.incarnation import end, is_alive, when_gone
@@ -32,10 +31,6 @@ from afterwards.registry.protocol.requests import (
     Alive,
     Beat,
     Changes,
-    Count,
-    Find,
-    Get,
-    Inspect,
     Join,
     PauseSchedule,
     PutSchedule,
@@ -49,8 +44,6 @@ from afterwards.registry.state.rules import Rules
 log = get_logger(__name__)
 
 LONGEST_WATCH_SECONDS = 30.0
-
-_WITH_PROGRESS = frozenset({Details, Page})
 
 
 @dataclass(frozen=True)
@@ -117,13 +110,14 @@ class MemoryRegistry(TaskMapping):
             self.rules,
             self._journal,
             self.views,
+            Reads(self.rules, self.views, self._journal, self._counts_file),
             Retention(
                 self._journal,
                 clock,
                 TrustedTime(clock, contents.trusted_at, confirmed=clock_confirmed),
                 retention_seconds,
             ),
-            self._killer.end,
+            end_silent=self._killer.end,
         )
         for record in self.rules.ledger:
             if not record.gone:
@@ -196,11 +190,7 @@ class MemoryRegistry(TaskMapping):
             self._watches.watch(worker)
         if Beat in kinds:
             self._watches.try_again()
-        answers = [
-            self._complete(request, answer)
-            for request, answer in zip(requests, call.answers, strict=True)
-        ]
-        return Reply(answers, call.claims, call.cancels)
+        return Reply([completed(answer) for answer in call.answers], call.claims, call.cancels)
 
     def watch(self, worker: Worker, connection: int, timeout_seconds: float) -> bool:
         record = self.rules.ledger.find(str(worker))
@@ -241,43 +231,3 @@ class MemoryRegistry(TaskMapping):
             self.views.of_workers.worker_gone(str(worker))
 
         self.committer.post(mark_dead)
-
-    def _complete(self, request: Request, answer: Answer) -> Answer:
-        try:
-            found = self._look_up(request, answer)
-        except JournalUnavailable as error:
-            return error
-        return self.views.with_progress(found) if type(found) in _WITH_PROGRESS else found
-
-    def _look_up(self, request: Request, answer: Answer) -> Answer:
-        """Do in the caller's thread what may take long: disk reads and rendering."""
-        if answer is not None:
-            return self._completed(answer)
-        match request:
-            case Get():
-                return self._journal.read(request.task_id) or self._missing(request.task_id)
-            case Inspect():
-                return self._journal.details(request.task_id) or self._missing(request.task_id)
-            case Find():
-                return self._journal.find(request)
-            case Count():
-                return self._journal.count(request)
-            case _:
-                return None
-
-    def _completed(self, answer: Answer) -> Answer:
-        match answer:
-            case Scraped():
-                # Kept first: what is shown must not fall when another registry takes over.
-                self._counts_file.save(answer.kept)
-                return render(
-                    replace(answer.snapshot, wal_bytes=self._journal.wal_bytes()), answer.kept
-                )
-            case Statistics():
-                return answer._replace(journal_bytes=self._journal.size_bytes())
-            case _:
-                return answer
-
-    def _missing(self, task_id: str) -> TaskNotFound:
-        deleted = self._journal.was_deleted(task_id)
-        return (TaskDeleted if deleted else TaskNotFound)(task_id)

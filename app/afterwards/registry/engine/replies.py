@@ -13,10 +13,10 @@ from afterwards.errors import (
     Unavailable,
 )
 from afterwards.logs import get_logger
-from afterwards.registry.engine.call import CHANGES_NOTHING, Call
+from afterwards.registry.engine.call import Call, Open
 from afterwards.registry.engine.outage import Outage
-from afterwards.registry.engine.views import READS, Views
-from afterwards.registry.journal.base import Journal
+from afterwards.registry.engine.reads import Deferred, Reads
+from afterwards.registry.engine.views import Views
 from afterwards.registry.protocol.answers import Answer
 from afterwards.registry.protocol.requests import (
     ABOUT_THE_WORKER,
@@ -25,10 +25,9 @@ from afterwards.registry.protocol.requests import (
     Amend,
     Beat,
     Cancel,
-    Count,
-    Find,
     Get,
     Probe,
+    Progress,
     Report,
     Request,
     Retry,
@@ -40,24 +39,26 @@ log = get_logger(__name__)
 
 _SETTLED_BY_COMMIT: Final = frozenset({Add, AddAll, Amend, Cancel, Retry, *get_args(Report)})
 """Requests whose answers their changes give."""
+_NOTED_AFTER_COMMIT: Final = frozenset({Probe, Progress})
+"""No reads, and nothing of them is written with the tasks."""
 
 
 class Replies:
     """Completes the answers of calls, and answers them, in two steps.
 
-    What the changes themselves gave is in the answers already. A call that needs no more than that
-    is settled by the commit, and answered at once; one that reads is answered when the group can be
-    seen.
-
-    Args:
-        journal: has what is not in memory; None is the answer to what it has to be asked for.
+    1. `settle`: a call is whole by the commit alone if it only changes tasks, or gets tasks that
+       are in memory. It is answered at once.
+    2. `answer_reader`: all others are answered when the group can be seen. What is left in their
+       answers by then is a `Deferred`: its asker completes it after the turn.
     """
 
-    def __init__(self, rules: Rules, journal: Journal, views: Views, outage: Outage) -> None:
+    def __init__(self, rules: Rules, reads: Reads, views: Views, outage: Outage) -> None:
         self._rules = rules
-        self._is_durable = journal.durable
+        self._reads = reads
         self._views = views
         self._outage = outage
+        self.after_commit = reads.kinds | _NOTED_AFTER_COMMIT
+        """Requests that change nothing that is written; they are answered here."""
 
     def settle(self, call: Call) -> bool:
         """Fill in what follows from the commit alone; whether the answers are whole by that."""
@@ -66,9 +67,8 @@ class Replies:
         whole = True
         for position, request in enumerate(call.requests):
             if type(request) is Get:
-                found = self._rules.store.get(request.task_id)
-                call.answers[position] = found
-                whole = whole and found is not None
+                call.answers[position] = found = self._reads.answer(request)
+                whole = whole and type(found) is not Deferred
             elif type(request) not in _SETTLED_BY_COMMIT:
                 whole = False
         return whole
@@ -96,7 +96,7 @@ class Replies:
         except Exception:
             log.exception("a call cannot be answered; it is refused")
             self.refuse([call], written=True)
-        # Some of it may have to be read from the journal first.
+        # Some of it may be a `Deferred`.
         call.tell = None
         self.answer(call, problem)
 
@@ -131,12 +131,18 @@ class Replies:
 
     def _fill_in(self, call: Call) -> None:
         for position, request in enumerate(call.requests):
-            kind = type(request)
-            if kind in CHANGES_NOTHING and kind is not Get:
-                self._note_counts(call, request)
-                call.answers[position] = self._read(request)
-            elif kind is Beat:
-                self._note_counts(call, request)
+            self._note_counts(call, request)
+            if call.answers[position] is Open.AFTER_COMMIT:
+                call.answers[position] = self._answer(request)
+
+    def _answer(self, request: Request) -> Answer | Deferred:
+        match request:
+            case Probe():
+                return JournalUnavailable(self._outage.problem) if self._outage.is_on else None
+            case Progress():
+                return self._views.note_progress(request)
+            case _:
+                return self._reads.answer(request)
 
     def _doubt(self, call: Call, problem: JournalUnavailable) -> None:
         """The group is in a file that has lost its name meanwhile, and may be lost with it."""
@@ -144,7 +150,7 @@ class Replies:
             kind = type(request)
             if kind is Probe:
                 call.answers[position] = problem
-            elif kind in CHANGES_NOTHING or kind in ABOUT_THE_WORKER:
+            elif kind in self.after_commit or kind in ABOUT_THE_WORKER:
                 continue
             elif not isinstance(call.answers[position], AfterwardsError):
                 call.answers[position] = RegistryUnavailable()
@@ -160,20 +166,3 @@ class Replies:
         # already because its process has ended.
         if call.worker and self._rules.workers.find(call.worker, call.connection):
             self._views.of_workers.report(str(call.worker), request.counts)
-
-    def _read(self, request: Request) -> Answer:
-        """Answer from memory, as committed; None: the journal has to be asked."""
-        if type(request) in READS:
-            return self._views.read(request)
-        if isinstance(request, Find) and not self._is_durable:
-            return self._rules.store.find(request)
-        if isinstance(request, Count):
-            return self._count(request)
-        if isinstance(request, Probe) and self._outage.is_on:
-            return JournalUnavailable(self._outage.problem)
-        return None
-
-    def _count(self, query: Count) -> int | None:
-        if query.created_after is None and query.created_before is None:
-            return self._views.count(query)
-        return None if self._is_durable else self._rules.store.count(query)

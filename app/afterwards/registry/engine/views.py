@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
-from typing import Any, Final, NamedTuple
+from typing import Final
 
 from afterwards.counts import Kept, Snapshot, Tally, WorkerTotals, counts_by_state
-from afterwards.errors import ScheduleNotFound, StaleReport
+from afterwards.errors import StaleReport
 from afterwards.lifecycle import Change, Task, TaskState
 from afterwards.logs import get_logger
 from afterwards.metrics import TaskMetrics
 from afterwards.registry.engine.event_log import EventLog
 from afterwards.registry.journal.base import Group
 from afterwards.registry.protocol.answers import (
-    Answer,
     Details,
     Event,
     Events,
@@ -23,32 +21,12 @@ from afterwards.registry.protocol.answers import (
     Statistics,
 )
 from afterwards.registry.protocol.clock import Clock
-from afterwards.registry.protocol.requests import (
-    Changes,
-    Count,
-    Counts,
-    GetSchedule,
-    Progress,
-    Request,
-    Schedules,
-    Scrape,
-    Stats,
-)
+from afterwards.registry.protocol.requests import Changes, Count, Progress
 from afterwards.registry.state.rules import Rules
 
 log = get_logger(__name__)
 
 EVENTS_KEPT: Final = 10_000
-
-READS: Final = frozenset({Counts, Changes, GetSchedule, Progress, Schedules, Scrape, Stats})
-"""Requests that are answered from here. None is written to the journal."""
-
-
-class Scraped(NamedTuple):
-    """The answer to a `Scrape`, before it is kept and rendered."""
-
-    snapshot: Snapshot
-    kept: Kept
 
 
 class DrainRate:
@@ -98,15 +76,6 @@ class Views:
         self._number = 0
         self._since = clock.elapsed()
         self.drain_rate = DrainRate(self._since)
-        self._answers: dict[type, Callable[[Any], Answer]] = {
-            Changes: self._changes,
-            Counts: lambda _: counts_by_state(self._counts),
-            GetSchedule: self._schedule,
-            Progress: self._note_progress,
-            Scrape: lambda _: Scraped(self._snapshot(), self.kept()),
-            Schedules: rules.schedules.page,
-            Stats: lambda _: self._statistics(),
-        }
 
     def committed(self, group: Group, seconds: float) -> None:
         """A group is durable."""
@@ -133,12 +102,9 @@ class Views:
             self.events.extend(events)
         self.drain_rate.count(finished, self._clock.elapsed())
 
-    def read(self, request: Request) -> Answer:
-        """Answer one of `READS`; a `Scrape` with a `Scraped`, to be rendered by the caller.
-
-        Neither it nor a `Statistics` knows the journal's sizes; those take a look at the disk.
-        """
-        return self._answers[type(request)](request)
+    def by_state(self) -> dict[tuple[str, TaskState], int]:
+        """How many tasks there are of each type in each state."""
+        return counts_by_state(self._counts)
 
     def count(self, query: Count) -> int:
         """How many tasks there are of a type and in a state; knows nothing of their times."""
@@ -148,20 +114,16 @@ class Views:
             if query.type in (None, type_name) and query.state in (None, state)
         )
 
-    def _schedule(self, request: GetSchedule) -> Answer:
-        try:
-            return self._rules.schedules.get(request.name)
-        except ScheduleNotFound as error:
-            return error
-
-    def _changes(self, request: Changes) -> Events:
+    def changes(self, request: Changes) -> Events:
+        """What has been committed since a position."""
         log = self.events
         events = log.since(request.epoch, request.after)
         if events is None:
             return Events(log.epoch, log.sequence, [], True, counts_by_state(self._counts))
         return Events(log.epoch, log.sequence, events, False)
 
-    def _note_progress(self, request: Progress) -> StaleReport | None:
+    def note_progress(self, request: Progress) -> StaleReport | None:
+        """Keep and publish how far an attempt is, or refuse what is not the running one."""
         task = self._rules.store.get(request.task_id)
         if task is None:
             return StaleReport(request.task_id, request.attempt, 0, "finished or unknown")
@@ -183,17 +145,17 @@ class Views:
         self.events.extend([event])
         return None
 
-    def with_progress(self, answer: Answer) -> Answer:
-        """A `Details` or `Page` with the progress of what runs. May be called from any thread."""
-        match answer:
-            case Details():
-                return answer._replace(progress=self._progress_of(answer.task))
-            case Page() if self._progress:
-                marks = {task.id: self._progress_of(task) for task in answer.tasks}
-                known = {task_id: mark for task_id, mark in marks.items() if mark is not None}
-                return answer._replace(progress=known)
-            case _:
-                return answer
+    def with_mark(self, details: Details) -> Details:
+        """The details with the progress of the running attempt. From any thread."""
+        return details._replace(progress=self._progress_of(details.task))
+
+    def with_progress(self, page: Page) -> Page:
+        """The page with the progress of what runs. From any thread."""
+        if not self._progress:
+            return page
+        marks = {task.id: self._progress_of(task) for task in page.tasks}
+        known = {task_id: mark for task_id, mark in marks.items() if mark is not None}
+        return page._replace(progress=known)
 
     def _progress_of(self, task: Task) -> ProgressMark | None:
         mark = self._progress.get(task.id)
@@ -201,7 +163,8 @@ class Views:
         running = task.state is TaskState.PROCESSING
         return mark if mark is not None and running and mark.attempt == task.attempt else None
 
-    def _snapshot(self) -> Snapshot:
+    def snapshot(self) -> Snapshot:
+        """The figures of this moment; what the journal takes on the disk is not among them."""
         slots: Counter[tuple[str, str]] = Counter()
         workers = 0
         for record in self._rules.ledger:
@@ -227,10 +190,11 @@ class Views:
             self._number, self.of_workers.by_worker(), self._metrics.cells(), self.refused_reports
         )
 
-    def _statistics(self) -> Statistics:
+    def statistics(self) -> Statistics:
+        """The service on one page; what the journal takes on the disk is 0."""
         now = self._clock.elapsed()
         return Statistics(
-            self._snapshot(),
+            self.snapshot(),
             uptime_seconds=now - self._since,
             finished_per_second=self.drain_rate.lately(now),
             paused_types=self._rules.store.throttles.paused(),

@@ -1,0 +1,132 @@
+"""What a registry is asked and does not change by it: one row of a table for each kind of request.
+
+A new read is a request in `afterwards.registry.protocol.requests` and a row here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import Any, NamedTuple
+
+from afterwards.counts import Kept, Snapshot
+from afterwards.errors import JournalUnavailable, ScheduleNotFound, TaskDeleted, TaskNotFound
+from afterwards.lifecycle import Task
+from afterwards.metrics import render
+from afterwards.registry.engine.counts_file import CountsFile
+from afterwards.registry.engine.views import Views
+from afterwards.registry.journal.base import Journal
+from afterwards.registry.protocol.answers import Answer, Details, Page, Statistics
+from afterwards.registry.protocol.requests import (
+    Changes,
+    Count,
+    Counts,
+    Find,
+    Get,
+    GetSchedule,
+    Inspect,
+    Request,
+    Schedules,
+    Scrape,
+    Stats,
+)
+from afterwards.registry.state.rules import Rules
+
+
+class Deferred(NamedTuple):
+    """An answer that the asker's own thread completes: it needs the disk, or takes long."""
+
+    complete: Callable[[], Answer]
+
+
+def completed(answer: Answer) -> Answer:
+    """The answer itself, or what a `Deferred` gives; not during a turn, which is everybody's."""
+    if type(answer) is not Deferred:
+        return answer
+    try:
+        return answer.complete()
+    except JournalUnavailable as error:
+        return error
+
+
+class Reads:
+    """Answers reads: at once from memory, or with a `Deferred`.
+
+    Args:
+        rules: the state; read by whoever has the turn.
+        views: what is counted and published.
+        journal: has the tasks that are not in memory, histories and lists.
+        counts_file: keeps what is counted in memory before it is shown.
+    """
+
+    def __init__(
+        self, rules: Rules, views: Views, journal: Journal, counts_file: CountsFile
+    ) -> None:
+        self._rules = rules
+        self._views = views
+        self._journal = journal
+        self._counts_file = counts_file
+        self._by_kind: dict[type, Callable[[Any], Answer | Deferred]] = {
+            Get: self._task,
+            Inspect: lambda request: Deferred(partial(self._details, request.task_id)),
+            Find: self._page,
+            Count: self._count,
+            Counts: lambda _: views.by_state(),
+            Changes: views.changes,
+            GetSchedule: self._schedule,
+            Schedules: rules.schedules.page,
+            Stats: lambda _: Deferred(partial(self._with_sizes, views.statistics())),
+            Scrape: lambda _: Deferred(partial(self._rendered, views.snapshot(), views.kept())),
+        }
+        self.kinds = frozenset(self._by_kind)
+        """The requests that are reads."""
+
+    def answer(self, request: Request) -> Answer | Deferred:
+        """Answer a read in a turn, between its commit and the next group."""
+        return self._by_kind[type(request)](request)
+
+    # -- in a turn -----------------------------------------------------------------------------
+
+    def _task(self, request: Get) -> Task | Deferred:
+        task = self._rules.store.get(request.task_id)
+        return task or Deferred(partial(self._stored_task, request.task_id))
+
+    def _page(self, request: Find) -> Page | Deferred:
+        if self._journal.durable:
+            return Deferred(lambda: self._views.with_progress(self._journal.find(request)))
+        return self._views.with_progress(self._rules.store.find(request))
+
+    def _count(self, request: Count) -> int | Deferred:
+        if request.created_after is None and request.created_before is None:
+            return self._views.count(request)
+        if self._journal.durable:
+            return Deferred(partial(self._journal.count, request))
+        return self._rules.store.count(request)
+
+    def _schedule(self, request: GetSchedule) -> Answer:
+        try:
+            return self._rules.schedules.get(request.name)
+        except ScheduleNotFound as error:
+            return error
+
+    # -- in the asker's thread -----------------------------------------------------------------
+
+    def _stored_task(self, task_id: str) -> Task | TaskNotFound:
+        return self._journal.read(task_id) or self._missing(task_id)
+
+    def _details(self, task_id: str) -> Details | TaskNotFound:
+        details = self._journal.details(task_id)
+        return self._missing(task_id) if details is None else self._views.with_mark(details)
+
+    def _missing(self, task_id: str) -> TaskNotFound:
+        deleted = self._journal.was_deleted(task_id)
+        return (TaskDeleted if deleted else TaskNotFound)(task_id)
+
+    def _with_sizes(self, statistics: Statistics) -> Statistics:
+        return statistics._replace(journal_bytes=self._journal.size_bytes())
+
+    def _rendered(self, snapshot: Snapshot, kept: Kept) -> bytes:
+        # Kept first: what is shown must not fall when another registry takes over.
+        self._counts_file.save(kept)
+        return render(replace(snapshot, wal_bytes=self._journal.wal_bytes()), kept)

@@ -1,0 +1,39 @@
+"""The rounds of a group: how much of it is carried out.
+
+A group that cannot be written is taken back, and carried out again with less of it.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Final
+
+from afterwards.registry.protocol.requests import (
+    ABOUT_THE_WORKER,
+    Add,
+    AddAll,
+    Amend,
+    PutSchedule,
+    Retry,
+)
+
+_NEEDS_ROOM: Final = frozenset({Add, AddAll, Amend, PutSchedule, Retry})
+
+
+class Round(Enum):
+    """How much of a group is carried out; each round is tried if the one before was not written."""
+
+    WHOLE = "whole"
+    """All of it."""
+    WITHOUT_NEW_WORK = "without new work"
+    """Reports and cancellations may fit on a disk where new tasks do not. What needs room is
+    refused, schedules make no tasks, and retention deletes none."""
+    UNWRITTEN = "unwritten"
+    """Nothing is written. All that needs the journal is refused; what workers say of themselves is
+    heard, nothing becomes due, and nothing is claimed."""
+
+    def refuses(self, kind: type) -> bool:
+        """Whether requests of this kind, which is no read, are refused."""
+        if self is Round.WHOLE or kind in ABOUT_THE_WORKER:
+            return False
+        return self is Round.UNWRITTEN or kind in _NEEDS_ROOM
