@@ -6,10 +6,12 @@ from collections import Counter
 
 from afterwards.counts import (
     HTTP_SECONDS,
+    Cell,
     Histogram,
     WorkerCounts,
     WorkerTotals,
     counts_by_state,
+    retrying,
     tally,
     total,
 )
@@ -50,6 +52,34 @@ def test_a_task_s_life_adds_up() -> None:
         ("transitions", "note", "success"): 1,
         ("attempts", "note", "success"): 1,
     }
+
+
+def test_a_task_is_retrying_from_a_failed_attempt_to_the_next_one() -> None:
+    failed = RUNNING.back_off(1, "no", 5.0, 4.0)
+    due = failed.become_due()
+    again = due.claim("service:1:2", 9.0)
+    released = again.release(2, "stopping", 10.0)
+    gone = released.cancel(11.0)
+    life = [
+        (Change(RUNNING, failed, "failure"), 1),
+        (Change(failed, failed.amend(run_at=20.0)), 1),
+        (Change(failed, due), 1),
+        (Change(due, again), 0),
+        # The attempt that was interrupted is not counted, and the failed one still is.
+        (Change(again, released, "released"), 1),
+        (Change(released, gone), 0),
+        (Change(gone, gone.retry(12.0)), 0),
+    ]
+    counts = Counter[Cell]()
+    for change, number in life:
+        counts.update(tally([change]))
+        assert retrying(counts) == retrying(counts, "note") == number, change
+    assert counts["retried", "note", ""] == 1
+
+
+def test_a_last_failure_is_not_followed_by_another_attempt() -> None:
+    counts = tally([Change(RUNNING, RUNNING.fail(1, "no", 4.0), "failure")])
+    assert (counts["retried", "note", ""], retrying(counts)) == (0, 0)
 
 
 def test_a_change_within_a_state_is_no_transition() -> None:

@@ -73,7 +73,8 @@ def test_what_has_not_happened_yet_is_told_as_zero() -> None:
     for state in set(TaskState) - {TaskState.PENDING}:
         assert numbers[f"afterwards_tasks state={state} type=note"] == 0
         assert numbers[f"afterwards_task_transitions_total state={state} type=note"] == 0
-    assert numbers["afterwards_tasks_deleted_total type=note"] == 0
+    for name in ("tasks_deleted_total", "tasks_retrying", "task_retries_total"):
+        assert numbers[f"afterwards_{name} type=note"] == 0
 
 
 def test_there_are_no_series_that_nobody_needs() -> None:

@@ -16,7 +16,7 @@ from itertools import product
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
-from afterwards.lifecycle import Change, TaskState
+from afterwards.lifecycle import Change, Task, TaskState
 
 Cell = tuple[str, str, str]
 """One count: of what, of which task type, and the label it is split by."""
@@ -28,6 +28,10 @@ TRANSITIONS: Final = "transitions"
 TASKS: Final = "tasks"
 DELETED: Final = "deleted"
 ATTEMPTS: Final = "attempts"
+RETRYING: Final = "retrying"
+"""Tasks that wait for a further attempt after one that failed; they are in `TASKS`, too."""
+RETRIED: Final = "retried"
+"""Attempts that failed and are followed by another."""
 
 OUTCOMES: Final = ("success", "failure", "timeout", "lost", "suspected", "released", "cancelled")
 """How attempts end."""
@@ -117,7 +121,25 @@ def tally(changes: Iterable[Change]) -> Tally:
             counts[TASKS, new.type, new.state] += 1
         if change.outcome is not None:
             counts[ATTEMPTS, change.task.type, change.outcome] += 1
+        if (old is not None and old.attempts_used) or (new is not None and new.attempts_used):
+            _tally_retries(counts, old, new)
     return counts
+
+
+def _tally_retries(counts: Tally, old: Task | None, new: Task | None) -> None:
+    if old is not None and old.is_retrying:
+        counts[RETRYING, old.type, ""] -= 1
+    if new is not None and new.is_retrying:
+        counts[RETRYING, new.type, ""] += 1
+        if old is not None and new.attempts_used > old.attempts_used:
+            counts[RETRIED, new.type, ""] += 1
+
+
+def retrying(counts: Mapping[Cell, int], type_name: str | None = None) -> int:
+    """How many tasks of a type, or of all, wait for a further attempt after one that failed."""
+    if type_name is not None:
+        return counts.get((RETRYING, type_name, ""), 0)
+    return sum(number for (counter, _, _), number in counts.items() if counter == RETRYING)
 
 
 def counts_by_state(counts: Mapping[Cell, int]) -> dict[tuple[str, TaskState], int]:

@@ -86,6 +86,7 @@ class TaskState(StrEnum):
 
 
 FINAL_STATES: Final = frozenset({TaskState.SUCCESS, TaskState.FAILED, TaskState.CANCELLED})
+_WAITING: Final = frozenset({TaskState.SCHEDULED, TaskState.PENDING})
 
 
 class Kind(NamedTuple):
@@ -166,6 +167,11 @@ class Task:
     cancel_requested: bool = False
     reason: str = "submitted"
     """Why the last transition happened, for people."""
+
+    @property
+    def is_retrying(self) -> bool:
+        """Whether it waits for a further attempt after one that failed."""
+        return self.attempts_used > 0 and self.state in _WAITING
 
     # -- in ------------------------------------------------------------------------------------
 

@@ -20,6 +20,8 @@ from afterwards.counts import (
     HOST_EVENTS,
     HTTP_SECONDS,
     OUTCOMES,
+    RETRIED,
+    RETRYING,
     SUBMITTED,
     TASKS,
     TRANSITIONS,
@@ -153,6 +155,17 @@ class _Collector:
             ATTEMPTS: CounterMetricFamily(
                 "afterwards_task_attempts", "Attempts ended.", labels=["type", "outcome"]
             ),
+            RETRYING: GaugeMetricFamily(
+                "afterwards_tasks_retrying",
+                "Tasks that wait for a further attempt after one that failed; they are in "
+                "afterwards_tasks, too.",
+                labels=["type"],
+            ),
+            RETRIED: CounterMetricFamily(
+                "afterwards_task_retries",
+                "Attempts that failed and are followed by another.",
+                labels=["type"],
+            ),
             DELETED: CounterMetricFamily(
                 "afterwards_tasks_deleted",
                 "Finished tasks deleted because their retention was over.",
@@ -173,7 +186,8 @@ class _Collector:
                 counts.setdefault((TRANSITIONS, type_name, state), 0)
             for outcome in OUTCOMES:
                 counts.setdefault((ATTEMPTS, type_name, outcome), 0)
-            counts.setdefault((DELETED, type_name, ""), 0)
+            for counter in (DELETED, RETRYING, RETRIED):
+                counts.setdefault((counter, type_name, ""), 0)
         return counts
 
     def _service(self) -> Iterator[Metric]:

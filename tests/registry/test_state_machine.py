@@ -29,6 +29,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from afterwards.counts import retrying
 from afterwards.errors import (
     AfterwardsError,
     IdempotencyMismatch,
@@ -71,6 +72,7 @@ from afterwards.registry.protocol.requests import (
     Request,
     Resume,
     Retry,
+    Stats,
     Stopped,
     Succeeded,
     Suspected,
@@ -967,7 +969,7 @@ class RegistryMachine(RuleBasedStateMachine):
     @invariant()
     def the_registry_is_as_the_model_says(self) -> None:
         ids = list(self.model.tasks)
-        reply, _ = self.exchange(None, *map(Get, ids), *map(Inspect, ids), Counts())
+        reply, _ = self.exchange(None, *map(Get, ids), *map(Inspect, ids), Counts(), Stats())
         for task_id, task in zip(ids, reply.answers, strict=False):
             assert isinstance(task, Task), task
             assert visible(task) == self.model.tasks[task_id].seen()
@@ -979,9 +981,13 @@ class RegistryMachine(RuleBasedStateMachine):
                 assert found.task == task
                 self.check_history(found)
         numbers: dict[TaskState, int] = {}
-        for (_, state), number in reply.answers[-1].items():  # type: ignore[union-attr]
+        answers: list[Any] = [*reply.answers]
+        counts, statistics = answers[-2:]
+        for (_, state), number in counts.items():
             numbers[state] = numbers.get(state, 0) + number
         assert numbers == self.model.counts(), "counts are exact"
+        waiting = [task for task in answers[: len(ids)] if task.is_retrying]
+        assert retrying(statistics.snapshot.counts) == len(waiting), "retries are exact"
         self.replace_the_dead()
 
     def replace_the_dead(self) -> None:

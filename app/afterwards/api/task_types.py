@@ -21,7 +21,7 @@ from afterwards.api.schemas.task_types import (
     TypeName,
 )
 from afterwards.api.submission import service_of
-from afterwards.counts import SUBMITTED, TASKS, Cell
+from afterwards.counts import SUBMITTED, TASKS, Cell, retrying
 from afterwards.lifecycle import TaskState
 from afterwards.registry.protocol.answers import Statistics
 from afterwards.task_types.description import TypeDescription
@@ -131,6 +131,7 @@ async def get_statistics(request: Request) -> Response:
             "uptime_seconds": round(statistics.uptime_seconds, 3),
             "workers": snapshot.workers,
             "tasks": _by_status(snapshot.counts),
+            "retrying": retrying(snapshot.counts),
             "by_type": by_type,
             "submitted": sum(
                 number

@@ -13,6 +13,7 @@ from types import MappingProxyType
 
 import pytest
 
+from afterwards.counts import RETRYING
 from afterwards.errors import JournalError
 from afterwards.lifecycle import Change, Task, TaskState
 from afterwards.registry.journal.base import Group
@@ -34,7 +35,8 @@ from tests.registry.peers import ask, make_task
 FILES = Path(__file__).with_name("files")
 """`version_N.sqlite3` was written by the program when N was its version, with the tasks below."""
 
-VERSIONS = range(1, VERSION + 1)
+VERSIONS = range(1, VERSION)
+"""The earlier ones."""
 BEFORE_HISTORIES = (1, 2)
 """Versions without attempts, whose times of creation may be out of order."""
 
@@ -74,8 +76,8 @@ def columns(path: Path) -> dict[str, set[str]]:
         }
 
 
-def test_there_is_a_file_of_every_version_and_a_way_from_each_to_the_next() -> None:
-    assert list(MIGRATIONS) == [*VERSIONS][:-1]
+def test_there_is_a_file_of_every_earlier_version_and_a_way_to_the_next() -> None:
+    assert list(MIGRATIONS) == [*VERSIONS]
     found = [version_of(FILES / f"version_{version}.sqlite3") for version in VERSIONS]
     assert found == [*VERSIONS]
 
@@ -118,6 +120,19 @@ def test_a_registry_goes_on_where_an_earlier_one_stopped(version: int, bench: Be
     new = make_task(idempotency_key="k", fingerprint=b"f")
     ask(registry, Add(new))
     assert ask(registry, Get(new.id)).order == len(TASKS) + 1
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_an_update_counts_the_tasks_that_are_tried_again(version: int, tmp_path: Path) -> None:
+    journal = SqliteJournal(of_version(version, tmp_path))
+    contents = journal.load()
+    waiting = [task for task in contents.unfinished if task.is_retrying]
+    journal.close()
+
+    assert [task.id for task in waiting] == [task_id(3)]
+    assert {cell: n for cell, n in contents.counts.items() if cell[0] == RETRYING} == {
+        (RETRYING, waiting[0].type, ""): 1
+    }
 
 
 @pytest.mark.parametrize("version", BEFORE_HISTORIES)

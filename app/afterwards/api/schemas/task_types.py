@@ -87,6 +87,7 @@ class StatisticsDocument(BaseModel):
         uptime_seconds=86_400.0,
         workers=2,
         tasks=_EXAMPLE_COUNTS,
+        retrying=0,
         by_type={"notification": _EXAMPLE_COUNTS},
         submitted=44,
         finished_per_second=0.5,
@@ -101,6 +102,11 @@ class StatisticsDocument(BaseModel):
     uptime_seconds: float = Field(ge=0, description="Of the registry process.")
     workers: int = Field(ge=0)
     tasks: dict[str, int] = Field(description="How many tasks are stored, by status.")
+    retrying: int = Field(
+        ge=0,
+        description="Tasks that wait for a further attempt after one that failed. `scheduled` and "
+        "`pending` count them, too.",
+    )
     by_type: dict[str, dict[str, int]]
     submitted: int = Field(ge=0, description="Tasks ever submitted, including deleted ones.")
     finished_per_second: float = Field(ge=0, description="Average of about the last ten seconds.")

@@ -9,7 +9,7 @@ from typing import Final
 APPLICATION_ID: Final = 0x62677473
 """Marks a SQLite file as a journal of this program. It stays, so that every version is opened."""
 
-VERSION: Final = 4
+VERSION: Final = 5
 
 # Plans: pauses, the starts that rates go by, schedules (see `afterwards.registry.journal.plans`).
 # Due times move often and definitions hardly ever, and those have payloads, so they are in tables
@@ -39,6 +39,14 @@ CREATE TABLE schedules (
 CREATE TABLE due_times (
     name TEXT PRIMARY KEY, next_due REAL, last_due REAL, last_task_id TEXT
 ) WITHOUT ROWID;
+"""
+
+# How many tasks are stored that wait for a further attempt after one that failed is counted from
+# version 5 on, in the table of all counts.
+_COUNT_RETRYING: Final = """
+INSERT INTO counts
+    SELECT 'retrying', type, '', count(*) FROM tasks INDEXED BY tasks_by_type_and_state
+    WHERE state IN ('scheduled', 'pending') AND attempts_used > 0 GROUP BY type;
 """
 
 # Payloads have a table of their own: SQLite writes a changed row whole, and a task's row changes
@@ -170,6 +178,7 @@ ALTER TABLE attempts ADD COLUMN peak_memory_bytes INTEGER;
 ALTER TABLE attempts ADD COLUMN cpu_seconds REAL;
 ALTER TABLE attempts ADD COLUMN log TEXT;
 """,
+        4: _COUNT_RETRYING,
     }
 )
 """What makes the next version of each."""
