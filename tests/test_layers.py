@@ -29,6 +29,7 @@ ROOMS: Final[dict[str, May]] = {
     "task_ids": May(),
     "lifecycle": May("errors"),
     "counts": May("lifecycle"),
+    "buckets": May("counts"),
     "metrics": May("counts lifecycle", "prometheus_client"),
     "setting_types": May("", "pydantic pydantic_settings"),
     "settings": May("errors logs setting_types", "dotenv pydantic pydantic_core pydantic_settings"),
@@ -46,8 +47,8 @@ ROOMS: Final[dict[str, May]] = {
         "errors lifecycle logs registry.journal registry.protocol schedules task_ids"
     ),
     "registry.engine": May(
-        "counts errors lifecycle logs metrics registry.journal registry.protocol registry.state "
-        "system"
+        "buckets counts errors lifecycle logs metrics registry.journal registry.protocol "
+        "registry.state system"
     ),
     "registry.process": May(
         "errors logs registry.engine registry.journal registry.protocol registry.state system",
@@ -61,8 +62,8 @@ ROOMS: Final[dict[str, May]] = {
     "testing": May("execution task_types", "pydantic"),
     "events": May("errors lifecycle registry.client.follower registry.protocol"),
     "service": May(
-        "errors events execution lifecycle logs registry.client.client registry.protocol schedules "
-        "system task_ids task_types",
+        "buckets errors events execution lifecycle logs registry.client.client registry.protocol "
+        "schedules system task_ids task_types",
         "afterwards_executors pydantic pydantic_core",
     ),
     "dashboard": May(),

@@ -41,6 +41,11 @@ HTTP_SECONDS: Final = (
 )  # fmt: skip
 
 
+TASK_SECONDS: Final = (
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800,
+)  # fmt: skip
+"""Bounds of how long tasks wait and run."""
+
 BLOCKED: Final = "blocked"
 """Something kept the event loop of a host for long."""
 
@@ -173,6 +178,11 @@ class Histogram:
             cells = self._cells[label] = [0] * self._size
         cells[bisect_left(self._bounds, value)] += 1
         cells[-1] += value
+
+    def numbers(self, label: str) -> list[int]:
+        """How many values were observed, by bucket."""
+        cells = self._cells.get(label)
+        return [0] * (self._size - 1) if cells is None else [int(cell) for cell in cells[:-1]]
 
     def cells(self) -> Cells:
         """A copy of everything so far."""

@@ -23,6 +23,7 @@ from afterwards.counts import (
     RETRIED,
     RETRYING,
     SUBMITTED,
+    TASK_SECONDS,
     TASKS,
     TRANSITIONS,
     Cell,
@@ -35,10 +36,6 @@ from afterwards.counts import (
 )
 from afterwards.lifecycle import Change, TaskState
 
-# Workers count HTTP durations themselves, so their buckets are in `counts`.
-TASK_SECONDS: Final = (
-    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800,
-)  # fmt: skip
 COMMIT_SECONDS: Final = (
     0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5,
 )  # fmt: skip
@@ -106,6 +103,11 @@ class TaskMetrics:
                 old = change.old
                 if old is None or old.state is not TaskState.PROCESSING:
                     self._wait(new.type, max(0.0, new.started_at - new.run_at))
+
+    def task_seconds(self, type_name: str) -> tuple[list[int], list[int]]:
+        """How many waits and runs of a type there were, by the bounds of `TASK_SECONDS`."""
+        wait, run = (self._histograms[family.name].numbers(type_name) for family in (_WAIT, _RUN))
+        return wait, run
 
     def cells(self) -> Mapping[str, Cells]:
         """A copy of everything so far, by the histograms' names."""

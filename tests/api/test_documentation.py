@@ -22,7 +22,7 @@ EVERYWHERE = {"403", "405", "413", "421", "500"}
 SUBMISSION = {"400", "415", "422", "503"}
 KNOWN = {"404", "410", "503"}
 
-GENERAL = {"Tasks of any type", "Task types", "Schedules"}
+GENERAL = {"Tasks of any type", "Task types", "Statistics", "Schedules"}
 """The surfaces that these tests' service does not know; see `general/` and `test_fuzzing`."""
 
 OPERATIONS = {
@@ -50,6 +50,7 @@ OPERATIONS = {
     ("POST", "/task-types/{name}/pause"): {"200", "404", "503"} | EVERYWHERE,
     ("POST", "/task-types/{name}/resume"): {"200", "204", "404", "503"} | EVERYWHERE,
     ("GET", "/stats"): {"200", "503"} | EVERYWHERE,
+    ("GET", "/stats/series"): {"200", "422", "503"} | EVERYWHERE,
     ("GET", "/schedules"): {"200", "422", "503"} | EVERYWHERE,
     ("GET", "/schedules/{name}"): {"200", "404", "503"} | EVERYWHERE,
     ("PUT", "/schedules/{name}"): {"200", "201", "409", "415", "422", "503"} | EVERYWHERE,
@@ -196,13 +197,14 @@ async def test_every_parameter_has_a_description_and_an_example(openapi: Any) ->
         "If-None-Match": 1,
         "Last-Event-ID": 2,
         "last_event_id": 2,
-        "type": 2,
+        "type": 3,
         "status": 2,
         "created_after": 1,
         "created_before": 1,
         "limit": 2,
         "cursor": 2,
         "payloads": 1,
+        "range": 1,
     }
     for parameter in parameters:
         assert parameter["description"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from afterwards.registry.engine.memory import MemoryRegistry, Surroundings
-from afterwards.registry.engine.views import DrainRate
+from afterwards.registry.engine.rates import DrainRate
 from afterwards.registry.journal.journal import SqliteJournal
 from afterwards.registry.protocol.answers import Statistics
 from afterwards.registry.protocol.base import Worker

@@ -61,6 +61,10 @@ _TAGS: Final = [
         "description": "List, pause and resume task types; statistics of the service.",
     },
     {
+        "name": "Statistics",
+        "description": "What the service has done, and what it does it with.",
+    },
+    {
         "name": "Schedules",
         "description": "Tasks that the service submits by the calendar or at an interval.",
     },

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from afterwards.lifecycle import Task
 from afterwards.registry.client.client import RegistryClient
-from afterwards.registry.protocol.answers import SchedulePage, Statistics
+from afterwards.registry.protocol.answers import SchedulePage, SeriesRows, Statistics
 from afterwards.registry.protocol.requests import (
     DeleteSchedule,
     GetSchedule,
@@ -13,10 +15,15 @@ from afterwards.registry.protocol.requests import (
     PutSchedule,
     Resume,
     Schedules,
+    Series,
     Stats,
 )
 from afterwards.schedules.schedule import Schedule
 from afterwards.service.intake import Intake, TaskRequest
+from afterwards.service.series_columns import columns
+from afterwards.system.own_threads import NoThread, OwnThreads
+
+_THREAD: Final = OwnThreads("series", 1)
 
 
 class Operations:
@@ -81,6 +88,19 @@ class Operations:
     async def delete_schedule(self, name: str) -> None:
         """Remove a schedule; its tasks stay. Raises `ScheduleNotFound`."""
         await self._client.call(DeleteSchedule(name))
+
+    async def series(self, range_name: str, type_name: str | None = None) -> bytes:
+        """What happened in the past, as `afterwards.service.series_columns` tells it.
+
+        Args:
+            range_name: a key of `afterwards.buckets.STEPS`.
+            type_name: of this type only.
+        """
+        found: SeriesRows = await self._client.call(Series(range_name, type_name))
+        try:
+            return await _THREAD.run(columns, range_name, type_name, found)
+        except NoThread:
+            return columns(range_name, type_name, found)
 
     async def statistics(self) -> Statistics:
         """The service on one page."""

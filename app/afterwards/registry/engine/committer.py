@@ -259,16 +259,24 @@ class Committer:
         """Whether the group is written, or nothing of it has to be."""
         store, rules = self._rules.store, self._rules
         probes = [call for call in calls if any(type(r) is Probe for r in call.requests)]
+        now = rules.clock.wall()
         group = Group(
             changes=store.changes,
             counts=tally(store.changes),
             plans=rules.plan_changes(),
-            at=rules.clock.wall(),
+            series=self._views.series.due(now) if self._may_write_series(round_) else None,
+            at=now,
             probe=bool(probes),
             trusted_at=self._retention.time_to_note(),
             forget_deleted_before=self._retention.forget_before,
         )
-        if not (group.changes or group.plans or group.probe or group.forget_deleted_before):
+        if not (
+            group.changes
+            or group.plans
+            or group.series
+            or group.probe
+            or group.forget_deleted_before
+        ):
             rules.commit()
             return True
         started = time.perf_counter()
@@ -285,6 +293,9 @@ class Committer:
         self._note_commit(group, round_)
         self._lookout.look_after_commit()
         return True
+
+    def _may_write_series(self, round_: Round) -> bool:
+        return round_ is Round.WHOLE and not self._outage.is_on
 
     def _take_back(self, calls: Sequence[Call]) -> None:
         self._rules.undo()

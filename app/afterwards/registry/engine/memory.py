@@ -103,7 +103,9 @@ class MemoryRegistry(TaskMapping):
         )
         self.rules.load(contents.plans)
         self._counts_file = CountsFile(counts_file)
-        self.views = Views(self.rules, clock, contents.counts, self._counts_file.load())
+        self.views = Views(
+            self.rules, clock, contents.counts, self._counts_file.load(), self._journal.series_at
+        )
         self._add_up_ended()
         self._take_in(contents.unfinished)
         self.committer = Committer(
@@ -219,6 +221,7 @@ class MemoryRegistry(TaskMapping):
     def close(self) -> None:
         """Commit what has come in, then stop."""
         self.views.events.close()
+        self.committer.post(self.views.series.finish)
         self.committer.turns.close()
         if self._thread.is_alive():
             self._thread.join()

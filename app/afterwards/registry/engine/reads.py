@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
+from afterwards.buckets import STEPS, TOTAL
 from afterwards.counts import Kept, Snapshot
 from afterwards.errors import JournalUnavailable, ScheduleNotFound, TaskDeleted, TaskNotFound
 from afterwards.lifecycle import Task
@@ -17,7 +18,8 @@ from afterwards.metrics import render
 from afterwards.registry.engine.counts_file import CountsFile
 from afterwards.registry.engine.views import Views
 from afterwards.registry.journal.base import Journal
-from afterwards.registry.protocol.answers import Answer, Details, Page, Statistics
+from afterwards.registry.journal.series_rows import Key
+from afterwards.registry.protocol.answers import Answer, Details, Page, SeriesRows, Statistics
 from afterwards.registry.protocol.requests import (
     Changes,
     Count,
@@ -29,9 +31,12 @@ from afterwards.registry.protocol.requests import (
     Request,
     Schedules,
     Scrape,
+    Series,
     Stats,
 )
 from afterwards.registry.state.rules import Rules
+
+_BUCKETS: Final = {step.seconds: step.buckets for step in STEPS.values()}
 
 
 class Deferred(NamedTuple):
@@ -76,6 +81,7 @@ class Reads:
             Changes: views.changes,
             GetSchedule: self._schedule,
             Schedules: rules.schedules.page,
+            Series: lambda request: Deferred(partial(self._with_kept, views.series.rows(request))),
             Stats: lambda _: Deferred(partial(self._with_sizes, views.statistics())),
             Scrape: lambda _: Deferred(partial(self._rendered, views.snapshot(), views.kept())),
         }
@@ -122,6 +128,17 @@ class Reads:
     def _missing(self, task_id: str) -> TaskNotFound:
         deleted = self._journal.was_deleted(task_id)
         return (TaskDeleted if deleted else TaskNotFound)(task_id)
+
+    def _with_kept(self, found: SeriesRows) -> SeriesRows:
+        """With what is in the journal. What was written meanwhile is here already."""
+        step = found.step_seconds
+        first = found.last - step * (_BUCKETS[step] - 1)
+        kept = dict(self._journal.series(Key(step, first, found.type), found.last))
+        rows = totals = sorted({**kept, **dict(found.rows)}.items())
+        if found.type:
+            kept = dict(self._journal.series(Key(step, first, TOTAL), found.last))
+            totals = sorted({**kept, **dict(found.totals)}.items())
+        return found._replace(rows=rows, totals=totals)
 
     def _with_sizes(self, statistics: Statistics) -> Statistics:
         return statistics._replace(journal_bytes=self._journal.size_bytes())

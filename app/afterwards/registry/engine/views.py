@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from afterwards.counts import Kept, Snapshot, Tally, WorkerTotals, counts_by_state
@@ -11,6 +12,8 @@ from afterwards.lifecycle import Change, Task, TaskState
 from afterwards.logs import get_logger
 from afterwards.metrics import TaskMetrics
 from afterwards.registry.engine.event_log import EventLog
+from afterwards.registry.engine.rates import DrainRate, Rates
+from afterwards.registry.engine.series import SeriesBook
 from afterwards.registry.journal.base import Group
 from afterwards.registry.protocol.answers import (
     Details,
@@ -29,41 +32,23 @@ log = get_logger(__name__)
 EVENTS_KEPT: Final = 10_000
 
 
-class DrainRate:
-    """Tasks finished per second, over about the last ten seconds."""
-
-    _WINDOW_SECONDS = 5.0
-
-    def __init__(self, now: float) -> None:
-        self.per_second = 0.0
-        self._since = now
-        self._finished = 0
-
-    def count(self, finished: int, now: float) -> None:
-        """So many tasks were finished by `now` (elapsed clock)."""
-        self._finished += finished
-        passed = now - self._since
-        if passed >= self._WINDOW_SECONDS:
-            self.per_second = (self.per_second + self._finished / passed) / 2
-            self._since, self._finished = now, 0
-        elif self.per_second == 0 and passed > 0:
-            self.per_second = self._finished / max(passed, 1.0)
-
-    def lately(self, now: float) -> float:
-        """The rate, and not that of long ago if nothing has been counted since."""
-        passed = now - self._since
-        return self.per_second if passed < 2 * self._WINDOW_SECONDS else self._finished / passed
-
-
 class Views:
     """Follows the committed groups and answers from them.
 
     Args:
         counts: as the journal has them.
         kept: what an earlier registry of the service has counted in memory.
+        kept_series: as for `SeriesBook`.
     """
 
-    def __init__(self, rules: Rules, clock: Clock, counts: Tally, kept: Kept) -> None:
+    def __init__(
+        self,
+        rules: Rules,
+        clock: Clock,
+        counts: Tally,
+        kept: Kept,
+        kept_series: Callable[[int, int], Mapping[str, bytes]],
+    ) -> None:
         self._rules = rules
         self._clock = clock
         self._counts: Tally = Counter(counts)
@@ -71,15 +56,22 @@ class Views:
         self._progress: dict[str, ProgressMark] = {}
         """Of running attempts, by task id."""
         self._metrics = TaskMetrics(kept.histograms)
+        self.series = SeriesBook(self._counts, self._metrics, kept_series, clock.wall())
         self.of_workers = WorkerTotals(kept.of_workers)
         self.refused_reports = kept.refused_reports
         self._number = 0
         self._since = clock.elapsed()
         self.drain_rate = DrainRate(self._since)
+        self._rates = Rates(self._counts, self._since)
 
     def committed(self, group: Group, seconds: float) -> None:
         """A group is durable."""
-        self._counts.update(group.counts)
+        if group.series is not None:
+            self.series.written(group.series)
+        if group.counts:
+            self.series.committing(group.at)
+            self._rates.committing(self._clock.elapsed())
+            self._counts.update(group.counts)
         self._metrics.committed(group.changes, seconds)
         finished = 0
         events: list[Event] = []
@@ -200,6 +192,7 @@ class Views:
             paused_types=self._rules.store.throttles.paused(),
             schedules=len(self._rules.schedules),
             journal_bytes=0,
+            per_second=self._rates.lately(now),
         )
 
     def _oldest_pending_seconds(self) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -10,6 +10,7 @@ from typing import Protocol
 from afterwards.counts import Tally
 from afterwards.lifecycle import Change, Task
 from afterwards.registry.journal.plans import PlanChanges, Plans
+from afterwards.registry.journal.series_rows import Found, Key, SeriesChanges
 from afterwards.registry.protocol.answers import Details, Page
 from afterwards.registry.protocol.requests import Count, Find
 
@@ -23,6 +24,8 @@ class Group:
     """What the changes add to the counts."""
     plans: PlanChanges | None = None
     """None: nothing of them has changed."""
+    series: SeriesChanges | None = None
+    """None: no bucket of them is over."""
     at: float = 0.0
     """Wall clock; when deleted ids are remembered from."""
     probe: bool = False
@@ -94,6 +97,12 @@ class Journal(Protocol):
             The tasks, without their errors, results and payloads, and the order to go on after;
             None when the end is reached.
         """
+
+    def series(self, key: Key, last: int) -> Found:
+        """The buckets of a type from this one to that which begins at `last`, in order."""
+
+    def series_at(self, step: int, at: int) -> Mapping[str, bytes]:
+        """The buckets of all types that begin at one time, by type. As `load`, for the start."""
 
     def size_bytes(self) -> int:
         """On disk; 0 if it is nowhere."""

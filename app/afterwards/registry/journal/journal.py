@@ -18,7 +18,7 @@ from afterwards.counts import Cell, Tally
 from afterwards.errors import JournalError, JournalUnreadable
 from afterwards.lifecycle import Task
 from afterwards.logs import get_logger
-from afterwards.registry.journal import listing, plans, rescue
+from afterwards.registry.journal import listing, plans, rescue, series_rows
 from afterwards.registry.journal.base import Contents, Group
 from afterwards.registry.journal.batch import rest_of
 from afterwards.registry.journal.columns import (
@@ -113,6 +113,8 @@ class SqliteJournal:
             self._write_counts(group.counts)
             if group.plans is not None:
                 plans.write(db, group.plans)
+            if group.series is not None:
+                series_rows.write(db, group.series)
             if group.probe:
                 db.execute(PUT_PROBE, (group.at,))
             if group.trusted_at is not None:
@@ -215,6 +217,13 @@ class SqliteJournal:
         if len(tasks) < RETENTION_STEP_ROWS or _is_recent(tasks[-1], finished_before):
             return overdue, None
         return overdue, tasks[-1].order
+
+    def series(self, key: series_rows.Key, last: int) -> series_rows.Found:
+        with self._reading() as db:
+            return series_rows.of_type(db, key, last)
+
+    def series_at(self, step: int, at: int) -> Mapping[str, bytes]:
+        return series_rows.of_time(self._writer, step, at)
 
     def size_bytes(self) -> int:
         return sum(map(size_of_file, paths_of(self._path)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 
 from afterwards.lifecycle import Task
@@ -14,6 +15,7 @@ from afterwards.registry.journal.history import (
     without_log,
 )
 from afterwards.registry.journal.plans import Plans
+from afterwards.registry.journal.series_rows import Found, Key, MemorySeries
 from afterwards.registry.protocol.answers import Details, Page
 from afterwards.registry.protocol.requests import Count, Find
 
@@ -26,11 +28,14 @@ class NullJournal:
     def __init__(self) -> None:
         self._details: dict[str, Details] = {}
         """Of the tasks in memory, as committed; without the attempt that runs."""
+        self._series = MemorySeries()
 
     def load(self) -> Contents:
         return Contents(iter(()), Counter(), Plans(), 1)
 
     def write(self, group: Group) -> None:
+        if group.series is not None:
+            self._series.write(group.series)
         for change in group.changes:
             task = change.task
             kept = self._details.get(task.id)
@@ -63,6 +68,12 @@ class NullJournal:
 
     def overdue(self, finished_before: float, after_order: int) -> tuple[list[Task], int | None]:
         return [], None
+
+    def series(self, key: Key, last: int) -> Found:
+        return self._series.of_type(key, last)
+
+    def series_at(self, step: int, at: int) -> Mapping[str, bytes]:
+        return {}
 
     def size_bytes(self) -> int:
         return 0

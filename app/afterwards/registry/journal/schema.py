@@ -41,6 +41,14 @@ CREATE TABLE due_times (
 ) WITHOUT ROWID;
 """
 
+# What happened in the past, by spans of time (see `afterwards.registry.journal.series_rows`).
+_SERIES: Final = """
+CREATE TABLE series (
+    step INTEGER NOT NULL, at INTEGER NOT NULL, type TEXT NOT NULL, data BLOB NOT NULL,
+    PRIMARY KEY (step, at, type)
+) WITHOUT ROWID;
+"""
+
 # How many tasks are stored that wait for a further attempt after one that failed is counted from
 # version 5 on, in the table of all counts.
 _COUNT_RETRYING: Final = """
@@ -125,6 +133,7 @@ CREATE TABLE deleted (id BLOB PRIMARY KEY, at REAL NOT NULL) WITHOUT ROWID;
 CREATE INDEX deleted_by_time ON deleted (at);
 CREATE TABLE probe (one INTEGER PRIMARY KEY, at REAL NOT NULL);
 {_PLANS}
+{_SERIES}
 """
 
 MIGRATIONS: Final[Mapping[int, str]] = MappingProxyType(
@@ -178,7 +187,7 @@ ALTER TABLE attempts ADD COLUMN peak_memory_bytes INTEGER;
 ALTER TABLE attempts ADD COLUMN cpu_seconds REAL;
 ALTER TABLE attempts ADD COLUMN log TEXT;
 """,
-        4: _COUNT_RETRYING,
+        4: f"{_COUNT_RETRYING}{_SERIES}",
     }
 )
 """What makes the next version of each."""

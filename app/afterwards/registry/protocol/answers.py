@@ -137,6 +137,28 @@ class Statistics(NamedTuple):
     schedules: int
     journal_bytes: int
     """On disk; 0 without a journal."""
+    per_second: Mapping[str, float] = {}
+    """Tasks `submitted`, `finished` and `failed`, on average of the last ten whole seconds."""
+
+
+class SeriesRows(NamedTuple):
+    """The buckets of a type, or of all, as `afterwards.buckets.Bucket.encode` makes them."""
+
+    step_seconds: int
+    type: str
+    """Empty: of all types."""
+    last: int
+    """When the bucket begins that is not over yet."""
+    rows: Sequence[tuple[int, bytes]]
+    """Times and buckets, in order; those without anything to tell are left out."""
+    totals: Sequence[tuple[int, bytes]]
+    """The same of all types: they say when the service ran (`Bucket.quiet`)."""
+    runs_since: int
+    """The service has run since the bucket that begins then, up to now."""
+    stored: Sequence[int]
+    """As `Bucket.stored`, now."""
+    is_kept: bool = True
+    """Whether the type has series of its own; there are too many types otherwise."""
 
 
 class Reply(NamedTuple):

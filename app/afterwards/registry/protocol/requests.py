@@ -367,6 +367,15 @@ class Stats(NamedTuple):
     """Answer: a `Statistics`."""
 
 
+class Series(NamedTuple):
+    """Answer: a `SeriesRows`, what happened in the past. Errors: `JournalUnavailable`."""
+
+    range: str
+    """A key of `afterwards.buckets.STEPS`."""
+    type: str | None = None
+    """Of this type only."""
+
+
 class Scrape(NamedTuple):
     """Answer: the metrics of the whole service in Prometheus' text format (bytes)."""
 
@@ -384,6 +393,6 @@ Report = Succeeded | Failed | Released | Lost | Suspected | Stopped
 Request = (
     Join | Beat | Alive | Drain | Leave | Add | AddAll | Progress | Report | Retry | Amend | Cancel
     | Pause | Resume | PutSchedule | PauseSchedule | DeleteSchedule
-    | Get | Inspect | Find | Count | Counts | Changes | GetSchedule | Schedules | Stats | Scrape
-    | Probe
+    | Get | Inspect | Find | Count | Counts | Changes | GetSchedule | Schedules | Stats | Series
+    | Scrape | Probe
 )  # fmt: skip
