@@ -53,6 +53,8 @@ BY_HAND_AND_TIME: dict[str, tuple[Verb, set[TaskState]]] = {
     "expire": (lambda task: replace(task, deadline=9.0).expire(9.0), {SCHEDULED, PENDING}),
     "cancel": (lambda task: task.cancel(9.0), {SCHEDULED, PENDING, PROCESSING}),
     "retry": (lambda task: task.retry(9.0), {FAILED, CANCELLED}),
+    "retry later": (lambda task: task.retry(9.0, run_at=20.0), {FAILED, CANCELLED}),
+    "run now": (lambda task: task.run(9.0), {SCHEDULED}),
 }
 
 REPORTS: dict[str, Callable[[Task, int], Task]] = {
@@ -78,6 +80,15 @@ def test_a_verb_is_legal_in_its_states_only(verb: str, state: TaskState) -> None
         with pytest.raises(IllegalTransition):
             transition(task)
     assert task == IN_STATE[state]
+
+
+@pytest.mark.parametrize("state", TaskState)
+def test_what_is_finished_can_be_deleted_and_nothing_else(state: TaskState) -> None:
+    if state.is_final:
+        IN_STATE[state].delete()
+    else:
+        with pytest.raises(IllegalTransition, match="cannot be deleted; cancel it first"):
+            IN_STATE[state].delete()
 
 
 @pytest.mark.parametrize("state", sorted(set(TaskState) - {PROCESSING}))

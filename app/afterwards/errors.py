@@ -64,10 +64,10 @@ class TaskNotFound(AfterwardsError):
 
 
 class TaskDeleted(TaskNotFound):
-    """The task was finished, and retention has deleted it."""
+    """The task was finished, and has been deleted, by hand or by retention."""
 
     def __str__(self) -> str:
-        return f"Task {self.task_id} was finished, and deleted when its retention was over"
+        return f"Task {self.task_id} was finished, and has been deleted"
 
 
 class UnknownTaskType(AfterwardsError):

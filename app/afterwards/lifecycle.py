@@ -1,8 +1,8 @@
 r"""The life of a task: its states, and the only ways from one to the next. Read this first.
 
-                              retry due                   cancel
+                            retry due                     cancel
               +----------> SCHEDULED ---------------------------> CANCELLED
-              |                | due                          ^    ^
+              |                | due, or run (by hand)        ^    ^
       submit  |                v                              |    |
       --------+-----------> PENDING ------- cancel -----------+    |
                              ^  |  claim (attempt + 1)             |
@@ -11,9 +11,11 @@ r"""The life of a task: its states, and the only ways from one to the next. Read
                              |     |  \---- fail, attempts left ----> SCHEDULED
                      succeed |     |  fail, no attempts left
                              v     v
-                        SUCCESS   FAILED, CANCELLED ---- retry (by hand) ----> PENDING
+                        SUCCESS   FAILED, CANCELLED -- retry (by hand) --> PENDING, SCHEDULED
                                      ^
               SCHEDULED, PENDING ----+ expire (deadline passed)
+
+              SUCCESS, FAILED, CANCELLED ---- delete (by hand), retention ----> gone
 
 A `Task` is a value: each transition checks where the task stands and returns the next value, or
 raises `IllegalTransition` and changes nothing. Only a registry calls them (`afterwards.registry`).
@@ -71,7 +73,7 @@ class TaskState(StrEnum):
     """Held by one worker under one attempt number. If the worker dies the attempt is lost."""
 
     SUCCESS = "success"
-    """Finished; `result` is set. Never left."""
+    """Finished; `result` is set. Never left, but by its deletion."""
 
     FAILED = "failed"
     """Finished; `error` is set. Left only by a retry by hand."""
@@ -202,6 +204,19 @@ class Task:
             created_at=now,
             run_at=due,
             reason="due by its schedule",
+        )
+
+    def made_by_hand(self, task_id: str, schedule: str, now: float) -> Task:
+        """A new task like this one, a mere pattern, that no due time of the schedule has asked for.
+
+        It has no idempotency key: the task of each due time comes all the same.
+        """
+        return self._evolve(
+            id=task_id,
+            schedule=schedule,
+            created_at=now,
+            run_at=now,
+            reason="its schedule was run by hand",
         )
 
     def accepted(self, order: int, not_before: float = 0.0) -> Task:
@@ -403,23 +418,44 @@ class Task:
         changes = {} if run_at is None else {"run_at": run_at, "delay_seconds": None}
         return self._evolve(**self._replaced(payload, kind), **changes, reason="changed by hand")
 
-    def retry(self, now: float, payload: bytes | None = None, kind: Kind | None = None) -> Task:
+    def run(self, now: float) -> Task:
+        """SCHEDULED -> PENDING before its time, or before the end of its backoff."""
+        self._require("be run now", TaskState.SCHEDULED)
+        return self._evolve(
+            state=TaskState.PENDING, run_at=now, delay_seconds=None, reason="run now by hand"
+        )
+
+    def delete(self) -> None:
+        """SUCCESS, FAILED or CANCELLED -> gone."""
+        self._require("be deleted; cancel it first", *FINAL_STATES)
+
+    def retry(
+        self,
+        now: float,
+        payload: bytes | None = None,
+        kind: Kind | None = None,
+        run_at: float | None = None,
+    ) -> Task:
         """FAILED or CANCELLED -> PENDING with fresh budgets. The attempt number goes on.
 
-        A deadline that has passed is dropped: whoever asks for another attempt wants it to start.
+        A deadline that has passed by its time is dropped: whoever asks for another attempt wants it
+        to start.
 
         Args:
             payload: takes the place of the task's own; None: as it was.
             kind: the type it is moved to; None: it stays.
+            run_at: when it is due, by the wall clock: before that it is SCHEDULED; None: now.
         """
         self._require("be retried", TaskState.FAILED, TaskState.CANCELLED)
+        due = now if run_at is None else max(now, run_at)
+        waits = due > now
         return self._evolve(
             **self._replaced(payload, kind),
-            state=TaskState.PENDING,
-            deadline=None if self.is_late(now) else self.deadline,
+            state=TaskState.SCHEDULED if waits else TaskState.PENDING,
+            deadline=None if self.is_late(due) else self.deadline,
             result=None,
             error=None,
-            run_at=now,
+            run_at=due,
             delay_seconds=None,
             started_at=None,
             finished_at=None,
@@ -428,7 +464,7 @@ class Task:
             crowd=0,
             cancel_requested=False,
             retries=self.retries + 1,
-            reason="retried by hand",
+            reason="retried by hand, for later" if waits else "retried by hand",
         )
 
     # -- how -----------------------------------------------------------------------------------
@@ -498,7 +534,7 @@ class Change(NamedTuple):
     old: Task | None
     """None: submitted."""
     new: Task | None
-    """None: deleted by retention."""
+    """None: deleted, by hand or by retention."""
     outcome: str | None = None
     """How the attempt ended, if one did: a label of `afterwards_task_attempts_total`."""
     run_seconds: float | None = None

@@ -170,7 +170,7 @@ class _Collector:
             ),
             DELETED: CounterMetricFamily(
                 "afterwards_tasks_deleted",
-                "Finished tasks deleted because their retention was over.",
+                "Finished tasks deleted, by hand or because their retention was over.",
                 labels=["type"],
             ),
         }

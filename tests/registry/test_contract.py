@@ -27,6 +27,7 @@ from afterwards.registry.protocol.requests import (
     Cancel,
     Changes,
     Counts,
+    Delete,
     Drain,
     Find,
     Get,
@@ -35,6 +36,7 @@ from afterwards.registry.protocol.requests import (
     Leave,
     Probe,
     Retry,
+    RunNow,
     Scrape,
     Succeeded,
 )
@@ -340,7 +342,7 @@ def test_only_failed_and_cancelled_tasks_can_be_retried(reach: Reach) -> None:
     assert reach.ask(Retry(later.id)).state is PENDING
 
 
-@pytest.mark.parametrize("verb", [Get, Retry, Cancel])
+@pytest.mark.parametrize("verb", [Get, Retry, Cancel, RunNow, Delete])
 def test_what_does_not_exist_is_not_found(reach: Reach, verb: Any) -> None:
     for task_id in (str(uuid.uuid4()), "no-uuid", ""):
         assert raised(reach.ask(verb(task_id))) is TaskNotFound

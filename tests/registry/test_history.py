@@ -183,7 +183,7 @@ def test_without_a_journal_a_history_goes_with_its_task(bench: Bench) -> None:
     registry.rules.store.put(get(registry, claim.task_id), None)
     registry.tick()
 
-    assert raised(ask(registry, Inspect(claim.task_id))) is TaskNotFound
+    assert raised(ask(registry, Inspect(claim.task_id))) is TaskDeleted
 
 
 def test_of_a_long_history_the_latest_attempts_are_shown(bench: Bench) -> None:

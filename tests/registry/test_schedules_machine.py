@@ -23,9 +23,15 @@ from hypothesis.stateful import (
 )
 
 from afterwards.lifecycle import Task
-from afterwards.registry.protocol.requests import Cancel, PauseSchedule, PutSchedule
+from afterwards.registry.protocol.requests import (
+    Cancel,
+    PauseSchedule,
+    PutSchedule,
+    RunSchedule,
+)
 from afterwards.registry.state.acceptance import Limits
 from afterwards.registry.state.due_times import MISSED_AFTER_SECONDS
+from afterwards.task_ids import new_id
 from tests.registry.bench import Bench, SteppedRegistry
 from tests.registry.peers import ask, make_schedule
 
@@ -82,6 +88,8 @@ class ScheduleMachine(RuleBasedStateMachine):
         return list(self.registry.rules.store._unfinished.values())
 
     def note(self, task: Task) -> None:
+        if task.idempotency_key is None:
+            return  # run by hand
         number = round((task.run_at - self.since) / PERIOD)
         assert task.run_at == self.since + number * PERIOD, "not a due time"
         assert task.schedule is not None
@@ -141,6 +149,11 @@ class ScheduleMachine(RuleBasedStateMachine):
         resumed = ask(self.registry, PauseSchedule(name, False))
         if not isinstance(paused, Exception) or not isinstance(resumed, Exception):
             self.excuse(name, max(self.last_wall, self.bench.clock.wall()))
+
+    @rule(name=st.sampled_from([CATCHES_UP, SKIPS]))
+    def run_by_hand(self, name: str) -> None:
+        self.look_at_clock()
+        ask(self.registry, RunSchedule(name, new_id()))
 
     # -- invariants --
 

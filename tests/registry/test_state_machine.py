@@ -37,6 +37,7 @@ from afterwards.errors import (
     JournalUnavailable,
     NotJoined,
     StaleReport,
+    TaskDeleted,
     TooManyUnfinished,
 )
 from afterwards.lifecycle import MAX_LOST_ATTEMPTS, MAX_LOST_WITH_WORKERS, Kind, Task, TaskState
@@ -58,6 +59,7 @@ from afterwards.registry.protocol.requests import (
     Beat,
     Cancel,
     Counts,
+    Delete,
     Drain,
     Failed,
     Get,
@@ -72,6 +74,7 @@ from afterwards.registry.protocol.requests import (
     Request,
     Resume,
     Retry,
+    RunNow,
     Stats,
     Stopped,
     Succeeded,
@@ -232,6 +235,7 @@ class Model:
     """Idempotency keys: which task has it, and the fingerprint it came with."""
     batches: dict[str, list[str]] = field(default_factory=dict)
     """Of the keys that came with a batch: its tasks."""
+    deleted: set[str] = field(default_factory=set)
     step: int = 0
     generation: int = 0
     """The latest that was announced."""
@@ -322,7 +326,7 @@ class Model:
 
     def add(self, task: Task) -> type[AfterwardsError] | None:
         """Accept a task, or say how it has to be refused; a repeated key changes nothing."""
-        if task.id in self.tasks:
+        if task.id in self.tasks or task.id in self.deleted:
             return None
         if task.idempotency_key in self.keys:
             same = self.keys[task.idempotency_key][1] == task.fingerprint
@@ -337,7 +341,7 @@ class Model:
     def add_all(self, tasks: Sequence[Task]) -> type[AfterwardsError] | None:
         """The same for a batch, all or none."""
         first = tasks[0]
-        if first.id in self.tasks:
+        if first.id in self.tasks or first.id in self.deleted:
             return None
         key, fingerprint = first.idempotency_key, b"of a batch: " + (first.fingerprint or b"")
         if key in self.keys:
@@ -367,8 +371,8 @@ class Model:
 
     def report(self, report: Report, wall: float, elapsed: float) -> type[AfterwardsError] | None:
         """Carry out a report, or say how it has to be refused."""
-        task = self.tasks[report.task_id]
-        if task.state is not PROCESSING or task.attempt != report.attempt:
+        task = self.tasks.get(report.task_id)
+        if task is None or task.state is not PROCESSING or task.attempt != report.attempt:
             return StaleReport
         match report:
             case Succeeded():
@@ -420,8 +424,35 @@ class Model:
             task.backing_off, task.due = False, amend.run_at
         return None
 
+    def run_now(self, task_id: str) -> type[AfterwardsError] | None:
+        task = self.tasks[task_id]
+        if task.state is not SCHEDULED:
+            return IllegalTransition
+        task.state, task.ready_since = PENDING, (self.step, 0)
+        return None
+
+    def delete(self, task_id: str) -> type[AfterwardsError] | None:
+        if task_id in self.deleted:
+            return TaskDeleted
+        task = self.tasks[task_id]
+        key = next((key for key, (first, _) in self.keys.items() if first == task_id), None)
+        others = [other for other in self.batches.get(key or "", ()) if other != task_id]
+        if not task.state.is_final or not self.deleted.issuperset(others):
+            return IllegalTransition
+        if key is not None:
+            del self.keys[key]
+            self.batches.pop(key, None)
+        del self.tasks[task_id]
+        self.deleted.add(task_id)
+        return None
+
     def retry(
-        self, task_id: str, payload: bytes | None, kind: Kind | None, wall: float
+        self,
+        task_id: str,
+        payload: bytes | None,
+        kind: Kind | None,
+        wall: float,
+        run_at: float | None,
     ) -> type[AfterwardsError] | None:
         task = self.tasks[task_id]
         if task.state not in (FAILED, CANCELLED):
@@ -432,7 +463,10 @@ class Model:
         task.used = task.lost = task.crowd = 0
         task.retries += 1
         task.replace(payload, kind)
-        task.deadline = None if task.is_late(wall) else task.deadline
+        due = wall if run_at is None else max(wall, run_at)
+        task.deadline = None if task.is_late(due) else task.deadline
+        if due > wall:
+            task.state, task.backing_off, task.due = SCHEDULED, False, due
         return None
 
     def is_shut(self, task: ModelTask) -> bool:
@@ -704,11 +738,16 @@ class RegistryMachine(RuleBasedStateMachine):
         reply, expected = self.submit(peer, AddAll(tasks, again), accept)
         answer = reply.answers[0]
         if isinstance(answer, list):
-            accepted = self.model.batches[tasks[0].idempotency_key or ""]
+            accepted = [
+                task_id
+                for task_id in self.model.batches[tasks[0].idempotency_key or ""]
+                if task_id not in self.model.deleted
+            ]
             assert [task.id for task in answer] == accepted
             assert [visible(t) for t in answer] == [self.model.tasks[i].seen() for i in accepted]
         elif expected is None:
-            assert all(task.id in self.model.tasks for task in tasks), "not all were accepted"
+            known = self.model.tasks.keys() | self.model.deleted
+            assert all(task.id in known for task in tasks), "not all were accepted"
             self.specs.update({task.id: task for task in tasks})
             self.sent_batches.append(tasks)
         self.take(peer, reply)
@@ -739,14 +778,38 @@ class RegistryMachine(RuleBasedStateMachine):
         self.expect(reply.answers[0], expected, written=written != NOTHING)
 
     @precondition(lambda self: self.model.tasks)
-    @rule(number=PICK, payload=PAYLOADS, kind=KINDS)
-    def retry(self, number: int, payload: bytes | None, kind: Kind | None) -> None:
+    @rule(number=PICK, payload=PAYLOADS, kind=KINDS, due_in=st.sampled_from([None, -5.0, 9.0]))
+    def retry(
+        self, number: int, payload: bytes | None, kind: Kind | None, due_in: float | None
+    ) -> None:
         task = self.pick(number)
         assert task is not None
-        reply, written = self.exchange(None, Retry(task.id, payload, kind))
+        run_at = self.wall() + due_in if due_in is not None and self.weather else None
+        reply, written = self.exchange(None, Retry(task.id, payload, kind, run_at))
         wall = self.wall()
-        expected = self.model.retry(task.id, payload, kind, wall) if written == WRITTEN else None
+        expected = (
+            self.model.retry(task.id, payload, kind, wall, run_at) if written == WRITTEN else None
+        )
         self.expect(reply.answers[0], expected, written=written == WRITTEN)
+
+    @precondition(lambda self: self.model.tasks)
+    @rule(number=PICK)
+    def run_now(self, number: int) -> None:
+        task = self.pick(number)
+        assert task is not None
+        reply, written = self.exchange(None, RunNow(task.id))
+        expected = self.model.run_now(task.id) if written != NOTHING else None
+        self.expect(reply.answers[0], expected, written=written != NOTHING)
+
+    @precondition(lambda self: self.model.tasks)
+    @rule(number=PICK, times=st.integers(1, 2))
+    def delete(self, number: int, times: int) -> None:
+        task = self.pick(number)
+        assert task is not None
+        reply, written = self.exchange(None, *[Delete(task.id)] * times)
+        for answer in reply.answers:
+            expected = self.model.delete(task.id) if written != NOTHING else None
+            self.expect(answer, expected, written=written != NOTHING)
 
     @precondition(lambda self: self.model.tasks)
     @rule(number=PICK, payload=PAYLOADS, kind=KINDS, due_in=st.sampled_from([None, 0.0, 3.0, 50.0]))
@@ -862,8 +925,8 @@ class RegistryMachine(RuleBasedStateMachine):
     ) -> None:
         held = self.reported[number % len(self.reported)]
         held = held._replace(attempt=held.attempt + later)
-        task = self.model.tasks[held.task_id]
-        if task.state is PROCESSING and task.attempt == held.attempt:
+        task = self.model.tasks.get(held.task_id)
+        if task is not None and task.state is PROCESSING and task.attempt == held.attempt:
             return
         self.send_report(self.peers[worker], held, how, 1.0)
 

@@ -42,6 +42,10 @@ class Schedule:
         """The task of one due time."""
         return self.pattern.recurred(task_id, self.name, due_key(self.name, due), due, now)
 
+    def task_now(self, task_id: str, now: float) -> Task:
+        """One task more, beside those of its due times."""
+        return self.pattern.made_by_hand(task_id, self.name, now)
+
     def next_runs(self, count: int, now: float) -> list[float]:
         """Its next due times after `now`; none while it is paused."""
         due = self.next_due

@@ -19,6 +19,7 @@ from afterwards.errors import (
     OutcomeUnknown,
     RegistryUnavailable,
     StaleReport,
+    TaskDeleted,
     TaskNotFound,
 )
 from afterwards.lifecycle import Task, TaskState
@@ -368,7 +369,7 @@ def test_without_a_journal_finished_tasks_beyond_the_cache_are_deleted_and_count
     registry.tick()
 
     assert list(registry) == [tasks[3].id, tasks[2].id]
-    assert raised(ask(registry, Get(tasks[0].id))) is TaskNotFound
+    assert raised(ask(registry, Get(tasks[0].id))) is TaskDeleted
     assert registry.views._counts["deleted", "note", ""] == 2
 
 

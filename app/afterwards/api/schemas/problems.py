@@ -82,7 +82,7 @@ _WHEN: Final[dict[int, tuple[str, str]]] = {
     ),
     410: (
         "The task was finished and has been deleted.",
-        f"Task {EXAMPLE_ID} was finished, and deleted when its retention was over",
+        f"Task {EXAMPLE_ID} was finished, and has been deleted",
     ),
     405: (
         "The path does not allow this method.",

@@ -18,6 +18,7 @@ from afterwards.registry.protocol.requests import (
     AddAll,
     Amend,
     Cancel,
+    Delete,
     DeleteSchedule,
     Failed,
     Leave,
@@ -26,6 +27,8 @@ from afterwards.registry.protocol.requests import (
     Report,
     Request,
     Retry,
+    RunNow,
+    RunSchedule,
     Succeeded,
     Suspected,
 )
@@ -35,7 +38,7 @@ MAX_BATCH_REQUESTS: Final = 2_000
 DEFER_SECONDS: Final = 0.5
 """How long what the registry could not take waits for another try."""
 
-_ONCE: Final = (Retry, Amend, Cancel, DeleteSchedule)
+_ONCE: Final = (Retry, Amend, Cancel, RunNow, Delete, DeleteSchedule)
 """What may have been carried out on a connection that broke, and would be refused a second time."""
 
 
@@ -152,7 +155,7 @@ def awaited_tasks(batch: Sequence[Pending]) -> frozenset[str]:
             tasks.append(request.task.id)
         elif isinstance(request, AddAll):
             tasks += [task.id for task in request.tasks]
-        elif isinstance(request, Retry):
+        elif isinstance(request, Retry | RunNow | RunSchedule):
             tasks.append(request.task_id)
     return frozenset(tasks)
 

@@ -25,19 +25,23 @@ from afterwards.registry.protocol.requests import (
     Amend,
     Beat,
     Cancel,
+    Delete,
     Get,
     Probe,
     Progress,
     Report,
     Request,
     Retry,
+    RunNow,
     Scrape,
 )
 from afterwards.registry.state.rules import Rules
 
 log = get_logger(__name__)
 
-_SETTLED_BY_COMMIT: Final = frozenset({Add, AddAll, Amend, Cancel, Retry, *get_args(Report)})
+_SETTLED_BY_COMMIT: Final = frozenset(
+    {Add, AddAll, Amend, Cancel, Delete, Retry, RunNow, *get_args(Report)}
+)
 """Requests whose answers their changes give."""
 _NOTED_AFTER_COMMIT: Final = frozenset({Probe, Progress})
 """No reads, and nothing of them is written with the tasks."""

@@ -15,9 +15,10 @@ from afterwards.registry.protocol.requests import (
     Amend,
     PutSchedule,
     Retry,
+    RunSchedule,
 )
 
-_NEEDS_ROOM: Final = frozenset({Add, AddAll, Amend, PutSchedule, Retry})
+_NEEDS_ROOM: Final = frozenset({Add, AddAll, Amend, PutSchedule, Retry, RunSchedule})
 
 
 class Round(Enum):

@@ -78,8 +78,11 @@ class Journal(Protocol):
     def read_by_key(self, idempotency_key: str) -> Task | None:
         """The task that was accepted under this key, as committed."""
 
+    def rest_of_batch(self, first: Task) -> Sequence[str]:
+        """Ids of the other tasks of a batch, as committed; `first` has its key."""
+
     def was_deleted(self, task_id: str) -> bool:
-        """Whether retention deleted it, as far back as that is remembered."""
+        """Whether it was deleted, as far back as that is remembered."""
 
     def details(self, task_id: str) -> Details | None:
         """The task with its history, as committed."""

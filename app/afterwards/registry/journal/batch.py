@@ -3,15 +3,19 @@
 The first task has the key as it was sent. The others have keys that no client can send, derived
 from it and from the first one's id: a repetition finds them all, and a batch can be accepted anew
 without meeting what is left of an earlier one. Retention keeps the first task until it deletes the
-last (`rest_of`), because with it would go the key.
+last (`rest_of`), because with it would go the key; deleting it by hand before is refused.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Final
 
 from afterwards.lifecycle import INTERNAL_KEY, Task
+
+MOST_TASKS: Final = 1_000
+"""In one submission."""
 
 _MARK = b"batch:"
 

@@ -107,7 +107,7 @@ def lookup_key(task_id: str) -> bytes | None:
         raw = key(task_id)
     except ValueError:
         return None
-    return raw if task_id == _text(raw) else None
+    return raw if task_id == id_of(raw) else None
 
 
 def mutable_columns(task: Task) -> tuple[Any, ...]:
@@ -175,7 +175,7 @@ def to_task(row: tuple[Any, ...]) -> Task:
     columns["state"] = TaskState(columns["state"])
     columns["cancel_requested"] = bool(columns["cancel_requested"])
     return Task(
-        id=_text(raw_id),
+        id=id_of(raw_id),
         order=order,
         payload=row[-1],
         **columns,
@@ -205,6 +205,7 @@ def to_attempt(row: tuple[Any, ...]) -> AttemptRecord:
     return AttemptRecord._make((*row[:-1], lines))
 
 
-def _text(raw_id: bytes) -> str:
+def id_of(raw_id: bytes) -> str:
+    """The task id of a key."""
     digits = raw_id.hex()
     return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"

@@ -10,7 +10,7 @@ import contextlib
 import sqlite3
 import threading
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -36,6 +36,7 @@ from afterwards.registry.journal.columns import (
     UPDATE_KIND,
     UPDATE_RARE,
     UPDATE_TASK,
+    id_of,
     key,
     lookup_key,
     mutable_columns,
@@ -125,6 +126,8 @@ class SqliteJournal:
     def _write_tasks(self, group: Group) -> None:
         db = self._writer
         rows = rows_of(group.changes)
+        # First: a new task may have the idempotency key of one that goes.
+        self._delete_tasks(rows.gone)
         if rows.new:
             db.executemany(INSERT_TASK, map(task_columns, rows.new))
         if rows.changed:
@@ -141,15 +144,22 @@ class SqliteJournal:
             db.executemany(INSERT_WHOLE_ATTEMPT, rows.whole_attempts)
         if rows.old_logs:
             db.executemany(FORGET_LOG, rows.old_logs)
-        if rows.gone:
-            orders = [(task.order,) for task in rows.gone]
-            db.executemany("DELETE FROM tasks WHERE ord = ?", orders)
-            db.executemany("DELETE FROM payloads WHERE ord = ?", orders)
-            db.executemany("DELETE FROM attempts WHERE ord = ?", orders)
-            db.executemany(
-                "INSERT OR REPLACE INTO deleted VALUES (?, ?)",
-                [(key(task.id), group.at) for task in rows.gone],
-            )
+        # Last: an attempt at one may have ended in this group.
+        self._delete_what_they_had(rows.gone, group.at)
+
+    def _delete_tasks(self, gone: Sequence[Task]) -> None:
+        if gone:
+            orders = [(task.order,) for task in gone]
+            self._writer.executemany("DELETE FROM tasks WHERE ord = ?", orders)
+
+    def _delete_what_they_had(self, gone: Sequence[Task], at: float) -> None:
+        if not gone:
+            return
+        db, orders = self._writer, [(task.order,) for task in gone]
+        db.executemany("DELETE FROM payloads WHERE ord = ?", orders)
+        db.executemany("DELETE FROM attempts WHERE ord = ?", orders)
+        remembered = [(key(task.id), at) for task in gone]
+        db.executemany("INSERT OR REPLACE INTO deleted VALUES (?, ?)", remembered)
 
     def _write_counts(self, counts: Mapping[Cell, int]) -> None:
         self._writer.executemany(
@@ -178,6 +188,14 @@ class SqliteJournal:
     def read_by_key(self, idempotency_key: str) -> Task | None:
         found = self._query(f"{SELECT_TASK} WHERE idempotency_key = ?", (idempotency_key,))
         return to_task(found[0]) if found else None
+
+    def rest_of_batch(self, first: Task) -> list[str]:
+        with self._reading() as db:
+            rows = db.execute(
+                "SELECT id FROM tasks WHERE idempotency_key > ? AND idempotency_key < ?",
+                rest_of(first) or (None, None),
+            )
+            return [id_of(raw) for (raw,) in rows]
 
     def was_deleted(self, task_id: str) -> bool:
         return bool(self._query("SELECT 1 FROM deleted WHERE id = ?", (lookup_key(task_id),)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Final
 
 from afterwards.lifecycle import Task
 from afterwards.registry.journal.base import Contents, Group
@@ -19,6 +20,8 @@ from afterwards.registry.journal.series_rows import Found, Key, MemorySeries
 from afterwards.registry.protocol.answers import Details, Page
 from afterwards.registry.protocol.requests import Count, Find
 
+DELETED_REMEMBERED: Final = 10_000
+
 
 class NullJournal:
     """No journal: what is not in memory is gone. For tests and `--registry memory`."""
@@ -29,6 +32,8 @@ class NullJournal:
         self._details: dict[str, Details] = {}
         """Of the tasks in memory, as committed; without the attempt that runs."""
         self._series = MemorySeries()
+        self._deleted: dict[str, None] = {}
+        """Ids of the tasks deleted last, in that order."""
 
     def load(self) -> Contents:
         return Contents(iter(()), Counter(), Plans(), 1)
@@ -42,10 +47,16 @@ class NullJournal:
             attempts = kept.attempts if kept else ()
             if change.new is None:
                 self._details.pop(task.id, None)
+                self._remember_deleted(task.id)
                 continue
             if ended := ended_attempt(change):
                 attempts = [*map(without_log, attempts), ended][-MOST_SHOWN:]
             self._details[task.id] = Details(task, attempts, None)
+
+    def _remember_deleted(self, task_id: str) -> None:
+        self._deleted[task_id] = None
+        if len(self._deleted) > DELETED_REMEMBERED:
+            del self._deleted[next(iter(self._deleted))]
 
     def read(self, task_id: str) -> Task | None:
         return None
@@ -53,8 +64,11 @@ class NullJournal:
     def read_by_key(self, idempotency_key: str) -> Task | None:
         return None
 
+    def rest_of_batch(self, first: Task) -> list[str]:
+        return []
+
     def was_deleted(self, task_id: str) -> bool:
-        return False
+        return task_id in self._deleted
 
     def details(self, task_id: str) -> Details | None:
         kept = self._details.get(task_id)

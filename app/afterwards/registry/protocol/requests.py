@@ -210,6 +210,27 @@ class Retry(NamedTuple):
     """Takes the place of the task's payload; None: as it was."""
     kind: Kind | None = None
     """The type it is moved to; None: it stays."""
+    run_at: float | None = None
+    """When it is due; None, or past: now."""
+
+
+class RunNow(NamedTuple):
+    """Make a scheduled task due, one that backs off included. Answer: the task.
+
+    Errors: `TaskNotFound`, `TaskDeleted`, `IllegalTransition`, `JournalUnavailable`.
+    """
+
+    task_id: str
+
+
+class Delete(NamedTuple):
+    """Delete a finished task, with its history. Its id is remembered for a while. Answer: None.
+
+    Errors: `TaskNotFound`, `TaskDeleted`, `IllegalTransition` (also while it has the idempotency
+    key of a batch whose other tasks are kept), `JournalUnavailable`.
+    """
+
+    task_id: str
 
 
 class Amend(NamedTuple):
@@ -283,6 +304,18 @@ class DeleteSchedule(NamedTuple):
     """
 
     name: str
+
+
+class RunSchedule(NamedTuple):
+    """Make one task of a schedule now, paused or not; its due times stay. Answer: the task.
+
+    Idempotent by the task's id. Errors: `ScheduleNotFound`, `TooManyUnfinished`,
+    `JournalUnavailable`.
+    """
+
+    name: str
+    task_id: str
+    """Of the task that is made."""
 
 
 # -- requests: reading --------------------------------------------------------------------------
@@ -392,7 +425,7 @@ ABOUT_THE_WORKER = frozenset({Join, Beat, Alive, Drain, Leave})
 Report = Succeeded | Failed | Released | Lost | Suspected | Stopped
 Request = (
     Join | Beat | Alive | Drain | Leave | Add | AddAll | Progress | Report | Retry | Amend | Cancel
-    | Pause | Resume | PutSchedule | PauseSchedule | DeleteSchedule
+    | RunNow | Delete | Pause | Resume | PutSchedule | PauseSchedule | DeleteSchedule | RunSchedule
     | Get | Inspect | Find | Count | Counts | Changes | GetSchedule | Schedules | Stats | Series
     | Scrape | Probe
 )  # fmt: skip

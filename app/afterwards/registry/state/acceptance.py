@@ -8,7 +8,7 @@ from typing import Any
 
 from afterwards.errors import IdempotencyMismatch, TooManyUnfinished
 from afterwards.lifecycle import Task
-from afterwards.registry.journal.batch import as_batch, member_key
+from afterwards.registry.journal.batch import as_batch, member_key, rest_of
 from afterwards.registry.protocol.base import LEASE_SECONDS, MAX_BATCH_BYTES
 from afterwards.registry.protocol.clock import Clock
 from afterwards.registry.protocol.requests import Add, AddAll
@@ -150,11 +150,12 @@ class Acceptance:
         archive = self._archive
         return again and (archive.read(task_id) is not None or archive.was_deleted(task_id))
 
-    def _accept(self, task: Task) -> None:
+    def _accept(self, task: Task) -> Task:
         accepted = task.accepted(self._next_order, self._last_created_at)
         self._next_order += 1
         self._last_created_at = accepted.created_at
         self._store.put(None, accepted)
+        return accepted
 
     def _batch_of(self, first: Task, size: int) -> list[Task]:
         """The tasks of a batch that was accepted before, as they stand now."""
@@ -171,8 +172,16 @@ class Acceptance:
 
     def _with_key(self, key: str) -> Task | None:
         # Memory first: it knows what this group has accepted. What retention deletes, it deletes
-        # after a group's requests, so what the archive has is still there.
-        return self._store.get_by_key(key) or self._archive.read_by_key(key)
+        # after a group's requests; what is deleted by hand is still in the archive.
+        task = self._store.get_by_key(key) or self._archive.read_by_key(key)
+        return None if task is not None and self._store.is_deleted(task.id) else task
+
+    def holds_key_of_others(self, task: Task) -> bool:
+        """Whether it has the key of a batch with other tasks that are kept."""
+        if rest_of(task) is None:
+            return False
+        rest = {*self._archive.rest_of_batch(task), *self._store.rest_of_batch(task)}
+        return not all(map(self._store.is_deleted, rest))
 
     def _accepted_before(self, task: Task) -> Task | None:
         """The task that was accepted under the same idempotency key, if one was."""
@@ -183,6 +192,18 @@ class Acceptance:
         if first is not None and first.fingerprint != task.fingerprint:
             raise IdempotencyMismatch(key, first.id)
         return first
+
+    def make_by_hand(self, schedule: Schedule, task_id: str) -> Task:
+        """Accept a task of a schedule that no due time has asked for, unless that has been.
+
+        Raises:
+            TooManyUnfinished: there is no room for it now.
+        """
+        known = self._store.get(task_id) or self._archive.read(task_id)
+        if known is not None:
+            return known
+        self._room.require(len(schedule.pattern.payload))
+        return self._accept(schedule.task_now(task_id, self._clock.wall()))
 
     def make_scheduled(self, schedule: Schedule, due: float, *, late: bool) -> str:
         """Accept the task of a schedule's due time, unless that has been, and give its id.

@@ -59,6 +59,9 @@ class Retention:
             return
         for task in overdue:
             kept = store.get(task.id)
+            if store.is_deleted(task.id):
+                # By hand, a moment ago.
+                continue
             if kept is None or kept.state.is_final:
                 store.delete(task)
         if self._next_after is None and self._after == 0 and not overdue:

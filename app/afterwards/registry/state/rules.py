@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from afterwards.errors import (
+    IllegalTransition,
     StaleReport,
     TaskDeleted,
     TaskNotFound,
@@ -24,11 +25,13 @@ from afterwards.registry.protocol.requests import (
     ABOUT_THE_WORKER,
     Amend,
     Cancel,
+    Delete,
     Failed,
     Join,
     Lost,
     Released,
     Retry,
+    RunNow,
     Stopped,
     Succeeded,
     Suspected,
@@ -73,7 +76,7 @@ class Rules:
             next_order=next_order,
             last_created_at=last_created_at,
         )
-        self.schedules = ScheduleBook(clock, table, self.room, self.acceptance.make_scheduled)
+        self.schedules = ScheduleBook(clock, table, self.room, self.acceptance)
         self.slots = Slots(self.store.ready, self.ledger)
         self._gone_types = GoneTypes(self.ledger, self.store, table)
         self._archive = archive
@@ -88,6 +91,8 @@ class Rules:
             Retry: self._retry,
             Amend: self._amend,
             Cancel: self._cancel,
+            RunNow: self._run_now,
+            Delete: self._delete,
             **self.store.throttles.verbs,
             **self.schedules.verbs,
         }
@@ -278,7 +283,7 @@ class Rules:
 
     def _retry(self, request: Retry) -> Task:
         task = self._any(request.task_id)
-        retried = task.retry(self.clock.wall(), request.payload, request.kind)
+        retried = task.retry(self.clock.wall(), request.payload, request.kind, request.run_at)
         self.room.require(len(retried.payload))
         self.store.put(task, retried)
         return retried
@@ -299,6 +304,21 @@ class Rules:
         self.store.put(task, cancelled)
         return cancelled
 
+    def _run_now(self, request: RunNow) -> Task:
+        task = self._any(request.task_id)
+        due = task.run(self.clock.wall())
+        self.store.put(task, due)
+        return due
+
+    def _delete(self, request: Delete) -> None:
+        task = self._any(request.task_id)
+        task.delete()
+        if self.acceptance.holds_key_of_others(task):
+            # With it would go the key, and a repetition of the batch would be accepted anew.
+            verb = "be deleted before the others of its batch, whose idempotency key it has"
+            raise IllegalTransition(task.id, task.state.value, verb)
+        self.store.delete(task)
+
     def _unfinished(self, task_id: str) -> Task:
         task = self.store.get(task_id)
         assert task is not None, "the queues hold unfinished tasks only"
@@ -311,6 +331,9 @@ class Rules:
         return task
 
     def _any(self, task_id: str) -> Task:
+        if self.store.is_deleted(task_id):
+            # By the group at work: the archive has it still.
+            raise TaskDeleted(task_id)
         task = self.store.get(task_id) or self._archive.read(task_id)
         if task is not None:
             return task

@@ -15,6 +15,7 @@ from dataclasses import replace
 from typing import Any, Final, Protocol
 
 from afterwards.errors import ScheduleNotFound, TooManySchedules, Unavailable
+from afterwards.lifecycle import Task
 from afterwards.logs import get_logger
 from afterwards.registry.protocol.answers import SchedulePage
 from afterwards.registry.protocol.clock import Clock
@@ -22,6 +23,7 @@ from afterwards.registry.protocol.requests import (
     DeleteSchedule,
     PauseSchedule,
     PutSchedule,
+    RunSchedule,
     Schedules,
 )
 from afterwards.registry.state.acceptance import Room
@@ -40,11 +42,14 @@ FIRING_SECONDS: Final = 0.02
 """Of the processor, in one group: others wait meanwhile, and what is left comes in the next."""
 
 
-class MakeTask(Protocol):
-    """Makes the task of a due time; `late`: it has to leave room to others."""
+class Maker(Protocol):
+    """Makes the tasks of schedules. What it raises is `Unavailable`: there is no room."""
 
-    def __call__(self, schedule: Schedule, due: float, *, late: bool) -> str:
-        """Give its id. Raises `Unavailable`."""
+    def make_scheduled(self, schedule: Schedule, due: float, *, late: bool) -> str:
+        """The task of a due time, and give its id; `late`: it has to leave room to others."""
+
+    def make_by_hand(self, schedule: Schedule, task_id: str) -> Task:
+        """A task beside those."""
 
 
 class ScheduleBook:
@@ -53,15 +58,14 @@ class ScheduleBook:
     Args:
         table: where they are.
         room: what they have to fit into.
-        make: makes the task of a schedule's due time and gives its id; if it raises `Unavailable`,
-            there is no room for it.
+        maker: makes their tasks.
     """
 
-    def __init__(self, clock: Clock, table: ScheduleTable, room: Room, make: MakeTask) -> None:
+    def __init__(self, clock: Clock, table: ScheduleTable, room: Room, maker: Maker) -> None:
         self._clock = clock
         self._schedules = table
         self._room = room
-        self._make = make
+        self._maker = maker
         self._due = DueQueue()
         self._before: dict[str, Schedule | None] = {}
         """What the group at work has changed, as it was before."""
@@ -75,6 +79,7 @@ class ScheduleBook:
             PutSchedule: self._put,
             PauseSchedule: self._pause,
             DeleteSchedule: self._delete,
+            RunSchedule: self._run,
         }
 
     # -- reading -------------------------------------------------------------------------------
@@ -136,6 +141,9 @@ class ScheduleBook:
         self._change(self.get(request.name).name, None)
         self._defined.add(request.name)
 
+    def _run(self, request: RunSchedule) -> Task:
+        return self._maker.make_by_hand(self.get(request.name), request.task_id)
+
     def _from_now(self, schedule: Schedule) -> float | None:
         # If the wall clock has been set back, its times have been done up to the last one.
         now = self._clock.wall()
@@ -187,7 +195,7 @@ class ScheduleBook:
     def _fire(self, schedule: Schedule, due: float, wall: float) -> None:
         name = schedule.name
         try:
-            task_id = self._make(schedule, due, late=is_late(due, wall))
+            task_id = self._maker.make_scheduled(schedule, due, late=is_late(due, wall))
         except Unavailable as error:
             if self._missed.hold(name, wall):
                 log.warning(

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 from afterwards.lifecycle import Change, Task, TaskState, Usage
+from afterwards.registry.journal.batch import MOST_TASKS, member_key
 from afterwards.registry.journal.listing import size_of
 from afterwards.registry.protocol.answers import Page
 from afterwards.registry.protocol.base import PAGE_BYTES
@@ -33,8 +34,11 @@ class Archive(Protocol):
     def read_by_key(self, idempotency_key: str) -> Task | None:
         """The task that was accepted under this key, as committed; None if there is none."""
 
+    def rest_of_batch(self, first: Task) -> Sequence[str]:
+        """Ids of the other tasks of a batch that are kept, as committed; `first` has its key."""
+
     def was_deleted(self, task_id: str) -> bool:
-        """Whether retention deleted a task of this id, as far back as that is remembered."""
+        """Whether a task of this id was deleted, as far back as that is remembered."""
 
 
 class TaskStore:
@@ -65,8 +69,10 @@ class TaskStore:
         self.unfinished_bytes = 0
         self.changes: list[Change] = []
         """Since the last `commit` or `undo`."""
+        self._deleted: set[str] = set()
+        """Of those changes, what was deleted."""
         self._deleted_unseen: set[str] = set()
-        """Of those changes, deletions of tasks that are not in memory."""
+        """Of these, tasks that are not in memory."""
 
     # -- reading -------------------------------------------------------------------------------
 
@@ -78,6 +84,11 @@ class TaskStore:
         """The task that was accepted under this key, if it is in memory."""
         task_id = self._by_key.get(idempotency_key)
         return None if task_id is None else self.get(task_id)
+
+    def rest_of_batch(self, first: Task) -> list[str]:
+        """Ids of the other tasks of a batch that are in memory; `first` has its key."""
+        keys = (member_key(first, position) for position in range(1, MOST_TASKS))
+        return [self._by_key[key] for key in keys if key in self._by_key]
 
     def unfinished(self) -> int:
         """How many tasks are not finished."""
@@ -133,13 +144,18 @@ class TaskStore:
         self._replace(old, new)
 
     def delete(self, task: Task) -> None:
-        """Note that retention deletes a finished task; it need not be whole, nor in memory."""
+        """Note that a finished task is deleted; it need not be whole, nor in memory."""
         kept = self._finished.get(task.id)
+        self._deleted.add(task.id)
         if kept is not None:
             self.put(kept, None)
         else:
             self.changes.append(Change(task, None))
             self._deleted_unseen.add(task.id)
+
+    def is_deleted(self, task_id: str) -> bool:
+        """Whether the group at work has deleted it."""
+        return task_id in self._deleted
 
     def load(self, task: Task, *, may_end_the_service: bool = False) -> None:
         """Take in a task that is in the journal already.
@@ -193,6 +209,7 @@ class TaskStore:
             if task is None:
                 self._solo.discard(task_id)
         self.changes = []
+        self._deleted.clear()
         self._deleted_unseen.clear()
 
     def _replace(self, old: Task | None, new: Task | None) -> None:
