@@ -41,10 +41,14 @@ OPERATIONS = {
     ("POST", "/tasks/batch"): SUBMISSION | {"202"} | EVERYWHERE,
     ("GET", "/tasks/{task_id}"): {"200", "304", "422"} | KNOWN | EVERYWHERE,
     ("PATCH", "/tasks/{task_id}"): {"200", "409", "415", "422"} | KNOWN | EVERYWHERE,
+    ("DELETE", "/tasks/{task_id}"): {"204", "409"} | KNOWN | EVERYWHERE,
     ("POST", "/tasks/{task_id}/cancel"): {"200"} | KNOWN | EVERYWHERE,
+    ("POST", "/tasks/{task_id}/run"): {"200", "409"} | KNOWN | EVERYWHERE,
     ("POST", "/tasks/{task_id}/retry"): {"202", "409", "415", "422"} | KNOWN | EVERYWHERE,
     ("POST", "/tasks/retry"): {"200", "415", "422", "503"} | EVERYWHERE,
     ("POST", "/tasks/cancel"): {"200", "415", "422", "503"} | EVERYWHERE,
+    ("POST", "/tasks/run"): {"200", "415", "422", "503"} | EVERYWHERE,
+    ("POST", "/tasks/delete"): {"200", "415", "422", "503"} | EVERYWHERE,
     ("GET", "/task-types"): {"200", "503"} | EVERYWHERE,
     ("GET", "/task-types/{name}"): {"200", "404", "503"} | EVERYWHERE,
     ("POST", "/task-types/{name}/pause"): {"200", "404", "503"} | EVERYWHERE,
@@ -57,6 +61,7 @@ OPERATIONS = {
     ("DELETE", "/schedules/{name}"): {"204", "404", "503"} | EVERYWHERE,
     ("POST", "/schedules/{name}/pause"): {"200", "404", "503"} | EVERYWHERE,
     ("POST", "/schedules/{name}/resume"): {"200", "404", "503"} | EVERYWHERE,
+    ("POST", "/schedules/{name}/run"): {"202", "404", "503"} | EVERYWHERE,
     ("GET", "/healthz"): {"200"} | EVERYWHERE,
     ("GET", "/readyz"): {"200", "503"} | EVERYWHERE,
     ("GET", "/metrics"): {"200", "503"} | EVERYWHERE,
@@ -188,8 +193,8 @@ async def test_every_parameter_has_a_description_and_an_example(openapi: Any) ->
     ]
     names = [parameter["name"] for parameter in parameters]
     assert Counter(names) == {
-        "task_id": 8,
-        "name": 8,
+        "task_id": 10,
+        "name": 9,
         "Idempotency-Key": 7,
         "wait": 2,
         "logs": 1,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from starlette.middleware.cors import CORSMiddleware
 
 from afterwards.api import (
+    bulk_verbs,
     dashboard,
     documentation,
     email,
@@ -57,6 +58,7 @@ SURFACES: Final = (
     operations,
     events,
     # Before `/tasks/{task_id}`, which is a `/tasks/cancel`, too.
+    bulk_verbs,
     task_verbs,
     general,
     task_changes,

@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import Annotated, Any, Final
 from urllib.parse import urlencode
 
-from fastapi import Query, Request
+from fastapi import BackgroundTasks, Query, Request
 from starlette.responses import Response
 
 from afterwards.api import schemas
@@ -35,7 +35,9 @@ from afterwards.api.schemas.schedules import (
     ScheduleName,
     SchedulePage,
 )
+from afterwards.api.schemas.tasks import TaskDocument
 from afterwards.api.submission import service_of
+from afterwards.api.task_document import base_document
 from afterwards.api.times import shown_time
 from afterwards.schedules.recurrence import check_cron, zone
 from afterwards.schedules.schedule import Schedule
@@ -207,6 +209,25 @@ async def pause_schedule(name: ScheduleName, request: Request) -> Response:
 async def resume_schedule(name: ScheduleName, request: Request) -> Response:
     """Make tasks again, from the next due time on."""
     return _shown(await _operations(request).pause_schedule(name, paused=False))
+
+
+@router.post(
+    "/schedules/{name}/run",
+    summary="Run a schedule now",
+    operation_id="runSchedule",
+    status_code=202,
+    response_model=TaskDocument,
+    response_description="The task that was made",
+    responses=schemas.answers(404, 503, said=_UNKNOWN, headers_of={202: schemas.TASK_LOCATION}),
+)
+async def run_schedule(
+    name: ScheduleName, background: BackgroundTasks, request: Request
+) -> Response:
+    """Submit the schedule's task once more, now. Its due times stay. It may be paused."""
+    task = await _operations(request).run_schedule(name)
+    background.add_task(service_of(request).start, task.id)
+    location = reference(request.scope, f"/tasks/{task.id}")
+    return _answer(base_document(task), 202, {"Location": location})
 
 
 def _operations(request: Request) -> Operations:

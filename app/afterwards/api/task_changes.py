@@ -1,4 +1,4 @@
-"""Other payloads and types for tasks there are: before they are due, or when they are retried."""
+"""Changes to tasks there are: other payloads, types and times; and their deletion."""
 
 from __future__ import annotations
 
@@ -54,6 +54,32 @@ async def change_task(task_id: schemas.TaskId, change: TaskChange, request: Requ
         changes = await replaced(request, task, change.payload, change.type, "type")
     task = await service.amend(task_id, changes, change.run_at)
     return Response(base_document(task), media_type=_JSON)
+
+
+@router.delete(
+    "/tasks/{task_id}",
+    summary="Delete a finished task",
+    operation_id="deleteTask",
+    status_code=204,
+    response_description="Deleted",
+    responses=schemas.answers(
+        409,
+        *schemas.KNOWN_PROBLEMS,
+        said={
+            409: (
+                "The task is not finished, or has the idempotency key of a batch that is kept.",
+                f"Task {schemas.EXAMPLE_ID} is pending and cannot be deleted; cancel it first",
+            )
+        },
+    ),
+)
+async def delete_task(task_id: schemas.TaskId, request: Request) -> Response:
+    """Delete a finished task and its history before its retention is over.
+
+    Its idempotency key is free then. Further requests for it get a 410.
+    """
+    await service_of(request).delete(task_id)
+    return Response(status_code=204)
 
 
 async def replaced(

@@ -1,4 +1,4 @@
-"""One verb for many tasks: retry or cancel whatever fits a description.
+"""One verb for many tasks: whatever fits a description, or is named by its id.
 
 It is done page by page, some requests at a time, so that one for ten thousand tasks keeps nobody
 else waiting. What is counted is what happened: a task that has changed meanwhile is skipped.
@@ -14,10 +14,22 @@ from typing import Any, Final, NamedTuple
 from afterwards.errors import AfterwardsError, Unavailable
 from afterwards.lifecycle import Kind, Task, TaskState
 from afterwards.registry.protocol.answers import Page
-from afterwards.registry.protocol.requests import Cancel, Count, Find, Request, Retry
+from afterwards.registry.protocol.requests import (
+    Cancel,
+    Count,
+    Delete,
+    Find,
+    Get,
+    Request,
+    Retry,
+    RunNow,
+)
 
 AT_ONCE: Final = 100
 """Requests under way: a batch that the registry carries out within a few milliseconds."""
+
+NAMED_AT_ONCE: Final = 20
+"""Of those that are named by their ids, which may be large: a page of a list is bounded."""
 
 Call = Callable[[Request], Awaitable[Any]]
 
@@ -43,7 +55,10 @@ async def unchanged(_: Task) -> Replacement | None:
 
 
 class Selection(NamedTuple):
-    """Which tasks."""
+    """Which tasks: those that are as it says, or of those with these ids the ones in the states.
+
+    What it says becomes requests here, and nowhere else.
+    """
 
     states: Sequence[TaskState]
     limit: int
@@ -51,6 +66,17 @@ class Selection(NamedTuple):
     type: str | None = None
     created_after: float | None = None
     created_before: float | None = None
+    ids: Sequence[str] | None = None
+    """Those with these ids only."""
+
+    def find(self, state: TaskState, before: int | None) -> Find:
+        """A page of those in a state."""
+        times = (self.created_after, self.created_before)
+        return Find(state, self.type, AT_ONCE, before, *times)
+
+    def count_of(self, state: TaskState) -> Count:
+        """The number of those in a state."""
+        return Count(state, self.type, self.created_after, self.created_before)
 
 
 @dataclass
@@ -72,13 +98,13 @@ class Tally:
         """How many tasks were taken up."""
         return self.changed + self.requested + self.skipped
 
-    def count(self, answer: Task | AfterwardsError) -> None:
+    def count(self, answer: Task | AfterwardsError | None) -> None:
         """Count what became of one task."""
         if isinstance(answer, Unavailable):
             self.interrupted, self.more = answer, True
         elif isinstance(answer, AfterwardsError):
             self.skipped += 1
-        elif answer.state is TaskState.PROCESSING:
+        elif answer is not None and answer.state is TaskState.PROCESSING:
             self.requested += 1
         else:
             self.changed += 1
@@ -86,12 +112,9 @@ class Tally:
 
 async def count(call: Call, selection: Selection) -> int:
     """How many tasks fit, whatever the limit."""
-    total = 0
-    for state in selection.states:
-        total += await call(
-            Count(state, selection.type, selection.created_after, selection.created_before)
-        )
-    return total
+    if selection.ids is not None:
+        return sum([len(found.tasks) async for found in _named(call, selection)])
+    return sum([await call(selection.count_of(state)) for state in selection.states])
 
 
 async def retry(
@@ -109,37 +132,63 @@ async def retry(
     Raises:
         Unavailable: nothing was done.
     """
-    tally = Tally()
-    async for tasks in _chunks(call, selection, tally):
-        prepared = [(task, await prepare(task)) for task in tasks]
-        requests = [Retry(task.id, *how) for task, how in prepared if how is not None]
-        tally.skipped += len(tasks) - len(requests)
-        for answer in await _all(call, requests):
-            # A claim may have come back with the answer, and nobody else is about to start it.
-            if isinstance(answer, Task):
-                await start(answer.id)
-            tally.count(answer)
-        if tally.interrupted is not None:
-            break
-    return _judged(tally)
+
+    async def request(task: Task) -> Request | None:
+        how = await prepare(task)
+        return None if how is None else Retry(task.id, *how)
+
+    return await _carry_out(call, selection, request, start)
 
 
 async def cancel(call: Call, selection: Selection) -> Tally:
-    """Cancel what fits, and ask the holders of what runs.
+    """Cancel what fits, and ask the holders of what runs. Raises as `retry`."""
 
-    Raises:
-        Unavailable: nothing was done.
-    """
+    async def request(task: Task) -> Request:
+        return Cancel(task.id)
+
+    return await _carry_out(call, selection, request)
+
+
+async def run(call: Call, selection: Selection, start: Callable[[str], Awaitable[None]]) -> Tally:
+    """Make due what fits. As for `retry`."""
+
+    async def request(task: Task) -> Request:
+        return RunNow(task.id)
+
+    return await _carry_out(call, selection, request, start)
+
+
+async def delete(call: Call, selection: Selection) -> Tally:
+    """Delete what fits. Raises as `retry`."""
+
+    async def request(task: Task) -> Request:
+        return Delete(task.id)
+
+    return await _carry_out(call, selection, request)
+
+
+async def _carry_out(
+    call: Call,
+    selection: Selection,
+    request_for: Callable[[Task], Awaitable[Request | None]],
+    start: Callable[[str], Awaitable[None]] | None = None,
+) -> Tally:
+    """One portion after the other, until all is done or nothing can be."""
     tally = Tally()
-    async for tasks in _chunks(call, selection, tally):
-        for answer in await _all(call, [Cancel(task.id) for task in tasks]):
-            tally.count(answer)
-        if tally.interrupted is not None:
-            break
-    return _judged(tally)
-
-
-def _judged(tally: Tally) -> Tally:
+    try:
+        async for tasks in _chunks(call, selection, tally):
+            asked = [await request_for(task) for task in tasks]
+            requests = [request for request in asked if request is not None]
+            tally.skipped += len(tasks) - len(requests)
+            for answer in await _all(call, requests):
+                # A claim may have come back with the answer, and nobody else is about to start it.
+                if start is not None and isinstance(answer, Task):
+                    await start(answer.id)
+                tally.count(answer)
+            if tally.interrupted is not None:
+                break
+    except Unavailable as error:
+        tally.interrupted, tally.more = error, True
     if tally.interrupted is not None and not tally.matched:
         raise tally.interrupted
     return tally
@@ -148,44 +197,60 @@ def _judged(tally: Tally) -> Tally:
 async def _chunks(call: Call, selection: Selection, tally: Tally) -> AsyncIterator[list[Task]]:
     """Up to `limit` tasks, each once: one that moves on may be met in two states."""
     seen: set[str] = set()
-    async for page in _pages(call, selection):
-        fresh = [task for task in page if task.id not in seen]
+    pages = _pages(call, selection) if selection.ids is None else _named(call, selection)
+    async for page in pages:
+        fresh = [task for task in page.tasks if task.id not in seen]
         room = selection.limit - len(seen)
         if len(fresh) > room:
             tally.more = True
         taken = fresh[:room]
         seen.update(task.id for task in taken)
+        tally.skipped += page.others
         if taken:
             yield taken
         if tally.more:
             return
 
 
-async def _pages(call: Call, selection: Selection) -> AsyncIterator[Sequence[Task]]:
+class _Found(NamedTuple):
+    tasks: Sequence[Task]
+    others: int = 0
+    """How many were asked for and are not there, or in no state that was asked for."""
+
+
+async def _pages(call: Call, selection: Selection) -> AsyncIterator[_Found]:
     # Those that run come last in the table of states: what is started meanwhile is met there.
     for state in sorted(selection.states, key=list(TaskState).index):
         before: int | None = None
         while True:
-            page: Page = await call(
-                Find(
-                    state,
-                    selection.type,
-                    AT_ONCE,
-                    before,
-                    selection.created_after,
-                    selection.created_before,
-                )
-            )
-            yield page.tasks
+            page: Page = await call(selection.find(state, before))
+            yield _Found(page.tasks)
             before = page.next
             if before is None:
                 break
 
 
-async def _all(call: Call, requests: Sequence[Request]) -> list[Task | AfterwardsError]:
-    async def one(request: Request) -> Task | AfterwardsError:
+async def _named(call: Call, selection: Selection) -> AsyncIterator[_Found]:
+    # Newest first, as far as anybody knows: as they are named.
+    ids = list(dict.fromkeys(map(str.lower, selection.ids or ())))
+    for first in range(0, len(ids), NAMED_AT_ONCE):
+        part = ids[first : first + NAMED_AT_ONCE]
+        answers = await _all(call, [Get(task_id) for task_id in part])
+        for answer in answers:
+            if isinstance(answer, Unavailable):
+                raise answer
+        tasks = [
+            answer
+            for answer in answers
+            if isinstance(answer, Task) and answer.state in selection.states
+        ]
+        yield _Found(tasks, len(part) - len(tasks))
+
+
+async def _all(call: Call, requests: Sequence[Request]) -> list[Task | AfterwardsError | None]:
+    async def one(request: Request) -> Task | AfterwardsError | None:
         try:
-            task: Task = await call(request)
+            task: Task | None = await call(request)
         except AfterwardsError as error:
             return error
         return task

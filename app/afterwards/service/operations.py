@@ -14,6 +14,7 @@ from afterwards.registry.protocol.requests import (
     PauseSchedule,
     PutSchedule,
     Resume,
+    RunSchedule,
     Schedules,
     Series,
     Stats,
@@ -24,6 +25,7 @@ from afterwards.service.series_columns import columns
 from afterwards.system.own_threads import NoThread, OwnThreads
 
 _THREAD: Final = OwnThreads("series", 1)
+from afterwards.task_ids import new_id
 
 
 class Operations:
@@ -101,6 +103,16 @@ class Operations:
             return await _THREAD.run(columns, range_name, type_name, found)
         except NoThread:
             return columns(range_name, type_name, found)
+
+    async def run_schedule(self, name: str) -> Task:
+        """Make one task of a schedule now, and give it.
+
+        Raises:
+            ScheduleNotFound: there is none.
+            TooManyUnfinished: there is no room for the task.
+        """
+        task: Task = await self._client.call(RunSchedule(name, new_id()))
+        return task
 
     async def statistics(self) -> Statistics:
         """The service on one page."""

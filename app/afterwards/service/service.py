@@ -32,12 +32,14 @@ from afterwards.registry.protocol.requests import (
     AddAll,
     Amend,
     Cancel,
+    Delete,
     Find,
     Get,
     Inspect,
     Probe,
     Request,
     Retry,
+    RunNow,
 )
 from afterwards.service import bulk
 from afterwards.service.intake import (
@@ -300,15 +302,32 @@ class TaskService:
         """What a task that is moved to this type takes from it. Raises `UnknownTaskType`."""
         return self._intake.kind(type_name)
 
-    async def retry(self, task_id: str, changes: bulk.Replacement = bulk.AS_IT_WAS) -> Task:
+    async def retry(
+        self,
+        task_id: str,
+        changes: bulk.Replacement = bulk.AS_IT_WAS,
+        run_at: float | None = None,
+    ) -> Task:
         """Try a failed or cancelled task again.
+
+        Args:
+            run_at: when it is due; None, or past: now.
 
         Raises:
             TaskNotFound: there is none.
             IllegalTransition: it is in another state, or somebody else has just retried it.
         """
-        task: Task = await self._client.call(Retry(_checked(task_id), *changes))
+        task: Task = await self._client.call(Retry(_checked(task_id), *changes, run_at))
         return task
+
+    async def run(self, task_id: str) -> Task:
+        """Make a scheduled task due. Raises as `retry`."""
+        task: Task = await self._client.call(RunNow(_checked(task_id)))
+        return task
+
+    async def delete(self, task_id: str) -> None:
+        """Delete a finished task. Raises as `retry`."""
+        await self._client.call(Delete(_checked(task_id)))
 
     async def amend(
         self, task_id: str, changes: bulk.Replacement, run_at: float | None = None
@@ -355,6 +374,14 @@ class TaskService:
     async def cancel_all(self, selection: bulk.Selection) -> bulk.Tally:
         """Cancel all that fit, or have their workers asked to stop them."""
         return await bulk.cancel(self._call, selection)
+
+    async def run_all(self, selection: bulk.Selection) -> bulk.Tally:
+        """Make all due that fit."""
+        return await bulk.run(self._call, selection, self.start)
+
+    async def delete_all(self, selection: bulk.Selection) -> bulk.Tally:
+        """Delete all that fit."""
+        return await bulk.delete(self._call, selection)
 
     async def _call(self, request: Request) -> object:
         if self.draining:

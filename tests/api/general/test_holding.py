@@ -154,6 +154,7 @@ async def test_a_body_of_too_many_lists(api: httpx.AsyncClient, form: str) -> No
         ("POST /send-email", '{"email":"a@b.example","subject":"","body":"","x":%s}', 200),
         ("POST /tasks/retry", '{"status":%s}', 422),
         ("POST /tasks/cancel", '{"status":["failed"],"other":%s}', 422),
+        ("POST /tasks/delete", '{"ids":%s}', 422),
         ("POST /tasks", "%s", 422),
         ("POST /tasks/batch", '{"tasks":%s}', 422),
     ],

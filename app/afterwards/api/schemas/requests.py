@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Any, Final, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
@@ -12,9 +12,6 @@ from afterwards.lifecycle import DEFAULT_PRIORITY, HIGHEST_PRIORITY, TaskState
 
 MAX_BATCH_TASKS: Final = 1_000
 MAX_PAGE_TASKS: Final = 500
-MAX_BULK_TASKS: Final = 10_000
-MAX_STATUSES: Final = 100
-"""Some may be there twice; each of half a million would be looked at."""
 MAX_DELAY_SECONDS: Final = 10 * 365 * 86_400
 MAX_ATTEMPTS: Final = 100
 MAX_TIMEOUT_SECONDS: Final = 7 * 86_400
@@ -30,9 +27,11 @@ def _whole(value: object) -> object:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-_WHOLE: Final = BeforeValidator(_whole)
-Priority = Annotated[int, Field(ge=0, le=HIGHEST_PRIORITY), _WHOLE]
-MaxAttempts = Annotated[int, Field(ge=1, le=MAX_ATTEMPTS), _WHOLE]
+WHOLE: Final = BeforeValidator(_whole)
+"""Of an integer, whatever way JSON has it."""
+
+Priority = Annotated[int, Field(ge=0, le=HIGHEST_PRIORITY), WHOLE]
+MaxAttempts = Annotated[int, Field(ge=1, le=MAX_ATTEMPTS), WHOLE]
 TimeoutSeconds = Annotated[float, Field(gt=0, le=MAX_TIMEOUT_SECONDS)]
 
 
@@ -94,7 +93,7 @@ class NewTasks(Sent):
 
 
 class NewPayload(Sent):
-    """Changes to the task before its retry."""
+    """Changes to the task before its retry, and when that is."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"payload": EXAMPLE_PAYLOAD}]})
 
@@ -103,6 +102,13 @@ class NewPayload(Sent):
     )
     new_type: str | None = Field(
         None, description="The task type that the task moves to. It has to take the payload."
+    )
+    run_at: Time | None = Field(
+        None,
+        description=(
+            "When the task is due; at once if that is past, or without it. RFC 3339, with an "
+            "offset. The `run_at` of a cancelled task puts it back to where it was."
+        ),
     )
 
 
@@ -124,53 +130,6 @@ class TaskChange(Sent):
         if self.type is None and self.payload is None and self.run_at is None:
             raise ValueError("send type, payload or run_at")
         return self
-
-
-class _Selection(Sent):
-    """Which tasks a bulk verb is for."""
-
-    type: str | None = Field(None, description="Only tasks of this type.")
-    created_after: Time | None = Field(None, description="Only tasks accepted then or later.")
-    created_before: Time | None = Field(None, description="Only tasks accepted before this time.")
-    dry_run: bool = Field(False, description="Only count the tasks, change nothing.")
-    limit: Annotated[int, Field(ge=1, le=MAX_BULK_TASKS), _WHOLE] = Field(
-        1_000, description="At most so many tasks, the newest first."
-    )
-
-
-Retryable = Literal["failed", "cancelled"]
-Cancellable = Literal["scheduled", "pending", "processing"]
-
-
-class RetrySelection(_Selection):
-    """Which failed or cancelled tasks to retry."""
-
-    model_config = ConfigDict(
-        json_schema_extra={"examples": [{"type": "report", "created_after": EXAMPLE_TIME}]}
-    )
-
-    status: Annotated[list[Retryable], Field(min_length=1, max_length=MAX_STATUSES)] = Field(
-        ["failed"]
-    )
-    payload: dict[str, Any] | None = Field(
-        None, description="Replaces the payload of each task. Without it, the payloads stay."
-    )
-    new_type: str | None = Field(
-        None,
-        description="The task type to move to. Tasks whose payload it does not take are skipped.",
-    )
-
-
-class CancelSelection(_Selection):
-    """Which unfinished tasks to cancel."""
-
-    model_config = ConfigDict(
-        json_schema_extra={"examples": [{"type": "report", "status": ["scheduled", "pending"]}]}
-    )
-
-    status: Annotated[list[Cancellable], Field(min_length=1, max_length=MAX_STATUSES)] = Field(
-        ["scheduled", "pending", "processing"]
-    )
 
 
 class TaskFilter(BaseModel):

@@ -179,7 +179,11 @@ class _BulkAnswer(BaseModel):
         ge=0, description="How many tasks the call took up; in a dry run, how many match."
     )
     skipped: int = Field(
-        ge=0, description="Tasks that had changed meanwhile, or do not fit the new type or payload."
+        ge=0,
+        description=(
+            "Tasks that had changed meanwhile, ids of no such task, and tasks that do not fit the "
+            "new type or payload."
+        ),
     )
     more: bool = Field(description="Whether more tasks match.")
     interrupted: str | None = Field(
@@ -212,3 +216,23 @@ class BulkCancel(_BulkAnswer):
 
     cancelled: int = Field(ge=0)
     requested: int = Field(ge=0, description="Running tasks whose workers were asked to stop them.")
+
+
+class BulkRun(_BulkAnswer):
+    """What running many tasks now did."""
+
+    model_config = example(
+        dry_run=False, matched=12, run=12, skipped=0, more=False, interrupted=None
+    )
+
+    run: int = Field(ge=0)
+
+
+class BulkDelete(_BulkAnswer):
+    """What a bulk deletion did."""
+
+    model_config = example(
+        dry_run=False, matched=12, deleted=12, skipped=0, more=False, interrupted=None
+    )
+
+    deleted: int = Field(ge=0)

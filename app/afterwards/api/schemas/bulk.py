@@ -1,0 +1,111 @@
+"""What verbs for many tasks take: which tasks, and what becomes of them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, Final, Literal, Self
+
+from pydantic import BeforeValidator, ConfigDict, Field, model_validator
+
+from afterwards.api.schemas.fields import EXAMPLE_ID, Time
+from afterwards.api.schemas.requests import WHOLE, Sent
+from afterwards.api.times import EXAMPLE_TIME
+
+MAX_BULK_TASKS: Final = 10_000
+MAX_BULK_IDS: Final = 1_000
+MAX_STATUSES: Final = 100
+"""Some may be there twice; each of half a million would be looked at."""
+
+_OPTIONS: Final = frozenset({"ids", "dry_run", "limit", "payload", "new_type"})
+"""Members that say nothing of what a task has to be like."""
+
+Ids = Annotated[list[str], Field(min_length=1, max_length=MAX_BULK_IDS)]
+
+
+def _listed(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
+_STATUSES: Final = (Field(min_length=1, max_length=MAX_STATUSES), BeforeValidator(_listed))
+
+
+class BulkSelection(Sent):
+    """Which tasks a bulk verb is for: those with these ids, or those that match."""
+
+    everything: ClassVar[bool] = True
+    """Whether a body without ids and without conditions stands for all that the verb can be for."""
+
+    status: Any
+    ids: Ids | None = Field(
+        None, description="Only tasks with these ids. Not together with members of the filter."
+    )
+    type: str | None = Field(None, description="Only tasks of this type.")
+    created_after: Time | None = Field(None, description="Only tasks accepted then or later.")
+    created_before: Time | None = Field(None, description="Only tasks accepted before this time.")
+    dry_run: bool = Field(False, description="Only count the tasks, change nothing.")
+    limit: Annotated[int, Field(ge=1, le=MAX_BULK_TASKS), WHOLE] = Field(
+        1_000, description="At most so many tasks, the newest first."
+    )
+
+    @model_validator(mode="after")
+    def _one_choice(self) -> Self:
+        conditions = self.conditions()
+        if self.ids is not None and conditions:
+            raise ValueError("send ids or a filter, not both")
+        if self.ids is None and not conditions and not self.everything:
+            raise ValueError("say which tasks: send ids, status, type or a time")
+        return self
+
+    def conditions(self) -> dict[str, Any]:
+        """What was sent of the filter."""
+        return self.model_dump(mode="json", include=self.model_fields_set - _OPTIONS)
+
+
+class RetrySelection(BulkSelection):
+    """Which failed or cancelled tasks to retry."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"type": "report", "created_after": EXAMPLE_TIME}]}
+    )
+
+    status: Annotated[list[Literal["failed", "cancelled"]], *_STATUSES] = Field(
+        ["failed"], description="With `ids`: both."
+    )
+    payload: dict[str, Any] | None = Field(
+        None, description="Replaces the payload of each task. Without it, the payloads stay."
+    )
+    new_type: str | None = Field(
+        None,
+        description="The task type to move to. Tasks whose payload it does not take are skipped.",
+    )
+
+
+class CancelSelection(BulkSelection):
+    """Which unfinished tasks to cancel."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"type": "report", "status": ["scheduled", "pending"]}]}
+    )
+
+    status: Annotated[list[Literal["scheduled", "pending", "processing"]], *_STATUSES] = Field(
+        ["scheduled", "pending", "processing"]
+    )
+
+
+class RunSelection(BulkSelection):
+    """Which scheduled tasks to run now."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"type": "report"}]})
+
+    status: Annotated[list[Literal["scheduled"]], *_STATUSES] = Field(["scheduled"])
+
+
+class DeleteSelection(BulkSelection):
+    """Which finished tasks to delete. Ids or a condition are needed."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"ids": [EXAMPLE_ID]}]})
+
+    everything: ClassVar[bool] = False
+
+    status: Annotated[list[Literal["success", "failed", "cancelled"]], *_STATUSES] = Field(
+        ["success", "failed", "cancelled"]
+    )
