@@ -107,6 +107,7 @@ def registry_config(settings: Settings) -> RegistryConfig:
         max_pending_bytes=settings.max_pending_bytes,
         lease_seconds=settings.lease_seconds,
         retention_hours=settings.retention_hours,
+        activity_days=settings.activity_days,
         clock_confirmed=settings.clock_confirmed,
         # After the grace of the attempts, their workers stop executors and flush their reports.
         linger_seconds=settings.grace_seconds + _LINGER_MARGIN_SECONDS,

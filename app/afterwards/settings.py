@@ -141,6 +141,11 @@ class Settings(BaseSettings):
     retention_hours: Annotated[float, Field(ge=0, le=876_000, allow_inf_nan=False)] = Field(
         168.0, description="How long finished tasks are kept."
     )
+    activity_days: Annotated[float, Field(ge=0, le=36_500, allow_inf_nan=False)] = Field(
+        90.0,
+        description="How long the log of activity (`GET /activity`) goes back. It has at most a "
+        "million entries.",
+    )
     clock_confirmed: bool = Field(
         False,
         description="`true`: the machine's clock is right, and finished tasks age by it even "

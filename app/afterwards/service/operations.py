@@ -23,9 +23,9 @@ from afterwards.schedules.schedule import Schedule
 from afterwards.service.intake import Intake, TaskRequest
 from afterwards.service.series_columns import columns
 from afterwards.system.own_threads import NoThread, OwnThreads
+from afterwards.task_ids import new_id
 
 _THREAD: Final = OwnThreads("series", 1)
-from afterwards.task_ids import new_id
 
 
 class Operations:

@@ -20,7 +20,9 @@ from afterwards.registry.journal.base import Group
 from afterwards.registry.journal.file import wal_path
 from afterwards.registry.journal.journal import SqliteJournal
 from afterwards.registry.journal.schema import MIGRATIONS, SCHEMA, VERSION
+from afterwards.registry.protocol.activity import Entry
 from afterwards.registry.protocol.requests import (
+    Activity,
     Add,
     Count,
     Find,
@@ -220,6 +222,23 @@ def test_what_was_stored_before_has_none_of_what_is_new(version: int, bench: Ben
     assert (task.owner, task.labels, task.group, task.unique_key) == (None, None, None, None)
     for attempt in ask(registry, Inspect(task_id(2))).attempts:
         assert attempt[-5:] == (0, 0, None, None, ())
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_what_was_done_by_hand_is_still_known(version: int, bench: Bench) -> None:
+    registry = bench.registry(
+        journal=FailingSqlite(of_version(version, bench.directory)), activity_seconds=1e9
+    )
+
+    entries = ask(registry, Activity()).entries
+    if version < 5:
+        assert entries == []
+    else:
+        assert entries[-1] == Entry(
+            1_750_000_000.0,
+            *("retry", "tasks", "status=failed", 3, "done", "another payload"),
+            *("ann", "c1f7a9d2-1", "192.0.2.7", "b1"),
+        )
 
 
 def test_an_update_that_fails_leaves_the_file_as_it_was(

@@ -269,14 +269,10 @@ class Committer:
             probe=bool(probes),
             trusted_at=self._retention.time_to_note(),
             forget_deleted_before=self._retention.forget_before,
+            activity=rules.activity.entries,
+            overdue_activity=self._retention.activity.overdue,
         )
-        if not (
-            group.changes
-            or group.plans
-            or group.series
-            or group.probe
-            or group.forget_deleted_before
-        ):
+        if group.is_empty:
             rules.commit()
             return True
         started = time.perf_counter()

@@ -67,6 +67,7 @@ class MemoryRegistry(TaskMapping):
         service: which service's workers may join.
         limits: what bounds it.
         retention_seconds: how long finished tasks are kept.
+        activity_seconds: how long what people have done by hand is remembered.
         clock_confirmed: the wall clock is right, whatever it has jumped.
         journal: where changes are written before they are told; None: nowhere.
         counts_file: where what is counted in memory is kept before it is shown; None: nowhere.
@@ -79,6 +80,7 @@ class MemoryRegistry(TaskMapping):
         limits: Limits | None = None,
         *,
         retention_seconds: float = 7 * 24 * 3600.0,
+        activity_seconds: float = 90 * 24 * 3600.0,
         clock_confirmed: bool = False,
         journal: Journal | None = None,
         counts_file: Path | None = None,
@@ -118,6 +120,7 @@ class MemoryRegistry(TaskMapping):
                 clock,
                 TrustedTime(clock, contents.trusted_at, confirmed=clock_confirmed),
                 retention_seconds,
+                activity_seconds,
             ),
             end_silent=self._killer.end,
         )

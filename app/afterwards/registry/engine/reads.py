@@ -21,6 +21,7 @@ from afterwards.registry.journal.base import Journal
 from afterwards.registry.journal.series_rows import Key
 from afterwards.registry.protocol.answers import Answer, Details, Page, SeriesRows, Statistics
 from afterwards.registry.protocol.requests import (
+    Activity,
     Changes,
     Count,
     Counts,
@@ -77,6 +78,7 @@ class Reads:
             Inspect: lambda request: Deferred(partial(self._details, request.task_id)),
             Find: self._page,
             Count: self._count,
+            Activity: lambda request: Deferred(partial(self._journal.activity, request)),
             Counts: lambda _: views.by_state(),
             Changes: views.changes,
             GetSchedule: self._schedule,

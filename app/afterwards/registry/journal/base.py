@@ -11,8 +11,9 @@ from afterwards.counts import Tally
 from afterwards.lifecycle import Change, Task
 from afterwards.registry.journal.plans import PlanChanges, Plans
 from afterwards.registry.journal.series_rows import Found, Key, SeriesChanges
+from afterwards.registry.protocol.activity import ActivityPage, Entry
 from afterwards.registry.protocol.answers import Details, Page
-from afterwards.registry.protocol.requests import Count, Find
+from afterwards.registry.protocol.requests import Activity, Count, Find
 
 
 @dataclass
@@ -34,6 +35,23 @@ class Group:
     """The time that ages go by, to be noted; None: not now."""
     forget_deleted_before: float | None = None
     """Deleted ids are remembered back to this time."""
+    activity: Sequence[Entry] = ()
+    """What was done by hand."""
+    overdue_activity: Sequence[int] = ()
+    """Entries to be deleted."""
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing that has to be written now."""
+        return not (
+            self.changes
+            or self.plans
+            or self.series
+            or self.probe
+            or self.forget_deleted_before
+            or self.activity
+            or self.overdue_activity
+        )
 
 
 @dataclass
@@ -92,6 +110,12 @@ class Journal(Protocol):
 
     def count(self, query: Count) -> int:
         """How many tasks there are, as committed."""
+
+    def activity(self, query: Activity) -> ActivityPage:
+        """What was done by hand, newest first, as committed."""
+
+    def overdue_activity(self, before: float) -> Sequence[int]:
+        """Numbers of some entries to delete: older than that, or more than are kept."""
 
     def overdue(self, finished_before: float, after_order: int) -> tuple[list[Task], int | None]:
         """The next step of retention: finished tasks to delete among the next rows.

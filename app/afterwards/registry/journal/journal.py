@@ -18,7 +18,7 @@ from afterwards.counts import Cell, Tally
 from afterwards.errors import JournalError, JournalUnreadable
 from afterwards.lifecycle import Task
 from afterwards.logs import get_logger
-from afterwards.registry.journal import listing, plans, rescue, series_rows
+from afterwards.registry.journal import activity, listing, plans, rescue, series_rows
 from afterwards.registry.journal.base import Contents, Group
 from afterwards.registry.journal.batch import rest_of
 from afterwards.registry.journal.columns import (
@@ -61,8 +61,9 @@ from afterwards.registry.journal.place import Place
 from afterwards.registry.journal.reasons import reason_of
 from afterwards.registry.journal.rows import rows_of
 from afterwards.registry.journal.transaction import transaction
+from afterwards.registry.protocol.activity import ActivityPage
 from afterwards.registry.protocol.answers import Details, Page
-from afterwards.registry.protocol.requests import Count, Find
+from afterwards.registry.protocol.requests import Activity, Count, Find
 
 log = get_logger(__name__)
 
@@ -116,6 +117,8 @@ class SqliteJournal:
                 plans.write(db, group.plans)
             if group.series is not None:
                 series_rows.write(db, group.series)
+            if group.activity or group.overdue_activity:
+                activity.write(db, group.activity, group.overdue_activity)
             if group.probe:
                 db.execute(PUT_PROBE, (group.at,))
             if group.trusted_at is not None:
@@ -217,6 +220,14 @@ class SqliteJournal:
     def count(self, query: Count) -> int:
         with self._snapshot() as db:
             return listing.count(db, query)
+
+    def activity(self, query: Activity) -> ActivityPage:
+        with self._reading() as db:
+            return activity.page(db, query)
+
+    def overdue_activity(self, before: float) -> list[int]:
+        with self._reading() as db:
+            return activity.overdue(db, before)
 
     def overdue(self, finished_before: float, after_order: int) -> tuple[list[Task], int | None]:
         # By order, not by an index on the time of finishing: tasks are finished in about the order

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from afterwards.lifecycle import Task
+from afterwards.registry.journal.activity import ActivityInMemory
 from afterwards.registry.journal.base import Contents, Group
 from afterwards.registry.journal.history import (
     MOST_SHOWN,
@@ -17,8 +18,9 @@ from afterwards.registry.journal.history import (
 )
 from afterwards.registry.journal.plans import Plans
 from afterwards.registry.journal.series_rows import Found, Key, MemorySeries
+from afterwards.registry.protocol.activity import ActivityPage
 from afterwards.registry.protocol.answers import Details, Page
-from afterwards.registry.protocol.requests import Count, Find
+from afterwards.registry.protocol.requests import Activity, Count, Find
 
 DELETED_REMEMBERED: Final = 10_000
 
@@ -32,6 +34,7 @@ class NullJournal:
         self._details: dict[str, Details] = {}
         """Of the tasks in memory, as committed; without the attempt that runs."""
         self._series = MemorySeries()
+        self._activity = ActivityInMemory()
         self._deleted: dict[str, None] = {}
         """Ids of the tasks deleted last, in that order."""
 
@@ -41,6 +44,8 @@ class NullJournal:
     def write(self, group: Group) -> None:
         if group.series is not None:
             self._series.write(group.series)
+        if group.activity or group.overdue_activity:
+            self._activity.write(group.activity, group.overdue_activity)
         for change in group.changes:
             task = change.task
             kept = self._details.get(task.id)
@@ -79,6 +84,12 @@ class NullJournal:
 
     def count(self, query: Count) -> int:
         return 0
+
+    def activity(self, query: Activity) -> ActivityPage:
+        return self._activity.page(query)
+
+    def overdue_activity(self, before: float) -> list[int]:
+        return self._activity.overdue(before)
 
     def overdue(self, finished_before: float, after_order: int) -> tuple[list[Task], int | None]:
         return [], None

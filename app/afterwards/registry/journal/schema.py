@@ -57,6 +57,25 @@ INSERT INTO counts
     WHERE state IN ('scheduled', 'pending') AND attempts_used > 0 GROUP BY type;
 """
 
+# What people have done by hand. A call for many tasks is one row, found by its id as it goes on.
+_ACTIVITY: Final = """
+CREATE TABLE activity (
+    number INTEGER PRIMARY KEY,
+    at REAL NOT NULL,
+    verb TEXT NOT NULL,
+    object TEXT NOT NULL,
+    name TEXT NOT NULL,
+    affected INTEGER NOT NULL,
+    outcome TEXT NOT NULL,
+    detail TEXT,
+    actor TEXT,
+    request_id TEXT,
+    address TEXT,
+    bulk TEXT
+);
+CREATE UNIQUE INDEX activity_by_bulk ON activity (bulk) WHERE bulk IS NOT NULL;
+"""
+
 # Payloads have a table of their own: SQLite writes a changed row whole, and a task's row changes
 # at least twice while its payload hardly ever does. Results come last for a like reason: what
 # stands behind a large value in a row cannot be read without it. The index by type and state ends
@@ -134,6 +153,7 @@ CREATE INDEX deleted_by_time ON deleted (at);
 CREATE TABLE probe (one INTEGER PRIMARY KEY, at REAL NOT NULL);
 {_PLANS}
 {_SERIES}
+{_ACTIVITY}
 """
 
 MIGRATIONS: Final[Mapping[int, str]] = MappingProxyType(
@@ -187,7 +207,7 @@ ALTER TABLE attempts ADD COLUMN peak_memory_bytes INTEGER;
 ALTER TABLE attempts ADD COLUMN cpu_seconds REAL;
 ALTER TABLE attempts ADD COLUMN log TEXT;
 """,
-        4: f"{_COUNT_RETRYING}{_SERIES}",
+        4: f"{_COUNT_RETRYING}{_SERIES}{_ACTIVITY}",
     }
 )
 """What makes the next version of each."""

@@ -46,6 +46,7 @@ def in_memory(config: RegistryConfig) -> Access:
         # The only worker is this process: when it ends, so does the registry.
         replace(config.limits(), lease_seconds=math.inf),
         retention_seconds=config.retention_hours * 3600,
+        activity_seconds=config.activity_days * 86_400,
         clock_confirmed=config.clock_confirmed,
         surroundings=Surroundings(when_gone=lambda *_: None),
     )

@@ -71,6 +71,8 @@ class RegistryConfig:
     """End the registry that an earlier service may have left behind (see `registry.lock`)."""
     clock_confirmed: bool = False
     """The wall clock is right, whatever it has jumped."""
+    activity_days: float = 90.0
+    """So long what people have done by hand is remembered."""
 
     def limits(self) -> Limits:
         """What bounds the registry."""
@@ -167,6 +169,7 @@ def serve(
             endpoint.service,
             config.limits(),
             retention_seconds=config.retention_hours * 3600,
+            activity_seconds=config.activity_days * 86_400,
             clock_confirmed=config.clock_confirmed,
             journal=SqliteJournal(journal_path(data_dir), check=check),
             counts_file=Path(endpoint.counts),

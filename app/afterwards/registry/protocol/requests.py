@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from afterwards.counts import WorkerCounts
 from afterwards.lifecycle import Kind, Task, TaskState, Usage
+from afterwards.registry.protocol.activity import By
 from afterwards.schedules.schedule import Schedule
 
 
@@ -212,6 +213,8 @@ class Retry(NamedTuple):
     """The type it is moved to; None: it stays."""
     run_at: float | None = None
     """When it is due; None, or past: now."""
+    by: By | None = None
+    """Who asks for it by hand: then it leaves an entry in the log of activity."""
 
 
 class RunNow(NamedTuple):
@@ -221,6 +224,8 @@ class RunNow(NamedTuple):
     """
 
     task_id: str
+    by: By | None = None
+    """Who asks for it by hand: then it leaves an entry in the log of activity."""
 
 
 class Delete(NamedTuple):
@@ -231,6 +236,8 @@ class Delete(NamedTuple):
     """
 
     task_id: str
+    by: By | None = None
+    """Who asks for it by hand: then it leaves an entry in the log of activity."""
 
 
 class Amend(NamedTuple):
@@ -246,6 +253,8 @@ class Amend(NamedTuple):
     """The type it is moved to; None: it stays."""
     run_at: float | None = None
     """When it is due; None: as it was."""
+    by: By | None = None
+    """Who asks for it by hand: then it leaves an entry in the log of activity."""
 
 
 class Cancel(NamedTuple):
@@ -255,6 +264,8 @@ class Cancel(NamedTuple):
     """
 
     task_id: str
+    by: By | None = None
+    """Who asks for it by hand: then it leaves an entry in the log of activity."""
 
 
 # -- requests: task types and schedules ---------------------------------------------------------
@@ -267,12 +278,16 @@ class Pause(NamedTuple):
     """
 
     type: str
+    by: By | None = None
+    """Who asks for it by hand: then it leaves an entry in the log of activity."""
 
 
 class Resume(NamedTuple):
     """End a `Pause`. Durable, idempotent. Answer: None. Errors: `JournalUnavailable`."""
 
     type: str
+    by: By | None = None
+    """Who asks for it by hand: then it leaves an entry in the log of activity."""
 
 
 class PutSchedule(NamedTuple):
@@ -285,6 +300,8 @@ class PutSchedule(NamedTuple):
     """
 
     schedule: Schedule
+    by: By | None = None
+    """Who asks for it by hand: then it leaves an entry in the log of activity."""
 
 
 class PauseSchedule(NamedTuple):
@@ -295,6 +312,8 @@ class PauseSchedule(NamedTuple):
 
     name: str
     paused: bool
+    by: By | None = None
+    """Who asks for it by hand: then it leaves an entry in the log of activity."""
 
 
 class DeleteSchedule(NamedTuple):
@@ -304,6 +323,8 @@ class DeleteSchedule(NamedTuple):
     """
 
     name: str
+    by: By | None = None
+    """Who asks for it by hand: then it leaves an entry in the log of activity."""
 
 
 class RunSchedule(NamedTuple):
@@ -316,6 +337,22 @@ class RunSchedule(NamedTuple):
     name: str
     task_id: str
     """Of the task that is made."""
+    by: By | None = None
+    """Who asks for it by hand: then it leaves an entry in the log of activity."""
+
+
+class Note(NamedTuple):
+    """Have an entry in the log of activity, or complete that of a call for many. Answer: None.
+
+    Errors: `JournalUnavailable`.
+    """
+
+    by: By
+    verb: str
+    object: str
+    name: str
+    outcome: str
+    detail: str | None = None
 
 
 # -- requests: reading --------------------------------------------------------------------------
@@ -367,6 +404,14 @@ class Count(NamedTuple):
     type: str | None = None
     created_after: float | None = None
     created_before: float | None = None
+
+
+class Activity(NamedTuple):
+    """Answer: an `ActivityPage`, newest first, as committed. Errors: `JournalUnavailable`."""
+
+    limit: int = 100
+    before: int | None = None
+    """The `ActivityPage.next` of the page before."""
 
 
 class Counts(NamedTuple):
@@ -426,6 +471,7 @@ Report = Succeeded | Failed | Released | Lost | Suspected | Stopped
 Request = (
     Join | Beat | Alive | Drain | Leave | Add | AddAll | Progress | Report | Retry | Amend | Cancel
     | RunNow | Delete | Pause | Resume | PutSchedule | PauseSchedule | DeleteSchedule | RunSchedule
+    | Note | Activity
     | Get | Inspect | Find | Count | Counts | Changes | GetSchedule | Schedules | Stats | Series
     | Scrape | Probe
 )  # fmt: skip

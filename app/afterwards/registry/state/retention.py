@@ -8,6 +8,7 @@ from afterwards.errors import JournalUnavailable
 from afterwards.logs import get_logger
 from afterwards.registry.journal.base import Journal
 from afterwards.registry.protocol.clock import Clock
+from afterwards.registry.state.activity import OldActivity
 from afterwards.registry.state.ages import TrustedTime
 from afterwards.registry.state.store import TaskStore
 
@@ -29,11 +30,18 @@ class Retention:
     Args:
         time: what ages go by.
         retention_seconds: how long a task is kept after its end, and its id after that.
+        activity_seconds: how long what people have done by hand is remembered.
     """
 
     def __init__(
-        self, journal: Journal, clock: Clock, time: TrustedTime, retention_seconds: float
+        self,
+        journal: Journal,
+        clock: Clock,
+        time: TrustedTime,
+        retention_seconds: float,
+        activity_seconds: float,
     ) -> None:
+        self.activity = OldActivity(journal, clock, time, activity_seconds)
         self._journal = journal
         self._clock = clock
         self._time = time
@@ -47,6 +55,7 @@ class Retention:
 
     def step(self, store: TaskStore) -> None:
         """Delete a few tasks that are due for it, if it is time to."""
+        self.activity.step()
         now = self._clock.elapsed()
         if now < self._next_step:
             return
@@ -86,6 +95,7 @@ class Retention:
 
     def committed(self) -> None:
         """The step's deletions are durable: go on after them."""
+        self.activity.committed()
         if self._next_after is None and self.forget_before is not None:
             self._pause(self._clock.elapsed())
         elif self._next_after is not None:

@@ -37,6 +37,7 @@ from afterwards.registry.protocol.requests import (
     Suspected,
 )
 from afterwards.registry.state.acceptance import Acceptance, Limits, Room
+from afterwards.registry.state.activity import ActivityBook
 from afterwards.registry.state.gone_types import GoneTypes
 from afterwards.registry.state.ledger import Ledger, WorkerRecord
 from afterwards.registry.state.schedule_table import ScheduleTable
@@ -80,7 +81,8 @@ class Rules:
         self.slots = Slots(self.store.ready, self.ledger)
         self._gone_types = GoneTypes(self.ledger, self.store, table)
         self._archive = archive
-        self._verbs: dict[type, Callable[[Any], Any]] = {
+        self.activity = ActivityBook(clock, table)
+        verbs: dict[type, Callable[[Any], Any]] = {
             **self.acceptance.verbs,
             Succeeded: self._succeeded,
             Failed: self._failed,
@@ -96,6 +98,7 @@ class Rules:
             **self.store.throttles.verbs,
             **self.schedules.verbs,
         }
+        self._verbs = self.activity.noting(verbs)
 
     def load(self, plans: Plans) -> None:
         """Take in the pauses, starts and schedules that are in the journal."""
@@ -194,6 +197,8 @@ class Rules:
         """The group is durable."""
         self.store.commit()
         self.schedules.commit()
+        if self.activity.entries:
+            self.activity.clear()
         self.workers.commit()
 
     def undo(self) -> None:
@@ -213,6 +218,7 @@ class Rules:
     def _undo_tasks(self) -> None:
         self.store.undo()
         self.schedules.undo()
+        self.activity.clear()
 
     # -- tasks ---------------------------------------------------------------------------------
 

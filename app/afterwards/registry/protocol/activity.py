@@ -1,0 +1,78 @@
+"""What is remembered of what people do by hand: who has asked for it, and what became of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import Final, NamedTuple
+
+MAX_TEXT_CHARACTERS: Final = 500
+"""Longer names and details are cut, so that an entry is small."""
+
+
+class Outcome(StrEnum):
+    """What became of it."""
+
+    DONE = "done"
+    REFUSED = "refused"
+    """Nothing was changed; `detail` says why."""
+    FAILED = "failed"
+    """It could not be done, or only a part of it; `detail` says why."""
+    BEGUN = "begun"
+    """A part of it is done. Whoever did it has not said that it ended, and may have died."""
+
+
+class Bulk(NamedTuple):
+    """A call for many tasks, which is carried out in portions and is one entry."""
+
+    id: str
+    what: str
+    """Which tasks, as text."""
+    detail: str | None = None
+    """What they get with it."""
+
+
+class By(NamedTuple):
+    """Who asks for something by hand."""
+
+    actor: str | None = None
+    """None: nobody had to say."""
+    request_id: str | None = None
+    address: str | None = None
+    bulk: Bulk | None = None
+    """The call that this is a part of."""
+
+
+class Entry(NamedTuple):
+    """One thing that was done by hand, or refused. It has no payloads."""
+
+    at: float
+    verb: str
+    object: str
+    """`task`, `tasks`, `task type` or `schedule`."""
+    name: str
+    """Its id or name; of tasks, which ones."""
+    affected: int
+    """To how many it was done."""
+    outcome: str
+    detail: str | None = None
+    actor: str | None = None
+    request_id: str | None = None
+    address: str | None = None
+    bulk: str | None = None
+    """Set: what comes with the same `Bulk.id` later is added to this entry."""
+
+
+class ActivityPage(NamedTuple):
+    """Entries, newest first."""
+
+    entries: Sequence[Entry]
+    next: int | None
+    """`Activity.before` for the next page; None: this was the last."""
+
+
+def cut(text: str) -> str:
+    """A text as an entry can have it."""
+    if len(text) <= MAX_TEXT_CHARACTERS:
+        return text
+    return text[: MAX_TEXT_CHARACTERS - 1] + "…"
