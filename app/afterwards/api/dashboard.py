@@ -62,9 +62,9 @@ def _takes_gzip(accepted: str) -> bool:
 
 @router.get("/dashboard", include_in_schema=False)
 @router.get("/dashboard/{page:path}", include_in_schema=False)
-async def dashboard_page(request: Request) -> Response:
+async def dashboard_page(request: Request, page: str = "") -> Response:
     """A page of the dashboard; which one is the browser's business."""
     base = reference(request.scope, HOME)
     return Response(
-        shell(base, load().digest, __version__), headers=_SHELL_HEADERS, media_type="text/html"
+        shell(base, page, load(), __version__), headers=_SHELL_HEADERS, media_type="text/html"
     )

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import posixpath
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -23,6 +25,11 @@ _MEDIA_TYPES: Final = {
 }
 """What is served, by how its name ends; manifests and licences stay on the disk."""
 
+_PAGES: Final = "pages/"
+_IMPORT: Final = re.compile(
+    rb"""^(?:import|export)\s[^;]*?from\s+"(\.[^"]+)"|\bimport\("(\.[^"]+)"\)""", re.MULTILINE
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Asset:
@@ -34,6 +41,8 @@ class Asset:
     media_type: str
     etag: str
     """A strong one, for the plain bytes (RFC 9110, 8.8.3)."""
+    imports: tuple[str, ...]
+    """The files that a module imports, at once or later."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +52,17 @@ class Assets:
     digest: str
     files: Mapping[str, Asset]
     """By their path below `static/`."""
+
+    def needed_by(self, *modules: str) -> tuple[str, ...]:
+        """Modules, and whatever they import; of pages only those that are named."""
+        found: dict[str, None] = {}
+        ahead = list(reversed(modules))
+        while ahead:
+            name = ahead.pop()
+            if name not in found:
+                found[name] = None
+                ahead += (one for one in self.files[name].imports if not one.startswith(_PAGES))
+        return tuple(found)
 
 
 @cache
@@ -72,4 +92,14 @@ def _asset(name: str, content: bytes) -> Asset:
         gzip.compress(content, mtime=0),
         _MEDIA_TYPES[Path(name).suffix],
         f'"{hashlib.sha256(content).hexdigest()[:24]}"',
+        _imports(name, content) if name.endswith(".js") else (),
     )
+
+
+def _imports(name: str, source: bytes) -> tuple[str, ...]:
+    # What is bundled imports nothing, and would take long to look through.
+    if name.startswith("vendor/"):
+        return ()
+    folder = posixpath.dirname(name)
+    found = (at_once or later for at_once, later in _IMPORT.findall(source))
+    return tuple(posixpath.normpath(posixpath.join(folder, one.decode())) for one in found)

@@ -6,27 +6,30 @@ under whatever prefix a proxy has given it.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from html import escape
 from typing import Final
+
+from afterwards.dashboard.assets import Assets
 
 CONTENT_SECURITY_POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
     "img-src 'self' data:; base-uri 'self'; form-action 'none'; frame-ancestors 'none'"
 )
 
-_EARLY_MODULES: Final = (
-    "vendor/preact.js",
-    "core/api.js",
-    "core/format.js",
-    "core/keys.js",
-    "core/live.js",
-    "core/resource.js",
-    "core/router.js",
-    "core/store.js",
-    "ui/basics.js",
-    "ui/frame.js",
-)
-"""What every page needs: asked for at once, where imports would be found file by file."""
+START: Final = "app.js"
+PAGES: Final = {
+    "": "overview",
+    "tasks": "tasks",
+    "tasks/": "task",
+    "errors": "errors",
+    "types": "types",
+    "types/": "type",
+    "schedules": "schedules",
+    "workers": "workers",
+    "activity": "activity",
+}
+"""The module of each page, by its path; one with a slash at its end is followed by a name."""
 _STYLES: Final = ("base.css", "parts.css", "pages.css", "places.css")
 
 _DOCUMENT: Final = """\
@@ -53,22 +56,31 @@ _DOCUMENT: Final = """\
 """
 
 
-def shell(base: str, digest: str, version: str) -> bytes:
-    """The document.
+def shell(base: str, path: str, assets: Assets, version: str) -> bytes:
+    """The document, which asks for all modules of its page at once.
 
     Args:
         base: leads from the URL of the request to `/dashboard/`, as a relative reference.
-        digest: of the assets.
+        path: of the page, below `/dashboard/`.
     """
-    assets = f"assets/{digest}"
+    place = f"assets/{assets.digest}"
     return _DOCUMENT.format(
         base=escape(base),
         version=escape(version),
-        assets=assets,
+        assets=place,
         styles="\n".join(
-            f'<link rel="stylesheet" href="{assets}/styles/{name}">' for name in _STYLES
+            f'<link rel="stylesheet" href="{place}/styles/{name}">' for name in _STYLES
         ),
         modules="\n".join(
-            f'<link rel="modulepreload" href="{assets}/{name}">' for name in _EARLY_MODULES
+            f'<link rel="modulepreload" href="{place}/{name}">'
+            for name in assets.needed_by(*_modules(path))
         ),
     ).encode()
+
+
+def _modules(path: str) -> Iterator[str]:
+    yield START
+    page, slash, name = path.rstrip("/").partition("/")
+    module = PAGES.get(page + slash if name else page)
+    if module is not None:
+        yield f"pages/{module}.js"

@@ -10,6 +10,7 @@ export function difference(before, after) {
   const [old, young] = [before.split("\n"), after.split("\n")];
   if (old.length + young.length > MOST_LINES) return null;
   const common = lengths(old, young);
+  /** @type {{sign: " "|"-"|"+", line: string}[]} */
   const found = [];
   let [i, j] = [0, 0];
   while (i < old.length || j < young.length) {

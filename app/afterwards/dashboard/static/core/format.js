@@ -24,6 +24,7 @@ export const countOf = ({ count, exact }) => `${WHOLE.format(count)}${exact ? ""
 /** `1 task`, `2 tasks`. */
 export const plural = (count, word, words = `${word}s`) => `${number(count)} ${count === 1 ? word : words}`;
 
+/** @type {[number, string][]} */
 const STEPS = [[86_400, "d"], [3_600, "h"], [60, "min"]];
 
 /** A length of time in its two largest units: 850 ms, 4.2 s, 3 min 5 s, 2 d 4 h. */

@@ -5,7 +5,11 @@ import { paused } from "./store.js";
 
 const SEQUENCE_MILLISECONDS = 1_200;
 
-/** What the help shows; pages add what they take themselves. */
+/**
+ * What the help shows.
+ *
+ * @type {[string, [string, string][]][]}
+ */
 export const SHORTCUTS = [
   ["Anywhere", [["/", "Search tasks"], ["g o", "Overview"], ["g t", "Tasks"], ["g e", "Errors"], ["g y", "Types"],
     ["g s", "Schedules"], ["g w", "Workers"], ["g a", "Activity"], [".", "Pause or resume live updates"], ["?", "This help"]]],
@@ -38,7 +42,7 @@ export function useKeys(map) {
 }
 
 function search() {
-  const field = document.querySelector("input[type=search]");
+  const field = /** @type {HTMLInputElement|null} */ (document.querySelector("input[type=search]"));
   if (field) field.focus();
   else go("tasks?focus=search");
 }
@@ -67,6 +71,6 @@ function handlerOf(event) {
     return () => go(PAGES[event.key] || ".");
   }
   if (event.key === "g") return () => (goesSince = event.timeStamp);
-  const own = [...maps].reverse().find((map) => map.current[event.key]);
+  const own = [...maps].toReversed().find((map) => map.current[event.key]);
   return own?.current[event.key] ?? GLOBAL[event.key];
 }

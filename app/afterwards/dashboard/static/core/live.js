@@ -15,6 +15,7 @@ const FIRST_RETRY_MILLISECONDS = 500;
 const SLOWEST_RETRY_MILLISECONDS = 15_000;
 /** Frames of statistics come every second; without them for so long, the registry is away. */
 const SILENCE_MILLISECONDS = 5_000;
+const POLLING_SECONDS = 5;
 const NAMES = ["stats", "state", "progress", "task", "reset"];
 
 /** @typedef {{name: string, data: any}} Frame */
@@ -22,7 +23,14 @@ const NAMES = ["stats", "state", "progress", "task", "reset"];
 class Stream {
   /** @param {string} path @param {object} query @param {(frames: Frame[]) => void} take */
   constructor(path, query, take) {
-    Object.assign(this, { path, query, take, frames: [], lastId: "", failures: 0 });
+    this.path = path;
+    this.query = query;
+    this.take = take;
+    /** @type {Frame[]} */
+    this.frames = [];
+    this.lastId = "";
+    this.failures = 0;
+    this.flushedAt = 0;
     this.stopWatching = effect(() => {
       if (isVisible.value && !paused.value && !outage.value) this.open();
       else this.close();
@@ -71,11 +79,13 @@ class Stream {
     this.expectFrame();
     if (event.lastEventId) this.lastId = event.lastEventId;
     this.frames.push({ name, data: JSON.parse(event.data) });
-    this.flushing ||= setTimeout(() => this.flush(), FLUSH_MILLISECONDS);
+    const wait = Math.max(0, this.flushedAt + FLUSH_MILLISECONDS - Date.now());
+    this.flushing ||= setTimeout(() => this.flush(), wait);
   }
 
   flush() {
     this.flushing = 0;
+    this.flushedAt = Date.now();
     const frames = this.frames;
     this.frames = [];
     this.take(frames);
@@ -114,21 +124,27 @@ export function useStream(path, query, take) {
   }, [path, JSON.stringify(query)]);
 }
 
+/** @param {import("./store.js").Stats} _ */
+const NOTHING = (_) => {};
+
 /** Keeps the statistics of all pages up to date, each second. */
-export function useStatsStream(take = () => {}) {
+export function useStatsStream(take = NOTHING) {
   useStream("stats/events", {}, (frames) => {
     const frame = frames.findLast(({ name }) => name === "stats");
     if (!frame) return;
     stats.value = frame.data;
     take(frame.data);
   });
+  // What stands between may let no stream through; then the numbers come slower, and the dot says so.
+  useRepeated(() => connected.peek() || loadStats(), POLLING_SECONDS);
 }
+
+const loadStats = () => get("stats").then((document) => (stats.value = document), () => {});
 
 /** The same every five seconds, for pages whose one stream is another. */
 export function useStatsPolling() {
-  const load = () => get("stats").then((document) => (stats.value = document), () => {});
-  useEffect(() => void load(), []);
-  useRepeated(load, 5);
+  useEffect(() => void loadStats(), []);
+  useRepeated(loadStats, POLLING_SECONDS);
 }
 
 window.addEventListener("pagehide", () => (isVisible.value = false));

@@ -17,7 +17,7 @@ export function noteOutage(detail, probe) {
   pause = FIRST_RETRY_SECONDS;
   batch(() => {
     connected.value = false;
-    plan(heardAt.peek(), detail, probe);
+    plan(heardAt.peek() || Date.now(), detail, probe);
   });
 }
 

@@ -68,7 +68,7 @@ window.addEventListener("popstate", () => (place.value = read()));
 
 document.addEventListener("click", (event) => {
   if (event.defaultPrevented || event.button || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return;
-  const link = /** @type {Element} */ (event.target).closest?.("a[href]");
+  const link = /** @type {HTMLAnchorElement|null} */ (/** @type {Element} */ (event.target).closest?.("a[href]"));
   if (!link || link.target || link.hasAttribute("download")) return;
   if (!link.href.startsWith(BASE.href) || link.href.startsWith(`${BASE.href}assets/`)) return;
   event.preventDefault();

@@ -8,7 +8,7 @@ export function resolved(schema, root) {
   let found = schema ?? {};
   for (let step = 0; found.$ref && step < 10; step += 1) {
     const path = found.$ref.replace(/^#\//, "").split("/").map((name) => name.replace(/~1/g, "/").replace(/~0/g, "~"));
-    const { $ref, ...beside } = found;
+    const { $ref: _, ...beside } = found;
     found = { ...path.reduce((at, name) => at?.[name], root), ...beside };
   }
   if (found.allOf?.length === 1) {

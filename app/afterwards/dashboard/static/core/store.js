@@ -3,7 +3,7 @@
  */
 import { computed, effect, signal } from "../vendor/preact.js";
 
-/** @typedef {{since: number, retryAt: number, detail: string}} Outage */
+/** @typedef {{since: number, retryAt: number, detail: string, retry: () => void}} Outage */
 /** @typedef {Record<string, number>} Counts Numbers of tasks by state, and `retrying`. */
 /**
  * @typedef {object} Stats A frame of `/stats/events`, or `/stats` as far as it says the same.
@@ -16,10 +16,8 @@ import { computed, effect, signal } from "../vendor/preact.js";
  * @property {{submitted: number, finished: number, failed: number}} [per_second]
  */
 
-/** @type {import("../vendor/preact.js").Signal<Stats|null>} */
-export const stats = signal(null);
-/** @type {import("../vendor/preact.js").Signal<Outage|null>} */
-export const outage = signal(null);
+export const stats = signal(/** @type {Stats|null} */ (null));
+export const outage = signal(/** @type {Outage|null} */ (null));
 /** Counts the outages that have ended: what depends on it is loaded anew. */
 export const recoveries = signal(0);
 /** Why nothing can be changed here; null: it can. */
@@ -28,8 +26,8 @@ export const readOnly = signal(/** @type {string|null} */ (null));
 export const paused = signal(false);
 /** Whether a stream is open and has said something. */
 export const connected = signal(false);
-/** When something was last heard from the service; milliseconds. */
-export const heardAt = signal(Date.now());
+/** When something was last heard from the service, in milliseconds; 0: never. */
+export const heardAt = signal(0);
 export const isVisible = signal(!document.hidden);
 
 export const liveState = computed(() => {

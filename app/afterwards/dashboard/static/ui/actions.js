@@ -13,8 +13,11 @@ const OUTCOMES = {
 };
 const CANCELLED = new Set(["prevented", "stopped"]);
 
+/** @param {any} _ */
+const NOTHING = (_) => {};
+
 /** @param {any} task @param {(task: any) => void} [onDone] is given the task as it is then */
-export async function cancel(task, onDone = () => {}) {
+export async function cancel(task, onDone = NOTHING) {
   const answer = await said(() => post(`tasks/${part(task.id)}/cancel`));
   if (!answer) return;
   onDone(answer.task);
@@ -29,21 +32,21 @@ async function backToItsTime(task, onDone) {
   toast(`Task ${shortId(task.id)} is back.`);
 }
 
-export async function retry(task, onDone = () => {}) {
+export async function retry(task, onDone = NOTHING) {
   const answer = await said(() => post(`tasks/${part(task.id)}/retry`, {}));
   if (!answer) return;
   onDone(answer);
   toast(`Task ${shortId(task.id)} waits for a new attempt.`);
 }
 
-export async function runNow(task, onDone = () => {}) {
+export async function runNow(task, onDone = NOTHING) {
   const answer = await said(() => post(`tasks/${part(task.id)}/run`));
   if (!answer) return;
   onDone(answer);
   toast(`Task ${shortId(task.id)} is due now.`);
 }
 
-export function deleteTask(task, onDone = () => {}) {
+export function deleteTask(task, onDone) {
   const action = async () => {
     try {
       await remove(`tasks/${part(task.id)}`);
@@ -57,8 +60,8 @@ export function deleteTask(task, onDone = () => {}) {
   confirm({ title: "Delete this task?", text: "It does not come back: its payload, result and attempts are gone.", verb: "Delete", action });
 }
 
-/** Pauses or resumes a type. @param {string} name @param {boolean} isPaused as it is now */
-export async function pauseType(name, isPaused, onDone = () => {}) {
+/** Pauses or resumes a type. @param {string} name @param {boolean} isPaused as it is now @param {() => void} onDone */
+export async function pauseType(name, isPaused, onDone) {
   const verb = isPaused ? "resume" : "pause";
   const answer = await said(() => post(`task-types/${part(name)}/${verb}`).then(() => true));
   if (!answer) return;

@@ -8,7 +8,10 @@ import { toast, wrong } from "./toasts.js";
 
 const PART = 1_000;
 
-/** What a verb is called, what it takes, and what it takes if nobody says. */
+/**
+ * What a verb is called, what it takes, and what it takes if nobody says.
+ * @type {Record<string, {word: string, doing: string, past: string, of: string[], usually: string[], kind: string}>}
+ */
 export const VERBS = {
   retry: { word: "Retry", doing: "Retrying", past: "retried", of: ["failed", "cancelled"], usually: ["failed"], kind: "primary" },
   cancel: { word: "Cancel", doing: "Cancelling", past: "cancelled", of: ["scheduled", "pending", "processing", "retrying"], usually: ["scheduled", "pending", "processing"], kind: "danger" },
@@ -31,7 +34,7 @@ export function inWords(filter) {
 }
 
 /** The filter as far as the verb can be done to what it matches; null: to nothing. */
-function bodyOf(verb, { ids, order, ...filter }) {
+function bodyOf(verb, /** @type {Record<string, any>} */ { ids, ...filter }) {
   const { of, usually } = VERBS[verb];
   const asked = [filter.status ?? []].flat();
   const status = ids ? of.filter((state) => state !== "retrying") : asked.length ? asked.filter((state) => of.includes(state)) : usually;
@@ -39,7 +42,7 @@ function bodyOf(verb, { ids, order, ...filter }) {
 }
 
 /**
- * @param {keyof typeof VERBS} verb
+ * @param {string} verb one of VERBS
  * @param {Record<string, any>} filter as lists take it, or `{ids}`
  * @param {() => void} [onDone]
  */

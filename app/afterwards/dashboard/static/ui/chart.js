@@ -42,7 +42,7 @@ export function Chart({ title, metric, at, lines, format, log = false, aside }) 
 }
 
 function Values({ title, at, lines, format }) {
-  const last = at.map((_, index) => index).slice(-ROWS_AT_MOST).reverse();
+  const last = at.map((_, index) => index).slice(-ROWS_AT_MOST).toReversed();
   return html`<div class="values" tabindex="0" role="region" aria-label="${title}: values"><table class="table" aria-label="${title}, newest first">
     <thead><tr><th scope="col">Time</th>${lines.map(({ label }) => html`<th key=${label} scope="col" class="number">${label}</th>`)}</tr></thead>
     <tbody>${last.map((index) => html`<tr key=${at[index]}><td><${Time} at=${at[index] * 1_000} /></td>

@@ -2,8 +2,7 @@
 import { html, signal, useEffect, useRef } from "../vendor/preact.js";
 import { Icon } from "./basics.js";
 
-/** @type {import("../vendor/preact.js").Signal<{key: number, body: any}|null>} */
-const open = signal(null);
+const open = signal(/** @type {{key: number, body: any}|null} */ (null));
 let last = 0;
 
 /** @param {any} body what is shown: a component's element, which has a `Dialog` in it */
@@ -20,7 +19,7 @@ export const DialogHost = () => open.value && html`<div key=${open.value.key}>${
 export function Dialog({ title, children, footer, isWide = false, onClose = close }) {
   const element = useRef(/** @type {HTMLDialogElement|null} */ (null));
   useEffect(() => {
-    const before = document.activeElement;
+    const before = /** @type {HTMLElement|null} */ (document.activeElement);
     element.current.showModal();
     return () => before?.isConnected && before.focus?.();
   }, []);

@@ -86,7 +86,7 @@ function OutageBanner() {
   const { detail, retryAt, retry } = outage.value;
   const seconds = Math.max(0, Math.ceil((retryAt - now.value) / 1_000));
   return html`<div class="banner" data-kind="wrong" role="status"><${Icon} name="errors" />
-    <span><b>Offline.</b> ${detail}. What you see is ${duration(Math.max(0, Math.round((now.value - heardAt.value) / 1_000)))} old.
+    <span><b>Offline.</b> ${detail}. ${heardAt.value > 0 && `What you see is ${duration(Math.max(1, Math.round((now.value - heardAt.value) / 1_000)))} old.`}
       <span class="count" aria-live="off"> Retrying in ${seconds} s.</span></span>
     <button type="button" class="button" onClick=${retry}>Retry now</button></div>`;
 }

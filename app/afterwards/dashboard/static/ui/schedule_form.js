@@ -58,10 +58,15 @@ function Form({ types, schedule, onDone }) {
     <${Mistakes} wrong=${refusals.filter(({ pointer }) => !/^#\/(payload|cron|every_seconds|timezone|name)/.test(pointer ?? ""))} /><//>`;
 }
 
+function wordsOf(cron) {
+  const words = cronInWords(cron ?? "");
+  return words === cron ? "Minute, hour, day of the month, month, day of the week." : words;
+}
+
 function Recurrence({ values, set, isCron, setCron, said }) {
   return html`<${Choice} label="Recurrence" options=${[["cron", "By the calendar"], ["every", "At an interval"]]} value=${isCron ? "cron" : "every"} onChange=${(name) => setCron(name === "cron")} />
     ${isCron
-      ? html`<${Field} id="schedule-cron" label="Cron" hint=${cronInWords(values.cron ?? "")} error=${said("cron")}><input id="schedule-cron" class="mono" value=${values.cron ?? ""} onInput=${set("cron")} /><//>
+      ? html`<${Field} id="schedule-cron" label="Cron" hint=${wordsOf(values.cron)} error=${said("cron")}><input id="schedule-cron" class="mono" value=${values.cron ?? ""} onInput=${set("cron")} /><//>
         <${Field} id="schedule-zone" label="Time zone" error=${said("timezone")}><input id="schedule-zone" value=${values.timezone} onInput=${set("timezone")} /><//>`
       : html`<${Field} id="schedule-every" label="Every so many seconds" error=${said("every_seconds")}><input id="schedule-every" type="number" min="1" value=${values.every_seconds ?? ""} onInput=${set("every_seconds")} /><//>`}`;
 }

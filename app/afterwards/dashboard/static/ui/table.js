@@ -55,7 +55,7 @@ export function Table({ label, columns, rows, keyOf, onOpen, selection, more, ke
 const clamp = (index, length) => Math.max(0, Math.min(length - 1, index));
 
 function between(order, one, other) {
-  const [first, last] = [order.indexOf(one), order.indexOf(other)].sort((a, b) => a - b);
+  const [first, last] = [order.indexOf(one), order.indexOf(other)].toSorted((a, b) => a - b);
   return order.slice(first, last + 1);
 }
 
