@@ -68,7 +68,11 @@ class FakeService:
         self.broken: Exception | None = None
 
     async def submit(
-        self, type_name: str, payload: BaseModel, idempotency_key: str | None = None
+        self,
+        type_name: str,
+        payload: BaseModel,
+        idempotency_key: str | None = None,
+        labels: str | None = None,
     ) -> Submission:
         self._answer()
         for first in self.tasks.values():

@@ -199,6 +199,7 @@ async def test_every_parameter_has_a_description_and_an_example(openapi: Any) ->
         "wait": 2,
         "logs": 1,
         "Prefer": 2,
+        "Task-Labels": 5,
         "If-None-Match": 1,
         "Last-Event-ID": 2,
         "last_event_id": 2,

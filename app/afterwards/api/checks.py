@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from pydantic_core import to_json
 
 from afterwards.api.json_body import refusal
+from afterwards.api.labels import stored
 from afterwards.api.problems import PayloadRefused
 from afterwards.api.schemas.requests import NewTask
 from afterwards.api.submission import service_of
@@ -48,6 +49,7 @@ def checked_task(new: NewTask, catalogue: Catalogue, path: Path = BODY) -> TaskR
         new.max_attempts,
         new.timeout_seconds,
         new.deadline,
+        None if new.labels is None else stored(new.labels),
     )
 
 

@@ -12,6 +12,7 @@ from starlette.responses import Response
 
 from afterwards.api import schemas
 from afterwards.api.routing import new_router
+from afterwards.api.schemas.fields import TASK_LABELS
 from afterwards.api.submission import kept_task, started, submit
 from afterwards.lifecycle import Task, TaskState
 from afterwards.task_types.email import EMAIL, EmailPayload
@@ -37,7 +38,7 @@ SHOWN_AS: Final[Mapping[TaskState, str]] = MappingProxyType(
     operation_id="sendEmail",
     response_model=schemas.Started,
     response_description="Accepted",
-    **schemas.accepting(200),
+    **schemas.accepting(200, parameters=[TASK_LABELS]),
 )
 async def send_email(
     payload: EmailPayload, background: BackgroundTasks, request: Request

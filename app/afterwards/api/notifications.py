@@ -9,6 +9,7 @@ from starlette.responses import Response
 
 from afterwards.api import schemas
 from afterwards.api.routing import new_router
+from afterwards.api.schemas.fields import TASK_LABELS
 from afterwards.api.submission import AcceptedResponse, submit
 from afterwards.task_types.mailbox_simulator import DELIVERED
 from afterwards.task_types.notification import NOTIFICATION, NotificationPayload
@@ -25,7 +26,7 @@ _SCHEDULED: Final = b'{"ok":true,"message":"Notification scheduled in background
     operation_id="notifyDemonstration",
     response_model=schemas.Scheduled,
     response_description="Scheduled",
-    **schemas.accepting(200, problems=(422, 503)),
+    **schemas.accepting(200, problems=(422, 503), parameters=[TASK_LABELS]),
 )
 async def notify(background: BackgroundTasks, request: Request) -> Response:
     """Send a notification to `success@simulator.example`. A body is ignored."""

@@ -23,6 +23,7 @@ from afterwards.api.checks import (
     known_type,
     require_valid,
 )
+from afterwards.api.labels import stored
 from afterwards.api.queries import require_once
 from afterwards.api.references import reference
 from afterwards.api.routing import new_router
@@ -258,6 +259,7 @@ def _schedule(name: str, new: NewSchedule, payload: bytes, request: Request) -> 
         priority=new.priority,
         max_attempts=new.max_attempts,
         timeout_seconds=new.timeout_seconds,
+        labels=stored(new.labels),
     )
     return Schedule(
         name=name,
@@ -284,6 +286,7 @@ def _document(schedule: Schedule, now: float, *, with_payload: bool = True) -> b
         "priority": pattern.priority,
         "max_attempts": pattern.max_attempts,
         "timeout_seconds": pattern.timeout_seconds,
+        "labels": {} if pattern.labels is None else json.loads(pattern.labels),
         "created_at": shown_time(schedule.created_at),
         "last_due": None if schedule.last_due is None else shown_time(schedule.last_due),
         "last_task_id": schedule.last_task_id,

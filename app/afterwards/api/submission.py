@@ -9,6 +9,7 @@ from pydantic import BaseModel
 from starlette.responses import Response
 
 from afterwards.api.idempotency import REPLAYED, key_of
+from afterwards.api.labels import labels_of
 from afterwards.api.references import reference
 from afterwards.errors import TaskDeleted, TaskNotFound
 from afterwards.lifecycle import Task
@@ -44,7 +45,8 @@ async def submit(
 ) -> Submission:
     """Have a task accepted, and started once the answer is out. It is on disk on return."""
     service = service_of(request)
-    submission = await service.submit(type_name, payload, key_of(request.scope))
+    scope = request.scope
+    submission = await service.submit(type_name, payload, key_of(scope), labels_of(scope))
     background.add_task(service.start, submission.task_id)
     return submission
 

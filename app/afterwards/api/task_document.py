@@ -54,7 +54,8 @@ def _base_members(task: Task, progress: ProgressMark | None) -> bytes:
     return (
         b'"id":"%b","type":%b,"status":"%b","payload":%b,"result":%b,"error":%b,'
         b'"created_at":"%b","run_at":"%b","started_at":%b,"finished_at":%b,'
-        b'"attempts":%d,"retries":%d,"max_attempts":%d,"priority":%d,"progress":%b'
+        b'"attempts":%d,"retries":%d,"max_attempts":%d,"priority":%d,"progress":%b,'
+        b'"labels":%b,"retrying":%b'
         % (
             task.id.encode(),
             _encode(task.type).encode(),
@@ -71,6 +72,8 @@ def _base_members(task: Task, progress: ProgressMark | None) -> bytes:
             task.max_attempts,
             task.priority,
             b"null" if progress is None else _progress(progress),
+            b"{}" if task.labels is None else task.labels.encode(),
+            b"true" if task.is_retrying else b"false",
         )
     )
 

@@ -14,6 +14,7 @@ from starlette.responses import Response
 from afterwards.api import schemas
 from afterwards.api.references import reference
 from afterwards.api.routing import new_router
+from afterwards.api.schemas.fields import TASK_LABELS
 from afterwards.api.submission import kept_task, service_of, started, submit
 from afterwards.api.times import shown_time
 from afterwards.errors import IllegalTransition, TaskDeleted, TaskNotFound
@@ -27,7 +28,7 @@ router = new_router("Tasks")
 _ACCEPTING: Final = {
     "response_model": schemas.Started,
     "response_description": "Accepted",
-    **schemas.accepting(202),
+    **schemas.accepting(202, parameters=[TASK_LABELS]),
 }
 
 SHOWN_AS: Final[Mapping[TaskState, str]] = MappingProxyType(

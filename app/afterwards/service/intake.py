@@ -32,6 +32,8 @@ class TaskRequest(NamedTuple):
     """None: the task type's."""
     timeout_seconds: float | None = None
     deadline: float | None = None
+    labels: str | None = None
+    """A JSON object, as `Task.labels`."""
 
 
 class AcceptedTask(NamedTuple):
@@ -99,6 +101,8 @@ class Intake:
             changes["timeout_seconds"] = wanted.timeout_seconds
         if wanted.deadline is not None:
             changes["deadline"] = wanted.deadline
+        if wanted.labels is not None:
+            changes["labels"] = wanted.labels
         return replace(task, **changes) if changes else task
 
 
@@ -124,7 +128,7 @@ def fingerprint(sent: Any, type_name: str = "") -> bytes:
     """What tells two submissions apart: what was sent, as canonical JSON.
 
     Args:
-        type_name: of a submission whose body does not name its type.
+        type_name: of a submission whose body does not name its type; its labels follow, if any.
     """
     text = _canonical(sent)
     if ".0" in text or "e+" in text:

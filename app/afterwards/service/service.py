@@ -136,25 +136,33 @@ class TaskService:
         return await self.validator.refusal_of(checks)
 
     async def submit(
-        self, type_name: str, payload: BaseModel, idempotency_key: str | None = None
+        self,
+        type_name: str,
+        payload: BaseModel,
+        idempotency_key: str | None = None,
+        labels: str | None = None,
     ) -> Submission:
         """Accept a task. When this returns, the task is on disk.
 
         Args:
             idempotency_key: the submitter's name for this submission; the same again gives the
                 task of the first one, as long as that is kept.
+            labels: as `Task.labels`.
 
         Returns:
             Its id. `start` with it, once the answer is sent, starts the task if it can be.
 
         Raises:
             UnknownTaskType: there is no such type.
-            IdempotencyMismatch: the key came before with another type or payload.
+            IdempotencyMismatch: the key came before with another type, payload or labels.
         """
         stored = payload.model_dump_json().encode()
         task = self._intake.task(type_name, stored, time.time())
+        if labels is not None:
+            task = replace(task, labels=labels)
         if idempotency_key is not None:
-            print_of_body = await aside(len(stored), _fingerprint, payload, type_name)
+            kind = type_name if labels is None else f"{type_name} {labels}"
+            print_of_body = await aside(len(stored), _fingerprint, payload, kind)
             task = _under_key(task, idempotency_key, print_of_body)
         first: Task | None = await self._client.call(Add(task))
         if first is not None:
@@ -413,10 +421,10 @@ def _checked(task_id: str) -> str:
     return task_id.lower()
 
 
-def _fingerprint(payload: BaseModel, type_name: str) -> bytes:
+def _fingerprint(payload: BaseModel, kind: str) -> bytes:
     # Not the defaults: a later version may have others, and the key has to hold all the same.
     text = payload.model_dump_json(exclude_unset=True).encode()
-    return fingerprint_of_json(text, type_name)
+    return fingerprint_of_json(text, kind)
 
 
 def _under_key(task: Task, key: str, print_of_submission: bytes | None) -> Task:

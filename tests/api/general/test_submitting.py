@@ -48,6 +48,8 @@ async def test_a_task_is_accepted_with_its_document_and_where_it_is_found(
         "max_attempts": 3,
         "priority": 4,
         "progress": None,
+        "labels": {},
+        "retrying": False,
     }
 
 

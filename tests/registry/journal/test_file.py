@@ -213,6 +213,15 @@ def test_crowds_keys_logs_and_what_an_attempt_took_are_still_there(
     assert (second.peak_memory_bytes, second.cpu_seconds) == (34_000_000, 0.5)
 
 
+@pytest.mark.parametrize("version", [version for version in VERSIONS if version >= 4])
+def test_a_task_is_found_by_the_labels_that_it_had(version: int, tmp_path: Path) -> None:
+    path = of_version(version, tmp_path)
+    SqliteJournal(path).close()
+    with closing(sqlite3.connect(path)) as db:
+        rows = db.execute("SELECT pair, ord FROM labels").fetchall()
+    assert rows == [("tenant", 3), ("tenant=acme", 3)]
+
+
 @pytest.mark.parametrize("version", [version for version in VERSIONS if version < 4])
 def test_what_was_stored_before_has_none_of_what_is_new(version: int, bench: Bench) -> None:
     registry = bench.registry(journal=FailingSqlite(of_version(version, bench.directory)))

@@ -158,6 +158,18 @@ def test_what_changes_seldom_survives_the_journal_when_it_does(path: Path, chang
         assert journal.read(task.id) == later
 
 
+def test_the_labels_of_a_task_are_found_as_long_as_the_task_is(path: Path) -> None:
+    tasks = [make_task(order=n, labels='{"a":"b","c":"d=e"}' if n == 2 else None) for n in (1, 2)]
+    found = []
+    with opened(path) as journal:
+        journal.write(written(*tasks))
+        for change in (Change(tasks[0], None), Change(tasks[1], None)):
+            journal.write(Group([change], Counter()))
+            found.append(journal._writer.execute("SELECT pair, ord FROM labels").fetchall())
+
+    assert found == [[("a", 2), ("a=b", 2), ("c", 2), ("c=d=e", 2)], []]
+
+
 def test_an_attempt_survives_the_journal_in_every_field(path: Path) -> None:
     task = make_task(order=1, crowd=9)
     held = task.claim("service:1:2", 5.0, 2)

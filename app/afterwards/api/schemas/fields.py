@@ -8,6 +8,8 @@ from fastapi import Path
 from pydantic import BeforeValidator, ConfigDict, WithJsonSchema
 
 from afterwards.api.idempotency import EXAMPLE_KEY, HEADER, MAX_KEY_CHARACTERS, PATTERN
+from afterwards.api.labels import EXAMPLE_LABELS, HEADER_PATTERN
+from afterwards.api.labels import HEADER as LABELS_HEADER
 from afterwards.api.times import EXAMPLE_TIME, parse_query_time, parse_time
 
 EXAMPLE_ID: Final = "2f1c7a52-6f0b-4c3e-9d57-0a5c1f4b8e11"
@@ -84,6 +86,17 @@ IDEMPOTENCY_KEY: Final[dict[str, Any]] = {
     ),
     "schema": {"type": "string", "pattern": PATTERN, "maxLength": MAX_KEY_CHARACTERS},
     "example": EXAMPLE_KEY,
+}
+TASK_LABELS: Final[dict[str, Any]] = {
+    "name": LABELS_HEADER,
+    "in": "header",
+    "required": False,
+    "description": (
+        "Labels of the task: up to 8 keys, each with a token or a string in quotes (a dictionary "
+        "of RFC 9651), of 1 to 64 characters."
+    ),
+    "schema": {"type": "string", "pattern": HEADER_PATTERN},
+    "example": EXAMPLE_LABELS,
 }
 WAIT: Final[dict[str, Any]] = {
     "name": "wait",

@@ -6,6 +6,12 @@ from typing import Annotated, Any, Final, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from afterwards.api.labels import (
+    KEY_PATTERN,
+    MAX_LABEL_CHARACTERS,
+    MAX_LABELS,
+    VALUE_PATTERN,
+)
 from afterwards.api.schemas.fields import QueryTime, Time
 from afterwards.api.times import EXAMPLE_TIME
 from afterwards.lifecycle import DEFAULT_PRIORITY, HIGHEST_PRIORITY, TaskState
@@ -33,6 +39,15 @@ WHOLE: Final = BeforeValidator(_whole)
 Priority = Annotated[int, Field(ge=0, le=HIGHEST_PRIORITY), WHOLE]
 MaxAttempts = Annotated[int, Field(ge=1, le=MAX_ATTEMPTS), WHOLE]
 TimeoutSeconds = Annotated[float, Field(gt=0, le=MAX_TIMEOUT_SECONDS)]
+
+
+_LabelKey = Annotated[
+    str, Field(min_length=1, max_length=MAX_LABEL_CHARACTERS, pattern=KEY_PATTERN)
+]
+_LabelValue = Annotated[
+    str, Field(min_length=1, max_length=MAX_LABEL_CHARACTERS, pattern=VALUE_PATTERN)
+]
+Labels = Annotated[dict[_LabelKey, _LabelValue], Field(max_length=MAX_LABELS)]
 
 
 class Sent(BaseModel):
@@ -75,6 +90,11 @@ class NewTask(Sent):
     )
     deadline: Time | None = Field(
         None, description="No attempt starts after this time. A task that still waits then fails."
+    )
+    labels: Labels | None = Field(
+        None,
+        description="Up to 8 pairs to find the task by, such as its tenant.",
+        examples=[{"tenant": "acme"}],
     )
 
     @model_validator(mode="after")

@@ -9,7 +9,13 @@ from fastapi import Path
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
 from afterwards.api.schemas.fields import EXAMPLE_ID, example
-from afterwards.api.schemas.requests import MaxAttempts, Priority, Sent, TimeoutSeconds
+from afterwards.api.schemas.requests import (
+    Labels,
+    MaxAttempts,
+    Priority,
+    Sent,
+    TimeoutSeconds,
+)
 from afterwards.api.times import EXAMPLE_TIME
 from afterwards.lifecycle import DEFAULT_PRIORITY
 
@@ -61,6 +67,7 @@ class NewSchedule(Sent):
     priority: Priority = DEFAULT_PRIORITY
     max_attempts: MaxAttempts | None = None
     timeout_seconds: TimeoutSeconds | None = None
+    labels: Labels | None = Field(None, description="Labels of each of its tasks.")
 
     @model_validator(mode="after")
     def _one_recurrence(self) -> Self:
@@ -78,6 +85,7 @@ _SCHEDULE: Final[dict[str, Any]] = {
     "priority": DEFAULT_PRIORITY,
     "max_attempts": 3,
     "timeout_seconds": None,
+    "labels": {},
     "created_at": EXAMPLE_TIME,
     "last_due": "2026-11-20T05:30:00.000000+00:00",
     "last_task_id": EXAMPLE_ID,
@@ -96,6 +104,7 @@ class _Schedule(BaseModel):
     priority: int
     max_attempts: int
     timeout_seconds: float | None
+    labels: dict[str, str]
     created_at: str = Field(json_schema_extra={"format": "date-time"})
     last_due: str | None = Field(description="The latest due time that a task was made for.")
     last_task_id: str | None

@@ -36,6 +36,8 @@ _TASK: Final[dict[str, Any]] = {
     "max_attempts": 3,
     "priority": 4,
     "progress": None,
+    "labels": {"tenant": "acme"},
+    "retrying": False,
 }
 
 
@@ -65,6 +67,10 @@ class TaskDocument(BaseModel):
     )
     priority: int = Field(ge=0, le=HIGHEST_PRIORITY)
     progress: Progress | None = Field(description="Progress of the running attempt.")
+    labels: dict[str, str] = Field(description="What the task was labelled with at submission.")
+    retrying: bool = Field(
+        description="Whether the task waits for a further attempt after one that failed."
+    )
 
 
 class AttemptDocument(BaseModel):

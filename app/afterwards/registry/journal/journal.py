@@ -59,7 +59,7 @@ from afterwards.registry.journal.file import (
 from afterwards.registry.journal.history import MOST_SHOWN, with_history
 from afterwards.registry.journal.place import Place
 from afterwards.registry.journal.reasons import reason_of
-from afterwards.registry.journal.rows import rows_of
+from afterwards.registry.journal.rows import Rows, rows_of
 from afterwards.registry.journal.transaction import transaction
 from afterwards.registry.protocol.activity import ActivityPage
 from afterwards.registry.protocol.answers import Details, Page
@@ -139,6 +139,7 @@ class SqliteJournal:
             db.executemany(UPDATE_KIND, rows.moved)
         if rows.rare:
             db.executemany(UPDATE_RARE, [(*rare_columns(t), t.order) for t in rows.rare])
+            db.executemany("INSERT INTO labels VALUES (?, ?)", rows.labels)
         if rows.payloads:
             db.executemany(PUT_PAYLOAD, rows.payloads)
         if rows.attempts:
@@ -148,20 +149,21 @@ class SqliteJournal:
         if rows.old_logs:
             db.executemany(FORGET_LOG, rows.old_logs)
         # Last: an attempt at one may have ended in this group.
-        self._delete_what_they_had(rows.gone, group.at)
+        self._delete_what_they_had(rows, group.at)
 
     def _delete_tasks(self, gone: Sequence[Task]) -> None:
         if gone:
             orders = [(task.order,) for task in gone]
             self._writer.executemany("DELETE FROM tasks WHERE ord = ?", orders)
 
-    def _delete_what_they_had(self, gone: Sequence[Task], at: float) -> None:
-        if not gone:
+    def _delete_what_they_had(self, rows: Rows, at: float) -> None:
+        if not rows.gone:
             return
-        db, orders = self._writer, [(task.order,) for task in gone]
+        db, orders = self._writer, [(task.order,) for task in rows.gone]
         db.executemany("DELETE FROM payloads WHERE ord = ?", orders)
         db.executemany("DELETE FROM attempts WHERE ord = ?", orders)
-        remembered = [(key(task.id), at) for task in gone]
+        db.executemany("DELETE FROM labels WHERE pair = ? AND ord = ?", rows.old_labels)
+        remembered = [(key(task.id), at) for task in rows.gone]
         db.executemany("INSERT OR REPLACE INTO deleted VALUES (?, ?)", remembered)
 
     def _write_counts(self, counts: Mapping[Cell, int]) -> None:

@@ -75,9 +75,13 @@ def _write_schedules(db: sqlite3.Connection, changes: PlanChanges) -> None:
         if schedule is None:
             db.execute("DELETE FROM schedules WHERE name = ?", (name,))
             db.execute("DELETE FROM due_times WHERE name = ?", (name,))
+            db.execute("DELETE FROM schedule_labels WHERE name = ?", (name,))
         else:
             pattern = _values(schedule.pattern, _PATTERN)
             _put(db, "schedules", [*_values(schedule, _DEFINITION), *pattern])
+            db.execute("DELETE FROM schedule_labels WHERE name = ?", (name,))
+            if schedule.pattern.labels is not None:
+                _put(db, "schedule_labels", [name, schedule.pattern.labels])
     for schedule in changes.moved:
         _put(db, "due_times", [schedule.name, *_values(schedule, _DUE)])
 
@@ -90,8 +94,11 @@ def load(db: sqlite3.Connection) -> Plans:
     """What is in the journal."""
     paused = dict(db.execute("SELECT name, paused_at FROM task_types"))
     starts = db.execute("SELECT type, number, wall, elapsed FROM starts ORDER BY type, number")
-    columns = ", ".join((*_DEFINITION, *_DUE, *_PATTERN))
-    schedules = db.execute(f"SELECT {columns} FROM schedules JOIN due_times USING (name)")
+    columns = ", ".join((*_DEFINITION, *_DUE, *_PATTERN, "labels"))
+    schedules = db.execute(
+        f"SELECT {columns} FROM schedules JOIN due_times USING (name) "
+        "LEFT JOIN schedule_labels USING (name)"
+    )
     return Plans(paused, [Start(*row) for row in starts], [_to_schedule(row) for row in schedules])
 
 
@@ -103,6 +110,6 @@ def _to_schedule(row: tuple[Any, ...]) -> Schedule:
     definition = dict(zip((*_DEFINITION, *_DUE), row, strict=False))
     definition["catch_up"] = bool(definition["catch_up"])
     definition["paused"] = bool(definition["paused"])
-    pattern = dict(zip(_PATTERN, row[-len(_PATTERN) :], strict=True))
+    pattern = dict(zip((*_PATTERN, "labels"), row[-len(_PATTERN) - 1 :], strict=True))
     # It has neither an id nor times: its tasks have.
     return Schedule(pattern=Task(id="", created_at=0.0, run_at=0.0, **pattern), **definition)

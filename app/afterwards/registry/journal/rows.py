@@ -14,6 +14,7 @@ from afterwards.registry.journal.columns import (
 )
 from afterwards.registry.journal.history import ended_attempt
 from afterwards.registry.protocol.answers import AttemptRecord
+from afterwards.registry.protocol.filters import pairs_of
 
 
 class Rows(NamedTuple):
@@ -34,11 +35,15 @@ class Rows(NamedTuple):
     """Of which there is more to write, as `attempt_columns` has them."""
     old_logs: list[tuple[int, int]]
     """Attempts that are not the last of their task any more: its order, their number."""
+    labels: list[tuple[str, int]]
+    """What new tasks are found by, and their order."""
+    old_labels: list[tuple[str, int]]
+    """The same of those that are gone."""
 
 
 def rows_of(changes: Iterable[Change]) -> Rows:
     """Sort the changes of a group."""
-    rows = Rows([], [], [], [], [], [], [], [], [])
+    rows = Rows([], [], [], [], [], [], [], [], [], [], [])
     first: dict[str, Change] = {}
     last: dict[str, Change] = {}
     for change in changes:
@@ -52,10 +57,13 @@ def rows_of(changes: Iterable[Change]) -> Rows:
         if after is None:
             if change.old is not None:
                 rows.gone.append(change.old)
+                if change.old.labels is not None:
+                    rows.old_labels.extend(_labels(change.old))
         elif before is None:
             rows.new.append(after)
             if rare_columns(after) != NOTHING_RARE:
                 rows.rare.append(after)
+                rows.labels.extend(_labels(after))
             rows.payloads.append((after.order, after.payload))
         else:
             _add_changed(rows, before, after)
@@ -75,6 +83,10 @@ def _add_changed(rows: Rows, before: Task, after: Task) -> None:
 
 def _kind(task: Task) -> tuple[str, str, int]:
     return task.type, task.executor, task.max_attempts
+
+
+def _labels(task: Task) -> list[tuple[str, int]]:
+    return [(pair, task.order) for pair in pairs_of(task.labels)]
 
 
 def _add_attempt(rows: Rows, order: int, ended: AttemptRecord) -> None:

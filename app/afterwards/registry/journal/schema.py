@@ -76,6 +76,15 @@ CREATE TABLE activity (
 CREATE UNIQUE INDEX activity_by_bulk ON activity (bulk) WHERE bulk IS NOT NULL;
 """
 
+# What finds tasks by their labels: each key, and each key with its value. Only tasks that have
+# labels have rows. Those of schedules stand beside `schedules`, which an earlier migration makes.
+_LABELS: Final = """
+CREATE TABLE labels (
+    pair TEXT NOT NULL, ord INTEGER NOT NULL, PRIMARY KEY (pair, ord)
+) WITHOUT ROWID;
+CREATE TABLE schedule_labels (name TEXT PRIMARY KEY, labels TEXT NOT NULL) WITHOUT ROWID;
+"""
+
 # Payloads have a table of their own: SQLite writes a changed row whole, and a task's row changes
 # at least twice while its payload hardly ever does. Results come last for a like reason: what
 # stands behind a large value in a row cannot be read without it. The index by type and state ends
@@ -154,6 +163,7 @@ CREATE TABLE probe (one INTEGER PRIMARY KEY, at REAL NOT NULL);
 {_PLANS}
 {_SERIES}
 {_ACTIVITY}
+{_LABELS}
 """
 
 MIGRATIONS: Final[Mapping[int, str]] = MappingProxyType(
@@ -207,7 +217,17 @@ ALTER TABLE attempts ADD COLUMN peak_memory_bytes INTEGER;
 ALTER TABLE attempts ADD COLUMN cpu_seconds REAL;
 ALTER TABLE attempts ADD COLUMN log TEXT;
 """,
-        4: f"{_COUNT_RETRYING}{_SERIES}{_ACTIVITY}",
+        4: f"""
+{_COUNT_RETRYING}
+{_SERIES}
+{_ACTIVITY}
+{_LABELS}
+INSERT INTO labels
+    SELECT label.key, ord FROM tasks, json_each(labels) AS label WHERE labels IS NOT NULL
+    UNION ALL
+    SELECT label.key || '=' || label.value, ord
+    FROM tasks, json_each(labels) AS label WHERE labels IS NOT NULL;
+""",
     }
 )
 """What makes the next version of each."""
