@@ -543,6 +543,8 @@ class Change(NamedTuple):
     """What the attempt has taken; None: nobody knows."""
     log_lines: Sequence[str] = ()
     """What the attempt has printed and logged last."""
+    traceback: str | None = None
+    """Of what the attempt's function has raised."""
 
     @property
     def task(self) -> Task:

@@ -44,7 +44,7 @@ class Outcome:
 
     end: End
     value: bytes | None = None
-    """The result, encoded; set when it succeeded."""
+    """The result, encoded; of a failure, what the function says of it besides the error."""
     error: str | None = None
     """A message for people; set when it did not succeed."""
     transient: bool = False

@@ -198,6 +198,7 @@ async def test_every_parameter_has_a_description_and_an_example(openapi: Any) ->
         "Idempotency-Key": 7,
         "wait": 2,
         "logs": 1,
+        "tracebacks": 1,
         "Prefer": 2,
         "Task-Labels": 5,
         "If-None-Match": 1,

@@ -39,6 +39,10 @@ def report_of(outcome: Outcome, *, attempts_used: int = 0, is_cancelled: bool = 
         (Outcome(End.STARVED, error="no threads"), Released("t", 1, "no threads")),
         (Outcome(End.FAILED, error="no"), Failed("t", 1, "no", 0.0, None)),
         (
+            Outcome(End.FAILED, value=b"in line 1\xff", error="no"),
+            Failed("t", 1, "no", 0.0, None, traceback="in line 1\ufffd"),
+        ),
+        (
             Outcome(End.TIMED_OUT, error="late", retry_in_seconds=7.0),
             Failed("t", 1, "late", 0.0, 7.0, timed_out=True),
         ),

@@ -131,6 +131,21 @@ def test_a_cancellation_reaches_it(service: OwnTypesService, tmp_path: Path, kin
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_where_it_failed_is_told_from_its_function_on(
+    service: OwnTypesService, tmp_path: Path, kind: str
+) -> None:
+    nowhere = tmp_path / "nowhere" / "gate"
+    task_id = service.add(f"wait-{kind}", kind, {"gate": str(nowhere)})
+    service.finished(task_id)
+
+    shown = service.client.get(f"/tasks/{task_id}?tracebacks=1").json()
+    lines = shown["history"][-1]["traceback"].splitlines()
+    assert lines[1].endswith(", in wait" if kind != "async" else ", in wait_async")
+    assert lines[2].strip() == 'gate.with_name(gate.name + ".running").touch()'
+    assert lines[-1].startswith("FileNotFoundError: ")
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_task_that_was_accepted_for_another_executor_is_run_all_the_same(
     service: OwnTypesService, kind: str
 ) -> None:

@@ -11,7 +11,7 @@ import pytest
 from afterwards.counts import OUTCOMES
 from afterwards.errors import TaskDeleted, TaskNotFound
 from afterwards.lifecycle import MAX_LOST_ATTEMPTS, TaskState, Usage
-from afterwards.registry.journal.history import MOST_SHOWN
+from afterwards.registry.journal.history import MOST_SHOWN, MOST_TRACEBACK_BYTES
 from afterwards.registry.protocol.answers import AttemptRecord, Claim, Details
 from afterwards.registry.protocol.base import SUSPECTED, Registry
 from afterwards.registry.protocol.requests import (
@@ -161,13 +161,14 @@ def test_a_history_is_deleted_with_its_task(bench: Bench) -> None:
     registry = bench.registry(journal=journal, retention_seconds=100.0)
     peer = bench.peer(registry)
     claim = peer.run(bench.task())
-    peer.succeed(claim)
+    peer.report(Failed(claim.task_id, 1, "no", 0.1, None, traceback="in line 1"))
     for _ in range(3):
         bench.clock.turn(100.0)
         registry.tick()
 
     assert raised(ask(registry, Inspect(claim.task_id))) is TaskDeleted
-    assert journal._writer.execute("SELECT count(*) FROM attempts").fetchone() == (0,)
+    for table in ("attempts", "tracebacks"):
+        assert journal._writer.execute(f"SELECT count(*) FROM {table}").fetchone() == (0,)
 
 
 def test_what_does_not_exist_has_no_history(reach: Reach) -> None:
@@ -209,6 +210,37 @@ def test_a_task_lost_too_often_says_so_in_its_last_attempt(reach: Reach) -> None
 
     assert reach.state(claim) is TaskState.FAILED
     assert of(reach, claim)[-1].error == "3 attempts were lost; the last: killed by SIGKILL"
+
+
+def tracebacks(registry: Registry, task_id: str) -> list[tuple[int, str | None]]:
+    found = ask(registry, Inspect(task_id, tracebacks=True))
+    assert isinstance(found, Details)
+    return [(record.attempt, record.traceback) for record in found.attempts]
+
+
+def test_the_latest_attempts_that_have_a_traceback_keep_it(reach: Reach) -> None:
+    peer = reach.peer()
+    claim = peer.run(make_task(max_attempts=99))
+    for number in (1, 2, 3, 4):
+        peer.report(Failed(claim.task_id, number, "no", 0.1, 0.0, traceback=f"in line {number} ☃"))
+        [claim] = peer.take()
+    peer.release(claim)
+    claim = peer.table[claim.task_id]
+    peer.report(Failed(claim.task_id, 6, "no", 0.1, None, traceback="in line 6"))
+
+    kept = {3: "in line 3 ☃", 4: "in line 4 ☃", 6: "in line 6"}
+    assert tracebacks(reach.registry, claim.task_id) == [(n, kept.get(n)) for n in range(1, 7)]
+    # Who has not asked for it does not pay for it.
+    assert {record.traceback for record in of(reach, claim)} == {None}
+
+
+def test_a_traceback_is_bounded_whatever_a_worker_sends(reach: Reach) -> None:
+    peer = reach.peer()
+    claim = peer.run(make_task())
+    peer.report(Failed(claim.task_id, 1, "no", 0.1, None, traceback="é\ud800" * 16_000))
+
+    [(_, text)] = tracebacks(reach.registry, claim.task_id)
+    assert text == ("é?" * 16_000).encode()[:MOST_TRACEBACK_BYTES].decode(errors="ignore")
 
 
 @pytest.mark.parametrize(

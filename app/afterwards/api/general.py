@@ -238,7 +238,10 @@ def _placed(wanted: Sequence[TaskRequest], first: int) -> list[Placed]:
         headers_of={200: fields.ETAG | fields.PREFERENCE_APPLIED},
         said={
             422: (
-                "`wait` is not a number of seconds, or `logs` is neither 0 nor 1.",
+                (
+                    "`wait` is not a number of seconds, or `logs` or `tracebacks` is neither 0 "
+                    "nor 1."
+                ),
                 "#/wait: must be a number of seconds, such as 20",
             )
         },
@@ -249,7 +252,15 @@ def _placed(wanted: Sequence[TaskRequest], first: int) -> list[Placed]:
             "headers": fields.ETAG,
         }
     },
-    openapi_extra={"parameters": [fields.WAIT, fields.PREFER, fields.LOGS, fields.IF_NONE_MATCH]},
+    openapi_extra={
+        "parameters": [
+            fields.WAIT,
+            fields.PREFER,
+            fields.LOGS,
+            fields.TRACEBACKS,
+            fields.IF_NONE_MATCH,
+        ]
+    },
 )
 async def get_task(task_id: schemas.TaskId, request: Request) -> Response:
     """Show the whole task, with every attempt.
@@ -257,11 +268,12 @@ async def get_task(task_id: schemas.TaskId, request: Request) -> Response:
     With `wait`, the answer comes as soon as the task is finished, or when the wait is over.
     """
     wait = wait_of(request)
-    logs = flag_of(request, "logs")
+    logs, tracebacks = flag_of(request, "logs"), flag_of(request, "tracebacks")
     service = service_of(request)
     if wait.seconds:
         await service.wait(task_id, wait.seconds)
-    document = full_document(await service.inspect(task_id), logs=logs)
+    details = await service.inspect(task_id, tracebacks=tracebacks)
+    document = full_document(details, logs=logs, tracebacks=tracebacks)
     etag = f'"{base64.urlsafe_b64encode(hashlib.sha256(document).digest()[:15]).decode()}"'
     headers = {"ETag": etag, "Cache-Control": "no-cache", **wait.headers()}
     if _is_known(request, etag):

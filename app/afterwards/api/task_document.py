@@ -21,11 +21,12 @@ def base_document(task: Task, progress: ProgressMark | None = None) -> bytes:
     return b"{%b}" % _base_members(task, progress)
 
 
-def full_document(details: Details, *, logs: bool = False) -> bytes:
+def full_document(details: Details, *, logs: bool = False, tracebacks: bool = False) -> bytes:
     """Everything that is known of a task.
 
     Args:
         logs: what the last attempt that has ended has printed and logged, too.
+        tracebacks: of its latest failed attempts, too.
     """
     task = details.task
     members: dict[str, Any] = {
@@ -40,6 +41,9 @@ def full_document(details: Details, *, logs: bool = False) -> bytes:
     if logs:
         ended = [record for record in details.attempts[-2:] if record.outcome is not None]
         members["log_lines"] = ended[-1].log_lines if ended else ()
+    if tracebacks:
+        for shown, record in zip(members["history"], details.attempts, strict=True):
+            shown["traceback"] = record.traceback
     more = _encode(members).encode()[1:]
     return b"{%b,%b" % (_base_members(task, details.progress), more)
 

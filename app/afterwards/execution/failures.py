@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from afterwards.execution.retrying import is_transient, leaves, seconds_until_next
+from afterwards.execution.tracebacks import traceback_of
 from afterwards.logs import get_logger
 from afterwards.task_types.base import (
     Cancelled,
@@ -58,6 +59,7 @@ def failure(
         )
     return Outcome(
         End.FAILED,
+        value=traceback_of(error),
         error=_message(error),
         transient=transient,
         run_seconds=run_seconds,

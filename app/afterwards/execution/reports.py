@@ -6,6 +6,7 @@ import math
 from collections import OrderedDict
 from typing import Final
 
+from afterwards.execution.tracebacks import MOST_BYTES
 from afterwards.lifecycle import CROWD_SHARE, Usage
 from afterwards.logs import get_logger
 from afterwards.registry.protocol.answers import Claim
@@ -54,7 +55,10 @@ class Reports:
                 delay = _delay_seconds(claim, outcome)
                 timed_out = outcome.end is End.TIMED_OUT
                 seconds = outcome.run_seconds
-                return Failed(task_id, number, error, seconds, delay, timed_out, usage, lines)
+                traceback = _traceback(outcome)
+                return Failed(
+                    task_id, number, error, seconds, delay, timed_out, usage, lines, traceback
+                )
             case _:
                 return self._of_the_innocent(claim, outcome.end, error, is_cancelled=is_cancelled)
 
@@ -81,6 +85,12 @@ def _usage(outcome: Outcome) -> Usage | None:
     if outcome.cpu_seconds is None or outcome.peak_memory_bytes is None:
         return None
     return Usage(outcome.peak_memory_bytes, outcome.cpu_seconds)
+
+
+def _traceback(outcome: Outcome) -> str | None:
+    # From a host, so that anything may be in it.
+    given = outcome.value
+    return given[:MOST_BYTES].decode(errors="replace") if given else None
 
 
 def _delay_seconds(claim: Claim, outcome: Outcome) -> float | None:

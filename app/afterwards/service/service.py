@@ -226,9 +226,13 @@ class TaskService:
         task: Task = await self._client.call(Get(_checked(task_id)))
         return task
 
-    async def inspect(self, task_id: str) -> Details:
-        """Everything that is known of a task. Raises as `get`."""
-        details: Details = await self._client.call(Inspect(_checked(task_id)))
+    async def inspect(self, task_id: str, *, tracebacks: bool = False) -> Details:
+        """Everything that is known of a task. Raises as `get`.
+
+        Args:
+            tracebacks: those of its latest failed attempts, too.
+        """
+        details: Details = await self._client.call(Inspect(_checked(task_id), tracebacks))
         return details
 
     async def wait(self, task_id: str, seconds: float) -> Task:

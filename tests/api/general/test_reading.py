@@ -11,7 +11,7 @@ import pytest
 from afterwards.api.schemas.tasks import FullTaskDocument
 from afterwards.errors import TaskDeleted
 from afterwards.lifecycle import Usage
-from afterwards.registry.protocol.requests import Succeeded
+from afterwards.registry.protocol.requests import Failed, Succeeded
 from afterwards.service.service import TaskService
 from tests.api.general.conftest import Hand, shown, submitted
 
@@ -62,6 +62,21 @@ async def test_the_log_of_the_last_attempt_is_shown_to_who_asks_for_it(
         assert "log_lines" not in (await api.get(f"/tasks/{task_id}{query}")).json()
     for query in ("?logs=yes", "?logs=1&logs=1", "?logs="):
         assert (await api.get(f"/tasks/{task_id}{query}")).status_code == 422
+
+
+async def test_where_an_attempt_has_failed_is_shown_to_who_asks_for_it(
+    api: httpx.AsyncClient, hand: Hand
+) -> None:
+    task_id = (await submitted(api))["id"]
+    claim = hand.claim(task_id)
+    hand.report(Failed(task_id, claim.attempt, "no", 0.1, None, traceback="in line 1\nno ☃"))
+
+    [attempt] = (await api.get(f"/tasks/{task_id}?tracebacks=1")).json()["history"]
+    assert (attempt["error"], attempt["traceback"]) == ("no", "in line 1\nno ☃")
+    for query in ("", "?tracebacks=0"):
+        [attempt] = (await api.get(f"/tasks/{task_id}{query}")).json()["history"]
+        assert "traceback" not in attempt
+    assert (await api.get(f"/tasks/{task_id}?tracebacks=yes")).status_code == 422
 
 
 @pytest.mark.parametrize("known", ["{}", "W/{}", '"x", {} ', "*", '"a,b",W/{}'])

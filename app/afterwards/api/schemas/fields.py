@@ -124,6 +124,14 @@ LOGS: Final[dict[str, Any]] = {
     "schema": {"type": "integer", "enum": [0, 1]},
     "example": 1,
 }
+TRACEBACKS: Final[dict[str, Any]] = {
+    "name": "tracebacks",
+    "in": "query",
+    "required": False,
+    "description": "1 adds `traceback` to each attempt of `history`.",
+    "schema": {"type": "integer", "enum": [0, 1]},
+    "example": 1,
+}
 IF_NONE_MATCH: Final[dict[str, Any]] = {
     "name": "If-None-Match",
     "in": "header",

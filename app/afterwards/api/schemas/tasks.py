@@ -98,6 +98,13 @@ class AttemptDocument(BaseModel):
     cpu_seconds: float | None = Field(
         ge=0, description="CPU time of its process; null where attempts share a process."
     )
+    traceback: str | None = Field(
+        None,
+        description=(
+            "Only with `tracebacks=1`: where the task's function raised its error, at most 16 KiB. "
+            "The last three attempts that have one keep it."
+        ),
+    )
 
 
 class FullTaskDocument(TaskDocument):

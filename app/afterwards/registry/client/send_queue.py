@@ -165,7 +165,9 @@ def _size(request: Request) -> int:
         return len(request.task.payload)
     if isinstance(request, Succeeded):
         return len(request.result) + _size_of_log(request.log_lines)
-    if isinstance(request, Failed | Lost | Suspected):
+    if isinstance(request, Failed):
+        return len(request.traceback or "") + _size_of_log(request.log_lines)
+    if isinstance(request, Lost | Suspected):
         return _size_of_log(request.log_lines)
     if isinstance(request, AddAll):
         return sum(len(task.payload) for task in request.tasks)

@@ -75,7 +75,7 @@ class Reads:
         self._counts_file = counts_file
         self._by_kind: dict[type, Callable[[Any], Answer | Deferred]] = {
             Get: self._task,
-            Inspect: lambda request: Deferred(partial(self._details, request.task_id)),
+            Inspect: lambda request: Deferred(partial(self._details, request)),
             Find: self._page,
             Count: self._count,
             Activity: lambda request: Deferred(partial(self._journal.activity, request)),
@@ -123,9 +123,9 @@ class Reads:
     def _stored_task(self, task_id: str) -> Task | TaskNotFound:
         return self._journal.read(task_id) or self._missing(task_id)
 
-    def _details(self, task_id: str) -> Details | TaskNotFound:
-        details = self._journal.details(task_id)
-        return self._missing(task_id) if details is None else self._views.with_mark(details)
+    def _details(self, request: Inspect) -> Details | TaskNotFound:
+        details = self._journal.details(request.task_id, tracebacks=request.tracebacks)
+        return self._missing(request.task_id) if details is None else self._views.with_mark(details)
 
     def _missing(self, task_id: str) -> TaskNotFound:
         deleted = self._journal.was_deleted(task_id)

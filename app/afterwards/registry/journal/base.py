@@ -102,8 +102,8 @@ class Journal(Protocol):
     def was_deleted(self, task_id: str) -> bool:
         """Whether it was deleted, as far back as that is remembered."""
 
-    def details(self, task_id: str) -> Details | None:
-        """The task with its history, as committed."""
+    def details(self, task_id: str, *, tracebacks: bool = False) -> Details | None:
+        """The task with its history, as committed; with the tracebacks of that if asked for."""
 
     def find(self, query: Find) -> Page:
         """Tasks, newest first, as committed."""

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from afterwards.lifecycle import Kind, Task, TaskState
+from afterwards.registry.journal.history import MOST_TRACEBACKS
 from afterwards.registry.protocol.answers import AttemptRecord
 
 _MUTABLE: Final = (
@@ -94,6 +95,15 @@ SELECT_ATTEMPTS: Final = f"SELECT {', '.join(_WHOLE_ATTEMPT)} FROM attempts"
 FORGET_LOG: Final = "UPDATE attempts SET log = NULL WHERE ord = ? AND attempt = ?"
 SELECT_HEADS: Final = f"SELECT {', '.join(_COLUMNS[:-2])}, NULL, NULL, x'' FROM tasks"
 """Tasks without what may be large: their error, result and payload."""
+
+PUT_TRACEBACK: Final = "REPLACE INTO tracebacks VALUES (?, ?, ?)"
+FORGET_TRACEBACKS: Final = f"""
+DELETE FROM tracebacks WHERE ord = ?1 AND attempt NOT IN (
+    SELECT attempt FROM tracebacks WHERE ord = ?1 ORDER BY attempt DESC LIMIT {MOST_TRACEBACKS}
+)
+"""
+"""All but those of the latest attempts that have one."""
+SELECT_TRACEBACKS: Final = "SELECT attempt, text FROM tracebacks WHERE ord = ?"
 
 
 def key(task_id: str) -> bytes:
@@ -188,12 +198,12 @@ _NOTHING_RARE_OF_ATTEMPT: Final = (0, 0, None, None, ())
 def attempt_columns(order: int, record: AttemptRecord) -> tuple[Any, ...]:
     """An attempt that has ended, in the order of `INSERT_WHOLE_ATTEMPT`."""
     log = "\n".join(record.log_lines) if record.log_lines else None
-    return (order, *record[:-1], log)
+    return (order, *record[: len(_WHOLE_ATTEMPT) - 1], log)
 
 
 def plain_attempt_columns(order: int, record: AttemptRecord) -> tuple[Any, ...] | None:
     """The same in the order of `INSERT_ATTEMPT`; None: there is more to write."""
-    if record[len(_ATTEMPT) :] != _NOTHING_RARE_OF_ATTEMPT:
+    if record[len(_ATTEMPT) : len(_WHOLE_ATTEMPT)] != _NOTHING_RARE_OF_ATTEMPT:
         return None
     return (order, *record[: len(_ATTEMPT)])
 
@@ -202,7 +212,7 @@ def to_attempt(row: tuple[Any, ...]) -> AttemptRecord:
     """The inverse, from a row of `SELECT_ATTEMPTS`."""
     log = row[-1]
     lines = () if log is None else tuple(log.split("\n"))
-    return AttemptRecord._make((*row[:-1], lines))
+    return AttemptRecord._make((*row[:-1], lines, None))
 
 
 def id_of(raw_id: bytes) -> str:

@@ -15,6 +15,10 @@ MOST_LOG_LINES: Final = 64
 MOST_LOG_BYTES: Final = 8 * 1024
 """Of what an attempt has printed and logged, line ends included."""
 
+MOST_TRACEBACK_BYTES: Final = 16 * 1024
+MOST_TRACEBACKS: Final = 3
+"""Of a task's attempts, the latest ones that have one."""
+
 
 def ended_attempt(change: Change) -> AttemptRecord | None:
     """The attempt that this transition has ended, if it has ended one."""
@@ -45,6 +49,7 @@ def ended_attempt(change: Change) -> AttemptRecord | None:
         None if change.usage is None else change.usage.peak_memory_bytes,
         None if change.usage is None else change.usage.cpu_seconds,
         kept_log(change.log_lines) if change.log_lines else (),
+        change.traceback and kept_traceback(change.traceback),
     )
 
 
@@ -64,9 +69,26 @@ def kept_log(lines: Sequence[str]) -> tuple[str, ...]:
     return tuple(reversed(kept))
 
 
+def kept_traceback(text: str) -> str:
+    """As much of it as is kept, whatever a worker sends."""
+    return text.encode(errors="replace")[:MOST_TRACEBACK_BYTES].decode(errors="ignore")
+
+
 def without_log(record: AttemptRecord) -> AttemptRecord:
     """An attempt that was not the last."""
     return record._replace(log_lines=()) if record.log_lines else record
+
+
+def without_old_tracebacks(records: Sequence[AttemptRecord]) -> list[AttemptRecord]:
+    """Attempts of a task, of which only the latest keep their tracebacks."""
+    having = [record.attempt for record in records if record.traceback is not None]
+    kept = frozenset(having[-MOST_TRACEBACKS:])
+    return [one if one.attempt in kept else without_traceback(one) for one in records]
+
+
+def without_traceback(record: AttemptRecord) -> AttemptRecord:
+    """An attempt as it is told to whoever has not asked for it."""
+    return record if record.traceback is None else record._replace(traceback=None)
 
 
 def with_history(task: Task, ended: Sequence[AttemptRecord]) -> Details:

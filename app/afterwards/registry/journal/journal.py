@@ -23,15 +23,18 @@ from afterwards.registry.journal.base import Contents, Group
 from afterwards.registry.journal.batch import rest_of
 from afterwards.registry.journal.columns import (
     FORGET_LOG,
+    FORGET_TRACEBACKS,
     INSERT_ATTEMPT,
     INSERT_TASK,
     INSERT_WHOLE_ATTEMPT,
     PUT_PAYLOAD,
     PUT_PROBE,
+    PUT_TRACEBACK,
     PUT_TRUSTED_TIME,
     SELECT_ATTEMPTS,
     SELECT_HEADS,
     SELECT_TASK,
+    SELECT_TRACEBACKS,
     SELECT_TRUSTED_TIME,
     UPDATE_KIND,
     UPDATE_RARE,
@@ -56,7 +59,7 @@ from afterwards.registry.journal.file import (
     sync_again,
     wal_path,
 )
-from afterwards.registry.journal.history import MOST_SHOWN, with_history
+from afterwards.registry.journal.history import MOST_SHOWN, MOST_TRACEBACKS, with_history
 from afterwards.registry.journal.place import Place
 from afterwards.registry.journal.reasons import reason_of
 from afterwards.registry.journal.rows import Rows, rows_of
@@ -142,14 +145,22 @@ class SqliteJournal:
             db.executemany("INSERT INTO labels VALUES (?, ?)", rows.labels)
         if rows.payloads:
             db.executemany(PUT_PAYLOAD, rows.payloads)
+        self._write_attempts(rows)
+        # Last: an attempt at one may have ended in this group.
+        self._delete_what_they_had(rows, group.at)
+
+    def _write_attempts(self, rows: Rows) -> None:
+        db = self._writer
         if rows.attempts:
             db.executemany(INSERT_ATTEMPT, rows.attempts)
         if rows.whole_attempts:
             db.executemany(INSERT_WHOLE_ATTEMPT, rows.whole_attempts)
         if rows.old_logs:
             db.executemany(FORGET_LOG, rows.old_logs)
-        # Last: an attempt at one may have ended in this group.
-        self._delete_what_they_had(rows, group.at)
+        if rows.tracebacks:
+            db.executemany(PUT_TRACEBACK, rows.tracebacks)
+            full = {(order,) for order, attempt, _ in rows.tracebacks if attempt > MOST_TRACEBACKS}
+            db.executemany(FORGET_TRACEBACKS, full)
 
     def _delete_tasks(self, gone: Sequence[Task]) -> None:
         if gone:
@@ -160,8 +171,8 @@ class SqliteJournal:
         if not rows.gone:
             return
         db, orders = self._writer, [(task.order,) for task in rows.gone]
-        db.executemany("DELETE FROM payloads WHERE ord = ?", orders)
-        db.executemany("DELETE FROM attempts WHERE ord = ?", orders)
+        for table in ("payloads", "attempts", "tracebacks"):
+            db.executemany(f"DELETE FROM {table} WHERE ord = ?", orders)
         db.executemany("DELETE FROM labels WHERE pair = ? AND ord = ?", rows.old_labels)
         remembered = [(key(task.id), at) for task in rows.gone]
         db.executemany("INSERT OR REPLACE INTO deleted VALUES (?, ?)", remembered)
@@ -205,7 +216,7 @@ class SqliteJournal:
     def was_deleted(self, task_id: str) -> bool:
         return bool(self._query("SELECT 1 FROM deleted WHERE id = ?", (lookup_key(task_id),)))
 
-    def details(self, task_id: str) -> Details | None:
+    def details(self, task_id: str, *, tracebacks: bool = False) -> Details | None:
         with self._snapshot() as db:
             row = db.execute(f"{SELECT_TASK} WHERE id = ?", (lookup_key(task_id),)).fetchone()
             if row is None:
@@ -213,6 +224,9 @@ class SqliteJournal:
             task = to_task(row)
             latest = f"{SELECT_ATTEMPTS} WHERE ord = ? ORDER BY attempt DESC LIMIT {MOST_SHOWN}"
             ended = [to_attempt(row) for row in db.execute(latest, (task.order,))]
+            if tracebacks:
+                told = dict(db.execute(SELECT_TRACEBACKS, (task.order,)))
+                ended = [one._replace(traceback=told.get(one.attempt)) for one in ended]
         return with_history(task, ended[::-1])
 
     def find(self, query: Find) -> Page:

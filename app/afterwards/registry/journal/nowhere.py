@@ -15,6 +15,8 @@ from afterwards.registry.journal.history import (
     ended_attempt,
     with_history,
     without_log,
+    without_old_tracebacks,
+    without_traceback,
 )
 from afterwards.registry.journal.plans import Plans
 from afterwards.registry.journal.series_rows import Found, Key, MemorySeries
@@ -56,6 +58,8 @@ class NullJournal:
                 continue
             if ended := ended_attempt(change):
                 attempts = [*map(without_log, attempts), ended][-MOST_SHOWN:]
+                if ended.traceback is not None:
+                    attempts = without_old_tracebacks(attempts)
             self._details[task.id] = Details(task, attempts, None)
 
     def _remember_deleted(self, task_id: str) -> None:
@@ -75,9 +79,12 @@ class NullJournal:
     def was_deleted(self, task_id: str) -> bool:
         return task_id in self._deleted
 
-    def details(self, task_id: str) -> Details | None:
+    def details(self, task_id: str, *, tracebacks: bool = False) -> Details | None:
         kept = self._details.get(task_id)
-        return None if kept is None else with_history(kept.task, kept.attempts)
+        if kept is None:
+            return None
+        told = kept.attempts if tracebacks else [*map(without_traceback, kept.attempts)]
+        return with_history(kept.task, told)
 
     def find(self, query: Find) -> Page:
         return Page([], None)

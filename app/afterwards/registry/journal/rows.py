@@ -39,11 +39,13 @@ class Rows(NamedTuple):
     """What new tasks are found by, and their order."""
     old_labels: list[tuple[str, int]]
     """The same of those that are gone."""
+    tracebacks: list[tuple[int, int, str]]
+    """Of attempts that have ended: their task's order, their number, the text."""
 
 
 def rows_of(changes: Iterable[Change]) -> Rows:
     """Sort the changes of a group."""
-    rows = Rows([], [], [], [], [], [], [], [], [], [], [])
+    rows = Rows([], [], [], [], [], [], [], [], [], [], [], [])
     first: dict[str, Change] = {}
     last: dict[str, Change] = {}
     for change in changes:
@@ -95,5 +97,7 @@ def _add_attempt(rows: Rows, order: int, ended: AttemptRecord) -> None:
         rows.attempts.append(plain)
     else:
         rows.whole_attempts.append(attempt_columns(order, ended))
+    if ended.traceback is not None:
+        rows.tracebacks.append((order, ended.attempt, ended.traceback))
     if ended.attempt > 1:
         rows.old_logs.append((order, ended.attempt - 1))

@@ -85,6 +85,14 @@ CREATE TABLE labels (
 CREATE TABLE schedule_labels (name TEXT PRIMARY KEY, labels TEXT NOT NULL) WITHOUT ROWID;
 """
 
+# Tracebacks are large and seldom asked for, and an attempt's row is read with its task.
+_TRACEBACKS: Final = """
+CREATE TABLE tracebacks (
+    ord INTEGER NOT NULL, attempt INTEGER NOT NULL, text TEXT NOT NULL,
+    PRIMARY KEY (ord, attempt)
+) WITHOUT ROWID;
+"""
+
 # Payloads have a table of their own: SQLite writes a changed row whole, and a task's row changes
 # at least twice while its payload hardly ever does. Results come last for a like reason: what
 # stands behind a large value in a row cannot be read without it. The index by type and state ends
@@ -164,6 +172,7 @@ CREATE TABLE probe (one INTEGER PRIMARY KEY, at REAL NOT NULL);
 {_SERIES}
 {_ACTIVITY}
 {_LABELS}
+{_TRACEBACKS}
 """
 
 MIGRATIONS: Final[Mapping[int, str]] = MappingProxyType(
@@ -222,6 +231,7 @@ ALTER TABLE attempts ADD COLUMN log TEXT;
 {_SERIES}
 {_ACTIVITY}
 {_LABELS}
+{_TRACEBACKS}
 INSERT INTO labels
     SELECT label.key, ord FROM tasks, json_each(labels) AS label WHERE labels IS NOT NULL
     UNION ALL

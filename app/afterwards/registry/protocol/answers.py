@@ -58,6 +58,8 @@ class AttemptRecord(NamedTuple):
     """What its process has taken; None: it shared one, or nobody knows."""
     log_lines: Sequence[str] = ()
     """What it has printed and logged last; of a task's last attempt only."""
+    traceback: str | None = None
+    """Of what its function has raised; of a task's latest failed attempts only, if asked for."""
 
 
 class ProgressMark(NamedTuple):

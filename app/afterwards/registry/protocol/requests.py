@@ -151,6 +151,8 @@ class Failed(NamedTuple):
     timed_out: bool = False
     usage: Usage | None = None
     log_lines: Sequence[str] = ()
+    traceback: str | None = None
+    """Of what the task's function has raised."""
 
 
 class Released(NamedTuple):
@@ -374,6 +376,8 @@ class Inspect(NamedTuple):
     """
 
     task_id: str
+    tracebacks: bool = False
+    """Whether those of its attempts are told, too."""
 
 
 class Find(NamedTuple):

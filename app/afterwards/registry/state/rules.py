@@ -252,15 +252,22 @@ class Rules:
             ended = task.fail(report.attempt, report.error, now)
         else:
             ended = task.back_off(report.attempt, report.error, report.retry_in_seconds, now)
-        outcome = "timeout" if report.timed_out else "failure"
-        self._put(task, ended, outcome, report, report.run_seconds)
+        self.store.put(
+            task,
+            ended,
+            "timeout" if report.timed_out else "failure",
+            report.run_seconds,
+            usage=report.usage,
+            log_lines=report.log_lines,
+            traceback=report.traceback,
+        )
 
     def _put(
         self,
         task: Task,
         ended: Task,
         outcome: str,
-        report: Succeeded | Failed | Lost | Suspected,
+        report: Succeeded | Lost | Suspected,
         run_seconds: float | None = None,
     ) -> None:
         self.store.put(

@@ -138,9 +138,10 @@ class TaskStore:
         *,
         usage: Usage | None = None,
         log_lines: Sequence[str] = (),
+        traceback: str | None = None,
     ) -> None:
         """Replace `old` by `new` and note the change. None: not there (yet, any more)."""
-        self.changes.append(Change(old, new, outcome, run_seconds, usage, log_lines))
+        self.changes.append(Change(old, new, outcome, run_seconds, usage, log_lines, traceback))
         self._replace(old, new)
 
     def delete(self, task: Task) -> None:
