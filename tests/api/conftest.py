@@ -23,6 +23,7 @@ from afterwards.errors import (
 )
 from afterwards.events.window import Position
 from afterwards.lifecycle import Task, TaskState
+from afterwards.registry.protocol.activity import By
 from afterwards.service.service import Submission
 from afterwards.settings import Settings
 
@@ -104,7 +105,8 @@ class FakeService:
             raise TaskNotFound(task_id)
         return self.tasks[task_id]
 
-    async def retry(self, task_id: str) -> Task:
+    async def retry(self, task_id: str, *, by: By) -> Task:
+        assert by.request_id is not None
         self.tasks[task_id] = (await self.get(task_id)).retry(time.time())
         return self.tasks[task_id]
 

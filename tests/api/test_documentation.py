@@ -22,7 +22,7 @@ EVERYWHERE = {"403", "405", "413", "421", "500"}
 SUBMISSION = {"400", "415", "422", "503"}
 KNOWN = {"404", "410", "503"}
 
-GENERAL = {"Tasks of any type", "Task types", "Statistics", "Schedules"}
+GENERAL = {"Tasks of any type", "Task types", "Statistics", "Schedules", "Activity"}
 """The surfaces that these tests' service does not know; see `general/` and `test_fuzzing`."""
 
 OPERATIONS = {
@@ -62,6 +62,7 @@ OPERATIONS = {
     ("POST", "/schedules/{name}/pause"): {"200", "404", "503"} | EVERYWHERE,
     ("POST", "/schedules/{name}/resume"): {"200", "404", "503"} | EVERYWHERE,
     ("POST", "/schedules/{name}/run"): {"202", "404", "503"} | EVERYWHERE,
+    ("GET", "/activity"): {"200", "422", "503"} | EVERYWHERE,
     ("GET", "/healthz"): {"200"} | EVERYWHERE,
     ("GET", "/readyz"): {"200", "503"} | EVERYWHERE,
     ("GET", "/metrics"): {"200", "503"} | EVERYWHERE,
@@ -208,8 +209,8 @@ async def test_every_parameter_has_a_description_and_an_example(openapi: Any) ->
         "status": 2,
         "created_after": 1,
         "created_before": 1,
-        "limit": 2,
-        "cursor": 2,
+        "limit": 3,
+        "cursor": 3,
         "payloads": 1,
         "range": 1,
     }

@@ -14,9 +14,10 @@ from tests.integration.conftest import Service
 PAGE = (Path(__file__).parents[2] / "docs" / "api.md").read_text()
 CALL = re.compile(r"^\$ (curl .*)\n(.*)$", re.MULTILINE)
 ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-# What is different each time: times, durations, processes.
+# What is different each time: times, durations, processes, cursors, ids of requests.
 VARIABLE = re.compile(
     r'\d{4}-\d\d-\d\dT[\d:.]+\+00:00|(?<="worker":")[^"]+|(?<=_seconds":)[\d.e-]+(?=,"(?:run|out))'
+    r'|(?<="next":")\w+|(?<="request_id":")[\w-]+'
 )
 
 

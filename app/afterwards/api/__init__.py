@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from starlette.middleware.cors import CORSMiddleware
 
 from afterwards.api import (
+    activity,
     bulk_verbs,
     dashboard,
     documentation,
@@ -65,6 +66,7 @@ SURFACES: Final = (
     task_types,
     series,
     schedules,
+    activity,
     documentation,
     dashboard,
 )

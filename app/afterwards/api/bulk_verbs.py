@@ -10,6 +10,7 @@ from fastapi import Request
 from starlette.responses import Response
 
 from afterwards.api import schemas, times
+from afterwards.api.asker import asker
 from afterwards.api.queries import require_known
 from afterwards.api.routing import new_router
 from afterwards.api.schemas.bulk import (
@@ -50,9 +51,9 @@ async def retry_tasks(selection: RetrySelection, request: Request) -> Response:
     chosen = _chosen(selection, request, _RETRYABLE)
     service = service_of(request)
     if selection.dry_run:
-        return _counted(await service.count(chosen), chosen, retried=0)
+        return _counted(await service.bulk.count(chosen), chosen, retried=0)
     prepare = await prepared(request, selection.payload, selection.new_type)
-    tally = await service.retry_all(chosen, prepare)
+    tally = await service.bulk.retry(chosen, prepare, asker(request))
     return _done(tally, retried=tally.changed)
 
 
@@ -73,8 +74,8 @@ async def cancel_tasks(selection: CancelSelection, request: Request) -> Response
     chosen = _chosen(selection, request, _UNFINISHED)
     service = service_of(request)
     if selection.dry_run:
-        return _counted(await service.count(chosen), chosen, cancelled=0, requested=0)
-    tally = await service.cancel_all(chosen)
+        return _counted(await service.bulk.count(chosen), chosen, cancelled=0, requested=0)
+    tally = await service.bulk.cancel(chosen, asker(request))
     return _done(tally, cancelled=tally.changed, requested=tally.requested)
 
 
@@ -94,8 +95,8 @@ async def run_tasks(selection: RunSelection, request: Request) -> Response:
     chosen = _chosen(selection, request, (TaskState.SCHEDULED,))
     service = service_of(request)
     if selection.dry_run:
-        return _counted(await service.count(chosen), chosen, run=0)
-    tally = await service.run_all(chosen)
+        return _counted(await service.bulk.count(chosen), chosen, run=0)
+    tally = await service.bulk.run(chosen, asker(request))
     return _done(tally, run=tally.changed)
 
 
@@ -112,8 +113,8 @@ async def delete_tasks(selection: DeleteSelection, request: Request) -> Response
     chosen = _chosen(selection, request, FINAL_STATES)
     service = service_of(request)
     if selection.dry_run:
-        return _counted(await service.count(chosen), chosen, deleted=0)
-    tally = await service.delete_all(chosen)
+        return _counted(await service.bulk.count(chosen), chosen, deleted=0)
+    tally = await service.bulk.delete(chosen, asker(request))
     return _done(tally, deleted=tally.changed)
 
 
@@ -126,15 +127,18 @@ def _chosen(
         possible: the states that the verb can be for, in which tasks named by their ids may be.
     """
     require_known(request, (), _IN_BODY)
-    if selection.ids is not None:
-        return bulk.Selection(list(possible), selection.limit, ids=selection.ids)
-    return bulk.Selection(
+    chosen = bulk.Selection(
         [TaskState(status) for status in dict.fromkeys(selection.status)],
         selection.limit,
         selection.type,
         times.as_shown(selection.created_after),
         times.as_shown(selection.created_before),
+        what=selection.as_text(),
+        detail=selection.changes_as_text(),
     )
+    if selection.ids is None:
+        return chosen
+    return chosen._replace(states=list(possible), ids=selection.ids)
 
 
 def _counted(matched: int, chosen: bulk.Selection, **done: int) -> Response:

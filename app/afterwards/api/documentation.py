@@ -68,6 +68,7 @@ _TAGS: Final = [
         "name": "Schedules",
         "description": "Tasks that the service submits by the calendar or at an interval.",
     },
+    {"name": "Activity", "description": "Who has done what by hand, and when."},
     {
         "name": "Tasks",
         "description": "Submit notifications, reports and files; read their status; retry.",

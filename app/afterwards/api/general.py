@@ -21,9 +21,9 @@ from afterwards.api.checks import (
     Placed,
     catalogue_of,
     checked_task,
-    invalid,
     require_valid,
 )
+from afterwards.api.cursors import cursor_of, position_of
 from afterwards.api.idempotency import REPLAYED, key_of
 from afterwards.api.queries import flag_of, require_once
 from afterwards.api.references import reference
@@ -82,12 +82,12 @@ async def list_tasks(query: Annotated[TaskFilter, Query()], request: Request) ->
         created_after=times.as_shown(query.created_after),
         created_before=times.as_shown(query.created_before),
         limit=query.limit,
-        before=None if query.cursor is None else _position(query.cursor),
+        before=None if query.cursor is None else position_of(query.cursor),
     )
     headers = {"Cache-Control": "no-store"}
     cursor = None
     if page.next is not None:
-        cursor = _cursor(page.next)
+        cursor = cursor_of(page.next)
         headers["Link"] = f'<?{_continued(query, cursor)}>; rel="next"'
     return Response(list_document(_documents(page), next=cursor), headers=headers, media_type=_JSON)
 
@@ -104,19 +104,6 @@ def _continued(query: TaskFilter, cursor: str) -> str:
         if name in members:
             members[name] = times.shown_time(members[name])
     return urlencode({**members, "cursor": cursor})
-
-
-def _cursor(position: int) -> str:
-    return base64.urlsafe_b64encode(b"%d" % position).decode().rstrip("=")
-
-
-def _position(cursor: str) -> int:
-    with suppress(ValueError):
-        text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), b"-_", validate=True)
-        position = int(text[:20])
-        if _cursor(position) == cursor:
-            return position
-    raise invalid("cursor", ("query", "cursor"), "must be the `next` of an earlier page")
 
 
 @router.post(

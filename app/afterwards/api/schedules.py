@@ -14,6 +14,7 @@ from fastapi import BackgroundTasks, Query, Request
 from starlette.responses import Response
 
 from afterwards.api import schemas
+from afterwards.api.asker import asker
 from afterwards.api.checks import (
     BODY,
     Placed,
@@ -163,7 +164,7 @@ async def put_schedule(name: ScheduleName, new: NewSchedule, request: Request) -
     await require_valid(request, [Placed(new.type, payload, (*BODY, "payload"))])
     schedule = await aside(size, _schedule, name, new, payload, request)
     operations = _operations(request)
-    made = await operations.put_schedule(schedule)
+    made = await operations.put_schedule(schedule, asker(request))
     document = _document(await operations.schedule(name), time.time())
     location = reference(request.scope, f"/schedules/{name}")
     return _answer(document, 201 if made else 200, {"Location": location})
@@ -179,7 +180,7 @@ async def put_schedule(name: ScheduleName, new: NewSchedule, request: Request) -
 )
 async def delete_schedule(name: ScheduleName, request: Request) -> Response:
     """Delete the schedule. Tasks that it has made stay."""
-    await _operations(request).delete_schedule(name)
+    await _operations(request).delete_schedule(name, asker(request))
     return Response(status_code=204)
 
 
@@ -196,7 +197,7 @@ async def pause_schedule(name: ScheduleName, request: Request) -> Response:
 
     The schedule does not make up for due times of the pause.
     """
-    return _shown(await _operations(request).pause_schedule(name, paused=True))
+    return _shown(await _operations(request).pause_schedule(name, paused=True, by=asker(request)))
 
 
 @router.post(
@@ -209,7 +210,7 @@ async def pause_schedule(name: ScheduleName, request: Request) -> Response:
 )
 async def resume_schedule(name: ScheduleName, request: Request) -> Response:
     """Make tasks again, from the next due time on."""
-    return _shown(await _operations(request).pause_schedule(name, paused=False))
+    return _shown(await _operations(request).pause_schedule(name, paused=False, by=asker(request)))
 
 
 @router.post(
@@ -225,7 +226,7 @@ async def run_schedule(
     name: ScheduleName, background: BackgroundTasks, request: Request
 ) -> Response:
     """Submit the schedule's task once more, now. Its due times stay. It may be paused."""
-    task = await _operations(request).run_schedule(name)
+    task = await _operations(request).run_schedule(name, asker(request))
     background.add_task(service_of(request).start, task.id)
     location = reference(request.scope, f"/tasks/{task.id}")
     return _answer(base_document(task), 202, {"Location": location})

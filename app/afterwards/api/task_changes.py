@@ -10,6 +10,7 @@ from pydantic_core import from_json
 from starlette.responses import Response
 
 from afterwards.api import schemas
+from afterwards.api.asker import asker
 from afterwards.api.checks import (
     BODY,
     Placed,
@@ -52,7 +53,7 @@ async def change_task(task_id: schemas.TaskId, change: TaskChange, request: Requ
     if change.payload is not None or change.type is not None:
         task = await service.get(task_id)
         changes = await replaced(request, task, change.payload, change.type, "type")
-    task = await service.amend(task_id, changes, change.run_at)
+    task = await service.amend(task_id, changes, change.run_at, asker(request))
     return Response(base_document(task), media_type=_JSON)
 
 
@@ -78,7 +79,7 @@ async def delete_task(task_id: schemas.TaskId, request: Request) -> Response:
 
     Its idempotency key is free then. Further requests for it get a 410.
     """
-    await service_of(request).delete(task_id)
+    await service_of(request).delete(task_id, asker(request))
     return Response(status_code=204)
 
 

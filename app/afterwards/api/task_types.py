@@ -12,6 +12,7 @@ from starlette.responses import Response
 
 from afterwards import __version__
 from afterwards.api import schemas
+from afterwards.api.asker import asker
 from afterwards.api.checks import catalogue_of
 from afterwards.api.routing import new_router
 from afterwards.api.schemas.task_types import (
@@ -79,7 +80,7 @@ async def pause_task_type(name: TypeName, request: Request) -> Response:
     Tasks of the type are accepted, and wait. Running attempts go on.
     """
     task_type = _known(request, name)
-    await service_of(request).operations.pause(name)
+    await service_of(request).operations.pause(name, asker(request))
     return await _shown(request, task_type)
 
 
@@ -99,10 +100,10 @@ async def resume_task_type(name: TypeName, request: Request) -> Response:
     """
     operations = service_of(request).operations
     if name not in catalogue_of(request) and name in (await operations.statistics()).paused_types:
-        await operations.resume(name)
+        await operations.resume(name, asker(request))
         return Response(status_code=204)
     task_type = _known(request, name)
-    await operations.resume(name)
+    await operations.resume(name, asker(request))
     return await _shown(request, task_type)
 
 

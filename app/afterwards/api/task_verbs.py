@@ -8,6 +8,7 @@ from fastapi import BackgroundTasks, Request
 from starlette.responses import Response
 
 from afterwards.api import schemas
+from afterwards.api.asker import asker
 from afterwards.api.references import reference
 from afterwards.api.routing import new_router
 from afterwards.api.schemas.requests import NewPayload
@@ -32,7 +33,7 @@ _JSON: Final = "application/json"
 )
 async def cancel_task(task_id: schemas.TaskId, request: Request) -> Response:
     """Cancel a task that waits, or stop one that runs. The call waits up to 5 s for the stop."""
-    fate, task = await service_of(request).cancel(task_id)
+    fate, task = await service_of(request).cancel(task_id, asker(request))
     return Response(
         b'{"outcome":"%b","task":%b}' % (fate.encode(), base_document(task)), media_type=_JSON
     )
@@ -66,7 +67,8 @@ async def retry_task(
     if new is not None and (new.payload is not None or new.new_type is not None):
         task = await service.get(task_id)
         changes = await replaced(request, task, new.payload, new.new_type)
-    task = await service.retry(task_id, changes, None if new is None else new.run_at)
+    run_at = None if new is None else new.run_at
+    task = await service.retry(task_id, changes, run_at, asker(request))
     background.add_task(service.start, task.id)
     location = reference(request.scope, f"/tasks/{task.id}")
     return Response(base_document(task), 202, {"Location": location}, _JSON)
@@ -85,6 +87,6 @@ async def run_task(
 ) -> Response:
     """Make a scheduled task due, also one that waits for another attempt."""
     service = service_of(request)
-    task = await service.run(task_id)
+    task = await service.run(task_id, asker(request))
     background.add_task(service.start, task.id)
     return Response(base_document(task), media_type=_JSON)

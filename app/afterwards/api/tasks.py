@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from afterwards.api import schemas
+from afterwards.api.asker import asker
 from afterwards.api.references import reference
 from afterwards.api.routing import new_router
 from afterwards.api.schemas.fields import TASK_LABELS
@@ -118,7 +119,7 @@ async def retry_task(
     """
     service = service_of(request)
     try:
-        task = await service.retry(task_id)
+        task = await service.retry(task_id, by=asker(request))
     except IllegalTransition as error:
         # In the words of this surface: its callers never see a task "processing".
         shown_as = SHOWN_AS[TaskState(error.state)]

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, NamedTuple
 
-from afterwards.errors import AfterwardsError, Unavailable
+from afterwards.errors import AfterwardsError, Draining, Unavailable
 from afterwards.lifecycle import Kind, Task, TaskState
+from afterwards.registry.protocol.activity import Bulk, By, Outcome
 from afterwards.registry.protocol.answers import Page
 from afterwards.registry.protocol.requests import (
     Cancel,
@@ -20,10 +23,12 @@ from afterwards.registry.protocol.requests import (
     Delete,
     Find,
     Get,
+    Note,
     Request,
     Retry,
     RunNow,
 )
+from afterwards.task_ids import new_id
 
 AT_ONCE: Final = 100
 """Requests under way: a batch that the registry carries out within a few milliseconds."""
@@ -49,6 +54,10 @@ Prepare = Callable[[Task], Awaitable[Replacement | None]]
 """How a task is retried; None: it is not."""
 
 
+RequestFor = Callable[..., Awaitable[Request | None]]
+"""What is asked for a task, and `by` whom."""
+
+
 async def unchanged(_: Task) -> Replacement | None:
     """Each as it was."""
     return AS_IT_WAS
@@ -68,6 +77,10 @@ class Selection(NamedTuple):
     created_before: float | None = None
     ids: Sequence[str] | None = None
     """Those with these ids only."""
+    what: str = ""
+    """The same as text."""
+    detail: str | None = None
+    """What they get, as text."""
 
     def find(self, state: TaskState, before: int | None) -> Find:
         """A page of those in a state."""
@@ -110,88 +123,131 @@ class Tally:
             self.changed += 1
 
 
-async def count(call: Call, selection: Selection) -> int:
-    """How many tasks fit, whatever the limit."""
-    if selection.ids is not None:
-        return sum([len(found.tasks) async for found in _named(call, selection)])
-    return sum([await call(selection.count_of(state)) for state in selection.states])
-
-
-async def retry(
-    call: Call,
-    selection: Selection,
-    start: Callable[[str], Awaitable[None]],
-    prepare: Prepare = unchanged,
-) -> Tally:
-    """Retry what fits.
+class BulkVerbs:
+    """The verbs for many tasks. Each raises `Unavailable` if nothing was done.
 
     Args:
-        start: called with each retried task's id; starts it if a slot was free.
-        prepare: says how each is retried.
-
-    Raises:
-        Unavailable: nothing was done.
+        call: asks the registry.
+        start: starts the task of an id if a slot was free.
+        is_draining: whether this process is about to stop.
     """
 
-    async def request(task: Task) -> Request | None:
-        how = await prepare(task)
-        return None if how is None else Retry(task.id, *how)
+    def __init__(
+        self,
+        call: Call,
+        start: Callable[[str], Awaitable[None]],
+        is_draining: Callable[[], bool],
+    ) -> None:
+        self._always = call
+        self._start = start
+        self._is_draining = is_draining
 
-    return await _carry_out(call, selection, request, start)
+    async def count(self, selection: Selection) -> int:
+        """How many tasks fit, whatever the limit."""
+        call = self._call
+        if selection.ids is not None:
+            return sum([len(found.tasks) async for found in _named(call, selection)])
+        return sum([await call(selection.count_of(state)) for state in selection.states])
+
+    async def retry(
+        self, selection: Selection, prepare: Prepare = unchanged, by: By | None = None
+    ) -> Tally:
+        """Retry what fits.
+
+        Args:
+            prepare: says how each is retried.
+            by: who asks.
+        """
+
+        async def request(task: Task, by: By | None) -> Request | None:
+            how = await prepare(task)
+            return None if how is None else Retry(task.id, *how, by=by)
+
+        return await self._carry_out("retry", selection, by, request, self._start)
+
+    async def cancel(self, selection: Selection, by: By | None = None) -> Tally:
+        """Cancel what fits, and ask the holders of what runs."""
+
+        async def request(task: Task, by: By | None) -> Request:
+            return Cancel(task.id, by)
+
+        return await self._carry_out("cancel", selection, by, request)
+
+    async def run(self, selection: Selection, by: By | None = None) -> Tally:
+        """Make due what fits."""
+
+        async def request(task: Task, by: By | None) -> Request:
+            return RunNow(task.id, by)
+
+        return await self._carry_out("run", selection, by, request, self._start)
+
+    async def delete(self, selection: Selection, by: By | None = None) -> Tally:
+        """Delete what fits."""
+
+        async def request(task: Task, by: By | None) -> Request:
+            return Delete(task.id, by)
+
+        return await self._carry_out("delete", selection, by, request)
+
+    async def _carry_out(
+        self,
+        verb: str,
+        selection: Selection,
+        by: By | None,
+        request: RequestFor,
+        start: Callable[[str], Awaitable[None]] | None = None,
+    ) -> Tally:
+        if by is not None:
+            by = by._replace(bulk=Bulk(new_id(), selection.what, selection.detail))
+        tally = Tally()
+        try:
+            await _in_portions(self._call, selection, tally, partial(request, by=by), start)
+        except Unavailable as error:
+            tally.interrupted, tally.more = error, True
+        if by is not None:
+            await self._note(verb, selection, by, tally)
+        if tally.interrupted is not None and not tally.matched:
+            raise tally.interrupted
+        return tally
+
+    async def _note(self, verb: str, selection: Selection, by: By, tally: Tally) -> None:
+        """Complete the entry of the log. If that cannot be, it says that the verb was begun."""
+        outcome, parts = Outcome.DONE, [] if selection.detail is None else [selection.detail]
+        if tally.skipped:
+            parts.append(f"{tally.skipped} skipped")
+        if tally.interrupted is not None:
+            outcome = Outcome.FAILED
+            parts.append(str(tally.interrupted))
+        note = Note(by, verb, "tasks", selection.what, outcome, "; ".join(parts) or None)
+        with suppress(Unavailable):
+            await self._always(note)
+
+    async def _call(self, request: Request) -> Any:
+        if self._is_draining():
+            # A stop waits for requests; one for thousands of tasks is not worth that.
+            raise Draining
+        return await self._always(request)
 
 
-async def cancel(call: Call, selection: Selection) -> Tally:
-    """Cancel what fits, and ask the holders of what runs. Raises as `retry`."""
-
-    async def request(task: Task) -> Request:
-        return Cancel(task.id)
-
-    return await _carry_out(call, selection, request)
-
-
-async def run(call: Call, selection: Selection, start: Callable[[str], Awaitable[None]]) -> Tally:
-    """Make due what fits. As for `retry`."""
-
-    async def request(task: Task) -> Request:
-        return RunNow(task.id)
-
-    return await _carry_out(call, selection, request, start)
-
-
-async def delete(call: Call, selection: Selection) -> Tally:
-    """Delete what fits. Raises as `retry`."""
-
-    async def request(task: Task) -> Request:
-        return Delete(task.id)
-
-    return await _carry_out(call, selection, request)
-
-
-async def _carry_out(
+async def _in_portions(
     call: Call,
     selection: Selection,
+    tally: Tally,
     request_for: Callable[[Task], Awaitable[Request | None]],
-    start: Callable[[str], Awaitable[None]] | None = None,
-) -> Tally:
+    start: Callable[[str], Awaitable[None]] | None,
+) -> None:
     """One portion after the other, until all is done or nothing can be."""
-    tally = Tally()
-    try:
-        async for tasks in _chunks(call, selection, tally):
-            asked = [await request_for(task) for task in tasks]
-            requests = [request for request in asked if request is not None]
-            tally.skipped += len(tasks) - len(requests)
-            for answer in await _all(call, requests):
-                # A claim may have come back with the answer, and nobody else is about to start it.
-                if start is not None and isinstance(answer, Task):
-                    await start(answer.id)
-                tally.count(answer)
-            if tally.interrupted is not None:
-                break
-    except Unavailable as error:
-        tally.interrupted, tally.more = error, True
-    if tally.interrupted is not None and not tally.matched:
-        raise tally.interrupted
-    return tally
+    async for tasks in _chunks(call, selection, tally):
+        asked = [await request_for(task) for task in tasks]
+        requests = [request for request in asked if request is not None]
+        tally.skipped += len(tasks) - len(requests)
+        for answer in await _all(call, requests):
+            # A claim may have come back with the answer, and nobody else is about to start it.
+            if start is not None and isinstance(answer, Task):
+                await start(answer.id)
+            tally.count(answer)
+        if tally.interrupted is not None:
+            return
 
 
 async def _chunks(call: Call, selection: Selection, tally: Tally) -> AsyncIterator[list[Task]]:

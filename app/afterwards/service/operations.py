@@ -6,8 +6,10 @@ from typing import Final
 
 from afterwards.lifecycle import Task
 from afterwards.registry.client.client import RegistryClient
+from afterwards.registry.protocol.activity import ActivityPage, By
 from afterwards.registry.protocol.answers import SchedulePage, SeriesRows, Statistics
 from afterwards.registry.protocol.requests import (
+    Activity,
     DeleteSchedule,
     GetSchedule,
     Pause,
@@ -29,19 +31,22 @@ _THREAD: Final = OwnThreads("series", 1)
 
 
 class Operations:
-    """The verbs of whoever runs the service. Every method may raise `errors.Unavailable`."""
+    """The verbs of whoever runs the service. Every method may raise `errors.Unavailable`.
+
+    `by` is who asks: it is remembered together with what was done.
+    """
 
     def __init__(self, client: RegistryClient, intake: Intake) -> None:
         self._client = client
         self._intake = intake
 
-    async def pause(self, type_name: str) -> None:
+    async def pause(self, type_name: str, by: By | None = None) -> None:
         """Start no attempts at tasks of this type until `resume`."""
-        await self._client.call(Pause(type_name))
+        await self._client.call(Pause(type_name, by))
 
-    async def resume(self, type_name: str) -> None:
+    async def resume(self, type_name: str, by: By | None = None) -> None:
         """End a pause."""
-        await self._client.call(Resume(type_name))
+        await self._client.call(Resume(type_name, by))
 
     def pattern(self, one: TaskRequest) -> Task:
         """The pattern of the tasks of a schedule.
@@ -51,7 +56,7 @@ class Operations:
         """
         return self._intake.pattern(one)
 
-    async def put_schedule(self, schedule: Schedule) -> bool:
+    async def put_schedule(self, schedule: Schedule, by: By | None = None) -> bool:
         """Make a schedule, or replace the one of this name.
 
         Returns:
@@ -61,7 +66,7 @@ class Operations:
             TooManySchedules: the limit is reached.
             TooManyUnfinished: there is no room for its payload.
         """
-        new: bool = await self._client.call(PutSchedule(schedule))
+        new: bool = await self._client.call(PutSchedule(schedule, by))
         return new
 
     async def schedule(self, name: str) -> Schedule:
@@ -82,14 +87,14 @@ class Operations:
         page: SchedulePage = await self._client.call(Schedules(limit, after, payloads))
         return page
 
-    async def pause_schedule(self, name: str, *, paused: bool) -> Schedule:
+    async def pause_schedule(self, name: str, *, paused: bool, by: By | None = None) -> Schedule:
         """Let a schedule rest, or end its rest. Raises `ScheduleNotFound`."""
-        schedule: Schedule = await self._client.call(PauseSchedule(name, paused))
+        schedule: Schedule = await self._client.call(PauseSchedule(name, paused, by))
         return schedule
 
-    async def delete_schedule(self, name: str) -> None:
+    async def delete_schedule(self, name: str, by: By | None = None) -> None:
         """Remove a schedule; its tasks stay. Raises `ScheduleNotFound`."""
-        await self._client.call(DeleteSchedule(name))
+        await self._client.call(DeleteSchedule(name, by))
 
     async def series(self, range_name: str, type_name: str | None = None) -> bytes:
         """What happened in the past, as `afterwards.service.series_columns` tells it.
@@ -104,15 +109,25 @@ class Operations:
         except NoThread:
             return columns(range_name, type_name, found)
 
-    async def run_schedule(self, name: str) -> Task:
+    async def run_schedule(self, name: str, by: By | None = None) -> Task:
         """Make one task of a schedule now, and give it.
 
         Raises:
             ScheduleNotFound: there is none.
             TooManyUnfinished: there is no room for the task.
         """
-        task: Task = await self._client.call(RunSchedule(name, new_id()))
+        task: Task = await self._client.call(RunSchedule(name, new_id(), by))
         return task
+
+    async def activity(self, *, limit: int, before: int | None = None) -> ActivityPage:
+        """What was done by hand, newest first.
+
+        Args:
+            limit: how many entries at most.
+            before: the `next` of the page before.
+        """
+        page: ActivityPage = await self._client.call(Activity(limit, before))
+        return page
 
     async def statistics(self) -> Statistics:
         """The service on one page."""

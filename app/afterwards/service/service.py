@@ -26,6 +26,7 @@ from afterwards.events.window import Position
 from afterwards.execution.dispatcher import Dispatcher
 from afterwards.lifecycle import Kind, Task, TaskState
 from afterwards.registry.client.client import RegistryClient
+from afterwards.registry.protocol.activity import By
 from afterwards.registry.protocol.answers import Details, Page
 from afterwards.registry.protocol.requests import (
     Add,
@@ -110,6 +111,7 @@ class TaskService:
         self.validator = validator
         """Of payloads of users' task types; None: there are none."""
         self.operations = Operations(client, self._intake)
+        self.bulk = bulk.BulkVerbs(self._ask, self.start, lambda: self.draining)
         self.draining = False
         """Set when this process is about to stop."""
 
@@ -319,40 +321,46 @@ class TaskService:
         task_id: str,
         changes: bulk.Replacement = bulk.AS_IT_WAS,
         run_at: float | None = None,
+        by: By | None = None,
     ) -> Task:
         """Try a failed or cancelled task again.
 
         Args:
             run_at: when it is due; None, or past: now.
+            by: who asks; it is remembered with what was done.
 
         Raises:
             TaskNotFound: there is none.
             IllegalTransition: it is in another state, or somebody else has just retried it.
         """
-        task: Task = await self._client.call(Retry(_checked(task_id), *changes, run_at))
+        task: Task = await self._client.call(Retry(_checked(task_id), *changes, run_at, by))
         return task
 
-    async def run(self, task_id: str) -> Task:
+    async def run(self, task_id: str, by: By | None = None) -> Task:
         """Make a scheduled task due. Raises as `retry`."""
-        task: Task = await self._client.call(RunNow(_checked(task_id)))
+        task: Task = await self._client.call(RunNow(_checked(task_id), by))
         return task
 
-    async def delete(self, task_id: str) -> None:
+    async def delete(self, task_id: str, by: By | None = None) -> None:
         """Delete a finished task. Raises as `retry`."""
-        await self._client.call(Delete(_checked(task_id)))
+        await self._client.call(Delete(_checked(task_id), by))
 
     async def amend(
-        self, task_id: str, changes: bulk.Replacement, run_at: float | None = None
+        self,
+        task_id: str,
+        changes: bulk.Replacement,
+        run_at: float | None = None,
+        by: By | None = None,
     ) -> Task:
         """Change a scheduled task before it is due. Raises as `retry`.
 
         Args:
             run_at: when it is due instead; None: as it was.
         """
-        task: Task = await self._client.call(Amend(_checked(task_id), *changes, run_at))
+        task: Task = await self._client.call(Amend(_checked(task_id), *changes, run_at, by))
         return task
 
-    async def cancel(self, task_id: str) -> tuple[CancelOutcome, Task]:
+    async def cancel(self, task_id: str, by: By | None = None) -> tuple[CancelOutcome, Task]:
         """Cancel a task, or have the worker that runs it stop it.
 
         Waits up to `CANCEL_SECONDS` for what becomes of that.
@@ -361,7 +369,7 @@ class TaskService:
             TaskNotFound: there is none.
         """
         try:
-            task: Task = await self._client.call(Cancel(_checked(task_id)))
+            task: Task = await self._client.call(Cancel(_checked(task_id), by))
         except IllegalTransition:
             return CancelOutcome.FINISHED, await self.get(task_id)
         if task.state is TaskState.CANCELLED:
@@ -373,32 +381,7 @@ class TaskService:
             return CancelOutcome.STOPPED, task
         return (CancelOutcome.FINISHED if task.state.is_final else CancelOutcome.REQUESTED), task
 
-    async def count(self, selection: bulk.Selection) -> int:
-        """How many tasks fit, whatever the selection's limit."""
-        return await bulk.count(self._call, selection)
-
-    async def retry_all(
-        self, selection: bulk.Selection, prepare: bulk.Prepare = bulk.unchanged
-    ) -> bulk.Tally:
-        """Try all again that fit, each as `prepare` says."""
-        return await bulk.retry(self._call, selection, self.start, prepare)
-
-    async def cancel_all(self, selection: bulk.Selection) -> bulk.Tally:
-        """Cancel all that fit, or have their workers asked to stop them."""
-        return await bulk.cancel(self._call, selection)
-
-    async def run_all(self, selection: bulk.Selection) -> bulk.Tally:
-        """Make all due that fit."""
-        return await bulk.run(self._call, selection, self.start)
-
-    async def delete_all(self, selection: bulk.Selection) -> bulk.Tally:
-        """Delete all that fit."""
-        return await bulk.delete(self._call, selection)
-
-    async def _call(self, request: Request) -> object:
-        if self.draining:
-            # A stop waits for requests; one for thousands of tasks is not worth that.
-            raise Draining
+    async def _ask(self, request: Request) -> object:
         answer: object = await self._client.call(request)
         return answer
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar, Final, Literal, Self
+from urllib.parse import urlencode
 
 from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
 from afterwards.api.schemas.fields import EXAMPLE_ID, Time
 from afterwards.api.schemas.requests import WHOLE, Sent
-from afterwards.api.times import EXAMPLE_TIME
+from afterwards.api.times import EXAMPLE_TIME, shown_time
 
 MAX_BULK_TASKS: Final = 10_000
 MAX_BULK_IDS: Final = 1_000
@@ -17,6 +18,9 @@ MAX_STATUSES: Final = 100
 
 _OPTIONS: Final = frozenset({"ids", "dry_run", "limit", "payload", "new_type"})
 """Members that say nothing of what a task has to be like."""
+
+_TIMES: Final = frozenset({"created_after", "created_before"})
+_IDS_SHOWN: Final = 10
 
 Ids = Annotated[list[str], Field(min_length=1, max_length=MAX_BULK_IDS)]
 
@@ -59,6 +63,20 @@ class BulkSelection(Sent):
         """What was sent of the filter."""
         return self.model_dump(mode="json", include=self.model_fields_set - _OPTIONS)
 
+    def as_text(self) -> str:
+        """The ids, or what was sent of the filter, for people: never a payload."""
+        if self.ids is not None:
+            more = len(self.ids) - _IDS_SHOWN
+            return ", ".join(self.ids[:_IDS_SHOWN]) + (f" and {more} more" if more > 0 else "")
+        conditions = self.conditions()
+        for name in conditions.keys() & _TIMES:
+            conditions[name] = shown_time(conditions[name])
+        return urlencode(conditions, doseq=True) or "all"
+
+    def changes_as_text(self) -> str | None:
+        """What the tasks get, for people; None: nothing."""
+        return None
+
 
 class RetrySelection(BulkSelection):
     """Which failed or cancelled tasks to retry."""
@@ -77,6 +95,12 @@ class RetrySelection(BulkSelection):
         None,
         description="The task type to move to. Tasks whose payload it does not take are skipped.",
     )
+
+    def changes_as_text(self) -> str | None:
+        parts = [] if self.payload is None else ["another payload"]
+        if self.new_type is not None:
+            parts.append(f"moved to {self.new_type}")
+        return ", ".join(parts) or None
 
 
 class CancelSelection(BulkSelection):

@@ -1,0 +1,74 @@
+"""What people have done by hand."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any
+from urllib.parse import urlencode
+
+from fastapi import Query, Request
+from starlette.responses import Response
+
+from afterwards.api import schemas
+from afterwards.api.cursors import cursor_of, position_of
+from afterwards.api.queries import require_once
+from afterwards.api.routing import new_router
+from afterwards.api.schemas.activity import ActivityDocument, ActivityFilter
+from afterwards.api.schemas.fields import header
+from afterwards.api.submission import service_of
+from afterwards.api.times import shown_time
+from afterwards.registry.protocol.activity import Entry
+
+router = new_router("Activity")
+
+
+@router.get(
+    "/activity",
+    summary="List what was done by hand",
+    operation_id="listActivity",
+    response_model=ActivityDocument,
+    response_description="A page of the log",
+    responses=schemas.answers(
+        422,
+        503,
+        headers_of={200: {"Link": header("The next page.", '<?cursor=MTI0NQ>; rel="next"')}},
+        said={
+            422: ("The query is not valid.", "#/limit: Input should be less than or equal to 500")
+        },
+    ),
+)
+async def list_activity(query: Annotated[ActivityFilter, Query()], request: Request) -> Response:
+    """List who has cancelled, retried, run, deleted, changed, paused or resumed what, newest first.
+
+    What was refused is there, too. Submissions are not. A verb for many tasks is one entry.
+    """
+    require_once(request)
+    page = await service_of(request).operations.activity(
+        limit=query.limit,
+        before=None if query.cursor is None else position_of(query.cursor),
+    )
+    headers = {"Cache-Control": "no-store"}
+    cursor = None
+    if page.next is not None:
+        cursor = cursor_of(page.next)
+        following = urlencode({**query.model_dump(exclude_unset=True), "cursor": cursor})
+        headers["Link"] = f'<?{following}>; rel="next"'
+    answer = {"entries": [_document(entry) for entry in page.entries], "next": cursor}
+    return Response(
+        json.dumps(answer, separators=(",", ":")), headers=headers, media_type="application/json"
+    )
+
+
+def _document(entry: Entry) -> dict[str, Any]:
+    # Without its address, which is not for everybody who may read this.
+    return {
+        "at": shown_time(entry.at),
+        "actor": entry.actor,
+        "verb": entry.verb,
+        "object": entry.object,
+        "name": entry.name,
+        "count": entry.affected,
+        "outcome": entry.outcome,
+        "detail": entry.detail,
+        "request_id": entry.request_id,
+    }

@@ -1,0 +1,69 @@
+"""What the log of activity takes and gives."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from afterwards.api.schemas.fields import example
+from afterwards.api.times import EXAMPLE_TIME
+
+MAX_PAGE_ENTRIES: Final = 500
+
+_ENTRY: Final[dict[str, Any]] = {
+    "at": EXAMPLE_TIME,
+    "actor": None,
+    "verb": "retry",
+    "object": "tasks",
+    "name": "status=failed&type=report",
+    "count": 12,
+    "outcome": "done",
+    "detail": "2 skipped",
+    "request_id": "c1f7a9d2b604-18",
+}
+
+
+class ActivityFilter(BaseModel):
+    """The query of the log."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    limit: Annotated[int, Field(ge=1, le=MAX_PAGE_ENTRIES)] = Field(
+        50, description="At most so many entries.", examples=[50]
+    )
+    cursor: str | None = Field(
+        None, description="The `next` of the previous page.", examples=["MTI0NQ"]
+    )
+
+
+class EntryDocument(BaseModel):
+    """One thing that was done by hand, or refused. It has no payloads."""
+
+    model_config = example(**_ENTRY)
+
+    at: str = Field(json_schema_extra={"format": "date-time"})
+    actor: str | None = Field(description="Who has asked for it; null if nobody had to say.")
+    verb: Literal[
+        "cancel", "retry", "run", "delete", "change", "pause", "resume", "create", "replace"
+    ]
+    object: Literal["task", "tasks", "task type", "schedule"]
+    name: str = Field(description="Its id or name. Of `tasks`: the filter, or the ids.")
+    count: int = Field(ge=0, description="To how many it was done.")
+    outcome: Literal["done", "refused", "failed", "begun"] = Field(
+        description=(
+            "`refused`: nothing was changed. `failed`: not all could be done. `begun`: `count` "
+            "are done, and nothing has said that this is the end."
+        )
+    )
+    detail: str | None = Field(description="What came with it, or why it was not done.")
+    request_id: str | None = Field(description="The `X-Request-ID` of its answer.")
+
+
+class ActivityDocument(BaseModel):
+    """A page of the log, newest first."""
+
+    model_config = example(entries=[_ENTRY], next="MTI0NQ")
+
+    entries: list[EntryDocument]
+    next: str | None = Field(description="The `cursor` of the next page; null on the last page.")
