@@ -122,6 +122,10 @@ def install(
 def _add_routes(app: FastAPI) -> list[BaseRoute]:
     routes = [route for surface in SURFACES for route in surface.router.routes]
     share_paths(routes)
+    # FastAPI's own answer to HEAD /openapi.json is for nobody in particular; ours answers that too.
+    app.router.routes[:] = [
+        route for route in app.router.routes if getattr(route, "path", None) != app.openapi_url
+    ]
     # include_router would look for each route twice, at 6 us a request; and these come before
     # everything else, because routes are tried in order.
     app.router.routes[:0] = routes

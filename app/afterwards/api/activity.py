@@ -12,6 +12,7 @@ from starlette.responses import Response
 from afterwards.api import schemas
 from afterwards.api.cursors import cursor_of, position_of
 from afterwards.api.queries import require_once
+from afterwards.api.roles import Role, needs
 from afterwards.api.routing import new_router
 from afterwards.api.schemas.activity import ActivityDocument, ActivityFilter
 from afterwards.api.schemas.fields import header
@@ -37,6 +38,7 @@ router = new_router("Activity")
         },
     ),
 )
+@needs(Role.VIEWER)
 async def list_activity(query: Annotated[ActivityFilter, Query()], request: Request) -> Response:
     """List who has cancelled, retried, run, deleted, changed, paused or resumed what, newest first.
 

@@ -12,6 +12,7 @@ from starlette.responses import Response
 from afterwards.api import schemas, times
 from afterwards.api.asker import asker
 from afterwards.api.queries import require_known
+from afterwards.api.roles import Role, needs
 from afterwards.api.routing import new_router
 from afterwards.api.schemas.bulk import (
     BulkSelection,
@@ -43,6 +44,7 @@ _UNFINISHED: Final = tuple(state for state in TaskState if state not in FINAL_ST
     response_description="What the call did",
     responses=_PROBLEMS,
 )
+@needs(Role.OPERATOR)
 async def retry_tasks(selection: RetrySelection, request: Request) -> Response:
     """Retry all failed (or cancelled) tasks that match, the newest first.
 
@@ -65,6 +67,7 @@ async def retry_tasks(selection: RetrySelection, request: Request) -> Response:
     response_description="What the call did",
     responses=_PROBLEMS,
 )
+@needs(Role.OPERATOR)
 async def cancel_tasks(selection: CancelSelection, request: Request) -> Response:
     """Cancel all unfinished tasks that match, the newest first.
 
@@ -87,6 +90,7 @@ async def cancel_tasks(selection: CancelSelection, request: Request) -> Response
     response_description="What the call did",
     responses=_PROBLEMS,
 )
+@needs(Role.OPERATOR)
 async def run_tasks(selection: RunSelection, request: Request) -> Response:
     """Make all scheduled tasks due that match, the newest first.
 
@@ -108,6 +112,7 @@ async def run_tasks(selection: RunSelection, request: Request) -> Response:
     response_description="What the call did",
     responses=_PROBLEMS,
 )
+@needs(Role.OPERATOR)
 async def delete_tasks(selection: DeleteSelection, request: Request) -> Response:
     """Delete all finished tasks that match, the newest first. They cannot be brought back."""
     chosen = _chosen(selection, request, FINAL_STATES)

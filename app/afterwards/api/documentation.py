@@ -21,6 +21,7 @@ from starlette.staticfiles import StaticFiles
 
 from afterwards.api.payload_schemas import describe_payloads
 from afterwards.api.references import base_path, reference
+from afterwards.api.roles import Role, needs
 from afterwards.api.routing import new_router
 from afterwards.api.schemas import FieldError, ProblemDocument
 
@@ -91,6 +92,7 @@ def install(app: FastAPI) -> None:
 
 
 @router.get("/", include_in_schema=False)
+@needs(Role.PUBLIC)
 async def root(request: Request) -> Response:
     """A browser is led to the dashboard, anything else gets the links."""
     vary = {"Vary": "Accept"}
@@ -109,6 +111,7 @@ async def root(request: Request) -> Response:
 
 
 @router.get("/openapi.json", include_in_schema=False)
+@needs(Role.VIEWER)
 async def openapi(request: Request) -> Response:
     """The description of the API, and the prefix it is served under."""
     document, base = request.app.openapi(), base_path(request)
@@ -116,6 +119,7 @@ async def openapi(request: Request) -> Response:
 
 
 @router.get("/docs", include_in_schema=False)
+@needs(Role.VIEWER)
 async def docs(request: Request) -> Response:
     """Swagger UI, from this host alone."""
     scope = request.scope
@@ -131,6 +135,7 @@ async def docs(request: Request) -> Response:
 
 
 @router.get("/docs/assets/{name}", include_in_schema=False)
+@needs(Role.VIEWER)
 async def docs_asset(name: str, request: Request) -> Response:
     """A file of Swagger UI."""
     return await _ASSETS.get_response(name, request.scope)

@@ -11,6 +11,7 @@ from fastapi import BackgroundTasks, Request
 from starlette.responses import Response
 
 from afterwards.api import schemas
+from afterwards.api.roles import Role, needs
 from afterwards.api.routing import new_router
 from afterwards.api.schemas.fields import TASK_LABELS
 from afterwards.api.submission import kept_task, started, submit
@@ -40,6 +41,7 @@ SHOWN_AS: Final[Mapping[TaskState, str]] = MappingProxyType(
     response_description="Accepted",
     **schemas.accepting(200, parameters=[TASK_LABELS]),
 )
+@needs(Role.SUBMITTER)
 async def send_email(
     payload: EmailPayload, background: BackgroundTasks, request: Request
 ) -> Response:
@@ -59,6 +61,7 @@ async def send_email(
     response_description="The task's status",
     responses=schemas.answers(*schemas.LOOKUP_PROBLEMS),
 )
+@needs(Role.VIEWER)
 async def get_processing_status(task_id: schemas.TaskId, request: Request) -> Response:
     """Show the status of any task, whichever route accepted it."""
     task = await kept_task(request, task_id)

@@ -24,6 +24,7 @@ from afterwards.api.event_frames import (
     snapshot_frame,
 )
 from afterwards.api.queries import require_known
+from afterwards.api.roles import Role, needs
 from afterwards.api.routing import new_router
 from afterwards.api.submission import service_of
 from afterwards.errors import Draining
@@ -184,6 +185,7 @@ async def _gone(receive: Receive) -> None:
         204: {"description": "The task is finished, and the client has seen its last event."},
     },
 )
+@needs(Role.VIEWER)
 async def task_events(
     task_id: schemas.TaskId,
     request: Request,
@@ -231,6 +233,7 @@ async def task_events(
         200: {"content": {"text/event-stream": {"example": _EXAMPLE}}},
     },
 )
+@needs(Role.VIEWER)
 async def all_events(
     request: Request,
     types: _Types = None,

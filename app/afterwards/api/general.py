@@ -27,6 +27,7 @@ from afterwards.api.cursors import cursor_of, position_of
 from afterwards.api.idempotency import REPLAYED, key_of
 from afterwards.api.queries import flag_of, require_once
 from afterwards.api.references import reference
+from afterwards.api.roles import Role, needs
 from afterwards.api.routing import new_router
 from afterwards.api.schemas import fields
 from afterwards.api.schemas.requests import NewTask, NewTasks, TaskFilter
@@ -73,6 +74,7 @@ _CHECKED_AT_ONCE: Final = 50
         },
     ),
 )
+@needs(Role.VIEWER)
 async def list_tasks(query: Annotated[TaskFilter, Query()], request: Request) -> Response:
     """List tasks, newest first. New tasks never shift a page."""
     require_once(request)
@@ -114,6 +116,7 @@ def _continued(query: TaskFilter, cursor: str) -> str:
     response_description="Accepted",
     **_SUBMITTING,
 )
+@needs(Role.SUBMITTER)
 async def submit_task(new: NewTask, background: BackgroundTasks, request: Request) -> Response:
     """Submit a task, to run now, after a delay or at a given time.
 
@@ -168,6 +171,7 @@ def _submitted(request: Request, task: Task, wait: Wait, *, replayed: bool) -> R
     response_description="All accepted",
     **schemas.accepting(202, headers={}),
 )
+@needs(Role.SUBMITTER)
 async def submit_tasks(batch: NewTasks, background: BackgroundTasks, request: Request) -> Response:
     """Submit up to 1,000 tasks, all or none. The answer lists them in the same order."""
     key = key_of(request.scope)
@@ -249,6 +253,7 @@ def _placed(wanted: Sequence[TaskRequest], first: int) -> list[Placed]:
         ]
     },
 )
+@needs(Role.VIEWER)
 async def get_task(task_id: schemas.TaskId, request: Request) -> Response:
     """Show the whole task, with every attempt.
 

@@ -9,6 +9,7 @@ from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 from starlette.responses import PlainTextResponse, Response
 
 from afterwards.api import schemas
+from afterwards.api.roles import Role, needs
 from afterwards.api.routing import new_router
 from afterwards.api.submission import service_of
 
@@ -33,6 +34,7 @@ afterwards_tasks{state="success",type="report"} 40.0
     response_model=schemas.Health,
     response_description="Alive",
 )
+@needs(Role.PUBLIC)
 async def health() -> Response:
     """The process asks no other process. If it does not answer, a restart helps."""
     return Response(b'{"status":"ok"}', headers=_UNCACHED, media_type="application/json")
@@ -46,6 +48,7 @@ async def health() -> Response:
     response_description="Ready",
     responses=schemas.answers(503),
 )
+@needs(Role.PUBLIC)
 async def readiness(request: Request) -> Response:
     """200: the registry answers, the journal can be written, and the service is not stopping."""
     await service_of(request).probe()
@@ -63,6 +66,7 @@ async def readiness(request: Request) -> Response:
         200: {"content": {"text/plain": {"example": _METRICS_EXAMPLE}}},
     },
 )
+@needs(Role.VIEWER)
 async def metrics(request: Request) -> Response:
     """Metrics of the whole service, whichever worker answers."""
     return Response(

@@ -18,6 +18,7 @@ from starlette.types import Receive, Scope, Send
 from afterwards.api import schemas
 from afterwards.api.direct import direct
 from afterwards.api.json_body import parsed
+from afterwards.api.roles import as_extension, needs_of
 from afterwards.system.large_bodies import aside
 
 _JSON: Final = re.compile(r"application/([\w!#$&^.+-]+\+)?json\s*(;|$)", re.IGNORECASE)
@@ -51,6 +52,11 @@ class Route(APIRoute):
     """A route that answers with and without the slash at its end, in one entry of the schema."""
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
+        self.needs = needs_of(endpoint)
+        """Whom it is for; None: it was forgotten, which a test finds."""
+        if self.needs is not None:
+            extra = options.get("openapi_extra") or {}
+            options["openapi_extra"] = {**extra, **as_extension(self.needs)}
         super().__init__(path, endpoint, **options)
         self.path_regex = re.compile(
             self.path_regex.pattern.removesuffix("$").rstrip("/") + r"/?\Z"

@@ -27,6 +27,7 @@ from afterwards.api.checks import (
 from afterwards.api.labels import stored
 from afterwards.api.queries import require_once
 from afterwards.api.references import reference
+from afterwards.api.roles import Role, needs
 from afterwards.api.routing import new_router
 from afterwards.api.schemas.fields import SCHEDULE_LOCATION, header
 from afterwards.api.schemas.schedules import (
@@ -72,6 +73,7 @@ _LOOKUP: Final = schemas.answers(404, 503, said=_UNKNOWN)
         },
     ),
 )
+@needs(Role.VIEWER)
 async def list_schedules(query: Annotated[ScheduleFilter, Query()], request: Request) -> Response:
     """List schedules by name, each with its next five due times.
 
@@ -118,6 +120,7 @@ def _name_before(cursor: str) -> str:
     response_description="The schedule",
     responses=_LOOKUP,
 )
+@needs(Role.VIEWER)
 async def get_schedule(name: ScheduleName, request: Request) -> Response:
     """Show a schedule with its next five due times."""
     return _shown(await _operations(request).schedule(name))
@@ -154,6 +157,7 @@ async def get_schedule(name: ScheduleName, request: Request) -> Response:
         }
     },
 )
+@needs(Role.OPERATOR)
 async def put_schedule(name: ScheduleName, new: NewSchedule, request: Request) -> Response:
     """Submit a task again and again: exactly one for each due time, restarts included.
 
@@ -178,6 +182,7 @@ async def put_schedule(name: ScheduleName, new: NewSchedule, request: Request) -
     response_description="Deleted",
     responses=_LOOKUP,
 )
+@needs(Role.OPERATOR)
 async def delete_schedule(name: ScheduleName, request: Request) -> Response:
     """Delete the schedule. Tasks that it has made stay."""
     await _operations(request).delete_schedule(name, asker(request))
@@ -192,6 +197,7 @@ async def delete_schedule(name: ScheduleName, request: Request) -> Response:
     response_description="Paused",
     responses=_LOOKUP,
 )
+@needs(Role.OPERATOR)
 async def pause_schedule(name: ScheduleName, request: Request) -> Response:
     """Make no tasks until the schedule is resumed.
 
@@ -208,6 +214,7 @@ async def pause_schedule(name: ScheduleName, request: Request) -> Response:
     response_description="Resumed",
     responses=_LOOKUP,
 )
+@needs(Role.OPERATOR)
 async def resume_schedule(name: ScheduleName, request: Request) -> Response:
     """Make tasks again, from the next due time on."""
     return _shown(await _operations(request).pause_schedule(name, paused=False, by=asker(request)))
@@ -222,6 +229,7 @@ async def resume_schedule(name: ScheduleName, request: Request) -> Response:
     response_description="The task that was made",
     responses=schemas.answers(404, 503, said=_UNKNOWN, headers_of={202: schemas.TASK_LOCATION}),
 )
+@needs(Role.OPERATOR)
 async def run_schedule(
     name: ScheduleName, background: BackgroundTasks, request: Request
 ) -> Response:

@@ -19,6 +19,7 @@ from afterwards.api.checks import (
     known_type,
     require_valid,
 )
+from afterwards.api.roles import Role, needs
 from afterwards.api.routing import new_router
 from afterwards.api.schemas.requests import TaskChange
 from afterwards.api.schemas.tasks import TaskDocument
@@ -43,6 +44,7 @@ _JSON: Final = "application/json"
     response_description="The changed task",
     responses=schemas.answers(409, 415, 422, *schemas.KNOWN_PROBLEMS),
 )
+@needs(Role.OPERATOR)
 async def change_task(task_id: schemas.TaskId, change: TaskChange, request: Request) -> Response:
     """Change the payload, type or time of a task before it is due.
 
@@ -74,6 +76,7 @@ async def change_task(task_id: schemas.TaskId, change: TaskChange, request: Requ
         },
     ),
 )
+@needs(Role.OPERATOR)
 async def delete_task(task_id: schemas.TaskId, request: Request) -> Response:
     """Delete a finished task and its history before its retention is over.
 

@@ -14,6 +14,7 @@ from afterwards import __version__
 from afterwards.api import schemas
 from afterwards.api.asker import asker
 from afterwards.api.checks import catalogue_of
+from afterwards.api.roles import Role, needs
 from afterwards.api.routing import new_router
 from afterwards.api.schemas.task_types import (
     StatisticsDocument,
@@ -44,6 +45,7 @@ _LOOKUP: Final = schemas.answers(404, 503, said=_UNKNOWN)
     response_description="All task types",
     responses=schemas.answers(503),
 )
+@needs(Role.VIEWER)
 async def list_task_types(request: Request) -> Response:
     """List task types, each with its payload schema and its numbers of tasks."""
     statistics = await service_of(request).operations.statistics()
@@ -61,6 +63,7 @@ async def list_task_types(request: Request) -> Response:
     response_description="The task type",
     responses=_LOOKUP,
 )
+@needs(Role.VIEWER)
 async def get_task_type(name: TypeName, request: Request) -> Response:
     """Show a task type with its payload schema and its numbers of tasks."""
     return await _shown(request, _known(request, name))
@@ -74,6 +77,7 @@ async def get_task_type(name: TypeName, request: Request) -> Response:
     response_description="Paused",
     responses=_LOOKUP,
 )
+@needs(Role.OPERATOR)
 async def pause_task_type(name: TypeName, request: Request) -> Response:
     """Start no attempts of this type until it is resumed. The pause outlasts restarts.
 
@@ -93,6 +97,7 @@ async def pause_task_type(name: TypeName, request: Request) -> Response:
     responses=_LOOKUP
     | {204: {"description": "Resumed; the service no longer has this task type."}},
 )
+@needs(Role.OPERATOR)
 async def resume_task_type(name: TypeName, request: Request) -> Response:
     """End the pause of a task type.
 
@@ -115,6 +120,7 @@ async def resume_task_type(name: TypeName, request: Request) -> Response:
     response_description="The statistics",
     responses=schemas.answers(503),
 )
+@needs(Role.VIEWER)
 async def get_statistics(request: Request) -> Response:
     """Statistics of the whole service, whichever worker answers. For graphs, use `/metrics`."""
     statistics = await service_of(request).operations.statistics()

@@ -10,6 +10,7 @@ from starlette.responses import Response
 from afterwards.api import schemas
 from afterwards.api.asker import asker
 from afterwards.api.references import reference
+from afterwards.api.roles import Role, needs
 from afterwards.api.routing import new_router
 from afterwards.api.schemas.requests import NewPayload
 from afterwards.api.schemas.tasks import Cancellation, TaskDocument
@@ -31,6 +32,7 @@ _JSON: Final = "application/json"
     response_description="The outcome of the cancellation",
     responses=schemas.answers(*schemas.KNOWN_PROBLEMS),
 )
+@needs(Role.OPERATOR, own=Role.SUBMITTER)
 async def cancel_task(task_id: schemas.TaskId, request: Request) -> Response:
     """Cancel a task that waits, or stop one that runs. The call waits up to 5 s for the stop."""
     fate, task = await service_of(request).cancel(task_id, asker(request))
@@ -50,6 +52,7 @@ async def cancel_task(task_id: schemas.TaskId, request: Request) -> Response:
         409, 415, 422, *schemas.KNOWN_PROBLEMS, headers_of={202: schemas.TASK_LOCATION}
     ),
 )
+@needs(Role.OPERATOR, own=Role.SUBMITTER)
 async def retry_task(
     task_id: schemas.TaskId,
     background: BackgroundTasks,
@@ -82,6 +85,7 @@ async def retry_task(
     response_description="The task is due",
     responses=schemas.answers(409, *schemas.KNOWN_PROBLEMS),
 )
+@needs(Role.OPERATOR)
 async def run_task(
     task_id: schemas.TaskId, background: BackgroundTasks, request: Request
 ) -> Response:

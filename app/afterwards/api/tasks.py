@@ -14,6 +14,7 @@ from starlette.responses import Response
 from afterwards.api import schemas
 from afterwards.api.asker import asker
 from afterwards.api.references import reference
+from afterwards.api.roles import Role, needs
 from afterwards.api.routing import new_router
 from afterwards.api.schemas.fields import TASK_LABELS
 from afterwards.api.submission import kept_task, service_of, started, submit
@@ -51,6 +52,7 @@ SHOWN_AS: Final[Mapping[TaskState, str]] = MappingProxyType(
     operation_id="notify",
     **_ACCEPTING,
 )
+@needs(Role.SUBMITTER)
 async def notify(
     payload: NotificationPayload, background: BackgroundTasks, request: Request
 ) -> Response:
@@ -68,6 +70,7 @@ async def notify(
     operation_id="generateReport",
     **_ACCEPTING,
 )
+@needs(Role.SUBMITTER)
 async def generate_report(
     payload: ReportPayload, background: BackgroundTasks, request: Request
 ) -> Response:
@@ -81,6 +84,7 @@ async def generate_report(
     operation_id="saveFile",
     **_ACCEPTING,
 )
+@needs(Role.SUBMITTER)
 async def save_file(
     payload: FilePayload, background: BackgroundTasks, request: Request
 ) -> Response:
@@ -96,6 +100,7 @@ async def save_file(
     response_description="The task's status",
     responses=schemas.answers(*schemas.LOOKUP_PROBLEMS),
 )
+@needs(Role.VIEWER)
 async def get_status(task_id: schemas.TaskId, request: Request) -> Response:
     """Show the status of any task, whichever route accepted it."""
     task = await kept_task(request, task_id)
@@ -110,6 +115,7 @@ async def get_status(task_id: schemas.TaskId, request: Request) -> Response:
     response_description="Retried",
     responses=schemas.answers(400, *schemas.LOOKUP_PROBLEMS, headers_of={200: schemas.LOCATION}),
 )
+@needs(Role.OPERATOR, own=Role.SUBMITTER)
 async def retry_task(
     task_id: schemas.TaskId, background: BackgroundTasks, request: Request
 ) -> Response:

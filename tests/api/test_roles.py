@@ -1,0 +1,71 @@
+"""Each route says which role it needs; nobody is asked for it yet."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from afterwards.api import SURFACES
+from afterwards.api.roles import Needs, Role
+from afterwards.api.routing import new_router
+
+pytestmark = pytest.mark.anyio
+
+READING = {"GET", "HEAD"}
+PUBLIC = {"/", "/healthz", "/readyz"}
+SUBMISSIONS = {
+    "/notify/", "/report/", "/file/", "/send-email", "/api/notifications/notify", "/tasks",
+    "/tasks/batch",
+}  # fmt: skip
+OF_ONES_OWN = {"/tasks/{task_id}/cancel", "/tasks/{task_id}/retry", "/retry-task/{task_id}"}
+
+
+def undeclared(app: FastAPI) -> list[Any]:
+    return [route for route in app.routes if getattr(route, "needs", None) is None]
+
+
+async def test_every_route_declares_its_role(app: FastAPI) -> None:
+    assert len(app.routes) > 40
+    assert undeclared(app) == []
+
+
+async def test_a_route_that_declares_none_is_found(app: FastAPI) -> None:
+    router = new_router("New")
+
+    @router.get("/new")
+    async def new() -> None:
+        """It was forgotten."""
+
+    app.router.routes.append(router.routes[0])
+    assert undeclared(app) == router.routes
+
+
+async def test_the_roles_are_those_of_the_table(app: FastAPI) -> None:
+    for route in (route for surface in SURFACES for route in surface.router.routes):
+        methods, path, found = set(route.methods), route.path, route.needs
+        expected = Needs(Role.OPERATOR)
+        if methods <= READING:
+            expected = Needs(Role.PUBLIC if path in PUBLIC else Role.VIEWER)
+        elif path in SUBMISSIONS:
+            expected = Needs(Role.SUBMITTER)
+        elif path in OF_ONES_OWN:
+            expected = Needs(Role.OPERATOR, own=Role.SUBMITTER)
+        assert found == expected, (methods, path)
+
+
+async def test_openapi_tells_the_roles(client: httpx.AsyncClient) -> None:
+    paths = (await client.get("/openapi.json")).json()["paths"]
+    for path, item in paths.items():
+        for method, operation in item.items():
+            assert operation["x-role"] in set(Role), (method, path)
+    assert paths["/tasks/{task_id}/cancel"]["post"]["x-role-for-own-tasks"] == "submitter"
+    assert "x-role-for-own-tasks" not in paths["/tasks"]["post"]
+
+
+async def test_head_is_answered_by_the_route_that_answers_get(client: httpx.AsyncClient) -> None:
+    answer = await client.head("/openapi.json")
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == "application/json"
