@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -233,6 +234,38 @@ def test_entries_outlive_the_registry_together_with_what_was_done(
 
     [entry] = log_of(registry)
     assert (entry.verb, entry.name, entry.request_id) == ("cancel", task.id, "c1f7a9d2-1")
+
+
+def test_a_call_for_many_counts_what_was_done_whenever_the_registry_is_killed(
+    hosted: Hosted,
+) -> None:
+    process = hosted.start()
+    registry = connect(process.endpoint)
+    by = ANN._replace(bulk=Bulk("b1", "all"))
+    tasks = [later() for _ in range(2_000)]
+    registry.exchange(None, 0, list(map(Add, tasks)))
+    begun = threading.Event()
+
+    def cancel_all() -> None:
+        own = connect(process.endpoint)
+        for first in range(0, len(tasks), 20):
+            try:
+                own.exchange(None, 0, [Cancel(task.id, by) for task in tasks[first : first + 20]])
+            except (OSError, EOFError):
+                return
+            begun.set()
+
+    cancelling = threading.Thread(target=cancel_all)
+    cancelling.start()
+    assert begun.wait(10)
+    hosted.kill(process)
+    cancelling.join()
+
+    registry = hosted.reopen(process)
+
+    [entry] = log_of(registry)
+    assert entry.outcome == "begun"
+    assert entry.affected == counts(registry)[TaskState.CANCELLED] > 0
 
 
 def pass_by(bench: Bench, registry: SteppedRegistry, steps: int = 4) -> None:
