@@ -68,7 +68,7 @@ ROOMS: Final[dict[str, May]] = {
     ),
     "dashboard": May(),
     "api": May(
-        "counts dashboard errors events.streams events.window lifecycle logs "
+        "counts dashboard errors events.statistics events.streams events.window lifecycle logs "
         "registry.protocol.activity "
         "registry.protocol.answers schedules service settings system task_types",
         "fastapi prometheus_client pydantic pydantic_core starlette structlog",

@@ -214,6 +214,26 @@ def test_as_many_selections_as_are_kept_or_more_are_right(rendered: list[int]) -
     assert len(rendered) == 8
 
 
+async def test_events_of_some_tasks_are_those_of_no_other(
+    client: httpx.AsyncClient, service: FakeService
+) -> None:
+    ids = [f"00000000-0000-4000-8000-00000000000{n}" for n in range(3)]
+    events = [Event(7 + n, ids[n % 3], "note", FAILED, AT, "failed", 1) for n in range(6)]
+    service.streamed = [portion(*events)]
+    answer = await client.get("/events", params={"task_id": [ids[0], ids[2].upper()]})
+    shown = [line for line in answer.text.split("\n") if line.startswith("id: ")][1:]
+    assert shown == ["id: ab-7", "id: ab-9", "id: ab-10", "id: ab-12"]
+
+
+@pytest.mark.parametrize("ids", [["x"], [EXAMPLE_ID] * 101])
+async def test_ids_that_are_none_or_too_many_are_refused(
+    client: httpx.AsyncClient, ids: list[str]
+) -> None:
+    answer = await client.get("/events", params={"task_id": ids})
+    assert answer.status_code == 422
+    assert "#/task_id" in answer.text
+
+
 async def test_an_unknown_status_is_refused(client: httpx.AsyncClient) -> None:
     answer = await client.get("/events?status=completed")
     assert answer.status_code == 422

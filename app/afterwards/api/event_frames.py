@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 from afterwards.api.task_document import base_document
@@ -67,9 +67,15 @@ class Wanted:
     Progress counts as an event of the state it is made in.
     """
 
-    def __init__(self, types: Sequence[str], states: Sequence[TaskState]) -> None:
+    def __init__(
+        self,
+        types: Collection[str],
+        states: Collection[TaskState],
+        task_ids: Collection[str] = (),
+    ) -> None:
         self._types = frozenset(types)
         self._states = frozenset(states)
+        self.task_ids = frozenset(task_ids)
 
     def takes(self, type_name: str, state: TaskState) -> bool:
         """Whether events of this type and state are some of them."""
@@ -90,10 +96,14 @@ class SharedFrames:
         self._cells = [(event.type, event.state) for event in portion.events]
         self._different = frozenset(self._cells)
         self._frames: dict[int, bytes] = {}
+        self._tasks: frozenset[str] | None = None
+        """Of all events; None: nobody has asked yet."""
         self._joined: dict[frozenset[tuple[str, TaskState]], bytes] = {}
 
     def of(self, wanted: Wanted) -> bytes:
         """The events that are wanted; empty if none is."""
+        if wanted.task_ids:
+            return self._of_tasks(wanted)
         taken = frozenset(cell for cell in self._different if wanted.takes(*cell))
         joined = self._joined.get(taken)
         if joined is None:
@@ -102,6 +112,20 @@ class SharedFrames:
             if len(self._joined) < _MAX_JOINED:
                 self._joined[taken] = joined
         return joined
+
+    def _of_tasks(self, wanted: Wanted) -> bytes:
+        # Mostly none of a few tasks is among the hundreds of a portion.
+        if self._tasks is None:
+            self._tasks = frozenset(event.task_id for event in self._portion.events)
+        ids = wanted.task_ids & self._tasks
+        if not ids:
+            return b""
+        places = (
+            place
+            for place, event in enumerate(self._portion.events)
+            if event.task_id in ids and wanted.takes(event.type, event.state)
+        )
+        return b"".join([self._frame(place) for place in places])
 
     def _frame(self, place: int) -> bytes:
         frame = self._frames.get(place)

@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack
 from typing import Annotated, Any, Final
 
 from fastapi import Header, Query, Request
+from pydantic import StringConstraints
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
@@ -28,17 +29,22 @@ from afterwards.api.roles import Role, needs
 from afterwards.api.routing import new_router
 from afterwards.api.submission import service_of
 from afterwards.errors import Draining
+from afterwards.events.statistics import StatisticsFrame, StatisticsStream
 from afterwards.events.streams import AllStream, Portion, Reset, Snapshot, TaskStream
 from afterwards.events.window import Position
 from afterwards.lifecycle import TaskState
 
 router = new_router("Events")
 
-_QUERY: Final = ("type", "status", "last_event_id")
+_QUERY: Final = ("task_id", "type", "status", "last_event_id")
+
+MAX_TASKS: Final = 100
 
 HEARTBEAT_SECONDS: Final = 15.0
 
-_Item = Portion | Reset | Snapshot
+_UUID: Final = "^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$"
+
+_Item = Portion | Reset | Snapshot | StatisticsFrame
 
 _EXAMPLE: Final = """\
 id: 5b0c1f2e8a9d4c37-41
@@ -63,6 +69,15 @@ _LastEventIdQuery = Annotated[
         alias="last_event_id",
         description="The same as `Last-Event-ID`, for clients that cannot send headers.",
         openapi_examples=_EXAMPLES,
+    ),
+]
+_TaskIds = Annotated[
+    list[Annotated[str, StringConstraints(pattern=_UUID)]] | None,
+    Query(
+        alias="task_id",
+        max_length=MAX_TASKS,
+        description=f"Only events of these tasks, up to {MAX_TASKS}.",
+        openapi_examples={"one": {"value": [schemas.EXAMPLE_ID]}},
     ),
 ]
 _Types = Annotated[
@@ -103,7 +118,7 @@ class EventStream(Response):
 
     def __init__(
         self,
-        stream: AllStream | TaskStream,
+        stream: AllStream | TaskStream | StatisticsStream,
         first: bytes,
         render: Callable[[Any], bytes],
         leave: AsyncExitStack,
@@ -159,7 +174,7 @@ class EventStream(Response):
             await asyncio.sleep(0)
 
 
-def _come_again() -> Response:
+def come_again() -> Response:
     """The whole answer of a process that is about to stop: the next one goes on.
 
     To anything but a 200 `EventSource` would not come back (HTML, 9.2.3).
@@ -204,7 +219,7 @@ async def task_events(
                 service_of(request).task_stream(task_id, position)
             )
         except Draining:
-            return _come_again()
+            return come_again()
         if stream.has_ended:
             return Response(status_code=204, headers={"Cache-Control": "no-store"})
         return EventStream(stream, opening(), _task_item, stack.pop_all())
@@ -236,6 +251,8 @@ async def task_events(
 @needs(Role.VIEWER)
 async def all_events(
     request: Request,
+    *,
+    task_ids: _TaskIds = None,
     types: _Types = None,
     states: _States = None,
     last_event_id: _LastEventId = None,
@@ -247,13 +264,13 @@ async def all_events(
     the numbers of tasks. While the registry is away, the stream waits.
     """
     require_known(request, _QUERY, f"is not known here; there are {', '.join(_QUERY)}")
-    wanted = Wanted(types or (), states or ())
+    wanted = Wanted(types or (), states or (), [one.lower() for one in task_ids or ()])
     position = _position(last_event_id, last_event_id_query)
     async with AsyncExitStack() as stack:
         try:
             stream = await stack.enter_async_context(service_of(request).all_streams(position))
         except Draining:
-            return _come_again()
+            return come_again()
 
         def render(item: Portion | Reset) -> bytes:
             if isinstance(item, Reset):

@@ -14,6 +14,7 @@ from afterwards import __version__
 from afterwards.api import schemas
 from afterwards.api.asker import asker
 from afterwards.api.checks import catalogue_of
+from afterwards.api.live_statistics import slots_document
 from afterwards.api.roles import Role, needs
 from afterwards.api.routing import new_router
 from afterwards.api.schemas.task_types import (
@@ -129,9 +130,6 @@ async def get_statistics(request: Request) -> Response:
         name: _by_status(snapshot.counts, name)
         for name in sorted({name for counter, name, _ in snapshot.counts if counter == TASKS})
     }
-    slots: dict[str, dict[str, int]] = {}
-    for (executor, state), number in sorted(snapshot.slots.items()):
-        slots.setdefault(executor, {})[state] = number
     return _answer(
         {
             "version": __version__,
@@ -147,7 +145,7 @@ async def get_statistics(request: Request) -> Response:
             ),
             "finished_per_second": round(statistics.finished_per_second, 3),
             "oldest_pending_seconds": round(snapshot.oldest_pending_seconds, 3),
-            "slots": slots,
+            "slots": slots_document(snapshot),
             "paused_types": sorted(statistics.paused_types),
             "schedules": statistics.schedules,
             "journal_bytes": statistics.journal_bytes,

@@ -17,6 +17,7 @@ from typing import Any, Final, TypeVar
 from afterwards.errors import Draining, RegistryUnavailable
 from afterwards.events.listeners import FeedListener, TaskListener
 from afterwards.events.rounds import Rounds
+from afterwards.events.statistics import StatisticsFeed
 from afterwards.events.window import WINDOW_EVENTS, Position, Window
 from afterwards.registry.client.follower import EventFollower
 from afterwards.registry.protocol.answers import Events
@@ -50,6 +51,7 @@ class EventHub:
         self._ask = ask
         self.window = Window()
         self._shared: dict[Hashable, Any] = {}
+        self.statistics = StatisticsFeed(ask)
         self.told_up_to = 0
         """The last sequence of the latest round: all who listen to all go up to there."""
         self.closed = False
@@ -172,6 +174,7 @@ class EventHub:
     def close(self) -> None:
         """End everything that listens, now and later."""
         self.closed = True
+        self.statistics.close()
         if self._follower is not None:
             self._follower.stop()
             self._follower = None

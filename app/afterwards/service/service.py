@@ -21,6 +21,7 @@ from afterwards.errors import (
 )
 from afterwards.events.hub import EventHub
 from afterwards.events.listeners import TaskListener
+from afterwards.events.statistics import StatisticsStream
 from afterwards.events.streams import AllStream, TaskStream, of_all, of_task
 from afterwards.events.window import Position
 from afterwards.execution.dispatcher import Dispatcher
@@ -285,6 +286,10 @@ class TaskService:
     def all_streams(self, position: Position | None) -> AbstractAsyncContextManager[AllStream]:
         """The events of all tasks; see `afterwards.events.streams.of_all`."""
         return of_all(self._events, position)
+
+    def statistics_stream(self) -> AbstractAsyncContextManager[StatisticsStream]:
+        """The service once a second; see `afterwards.events.statistics.StatisticsFeed.stream`."""
+        return self._events.statistics.stream()
 
     async def find(
         self,
