@@ -15,6 +15,7 @@ from afterwards.events.hub import EventHub
 from afterwards.execution.after_answers import AfterAnswers
 from afterwards.execution.dispatcher import Dispatcher
 from afterwards.execution.host_log import HostLog
+from afterwards.execution.this_worker import ThisWorker
 from afterwards.logs import get_logger
 from afterwards.registry.client.client import RegistryClient
 from afterwards.registry.client.connection import RegistryConnection
@@ -71,11 +72,13 @@ class WebWorker:
             slots_changed=self._slots_changed,
             later=self._after_answers,
         )
+        self._itself = ThisWorker(self._executors, self._dispatcher, generation.number)
         self._client = RegistryClient(
             self._dispatcher,
             _Counts(http_metrics, self._host_log),
             task_code(catalogue, generation.number),
             settled=self._settled,
+            itself=self._itself,
         )
         self._connection = RegistryConnection(
             access.connect,
@@ -156,6 +159,7 @@ class WebWorker:
         self._catalogue.latest = generation.catalogue
         former = self.service.renew(generation.catalogue, fresh)
         self._executors.renew(hosts)
+        self._itself.renewed(generation.number)
         self._client.announce(task_code(generation.catalogue, generation.number))
         self._on_renewal()
         log.info("worker runs new task code", generation=generation.number)

@@ -7,11 +7,11 @@ hang, exit, or take its process down. The future itself never holds an exception
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from afterwards_executors.hosts.settings import HostSettings
@@ -103,6 +103,21 @@ class Slots:
         return max(0, self.total - self.busy - self.stuck)
 
 
+class HostView(NamedTuple):
+    """One host, as it is at the moment."""
+
+    pid: int
+    kind: str
+    generation: int
+    """How often hosts were renewed before it was started (`HostedExecutor.renew`)."""
+    is_leaving: bool
+    """Whether it takes no more calls."""
+    crowd: int | None
+    """Its calls may share it with so many at most; None: with any number."""
+    calls: Mapping[int, Any]
+    """What it runs, live: futures that `submit` has returned, with `is_overdue`."""
+
+
 class Executor(Protocol):
     """Runs `Work` in a bounded number of slots. All methods may be called from any thread."""
 
@@ -182,6 +197,9 @@ class HostedExecutor(Executor, Protocol):
         Args:
             settings: for the fresh hosts; None: as before.
         """
+
+    def hosts(self) -> Sequence[HostView]:
+        """The hosts that have a process now. From any thread."""
 
     def wind_up(self) -> None:
         """Let all calls see that they had better end by themselves (`Line.is_stopping`)."""

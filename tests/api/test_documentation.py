@@ -54,6 +54,7 @@ OPERATIONS = {
     ("POST", "/task-types/{name}/pause"): {"200", "404", "503"} | EVERYWHERE,
     ("POST", "/task-types/{name}/resume"): {"200", "204", "404", "503"} | EVERYWHERE,
     ("GET", "/stats"): {"200", "503"} | EVERYWHERE,
+    ("GET", "/workers"): {"200", "503"} | EVERYWHERE,
     ("GET", "/stats/events"): {"200", "422"} | EVERYWHERE,
     ("GET", "/stats/series"): {"200", "422", "503"} | EVERYWHERE,
     ("GET", "/schedules"): {"200", "422", "503"} | EVERYWHERE,

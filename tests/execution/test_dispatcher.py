@@ -35,7 +35,7 @@ from afterwards.task_types import CATALOGUE
 from afterwards.task_types.base import Environment, TaskContext, TaskType
 from afterwards.task_types.context import Progress
 from afterwards.task_types.description import in_process
-from afterwards_executors.base import End, Outcome, Slots, Work
+from afterwards_executors.base import End, HostView, Outcome, Slots, Work
 from afterwards_executors.hosts.settings import HostSettings
 
 SUCCESS = Outcome(End.SUCCEEDED, value=b'{"message":"ok"}', run_seconds=0.5)
@@ -65,6 +65,7 @@ class ManualExecutor:
         self.out_of_memory = False
         self.renewed_with: HostSettings | None = None
         self.winds_up = False
+        self.views: list[HostView] = []
 
     def start(self) -> None:
         pass
@@ -89,6 +90,9 @@ class ManualExecutor:
 
     def renew(self, settings: HostSettings | None = None) -> None:
         self.renewed_with = settings
+
+    def hosts(self) -> list[HostView]:
+        return self.views
 
     def wind_up(self) -> None:
         self.winds_up = True

@@ -169,6 +169,31 @@ def test_a_stream_opens_while_the_registry_is_away_and_goes_on(
     assert service.get(f"/tasks/{unknown}/events").status_code == 404
 
 
+def test_statistics_come_from_both_workers_and_go_on_when_the_registry_has_died(
+    service: Service, listen: Listen
+) -> None:
+    listeners = [listen(service, "/stats/events") for _ in range(4)]
+    task_id = service.submit("/notify/", NOTICE)
+    service.finished(task_id)
+    dead = service.registry_pid()
+    os.kill(dead, signal.SIGKILL)
+    wait_for(lambda: service.registry_pid() not in (0, dead), "another registry")
+    # Of some task before this one, too.
+    done = service.get("/stats").json()["tasks"]["success"]
+    service.finished(service.submit("/notify/", NOTICE))
+    for listener in listeners:
+        wait_for(
+            lambda last=listener: last.messages[-1]["data"]["tasks"]["success"] > done,  # type: ignore[misc]
+            "told",
+        )
+        assert listener.connections == 1
+        assert {message["event"] for message in listener.messages} == {"stats"}
+    past = service.get("/stats/series?range=1h").json()
+    numbers = [number for number in past["submitted"] if number is not None]
+    assert min(numbers) >= 0
+    assert past["tasks"]["success"][-1] > done
+
+
 def busy(service: Service, over: threading.Event) -> list[str]:
     ids: list[str] = []
     while not over.is_set():

@@ -130,6 +130,36 @@ def test_a_cancellation_reaches_it(service: OwnTypesService, tmp_path: Path, kin
     assert gate.with_name("gate.seen").exists() is (kind != "process")
 
 
+def test_the_workers_are_told_with_the_hosts_that_run_attempts(
+    service: OwnTypesService, tmp_path: Path
+) -> None:
+    gate = tmp_path / "gate"
+    ids = {service.add(f"wait-{kind}", kind, {"gate": str(gate)}): kind for kind in KINDS}
+
+    def placed() -> dict[str, Any] | None:
+        workers = service.get("/workers").json()["workers"]
+        hosts = {host["pid"]: host for worker in workers for host in worker["hosts"]}
+        found = {
+            attempt["task_id"]: hosts.get(attempt["host_pid"])
+            for worker in workers
+            for attempt in worker["running"]
+        }
+        return found if all(found.get(task_id) for task_id in ids) else None
+
+    found = wait_for(placed, "every attempt has a host")
+    gate.touch()
+    for task_id, kind in ids.items():
+        host = found[task_id]
+        assert (host["kind"], host["state"], host["stuck"]) == (kind, "running", 0)
+        assert host["attempts"] >= 1
+        assert host["memory_bytes"] > 2**20
+        assert host["pid"] in service.processes()
+        service.finished(task_id)
+    [worker, *_] = service.get("/workers").json()["workers"]
+    assert worker["pid"] in service.worker_pids()
+    assert worker["memory_bytes"] > 2**20
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_where_it_failed_is_told_from_its_function_on(
     service: OwnTypesService, tmp_path: Path, kind: str

@@ -28,6 +28,7 @@ from afterwards.api import (
     task_types,
     task_verbs,
     tasks,
+    workers,
 )
 from afterwards.api.body_limit import BodyLimit
 from afterwards.api.browsers import Browsers
@@ -67,6 +68,7 @@ SURFACES: Final = (
     task_types,
     live_statistics,
     series,
+    workers,
     schedules,
     activity,
     documentation,

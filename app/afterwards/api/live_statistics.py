@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from typing import Any, Final
 
@@ -18,7 +18,7 @@ from afterwards.api.queries import require_known
 from afterwards.api.routing import new_router
 from afterwards.api.submission import service_of
 from afterwards.api.times import shown_time
-from afterwards.counts import RETRYING, TASKS, Snapshot
+from afterwards.counts import RETRYING, TASKS
 from afterwards.errors import Draining
 from afterwards.events.statistics import StatisticsFrame
 from afterwards.lifecycle import FINAL_STATES, TaskState
@@ -84,12 +84,12 @@ def statistics_frame(frame: StatisticsFrame) -> bytes:
     return b"event: stats\ndata: %b\n\n" % _document(frame.at, frame.statistics).encode()
 
 
-def slots_document(snapshot: Snapshot) -> dict[str, dict[str, int]]:
-    """The slots of all workers, by executor kind."""
-    slots: defaultdict[str, dict[str, int]] = defaultdict(dict)
-    for (executor, state), number in sorted(snapshot.slots.items()):
-        slots[executor][state] = number
-    return slots
+def slots_by_kind(slots: Mapping[tuple[str, str], int]) -> dict[str, dict[str, int]]:
+    """What slots are doing, by executor kind."""
+    found: defaultdict[str, dict[str, int]] = defaultdict(dict)
+    for (executor, state), number in sorted(slots.items()):
+        found[executor][state] = number
+    return found
 
 
 def _document(at: float, statistics: Statistics) -> str:
@@ -107,7 +107,7 @@ def _document(at: float, statistics: Statistics) -> str:
             "at": shown_time(at),
             "tasks": {state: tasks[state] for state in _STATES},
             "per_second": statistics.per_second,
-            "slots": slots_document(snapshot),
+            "slots": slots_by_kind(snapshot.slots),
             "workers": snapshot.workers,
             "oldest_pending_seconds": round(snapshot.oldest_pending_seconds, 3),
             "paused_types": _within(sorted(statistics.paused_types), _MAX_PAUSED_BYTES),

@@ -14,7 +14,7 @@ from afterwards import __version__
 from afterwards.api import schemas
 from afterwards.api.asker import asker
 from afterwards.api.checks import catalogue_of
-from afterwards.api.live_statistics import slots_document
+from afterwards.api.live_statistics import slots_by_kind
 from afterwards.api.roles import Role, needs
 from afterwards.api.routing import new_router
 from afterwards.api.schemas.task_types import (
@@ -145,7 +145,7 @@ async def get_statistics(request: Request) -> Response:
             ),
             "finished_per_second": round(statistics.finished_per_second, 3),
             "oldest_pending_seconds": round(snapshot.oldest_pending_seconds, 3),
-            "slots": slots_document(snapshot),
+            "slots": slots_by_kind(snapshot.slots),
             "paused_types": sorted(statistics.paused_types),
             "schedules": statistics.schedules,
             "journal_bytes": statistics.journal_bytes,

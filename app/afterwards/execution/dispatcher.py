@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from enum import Enum
 from functools import partial
+from itertools import islice
 from typing import Final
 
 from afterwards.execution.attempt import FUNCTIONS, Attempt
@@ -336,6 +337,12 @@ class Dispatcher:
         """Every claim whose report was not answered yet."""
         with self._changed:
             return [Held(task_id, a.claim.attempt) for task_id, a in self._table.items()]
+
+    def oldest(self, number: int) -> list[tuple[str, Future[Outcome]]]:
+        """The attempts that run since longest, so many at most, by the ids of their tasks."""
+        with self._changed:
+            oldest = list(islice(self._table.items(), number))
+        return [(task_id, a.future) for task_id, a in oldest if a.future is not None]
 
     def slots(self) -> Mapping[str, int]:
         """Usable slots by executor kind, none of a kind that rests."""

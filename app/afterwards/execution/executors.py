@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 
 from afterwards.registry.protocol.answers import Claim
 from afterwards.registry.protocol.base import SUSPECTED
-from afterwards_executors.base import Executor, HostedExecutor
+from afterwards_executors.base import Executor, HostedExecutor, HostView
 from afterwards_executors.hosts.crew import SUSPECT_HOSTS
 from afterwards_executors.hosts.settings import HostSettings
 
@@ -69,6 +69,10 @@ class Executors:
             kind: executor.slots().stuck + self._stuck_nearby(kind)
             for kind, executor in self._hosted.items()
         }
+
+    def hosts(self) -> list[HostView]:
+        """The hosts of all kinds."""
+        return [host for executor in self._hosted.values() for host in executor.hosts()]
 
     def unstoppable(self) -> frozenset[str]:
         """Kinds whose attempts are asked to stop, and end by themselves or at their limit."""

@@ -7,11 +7,12 @@ from typing import Final
 from afterwards.lifecycle import Task
 from afterwards.registry.client.client import RegistryClient
 from afterwards.registry.protocol.activity import ActivityPage, By
-from afterwards.registry.protocol.answers import SchedulePage, SeriesRows, Statistics
+from afterwards.registry.protocol.answers import SchedulePage, SeriesRows, Statistics, WorkerList
 from afterwards.registry.protocol.requests import (
     Activity,
     DeleteSchedule,
     GetSchedule,
+    ListWorkers,
     Pause,
     PauseSchedule,
     PutSchedule,
@@ -128,6 +129,11 @@ class Operations:
         """
         page: ActivityPage = await self._client.call(Activity(limit, before))
         return page
+
+    async def workers(self) -> WorkerList:
+        """What the service runs tasks with."""
+        workers: WorkerList = await self._client.call(ListWorkers())
+        return workers
 
     async def statistics(self) -> Statistics:
         """The service on one page."""

@@ -189,6 +189,10 @@ class Crew:
         """The hosts of this generation and of those before it, but for suspects' hosts."""
         return [h for h in self._hosts if h.generation <= latest and h.crowd is None]
 
+    def all_hosts(self) -> list[Host]:
+        """All hosts, as they are now. From any thread."""
+        return list(self._hosts)
+
     def look_at_reserve(self) -> None:
         """Take the reserve back once earlier generations leave a slot free. Cheap otherwise."""
         if self.reserve:

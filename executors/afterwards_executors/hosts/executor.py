@@ -20,7 +20,7 @@ from itertools import count
 from time import monotonic
 from typing import Final
 
-from afterwards_executors.base import End, Outcome, Slots, Work
+from afterwards_executors.base import End, HostView, Outcome, Slots, Work
 from afterwards_executors.calls import (
     SHUT_DOWN,
     Calls,
@@ -90,6 +90,14 @@ class HostExecutor:
         slots = self._calls.slots()
         stuck = min(self._limits.overdue(), slots.busy)
         return Slots(slots.total + self._crew.reserve, slots.busy - stuck, stuck)
+
+    def hosts(self) -> list[HostView]:
+        """See `HostedExecutor.hosts`."""
+        return [
+            HostView(host.pid, self.kind, host.generation, host.is_retiring, host.crowd, host.calls)
+            for host in self._crew.all_hosts()
+            if host.pid is not None
+        ]
 
     def submit(self, work: Work) -> Future[Outcome]:
         """Run `work` as soon as a slot is free; see `Executor.submit`."""

@@ -23,7 +23,7 @@ from afterwards.errors import (
     Unavailable,
 )
 from afterwards.registry.client.send_queue import Outbox, Pending, awaited_tasks
-from afterwards.registry.client.worker_side import ClaimHolder, CountsSource, TaskCode
+from afterwards.registry.client.worker_side import ClaimHolder, CountsSource, Self, TaskCode
 from afterwards.registry.protocol.answers import Reply
 from afterwards.registry.protocol.base import HEARTBEAT_SECONDS
 from afterwards.registry.protocol.requests import (
@@ -35,6 +35,7 @@ from afterwards.registry.protocol.requests import (
     Report,
     Request,
     Scrape,
+    WorkerReport,
 )
 
 WAIT_SECONDS: Final = 3.0
@@ -46,6 +47,8 @@ MAX_WAITING_BYTES: Final = 64 * 2**20
 
 NEWS_SECONDS: Final = 0.5
 """How old the HTTP metrics that other workers show may be."""
+REPORT_SECONDS: Final = 10.0
+"""How often a worker tells of its process and its hosts, if those stay the same."""
 PROGRESS_SECONDS: Final = 0.1
 """How often progress is sent at most."""
 _MAX_PROGRESS: Final = 500
@@ -70,6 +73,7 @@ class RegistryClient:
         counts: what this worker counts.
         code: what this worker can run, until `announce` says otherwise.
         settled: hears of each task that was reported, once that is answered. From any thread.
+        itself: has what it says of its process and its hosts; None: nothing.
     """
 
     def __init__(
@@ -78,6 +82,7 @@ class RegistryClient:
         counts: CountsSource,
         code: TaskCode | None = None,
         settled: Callable[[str], None] = lambda _: None,
+        itself: Self | None = None,
     ) -> None:
         self._holder = holder
         self._settled = settled
@@ -85,6 +90,9 @@ class RegistryClient:
         self._announced = True
         self._counts = counts
         self._counts_sent = -1
+        self._itself = itself
+        self._hosts_sent: Sequence[object] = ()
+        self._report_due = 0.0
         self._last_beat = 0.0
         self._loop: asyncio.AbstractEventLoop | None = None
         self._outbox = Outbox()
@@ -217,7 +225,7 @@ class RegistryClient:
         batch = [Pending(self._join())]
         if self._draining:
             batch.append(Pending(Drain()))
-        self._last_beat = 0.0
+        self._last_beat = self._report_due = 0.0
         self._outbox.recover(self._refuse_from_thread)
         return self._outbox.fill(batch, leaving=self._leaving)
 
@@ -316,7 +324,17 @@ class RegistryClient:
             holder.held(),
             self._counts.counts(),
             self._code.generation,
+            self._report_if_due(),
         )
+
+    def _report_if_due(self) -> WorkerReport | None:
+        if self._itself is None:
+            return None
+        hosts = self._itself.hosts()
+        if hosts == self._hosts_sent and self._last_beat < self._report_due:
+            return None
+        self._hosts_sent, self._report_due = hosts, self._last_beat + REPORT_SECONDS
+        return self._itself.report()
 
     def _add_progress(self, batch: list[Pending]) -> None:
         now = time.monotonic()

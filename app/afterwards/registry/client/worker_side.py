@@ -7,7 +7,7 @@ from typing import NamedTuple, Protocol
 
 from afterwards.counts import WorkerCounts
 from afterwards.registry.protocol.answers import Claim
-from afterwards.registry.protocol.requests import Held, TypeLimits
+from afterwards.registry.protocol.requests import Held, TypeLimits, WorkerReport
 
 
 class ClaimHolder(Protocol):
@@ -53,6 +53,16 @@ class TaskCode(NamedTuple):
     """Of the modules."""
     limits: Mapping[str, TypeLimits] = {}
     """What bounds the attempts of types; those without are left out."""
+
+
+class Self(Protocol):
+    """What a worker can say of its process and its hosts."""
+
+    def hosts(self) -> Sequence[object]:
+        """Which hosts there are, and how they stand; cheap, and equal while that stays."""
+
+    def report(self) -> WorkerReport:
+        """All there is to tell, now."""
 
 
 class CountsSource(Protocol):

@@ -16,6 +16,7 @@ from afterwards.errors import JournalUnavailable, ScheduleNotFound, TaskDeleted,
 from afterwards.lifecycle import Task
 from afterwards.metrics import render
 from afterwards.registry.engine.counts_file import CountsFile
+from afterwards.registry.engine.fleet import worker_list
 from afterwards.registry.engine.views import Views
 from afterwards.registry.journal.base import Journal
 from afterwards.registry.journal.series_rows import Key
@@ -29,6 +30,7 @@ from afterwards.registry.protocol.requests import (
     Get,
     GetSchedule,
     Inspect,
+    ListWorkers,
     Request,
     Schedules,
     Scrape,
@@ -82,6 +84,7 @@ class Reads:
             Counts: lambda _: views.by_state(),
             Changes: views.changes,
             GetSchedule: self._schedule,
+            ListWorkers: lambda _: worker_list(rules, views.uptime_seconds()),
             Schedules: rules.schedules.page,
             Series: lambda request: Deferred(partial(self._with_kept, views.series.rows(request))),
             Stats: lambda _: Deferred(partial(self._with_sizes, views.statistics())),

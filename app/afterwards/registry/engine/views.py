@@ -12,6 +12,7 @@ from afterwards.lifecycle import Change, Task, TaskState
 from afterwards.logs import get_logger
 from afterwards.metrics import TaskMetrics
 from afterwards.registry.engine.event_log import EventLog
+from afterwards.registry.engine.fleet import slots_of
 from afterwards.registry.engine.rates import DrainRate, Rates
 from afterwards.registry.engine.series import SeriesBook
 from afterwards.registry.journal.base import Group
@@ -94,6 +95,10 @@ class Views:
             self.events.extend(events)
         self.drain_rate.count(finished, self._clock.elapsed())
 
+    def uptime_seconds(self) -> float:
+        """How long this registry has run."""
+        return self._clock.elapsed() - self._since
+
     def by_state(self) -> dict[tuple[str, TaskState], int]:
         """How many tasks there are of each type in each state."""
         return counts_by_state(self._counts)
@@ -161,12 +166,7 @@ class Views:
         workers = 0
         for record in self._rules.ledger:
             workers += record.joined
-            for kind, usable in record.slots.items():
-                # What is stuck has its claim until it has ended.
-                held, stuck = record.used[kind], record.stuck.get(kind, 0)
-                slots[kind, "busy"] += max(0, held - stuck)
-                slots[kind, "free"] += max(0, usable - held)
-                slots[kind, "stuck"] += stuck
+            slots.update(slots_of(record))
         return Snapshot(
             counts=dict(self._counts),
             oldest_pending_seconds=self._oldest_pending_seconds(),
@@ -187,7 +187,7 @@ class Views:
         now = self._clock.elapsed()
         return Statistics(
             self.snapshot(),
-            uptime_seconds=now - self._since,
+            uptime_seconds=self.uptime_seconds(),
             finished_per_second=self.drain_rate.lately(now),
             paused_types=self._rules.store.throttles.paused(),
             schedules=len(self._rules.schedules),

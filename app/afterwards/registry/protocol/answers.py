@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from afterwards.counts import Snapshot
 from afterwards.errors import AfterwardsError
 from afterwards.lifecycle import Task, TaskState
-from afterwards.registry.protocol.requests import Held
+from afterwards.registry.protocol.requests import Held, WorkerReport
 from afterwards.schedules.schedule import Schedule
 
 Answer = Any | AfterwardsError
@@ -141,6 +141,49 @@ class Statistics(NamedTuple):
     """On disk; 0 without a journal."""
     per_second: Mapping[str, float] = {}
     """Tasks `submitted`, `finished` and `failed`, on average of the last ten whole seconds."""
+
+
+class RunningAttempt(NamedTuple):
+    """An attempt that runs, or is about to."""
+
+    task_id: str
+    type: str
+    attempt: int
+    started_at: float
+
+
+class WorkerView(NamedTuple):
+    """A worker, as its registry knows it."""
+
+    id: str
+    """`str` of its incarnation."""
+    pid: int
+    generation: int
+    draining: bool
+    lease_seconds_left: float | None
+    """None: its lease does not end."""
+    slots: Mapping[tuple[str, str], int]
+    """(executor kind, busy | free | stuck) -> number."""
+    report: WorkerReport | None
+    """What it said of itself last; None: nothing yet."""
+    running: Sequence[RunningAttempt]
+    """The 100 oldest."""
+    running_total: int
+
+
+class RegistryView(NamedTuple):
+    """The registry process."""
+
+    pid: int
+    uptime_seconds: float
+    memory_bytes: int | None
+
+
+class WorkerList(NamedTuple):
+    """What the service runs tasks with."""
+
+    workers: Sequence[WorkerView]
+    registry: RegistryView
 
 
 class SeriesRows(NamedTuple):

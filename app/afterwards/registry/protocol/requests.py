@@ -28,6 +28,35 @@ class TypeLimits(NamedTuple):
     rate_seconds: float = 1.0
 
 
+class HostReport(NamedTuple):
+    """What a worker says of one of its hosts."""
+
+    pid: int
+    kind: str
+    generation: int
+    """Of the task code that it runs."""
+    started_at: float | None
+    memory_bytes: int | None
+    """None: not known."""
+    attempts: int
+    stuck: int
+    """Of the attempts, those that go on after their time."""
+    state: str
+    """`running`, `leaving`, or `suspects`: it runs those that may have ended their host."""
+
+
+class WorkerReport(NamedTuple):
+    """What a worker says of its process and its hosts, for people who look."""
+
+    started_at: float | None
+    memory_bytes: int | None
+    """None: not known."""
+    hosts: Sequence[HostReport]
+    """64 at most."""
+    host_pids: Mapping[str, int]
+    """Of its oldest attempts, by task id; those that run in no host are left out."""
+
+
 # -- requests: of a worker about itself ---------------------------------------------------------
 
 
@@ -62,6 +91,8 @@ class Beat(NamedTuple):
     """What this worker has counted so far, if that has changed."""
     generation: int = 0
     """As in `Join`."""
+    report: WorkerReport | None = None
+    """None: as it was, about."""
 
 
 class Alive(NamedTuple):
@@ -458,6 +489,10 @@ class Series(NamedTuple):
     """Of this type only."""
 
 
+class ListWorkers(NamedTuple):
+    """Answer: a `WorkerList`."""
+
+
 class Scrape(NamedTuple):
     """Answer: the metrics of the whole service in Prometheus' text format (bytes)."""
 
@@ -477,5 +512,5 @@ Request = (
     | RunNow | Delete | Pause | Resume | PutSchedule | PauseSchedule | DeleteSchedule | RunSchedule
     | Note | Activity
     | Get | Inspect | Find | Count | Counts | Changes | GetSchedule | Schedules | Stats | Series
-    | Scrape | Probe
+    | ListWorkers | Scrape | Probe
 )  # fmt: skip

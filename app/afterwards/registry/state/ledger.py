@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from afterwards.lifecycle import Task
 from afterwards.registry.protocol.base import SUSPECTED, Worker
-from afterwards.registry.protocol.requests import Held
+from afterwards.registry.protocol.requests import Held, WorkerReport
 from afterwards.registry.state.queues import Crowd, Line
 
 
@@ -37,6 +37,8 @@ class WorkerRecord:
     """Whether it has said that it is alive since that was looked at; set by any thread."""
     slots: Mapping[str, int] = field(default_factory=dict)
     stuck: Mapping[str, int] = field(default_factory=dict)
+    report: WorkerReport | None = None
+    """What it said of its process and its hosts last."""
     generation: int = 0
     user_types: frozenset[str] = frozenset()
     known_types: frozenset[str] = frozenset()

@@ -169,6 +169,7 @@ class Workers:
 
     def _beat(self, record: WorkerRecord, request: Beat) -> None:
         record.slots, record.stuck = request.slots, request.stuck
+        record.report = request.report or record.report
         self._announce(record, request.generation)
         self._renew(record)
         self._release_omitted(record, request.held)
