@@ -166,6 +166,7 @@ class SteppedRegistry(MemoryRegistry):
         service: str,
         counts_file: Path | None,
         clock_confirmed: bool,
+        ran: tuple[float, float] | None = None,
     ) -> None:
         super().__init__(
             service,
@@ -176,6 +177,7 @@ class SteppedRegistry(MemoryRegistry):
             journal=journal,
             counts_file=counts_file,
             surroundings=Surroundings(clock, machine.is_alive, machine.kill, machine.when_gone),
+            ran=ran,
             threaded=False,
         )
 
@@ -213,6 +215,7 @@ class Bench:
         service: str = SERVICE,
         counts_file: Path | None = None,
         clock_confirmed: bool = False,
+        ran: tuple[float, float] | None = None,
     ) -> SteppedRegistry:
         registry = SteppedRegistry(
             self.clock,
@@ -224,6 +227,7 @@ class Bench:
             service=service,
             counts_file=counts_file,
             clock_confirmed=clock_confirmed,
+            ran=ran,
         )
         self._open.append(registry)
         return registry

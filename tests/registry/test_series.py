@@ -151,6 +151,37 @@ def test_a_crash_costs_the_last_minute_and_shows_a_gap(bench: Bench) -> None:
     assert found["submitted"][0] is None
 
 
+def test_the_quiet_before_a_crash_is_not_taken_for_a_gap(bench: Bench) -> None:
+    bench.clock.turn(-(bench.clock.wall() % 3_600))
+    began_at = bench.clock.wall()
+    registry = bench.registry(journal=bench.journal())
+    run_one(bench, registry)
+    pass_by(bench, registry, 1_830)
+    died_at = bench.clock.wall()
+    bench.clock.turn(120.0)
+
+    registry = bench.registry(journal=bench.crash(), ran=(began_at, died_at))
+    pass_by(bench, registry, 150)
+
+    for span, lost in (("24h", 3), ("1h", 16)):
+        found = read(registry, span)
+        begun = found["submitted"].index(1)
+        down = found["submitted"].index(None, begun)
+        assert set(found["submitted"][begun + 1 : down]) == {0}
+        assert set(found["tasks"]["success"][begun:down]) == {1}
+        assert found["times"][down] == died_at - 30
+        assert found["submitted"].count(None) - begun == lost
+
+
+@pytest.mark.parametrize("ran", [(1.75e9, 1.75e9 + 10), (1.75e9 + 100, 1.75e9)])
+def test_a_registry_that_ran_for_a_moment_has_no_quiet(
+    bench: Bench, ran: tuple[float, float]
+) -> None:
+    registry = bench.registry(journal=bench.journal(), ran=ran)
+    pass_by(bench, registry, 120)
+    assert set(read(registry, "30d")["submitted"][:-1]) == {None}
+
+
 def test_a_registry_that_ends_in_order_loses_nothing(hosted: Hosted) -> None:
     process = hosted.start()
     registry = hosted.reopen(process)

@@ -13,6 +13,7 @@ import time
 from multiprocessing import AuthenticationError
 from multiprocessing.connection import Client
 from pathlib import Path
+from typing import Any
 from unittest.mock import Mock
 
 import pytest
@@ -20,7 +21,7 @@ from structlog.testing import capture_logs
 
 from afterwards.lifecycle import TaskState
 from afterwards.registry.journal.file import journal_path
-from afterwards.registry.process import manager
+from afterwards.registry.process import manager, supervised
 from afterwards.registry.process.lock import TAKEOVER_AFTER_SECONDS, Endpoint, holder_of
 from afterwards.registry.process.manager import connect
 from afterwards.registry.process.supervised import RegistryProcess, RegistryStartError
@@ -121,6 +122,30 @@ def test_a_proxy_that_is_collected_takes_no_connection_along(hosted: Hosted) -> 
     assert not connection.closed
     assert ask(used, Probe()) is None
     assert used._tls.connection is connection
+
+
+def test_a_registry_is_told_when_the_one_before_has_begun_and_died(
+    hosted: Hosted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[Any] = []
+    write = manager.arguments
+
+    def noted(*args: Any, **options: Any) -> list[str]:
+        told.append(options["ran"])
+        return write(*args, **options)
+
+    monkeypatch.setattr(supervised, "arguments", noted)
+    before = time.time()
+    process = hosted.start()
+    process.ensure_running()
+    begun = time.time()
+    hosted.kill(process)
+    hosted.reopen(process)
+
+    first, second = told
+    assert first is None
+    began_at, died_at = second
+    assert before <= began_at <= begun <= died_at <= time.time()
 
 
 def test_a_running_registry_is_left_alone(hosted: Hosted) -> None:

@@ -71,6 +71,7 @@ class MemoryRegistry(TaskMapping):
         clock_confirmed: the wall clock is right, whatever it has jumped.
         journal: where changes are written before they are told; None: nowhere.
         counts_file: where what is counted in memory is kept before it is shown; None: nowhere.
+        ran: when the registry before, of the same service, has begun and died; None: none has.
         threaded: False leaves what time brings to the caller (`committer.turns.step`), for tests.
     """
 
@@ -85,6 +86,7 @@ class MemoryRegistry(TaskMapping):
         journal: Journal | None = None,
         counts_file: Path | None = None,
         surroundings: Surroundings | None = None,
+        ran: tuple[float, float] | None = None,
         threaded: bool = True,
     ) -> None:
         self._journal = journal or NullJournal()
@@ -106,7 +108,12 @@ class MemoryRegistry(TaskMapping):
         self.rules.load(contents.plans)
         self._counts_file = CountsFile(counts_file)
         self.views = Views(
-            self.rules, clock, contents.counts, self._counts_file.load(), self._journal.series_at
+            self.rules,
+            clock,
+            contents.counts,
+            self._counts_file.load(),
+            journal=self._journal,
+            ran=ran,
         )
         self._add_up_ended()
         self._take_in(contents.unfinished)

@@ -9,13 +9,14 @@ A registry that is killed loses the minute that it was in.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Final
 
 from afterwards.buckets import STEPS, STORED, TOTAL, Bucket, Step
 from afterwards.counts import RETRIED, RETRYING, SUBMITTED, TASKS, TRANSITIONS, Tally
 from afterwards.lifecycle import TaskState
 from afterwards.metrics import TaskMetrics
+from afterwards.registry.journal.base import Journal
 from afterwards.registry.journal.series_rows import Key, SeriesChanges
 from afterwards.registry.protocol.answers import SeriesRows
 from afterwards.registry.protocol.requests import Series
@@ -93,23 +94,26 @@ class SeriesBook:
     Args:
         counts: live; read when a bucket ends.
         metrics: live, too.
-        kept: the journal's buckets of a step (in seconds) that begin at a time, by type.
+        journal: has what an earlier registry has kept.
         now: by the wall clock, as everywhere here.
+        ran: when the registry before, of the same service, has begun and died; None: there was none
+            that died. It may have been quiet for long, which it could not say any more.
     """
 
     def __init__(
         self,
         counts: Tally,
         metrics: TaskMetrics,
-        kept: Callable[[int, int], Mapping[str, bytes]],
+        journal: Journal,
         now: float,
+        ran: tuple[float, float] | None = None,
     ) -> None:
         self._counts = counts
         self._metrics = metrics
         self._resolutions = [_Resolution(step, now) for step in STEPS.values()]
         self._finest, self._minute, self._hour = self._resolutions
         for resolution in self._resolutions:
-            resolution.load(kept(resolution.step.seconds, resolution.at))
+            resolution.load(journal.series_at(resolution.step.seconds, resolution.at))
         self._last = self._all()
         """Of each type, everything as it was when differences were taken last."""
         busiest = sorted(self._last, key=lambda name: self._last[name][0], reverse=True)
@@ -119,6 +123,9 @@ class SeriesBook:
         """Buckets that are over, of the present minute."""
         self._ready: dict[Key, bytes] = {}
         """To be written."""
+        if ran is not None:
+            for resolution in self._resolutions:
+                self._closed |= self._quiet_before(resolution.step, journal, *ran)
 
     # -- as groups are committed ---------------------------------------------------------------
 
@@ -175,6 +182,21 @@ class SeriesBook:
         )
 
     # -- how -----------------------------------------------------------------------------------
+
+    def _quiet_before(
+        self, step: Step, journal: Journal, began_at: float, died_at: float
+    ) -> dict[Key, bytes]:
+        """A bucket that tells of the time from the last one up to the minute that is lost."""
+        last = step.start_of(self._minute.step.start_of(died_at)) - step.seconds
+        first, bucket = step.start_of(began_at) + step.seconds, None
+        kept = journal.latest_series(step.seconds)
+        if kept is not None:
+            first, bucket = max(first, kept[0] + step.seconds), Bucket.decode(kept[1])
+        if last < first:
+            return {}
+        quiet = Bucket.empty(self._sum()[len(_COUNTED) :] if bucket is None else bucket.stored)
+        quiet.quiet = (last - first) // step.seconds
+        return {Key(step.seconds, last, TOTAL): quiet.encode()}
 
     def _begin(self, now: float) -> None:
         """A bucket is over: another one is the present one from now on."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
 from typing import Final
 
 from afterwards.counts import Kept, Snapshot, Tally, WorkerTotals, counts_by_state
@@ -15,7 +14,7 @@ from afterwards.registry.engine.event_log import EventLog
 from afterwards.registry.engine.fleet import slots_of
 from afterwards.registry.engine.rates import DrainRate, Rates
 from afterwards.registry.engine.series import SeriesBook
-from afterwards.registry.journal.base import Group
+from afterwards.registry.journal.base import Group, Journal
 from afterwards.registry.protocol.answers import (
     Details,
     Event,
@@ -39,7 +38,7 @@ class Views:
     Args:
         counts: as the journal has them.
         kept: what an earlier registry of the service has counted in memory.
-        kept_series: as for `SeriesBook`.
+        journal, ran: as for `SeriesBook`.
     """
 
     def __init__(
@@ -48,7 +47,9 @@ class Views:
         clock: Clock,
         counts: Tally,
         kept: Kept,
-        kept_series: Callable[[int, int], Mapping[str, bytes]],
+        *,
+        journal: Journal,
+        ran: tuple[float, float] | None = None,
     ) -> None:
         self._rules = rules
         self._clock = clock
@@ -57,7 +58,7 @@ class Views:
         self._progress: dict[str, ProgressMark] = {}
         """Of running attempts, by task id."""
         self._metrics = TaskMetrics(kept.histograms)
-        self.series = SeriesBook(self._counts, self._metrics, kept_series, clock.wall())
+        self.series = SeriesBook(self._counts, self._metrics, journal, clock.wall(), ran)
         self.of_workers = WorkerTotals(kept.of_workers)
         self.refused_reports = kept.refused_reports
         self._number = 0

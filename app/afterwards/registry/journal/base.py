@@ -131,6 +131,9 @@ class Journal(Protocol):
     def series_at(self, step: int, at: int) -> Mapping[str, bytes]:
         """The buckets of all types that begin at one time, by type. As `load`, for the start."""
 
+    def latest_series(self, step: int) -> tuple[int, bytes] | None:
+        """The last bucket of all types; None: there is none. As `load`, for the start."""
+
     def size_bytes(self) -> int:
         """On disk; 0 if it is nowhere."""
 

@@ -270,6 +270,9 @@ class SqliteJournal:
     def series_at(self, step: int, at: int) -> Mapping[str, bytes]:
         return series_rows.of_time(self._writer, step, at)
 
+    def latest_series(self, step: int) -> tuple[int, bytes] | None:
+        return series_rows.latest(self._writer, step)
+
     def size_bytes(self) -> int:
         return sum(map(size_of_file, paths_of(self._path)))
 

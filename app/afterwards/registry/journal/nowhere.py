@@ -107,6 +107,9 @@ class NullJournal:
     def series_at(self, step: int, at: int) -> Mapping[str, bytes]:
         return {}
 
+    def latest_series(self, step: int) -> tuple[int, bytes] | None:
+        return None
+
     def size_bytes(self) -> int:
         return 0
 

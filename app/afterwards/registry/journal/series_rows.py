@@ -66,6 +66,14 @@ def of_time(db: sqlite3.Connection, step: int, at: int) -> dict[str, bytes]:
     return dict(rows.fetchall())
 
 
+def latest(db: sqlite3.Connection, step: int) -> tuple[int, bytes] | None:
+    """The last bucket of all types; None: there is none."""
+    found: tuple[int, bytes] | None = db.execute(
+        "SELECT at, data FROM series WHERE step = ? AND type = '' ORDER BY at DESC LIMIT 1", (step,)
+    ).fetchone()
+    return found
+
+
 @dataclass
 class MemorySeries:
     """The same without a file."""

@@ -150,6 +150,7 @@ def serve(
     master: int,
     *,
     check: bool,
+    ran: tuple[float, float] | None = None,
     tell: Callable[[str], None],
 ) -> None:
     """Host the registry until SIGTERM, then until its workers have left.
@@ -157,6 +158,7 @@ def serve(
     Args:
         master: the process that looks after this one.
         check: look for corruption before anything else.
+        ran: as for `MemoryRegistry`.
         tell: gets `READY`, or why the registry cannot be hosted.
     """
     data_dir = Path(config.data_dir)
@@ -173,6 +175,7 @@ def serve(
             clock_confirmed=config.clock_confirmed,
             journal=SqliteJournal(journal_path(data_dir), check=check),
             counts_file=Path(endpoint.counts),
+            ran=ran,
         )
         authkey = endpoint.authkey()
     except (AfterwardsError, OSError) as error:
@@ -291,6 +294,7 @@ def main(arguments: Sequence[str]) -> None:
         endpoint,
         options["parent"],
         check=options["check"],
+        ran=options["ran"],
         tell=_teller(options["ready_fd"]),
     )
 
@@ -314,13 +318,20 @@ def _teller(ready_fd: int | None) -> Callable[[str], None]:
 
 
 def arguments(
-    config: RegistryConfig, endpoint: Endpoint, *, check: bool, pulse_fd: int, ready_fd: int | None
+    config: RegistryConfig,
+    endpoint: Endpoint,
+    *,
+    check: bool,
+    ran: tuple[float, float] | None,
+    pulse_fd: int,
+    ready_fd: int | None,
 ) -> list[str]:
     """The command line for `main`, of a child of this process."""
     options = {
         "config": asdict(config),
         "endpoint": asdict(endpoint),
         "check": check,
+        "ran": ran,
         "pulse_fd": pulse_fd,
         "ready_fd": ready_fd,
         "parent": os.getpid(),

@@ -60,6 +60,12 @@ class RegistryProcess:
         self._child: subprocess.Popen[bytes] | None = None
         self._pulse: Pulse | None = None
         self._not_before = 0.0
+        self._spawned_at = 0.0
+        """When it was started last, by the wall clock."""
+        self._began_at = 0.0
+        """When the one that serves, or died, was; 0: by somebody else."""
+        self._died_at: float | None = None
+        """When its death was seen; None: it runs."""
         self._no_look = Trouble(log, "cannot tell whether the registry is served; looking again")
         self._no_start = Trouble(log, "registry process cannot be started; trying again")
         self._stopped = False
@@ -91,8 +97,13 @@ class RegistryProcess:
 
     def ensure_running(self) -> None:
         """Start it again if it has died. Cheap and silent otherwise; never raises."""
-        if self._stopped or time.monotonic() < self._not_before or self._is_served():
+        if self._stopped or time.monotonic() < self._not_before:
             return
+        if self._is_served():
+            self._began_at, self._died_at = self._spawned_at, None
+            return
+        if self._died_at is None:
+            self._died_at = time.time()
         # Without the pause a registry that cannot start would be started without end.
         self._not_before = time.monotonic() + _RESTART_PAUSE_SECONDS
         if not self._no_start.is_on:
@@ -142,7 +153,12 @@ class RegistryProcess:
         self._pulse = pulse = Pulse()
         fds = [pulse.writer] if ready_fd is None else [pulse.writer, ready_fd]
         options = arguments(
-            self._config, self.endpoint, check=check, pulse_fd=pulse.writer, ready_fd=ready_fd
+            self._config,
+            self.endpoint,
+            check=check,
+            ran=self._ran(),
+            pulse_fd=pulse.writer,
+            ready_fd=ready_fd,
         )
         # -P: the directory the service is started in may hold a package named app, too. A session
         # of its own: Ctrl-C is for the master, and the registry goes last.
@@ -155,6 +171,13 @@ class RegistryProcess:
             )
         finally:
             pulse.started()
+
+    def _ran(self) -> tuple[float, float] | None:
+        """When the one before has begun and died; None: that is not known."""
+        self._spawned_at = time.time()
+        if self._died_at is None or not self._began_at:
+            return None
+        return self._began_at, self._died_at
 
     def _wait_for_word(self, reader: int) -> None:
         word = select.poll()
