@@ -32,10 +32,10 @@ from afterwards.api import (
 )
 from afterwards.api.body_limit import BodyLimit
 from afterwards.api.browsers import Browsers
+from afterwards.api.direct import Shortcut
 from afterwards.api.http_metrics import OTHER_METHOD, UNMATCHED
 from afterwards.api.request_context import RequestContext, request_ids
 from afterwards.api.routing import share_paths
-from afterwards.api.shortcut import Shortcut
 from afterwards.dashboard.assets import load
 from afterwards.task_types import CATALOGUE
 from afterwards.task_types.description import in_process

@@ -8,7 +8,6 @@ from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, Final
 
 from fastapi import APIRouter
-from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
@@ -16,7 +15,7 @@ from starlette.routing import BaseRoute
 from starlette.types import Receive, Scope, Send
 
 from afterwards.api import schemas
-from afterwards.api.direct import direct
+from afterwards.api.direct import DirectRoute
 from afterwards.api.json_body import parsed
 from afterwards.api.roles import as_extension, needs_of
 from afterwards.system.large_bodies import aside
@@ -48,7 +47,7 @@ class StrictRequest(Request):
         return await aside(len(body), parsed, body)
 
 
-class Route(APIRoute):
+class Route(DirectRoute):
     """A route that answers with and without the slash at its end, in one entry of the schema."""
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
@@ -66,10 +65,6 @@ class Route(APIRoute):
             self.allowed.append("HEAD")
         self.offered = self.allowed
         """What its path takes, other routes of the same path included."""
-        self.respond = direct(self, self._request)
-        """The endpoint, if it can be called directly; errors are the caller's to answer."""
-        if self.respond is not None:
-            self.app = self._answer
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer. HEAD is served as GET, of which the server sends the head only."""
@@ -77,12 +72,8 @@ class Route(APIRoute):
             raise HTTPException(405, headers={"Allow": ", ".join(self.offered)})
         await self.app(scope, receive, send)
 
-    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        assert self.respond is not None
-        response = await self.respond(scope, receive)
-        await response(scope, receive, send)
-
-    def _request(self, scope: Scope, receive: Receive) -> StrictRequest:
+    def make_request(self, scope: Scope, receive: Receive) -> StrictRequest:
+        """The request, if its body is JSON or none."""
         request = StrictRequest(scope, receive)
         if self.body_field is not None:
             _require_json(scope)
@@ -93,7 +84,7 @@ class Route(APIRoute):
         handle = super().get_route_handler()
 
         async def handle_strictly(request: Request) -> Response:
-            return await handle(self._request(request.scope, request.receive))
+            return await handle(self.make_request(request.scope, request.receive))
 
         return handle_strictly
 

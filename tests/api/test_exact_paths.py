@@ -11,9 +11,9 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from afterwards.api import install
+from afterwards.api.direct import Shortcut
 from afterwards.api.http_metrics import HttpMetrics
 from afterwards.api.routing import new_router
-from afterwards.api.shortcut import Shortcut
 from afterwards.errors import RegistryUnavailable
 from afterwards.settings import Settings
 
