@@ -101,7 +101,7 @@ ROOMS: Final[dict[str, May]] = {
 
 SERVICE: Final = "afterwards"
 EXECUTORS_PACKAGE: Final = "afterwards_executors"
-EXECUTORS: Final = May("", "anyio tenacity uvloop")
+EXECUTORS: Final = May("", "tenacity uvloop")
 
 MODULES = {
     ".".join(path.relative_to(folder.parent).with_suffix("").parts).removesuffix(".__init__"): path
