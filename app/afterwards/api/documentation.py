@@ -78,7 +78,7 @@ _TAGS: Final = [
     {"name": "Email", "description": "Send emails; read their status."},
     {
         "name": "Events",
-        "description": "Follow the events of one task or of all tasks as they happen.",
+        "description": "Follow the events of tasks, and the statistics, as they happen.",
     },
     {"name": "Operations", "description": "Health and metrics."},
 ]

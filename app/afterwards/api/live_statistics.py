@@ -24,7 +24,7 @@ from afterwards.events.statistics import StatisticsFrame
 from afterwards.lifecycle import FINAL_STATES, TaskState
 from afterwards.registry.protocol.answers import Statistics
 
-router = new_router("Statistics")
+router = new_router("Events")
 
 MAX_FRAME_BYTES: Final = 5_000
 MAX_TYPES: Final = 100
