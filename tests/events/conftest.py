@@ -21,9 +21,9 @@ from afterwards.lifecycle import Task
 from afterwards.registry.client.client import RegistryClient
 from afterwards.registry.client.connection import RegistryConnection
 from afterwards.registry.engine.memory import MemoryRegistry, Surroundings
-from afterwards.registry.protocol.answers import Events, Reply
+from afterwards.registry.protocol.answers import Answer, Events, Reply
 from afterwards.registry.protocol.base import Registry, Worker
-from afterwards.registry.protocol.requests import Request
+from afterwards.registry.protocol.requests import ReadById, Request
 from afterwards.service.service import TaskService
 from tests.registry.peers import Peer, make_task
 
@@ -71,6 +71,11 @@ class Line:
         if self.failed:
             raise ConnectionResetError
         return self.registry.exchange(worker, connection, requests)
+
+    def read(self, requests: Sequence[ReadById]) -> Sequence[Answer]:
+        if self.failed:
+            raise ConnectionResetError
+        return self.registry.read(requests)
 
     def watch(self, worker: Worker, connection: int, timeout_seconds: float) -> bool:
         return self.registry.watch(worker, connection, timeout_seconds)

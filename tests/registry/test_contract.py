@@ -71,6 +71,25 @@ def test_adding_brings_the_claim_in_the_same_exchange(reach: Reach) -> None:
     assert stored.started_at is not None
 
 
+def test_a_read_sees_what_was_answered(reach: Reach) -> None:
+    peer, task, other = reach.peer({"async": 1}), make_task(), make_task()
+    for_reads = reach.open()
+
+    def seen() -> list[Any]:
+        return list(for_reads.read([Get(task.id), Inspect(task.id), Get(other.id)]))
+
+    assert [raised(answer) for answer in seen()] == [TaskNotFound] * 3
+    claim = peer.run(task)
+    assert reach.ask(Add(other)) is None
+    running, details, waiting = seen()
+    assert (running.state, running.attempt, waiting.state) == (PROCESSING, 1, PENDING)
+    assert details.task == running
+    peer.succeed(claim, b"1")
+    done, details, running = seen()
+    assert (done.state, done.result, running.state) == (SUCCESS, b"1", PROCESSING)
+    assert (details.task, len(details.attempts)) == (done, 1)
+
+
 def test_without_a_free_slot_a_task_waits_until_there_is_one(reach: Reach) -> None:
     peer = reach.peer({"async": 1})
     claim = peer.run(make_task())

@@ -1033,6 +1033,8 @@ class RegistryMachine(RuleBasedStateMachine):
     def the_registry_is_as_the_model_says(self) -> None:
         ids = list(self.model.tasks)
         reply, _ = self.exchange(None, *map(Get, ids), *map(Inspect, ids), Counts(), Stats())
+        read = self.registry.read([*map(Get, ids), *map(Inspect, ids)])
+        assert list(read) == list(reply.answers[:-2]), "a read sees what was answered"
         for task_id, task in zip(ids, reply.answers, strict=False):
             assert isinstance(task, Task), task
             assert visible(task) == self.model.tasks[task_id].seen()

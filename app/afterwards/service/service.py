@@ -226,7 +226,7 @@ class TaskService:
         Raises:
             TaskNotFound: there is none; also for ids that are no UUIDs.
         """
-        task: Task = await self._client.call(Get(_checked(task_id)))
+        task: Task = await self._client.read(Get(_checked(task_id)))
         return task
 
     async def inspect(self, task_id: str, *, tracebacks: bool = False) -> Details:
@@ -235,7 +235,7 @@ class TaskService:
         Args:
             tracebacks: those of its latest failed attempts, too.
         """
-        details: Details = await self._client.call(Inspect(_checked(task_id), tracebacks))
+        details: Details = await self._client.read(Inspect(_checked(task_id), tracebacks))
         return details
 
     async def wait(self, task_id: str, seconds: float) -> Task:

@@ -31,7 +31,7 @@ class Ends:
     def __init__(self) -> None:
         ours, self.registry = Pipe()
         proxy: Any = SimpleNamespace(_tls=SimpleNamespace(connection=ours), _id="the registry")
-        self.channel = SocketChannel(proxy, WORKER, 7)
+        self.channel = SocketChannel(proxy, "exchange", WORKER, 7)
         self.heard: asyncio.Queue[Any] = asyncio.Queue()
 
     def begin(self) -> None:
@@ -73,7 +73,7 @@ def test_an_exchange_is_the_call_of_a_proxy(ends: Ends) -> None:
     async def story() -> None:
         ends.begin()
         requests: list[Request] = [Get("a")]
-        ends.channel.exchange(requests)
+        ends.channel.send(requests)
         said = await asyncio.to_thread(ends.registry.recv)
         assert said == ("the registry", "exchange", (WORKER, 7, requests), {})
         ends.registry.send(("#RETURN", REPLY))
@@ -89,13 +89,13 @@ def test_what_a_socket_does_not_take_at_once_goes_on_without_holding_up_the_loop
     async def story() -> None:
         ends.begin()
         report = Succeeded("a", 1, bytes(LARGE), 0.1)
-        ends.channel.exchange([report])
+        ends.channel.send([report])
         # Nobody has read a byte of it.
         assert (await asyncio.to_thread(ends.registry.recv))[2][2] == [report]
         large = Reply([bytes(LARGE)], [], [])
         await asyncio.to_thread(ends.registry.send, ("#RETURN", large))
         assert await ends.next() == large
-        ends.channel.exchange([Get("a")])
+        ends.channel.send([Get("a")])
         assert (await asyncio.to_thread(ends.registry.recv))[2][2] == [Get("a")]
         ends.channel.close()
 

@@ -9,8 +9,10 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
-from multiprocessing import AuthenticationError
+from multiprocessing import AuthenticationError, Pipe
+from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 from uuid import uuid4
 
 import pytest
@@ -27,12 +29,14 @@ from afterwards.errors import (
 )
 from afterwards.lifecycle import Task, TaskState
 from afterwards.registry.client import client as client_module
+from afterwards.registry.client.channel import SocketChannel
 from afterwards.registry.client.client import RegistryClient
-from afterwards.registry.client.connection import RegistryConnection
+from afterwards.registry.client.connection import RegistryConnection, _Talk
+from afterwards.registry.client.reader import MAX_BATCH_READS, Reader
 from afterwards.registry.client.send_queue import Pending
 from afterwards.registry.client.worker_side import TaskCode
 from afterwards.registry.engine.memory import MemoryRegistry, Surroundings
-from afterwards.registry.protocol.answers import Claim, Events, Reply
+from afterwards.registry.protocol.answers import Answer, Claim, Events, Reply
 from afterwards.registry.protocol.base import Registry, Worker
 from afterwards.registry.protocol.incarnation import this_process
 from afterwards.registry.protocol.requests import (
@@ -43,8 +47,10 @@ from afterwards.registry.protocol.requests import (
     Cancel,
     Get,
     Held,
+    Inspect,
     Join,
     Leave,
+    ReadById,
     Released,
     Request,
     Retry,
@@ -112,6 +118,9 @@ class Line:
         """Whether another process has the lock of the registry's journal."""
         self.up = True
         self.exchanges: list[Sequence[Request]] = []
+        self.reads: list[Sequence[ReadById]] = []
+        self.may_read = True
+        self.before_read: Callable[[], object] = lambda: None
 
     def connect(self) -> Registry:
         if not self.up:
@@ -133,6 +142,14 @@ class Line:
         if self.break_after(requests):
             raise EOFError
         return reply
+
+    def read(self, requests: Sequence[ReadById]) -> Sequence[Answer]:
+        if not (self.up and self.may_read):
+            raise EOFError
+        self.before_read()
+        if requests:
+            self.reads.append(requests)
+        return self.registry.read(requests)
 
     def follow(self, epoch: str, after: int, timeout_seconds: float) -> Events:
         raise AssertionError("a follower has a connection of its own")
@@ -269,6 +286,118 @@ def test_what_gathers_during_an_exchange_goes_with_the_next() -> None:
                 for e in side.line.exchanges[before:]
             ]
             assert [kind for kind in kinds if kind] == [[Cancel], [Add, Succeeded]]
+
+    run(story)
+
+
+async def reading(side: Side) -> None:
+    """Wait until there is a connection for reads."""
+    await eventually(lambda: side.client._reader is not None)
+
+
+def test_a_read_does_not_wait_for_an_exchange_that_is_under_way() -> None:
+    held_up, go_on = threading.Event(), threading.Event()
+
+    def hold_up(requests: Sequence[Request]) -> bool:
+        if any(isinstance(request, Cancel) for request in requests):
+            held_up.set()
+            assert go_on.wait(10)
+        return False
+
+    async def story() -> None:
+        async with connected() as side:
+            await reading(side)
+            task = new_task()
+            await side.client.call(Add(task))
+            side.line.break_before = hold_up
+            cancelling = asyncio.ensure_future(side.client.call(Cancel(task.id)))
+            try:
+                await asyncio.to_thread(held_up.wait, 10)
+                assert (await side.client.read(Get(task.id))).state is TaskState.PROCESSING
+                with pytest.raises(TaskNotFound):
+                    await side.client.read(Inspect(new_task().id))
+            finally:
+                go_on.set()
+            await cancelling
+            assert (await side.client.read(Get(task.id))).cancel_requested
+
+    run(story)
+
+
+def test_reads_that_gather_share_a_call_of_bounded_size() -> None:
+    async def story() -> None:
+        async with connected() as side:
+            await reading(side)
+            task = new_task()
+            await side.client.call(Add(task))
+            reads = [side.client.read(Get(task.id)) for _ in range(MAX_BATCH_READS + 20)]
+            assert {found.id for found in await asyncio.gather(*reads)} == {task.id}
+            assert [len(requests) for requests in side.line.reads] == [MAX_BATCH_READS, 20]
+
+    run(story)
+
+
+def test_reads_whose_connection_breaks_go_with_an_exchange_until_the_next_one() -> None:
+    async def story() -> None:
+        async with connected() as side:
+            await reading(side)
+            task = new_task()
+            await side.client.call(Add(task))
+            side.line.may_read = False
+            for _ in range(2):
+                assert (await side.client.read(Get(task.id))).id == task.id
+            assert [Get(task.id)] in [list(requests) for requests in side.line.exchanges]
+            assert side.line.reads == []
+
+            side.line.may_read = True
+            side.line.break_before = once(Add)
+            await side.client.call(Add(new_task()))
+            await reading(side)
+            assert (await side.client.read(Get(task.id))).id == task.id
+            assert side.line.reads == [[Get(task.id)]]
+
+    run(story)
+
+
+def test_a_connection_for_reads_that_comes_too_late_is_closed() -> None:
+    ours, theirs = Pipe()
+    proxy: Any = SimpleNamespace(_tls=SimpleNamespace(connection=ours), _id="the registry")
+    client = RegistryClient(Holder(), NoHttp())
+
+    async def story() -> None:
+        connection = RegistryConnection(Mock(), this_process(SERVICE), client, Holder(), 8)
+        over = _Talk(1)
+        over.over.set()
+        reader = Reader(
+            SocketChannel(proxy, "read"), resolve=Mock(), otherwise=Mock(), broke=Mock()
+        )
+        connection._begin_reader(over, reader)
+        assert client._reader is None
+        with pytest.raises(EOFError):
+            theirs.recv()
+
+    run(story)
+
+
+def test_a_read_that_the_registry_does_not_answer_is_refused_and_keeps_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def story() -> None:
+        async with connected() as side:
+            await reading(side)
+            frozen = threading.Event()
+            side.line.before_read = lambda: frozen.wait(10)
+            monkeypatch.setattr(client_module, "WAIT_SECONDS", 0.1)
+            monkeypatch.setattr(client_module, "MAX_WAITING_CALLS", 20)
+            try:
+                reads = [side.client.read(Get(new_task().id)) for _ in range(50)]
+                answers = await asyncio.gather(*reads, return_exceptions=True)
+                assert {type(answer) for answer in answers} == {RegistryUnavailable}
+                assert side.client._reader is not None
+                assert side.client._reader.waiting() <= client_module.MAX_WAITING_CALLS
+                assert side.client._waiting == {}
+            finally:
+                frozen.set()
 
     run(story)
 

@@ -348,7 +348,7 @@ def test_finished_tasks_beyond_the_cache_are_read_from_the_journal(
     registry.tick()
 
     assert registry.rules.store.get(tasks[0].id) is None
-    assert len(registry.rules.store._finished) == 2
+    assert len(registry.rules.store._finished) == len(registry._committed._tasks) == 2
     assert get(registry, tasks[0].id).error == tasks[0].id
     # It is known all the same: not added twice, and retried from where it lies.
     assert peer.ask(Add(tasks[0], again=True)) is None
@@ -369,6 +369,7 @@ def test_without_a_journal_finished_tasks_beyond_the_cache_are_deleted_and_count
     registry.tick()
 
     assert list(registry) == [tasks[3].id, tasks[2].id]
+    assert set(registry._committed._tasks) == {tasks[3].id, tasks[2].id}
     assert raised(ask(registry, Get(tasks[0].id))) is TaskDeleted
     assert registry.views._counts["deleted", "note", ""] == 2
 

@@ -1,4 +1,4 @@
-"""The event loop's way to a registry: one exchange at a time, and nothing that waits.
+"""The event loop's way to a registry: one call at a time, and nothing that waits.
 
 A registry in another process is reached through its socket, which the loop takes over from the
 proxy that has connected it: messages are those of `multiprocessing.managers`, frames those of
@@ -17,9 +17,8 @@ from functools import partial
 from multiprocessing.connection import Connection
 from multiprocessing.managers import BaseProxy, convert_to_error  # type: ignore[attr-defined]
 from queue import SimpleQueue
-from typing import Final, NamedTuple, Protocol, cast
+from typing import Any, Final, NamedTuple, Protocol, cast
 
-from afterwards.registry.protocol.answers import Reply
 from afterwards.registry.protocol.base import Registry, Worker
 from afterwards.registry.protocol.requests import Request
 
@@ -35,7 +34,8 @@ _NO_KEYWORDS: Final[dict[str, object]] = {}
 class Listener(NamedTuple):
     """Who hears of a channel, on the event loop."""
 
-    answered: Callable[[Reply], None]
+    answered: Callable[[Any], None]
+    """Is given what the method of the registry gave."""
     broke: Callable[[Exception], None]
     """Called once at most; nothing is answered after it."""
 
@@ -46,34 +46,44 @@ class Channel(Protocol):
     def begin(self, loop: asyncio.AbstractEventLoop, listener: Listener) -> None:
         """Take it to this loop, which is the running one."""
 
-    def exchange(self, requests: Sequence[Request]) -> None:
-        """Send; see `Registry.exchange`. Not before the last one was answered."""
+    def send(self, requests: Sequence[Request]) -> None:
+        """Call the registry's method with these. Not before the last call was answered."""
 
     def close(self) -> None:
         """Hear nothing more of it."""
 
 
-def channel_to(registry: Registry, worker: Worker, number: int) -> Channel:
-    """The way to a registry that the calling thread has just used, and does not use any more.
+def exchanges_with(registry: Registry, worker: Worker, number: int) -> Channel:
+    """The way to `Registry.exchange`.
 
     Args:
+        registry: the calling thread has just used it, and does not use it any more.
         worker: who speaks.
         number: of the connection.
     """
+    return _channel_to(registry, "exchange", worker, number)
+
+
+def reads_of(registry: Registry) -> Channel:
+    """The way to `Registry.read`; `registry` as for `exchanges_with`."""
+    return _channel_to(registry, "read")
+
+
+def _channel_to(registry: Registry, method: str, *arguments: object) -> Channel:
     if isinstance(registry, BaseProxy):
-        return SocketChannel(registry, worker, number)
-    return ThreadChannel(registry, worker, number)
+        return SocketChannel(registry, method, *arguments)
+    return ThreadChannel(partial(getattr(registry, method), *arguments))
 
 
 class SocketChannel:
     """Speaks over the socket that a proxy has connected, in the calling thread."""
 
-    def __init__(self, proxy: BaseProxy, worker: Worker, number: int) -> None:
+    def __init__(self, proxy: BaseProxy, method: str, *arguments: object) -> None:
         # What `BaseProxy._callmethod` goes by. The connection is this thread's own.
         self._connection: Connection = proxy._tls.connection  # type: ignore[attr-defined] # noqa: SLF001
         self._ident: str = proxy._id  # type: ignore[attr-defined] # noqa: SLF001
-        self._worker = worker
-        self._number = number
+        self._method = method
+        self._arguments = arguments
         self._descriptor = self._connection.fileno()
         self._received = bytearray()
         self._unsent = memoryview(b"")
@@ -84,10 +94,9 @@ class SocketChannel:
         os.set_blocking(self._descriptor, False)
         loop.add_reader(self._descriptor, self._read)
 
-    def exchange(self, requests: Sequence[Request]) -> None:
-        """See `Channel.exchange`."""
-        arguments = (self._worker, self._number, requests)
-        call = (self._ident, "exchange", arguments, _NO_KEYWORDS)
+    def send(self, requests: Sequence[Request]) -> None:
+        """See `Channel.send`."""
+        call = (self._ident, self._method, (*self._arguments, requests), _NO_KEYWORDS)
         self._unsent = memoryview(framed(pickle.dumps(call, pickle.HIGHEST_PROTOCOL)))
         self._write()
         if self._unsent:
@@ -117,15 +126,15 @@ class SocketChannel:
 
     def _read(self) -> None:
         try:
-            reply = self._reply()
+            answered = self._answered()
         except Exception as error:  # noqa: BLE001 - what the registry raised may be anything
             self._listener.broke(error)
         else:
-            if reply is not None:
-                self._listener.answered(reply)
+            if answered is not None:
+                self._listener.answered(answered)
 
-    def _reply(self) -> Reply | None:
-        """The answer, once it is whole."""
+    def _answered(self) -> object:
+        """What the call gave, once it is whole; before that None, which none of the calls gives."""
         try:
             data = os.read(self._descriptor, _READ_BYTES)
         except BlockingIOError:
@@ -138,11 +147,11 @@ class SocketChannel:
             return None
         message = memoryview(self._received)[begin:end]
         kind, result = pickle.loads(message)  # noqa: S301 - as the proxy does; both know the key
-        # There is one exchange at a time, so nothing follows.
+        # There is one call at a time, so nothing follows.
         self._received = bytearray()
         if kind != "#RETURN":
             raise convert_to_error(kind, result)
-        return cast("Reply", result)
+        return cast("object", result)
 
 
 def framed(message: bytes) -> bytes:
@@ -169,18 +178,18 @@ def message_in(received: bytes | bytearray) -> tuple[int, int]:
 class ThreadChannel:
     """Calls a registry in this process, in a thread of its own."""
 
-    def __init__(self, registry: Registry, worker: Worker, number: int) -> None:
-        self._exchange = partial(registry.exchange, worker, number)
+    def __init__(self, method: Callable[[Sequence[Request]], object]) -> None:
+        self._method = method
         self._calls: SimpleQueue[Sequence[Request] | None] = SimpleQueue()
         self._is_closed = False
 
     def begin(self, loop: asyncio.AbstractEventLoop, listener: Listener) -> None:
         """See `Channel.begin`."""
         self._loop, self._listener = loop, listener
-        threading.Thread(target=self._serve, name="registry-exchange", daemon=True).start()
+        threading.Thread(target=self._serve, name="registry-call", daemon=True).start()
 
-    def exchange(self, requests: Sequence[Request]) -> None:
-        """See `Channel.exchange`."""
+    def send(self, requests: Sequence[Request]) -> None:
+        """See `Channel.send`."""
         self._calls.put(requests)
 
     def close(self) -> None:
@@ -191,7 +200,7 @@ class ThreadChannel:
     def _serve(self) -> None:
         while (requests := self._calls.get()) is not None:
             try:
-                tell = partial(self._listener.answered, self._exchange(requests))
+                tell = partial(self._listener.answered, self._method(requests))
             except Exception as error:  # noqa: BLE001 - whoever listens judges it
                 tell = partial(self._listener.broke, error)
             if not self._loop.is_closed():

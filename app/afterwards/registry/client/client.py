@@ -22,6 +22,7 @@ from afterwards.errors import (
     RegistryUnavailable,
     Unavailable,
 )
+from afterwards.registry.client.reader import Reader
 from afterwards.registry.client.send_queue import Outbox, Pending, awaited_tasks
 from afterwards.registry.client.worker_side import ClaimHolder, CountsSource, Self, TaskCode
 from afterwards.registry.protocol.answers import Reply
@@ -32,6 +33,7 @@ from afterwards.registry.protocol.requests import (
     Join,
     Leave,
     Progress,
+    ReadById,
     Report,
     Request,
     Scrape,
@@ -108,6 +110,7 @@ class RegistryClient:
         self.has_left = False
         """Whether the registry has answered the `Leave`."""
         self._expiry: asyncio.TimerHandle | None = None
+        self._reader: Reader | None = None
 
     # -- for the event loop --------------------------------------------------------------------
 
@@ -138,11 +141,27 @@ class RegistryClient:
             or self._waiting_bytes >= MAX_WAITING_BYTES
         ):
             raise RegistryUnavailable
+        return await self._answer_to(request, self._put)
+
+    async def read(self, request: ReadById) -> Any:
+        """Have a read answered as committed, without waiting for a commit.
+
+        It sees everything that was answered before, to whomever. Raises as `call`.
+        """
+        reader = self._reader
+        if reader is None or self._loop is None:
+            return await self.call(request)
+        if reader.waiting() >= MAX_WAITING_CALLS:
+            raise RegistryUnavailable
+        return await self._answer_to(request, reader.put)
+
+    async def _answer_to(self, request: Request, put: Callable[[Pending], None]) -> Any:
+        assert self._loop is not None
         future: asyncio.Future[Any] = self._loop.create_future()
         pending = Pending(request, future)
         self._waiting[pending] = None
         self._waiting_bytes += pending.size
-        self._put(pending)
+        put(pending)
         try:
             answer = await future
         finally:
@@ -158,6 +177,10 @@ class RegistryClient:
             finally:
                 del answer
         return answer
+
+    def read_by(self, reader: Reader | None) -> None:
+        """Read over this connection from now on; None: with the exchanges."""
+        self._reader = reader
 
     async def scrape(self) -> bytes:
         """The metrics of the whole service, in Prometheus' text format."""
@@ -213,6 +236,10 @@ class RegistryClient:
         """Make an exchange soon: the registry has something for this worker."""
         self._nudged = True
         self._wake()
+
+    def read_with_exchanges(self, pending: Pending) -> None:
+        """Have a read that was not answered go with the next exchange."""
+        self._put(pending)
 
     def _put(self, pending: Pending) -> None:
         self._outbox.put(pending)

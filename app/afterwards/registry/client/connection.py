@@ -2,7 +2,8 @@
 
 A connection is made in a thread: that waits for the registry. Once it has joined, the event loop
 exchanges over it (`conversation`). The keeper looks on from another thread: only so it notices a
-registry that leaves a call without an answer. A third thread watches for news, over a connection of
+registry that leaves a call without an answer. The thread that has joined makes a second connection,
+which the loop reads tasks over (`reader`). A third thread watches for news, over a connection of
 its own, and says there that this process is alive (rule 21), whatever holds up the event loop.
 """
 
@@ -18,9 +19,10 @@ from typing import Final
 
 from afterwards.errors import AfterwardsError, NotJoined
 from afterwards.logs import get_logger
-from afterwards.registry.client.channel import channel_to
+from afterwards.registry.client.channel import exchanges_with, reads_of
 from afterwards.registry.client.client import Answered, RegistryClient, resolve
 from afterwards.registry.client.conversation import Conversation
+from afterwards.registry.client.reader import Reader
 from afterwards.registry.client.reconnecting import NotConnected, keep_connected
 from afterwards.registry.client.worker_side import ClaimHolder
 from afterwards.registry.protocol.base import (
@@ -48,6 +50,8 @@ class _Talk:
     watched: bool = False
     failed: bool = False
     """By what was not foreseen."""
+    reader: Reader | None = None
+    """Belongs to the event loop."""
     over: threading.Event = field(default_factory=threading.Event)
 
 
@@ -155,7 +159,7 @@ class RegistryConnection:
             reply = registry.exchange(self._worker, talk.number, requests)
             self._resolve(self._client.settle(batch, reply))
             conversation = Conversation(
-                channel_to(registry, self._worker, talk.number),
+                exchanges_with(registry, self._worker, talk.number),
                 self._client,
                 self._holder,
                 heard=partial(self._heard, talk),
@@ -165,8 +169,42 @@ class RegistryConnection:
                 self._end(talk, None)
             else:
                 loop.call_soon_threadsafe(conversation.begin, loop)
+                self._open_reader(talk, loop)
         except Exception as error:  # noqa: BLE001 - all of them are told
             self._end(talk, error)
+
+    def _open_reader(self, talk: _Talk, loop: asyncio.AbstractEventLoop) -> None:
+        """Connect once more, for reads. Without it they go with the exchanges."""
+        try:
+            registry = self._connect()
+            # A proxy connects with its first call.
+            registry.read([])
+        except Exception as error:  # noqa: BLE001 - of this connection only; the other one goes on
+            if not talk.over.is_set():
+                log.warning("no connection for reads; they wait for commits", error=repr(error))
+            return
+        reader = Reader(
+            reads_of(registry),
+            resolve=resolve,
+            otherwise=self._client.read_with_exchanges,
+            broke=partial(self._end_reading, talk),
+        )
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(self._begin_reader, talk, reader)
+
+    def _begin_reader(self, talk: _Talk, reader: Reader) -> None:
+        reader.begin(asyncio.get_running_loop())
+        if talk.over.is_set():
+            reader.close()
+        else:
+            talk.reader = reader
+            self._client.read_by(reader)
+
+    def _end_reading(self, talk: _Talk, error: Exception) -> None:
+        if not talk.over.is_set():
+            self._client.read_by(None)
+            # If the registry has ended, the connection that exchanges says so.
+            log.info("the connection for reads broke; they wait for commits", error=repr(error))
 
     def _resolve(self, answered: Answered) -> None:
         loop = self._loop
@@ -179,6 +217,9 @@ class RegistryConnection:
                 self._tell(talk, error)
         finally:
             talk.over.set()
+            if talk.reader is not None:
+                self._client.read_by(None)
+                talk.reader.close()
 
     def _tell(self, talk: _Talk, error: Exception) -> None:
         if isinstance(error, NotJoined):

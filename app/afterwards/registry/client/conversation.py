@@ -95,7 +95,7 @@ class Conversation:
             batch = self._client.next_batch()
             if batch is not None:
                 self._in_flight = batch
-                self._channel.exchange([pending.request for pending in batch])
+                self._channel.send([pending.request for pending in batch])
         except Exception as error:  # noqa: BLE001 - as above
             self._end(error)
 

@@ -30,6 +30,7 @@ from afterwards.errors import (
 )
 from afterwards.logs import get_logger
 from afterwards.registry.engine.call import Call, Open
+from afterwards.registry.engine.committed import CommittedTasks
 from afterwards.registry.engine.lookout import Lookout
 from afterwards.registry.engine.outage import Outage
 from afterwards.registry.engine.reads import Reads
@@ -71,6 +72,7 @@ class Committer:
     Args:
         rules: the state; touched by nobody else, and only by whoever has the turn.
         journal: where groups are written.
+        committed: keeps the tasks as committed; is told of every group before and after its commit.
         views: is told of every committed group.
         reads: answers the requests that only read.
         retention: decides which finished tasks to delete.
@@ -81,14 +83,16 @@ class Committer:
         self,
         rules: Rules,
         journal: Journal,
+        committed: CommittedTasks,
         views: Views,
         reads: Reads,
-        retention: Retention,
         *,
+        retention: Retention,
         end_silent: Callable[[Iterable[Worker]], None],
     ) -> None:
         self._rules = rules
         self._journal = journal
+        self._committed = committed
         self._views = views
         self._retention = retention
         self._end_silent = end_silent
@@ -240,6 +244,7 @@ class Committer:
         for task in store.overflow():
             if self._journal.durable:
                 store.forget(task)
+                self._committed.forget(task)
             else:
                 store.put(task, None)
 
@@ -278,6 +283,7 @@ class Committer:
         started = time.perf_counter()
         try:
             self._lookout.require_place()
+            self._committed.begin(group.changes)
             self._journal.write(group)
         except JournalUnavailable as error:
             self._outage.begin(error)
@@ -300,6 +306,7 @@ class Committer:
 
     def _note_commit(self, group: Group, round_: Round) -> None:
         """The group is durable: now it may be told."""
+        self._committed.end(group.changes)
         self._rules.commit()
         if group.trusted_at is not None:
             self._retention.noted()

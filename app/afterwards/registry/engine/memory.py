@@ -15,6 +15,7 @@ from pathlib import Path
 from afterwards.counts import ENDED
 from afterwards.lifecycle import Task
 from afterwards.logs import get_logger
+from afterwards.registry.engine.committed import CommittedTasks
 from afterwards.registry.engine.committer import Committer
 from afterwards.registry.engine.counts_file import CountsFile
 from afterwards.registry.engine.reads import Reads, completed
@@ -22,7 +23,7 @@ from afterwards.registry.engine.views import Views
 from afterwards.registry.engine.watches import Killer, Watches
 from afterwards.registry.journal.base import Journal
 from afterwards.registry.journal.nowhere import NullJournal
-from afterwards.registry.protocol.answers import Events, Reply
+from afterwards.registry.protocol.answers import Answer, Events, Reply
 from afterwards.registry.protocol.base import Worker
 from afterwards.registry.protocol.clock import Clock, SystemClock
 from afterwards.registry.protocol.incarnation import end, is_alive, when_gone
@@ -34,6 +35,7 @@ from afterwards.registry.protocol.requests import (
     Join,
     PauseSchedule,
     PutSchedule,
+    ReadById,
     Request,
 )
 from afterwards.registry.state.acceptance import Limits
@@ -115,14 +117,19 @@ class MemoryRegistry(TaskMapping):
             journal=self._journal,
             ran=ran,
         )
+        self._committed = CommittedTasks(durable=self._journal.durable)
+        self._reads = Reads(
+            self._committed, self.rules, self.views, self._journal, self._counts_file
+        )
         self._add_up_ended()
         self._take_in(contents.unfinished)
         self.committer = Committer(
             self.rules,
             self._journal,
+            self._committed,
             self.views,
-            Reads(self.rules, self.views, self._journal, self._counts_file),
-            Retention(
+            self._reads,
+            retention=Retention(
                 self._journal,
                 clock,
                 TrustedTime(clock, contents.trusted_at, confirmed=clock_confirmed),
@@ -149,6 +156,7 @@ class MemoryRegistry(TaskMapping):
             if task.worker is not None:
                 suspect = not self._is_held_on(task.worker)
             self.rules.store.load(task, may_end_the_service=suspect)
+            self._committed.load(task)
         if loaded:
             interrupted = sum(len(record.held) for record in self.rules.ledger if record.gone)
             log.info("unfinished tasks loaded", tasks=loaded, interrupted=interrupted)
@@ -203,6 +211,9 @@ class MemoryRegistry(TaskMapping):
         if Beat in kinds:
             self._watches.try_again()
         return Reply([completed(answer) for answer in call.answers], call.claims, call.cancels)
+
+    def read(self, requests: Sequence[ReadById]) -> Sequence[Answer]:
+        return [completed(self._reads.answer(request)) for request in requests]
 
     def watch(self, worker: Worker, connection: int, timeout_seconds: float) -> bool:
         record = self.rules.ledger.find(str(worker))

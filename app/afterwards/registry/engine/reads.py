@@ -15,6 +15,7 @@ from afterwards.counts import Kept, Snapshot
 from afterwards.errors import JournalUnavailable, ScheduleNotFound, TaskDeleted, TaskNotFound
 from afterwards.lifecycle import Task
 from afterwards.metrics import render
+from afterwards.registry.engine.committed import CommittedTasks
 from afterwards.registry.engine.counts_file import CountsFile
 from afterwards.registry.engine.fleet import worker_list
 from afterwards.registry.engine.views import Views
@@ -62,6 +63,7 @@ class Reads:
     """Answers reads: at once from memory, or with a `Deferred`.
 
     Args:
+        committed: the tasks of late, for reads by id.
         rules: the state; read by whoever has the turn.
         views: what is counted and published.
         journal: has the tasks that are not in memory, histories and lists.
@@ -69,8 +71,14 @@ class Reads:
     """
 
     def __init__(
-        self, rules: Rules, views: Views, journal: Journal, counts_file: CountsFile
+        self,
+        committed: CommittedTasks,
+        rules: Rules,
+        views: Views,
+        journal: Journal,
+        counts_file: CountsFile,
     ) -> None:
+        self._committed = committed
         self._rules = rules
         self._views = views
         self._journal = journal
@@ -94,14 +102,17 @@ class Reads:
         """The requests that are reads."""
 
     def answer(self, request: Request) -> Answer | Deferred:
-        """Answer a read in a turn, between its commit and the next group."""
+        """Answer a read in a turn, between its commit and the next group.
+
+        A `ReadById` may be answered in any thread, at any time.
+        """
         return self._by_kind[type(request)](request)
 
-    # -- in a turn -----------------------------------------------------------------------------
-
     def _task(self, request: Get) -> Task | Deferred:
-        task = self._rules.store.get(request.task_id)
+        task = self._committed.get(request.task_id)
         return task or Deferred(partial(self._stored_task, request.task_id))
+
+    # -- in a turn -----------------------------------------------------------------------------
 
     def _page(self, request: Find) -> Page | Deferred:
         if self._journal.durable:

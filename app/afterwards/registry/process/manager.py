@@ -30,10 +30,10 @@ from afterwards.registry.journal.journal import SqliteJournal
 from afterwards.registry.process.line import serve_line
 from afterwards.registry.process.lock import DataDirLock, Endpoint, last_holder_of
 from afterwards.registry.process.pulse import beat
-from afterwards.registry.protocol.answers import Events, Reply
+from afterwards.registry.protocol.answers import Answer, Events, Reply
 from afterwards.registry.protocol.base import Worker
 from afterwards.registry.protocol.mapping import TaskMapping
-from afterwards.registry.protocol.requests import Request
+from afterwards.registry.protocol.requests import ReadById, Request
 from afterwards.registry.state.acceptance import Limits
 from afterwards.system.gc_tuning import spare_the_loaded
 from afterwards.system.trouble import Trouble
@@ -85,7 +85,7 @@ class RegistryProxy(TaskMapping, BaseProxy):
     It has a connection of its own for each thread that uses it; once broken, it stays so.
     """
 
-    _exposed_ = ("exchange", "watch", "follow")
+    _exposed_ = ("exchange", "read", "watch", "follow")
 
     def __init__(self, token: Any, serializer: str, **options: Any) -> None:
         # Not counted: what gives a count back is a finaliser, and where that runs, in whatever
@@ -102,6 +102,10 @@ class RegistryProxy(TaskMapping, BaseProxy):
     ) -> Reply:
         """See `Registry.exchange`."""
         return cast("Reply", self._call("exchange", worker, connection, requests))
+
+    def read(self, requests: Sequence[ReadById]) -> Sequence[Answer]:
+        """See `Registry.read`."""
+        return cast("Sequence[Answer]", self._call("read", requests))
 
     def watch(self, worker: Worker, connection: int, timeout_seconds: float) -> bool:
         """See `Registry.watch`."""

@@ -10,7 +10,8 @@ The rules
     2.  An answer to a request that changes something follows its commit. What is counted and
         published of that follows before the next group, and is in every answer that counts or
         lists events. Reports that were not answered are sent again, before anything else, by
-        whatever connection comes next.
+        whatever connection comes next. A `read` waits for no commit: it sees the tasks of a group
+        that is being written as they were before it, and all that was answered before the read.
     3.  A report is accepted only while its task is processing under that attempt number.
     4.  Claims are the worker's responsibility from the moment `exchange` returns: its connection
         puts them in the dispatcher's table before it wakes whoever waits for an answer.
@@ -68,8 +69,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
-from afterwards.registry.protocol.answers import Events, Reply
-from afterwards.registry.protocol.requests import Request
+from afterwards.registry.protocol.answers import Answer, Events, Reply
+from afterwards.registry.protocol.requests import ReadById, Request
 
 HEARTBEAT_SECONDS = 2.0
 LEASE_SECONDS = 10.0
@@ -123,6 +124,12 @@ class Registry(Protocol):
                 requests of an older one are answered with `NotJoined`, so that nothing sent on a
                 connection that was given up takes effect after its successor has begun.
             requests: at most `MAX_BATCH_BYTES` together.
+        """
+
+    def read(self, requests: Sequence[ReadById]) -> Sequence[Answer]:
+        """Answer for each request, as committed; waits for no group and takes part in none.
+
+        Of any caller. Two reads of one call may see different moments.
         """
 
     def watch(self, worker: Worker, connection: int, timeout_seconds: float) -> bool:

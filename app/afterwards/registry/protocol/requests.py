@@ -505,6 +505,7 @@ class Probe(NamedTuple):
 
 
 ABOUT_THE_WORKER = frozenset({Join, Beat, Alive, Drain, Leave})
+ReadById = Get | Inspect
 
 Report = Succeeded | Failed | Released | Lost | Suspected | Stopped
 Request = (
