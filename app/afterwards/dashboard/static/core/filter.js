@@ -3,6 +3,9 @@ import { place } from "./router.js";
 
 const HOURS = { "1h": 1, "24h": 24, "7d": 168, "30d": 720 };
 export const AGES = [["", "Any time"], ["1h", "Last hour"], ["24h", "Last 24 h"], ["7d", "Last 7 days"], ["30d", "Last 30 days"]];
+
+/** Whether it has times of its own, and no age. @param {{after: string, before: string}} filter */
+export const hasOwnTimes = ({ after, before }) => Boolean(before) || Boolean(after && !(after in HOURS));
 const ORDERS = ["created", "due", "finished"];
 const REPEATED = ["status", "type", "label"];
 

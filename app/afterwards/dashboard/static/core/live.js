@@ -18,7 +18,10 @@ const SILENCE_MILLISECONDS = 5_000;
 const POLLING_SECONDS = 5;
 const NAMES = ["stats", "state", "progress", "task", "reset"];
 
-/** @typedef {{name: string, data: any}} Frame */
+/** @typedef {{name: string, data: any}} Frame `open`: the stream begins now, and what was before it has not told. */
+
+/** The last event's id, by path. It is a place among the events of all tasks, whichever a stream takes. */
+const lastIds = new Map();
 
 class Stream {
   /** @param {string} path @param {object} query @param {(frames: Frame[]) => void} take */
@@ -28,7 +31,6 @@ class Stream {
     this.take = take;
     /** @type {Frame[]} */
     this.frames = [];
-    this.lastId = "";
     this.failures = 0;
     this.flushedAt = 0;
     this.stopWatching = effect(() => {
@@ -39,9 +41,13 @@ class Stream {
 
   open() {
     this.close();
-    const source = new EventSource(apiUrl(this.path, { ...this.query, last_event_id: this.lastId }));
+    const source = new EventSource(apiUrl(this.path, { ...this.query, last_event_id: lastIds.get(this.path) }));
     this.source = source;
-    source.onopen = () => this.heard(this.path !== "stats/events");
+    const isGapless = lastIds.has(this.path);
+    source.onopen = () => {
+      this.heard(this.path !== "stats/events");
+      if (!isGapless) this.add({ name: "open", data: {} });
+    };
     source.onerror = () => this.failed();
     for (const name of NAMES) source.addEventListener(name, (event) => this.received(name, event));
     this.expectFrame();
@@ -77,8 +83,13 @@ class Stream {
   received(name, event) {
     this.heard(true);
     this.expectFrame();
-    if (event.lastEventId) this.lastId = event.lastEventId;
-    this.frames.push({ name, data: JSON.parse(event.data) });
+    if (event.lastEventId) lastIds.set(this.path, event.lastEventId);
+    this.add({ name, data: JSON.parse(event.data) });
+  }
+
+  /** @param {Frame} frame */
+  add(frame) {
+    this.frames.push(frame);
     const wait = Math.max(0, this.flushedAt + FLUSH_MILLISECONDS - Date.now());
     this.flushing ||= setTimeout(() => this.flush(), wait);
   }
@@ -124,8 +135,8 @@ export function useStream(path, query, take) {
   }, [path, JSON.stringify(query)]);
 }
 
-/** @param {import("./store.js").Stats} _ */
-const NOTHING = (_) => {};
+/** @type {(frame: import("./store.js").Stats) => void} */
+const NOTHING = () => {};
 
 /** Keeps the statistics of all pages up to date, each second. */
 export function useStatsStream(take = NOTHING) {

@@ -72,15 +72,23 @@ function failed(before, key, error) {
   return { key, data: undefined, at: Date.now(), error };
 }
 
-/** Calls again and again, but not while nobody looks, or the service is away. */
+/** Calls again and again, but not while nobody looks, or the service is away; then at once again. */
 export function useRepeated(action, seconds) {
   const latest = useRef(action);
   latest.current = action;
+  const calledAt = useRef(Date.now());
+  const isOn = Boolean(seconds) && isVisible.value && !paused.value && !outage.value;
   useEffect(() => {
-    if (!seconds) return undefined;
-    const timer = setInterval(() => {
-      if (isVisible.peek() && !paused.peek() && !outage.peek()) latest.current();
-    }, seconds * 1_000);
+    if (!isOn) return undefined;
+    const act = () => {
+      calledAt.current = Date.now();
+      latest.current();
+    };
+    if (Date.now() - calledAt.current > seconds * 1_000) act();
+    const timer = setInterval(act, seconds * 1_000);
     return () => clearInterval(timer);
-  }, [seconds]);
+  }, [isOn, seconds]);
 }
+
+/** What was last loaded under a key. */
+export const lastLoaded = (key) => kept.get(key)?.data;

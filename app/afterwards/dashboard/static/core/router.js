@@ -45,7 +45,8 @@ export function href(path, query = {}) {
 export function go(target, { replace = false } = {}) {
   const url = new URL(target, BASE);
   const isOtherPage = url.pathname !== window.location.pathname;
-  history[replace ? "replaceState" : "pushState"](null, "", url);
+  if (!replace) keepScroll();
+  history[replace ? "replaceState" : "pushState"](replace ? history.state : null, "", url);
   place.value = read();
   if (isOtherPage) arrive();
 }
@@ -64,7 +65,21 @@ function arrive() {
   requestAnimationFrame(() => document.querySelector("h1")?.focus({ preventScroll: true }));
 }
 
-window.addEventListener("popstate", () => (place.value = read()));
+const keepScroll = () => history.replaceState({ scroll: window.scrollY }, "");
+
+/** Going back leads to where one was, as soon as the page is high enough again. */
+function restoreScroll(top, tries = 20) {
+  if (document.documentElement.scrollHeight - window.innerHeight >= top || tries === 0) window.scrollTo(0, top);
+  else setTimeout(() => restoreScroll(top, tries - 1), 25);
+}
+
+history.scrollRestoration = "manual";
+window.addEventListener("pagehide", keepScroll);
+window.addEventListener("popstate", (event) => {
+  place.value = read();
+  requestAnimationFrame(() => restoreScroll(event.state?.scroll ?? 0));
+});
+if (history.state?.scroll) restoreScroll(history.state.scroll);
 
 document.addEventListener("click", (event) => {
   if (event.defaultPrevented || event.button || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return;

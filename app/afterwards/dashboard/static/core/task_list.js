@@ -6,10 +6,11 @@ import { useEffect, useRef, useState } from "../vendor/preact.js";
 import { get } from "./api.js";
 import { forApi } from "./filter.js";
 import { useStream } from "./live.js";
-import { useRepeated, useResource } from "./resource.js";
+import { lastLoaded, useRepeated, useResource } from "./resource.js";
 import { stats } from "./store.js";
 
 const PAGE = 50;
+const MOST = 500;
 const FOLLOWED = 100;
 const NEWS_SECONDS = 5;
 const WAITING = new Set(["scheduled", "pending"]);
@@ -21,12 +22,14 @@ const queryOf = (filter, more = {}) => ({ ...forApi(filter), order: filter.order
 /** @param {import("./filter.js").Filter} filter */
 export function useTaskList(filter) {
   const key = `tasks ${JSON.stringify(filter)}`;
-  const list = useResource(key, (signal) => get("tasks", queryOf(filter), signal));
+  // As many as were shown: what was scrolled to stays there.
+  const shown = () => Math.min(MOST, Math.max(PAGE, lastLoaded(key)?.tasks.length ?? 0));
+  const list = useResource(key, (signal) => get("tasks", queryOf(filter, { limit: shown() }), signal));
   const [isLoadingMore, setLoadingMore] = useState(false);
   const tasks = list.data?.tasks ?? [];
   const change = (each) => list.data && list.set({ ...list.data, tasks: list.data.tasks.map(each) });
-  useRowUpdates(tasks, change, list);
   const news = useNews(key, filter, list);
+  useRowUpdates(tasks, change, news.check);
   const loadMore = async () => {
     setLoadingMore(true);
     try {
@@ -43,24 +46,19 @@ function withoutDoubles(tasks) {
   return [...new Map(tasks.map((task) => [task.id, task])).values()];
 }
 
-/** Follows the rows that are there, and changes them. */
-function useRowUpdates(tasks, change, list) {
+/** Follows the rows that are there, and changes them; asks for all where events are missing. */
+function useRowUpdates(tasks, change, askAll) {
   const ids = tasks.slice(0, FOLLOWED).map((task) => task.id);
-  const isBehind = useRef(false);
   // Without rows there is nothing to follow but the numbers.
   useStream(ids.length ? "events" : "stats/events", ids.length ? { task_id: ids } : {}, (frames) => {
     /** @type {Map<string, any>} */
     const changes = new Map();
     for (const { name, data } of frames) {
       if (name === "stats") stats.value = data;
-      else if (name === "reset") isBehind.current = true;
       else if (data.task_id) changes.set(data.task_id, { ...changes.get(data.task_id), ...changeOf(name, data) });
     }
     if (changes.size) change((task) => (changes.has(task.id) ? updated(task, changes.get(task.id)) : task));
-    if (isBehind.current) {
-      isBehind.current = false;
-      list.reload();
-    }
+    if (ids.length && frames.some(({ name }) => name === "open" || name === "reset")) askAll();
   });
 }
 
@@ -84,23 +82,32 @@ function updated(task, { status, at, attempt, progress }) {
   };
 }
 
-/** How many tasks there are now that the list does not show. */
+/**
+ * How many tasks there are now that the list does not show. Those that it shows are brought up to
+ * date on that occasion.
+ */
 function useNews(key, filter, list) {
   const [news, setNews] = useState({ key, count: 0 });
   const isScan = Boolean(list.data?.scan);
   useEffect(() => setNews({ key, count: 0 }), [key, list.data === undefined]);
-  useRepeated(async () => {
-    if (!list.data || filter.order === "due") return;
+  const latest = useRef(list);
+  latest.current = list;
+  const check = async () => {
+    if (!list.data) return;
     const page = await get("tasks", queryOf(filter)).catch(() => null);
-    if (!page) return;
-    const shown = new Set(list.data.tasks.map((task) => task.id));
-    const count = page.tasks.filter((task) => !shown.has(task.id)).length;
-    setNews({ key, count });
-  }, isScan ? NEWS_SECONDS * 4 : NEWS_SECONDS);
+    const { data, set } = latest.current;
+    if (!page || !data || list.isStale) return;
+    const found = new Map(page.tasks.map((task) => [task.id, task]));
+    const tasks = data.tasks.map((task) => found.get(task.id) ?? task);
+    set({ ...data, tasks });
+    for (const { id } of tasks) found.delete(id);
+    setNews({ key, count: filter.order === "due" ? 0 : found.size });
+  };
+  useRepeated(check, isScan ? NEWS_SECONDS * 4 : NEWS_SECONDS);
   const count = news.key === key ? news.count : 0;
   const show = async () => {
     await list.reload();
     setNews({ key, count: 0 });
   };
-  return { count, word: count >= PAGE ? `${PAGE}+` : String(count), show };
+  return { check, count, word: count >= PAGE ? `${PAGE}+` : String(count), show };
 }

@@ -37,6 +37,7 @@ function useTaskEvents(id, resource) {
   const isOver = resource.data === undefined && resource.error;
   useStream(isOver ? null : "events", { task_id: [id] }, (frames) => {
     const last = frames.at(-1);
+    if (last.name === "stats") return;
     if (frames.every(({ name }) => name === "progress") && resource.data) {
       const { fraction, message, at } = last.data;
       resource.set({ ...resource.data, progress: { fraction, message, at } });

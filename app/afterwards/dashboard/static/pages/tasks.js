@@ -31,10 +31,10 @@ export default function Tasks() {
     Escape: selection.clear,
     ...(selection.count && {
       r: () => bulk("retry", { ids: selection.keys }, list.reload),
-      c: () => bulk("cancel", { ids: selection.keys }, list.reload),
+      c: () => bulk("cancel", { ids: selection.keys }, list.reload, list.tasks.filter((task) => selection.has(task.id))),
     }),
   });
-  const one = { r: (task) => (UNFINISHED.has(task.status) ? runNow(task, list.reload) : retry(task, list.reload)), c: (task) => cancel(task, list.reload) };
+  const one = { r: (task) => (task.status === "scheduled" ? runNow : retry)(task, list.reload), c: (task) => UNFINISHED.has(task.status) && cancel(task, list.reload) };
   return html`<${Heading} title="Tasks" aside=${html`<${Verb} icon="add" onClick=${() => submitDialog()}>Submit a task<//>`} />
     <${States} chosen=${filter.status} />
     <${FilterBar} filter=${filter} />
@@ -78,7 +78,7 @@ function Doing({ filter, list, selection }) {
   }
   const target = isAll ? forApi(filter) : { ids: selection.keys.slice(0, MOST_IDS) };
   return html`<div class="doing chosen" role="toolbar" aria-label="What to do with the selected tasks"><b role="status">${isAll ? `All ${total} that match` : `${plural(selection.count, "task")} selected`}</b>
-    ${Object.entries(VERBS).map(([verb, { word }]) => html`<${Verb} key=${verb} icon=${ICONS[verb]} kind="small" onClick=${() => bulk(verb, target, done)}>${word}<//>`)}
+    ${Object.entries(VERBS).map(([verb, { word }]) => html`<${Verb} key=${verb} icon=${ICONS[verb]} kind="small" onClick=${() => bulk(verb, target, done, isAll ? [] : list.tasks.filter((task) => selection.has(task.id)))}>${word}<//>`)}
     ${!isAll && (counted.data?.count ?? 0) > selection.count && html`<button type="button" class="button quiet small" onClick=${() => setAll(true)}>Select all ${total} that match</button>`}
     <button type="button" class="button quiet small" onClick=${selection.clear}>Clear</button></div>`;
 }

@@ -13,8 +13,8 @@ const OUTCOMES = {
 };
 const CANCELLED = new Set(["prevented", "stopped"]);
 
-/** @param {any} _ */
-const NOTHING = (_) => {};
+/** @type {(task: any) => void} */
+const NOTHING = () => {};
 
 /** @param {any} task @param {(task: any) => void} [onDone] is given the task as it is then */
 export async function cancel(task, onDone = NOTHING) {
@@ -25,10 +25,14 @@ export async function cancel(task, onDone = NOTHING) {
   toast(`Task ${shortId(task.id)} ${OUTCOMES[answer.outcome]}.`, { undo, kind: answer.outcome === "finished" ? "wrong" : "done" });
 }
 
-/** Undoes a cancellation: it runs when it would have run. */
-async function backToItsTime(task, onDone) {
+/** What a retry has to say so that a cancelled task runs when it would have run. */
+export function undoing(task) {
   const isAhead = task.status === "scheduled" && Date.parse(task.run_at) > Date.now();
-  onDone(await post(`tasks/${part(task.id)}/retry`, isAhead ? { run_at: task.run_at } : {}));
+  return isAhead ? { run_at: task.run_at } : {};
+}
+
+async function backToItsTime(task, onDone) {
+  onDone(await post(`tasks/${part(task.id)}/retry`, undoing(task)));
   toast(`Task ${shortId(task.id)} is back.`);
 }
 

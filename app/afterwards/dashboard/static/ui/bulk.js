@@ -1,12 +1,14 @@
 /** One thing done to many tasks: counted first, then confirmed, then done in parts that show. */
 import { html, useEffect, useRef, useState } from "../vendor/preact.js";
-import { post } from "../core/api.js";
+import { part, post } from "../core/api.js";
 import { number, plural } from "../core/format.js";
+import { undoing } from "./actions.js";
 import { Meter } from "./basics.js";
 import { Dialog, close, show } from "./dialog.js";
 import { toast, wrong } from "./toasts.js";
 
 const PART = 1_000;
+const UNDOABLE = 100;
 
 /**
  * What a verb is called, what it takes, and what it takes if nobody says.
@@ -45,14 +47,15 @@ function bodyOf(verb, /** @type {Record<string, any>} */ { ids, ...filter }) {
  * @param {string} verb one of VERBS
  * @param {Record<string, any>} filter as lists take it, or `{ids}`
  * @param {() => void} [onDone]
+ * @param {any[]} [tasks] the selected ones as they are before: what a cancellation of them is undone to
  */
-export function bulk(verb, filter, onDone = () => {}) {
+export function bulk(verb, filter, onDone = () => {}, tasks = []) {
   const body = bodyOf(verb, filter);
   if (!body) return toast(`None of these tasks can be ${VERBS[verb].past}.`, { kind: "wrong" });
-  return show(html`<${Bulk} verb=${verb} body=${body} onDone=${onDone} />`);
+  return show(html`<${Bulk} verb=${verb} body=${body} onDone=${onDone} tasks=${tasks} />`);
 }
 
-function Bulk({ verb, body, onDone }) {
+function Bulk({ verb, body, onDone, tasks }) {
   const { word, doing, kind } = VERBS[verb];
   const [matched, setMatched] = useState(/** @type {number|null} */ (null));
   const [done, setDone] = useState(/** @type {number|null} */ (null));
@@ -64,7 +67,8 @@ function Bulk({ verb, body, onDone }) {
   const act = async () => {
     setDone(0);
     try {
-      report(verb, await inParts(verb, body, matched, setDone, stopped));
+      const undo = verb === "cancel" && tasks.length > 0 && tasks.length <= UNDOABLE ? () => putBack(tasks, onDone) : undefined;
+      report(verb, await inParts(verb, body, matched, setDone, stopped), undo);
     } catch (error) {
       wrong(error);
     }
@@ -112,11 +116,20 @@ async function inParts(verb, body, total, tell, stopped) {
   return { ...sum, wasStopped: stopped.current && more };
 }
 
-function report(verb, { changed, requested, skipped, interrupted, wasStopped }) {
+/** Undoes a cancellation, task by task: each is due when it was due. */
+async function putBack(tasks, onDone) {
+  const waited = tasks.filter(({ status }) => status === "scheduled" || status === "pending");
+  const answers = await Promise.allSettled(waited.map((task) => post(`tasks/${part(task.id)}/retry`, undoing(task))));
+  const back = answers.filter(({ status }) => status === "fulfilled").length;
+  toast(`${plural(back, "task")} ${back === 1 ? "is" : "are"} back.`, { kind: back === waited.length ? "done" : "wrong" });
+  onDone();
+}
+
+function report(verb, { changed, requested, skipped, interrupted, wasStopped }, undo) {
   const parts = [`${plural(changed, "task")} ${VERBS[verb].past === "run" ? "due now" : VERBS[verb].past}`];
   if (requested) parts.push(`${number(requested)} asked to stop`);
   if (skipped) parts.push(`${number(skipped)} skipped: they had changed meanwhile`);
   if (wasStopped) parts.push("stopped before the rest");
   if (interrupted) parts.push(interrupted);
-  toast(`${parts.join(", ")}.`, { kind: interrupted ? "wrong" : "done" });
+  toast(`${parts.join(", ")}.`, { kind: interrupted ? "wrong" : "done", undo: changed ? undo : undefined });
 }

@@ -1,6 +1,6 @@
 /** The conditions on a list of tasks; each is in the URL as soon as it is set. */
 import { html, useEffect, useRef, useState } from "../vendor/preact.js";
-import { AGES, NOTHING, conditions } from "../core/filter.js";
+import { AGES, NOTHING, conditions, hasOwnTimes } from "../core/filter.js";
 import { place, setQuery } from "../core/router.js";
 import { stats } from "../core/store.js";
 import { Icon } from "./basics.js";
@@ -16,13 +16,27 @@ export function FilterBar({ filter }) {
   return html`<div class="filters" role="search"><${Search} value=${filter.q} />
       <${Select} label="Type" value=${filter.type[0] ?? ""} options=${[["", "Any type"], ...known.map((name) => [name, name])]} onChange=${(name) => setQuery({ type: name })} />
       <${Text} label="Label" placeholder="Label: tenant=acme" onEnter=${(label) => setQuery({ label: [...new Set([...filter.label, label])] })} />
-      <${Select} label="Age" value=${filter.after} options=${withOwn(AGES, filter.after)} onChange=${(after) => setQuery({ after })} />
+      <${Age} filter=${filter} />
       <${Select} label="Order" value=${filter.order} options=${ORDERS} onChange=${(order) => setQuery({ order })} /></div>
     ${shown.length > 0 && html`<div class="chips" role="group" aria-label="Conditions">${shown.map(({ word, change }) => html`<button key=${word} type="button" class="button small" aria-label="Remove ${word}" onClick=${() => setQuery(change)}>${word}<${Icon} name="close" /></button>`)}
       ${shown.length > 1 && html`<button type="button" class="button quiet small" onClick=${() => setQuery(NOTHING)}>Remove all</button>`}</div>`}`;
 }
 
-const withOwn = (options, value) => (options.some(([name]) => name === value) ? options : [...options, [value, `after ${value}`]]);
+const OWN = "own";
+
+/** An age, or two times of this zone. */
+function Age({ filter: { after, before } }) {
+  const [isOwn, setOwn] = useState(hasOwnTimes({ after, before }));
+  const choose = (name) => {
+    setOwn(name === OWN);
+    setQuery({ after: name === OWN ? null : name, before: null });
+  };
+  const change = (name) => (event) => setQuery({ [name]: event.target.value });
+  const value = isOwn || hasOwnTimes({ after, before }) ? OWN : after;
+  return html`<${Select} label="Created" value=${value} options=${[...AGES, [OWN, "Between…"]]} onChange=${choose} />
+    ${value === OWN && html`<label><span class="unseen">Created after</span><input type="datetime-local" value=${after} onChange=${change("after")} /></label>
+      <label><span class="unseen">Created before</span><input type="datetime-local" value=${before} onChange=${change("before")} /></label>`}`;
+}
 
 /** Searches when the typing pauses; a word that is still typed makes no history. */
 function Search({ value }) {
