@@ -1,12 +1,13 @@
 /**
  * The one event stream of a page.
  *
- * A browser allows six connections to an origin, so a hidden tab has none. It goes on where it
- * was, by the id of the last event. What comes in is given to the page four times a second at most.
+ * A hidden tab has none: a browser allows six connections to an origin. It goes on where it was, by
+ * the id of the last event. What comes in is given to the page four times a second at most.
  */
 import { effect, useEffect, useRef } from "../vendor/preact.js";
 import { PROBE, apiUrl, get } from "./api.js";
 import { noteContact, noteOutage } from "./outage.js";
+import { takePlace } from "./places.js";
 import { useRepeated } from "./resource.js";
 import { connected, isVisible, outage, paused, stats } from "./store.js";
 
@@ -41,6 +42,18 @@ class Stream {
 
   open() {
     this.close();
+    const turn = (this.turn = new AbortController());
+    takePlace(turn.signal).then(
+      (release) => {
+        if (turn.signal.aborted) return release();
+        this.release = release;
+        return this.connect();
+      },
+      () => {}, // It was closed while it waited.
+    );
+  }
+
+  connect() {
     const source = new EventSource(apiUrl(this.path, { ...this.query, last_event_id: lastIds.get(this.path) }));
     this.source = source;
     const isGapless = lastIds.has(this.path);
@@ -54,8 +67,11 @@ class Stream {
   }
 
   close() {
+    this.turn?.abort();
     this.source?.close();
     this.source = null;
+    this.release?.();
+    this.release = null;
     clearTimeout(this.retry);
     clearTimeout(this.silence);
     clearTimeout(this.flushing);
@@ -147,7 +163,12 @@ export function useStatsStream(take = NOTHING) {
     take(frame.data);
   });
   // What stands between may let no stream through; then the numbers come slower, and the dot says so.
-  useRepeated(() => connected.peek() || loadStats(), POLLING_SECONDS);
+  const loadUnlessConnected = () => void (connected.peek() || loadStats());
+  useRepeated(loadUnlessConnected, POLLING_SECONDS);
+  useEffect(() => {
+    const timer = setTimeout(loadUnlessConnected, FIRST_RETRY_MILLISECONDS);
+    return () => clearTimeout(timer);
+  }, []);
 }
 
 const loadStats = () => get("stats").then((document) => (stats.value = document), () => {});

@@ -13,6 +13,7 @@ import { computed, effect, signal } from "../vendor/preact.js";
  * @property {number} workers
  * @property {number} oldest_pending_seconds
  * @property {string[]} paused_types
+ * @property {number} [types_left_out] how many types are not in `by_type`
  * @property {{submitted: number, finished: number, failed: number}} [per_second]
  */
 

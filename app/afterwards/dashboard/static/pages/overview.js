@@ -29,7 +29,7 @@ export default function Overview() {
       <${Choice} label="Range" options=${RANGES} value=${range} onChange=${(name) => setQuery({ range: name === "1h" ? null : name })} />`} />
     <${Tiles} series=${series.data} />
     ${isUnused && html`<${FirstUse} />`}
-    <${Loaded} of=${series} rows=${5}>${(data) => html`<${SeriesCharts} series=${data} />`}<//>
+    <${Loaded} of=${series} rows=${7} isPart>${(data) => html`<${SeriesCharts} series=${data} />`}<//>
     <${Failing} />
     <${TypesNow} /><${SlotsNow} />`;
 }
@@ -56,7 +56,7 @@ function Failing() {
   if (groups?.length === 0) return null;
   return html`<section class="section" aria-labelledby="failing"><header><h2 id="failing">Failing</h2>
       ${groups?.length > GROUPS_SHOWN && html`<a href=${href("errors")}>all ${number(groups.length)} groups</a>`}</header>
-    <${Loaded} of=${errors} rows=${3}>${({ groups: found }) => html`<${Groups} groups=${found.slice(0, GROUPS_SHOWN)} reload=${errors.reload} onOpen=${openGroup(go)} />`}<//></section>`;
+    <${Loaded} of=${errors} rows=${3} isPart>${({ groups: found }) => html`<${Groups} groups=${found.slice(0, GROUPS_SHOWN)} reload=${errors.reload} onOpen=${openGroup(go)} />`}<//></section>`;
 }
 
 const TypesNow = () => html`<section class="section" aria-labelledby="types"><header><h2 id="types">Types</h2></header>

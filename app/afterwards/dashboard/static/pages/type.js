@@ -38,7 +38,7 @@ function Numbers({ type }) {
 
 function Series({ name, range }) {
   const series = useResource(`series ${range} ${name}`, (signal) => get("stats/series", { range, type: name }, signal), { every: RELOAD_SECONDS[range] });
-  return html`<${Loaded} of=${series} rows=${5}>${(data) => html`<${SeriesCharts} series=${data} />`}<//>`;
+  return html`<${Loaded} of=${series} rows=${7} isPart>${(data) => html`<${SeriesCharts} series=${data} />`}<//>`;
 }
 
 function TypeErrors({ name }) {

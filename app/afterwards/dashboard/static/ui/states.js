@@ -8,12 +8,15 @@ import { Icon } from "./basics.js";
 /**
  * Shows what is loaded, and what stands in its place otherwise.
  *
- * @param {{of: import("../core/resource.js").Resource<any>, rows?: number, children: (data: any) => any}} _
+ * @param {{of: import("../core/resource.js").Resource<any>, rows?: number, isPart?: boolean, children: (data: any) => any}} _
+ * isPart: the rest of the page says more than a refusal of this
  */
-export function Loaded({ of: resource, rows = 6, children }) {
+export function Loaded({ of: resource, rows = 6, isPart = false, children }) {
   const { data, error, isStale, reload } = resource;
   if (data !== undefined) return html`<div class=${isStale ? "stale" : ""} aria-busy=${String(isStale)}>${children(data)}</div>`;
+  if (error && !(error instanceof Unreachable) && isPart) return html`<p class="dim refused">Not shown: ${error.message}</p>`;
   if (error && !(error instanceof Unreachable)) return html`<${Refused} error=${error} reload=${reload} />`;
+  if (outage.value && isPart) return html`<${Skeleton} rows=${rows} />`;
   if (outage.value) return html`<${Empty} icon="errors" title="Nothing is loaded yet">This page fills when the service answers.<//>`;
   return html`<${Skeleton} rows=${rows} />`;
 }

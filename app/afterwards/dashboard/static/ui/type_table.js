@@ -35,8 +35,9 @@ function Drain({ row: { isPaused, now } }) {
 
 /** @param {{names: string[]}} _ */
 export function TypeTable({ names }) {
-  const { by_type: byType, paused_types: paused } = stats.value;
+  const { by_type: byType, paused_types: paused, types_left_out: others } = stats.value;
   if (!names.length) return html`<${Empty} icon="types" title="No tasks of any type">Types show here when they have tasks. <a href=${href("types")}>All types</a><//>`;
   const rows = names.toSorted().map((name) => ({ name, counts: byType[name] ?? {}, isPaused: paused.includes(name), now: forecast(name) }));
-  return html`<div class="scroller"><${Table} label="Task types" columns=${COLUMNS} rows=${rows} keyOf=${(row) => row.name} onOpen=${(row) => go(`types/${encodeURIComponent(row.name)}`)} /></div>`;
+  return html`<div class="scroller"><${Table} label="Task types" columns=${COLUMNS} rows=${rows} keyOf=${(row) => row.name} onOpen=${(row) => go(`types/${encodeURIComponent(row.name)}`)} /></div>
+    ${others > 0 && html`<p class="dim">${number(others)} more types have tasks, and are not shown.</p>`}`;
 }
