@@ -18,13 +18,36 @@ const modules = join(packages, "node_modules");
 const esbuild = createRequire(join(packages, "package.json"))("esbuild");
 
 const ICONS = {
-  scheduled: "clock", pending: "circle", retrying: "refresh-cw", processing: "loader-circle",
-  success: "check", failed: "x", cancelled: "circle-slash",
-  overview: "layout-dashboard", tasks: "list", errors: "triangle-alert", types: "shapes",
-  schedules: "calendar-clock", workers: "server", activity: "history", search: "search",
-  pause: "pause", play: "play", retry: "rotate-ccw", remove: "trash-2", copy: "copy",
-  edit: "pencil", add: "plus", expand: "chevron-right", theme: "sun-moon", now: "zap",
-  keys: "keyboard", lock: "lock", close: "x", link: "external-link", zone: "globe",
+  scheduled: "clock",
+  pending: "circle",
+  retrying: "refresh-cw",
+  processing: "loader-circle",
+  success: "check",
+  failed: "x",
+  cancelled: "circle-slash",
+  overview: "layout-dashboard",
+  tasks: "list",
+  errors: "triangle-alert",
+  types: "shapes",
+  schedules: "calendar-clock",
+  workers: "server",
+  activity: "history",
+  search: "search",
+  pause: "pause",
+  play: "play",
+  retry: "rotate-ccw",
+  remove: "trash-2",
+  copy: "copy",
+  edit: "pencil",
+  add: "plus",
+  expand: "chevron-right",
+  theme: "sun-moon",
+  now: "zap",
+  keys: "keyboard",
+  lock: "lock",
+  close: "x",
+  link: "external-link",
+  zone: "globe",
 };
 const BUNDLED = ["preact", "htm", "@preact/signals", "@preact/signals-core", "uplot", "lucide-static"];
 
@@ -44,7 +67,11 @@ await writeManifest();
 async function bundle(name, lines) {
   await esbuild.build({
     stdin: { contents: lines.join("\n"), resolveDir: packages },
-    bundle: true, format: "esm", minify: true, target: "es2022", legalComments: "none",
+    bundle: true,
+    format: "esm",
+    minify: true,
+    target: "es2022",
+    legalComments: "none",
     outfile: join(target, name),
   });
 }
@@ -55,11 +82,16 @@ async function minifyStyle(name, source) {
 }
 
 async function sprite() {
-  const symbols = await Promise.all(Object.entries(ICONS).map(async ([id, icon]) => {
-    const drawing = await readFile(join(modules, "lucide-static/icons", `${icon}.svg`), "utf8");
-    const shapes = drawing.match(/<svg[^>]*>(.*)<\/svg>/s)[1].replace(/\s+/g, " ").trim();
-    return `<symbol id="${id}" viewBox="0 0 24 24">${shapes}</symbol>`;
-  }));
+  const symbols = await Promise.all(
+    Object.entries(ICONS).map(async ([id, icon]) => {
+      const drawing = await readFile(join(modules, "lucide-static/icons", `${icon}.svg`), "utf8");
+      const shapes = drawing
+        .match(/<svg[^>]*>(.*)<\/svg>/s)[1]
+        .replace(/\s+/g, " ")
+        .trim();
+      return `<symbol id="${id}" viewBox="0 0 24 24">${shapes}</symbol>`;
+    }),
+  );
   return `<svg xmlns="http://www.w3.org/2000/svg">\n${symbols.join("\n")}\n</svg>\n`;
 }
 

@@ -3,7 +3,12 @@
 const DAYS = ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"];
 const NAMES = { SUN: 0, MON: 1, TUE: 2, WED: 3, THU: 4, FRI: 5, SAT: 6 };
 /** @type {[number, string][]} */
-const UNITS = [[86_400, "day"], [3_600, "hour"], [60, "minute"], [1, "second"]];
+const UNITS = [
+  [86_400, "day"],
+  [3_600, "hour"],
+  [60, "minute"],
+  [1, "second"],
+];
 
 /** @param {{cron: string|null, every_seconds: number|null}} schedule */
 export function recurrenceInWords({ cron, every_seconds: every }) {
@@ -29,7 +34,8 @@ export function cronInWords(cron) {
 
 const isNumber = (text) => /^\d+$/.test(text);
 const pad = (text) => text.padStart(2, "0");
-const ordinal = (number) => `${number}${{ 1: "st", 2: "nd", 3: "rd" }[number % 10 > 3 || (number > 10 && number < 14) ? 0 : number % 10] ?? "th"}`;
+const ordinal = (number) =>
+  `${number}${{ 1: "st", 2: "nd", 3: "rd" }[number % 10 > 3 || (number > 10 && number < 14) ? 0 : number % 10] ?? "th"}`;
 
 function timeInWords(minute, hour) {
   const step = /^\*\/(\d+)$/.exec(minute);
@@ -61,7 +67,8 @@ const dayOf = (text) => (text in NAMES ? NAMES[text] : isNumber(text) ? Number(t
 
 function weekdaysInWords(text) {
   const range = text.split("-").map(dayOf);
-  if (range.length === 2 && !range.includes(null)) return range[0] === 1 && range[1] === 5 ? "on weekdays" : `from ${DAYS[range[0]]} to ${DAYS[range[1]]}`;
+  if (range.length === 2 && !range.includes(null))
+    return range[0] === 1 && range[1] === 5 ? "on weekdays" : `from ${DAYS[range[0]]} to ${DAYS[range[1]]}`;
   const days = text.split(",").map(dayOf);
   return days.includes(null) ? null : `on ${days.map((day) => DAYS[day]).join(" and ")}`;
 }

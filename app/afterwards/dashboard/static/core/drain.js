@@ -27,7 +27,8 @@ export function forecast(type) {
   const [first, last] = [frames[0], frames.at(-1)];
   const length = waiting(last?.byType[type]);
   const elapsed = first ? (last.at - first.at) / 1_000 : 0;
-  if (elapsed * 1_000 < LEAST_MILLISECONDS) return { perSecond: null, seconds: null, trend: length ? "unknown" : "empty" };
+  if (elapsed * 1_000 < LEAST_MILLISECONDS)
+    return { perSecond: null, seconds: null, trend: length ? "unknown" : "empty" };
   const perSecond = Math.max(0, ended(last.byType[type]) - ended(first.byType[type])) / elapsed;
   if (length === 0) return { perSecond, seconds: 0, trend: "empty" };
   const slope = (length - waiting(first.byType[type])) / elapsed;

@@ -2,7 +2,13 @@
 import { place } from "./router.js";
 
 const HOURS = { "1h": 1, "24h": 24, "7d": 168, "30d": 720 };
-export const AGES = [["", "Any time"], ["1h", "Last hour"], ["24h", "Last 24 h"], ["7d", "Last 7 days"], ["30d", "Last 30 days"]];
+export const AGES = [
+  ["", "Any time"],
+  ["1h", "Last hour"],
+  ["24h", "Last 24 h"],
+  ["7d", "Last 7 days"],
+  ["30d", "Last 30 days"],
+];
 
 /** Whether it has times of its own, and no age. @param {{after: string, before: string}} filter */
 export const hasOwnTimes = ({ after, before }) => Boolean(before) || Boolean(after && !(after in HOURS));
@@ -15,36 +21,85 @@ const REPEATED = ["status", "type", "label"];
 export function filterOfUrl(query = place.value.query) {
   const one = (name) => query.get(name) ?? "";
   const [status, type, label] = REPEATED.map((name) => query.getAll(name).filter(Boolean));
-  const order = ORDERS.includes(one("order")) ? one("order") : status.length === 1 && status[0] === "scheduled" ? "due" : "created";
-  return { status, type, label, q: one("q").trim(), error: one("error"), after: one("after"), before: one("before"), order };
+  const order = ORDERS.includes(one("order"))
+    ? one("order")
+    : status.length === 1 && status[0] === "scheduled"
+      ? "due"
+      : "created";
+  return {
+    status,
+    type,
+    label,
+    q: one("q").trim(),
+    error: one("error"),
+    after: one("after"),
+    before: one("before"),
+    order,
+  };
 }
 
 /** A time of the URL: an age such as `24h`, a date of this zone, or a time as RFC 3339 has it. */
 function timeOf(text) {
   if (!text) return undefined;
-  if (text in HOURS) return new Date(Math.floor(Date.now() / 60_000) * 60_000 - HOURS[text] * 3_600_000).toISOString();
+  if (text in HOURS)
+    return new Date(Math.floor(Date.now() / 60_000) * 60_000 - HOURS[text] * 3_600_000).toISOString();
   const milliseconds = Date.parse(/^\d{4}-\d\d-\d\d$/.test(text) ? `${text}T00:00` : text);
   return Number.isNaN(milliseconds) ? undefined : new Date(milliseconds).toISOString();
 }
 
 /** The members that are set, as lists, counts and bulk verbs take them. @param {Filter} filter */
 export function forApi({ status, type, label, q, error, after, before }) {
-  const members = { status, type, label, q, error, created_after: timeOf(after), created_before: timeOf(before) };
-  return Object.fromEntries(Object.entries(members).filter(([, value]) => value !== undefined && value.length));
+  const members = {
+    status,
+    type,
+    label,
+    q,
+    error,
+    created_after: timeOf(after),
+    created_before: timeOf(before),
+  };
+  return Object.fromEntries(
+    Object.entries(members).filter(([, value]) => value !== undefined && value.length),
+  );
 }
 
 /** Each condition in words, and what its removal changes in the URL. @param {Filter} filter */
 export function conditions(filter) {
   const found = [];
   for (const name of REPEATED) {
-    for (const value of filter[name]) found.push({ name, word: `${name}: ${value}`, change: { [name]: filter[name].filter((one) => one !== value) } });
+    for (const value of filter[name])
+      found.push({
+        name,
+        word: `${name}: ${value}`,
+        change: { [name]: filter[name].filter((one) => one !== value) },
+      });
   }
   const ages = Object.fromEntries(AGES);
   if (filter.q) found.push({ name: "q", word: `search: ${filter.q}`, change: { q: null } });
-  if (filter.error) found.push({ name: "error", word: `error group: ${filter.error.slice(0, 8)}`, change: { error: null } });
-  if (filter.after) found.push({ name: "after", word: ages[filter.after] ?? `after: ${filter.after}`, change: { after: null } });
-  if (filter.before) found.push({ name: "before", word: `before: ${filter.before}`, change: { before: null } });
+  if (filter.error)
+    found.push({
+      name: "error",
+      word: `error group: ${filter.error.slice(0, 8)}`,
+      change: { error: null },
+    });
+  if (filter.after)
+    found.push({
+      name: "after",
+      word: ages[filter.after] ?? `after: ${filter.after}`,
+      change: { after: null },
+    });
+  if (filter.before)
+    found.push({ name: "before", word: `before: ${filter.before}`, change: { before: null } });
   return found;
 }
 
-export const NOTHING = { status: null, type: null, label: null, q: null, error: null, after: null, before: null, order: null };
+export const NOTHING = {
+  status: null,
+  type: null,
+  label: null,
+  q: null,
+  error: null,
+  after: null,
+  before: null,
+  order: null,
+};

@@ -7,7 +7,11 @@ export const number = (value) => (value === null || value === undefined ? "–" 
 
 /** 12,345 in full, and 1.2M where there is no room. */
 export const shortNumber = (value) =>
-  value === null || value === undefined ? "–" : Math.abs(value) < 100_000 ? WHOLE.format(value) : SHORT.format(value);
+  value === null || value === undefined
+    ? "–"
+    : Math.abs(value) < 100_000
+      ? WHOLE.format(value)
+      : SHORT.format(value);
 
 /** @param {number} value a second's */
 export function rate(value) {
@@ -25,7 +29,11 @@ export const countOf = ({ count, exact }) => `${WHOLE.format(count)}${exact ? ""
 export const plural = (count, word, words = `${word}s`) => `${number(count)} ${count === 1 ? word : words}`;
 
 /** @type {[number, string][]} */
-const STEPS = [[86_400, "d"], [3_600, "h"], [60, "min"]];
+const STEPS = [
+  [86_400, "d"],
+  [3_600, "h"],
+  [60, "min"],
+];
 
 /** A length of time in its two largest units: 850 ms, 4.2 s, 3 min 5 s, 2 d 4 h. */
 export function duration(seconds) {

@@ -11,11 +11,40 @@ const SEQUENCE_MILLISECONDS = 1_200;
  * @type {[string, [string, string][]][]}
  */
 export const SHORTCUTS = [
-  ["Anywhere", [["/", "Search tasks"], ["g o", "Overview"], ["g t", "Tasks"], ["g e", "Errors"], ["g y", "Types"],
-    ["g s", "Schedules"], ["g w", "Workers"], ["g a", "Activity"], [".", "Pause or resume live updates"], ["?", "This help"]]],
-  ["Lists", [["j / k", "Next, previous row"], ["x", "Select the row"], ["Enter", "Open the row"],
-    ["r", "Retry"], ["c", "Cancel"], ["Esc", "Clear the selection, close"]]],
-  ["A task", [["r", "Retry"], ["c", "Cancel"], ["e", "Edit and retry"]]],
+  [
+    "Anywhere",
+    [
+      ["/", "Search tasks"],
+      ["g o", "Overview"],
+      ["g t", "Tasks"],
+      ["g e", "Errors"],
+      ["g y", "Types"],
+      ["g s", "Schedules"],
+      ["g w", "Workers"],
+      ["g a", "Activity"],
+      [".", "Pause or resume live updates"],
+      ["?", "This help"],
+    ],
+  ],
+  [
+    "Lists",
+    [
+      ["j / k", "Next, previous row"],
+      ["x", "Select the row"],
+      ["Enter", "Open the row"],
+      ["r", "Retry"],
+      ["c", "Cancel"],
+      ["Esc", "Clear the selection, close"],
+    ],
+  ],
+  [
+    "A task",
+    [
+      ["r", "Retry"],
+      ["c", "Cancel"],
+      ["e", "Edit and retry"],
+    ],
+  ],
 ];
 
 export const helpIsOpen = signal(false);
@@ -49,7 +78,10 @@ function search() {
 
 /** Whether a key belongs to what has the focus, and is no shortcut. */
 function isTyping(target) {
-  return target.isContentEditable || /^(input|textarea|select)$/i.test(target.tagName) && target.type !== "checkbox";
+  return (
+    target.isContentEditable ||
+    (/^(input|textarea|select)$/i.test(target.tagName) && target.type !== "checkbox")
+  );
 }
 
 function isOnControl(event) {

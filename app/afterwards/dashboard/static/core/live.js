@@ -54,7 +54,9 @@ class Stream {
   }
 
   connect() {
-    const source = new EventSource(apiUrl(this.path, { ...this.query, last_event_id: lastIds.get(this.path) }));
+    const source = new EventSource(
+      apiUrl(this.path, { ...this.query, last_event_id: lastIds.get(this.path) }),
+    );
     this.source = source;
     const isGapless = lastIds.has(this.path);
     source.onopen = () => {
@@ -171,7 +173,11 @@ export function useStatsStream(take = NOTHING) {
   }, []);
 }
 
-const loadStats = () => get("stats").then((document) => (stats.value = document), () => {});
+const loadStats = () =>
+  get("stats").then(
+    (document) => (stats.value = document),
+    () => {},
+  );
 
 /** The same every five seconds, for pages whose one stream is another. */
 export function useStatsPolling() {

@@ -24,6 +24,8 @@ export async function takePlace(signal) {
 /** A lock is held as long as the promise that is given for it. */
 function take(name, options) {
   return new Promise((resolve, reject) => {
-    navigator.locks.request(name, options, (lock) => (lock ? new Promise((release) => resolve(release)) : resolve(null))).catch(reject);
+    navigator.locks
+      .request(name, options, (lock) => (lock ? new Promise((release) => resolve(release)) : resolve(null)))
+      .catch(reject);
   });
 }

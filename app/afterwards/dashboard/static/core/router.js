@@ -69,7 +69,8 @@ const keepScroll = () => history.replaceState({ scroll: window.scrollY }, "");
 
 /** Going back leads to where one was, as soon as the page is high enough again. */
 function restoreScroll(top, tries = 20) {
-  if (document.documentElement.scrollHeight - window.innerHeight >= top || tries === 0) window.scrollTo(0, top);
+  if (document.documentElement.scrollHeight - window.innerHeight >= top || tries === 0)
+    window.scrollTo(0, top);
   else setTimeout(() => restoreScroll(top, tries - 1), 25);
 }
 
@@ -82,8 +83,18 @@ window.addEventListener("popstate", (event) => {
 if (history.state?.scroll) restoreScroll(history.state.scroll);
 
 document.addEventListener("click", (event) => {
-  if (event.defaultPrevented || event.button || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return;
-  const link = /** @type {HTMLAnchorElement|null} */ (/** @type {Element} */ (event.target).closest?.("a[href]"));
+  if (
+    event.defaultPrevented ||
+    event.button ||
+    event.ctrlKey ||
+    event.metaKey ||
+    event.shiftKey ||
+    event.altKey
+  )
+    return;
+  const link = /** @type {HTMLAnchorElement|null} */ (
+    /** @type {Element} */ (event.target).closest?.("a[href]")
+  );
   if (!link || link.target || link.hasAttribute("download")) return;
   if (!link.href.startsWith(BASE.href) || link.href.startsWith(`${BASE.href}assets/`)) return;
   event.preventDefault();

@@ -7,7 +7,10 @@
 export function resolved(schema, root) {
   let found = schema ?? {};
   for (let step = 0; found.$ref && step < 10; step += 1) {
-    const path = found.$ref.replace(/^#\//, "").split("/").map((name) => name.replace(/~1/g, "/").replace(/~0/g, "~"));
+    const path = found.$ref
+      .replace(/^#\//, "")
+      .split("/")
+      .map((name) => name.replace(/~1/g, "/").replace(/~0/g, "~"));
     const { $ref: _, ...beside } = found;
     found = { ...path.reduce((at, name) => at?.[name], root), ...beside };
   }
@@ -22,7 +25,8 @@ export function resolved(schema, root) {
 export function withoutNull(schema, root) {
   const known = resolved(schema, root);
   const choices = (known.anyOf ?? known.oneOf)?.filter((one) => one.type !== "null");
-  if (choices?.length === 1) return { ...known, anyOf: undefined, ...resolved(choices[0], root), isNullable: true };
+  if (choices?.length === 1)
+    return { ...known, anyOf: undefined, ...resolved(choices[0], root), isNullable: true };
   if (Array.isArray(known.type) && known.type.includes("null")) {
     const [type, ...others] = known.type.filter((one) => one !== "null");
     return { ...known, type: others.length ? undefined : type, isNullable: true };
@@ -50,27 +54,36 @@ export function mistakes(value, schema, root = schema, pointer = "#") {
   const wrong = (message) => [{ pointer, message }];
   if (known.enum && !known.enum.includes(value)) return wrong(`must be one of ${known.enum.join(", ")}`);
   if ("const" in known && known.const !== value) return wrong(`must be ${JSON.stringify(known.const)}`);
-  if (typeof known.type === "string" && !TYPES[known.type](value)) return wrong(`must be ${/^[aeiou]/.test(known.type) ? "an" : "a"} ${known.type}`);
+  if (typeof known.type === "string" && !TYPES[known.type](value))
+    return wrong(`must be ${/^[aeiou]/.test(known.type) ? "an" : "a"} ${known.type}`);
   if (TYPES.object(value)) return ofObject(value, known, root, pointer);
-  if (Array.isArray(value) && known.items) return value.flatMap((one, index) => mistakes(one, known.items, root, `${pointer}/${index}`));
-  return typeof value === "string" || typeof value === "number" ? outOfBounds(value, known).flatMap(wrong) : [];
+  if (Array.isArray(value) && known.items)
+    return value.flatMap((one, index) => mistakes(one, known.items, root, `${pointer}/${index}`));
+  return typeof value === "string" || typeof value === "number"
+    ? outOfBounds(value, known).flatMap(wrong)
+    : [];
 }
 
 function ofObject(value, schema, root, pointer) {
   const missing = (schema.required ?? []).filter((name) => !(name in value));
   const members = schema.properties ?? {};
-  const unknown = schema.additionalProperties === false ? Object.keys(value).filter((name) => !(name in members)) : [];
+  const unknown =
+    schema.additionalProperties === false ? Object.keys(value).filter((name) => !(name in members)) : [];
   return [
     ...missing.map((name) => ({ pointer: `${pointer}/${name}`, message: "is missing" })),
     ...unknown.map((name) => ({ pointer: `${pointer}/${name}`, message: "is not known here" })),
-    ...Object.entries(value).flatMap(([name, one]) => (members[name] ? mistakes(one, members[name], root, `${pointer}/${name}`) : [])),
+    ...Object.entries(value).flatMap(([name, one]) =>
+      members[name] ? mistakes(one, members[name], root, `${pointer}/${name}`) : [],
+    ),
   ];
 }
 
 function outOfBounds(value, { minimum, maximum, minLength, maxLength }) {
   if (typeof value === "string") {
     if (minLength && value.length < minLength) return [`must have ${minLength} characters or more`];
-    return maxLength !== undefined && value.length > maxLength ? [`must have ${maxLength} characters at most`] : [];
+    return maxLength !== undefined && value.length > maxLength
+      ? [`must have ${maxLength} characters at most`]
+      : [];
   }
   if (minimum !== undefined && value < minimum) return [`must be ${minimum} or more`];
   return maximum !== undefined && value > maximum ? [`must be ${maximum} or less`] : [];
@@ -86,5 +99,9 @@ export function example(schema, root = schema) {
     const names = (known.required ?? []).filter((name) => known.properties?.[name]);
     return Object.fromEntries(names.map((name) => [name, example(known.properties[name], root)]));
   }
-  return { string: "", integer: known.minimum ?? 0, number: known.minimum ?? 0, boolean: false, array: [] }[known.type] ?? null;
+  return (
+    { string: "", integer: known.minimum ?? 0, number: known.minimum ?? 0, boolean: false, array: [] }[
+      known.type
+    ] ?? null
+  );
 }

@@ -17,7 +17,13 @@ const WAITING = new Set(["scheduled", "pending"]);
 
 /** @typedef {{tasks: any[], next: string|null, scan: any}} List */
 
-const queryOf = (filter, more = {}) => ({ ...forApi(filter), order: filter.order === "created" ? null : filter.order, summary: true, limit: PAGE, ...more });
+const queryOf = (filter, more = {}) => ({
+  ...forApi(filter),
+  order: filter.order === "created" ? null : filter.order,
+  summary: true,
+  limit: PAGE,
+  ...more,
+});
 
 /** @param {import("./filter.js").Filter} filter */
 export function useTaskList(filter) {
@@ -55,7 +61,8 @@ function useRowUpdates(tasks, change, askAll) {
     const changes = new Map();
     for (const { name, data } of frames) {
       if (name === "stats") stats.value = data;
-      else if (data.task_id) changes.set(data.task_id, { ...changes.get(data.task_id), ...changeOf(name, data) });
+      else if (data.task_id)
+        changes.set(data.task_id, { ...changes.get(data.task_id), ...changeOf(name, data) });
     }
     if (changes.size) change((task) => (changes.has(task.id) ? updated(task, changes.get(task.id)) : task));
     if (ids.length && frames.some(({ name }) => name === "open" || name === "reset")) askAll();
@@ -63,7 +70,8 @@ function useRowUpdates(tasks, change, askAll) {
 }
 
 function changeOf(name, data) {
-  if (name === "progress") return { progress: { fraction: data.fraction, message: data.message, at: data.at } };
+  if (name === "progress")
+    return { progress: { fraction: data.fraction, message: data.message, at: data.at } };
   return { status: data.status, at: data.at, attempt: data.attempt };
 }
 

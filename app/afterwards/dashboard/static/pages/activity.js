@@ -17,13 +17,20 @@ export default function Activity() {
   useStatsStream();
   const [older, setOlder] = useState(/** @type {{entries: any[], next: string|null}|null} */ (null));
   // Once older ones are shown, newer ones would move them.
-  const first = useResource("activity", (signal) => get("activity", { limit: PAGE }, signal), { every: older ? 0 : RELOAD_SECONDS });
+  const first = useResource("activity", (signal) => get("activity", { limit: PAGE }, signal), {
+    every: older ? 0 : RELOAD_SECONDS,
+  });
   document.title = "Activity · Afterwards";
   const next = older ? older.next : first.data?.next;
-  const more = () => get("activity", { limit: PAGE, cursor: next }).then((page) => setOlder({ entries: [...(older?.entries ?? []), ...page.entries], next: page.next }), wrong);
+  const more = () =>
+    get("activity", { limit: PAGE, cursor: next }).then(
+      (page) => setOlder({ entries: [...(older?.entries ?? []), ...page.entries], next: page.next }),
+      wrong,
+    );
   return html`<${Heading} title="Activity" /><${Loaded} of=${first}>${({ entries }) => {
     const rows = [...entries, ...(older?.entries ?? [])];
-    if (!rows.length) return html`<${Empty} icon="activity" title="Nothing was done by hand yet">What people cancel, retry, delete, pause or schedule is written down here.<//>`;
+    if (!rows.length)
+      return html`<${Empty} icon="activity" title="Nothing was done by hand yet">What people cancel, retry, delete, pause or schedule is written down here.<//>`;
     return html`<${Table} label="Activity, newest first" columns=${COLUMNS} rows=${rows.map((entry, index) => ({ ...entry, key: `${entry.request_id} ${entry.at} ${index}` }))} keyOf=${(entry) => entry.key} isCards />
       ${next && html`<p class="end"><button type="button" class="button" onClick=${more}>Show older</button></p>`}`;
   }}<//>`;
@@ -31,13 +38,30 @@ export default function Activity() {
 
 const COLUMNS = [
   { name: "at", title: "When", cell: ({ at }) => html`<${Time} at=${at} />` },
-  { name: "actor", title: "Who", cell: ({ actor }) => (actor ? html`<bdi>${actor}</bdi>` : html`<span class="faint" title="The service has no keys: it cannot tell who asks">anyone</span>`) },
+  {
+    name: "actor",
+    title: "Who",
+    cell: ({ actor }) =>
+      actor
+        ? html`<bdi>${actor}</bdi>`
+        : html`<span class="faint" title="The service has no keys: it cannot tell who asks">anyone</span>`,
+  },
   { name: "verb", title: "What", cell: ({ verb }) => html`<b>${verb}</b>` },
   { name: "object", title: "Of", cell: ({ object }) => object },
   { name: "target", title: "Which", kind: "wide", cell: (entry) => html`<${Which} entry=${entry} />` },
   { name: "count", title: "How many", kind: "number", cell: ({ count }) => number(count) },
-  { name: "outcome", title: "Outcome", cell: ({ outcome, detail }) => html`<span class=${outcome === "done" ? "dim" : "loud"} title=${detail ?? ""}>${outcome}</span>` },
-  { name: "request", title: "Request", kind: "mono", cell: ({ request_id: id }) => html`<span class="faint">${id}</span>` },
+  {
+    name: "outcome",
+    title: "Outcome",
+    cell: ({ outcome, detail }) =>
+      html`<span class=${outcome === "done" ? "dim" : "loud"} title=${detail ?? ""}>${outcome}</span>`,
+  },
+  {
+    name: "request",
+    title: "Request",
+    kind: "mono",
+    cell: ({ request_id: id }) => html`<span class="faint">${id}</span>`,
+  },
 ];
 
 function Which({ entry: { object, name } }) {

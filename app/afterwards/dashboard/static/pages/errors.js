@@ -11,15 +11,22 @@ import { Groups, openGroup } from "../ui/groups.js";
 import { Empty, Loaded } from "../ui/states.js";
 
 const RELOAD_SECONDS = 10;
-const ORDERS = [["count", "Most first"], ["latest", "Latest first"]];
+const ORDERS = [
+  ["count", "Most first"],
+  ["latest", "Latest first"],
+];
 
 export default function Errors() {
   useStatsStream();
   const type = place.value.query.get("type") ?? "";
   const order = place.value.query.get("order") === "latest" ? "latest" : "count";
-  const errors = useResource(`errors ${type} ${order}`, (signal) => get("errors", { type, order }, signal), { every: RELOAD_SECONDS });
+  const errors = useResource(`errors ${type} ${order}`, (signal) => get("errors", { type, order }, signal), {
+    every: RELOAD_SECONDS,
+  });
   document.title = "Errors · Afterwards";
-  const known = [...new Set([...Object.keys(stats.value?.by_type ?? {}), ...(type ? [type] : [])])].toSorted();
+  const known = [
+    ...new Set([...Object.keys(stats.value?.by_type ?? {}), ...(type ? [type] : [])]),
+  ].toSorted();
   const aside = html`<label><span class="unseen">Type</span><select value=${type} onChange=${(event) => setQuery({ type: event.target.value })}>
       <option value="">Any type</option>${known.map((name) => html`<option key=${name} value=${name} selected=${name === type}>${name}</option>`)}</select></label>
     <${Choice} label="Order" options=${ORDERS} value=${order} onChange=${(name) => setQuery({ order: name === "count" ? null : name })} />`;

@@ -22,7 +22,9 @@ export default function Overview() {
   const asked = place.value.query.get("range");
   const range = asked in RELOAD_SECONDS ? asked : "1h";
   useStatsStream(remember);
-  const series = useResource(`series ${range}`, (signal) => get("stats/series", { range }, signal), { every: RELOAD_SECONDS[range] });
+  const series = useResource(`series ${range}`, (signal) => get("stats/series", { range }, signal), {
+    every: RELOAD_SECONDS[range],
+  });
   const isUnused = stats.value && Object.values(stats.value.tasks).every((count) => count === 0);
   document.title = "Overview · Afterwards";
   return html`<${Heading} title="Overview" aside=${html`<${Verb} icon="add" onClick=${() => submitDialog()}>Submit a task<//>
@@ -34,9 +36,10 @@ export default function Overview() {
     <${TypesNow} /><${SlotsNow} />`;
 }
 
-const Tiles = ({ series }) => html`<ul class="tiles" aria-label="Tasks by state">${STATES.map(
-  (state) => html`<${Tile} key=${state} state=${state} column=${series?.tasks?.[state]} />`,
-)}</ul>`;
+const Tiles = ({ series }) =>
+  html`<ul class="tiles" aria-label="Tasks by state">${STATES.map(
+    (state) => html`<${Tile} key=${state} state=${state} column=${series?.tasks?.[state]} />`,
+  )}</ul>`;
 
 function Tile({ state, column }) {
   const tasks = stats.value?.tasks;
@@ -51,7 +54,9 @@ function Tile({ state, column }) {
 }
 
 function Failing() {
-  const errors = useResource("errors top", (signal) => get("errors", { order: "count" }, signal), { every: 15 });
+  const errors = useResource("errors top", (signal) => get("errors", { order: "count" }, signal), {
+    every: 15,
+  });
   const groups = errors.data?.groups;
   if (groups?.length === 0) return null;
   return html`<section class="section" aria-labelledby="failing"><header><h2 id="failing">Failing</h2>
@@ -59,10 +64,13 @@ function Failing() {
     <${Loaded} of=${errors} rows=${3} isPart>${({ groups: found }) => html`<${Groups} groups=${found.slice(0, GROUPS_SHOWN)} reload=${errors.reload} onOpen=${openGroup(go)} />`}<//></section>`;
 }
 
-const TypesNow = () => html`<section class="section" aria-labelledby="types"><header><h2 id="types">Types</h2></header>
+const TypesNow =
+  () => html`<section class="section" aria-labelledby="types"><header><h2 id="types">Types</h2></header>
   ${stats.value ? html`<${TypeTable} names=${Object.keys(stats.value.by_type)} />` : html`<${Skeleton} rows=${4} />`}</section>`;
 
-const SlotsNow = () => stats.value && html`<section class="section" aria-labelledby="slots"><header><h2 id="slots">Slots</h2>
+const SlotsNow = () =>
+  stats.value &&
+  html`<section class="section" aria-labelledby="slots"><header><h2 id="slots">Slots</h2>
     <span class="metric mono">afterwards_slots</span></header><${Slots} slots=${stats.value.slots} /></section>`;
 
 const CURL = `curl ${API.href}tasks -H 'Content-Type: application/json' \\

@@ -18,11 +18,18 @@ const PAGE = 100;
 export default function Schedules() {
   useStatsStream();
   const [limit, setLimit] = useState(PAGE);
-  const schedules = useResource(`schedules ${limit}`, (signal) => get("schedules", { results: true, limit }, signal), { every: RELOAD_SECONDS });
+  const schedules = useResource(
+    `schedules ${limit}`,
+    (signal) => get("schedules", { results: true, limit }, signal),
+    { every: RELOAD_SECONDS },
+  );
   document.title = "Schedules · Afterwards";
   const create = () => scheduleDialog(null, schedules.reload);
   return html`<${Heading} title="Schedules" aside=${html`<${Verb} icon="add" onClick=${create}>New schedule<//>`} />
-    <${Loaded} of=${schedules}>${({ schedules: found, next }) => html`${found.length ? html`<${List} schedules=${found} reload=${schedules.reload} />` : html`<${None} create=${create} />`}
+    <${Loaded} of=${schedules}>${({
+      schedules: found,
+      next,
+    }) => html`${found.length ? html`<${List} schedules=${found} reload=${schedules.reload} />` : html`<${None} create=${create} />`}
       ${next && limit < 500 && html`<p class="end"><button type="button" class="button" onClick=${() => setLimit(limit + PAGE)}>Show more</button></p>`}`}<//>`;
 }
 
@@ -30,26 +37,66 @@ const None = ({ create }) => html`<${Empty} icon="schedules" title="No schedules
   <p>A schedule submits a task again and again: one for each due time, restarts included.</p><p><${Verb} icon="add" kind="primary" onClick=${create}>New schedule<//></p><//>`;
 
 const COLUMNS = [
-  { name: "name", title: "Schedule", cell: ({ name, paused }) => html`<b>${name}</b> ${paused && html`<span class="tag">paused</span>`}` },
-  { name: "when", title: "Recurs", kind: "wrap", cell: (schedule) => html`<span title=${schedule.cron ?? ""}>${recurrenceInWords(schedule)}</span>${schedule.cron && html` <span class="faint">${schedule.timezone}</span>`}` },
+  {
+    name: "name",
+    title: "Schedule",
+    cell: ({ name, paused }) => html`<b>${name}</b> ${paused && html`<span class="tag">paused</span>`}`,
+  },
+  {
+    name: "when",
+    title: "Recurs",
+    kind: "wrap",
+    cell: (schedule) =>
+      html`<span title=${schedule.cron ?? ""}>${recurrenceInWords(schedule)}</span>${schedule.cron && html` <span class="faint">${schedule.timezone}</span>`}`,
+  },
   { name: "type", title: "Type", cell: ({ type }) => html`<${TypeLink} name=${type} />` },
-  { name: "results", title: "Last results", cell: ({ last_results: results }) => html`<${Results} results=${results ?? []} />` },
-  { name: "next", title: "Next", kind: "number", cell: ({ next_runs: runs, paused }) => (paused ? html`<span class="dim">paused</span>` : html`<${Time} at=${runs[0]} otherwise="never" />`) },
+  {
+    name: "results",
+    title: "Last results",
+    cell: ({ last_results: results }) => html`<${Results} results=${results ?? []} />`,
+  },
+  {
+    name: "next",
+    title: "Next",
+    kind: "number",
+    cell: ({ next_runs: runs, paused }) =>
+      paused ? html`<span class="dim">paused</span>` : html`<${Time} at=${runs[0]} otherwise="never" />`,
+  },
 ];
 
 /** Oldest on the left, as time goes. */
-const Results = ({ results }) => (results.length === 0 ? html`<span class="faint">none yet</span>` : html`<span class="results">${results.toReversed().map(
-  ({ task_id: id, status, at }) => html`<a key=${id + at} data-state=${status} href=${href(`tasks/${id}`)} title="${WORDS[status]}, ${at}" aria-label="${WORDS[status]}, ${at}"><${StateIcon} state=${status} /></a>`,
-)}</span>`);
+const Results = ({ results }) =>
+  results.length === 0
+    ? html`<span class="faint">none yet</span>`
+    : html`<span class="results">${results
+        .toReversed()
+        .map(
+          ({ task_id: id, status, at }) =>
+            html`<a key=${id + at} data-state=${status} href=${href(`tasks/${id}`)} title="${WORDS[status]}, ${at}" aria-label="${WORDS[status]}, ${at}"><${StateIcon} state=${status} /></a>`,
+        )}</span>`;
 
 function List({ schedules, reload }) {
   const [open, setOpen] = useState(place.value.query.get("name"));
-  const verbs = { name: "verbs", title: html`<span class="unseen">Actions</span>`, kind: "number", cell: (schedule) => html`<${Verbs} schedule=${schedule} reload=${reload} />` };
+  const verbs = {
+    name: "verbs",
+    title: html`<span class="unseen">Actions</span>`,
+    kind: "number",
+    cell: (schedule) => html`<${Verbs} schedule=${schedule} reload=${reload} />`,
+  };
   return html`<${Table} label="Schedules" columns=${[...COLUMNS, verbs]} rows=${schedules} keyOf=${({ name }) => name} isCards
     onOpen=${({ name }) => setOpen(open === name ? null : name)} more=${(schedule) => schedule.name === open && html`<${More} schedule=${schedule} />`} />`;
 }
 
-const More = ({ schedule: { cron, every_seconds: every, next_runs: runs, last_due: due, last_task_id: id, catch_up: catchUp } }) => html`<dl class="limits">
+const More = ({
+  schedule: {
+    cron,
+    every_seconds: every,
+    next_runs: runs,
+    last_due: due,
+    last_task_id: id,
+    catch_up: catchUp,
+  },
+}) => html`<dl class="limits">
   <div><dt>${cron ? "Cron" : "Every"}</dt><dd class="mono">${cron ?? `${every} s`}</dd></div>
   <div><dt>Next five</dt><dd>${runs.length ? runs.map((run) => html`<span key=${run} class="run"><${Time} at=${run} /></span>`) : "none while it is paused"}</dd></div>
   <div><dt>Last due</dt><dd><${Time} at=${due} otherwise="not yet" /> ${id && html`<a href=${href(`tasks/${id}`)}>its task</a>`}</dd></div>
@@ -66,13 +113,17 @@ function Verbs({ schedule, reload }) {
     }
   };
   const pause = async () => {
-    if (await said(() => post(`${path}/${paused ? "resume" : "pause"}`))) toast(`${name} is ${paused ? "resumed" : "paused"}.`);
+    if (await said(() => post(`${path}/${paused ? "resume" : "pause"}`)))
+      toast(`${name} is ${paused ? "resumed" : "paused"}.`);
     reload();
   };
-  const discard = () => confirm({
-    title: `Delete ${name}?`, text: "It makes no more tasks. Those that it has made stay.", verb: "Delete",
-    action: () => said(() => remove(path).then(() => toast(`${name} was deleted.`))).then(reload),
-  });
+  const discard = () =>
+    confirm({
+      title: `Delete ${name}?`,
+      text: "It makes no more tasks. Those that it has made stay.",
+      verb: "Delete",
+      action: () => said(() => remove(path).then(() => toast(`${name} was deleted.`))).then(reload),
+    });
   return html`<span class="verbs"><${Verb} icon="now" kind="small" label="Run now: ${name}" onClick=${run}>Run now<//>
     <${Verb} icon=${paused ? "play" : "pause"} kind="small quiet" label="${paused ? "Resume" : "Pause"} ${name}" onClick=${pause} />
     <${Verb} icon="edit" kind="small quiet" label="Edit ${name}" onClick=${() => scheduleDialog(schedule, reload)} />

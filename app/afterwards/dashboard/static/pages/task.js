@@ -7,7 +7,18 @@ import { useStatsPolling, useStream } from "../core/live.js";
 import { useResource } from "../core/resource.js";
 import { go, href } from "../core/router.js";
 import { cancel, deleteTask, retry, runNow } from "../ui/actions.js";
-import { Badge, Copy, Heading, Labels, Meter, Time, TypeLink, UNFINISHED, Verb, stateOf } from "../ui/basics.js";
+import {
+  Badge,
+  Copy,
+  Heading,
+  Labels,
+  Meter,
+  Time,
+  TypeLink,
+  UNFINISHED,
+  Verb,
+  stateOf,
+} from "../ui/basics.js";
 import { editDialog } from "../ui/edit.js";
 import { Json } from "../ui/json.js";
 import { Loaded } from "../ui/states.js";
@@ -19,7 +30,9 @@ const RETRYABLE = new Set(["failed", "cancelled"]);
 
 export default function Task({ name: id }) {
   useStatsPolling();
-  const resource = useResource(`task ${id}`, (signal) => get(`tasks/${part(id)}`, { tracebacks: 1, logs: 1 }, signal));
+  const resource = useResource(`task ${id}`, (signal) =>
+    get(`tasks/${part(id)}`, { tracebacks: 1, logs: 1 }, signal),
+  );
   const { data: task } = resource;
   useTaskEvents(id, resource);
   document.title = `${task ? `${task.type} ` : ""}${shortId(id)} · Afterwards`;
@@ -50,7 +63,8 @@ function useTaskEvents(id, resource) {
 
 function keysOf(task, reload) {
   return {
-    r: () => (RETRYABLE.has(task.status) ? retry(task, reload) : task.status === "scheduled" && runNow(task, reload)),
+    r: () =>
+      RETRYABLE.has(task.status) ? retry(task, reload) : task.status === "scheduled" && runNow(task, reload),
     c: () => UNFINISHED.has(task.status) && cancel(task, reload),
     e: () => RETRYABLE.has(task.status) && editDialog(task, reload),
   };
@@ -58,8 +72,11 @@ function keysOf(task, reload) {
 
 function Verbs({ task, reload }) {
   const isFinished = !UNFINISHED.has(task.status);
-  return html`${RETRYABLE.has(task.status) && html`<${Verb} icon="retry" kind="primary" onClick=${() => retry(task, reload)}>Retry<//>
-      <${Verb} icon="edit" onClick=${() => editDialog(task, reload)}>Edit and retry<//>`}
+  return html`${
+    RETRYABLE.has(task.status) &&
+    html`<${Verb} icon="retry" kind="primary" onClick=${() => retry(task, reload)}>Retry<//>
+      <${Verb} icon="edit" onClick=${() => editDialog(task, reload)}>Edit and retry<//>`
+  }
     ${task.status === "scheduled" && html`<${Verb} icon="now" onClick=${() => runNow(task, reload)}>Run now<//>`}
     ${!isFinished && html`<${Verb} icon="close" kind="danger" disabled=${task.cancel_requested} onClick=${() => cancel(task, reload)}>${task.cancel_requested ? "Asked to stop" : "Cancel"}<//>`}
     <${Verb} icon="add" onClick=${() => submitDialog({ type: task.type, payload: task.payload })}>Duplicate<//>

@@ -31,10 +31,19 @@ export default function Tasks() {
     Escape: selection.clear,
     ...(selection.count && {
       r: () => bulk("retry", { ids: selection.keys }, list.reload),
-      c: () => bulk("cancel", { ids: selection.keys }, list.reload, list.tasks.filter((task) => selection.has(task.id))),
+      c: () =>
+        bulk(
+          "cancel",
+          { ids: selection.keys },
+          list.reload,
+          list.tasks.filter((task) => selection.has(task.id)),
+        ),
     }),
   });
-  const one = { r: (task) => (task.status === "scheduled" ? runNow : retry)(task, list.reload), c: (task) => UNFINISHED.has(task.status) && cancel(task, list.reload) };
+  const one = {
+    r: (task) => (task.status === "scheduled" ? runNow : retry)(task, list.reload),
+    c: (task) => UNFINISHED.has(task.status) && cancel(task, list.reload),
+  };
   return html`<${Heading} title="Tasks" aside=${html`<${Verb} icon="add" onClick=${() => submitDialog()}>Submit a task<//>`} />
     <${States} chosen=${filter.status} />
     <${FilterBar} filter=${filter} />
@@ -46,14 +55,17 @@ export default function Tasks() {
 }
 
 /** States as a row of filters, with how many tasks each has. */
-const States = ({ chosen }) => html`<div class="states" role="group" aria-label="States"><button type="button" aria-pressed=${String(!chosen.length)} onClick=${() => setQuery({ status: null, order: null })}>All</button>
+const States = ({
+  chosen,
+}) => html`<div class="states" role="group" aria-label="States"><button type="button" aria-pressed=${String(!chosen.length)} onClick=${() => setQuery({ status: null, order: null })}>All</button>
   ${[...STATES.slice(0, 2), "retrying", ...STATES.slice(2)].map((state) => html`<${StateButton} key=${state} state=${state} chosen=${chosen} />`)}</div>`;
 
 function StateButton({ state, chosen }) {
   const count = stats.value?.tasks[state];
   const isChosen = chosen.includes(state);
   const choose = (event) => {
-    const others = event.ctrlKey || event.shiftKey || event.metaKey ? chosen.filter((one) => one !== state) : [];
+    const others =
+      event.ctrlKey || event.shiftKey || event.metaKey ? chosen.filter((one) => one !== state) : [];
     setQuery({ status: isChosen ? others : [...others, state], order: null });
   };
   return html`<button type="button" data-state=${state} aria-pressed=${String(isChosen)} title="Shift adds it to the others" onClick=${choose}>
@@ -62,7 +74,9 @@ function StateButton({ state, chosen }) {
 
 /** What is above the rows: what matches, what is new, what is selected. It has one height. */
 function Doing({ filter, list, selection }) {
-  const counted = useResource(`count ${list.key}`, (signal) => get("tasks/count", forApi(filter), signal), { every: 15 });
+  const counted = useResource(`count ${list.key}`, (signal) => get("tasks/count", forApi(filter), signal), {
+    every: 15,
+  });
   const [isAll, setAll] = useState(false);
   useEffect(() => setAll(false), [list.key, selection.count]);
   const total = counted.data ? countOf(counted.data) : "…";
@@ -95,7 +109,9 @@ function Nothing({ filter }) {
 }
 
 function End({ list, next, scan }) {
-  const searched = scan && html`<span class="dim" role="status">Looked through ${number(scan.examined)} tasks${scan.complete ? ", which is all" : html`, back to <${Time} at=${scan.reached} />`}.</span>`;
+  const searched =
+    scan &&
+    html`<span class="dim" role="status">Looked through ${number(scan.examined)} tasks${scan.complete ? ", which is all" : html`, back to <${Time} at=${scan.reached} />`}.</span>`;
   if (!next && !scan) return null;
   return html`<div class="end">${searched}
     ${next && html`<button type="button" class="button" disabled=${list.isLoadingMore} onClick=${list.loadMore}>${scan && !scan.complete ? "Look further back" : "Show more"}</button>`}</div>`;

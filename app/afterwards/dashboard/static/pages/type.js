@@ -21,7 +21,9 @@ export default function Type({ name }) {
   const range = asked in RELOAD_SECONDS ? asked : "1h";
   document.title = `${name} · Afterwards`;
   const isPaused = stats.value?.paused_types.includes(name) ?? type.data?.paused;
-  const aside = type.data && html`<${Verb} icon="add" onClick=${() => submitDialog({ type: name })}>Submit a task<//><${PauseVerb} type=${name} onDone=${type.reload} />
+  const aside =
+    type.data &&
+    html`<${Verb} icon="add" onClick=${() => submitDialog({ type: name })}>Submit a task<//><${PauseVerb} type=${name} onDone=${type.reload} />
     <${Choice} label="Range" options=${RANGES} value=${range} onChange=${(one) => setQuery({ range: one === "1h" ? null : one })} />`;
   return html`<${Heading} title=${html`<bdi>${name}</bdi>`} aside=${aside}>${isPaused && html`<span class="tag">paused</span>`}<//>
     <${Loaded} of=${type}>${(known) => html`
@@ -32,24 +34,39 @@ export default function Type({ name }) {
 function Numbers({ type }) {
   const counts = stats.value?.by_type[type.name] ?? type.tasks;
   return html`<ul class="numbers" aria-label="Tasks of this type by state">${STATES.map(
-    (state) => html`<li key=${state}><a href=${href("tasks", { type: type.name, status: state })}><${Badge} state=${state} /> <b>${number(counts[state] ?? 0)}</b></a></li>`,
+    (state) =>
+      html`<li key=${state}><a href=${href("tasks", { type: type.name, status: state })}><${Badge} state=${state} /> <b>${number(counts[state] ?? 0)}</b></a></li>`,
   )}</ul>`;
 }
 
 function Series({ name, range }) {
-  const series = useResource(`series ${range} ${name}`, (signal) => get("stats/series", { range, type: name }, signal), { every: RELOAD_SECONDS[range] });
+  const series = useResource(
+    `series ${range} ${name}`,
+    (signal) => get("stats/series", { range, type: name }, signal),
+    { every: RELOAD_SECONDS[range] },
+  );
   return html`<${Loaded} of=${series} rows=${7} isPart>${(data) => html`<${SeriesCharts} series=${data} />`}<//>`;
 }
 
 function TypeErrors({ name }) {
-  const errors = useResource(`errors ${name} count`, (signal) => get("errors", { type: name, order: "count" }, signal), { every: 15 });
+  const errors = useResource(
+    `errors ${name} count`,
+    (signal) => get("errors", { type: name, order: "count" }, signal),
+    { every: 15 },
+  );
   if (!errors.data?.groups.length) return null;
   return html`<section class="section" aria-labelledby="failing"><header><h2 id="failing">Failing</h2></header>
     <${Groups} groups=${errors.data.groups.slice(0, 5)} reload=${errors.reload} onOpen=${openGroup(go)} /></section>`;
 }
 
 function Limits({ type }) {
-  const { executor, max_attempts: attempts, timeout_seconds: timeout, max_concurrency: concurrency, rate_limit: rate } = type;
+  const {
+    executor,
+    max_attempts: attempts,
+    timeout_seconds: timeout,
+    max_concurrency: concurrency,
+    rate_limit: rate,
+  } = type;
   const facts = [
     ["Runs in", executor],
     ["Attempts", number(attempts)],

@@ -14,7 +14,8 @@ export default function Types() {
   const types = useResource("task types", (signal) => get("task-types", {}, signal));
   document.title = "Types · Afterwards";
   return html`<${Heading} title="Types" /><${Loaded} of=${types}>${({ task_types: known }) => {
-    if (!known.length) return html`<${Empty} icon="types" title="No task types">The setting AFTERWARDS_TASK_MODULES names the modules that have them.<//>`;
+    if (!known.length)
+      return html`<${Empty} icon="types" title="No task types">The setting AFTERWARDS_TASK_MODULES names the modules that have them.<//>`;
     if (!stats.value) return html`<${Skeleton} rows=${known.length} />`;
     const names = new Set([...known.map(({ name }) => name), ...Object.keys(stats.value.by_type)]);
     return html`<${TypeTable} names=${[...names]} />`;

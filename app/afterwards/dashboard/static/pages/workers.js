@@ -21,7 +21,9 @@ export default function Workers() {
     <${Registry} registry=${registry} />`}<//>`;
 }
 
-const Registry = ({ registry }) => registry && html`<section class="section" aria-labelledby="registry"><header><h2 id="registry">Registry</h2>
+const Registry = ({ registry }) =>
+  registry &&
+  html`<section class="section" aria-labelledby="registry"><header><h2 id="registry">Registry</h2>
   <span class="dim">pid ${registry.pid} · up for ${duration(Math.floor(registry.uptime_seconds))} · ${bytes(registry.memory_bytes)}</span></header></section>`;
 
 function Worker({ worker }) {
@@ -37,20 +39,47 @@ const HOST_WORDS = { running: "runs", leaving: "leaves", suspects: "has suspects
 const HOSTS = [
   { name: "pid", title: "Host", kind: "mono", cell: ({ pid }) => pid },
   { name: "kind", title: "Kind", cell: ({ kind }) => kind },
-  { name: "state", title: "State", cell: ({ state }) => (state === "running" ? HOST_WORDS[state] : html`<span class="tag">${HOST_WORDS[state]}</span>`) },
-  { name: "attempts", title: "Attempts", kind: "number", cell: ({ attempts, stuck }) => html`${number(attempts)}${stuck > 0 && html`, <b class="loud">${number(stuck)} stuck</b>`}` },
+  {
+    name: "state",
+    title: "State",
+    cell: ({ state }) =>
+      state === "running" ? HOST_WORDS[state] : html`<span class="tag">${HOST_WORDS[state]}</span>`,
+  },
+  {
+    name: "attempts",
+    title: "Attempts",
+    kind: "number",
+    cell: ({ attempts, stuck }) =>
+      html`${number(attempts)}${stuck > 0 && html`, <b class="loud">${number(stuck)} stuck</b>`}`,
+  },
   { name: "memory", title: "Memory", kind: "number", cell: ({ memory_bytes: memory }) => bytes(memory) },
-  { name: "since", title: "Since", kind: "number", cell: ({ started_at: at }) => html`<${Time} at=${at} />` },
+  {
+    name: "since",
+    title: "Since",
+    kind: "number",
+    cell: ({ started_at: at }) => html`<${Time} at=${at} />`,
+  },
 ];
 
-const Hosts = ({ hosts, pid }) => html`<div class="scroller"><${Table} label="Hosts of worker ${pid}" columns=${HOSTS} rows=${hosts} keyOf=${(host) => String(host.pid)} /></div>`;
+const Hosts = ({ hosts, pid }) =>
+  html`<div class="scroller"><${Table} label="Hosts of worker ${pid}" columns=${HOSTS} rows=${hosts} keyOf=${(host) => String(host.pid)} /></div>`;
 
 const RUNNING = [
   { name: "task", title: "Running", cell: ({ task_id: id }) => html`<${TaskLink} id=${id} />` },
   { name: "type", title: "Type", cell: ({ type }) => html`<${TypeLink} name=${type} />` },
   { name: "attempt", title: "Attempt", kind: "number", cell: ({ attempt }) => number(attempt) },
-  { name: "host", title: "Host", kind: "number mono", cell: ({ host_pid: pid }) => pid ?? html`<span class="faint">worker</span>` },
-  { name: "since", title: "Since", kind: "number", cell: ({ started_at: at }) => html`<${Time} at=${at} />` },
+  {
+    name: "host",
+    title: "Host",
+    kind: "number mono",
+    cell: ({ host_pid: pid }) => pid ?? html`<span class="faint">worker</span>`,
+  },
+  {
+    name: "since",
+    title: "Since",
+    kind: "number",
+    cell: ({ started_at: at }) => html`<${Time} at=${at} />`,
+  },
 ];
 
 function Running({ worker: { pid, running, running_total: total } }) {

@@ -22,7 +22,10 @@ export async function cancel(task, onDone = NOTHING) {
   if (!answer) return;
   onDone(answer.task);
   const undo = CANCELLED.has(answer.outcome) ? () => backToItsTime(task, onDone) : undefined;
-  toast(`Task ${shortId(task.id)} ${OUTCOMES[answer.outcome]}.`, { undo, kind: answer.outcome === "finished" ? "wrong" : "done" });
+  toast(`Task ${shortId(task.id)} ${OUTCOMES[answer.outcome]}.`, {
+    undo,
+    kind: answer.outcome === "finished" ? "wrong" : "done",
+  });
 }
 
 /** What a retry has to say so that a cancelled task runs when it would have run. */
@@ -61,7 +64,12 @@ export function deleteTask(task, onDone) {
     toast(`Task ${shortId(task.id)} was deleted.`);
     onDone();
   };
-  confirm({ title: "Delete this task?", text: "It does not come back: its payload, result and attempts are gone.", verb: "Delete", action });
+  confirm({
+    title: "Delete this task?",
+    text: "It does not come back: its payload, result and attempts are gone.",
+    verb: "Delete",
+    action,
+  });
 }
 
 /** Pauses or resumes a type. @param {string} name @param {boolean} isPaused as it is now @param {() => void} onDone */
@@ -70,5 +78,7 @@ export async function pauseType(name, isPaused, onDone) {
   const answer = await said(() => post(`task-types/${part(name)}/${verb}`).then(() => true));
   if (!answer) return;
   onDone();
-  toast(isPaused ? `${name} is resumed.` : `${name} is paused: its tasks are accepted and wait.`, { undo: () => pauseType(name, !isPaused, onDone) });
+  toast(isPaused ? `${name} is resumed.` : `${name} is paused: its tasks are accepted and wait.`, {
+    undo: () => pauseType(name, !isPaused, onDone),
+  });
 }

@@ -8,8 +8,13 @@ const SPRITE = new URL("../vendor/icons.svg", import.meta.url).href;
 
 export const STATES = ["scheduled", "pending", "processing", "success", "failed", "cancelled"];
 export const WORDS = {
-  scheduled: "Scheduled", pending: "Pending", retrying: "Retrying", processing: "Processing",
-  success: "Success", failed: "Failed", cancelled: "Cancelled",
+  scheduled: "Scheduled",
+  pending: "Pending",
+  retrying: "Retrying",
+  processing: "Processing",
+  success: "Success",
+  failed: "Failed",
+  cancelled: "Cancelled",
 };
 export const UNFINISHED = new Set(["scheduled", "pending", "processing"]);
 
@@ -47,7 +52,8 @@ function shownTime(milliseconds) {
 export const TaskLink = ({ id, full = false }) =>
   html`<a class="mono" href=${href(`tasks/${id}`)} title=${id}>${full ? id : shortId(id)}</a>`;
 
-export const TypeLink = ({ name }) => html`<a href=${href(`types/${encodeURIComponent(name)}`)}><bdi>${name}</bdi></a>`;
+export const TypeLink = ({ name }) =>
+  html`<a href=${href(`types/${encodeURIComponent(name)}`)}><bdi>${name}</bdi></a>`;
 
 /**
  * A button that changes something. It goes where nothing may be changed.
@@ -102,7 +108,8 @@ export function Meter({ fraction, label, state = "processing" }) {
 
 export const Labels = ({ labels }) =>
   Object.entries(labels ?? {}).map(
-    ([key, value]) => html`<a key=${key} class="label" href=${href("tasks", { label: `${key}=${value}` })}><bdi>${key}=${value}</bdi></a>`,
+    ([key, value]) =>
+      html`<a key=${key} class="label" href=${href("tasks", { label: `${key}=${value}` })}><bdi>${key}=${value}</bdi></a>`,
   );
 
 /** A choice of a few, as buttons in a row. */

@@ -15,10 +15,38 @@ const UNDOABLE = 100;
  * @type {Record<string, {word: string, doing: string, past: string, of: string[], usually: string[], kind: string}>}
  */
 export const VERBS = {
-  retry: { word: "Retry", doing: "Retrying", past: "retried", of: ["failed", "cancelled"], usually: ["failed"], kind: "primary" },
-  cancel: { word: "Cancel", doing: "Cancelling", past: "cancelled", of: ["scheduled", "pending", "processing", "retrying"], usually: ["scheduled", "pending", "processing"], kind: "danger" },
-  run: { word: "Run now", doing: "Starting", past: "run", of: ["scheduled", "retrying"], usually: ["scheduled"], kind: "primary" },
-  delete: { word: "Delete", doing: "Deleting", past: "deleted", of: ["success", "failed", "cancelled"], usually: ["success", "failed", "cancelled"], kind: "danger" },
+  retry: {
+    word: "Retry",
+    doing: "Retrying",
+    past: "retried",
+    of: ["failed", "cancelled"],
+    usually: ["failed"],
+    kind: "primary",
+  },
+  cancel: {
+    word: "Cancel",
+    doing: "Cancelling",
+    past: "cancelled",
+    of: ["scheduled", "pending", "processing", "retrying"],
+    usually: ["scheduled", "pending", "processing"],
+    kind: "danger",
+  },
+  run: {
+    word: "Run now",
+    doing: "Starting",
+    past: "run",
+    of: ["scheduled", "retrying"],
+    usually: ["scheduled"],
+    kind: "primary",
+  },
+  delete: {
+    word: "Delete",
+    doing: "Deleting",
+    past: "deleted",
+    of: ["success", "failed", "cancelled"],
+    usually: ["success", "failed", "cancelled"],
+    kind: "danger",
+  },
 };
 
 /** A filter in words, such as `failed · email · error group a1b2c3d4`. */
@@ -32,14 +60,20 @@ export function inWords(filter) {
     filter.error && `error group ${filter.error.slice(0, 8)}`,
     filter.created_after && `created after ${filter.created_after}`,
     filter.created_before && `created before ${filter.created_before}`,
-  ].filter(Boolean).join(" · ");
+  ]
+    .filter(Boolean)
+    .join(" · ");
 }
 
 /** The filter as far as the verb can be done to what it matches; null: to nothing. */
 function bodyOf(verb, /** @type {Record<string, any>} */ { ids, ...filter }) {
   const { of, usually } = VERBS[verb];
   const asked = [filter.status ?? []].flat();
-  const status = ids ? of.filter((state) => state !== "retrying") : asked.length ? asked.filter((state) => of.includes(state)) : usually;
+  const status = ids
+    ? of.filter((state) => state !== "retrying")
+    : asked.length
+      ? asked.filter((state) => of.includes(state))
+      : usually;
   return status.length ? { ...filter, ...(ids && { ids }), status } : null;
 }
 
@@ -61,13 +95,19 @@ function Bulk({ verb, body, onDone, tasks }) {
   const [done, setDone] = useState(/** @type {number|null} */ (null));
   const stopped = useRef(false);
   useEffect(() => {
-    post(`tasks/${verb}`, { ...body, dry_run: true, limit: PART }).then((answer) => setMatched(answer.matched), giveUp);
+    post(`tasks/${verb}`, { ...body, dry_run: true, limit: PART }).then(
+      (answer) => setMatched(answer.matched),
+      giveUp,
+    );
     return () => void (stopped.current = true);
   }, []);
   const act = async () => {
     setDone(0);
     try {
-      const undo = verb === "cancel" && tasks.length > 0 && tasks.length <= UNDOABLE ? () => putBack(tasks, onDone) : undefined;
+      const undo =
+        verb === "cancel" && tasks.length > 0 && tasks.length <= UNDOABLE
+          ? () => putBack(tasks, onDone)
+          : undefined;
       report(verb, await inParts(verb, body, matched, setDone, stopped), undo);
     } catch (error) {
       wrong(error);
@@ -81,8 +121,11 @@ function Bulk({ verb, body, onDone, tasks }) {
     : html`<button type="button" class="button" onClick=${close}>Leave them</button>
       <button type="button" class="button ${kind}" disabled=${!matched} autofocus onClick=${act}>${word} ${matched === null ? "…" : plural(matched, "task")}</button>`;
   return html`<${Dialog} title=${isRunning ? `${doing}…` : `${word} ${matched === null ? "tasks" : plural(matched, "task")}?`} footer=${footer}>
-    ${isRunning ? html`<p role="status"><${Meter} fraction=${done / matched} label="Progress" /> ${number(done)} of ${number(matched)}</p>`
-      : html`<${Question} verb=${verb} body=${body} matched=${matched} />`}<//>`;
+    ${
+      isRunning
+        ? html`<p role="status"><${Meter} fraction=${done / matched} label="Progress" /> ${number(done)} of ${number(matched)}</p>`
+        : html`<${Question} verb=${verb} body=${body} matched=${matched} />`
+    }<//>`;
 }
 
 function giveUp(error) {
@@ -93,8 +136,11 @@ function giveUp(error) {
 function Question({ verb, body, matched }) {
   if (matched === null) return html`<p role="status">Counting what matches…</p>`;
   if (matched === 0) return html`<p>No task matches that can be ${VERBS[verb].past}.</p>`;
-  return html`<p>${body.ids ? `${plural(body.ids.length, "task")} selected, ${number(matched)} of them can be ${VERBS[verb].past}.`
-    : html`<b>${plural(matched, "task")}</b> match: ${inWords(body)}.`}</p>
+  return html`<p>${
+    body.ids
+      ? `${plural(body.ids.length, "task")} selected, ${number(matched)} of them can be ${VERBS[verb].past}.`
+      : html`<b>${plural(matched, "task")}</b> match: ${inWords(body)}.`
+  }</p>
     ${verb === "delete" && html`<p>Deleted tasks do not come back: their payloads and results are gone.</p>`}
     ${verb === "cancel" && html`<p>Tasks that wait will not run. Tasks that run are asked to stop.</p>`}`;
 }
@@ -119,9 +165,13 @@ async function inParts(verb, body, total, tell, stopped) {
 /** Undoes a cancellation, task by task: each is due when it was due. */
 async function putBack(tasks, onDone) {
   const waited = tasks.filter(({ status }) => status === "scheduled" || status === "pending");
-  const answers = await Promise.allSettled(waited.map((task) => post(`tasks/${part(task.id)}/retry`, undoing(task))));
+  const answers = await Promise.allSettled(
+    waited.map((task) => post(`tasks/${part(task.id)}/retry`, undoing(task))),
+  );
   const back = answers.filter(({ status }) => status === "fulfilled").length;
-  toast(`${plural(back, "task")} ${back === 1 ? "is" : "are"} back.`, { kind: back === waited.length ? "done" : "wrong" });
+  toast(`${plural(back, "task")} ${back === 1 ? "is" : "are"} back.`, {
+    kind: back === waited.length ? "done" : "wrong",
+  });
   onDone();
 }
 

@@ -37,31 +37,47 @@ export function Chart({ title, metric, at, lines, format, log = false, aside }) 
   const [isTable, setTable] = useState(false);
   return html`<figure class="chart"><figcaption><h2>${title}</h2><span class="metric mono" title="The metric that Prometheus has of it">${metric}</span>
       ${aside}<button type="button" class="button quiet small" aria-pressed=${String(isTable)} onClick=${() => setTable(!isTable)}>${isTable ? "Chart" : "Table"}</button></figcaption>
-    ${isTable ? html`<${Values} title=${title} at=${at} lines=${lines} format=${format} />`
-      : html`<${Canvas} title=${title} at=${at} lines=${lines} format=${format} log=${log} />`}</figure>`;
+    ${
+      isTable
+        ? html`<${Values} title=${title} at=${at} lines=${lines} format=${format} />`
+        : html`<${Canvas} title=${title} at=${at} lines=${lines} format=${format} log=${log} />`
+    }</figure>`;
 }
 
 function Values({ title, at, lines, format }) {
-  const last = at.map((_, index) => index).slice(-ROWS_AT_MOST).toReversed();
+  const last = at
+    .map((_, index) => index)
+    .slice(-ROWS_AT_MOST)
+    .toReversed();
   return html`<div class="values" tabindex="0" role="region" aria-label="${title}: values"><table class="table" aria-label="${title}, newest first">
     <thead><tr><th scope="col">Time</th>${lines.map(({ label }) => html`<th key=${label} scope="col" class="number">${label}</th>`)}</tr></thead>
-    <tbody>${last.map((index) => html`<tr key=${at[index]}><td><${Time} at=${at[index] * 1_000} /></td>
-      ${lines.map(({ label, values }) => html`<td key=${label} class="number">${values[index] === null ? "–" : format(values[index])}</td>`)}</tr>`)}</tbody></table></div>`;
+    <tbody>${last.map(
+      (index) => html`<tr key=${at[index]}><td><${Time} at=${at[index] * 1_000} /></td>
+      ${lines.map(({ label, values }) => html`<td key=${label} class="number">${values[index] === null ? "–" : format(values[index])}</td>`)}</tr>`,
+    )}</tbody></table></div>`;
 }
 
 function Canvas({ title, at, lines, format, log }) {
   const place = useRef(null);
   const plot = useRef(null);
-  const data = () => [at, ...lines.map(({ values }) => (log ? values.map((value) => value || null) : values))];
+  const data = () => [
+    at,
+    ...lines.map(({ values }) => (log ? values.map((value) => value || null) : values)),
+  ];
   const scheme = useScheme();
   useEffect(() => {
     const element = place.current;
     let isGone = false;
-    loadLibrary().then((UPlot) => {
-      if (isGone) return;
-      plot.current = new UPlot(options(UPlot, element, lines, format, log), data(), element);
-    }, () => {});
-    const observer = new ResizeObserver(() => plot.current?.setSize({ width: element.clientWidth, height: HEIGHT }));
+    loadLibrary().then(
+      (UPlot) => {
+        if (isGone) return;
+        plot.current = new UPlot(options(UPlot, element, lines, format, log), data(), element);
+      },
+      () => {},
+    );
+    const observer = new ResizeObserver(() =>
+      plot.current?.setSize({ width: element.clientWidth, height: HEIGHT }),
+    );
     observer.observe(element);
     return () => {
       isGone = true;
@@ -88,8 +104,14 @@ function useScheme() {
 
 function options(UPlot, place, lines, format, log) {
   const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
-  const axis = { stroke: colour("faint"), font: "11px system-ui, sans-serif", grid: { stroke: colour("line"), width: 1 }, ticks: { show: false } };
-  const zone = times.peek() === "utc" ? { tzDate: (seconds) => UPlot.tzDate(new Date(seconds * 1_000), "Etc/UTC") } : {};
+  const axis = {
+    stroke: colour("faint"),
+    font: "11px system-ui, sans-serif",
+    grid: { stroke: colour("line"), width: 1 },
+    ticks: { show: false },
+  };
+  const zone =
+    times.peek() === "utc" ? { tzDate: (seconds) => UPlot.tzDate(new Date(seconds * 1_000), "Etc/UTC") } : {};
   return {
     ...zone,
     width: place.clientWidth,
@@ -97,14 +119,33 @@ function options(UPlot, place, lines, format, log) {
     cursor: { sync: { key: "time" }, y: false, points: { size: 6 } },
     scales: { y: log ? { distr: 3 } : { range: (_, low, high) => [0, Math.max(1, high * 1.05)] } },
     axes: [
-      { ...axis, space: 60, size: 22, values: (plot, ticks) => ticks.map((tick) => axisTime(tick * 1_000, plot.scales.x.max - plot.scales.x.min, times.peek() === "utc")) },
-      { ...axis, grid: { ...axis.grid, ...(log && { filter: wholePowers }) }, size: 48, gap: 4, space: 26,
-        values: (_, ticks) => ticks.map((tick) => (tick === null ? "" : log ? power(tick) : format(tick))) },
+      {
+        ...axis,
+        space: 60,
+        size: 22,
+        values: (plot, ticks) =>
+          ticks.map((tick) =>
+            axisTime(tick * 1_000, plot.scales.x.max - plot.scales.x.min, times.peek() === "utc"),
+          ),
+      },
+      {
+        ...axis,
+        grid: { ...axis.grid, ...(log && { filter: wholePowers }) },
+        size: 48,
+        gap: 4,
+        space: 26,
+        values: (_, ticks) => ticks.map((tick) => (tick === null ? "" : log ? power(tick) : format(tick))),
+      },
     ],
     series: [
       { label: "Time", value: (_, seconds) => (seconds === null ? "" : hourMinute(seconds * 1_000)) },
       ...lines.map(({ label, state, dash, fill }) => ({
-        label, dash, width: 1.5, stroke: colour(state), fill: fill ? `${colour(state)}22` : undefined, points: { show: false },
+        label,
+        dash,
+        width: 1.5,
+        stroke: colour(state),
+        fill: fill ? `${colour(state)}22` : undefined,
+        points: { show: false },
         value: (_, value) => (value === null || value === undefined ? "–" : format(value)),
       })),
     ],
@@ -112,6 +153,7 @@ function options(UPlot, place, lines, format, log) {
 }
 
 /** A logarithmic scale has a line for each power of ten, and none between. */
-const wholePowers = (_, ticks) => ticks.map((tick) => (Number.isInteger(Math.round(Math.log10(tick) * 1e6) / 1e6) ? tick : null));
+const wholePowers = (_, ticks) =>
+  ticks.map((tick) => (Number.isInteger(Math.round(Math.log10(tick) * 1e6) / 1e6) ? tick : null));
 
 const power = (seconds) => (seconds < 1 ? `${Number((seconds * 1_000).toPrecision(1))} ms` : `${seconds} s`);

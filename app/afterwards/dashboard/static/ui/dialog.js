@@ -37,7 +37,9 @@ export function confirm({ title, text, verb, kind = "danger", action }) {
     close();
     action();
   };
-  show(html`<${Dialog} title=${title} footer=${html`
+  show(
+    html`<${Dialog} title=${title} footer=${html`
     <button type="button" class="button" onClick=${close}>Leave it</button>
-    <button type="button" class="button ${kind}" autofocus onClick=${act}>${verb}</button>`}><p>${text}</p><//>`);
+    <button type="button" class="button ${kind}" autofocus onClick=${act}>${verb}</button>`}><p>${text}</p><//>`,
+  );
 }

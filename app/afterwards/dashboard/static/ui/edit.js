@@ -21,7 +21,11 @@ function Edit({ task, onDone }) {
     try {
       onDone(await post(`tasks/${part(task.id)}/retry`, isChanged ? { payload } : {}));
       close();
-      toast(isChanged ? "The task has a new payload, and waits for a new attempt." : "The task waits for a new attempt.");
+      toast(
+        isChanged
+          ? "The task has a new payload, and waits for a new attempt."
+          : "The task waits for a new attempt.",
+      );
     } catch (error) {
       if (error instanceof Problem && error.errors.length) setRefusals(error.errors);
       else wrong(error);

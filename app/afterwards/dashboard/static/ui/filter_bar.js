@@ -6,7 +6,11 @@ import { stats } from "../core/store.js";
 import { Icon } from "./basics.js";
 
 const TYPING_MILLISECONDS = 300;
-const ORDERS = [["created", "Newest first"], ["due", "Soonest due first"], ["finished", "Last finished first"]];
+const ORDERS = [
+  ["created", "Newest first"],
+  ["due", "Soonest due first"],
+  ["finished", "Last finished first"],
+];
 
 /** @param {{filter: import("../core/filter.js").Filter}} _ */
 export function FilterBar({ filter }) {
@@ -18,8 +22,11 @@ export function FilterBar({ filter }) {
       <${Text} label="Label" placeholder="Label: tenant=acme" onEnter=${(label) => setQuery({ label: [...new Set([...filter.label, label])] })} />
       <${Age} filter=${filter} />
       <${Select} label="Order" value=${filter.order} options=${ORDERS} onChange=${(order) => setQuery({ order })} /></div>
-    ${shown.length > 0 && html`<div class="chips" role="group" aria-label="Conditions">${shown.map(({ word, change }) => html`<button key=${word} type="button" class="button small" aria-label="Remove ${word}" onClick=${() => setQuery(change)}>${word}<${Icon} name="close" /></button>`)}
-      ${shown.length > 1 && html`<button type="button" class="button quiet small" onClick=${() => setQuery(NOTHING)}>Remove all</button>`}</div>`}`;
+    ${
+      shown.length > 0 &&
+      html`<div class="chips" role="group" aria-label="Conditions">${shown.map(({ word, change }) => html`<button key=${word} type="button" class="button small" aria-label="Remove ${word}" onClick=${() => setQuery(change)}>${word}<${Icon} name="close" /></button>`)}
+      ${shown.length > 1 && html`<button type="button" class="button quiet small" onClick=${() => setQuery(NOTHING)}>Remove all</button>`}</div>`
+    }`;
 }
 
 const OWN = "own";
@@ -34,8 +41,11 @@ function Age({ filter: { after, before } }) {
   const change = (name) => (event) => setQuery({ [name]: event.target.value });
   const value = isOwn || hasOwnTimes({ after, before }) ? OWN : after;
   return html`<${Select} label="Created" value=${value} options=${[...AGES, [OWN, "Between…"]]} onChange=${choose} />
-    ${value === OWN && html`<label><span class="unseen">Created after</span><input type="datetime-local" value=${after} onChange=${change("after")} /></label>
-      <label><span class="unseen">Created before</span><input type="datetime-local" value=${before} onChange=${change("before")} /></label>`}`;
+    ${
+      value === OWN &&
+      html`<label><span class="unseen">Created after</span><input type="datetime-local" value=${after} onChange=${change("after")} /></label>
+      <label><span class="unseen">Created before</span><input type="datetime-local" value=${before} onChange=${change("before")} /></label>`
+    }`;
 }
 
 /** Searches when the typing pauses; a word that is still typed makes no history. */
@@ -67,7 +77,12 @@ function Search({ value }) {
     placeholder="Id, text, or payload.customer=7" title="The beginning of an id, a text in payload or error, or a member of the payload" onInput=${type} onKeyDown=${press} /></label>`;
 }
 
-const Select = ({ label, value, options, onChange }) => html`<label><span class="unseen">${label}</span><select value=${value} onChange=${(event) => onChange(event.target.value)}>
+const Select = ({
+  label,
+  value,
+  options,
+  onChange,
+}) => html`<label><span class="unseen">${label}</span><select value=${value} onChange=${(event) => onChange(event.target.value)}>
   ${options.map(([name, word]) => html`<option key=${name} value=${name} selected=${name === value}>${word}</option>`)}</select></label>`;
 
 function Text({ label, placeholder, onEnter }) {

@@ -18,7 +18,8 @@ export function Field({ id, label, hint, error, isRequired, children }) {
 export function parse(text) {
   try {
     const payload = JSON.parse(text);
-    if (typeof payload === "object" && payload !== null && !Array.isArray(payload)) return { payload, error: null };
+    if (typeof payload === "object" && payload !== null && !Array.isArray(payload))
+      return { payload, error: null };
     return { payload: null, error: "A payload is a JSON object: { … }" };
   } catch (error) {
     return { payload: null, error: error.message };
@@ -34,27 +35,47 @@ export function PayloadForm({ schema, text, onChange, refusals = [] }) {
   const hasForm = members.length > 0;
   const [isForm, setForm] = useState(hasForm);
   const { payload, error } = parse(text);
-  const wrong = [...(payload && schema ? mistakes(payload, schema) : []),
-    ...refusals.map((one) => ({ ...one, pointer: (one.pointer ?? "#").replace("#/payload", "#") }))];
+  const wrong = [
+    ...(payload && schema ? mistakes(payload, schema) : []),
+    ...refusals.map((one) => ({ ...one, pointer: (one.pointer ?? "#").replace("#/payload", "#") })),
+  ];
   const set = (name, value) => {
     const { [name]: _, ...rest } = payload ?? {};
     onChange(pretty(value === undefined ? rest : { ...payload, [name]: value }));
   };
   const isShownAsForm = isForm && hasForm && payload;
-  return html`<div class="payload-form">${hasForm && html`<${Choice} label="Payload as" options=${[["form", "Form"], ["json", "JSON"]]} value=${isShownAsForm ? "form" : "json"} onChange=${(name) => setForm(name === "form")} />`}
-    ${isShownAsForm ? members.map(([name, member]) => html`<${Member} key=${name} name=${name} schema=${withoutNull(member, schema)} value=${payload[name]}
-        isRequired=${schema.required?.includes(name)} error=${messageAt(wrong, `#/${name}`)} onChange=${(value) => set(name, value)} />`)
-      : html`<${Field} id="payload" label="Payload (JSON)" error=${error}><textarea id="payload" rows="10" spellcheck="false" dir="auto" value=${text} onInput=${(event) => onChange(event.target.value)}></textarea><//>`}
+  return html`<div class="payload-form">${
+    hasForm &&
+    html`<${Choice} label="Payload as" options=${[
+      ["form", "Form"],
+      ["json", "JSON"],
+    ]} value=${isShownAsForm ? "form" : "json"} onChange=${(name) => setForm(name === "form")} />`
+  }
+    ${
+      isShownAsForm
+        ? members.map(
+            ([
+              name,
+              member,
+            ]) => html`<${Member} key=${name} name=${name} schema=${withoutNull(member, schema)} value=${payload[name]}
+        isRequired=${schema.required?.includes(name)} error=${messageAt(wrong, `#/${name}`)} onChange=${(value) => set(name, value)} />`,
+          )
+        : html`<${Field} id="payload" label="Payload (JSON)" error=${error}><textarea id="payload" rows="10" spellcheck="false" dir="auto" value=${text} onInput=${(event) => onChange(event.target.value)}></textarea><//>`
+    }
     ${!isShownAsForm && html`<${Mistakes} wrong=${wrong} />`}</div>`;
 }
 
-const messageAt = (wrong, pointer) => wrong.find((one) => one.pointer === pointer || one.pointer?.startsWith(`${pointer}/`))?.message;
+const messageAt = (wrong, pointer) =>
+  wrong.find((one) => one.pointer === pointer || one.pointer?.startsWith(`${pointer}/`))?.message;
 
-export const Mistakes = ({ wrong }) => wrong.length > 0 && html`<ul class="mistakes" role="alert">${wrong.map(({ pointer, message }) => html`<li key=${pointer + message}><code>${pointer}</code> ${message}</li>`)}</ul>`;
+export const Mistakes = ({ wrong }) =>
+  wrong.length > 0 &&
+  html`<ul class="mistakes" role="alert">${wrong.map(({ pointer, message }) => html`<li key=${pointer + message}><code>${pointer}</code> ${message}</li>`)}</ul>`;
 
 function Member({ name, schema, value, isRequired, error, onChange }) {
   const id = `field-${name}`;
-  const described = [schema.description && `${id}-hint`, error && `${id}-error`].filter(Boolean).join(" ") || undefined;
+  const described =
+    [schema.description && `${id}-hint`, error && `${id}-error`].filter(Boolean).join(" ") || undefined;
   const shared = { id, "aria-describedby": described, "aria-invalid": error ? "true" : undefined };
   return html`<${Field} id=${id} label=${schema.title ?? name} hint=${schema.description} error=${error} isRequired=${isRequired}>
     <${Input} schema=${schema} value=${value} shared=${shared} onChange=${onChange} /><//>`;
@@ -62,15 +83,27 @@ function Member({ name, schema, value, isRequired, error, onChange }) {
 
 function Input({ schema, value, shared, onChange }) {
   if (schema.enum) {
-    const choose = (event) => onChange(event.target.value === "" ? undefined : schema.enum[Number(event.target.value)]);
+    const choose = (event) =>
+      onChange(event.target.value === "" ? undefined : schema.enum[Number(event.target.value)]);
     return html`<select ...${shared} value=${schema.enum.indexOf(value) < 0 ? "" : String(schema.enum.indexOf(value))} onChange=${choose}><option value=""></option>
       ${schema.enum.map((one, index) => html`<option key=${one} value=${String(index)}>${String(one)}</option>`)}</select>`;
   }
-  if (schema.type === "boolean") return html`<input type="checkbox" ...${shared} checked=${Boolean(value)} onChange=${(event) => onChange(event.target.checked)} />`;
-  if (!SIMPLE.has(schema.type)) return html`<${JsonInput} value=${value} shared=${shared} onChange=${onChange} />`;
+  if (schema.type === "boolean")
+    return html`<input type="checkbox" ...${shared} checked=${Boolean(value)} onChange=${(event) => onChange(event.target.checked)} />`;
+  if (!SIMPLE.has(schema.type))
+    return html`<${JsonInput} value=${value} shared=${shared} onChange=${onChange} />`;
   const isNumber = schema.type !== "string";
-  const change = ({ target }) => onChange(target.value === "" && (isNumber || schema.isNullable) ? undefined : isNumber ? Number(target.value) : target.value);
-  const kind = isNumber ? { type: "number", step: schema.type === "integer" ? 1 : "any" } : { type: INPUTS[schema.format] ?? "text", dir: "auto", autocomplete: "off" };
+  const change = ({ target }) =>
+    onChange(
+      target.value === "" && (isNumber || schema.isNullable)
+        ? undefined
+        : isNumber
+          ? Number(target.value)
+          : target.value,
+    );
+  const kind = isNumber
+    ? { type: "number", step: schema.type === "integer" ? 1 : "any" }
+    : { type: INPUTS[schema.format] ?? "text", dir: "auto", autocomplete: "off" };
   return html`<input ...${kind} ...${shared} value=${value ?? ""} onInput=${change} />`;
 }
 

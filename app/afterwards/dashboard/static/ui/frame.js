@@ -4,7 +4,18 @@ import { API } from "../core/api.js";
 import { duration, hourMinute, number, shortNumber } from "../core/format.js";
 import { SHORTCUTS, helpIsOpen } from "../core/keys.js";
 import { href, place } from "../core/router.js";
-import { connected, heardAt, liveState, now, outage, paused, readOnly, stats, theme, times } from "../core/store.js";
+import {
+  connected,
+  heardAt,
+  liveState,
+  now,
+  outage,
+  paused,
+  readOnly,
+  stats,
+  theme,
+  times,
+} from "../core/store.js";
 import { Icon } from "./basics.js";
 import { Dialog, DialogHost } from "./dialog.js";
 import { Toasts } from "./toasts.js";
@@ -96,7 +107,9 @@ function Announcer() {
   const [text, setText] = useState("");
   const saidAt = useRef(0);
   const { tasks } = stats.value ?? {};
-  const news = tasks && `${number(tasks.pending)} pending, ${number(tasks.processing)} processing, ${number(tasks.failed)} failed`;
+  const news =
+    tasks &&
+    `${number(tasks.pending)} pending, ${number(tasks.processing)} processing, ${number(tasks.failed)} failed`;
   useEffect(() => {
     const wait = Math.max(0, saidAt.current + ANNOUNCED_MILLISECONDS - Date.now());
     const timer = setTimeout(() => {
@@ -112,9 +125,10 @@ function Help() {
   if (!helpIsOpen.value) return null;
   return html`<${Dialog} title="Shortcuts" onClose=${() => (helpIsOpen.value = false)}>
     <div class="shortcuts">${SHORTCUTS.map(
-      ([title, keys]) => html`<section key=${title}><h3>${title}</h3><dl>${keys.map(
-        ([key, text]) => html`<div key=${key}><dt><kbd>${key}</kbd></dt><dd>${text}</dd></div>`,
-      )}</dl></section>`,
+      ([title, keys]) =>
+        html`<section key=${title}><h3>${title}</h3><dl>${keys.map(
+          ([key, text]) => html`<div key=${key}><dt><kbd>${key}</kbd></dt><dd>${text}</dd></div>`,
+        )}</dl></section>`,
     )}</div><//>`;
 }
 

@@ -12,15 +12,37 @@ import { Table } from "./table.js";
 const tasksOf = (group) => href("tasks", { status: "failed", error: group.id });
 
 const COLUMNS = [
-  { name: "count", title: "Failed", kind: "number", cell: (group) => html`<a class="loud" href=${tasksOf(group)}>${number(group.count)}</a>` },
-  { name: "error", title: "Error", kind: "wide mono", cell: (group) => html`<a class="plain" href=${tasksOf(group)} title=${group.message}><bdi>${group.message}</bdi></a>` },
+  {
+    name: "count",
+    title: "Failed",
+    kind: "number",
+    cell: (group) => html`<a class="loud" href=${tasksOf(group)}>${number(group.count)}</a>`,
+  },
+  {
+    name: "error",
+    title: "Error",
+    kind: "wide mono",
+    cell: (group) =>
+      html`<a class="plain" href=${tasksOf(group)} title=${group.message}><bdi>${group.message}</bdi></a>`,
+  },
   { name: "type", title: "Type", cell: (group) => html`<${TypeLink} name=${group.type} />` },
-  { name: "day", title: "24 h", cell: (group) => html`<${Spark} values=${group.series} state="failed" bars label="Failures by hour, the last 24 h" />` },
-  { name: "first", title: "First", kind: "number", cell: (group) => html`<${Time} at=${group.first_seen} />` },
+  {
+    name: "day",
+    title: "24 h",
+    cell: (group) =>
+      html`<${Spark} values=${group.series} state="failed" bars label="Failures by hour, the last 24 h" />`,
+  },
+  {
+    name: "first",
+    title: "First",
+    kind: "number",
+    cell: (group) => html`<${Time} at=${group.first_seen} />`,
+  },
   { name: "last", title: "Last", kind: "number", cell: (group) => html`<${Time} at=${group.last_seen} />` },
 ];
 
-const Samples = ({ group }) => html`<span class="samples faint">newest ${group.sample_ids.map((id) => html`<${TaskLink} key=${id} id=${id} />`)}</span>`;
+const Samples = ({ group }) =>
+  html`<span class="samples faint">newest ${group.sample_ids.map((id) => html`<${TaskLink} key=${id} id=${id} />`)}</span>`;
 
 const act = (group, reload, canDelete) => html`<span class="verbs">
   <${Verb} icon="retry" kind="small" label="Retry the ${number(group.count)} tasks of this group" onClick=${() => bulk("retry", { error: group.id, status: ["failed"] }, reload)}>Retry<//>
@@ -31,7 +53,10 @@ export function PauseVerb({ type, onDone }) {
   const isPaused = stats.value?.paused_types.includes(type) ?? false;
   const done = () => {
     const { paused_types: before, ...rest } = stats.peek();
-    stats.value = { ...rest, paused_types: isPaused ? before.filter((name) => name !== type) : [...before, type] };
+    stats.value = {
+      ...rest,
+      paused_types: isPaused ? before.filter((name) => name !== type) : [...before, type],
+    };
     onDone?.();
   };
   return html`<${Verb} icon=${isPaused ? "play" : "pause"} kind="small" label="${isPaused ? "Resume" : "Pause"} type ${type}"
@@ -40,7 +65,12 @@ export function PauseVerb({ type, onDone }) {
 
 /** @param {{groups: any[], reload: () => void, onOpen: (group: any) => void, isFull?: boolean}} _ */
 export function Groups({ groups, reload, onOpen, isFull = false }) {
-  const verbs = { name: "verbs", title: html`<span class="unseen">Actions</span>`, kind: "number", cell: (group) => act(group, reload, isFull) };
+  const verbs = {
+    name: "verbs",
+    title: html`<span class="unseen">Actions</span>`,
+    kind: "number",
+    cell: (group) => act(group, reload, isFull),
+  };
   return html`<${Table} label="Error groups" isCards columns=${[...COLUMNS, verbs]} rows=${groups} keyOf=${(group) => group.id} onOpen=${onOpen} more=${isFull ? (group) => html`<${Samples} group=${group} />` : undefined}
     keys=${{ r: (group) => bulk("retry", { error: group.id, status: ["failed"] }, reload) }} />`;
 }

@@ -31,7 +31,8 @@ function Node({ name, value, depth, isRoot = false }) {
   const [isOpen, setOpen] = useState(depth > 0 && (entries?.length ?? 0) <= OPEN_MEMBERS);
   const key = name !== undefined && html`<bdi class="key">${name}</bdi>: `;
   if (!entries) return html`<div class="leaf">${key}<${Leaf} value=${value} /></div>`;
-  if (!entries.length) return html`<div class="leaf">${key}<span class="dim">${Array.isArray(value) ? "[]" : "{}"}</span></div>`;
+  if (!entries.length)
+    return html`<div class="leaf">${key}<span class="dim">${Array.isArray(value) ? "[]" : "{}"}</span></div>`;
   return html`<div class=${isRoot ? "" : "branch"}><button type="button" class="fold" aria-expanded=${String(isOpen)} onClick=${() => setOpen(!isOpen)}>
       <${Icon} name="expand" />${key}<span class="faint">${Array.isArray(value) ? `[${number(entries.length)}]` : `{${number(entries.length)}}`}</span></button>
     ${isOpen && html`<${Members} entries=${entries} depth=${depth - 1} isList=${Array.isArray(value)} />`}</div>`;
@@ -46,7 +47,8 @@ function Members({ entries, depth, isList }) {
 
 function Leaf({ value }) {
   const [isWhole, setWhole] = useState(false);
-  if (value === MASK) return html`<span class="dim" title="Kept from view by the service">${MASK} redacted</span>`;
+  if (value === MASK)
+    return html`<span class="dim" title="Kept from view by the service">${MASK} redacted</span>`;
   if (typeof value !== "string") return html`<span class="literal">${String(value)}</span>`;
   if (isWhole || value.length <= LONG_TEXT) return html`<bdi class="text" dir="auto">"${value}"</bdi>`;
   return html`<bdi class="text" dir="auto">"${value.slice(0, LONG_TEXT)}…"</bdi> <button type="button" class="button quiet small" onClick=${() => setWhole(true)}>all ${number(value.length)} characters</button>`;

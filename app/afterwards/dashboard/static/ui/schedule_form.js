@@ -12,12 +12,15 @@ import { Loaded } from "./states.js";
 import { toast, wrong } from "./toasts.js";
 
 /** @param {any} schedule null: a new one @param {() => void} onDone */
-export const scheduleDialog = (schedule, onDone) => show(html`<${Begin} schedule=${schedule} onDone=${onDone} />`);
+export const scheduleDialog = (schedule, onDone) =>
+  show(html`<${Begin} schedule=${schedule} onDone=${onDone} />`);
 
 /** Lists have no payloads, so that of the schedule is loaded. */
 function Begin({ schedule, onDone }) {
   const types = useResource("task types", (signal) => get("task-types", {}, signal));
-  const whole = useResource(`schedule ${schedule?.name}`, (signal) => (schedule ? get(`schedules/${part(schedule.name)}`, {}, signal) : Promise.resolve(null)));
+  const whole = useResource(`schedule ${schedule?.name}`, (signal) =>
+    schedule ? get(`schedules/${part(schedule.name)}`, {}, signal) : Promise.resolve(null),
+  );
   if (schedule && !whole.data) return html`<${Loaded} of=${whole} rows=${3}>${() => null}<//>`;
   return html`<${Loaded} of=${types}>${({ task_types: known }) => html`<${Form} types=${known} schedule=${whole.data} onDone=${onDone} />`}<//>`;
 }
@@ -64,17 +67,28 @@ function wordsOf(cron) {
 }
 
 function Recurrence({ values, set, isCron, setCron, said }) {
-  return html`<${Choice} label="Recurrence" options=${[["cron", "By the calendar"], ["every", "At an interval"]]} value=${isCron ? "cron" : "every"} onChange=${(name) => setCron(name === "cron")} />
-    ${isCron
-      ? html`<${Field} id="schedule-cron" label="Cron" hint=${wordsOf(values.cron)} error=${said("cron")}><input id="schedule-cron" class="mono" value=${values.cron ?? ""} onInput=${set("cron")} /><//>
+  return html`<${Choice} label="Recurrence" options=${[
+    ["cron", "By the calendar"],
+    ["every", "At an interval"],
+  ]} value=${isCron ? "cron" : "every"} onChange=${(name) => setCron(name === "cron")} />
+    ${
+      isCron
+        ? html`<${Field} id="schedule-cron" label="Cron" hint=${wordsOf(values.cron)} error=${said("cron")}><input id="schedule-cron" class="mono" value=${values.cron ?? ""} onInput=${set("cron")} /><//>
         <${Field} id="schedule-zone" label="Time zone" error=${said("timezone")}><input id="schedule-zone" value=${values.timezone} onInput=${set("timezone")} /><//>`
-      : html`<${Field} id="schedule-every" label="Every so many seconds" error=${said("every_seconds")}><input id="schedule-every" type="number" min="1" value=${values.every_seconds ?? ""} onInput=${set("every_seconds")} /><//>`}`;
+        : html`<${Field} id="schedule-every" label="Every so many seconds" error=${said("every_seconds")}><input id="schedule-every" type="number" min="1" value=${values.every_seconds ?? ""} onInput=${set("every_seconds")} /><//>`
+    }`;
 }
 
 /** Members that the form does not show stay as they are. */
 function bodyOf(values, isCron, payload) {
   const { type, timezone, catch_up, paused, priority, max_attempts, timeout_seconds } = values;
-  const kept = Object.fromEntries(Object.entries({ catch_up, paused, priority, max_attempts, timeout_seconds }).filter(([, value]) => value !== undefined && value !== null));
-  const recurrence = isCron ? { cron: values.cron, timezone } : { every_seconds: Number(values.every_seconds) };
+  const kept = Object.fromEntries(
+    Object.entries({ catch_up, paused, priority, max_attempts, timeout_seconds }).filter(
+      ([, value]) => value !== undefined && value !== null,
+    ),
+  );
+  const recurrence = isCron
+    ? { cron: values.cron, timezone }
+    : { every_seconds: Number(values.every_seconds) };
   return { type, payload, ...recurrence, ...kept };
 }

@@ -22,7 +22,9 @@ function lineOf(values, top) {
       pen = "M";
       return;
     }
-    parts.push(`${pen}${(index * step).toFixed(1)} ${(HEIGHT - 1.5 - (value / top) * (HEIGHT - 3)).toFixed(1)}`);
+    parts.push(
+      `${pen}${(index * step).toFixed(1)} ${(HEIGHT - 1.5 - (value / top) * (HEIGHT - 3)).toFixed(1)}`,
+    );
     pen = "L";
   });
   return parts.join("");
@@ -41,7 +43,9 @@ export function thinned(values, count = 60) {
   if (values.length <= count) return values;
   const size = values.length / count;
   return Array.from({ length: count }, (_, index) => {
-    const known = values.slice(Math.floor(index * size), Math.floor((index + 1) * size)).filter((value) => value !== null);
+    const known = values
+      .slice(Math.floor(index * size), Math.floor((index + 1) * size))
+      .filter((value) => value !== null);
     return known.length ? Math.max(...known) : null;
   });
 }

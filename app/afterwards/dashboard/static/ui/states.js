@@ -13,11 +13,14 @@ import { Icon } from "./basics.js";
  */
 export function Loaded({ of: resource, rows = 6, isPart = false, children }) {
   const { data, error, isStale, reload } = resource;
-  if (data !== undefined) return html`<div class=${isStale ? "stale" : ""} aria-busy=${String(isStale)}>${children(data)}</div>`;
-  if (error && !(error instanceof Unreachable) && isPart) return html`<p class="dim refused">Not shown: ${error.message}</p>`;
+  if (data !== undefined)
+    return html`<div class=${isStale ? "stale" : ""} aria-busy=${String(isStale)}>${children(data)}</div>`;
+  if (error && !(error instanceof Unreachable) && isPart)
+    return html`<p class="dim refused">Not shown: ${error.message}</p>`;
   if (error && !(error instanceof Unreachable)) return html`<${Refused} error=${error} reload=${reload} />`;
   if (outage.value && isPart) return html`<${Skeleton} rows=${rows} />`;
-  if (outage.value) return html`<${Empty} icon="errors" title="Nothing is loaded yet">This page fills when the service answers.<//>`;
+  if (outage.value)
+    return html`<${Empty} icon="errors" title="Nothing is loaded yet">This page fills when the service answers.<//>`;
   return html`<${Skeleton} rows=${rows} />`;
 }
 

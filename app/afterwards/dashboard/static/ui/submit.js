@@ -32,7 +32,11 @@ function SubmitForm({ types, begun }) {
   };
   const send = async () => {
     try {
-      const task = await post("tasks", { type: type.name, payload, ...(Number(delay) > 0 && { delay_seconds: Number(delay) }) });
+      const task = await post("tasks", {
+        type: type.name,
+        payload,
+        ...(Number(delay) > 0 && { delay_seconds: Number(delay) }),
+      });
       close();
       toast("The task is on disk.");
       go(`tasks/${task.id}`);

@@ -31,7 +31,9 @@ export function Table({ label, columns, rows, keyOf, onOpen, selection, more, ke
     const next = rows[clamp(rows.indexOf(row) + (row ? step : step > 0 ? 1 : 0), rows.length)];
     if (!next) return;
     setCursor(keyOf(next));
-    body.current.querySelector(`[data-key="${CSS.escape(keyOf(next))}"]`)?.scrollIntoView({ block: "nearest" });
+    body.current
+      .querySelector(`[data-key="${CSS.escape(keyOf(next))}"]`)
+      ?.scrollIntoView({ block: "nearest" });
   };
   const choose = (key, event) => {
     const order = rows.map(keyOf);
@@ -41,15 +43,20 @@ export function Table({ label, columns, rows, keyOf, onOpen, selection, more, ke
   };
   const bound = Object.entries(keys).map(([key, act]) => [key, () => row && act(row)]);
   useKeys({
-    j: () => move(1), k: () => move(-1), ArrowDown: () => move(1), ArrowUp: () => move(-1),
+    j: () => move(1),
+    k: () => move(-1),
+    ArrowDown: () => move(1),
+    ArrowUp: () => move(-1),
     ...(onOpen && { Enter: () => row && onOpen(row) }),
     ...(selection && { x: () => row && choose(cursor) }),
     ...Object.fromEntries(bound),
   });
   return html`<table class="table ${isCards ? "cards" : ""}" role="table" aria-label=${label}>
     <${Head} columns=${columns} rows=${rows} keyOf=${keyOf} selection=${selection} />
-    <tbody role="rowgroup" ref=${body}>${rows.map((one) => html`<${Row} key=${keyOf(one)} id=${keyOf(one)} row=${one} columns=${columns}
-      isCursor=${keyOf(one) === cursor} selection=${selection} choose=${choose} more=${more} onPoint=${setCursor} onOpen=${onOpen} />`)}</tbody></table>`;
+    <tbody role="rowgroup" ref=${body}>${rows.map(
+      (one) => html`<${Row} key=${keyOf(one)} id=${keyOf(one)} row=${one} columns=${columns}
+      isCursor=${keyOf(one) === cursor} selection=${selection} choose=${choose} more=${more} onPoint=${setCursor} onOpen=${onOpen} />`,
+    )}</tbody></table>`;
 }
 
 const clamp = (index, length) => Math.max(0, Math.min(length - 1, index));
@@ -71,15 +78,21 @@ function useCursor(rows, keyOf) {
 function Head({ columns, rows, keyOf, selection }) {
   const isAll = selection && rows.length > 0 && rows.every((row) => selection.has(keyOf(row)));
   return html`<thead role="rowgroup"><tr role="row">
-    ${selection && html`<th role="columnheader" class="choose"><input type="checkbox" aria-label="Select all rows shown" checked=${isAll}
-      onChange=${() => selection.all(isAll ? [] : rows.map(keyOf))} /></th>`}
+    ${
+      selection &&
+      html`<th role="columnheader" class="choose"><input type="checkbox" aria-label="Select all rows shown" checked=${isAll}
+      onChange=${() => selection.all(isAll ? [] : rows.map(keyOf))} /></th>`
+    }
     ${columns.map(({ name, title, kind = "" }) => html`<th key=${name} role="columnheader" scope="col" class="${kind} c-${name}">${title}</th>`)}</tr></thead>`;
 }
 
 function Row({ id, row, columns, isCursor, selection, choose, more, onPoint, onOpen }) {
   const below = more?.(row);
   const isChosen = selection?.has(id) ?? false;
-  const open = (event) => !event.target.closest("a, button, input, label, summary, .choose") && !String(getSelection()) && onOpen?.(row);
+  const open = (event) =>
+    !event.target.closest("a, button, input, label, summary, .choose") &&
+    !String(getSelection()) &&
+    onOpen?.(row);
   return html`<tr role="row" data-key=${id} class="${isCursor ? "cursor" : ""} ${onOpen ? "opens" : ""}" aria-selected=${selection ? String(isChosen) : undefined}
       onMouseDown=${() => onPoint(id)} onClick=${open}>
     ${selection && html`<td role="cell" class="choose"><input type="checkbox" aria-label="Select ${id}" checked=${isChosen} onClick=${(event) => choose(id, event)} /></td>`}
@@ -98,5 +111,12 @@ export function useSelection(key) {
     else if (!next.delete(one)) next.add(one);
     set(next);
   };
-  return { has: (one) => mine.has(one), count: mine.size, keys: [...mine], toggle, all: set, clear: () => set([]) };
+  return {
+    has: (one) => mine.has(one),
+    count: mine.size,
+    keys: [...mine],
+    toggle,
+    all: set,
+    clear: () => set([]),
+  };
 }

@@ -18,14 +18,19 @@ function Digest({ task }) {
 function Run({ task }) {
   if (task.status === "processing") {
     const run = html`<span>${duration(Math.max(0, Math.floor((now.value - Date.parse(task.started_at)) / 1_000)))}</span>`;
-    return task.progress ? html`<${Meter} fraction=${task.progress.fraction} label="Progress" /> ${Math.round(task.progress.fraction * 100)} %` : run;
+    return task.progress
+      ? html`<${Meter} fraction=${task.progress.fraction} label="Progress" /> ${Math.round(task.progress.fraction * 100)} %`
+      : run;
   }
   if (!task.finished_at || !task.started_at) return html`<span class="faint">–</span>`;
   return duration(Math.max(0, (Date.parse(task.finished_at) - Date.parse(task.started_at)) / 1_000));
 }
 
 /** When it is due if that is ahead, else how old it is. */
-const When = ({ task }) => (isAhead(task) && Date.parse(task.run_at) > Date.now() ? html`<${Time} at=${task.run_at} />` : html`<${Time} at=${task.created_at} />`);
+const When = ({ task }) =>
+  isAhead(task) && Date.parse(task.run_at) > Date.now()
+    ? html`<${Time} at=${task.run_at} />`
+    : html`<${Time} at=${task.created_at} />`;
 
 const COLUMNS = [
   { name: "state", title: "State", cell: (task) => html`<${Badge} state=${stateOf(task)} />` },
@@ -33,7 +38,13 @@ const COLUMNS = [
   { name: "type", title: "Type", cell: (task) => html`<${TypeLink} name=${task.type} />` },
   { name: "payload", title: "Payload", kind: "wide", cell: (task) => html`<${Digest} task=${task} />` },
   { name: "labels", title: "Labels", cell: (task) => html`<${Labels} labels=${task.labels} />` },
-  { name: "attempts", title: html`<abbr title="Attempts started, of those in a round">Tries</abbr>`, kind: "number", cell: (task) => html`<span title="${number(task.attempts)} attempts, ${number(task.max_attempts)} in a round">${task.attempts}/${task.max_attempts}</span>` },
+  {
+    name: "attempts",
+    title: html`<abbr title="Attempts started, of those in a round">Tries</abbr>`,
+    kind: "number",
+    cell: (task) =>
+      html`<span title="${number(task.attempts)} attempts, ${number(task.max_attempts)} in a round">${task.attempts}/${task.max_attempts}</span>`,
+  },
   { name: "when", title: "Age or due", kind: "number", cell: (task) => html`<${When} task=${task} />` },
   { name: "run", title: "Run", kind: "number", cell: (task) => html`<${Run} task=${task} />` },
 ];

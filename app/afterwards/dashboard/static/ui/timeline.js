@@ -5,8 +5,13 @@ import { now } from "../core/store.js";
 import { Badge, Copy, StateIcon, Time } from "./basics.js";
 
 const OUTCOMES = {
-  success: ["success", "Success"], failure: ["failed", "Failed"], timeout: ["failed", "Timed out"], lost: ["failed", "Lost"],
-  suspected: ["retrying", "Suspected"], released: ["pending", "Released"], cancelled: ["cancelled", "Cancelled"],
+  success: ["success", "Success"],
+  failure: ["failed", "Failed"],
+  timeout: ["failed", "Timed out"],
+  lost: ["failed", "Lost"],
+  suspected: ["retrying", "Suspected"],
+  released: ["pending", "Released"],
+  cancelled: ["cancelled", "Cancelled"],
 };
 
 const stateOf = (attempt) => OUTCOMES[attempt.outcome] ?? ["processing", "Running"];
@@ -20,12 +25,17 @@ function span(attempt) {
 
 /** @param {{attempts: any[], task: any}} _ */
 export function Timeline({ attempts, task }) {
-  if (!attempts.length) return html`<p class="dim">${task.finished_at ? "It ended without an attempt." : html`No attempt yet; it is due <${Time} at=${task.run_at} />.`}</p>`;
+  if (!attempts.length)
+    return html`<p class="dim">${task.finished_at ? "It ended without an attempt." : html`No attempt yet; it is due <${Time} at=${task.run_at} />.`}</p>`;
   const spans = attempts.map(span);
   const from = Math.min(...spans.map(({ due }) => due));
   const to = Math.max(...spans.map(({ ended }) => ended), from + 1);
   const place = (time) => `${((time - from) / (to - from)) * 100}%`;
-  const numbered = attempts.map((attempt, index) => ({ attempt, span: spans[index], backoff: index ? spans[index].due - spans[index - 1].ended : 0 }));
+  const numbered = attempts.map((attempt, index) => ({
+    attempt,
+    span: spans[index],
+    backoff: index ? spans[index].due - spans[index - 1].ended : 0,
+  }));
   return html`<ol class="timeline" reversed>${numbered.toReversed().map((one) => html`<${Attempt} key=${one.attempt.attempt} ...${one} place=${place} />`)}</ol>`;
 }
 
@@ -44,6 +54,9 @@ function Attempt({ attempt, span: { due, started, ended }, backoff, place }) {
 function Failure({ attempt: { error, traceback } }) {
   const [isOpen, setOpen] = useState(false);
   return html`<div class="failure"><p dir="auto"><bdi>${error}</bdi></p>
-    ${traceback && html`<p><button type="button" class="button quiet small" aria-expanded=${String(isOpen)} onClick=${() => setOpen(!isOpen)}><${StateIcon} state="expand" />Traceback</button>
-      ${isOpen && html` <${Copy} text=${traceback} label="Copy the traceback" />`}</p>${isOpen && html`<pre class="values" tabindex="0">${traceback}</pre>`}`}</div>`;
+    ${
+      traceback &&
+      html`<p><button type="button" class="button quiet small" aria-expanded=${String(isOpen)} onClick=${() => setOpen(!isOpen)}><${StateIcon} state="expand" />Traceback</button>
+      ${isOpen && html` <${Copy} text=${traceback} label="Copy the traceback" />`}</p>${isOpen && html`<pre class="values" tabindex="0">${traceback}</pre>`}`
+    }</div>`;
 }
