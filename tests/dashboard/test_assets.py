@@ -69,3 +69,15 @@ def test_a_cold_page_costs_a_hundred_kilobytes_at_most(page: str) -> None:
     named = re.findall(rf'(?:href|src)="assets/{assets.digest}/([^"]+)"', document.decode())
     sizes = [len(assets.files[name].compressed) for name in {*named, "vendor/icons.svg"}]
     assert len(document) + sum(sizes) <= 100_000
+
+
+def test_every_metric_that_a_page_names_is_one() -> None:
+    named = {
+        # A counter gets its suffix when it is shown.
+        name.removesuffix("_total")
+        for path in SCRIPTS
+        for name in re.findall(r"\bafterwards_\w+", path.read_text())
+    }
+    there = (Path(__file__).parents[2] / "app/afterwards/metrics.py").read_text()
+    assert named
+    assert named <= set(re.findall(r"\bafterwards_\w+", there))

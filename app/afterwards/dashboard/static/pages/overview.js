@@ -71,7 +71,7 @@ const TypesNow =
 const SlotsNow = () =>
   stats.value &&
   html`<section class="section" aria-labelledby="slots"><header><h2 id="slots">Slots</h2>
-    <span class="metric mono">afterwards_slots</span></header><${Slots} slots=${stats.value.slots} /></section>`;
+    <span class="metric mono">afterwards_executor_slots</span></header><${Slots} slots=${stats.value.slots} /></section>`;
 
 const CURL = `curl ${API.href}tasks -H 'Content-Type: application/json' \\
   -d '{"type": "notification", "payload": {"email": "johndoe@example.com", "message": "Hello"}}'`;

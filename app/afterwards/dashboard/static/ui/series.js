@@ -41,7 +41,7 @@ export function SeriesCharts({ series }) {
     { label: "Retried", state: "retrying", values: perSecond(series.retried, step), dash: [1, 2] },
   ];
   return html`<div class="charts">
-    <${Chart} title="Throughput" metric="afterwards_tasks_finished_total" at=${at} lines=${throughput} format=${rate} />
+    <${Chart} title="Throughput" metric="afterwards_task_transitions_total" at=${at} lines=${throughput} format=${rate} />
     <${Chart} title="Wait" metric="afterwards_task_wait_seconds" at=${at} lines=${quantiles("wait")} format=${duration} log />
     <${Chart} title="Run" metric="afterwards_task_run_seconds" at=${at} lines=${quantiles("run")} format=${duration} log /></div>`;
 }
