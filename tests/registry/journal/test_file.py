@@ -25,6 +25,7 @@ from afterwards.registry.protocol.requests import (
     Activity,
     Add,
     Count,
+    Errors,
     Find,
     Get,
     GetSchedule,
@@ -250,6 +251,20 @@ def test_what_was_done_by_hand_is_still_known(version: int, bench: Bench) -> Non
             *("retry", "tasks", "status=failed", 3, "done", "another payload"),
             *("ann", "c1f7a9d2-1", "192.0.2.7", "b1"),
         )
+
+
+@pytest.mark.parametrize("version", [version for version in VERSIONS if version < 5])
+def test_what_was_failed_before_is_in_groups(version: int, tmp_path: Path) -> None:
+    path = of_version(version, tmp_path)
+    with closing(sqlite3.connect(path)) as db:
+        (finished_at,) = db.execute("SELECT finished_at FROM tasks WHERE ord = 2").fetchone()
+    journal = SqliteJournal(path)
+    [group] = journal.errors(Errors(), finished_at).groups
+    journal.close()
+
+    assert (group.message, group.number, group.sample_ids) == ("no ☃", 1, [task_id(2)])
+    assert group.first_seen == group.last_seen == finished_at
+    assert group.series == (*(0,) * 23, 1)
 
 
 def test_an_update_that_fails_leaves_the_file_as_it_was(

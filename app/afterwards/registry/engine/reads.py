@@ -21,12 +21,20 @@ from afterwards.registry.engine.fleet import worker_list
 from afterwards.registry.engine.views import Views
 from afterwards.registry.journal.base import Journal
 from afterwards.registry.journal.series_rows import Key
-from afterwards.registry.protocol.answers import Answer, Details, Page, SeriesRows, Statistics
+from afterwards.registry.protocol.answers import (
+    Answer,
+    Details,
+    ErrorPage,
+    Page,
+    SeriesRows,
+    Statistics,
+)
 from afterwards.registry.protocol.requests import (
     Activity,
     Changes,
     Count,
     Counts,
+    Errors,
     Find,
     Get,
     GetSchedule,
@@ -89,6 +97,7 @@ class Reads:
             Find: self._page,
             Count: self._count,
             Activity: lambda request: Deferred(partial(self._journal.activity, request)),
+            Errors: lambda request: Deferred(partial(self._errors, request)),
             Counts: lambda _: views.by_state(),
             Changes: views.changes,
             GetSchedule: self._schedule,
@@ -120,11 +129,18 @@ class Reads:
         return self._views.with_progress(self._rules.store.find(request))
 
     def _count(self, request: Count) -> int | Deferred:
-        if request.created_after is None and request.created_before is None:
+        if (
+            request.created_after is None
+            and request.created_before is None
+            and request.error is None
+        ):
             return self._views.count(request)
         if self._journal.durable:
             return Deferred(partial(self._journal.count, request))
         return self._rules.store.count(request)
+
+    def _errors(self, request: Errors) -> ErrorPage:
+        return self._journal.errors(request, self._rules.clock.wall())
 
     def _schedule(self, request: GetSchedule) -> Answer:
         try:

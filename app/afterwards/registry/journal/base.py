@@ -12,8 +12,8 @@ from afterwards.lifecycle import Change, Task
 from afterwards.registry.journal.plans import PlanChanges, Plans
 from afterwards.registry.journal.series_rows import Found, Key, SeriesChanges
 from afterwards.registry.protocol.activity import ActivityPage, Entry
-from afterwards.registry.protocol.answers import Details, Page
-from afterwards.registry.protocol.requests import Activity, Count, Find
+from afterwards.registry.protocol.answers import Details, ErrorPage, Page
+from afterwards.registry.protocol.requests import Activity, Count, Errors, Find
 
 
 @dataclass
@@ -116,6 +116,9 @@ class Journal(Protocol):
 
     def overdue_activity(self, before: float) -> Sequence[int]:
         """Numbers of some entries to delete: older than that, or more than are kept."""
+
+    def errors(self, query: Errors, now: float) -> ErrorPage:
+        """Groups of the tasks that are failed now, as committed. `now` by the wall clock."""
 
     def overdue(self, finished_before: float, after_order: int) -> tuple[list[Task], int | None]:
         """The next step of retention: finished tasks to delete among the next rows.

@@ -11,6 +11,7 @@ from typing import Final
 
 from afterwards.errors import JournalError
 from afterwards.logs import get_logger
+from afterwards.registry.journal import failures
 from afterwards.registry.journal.schema import APPLICATION_ID, MIGRATIONS, SCHEMA, VERSION
 
 log = get_logger(__name__)
@@ -192,7 +193,11 @@ def _migrate(db: sqlite3.Connection) -> None:
     version = _version(db)
     steps = "".join(MIGRATIONS[earlier] for earlier in range(version, VERSION))
     # In one transaction: a crash in the midst of it leaves the earlier version whole.
-    db.executescript(f"BEGIN IMMEDIATE; {steps} PRAGMA user_version = {VERSION}; COMMIT;")
+    db.executescript(f"BEGIN IMMEDIATE; {steps}")
+    if version < failures.SINCE:
+        failures.fill(db)
+    db.execute(f"PRAGMA user_version = {VERSION}")
+    db.execute("COMMIT")
     log.info("journal brought up to date", from_version=version, to_version=VERSION)
 
 

@@ -12,13 +12,13 @@ import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 from afterwards.counts import Cell, Tally
 from afterwards.errors import JournalError, JournalUnreadable
 from afterwards.lifecycle import Task
 from afterwards.logs import get_logger
-from afterwards.registry.journal import activity, listing, plans, rescue, series_rows
+from afterwards.registry.journal import activity, failures, listing, plans, rescue, series_rows
 from afterwards.registry.journal.base import Contents, Group
 from afterwards.registry.journal.batch import rest_of
 from afterwards.registry.journal.columns import (
@@ -65,8 +65,8 @@ from afterwards.registry.journal.reasons import reason_of
 from afterwards.registry.journal.rows import Rows, rows_of
 from afterwards.registry.journal.transaction import transaction
 from afterwards.registry.protocol.activity import ActivityPage
-from afterwards.registry.protocol.answers import Details, Page
-from afterwards.registry.protocol.requests import Activity, Count, Find
+from afterwards.registry.protocol.answers import Details, ErrorPage, Page
+from afterwards.registry.protocol.requests import Activity, Count, Errors, Find
 
 log = get_logger(__name__)
 
@@ -97,6 +97,7 @@ class SqliteJournal:
             with contextlib.ExitStack() as opened:
                 self._writer = opened.enter_context(contextlib.closing(connect(path)))
                 prepare(self._writer)
+                self._failures = failures.load(self._writer)
                 self._reader = opened.enter_context(contextlib.closing(connect(path, mode="ro")))
                 # It opens the WAL with its first read, which fails if the file has no name by then.
                 self._reader.execute("SELECT one FROM probe").fetchone()
@@ -113,8 +114,12 @@ class SqliteJournal:
 
     def write(self, group: Group) -> None:
         db = self._writer
+        rows = rows_of(group.changes)
+        errors = None
         with transaction(db, str(self._path)):
-            self._write_tasks(group)
+            self._write_tasks(rows, group.at)
+            if rows.failed or rows.unfailed:
+                errors = failures.write(db, self._failures, rows.failed, rows.unfailed)
             self._write_counts(group.counts)
             if group.plans is not None:
                 plans.write(db, group.plans)
@@ -128,10 +133,11 @@ class SqliteJournal:
                 db.execute(PUT_TRUSTED_TIME, (group.trusted_at,))
             if group.forget_deleted_before is not None:
                 db.execute("DELETE FROM deleted WHERE at < ?", (group.forget_deleted_before,))
+        if errors is not None:
+            self._failures.committed(errors)
 
-    def _write_tasks(self, group: Group) -> None:
+    def _write_tasks(self, rows: Rows, at: float) -> None:
         db = self._writer
-        rows = rows_of(group.changes)
         # First: a new task may have the idempotency key of one that goes.
         self._delete_tasks(rows.gone)
         if rows.new:
@@ -147,7 +153,7 @@ class SqliteJournal:
             db.executemany(PUT_PAYLOAD, rows.payloads)
         self._write_attempts(rows)
         # Last: an attempt at one may have ended in this group.
-        self._delete_what_they_had(rows, group.at)
+        self._delete_what_they_had(rows, at)
 
     def _write_attempts(self, rows: Rows) -> None:
         db = self._writer
@@ -244,6 +250,18 @@ class SqliteJournal:
     def overdue_activity(self, before: float) -> list[int]:
         with self._reading() as db:
             return activity.overdue(db, before)
+
+    def errors(self, query: Errors, now: float) -> ErrorPage:
+        # A look for each group, so that other reads come in between.
+        found = [
+            group._replace(sample_ids=self._newest_of(group.id))
+            for group in self._failures.page(query, now)
+        ]
+        return self._failures.answer(found)
+
+    def _newest_of(self, error: str) -> list[str]:
+        rows = self._query(failures.SELECT_SAMPLES, (bytes.fromhex(error),))
+        return [id_of(cast("bytes", raw)) for (raw,) in rows]
 
     def overdue(self, finished_before: float, after_order: int) -> tuple[list[Task], int | None]:
         # By order, not by an index on the time of finishing: tasks are finished in about the order

@@ -16,6 +16,7 @@ from collections.abc import Generator, Iterator
 from typing import Final
 
 from afterwards.lifecycle import FINAL_STATES, Task, TaskState
+from afterwards.registry.journal import failures
 from afterwards.registry.journal.columns import SELECT_TASK, to_task
 from afterwards.registry.protocol.answers import Page
 from afterwards.registry.protocol.base import PAGE_BYTES
@@ -68,6 +69,10 @@ def size_of(task: Task) -> int:
 def count(db: sqlite3.Connection, query: Count) -> int:
     """How many tasks there are; `db` has to be in a transaction. Reads nothing but the index."""
     span = _span(db, query)
+    if query.error is not None:
+        if query.state not in (None, TaskState.FAILED):
+            return 0
+        return failures.count(db, query.error, span, query.type)
     numbers = (
         db.execute(f"SELECT count(*) {_OF_CELL}", (*span, *cell)).fetchone()
         for cell in _cells(db, query)
@@ -80,7 +85,11 @@ def _orders(db: sqlite3.Connection, query: Find) -> Generator[int]:
     low, high = _span(db, query)
     if query.before is not None:
         high = min(high, max(query.before, 0))
-    if query.state is None and query.type is None:
+    if query.error is not None:
+        is_possible = query.state in (None, TaskState.FAILED)
+        span = (low, high)
+        walks = [failures.orders(db, query.error, span, query.type)] if is_possible else []
+    elif query.state is None and query.type is None:
         walks = [db.execute(f"SELECT ord {_IN_RANGE} ORDER BY ord DESC", (low, high))]
     else:
         walks = [

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from afterwards.lifecycle import Task
+from afterwards.lifecycle import Change, Task, TaskState
 from afterwards.registry.journal.activity import ActivityInMemory
 from afterwards.registry.journal.base import Contents, Group
+from afterwards.registry.journal.failures import MOST_SAMPLES, Failures
 from afterwards.registry.journal.history import (
     MOST_SHOWN,
     ended_attempt,
@@ -21,8 +22,8 @@ from afterwards.registry.journal.history import (
 from afterwards.registry.journal.plans import Plans
 from afterwards.registry.journal.series_rows import Found, Key, MemorySeries
 from afterwards.registry.protocol.activity import ActivityPage
-from afterwards.registry.protocol.answers import Details, Page
-from afterwards.registry.protocol.requests import Activity, Count, Find
+from afterwards.registry.protocol.answers import Details, ErrorPage, Page
+from afterwards.registry.protocol.requests import Activity, Count, Errors, Find
 
 DELETED_REMEMBERED: Final = 10_000
 
@@ -39,6 +40,9 @@ class NullJournal:
         self._activity = ActivityInMemory()
         self._deleted: dict[str, None] = {}
         """Ids of the tasks deleted last, in that order."""
+        self._failures = Failures()
+        self._failed: dict[int, tuple[bytes, str]] = {}
+        """Groups and ids of those that are failed, by their order."""
 
     def load(self) -> Contents:
         return Contents(iter(()), Counter(), Plans(), 1)
@@ -49,6 +53,7 @@ class NullJournal:
         if group.activity or group.overdue_activity:
             self._activity.write(group.activity, group.overdue_activity)
         for change in group.changes:
+            self._note_failure(change)
             task = change.task
             kept = self._details.get(task.id)
             attempts = kept.attempts if kept else ()
@@ -66,6 +71,27 @@ class NullJournal:
         self._deleted[task_id] = None
         if len(self._deleted) > DELETED_REMEMBERED:
             del self._deleted[next(iter(self._deleted))]
+
+    def _note_failure(self, change: Change) -> None:
+        old, new = change.old, change.new
+        left = None if old is None else self._failed.pop(old.order, None)
+        failed = [new] if new is not None and new.state is TaskState.FAILED else []
+        if left is None and not failed:
+            return
+        staged = self._failures.put(failed, [] if left is None else [left[0]])
+        for (order, group_id), task in zip(staged.places, failed, strict=True):
+            self._failed[order] = (group_id, task.id)
+        self._failures.committed(staged)
+
+    def errors(self, query: Errors, now: float) -> ErrorPage:
+        newest: dict[str, list[str]] = {}
+        for _, (group_id, task_id) in sorted(self._failed.copy().items(), reverse=True):
+            newest.setdefault(group_id.hex(), []).append(task_id)
+        found = [
+            group._replace(sample_ids=newest.get(group.id, [])[:MOST_SAMPLES])
+            for group in self._failures.page(query, now)
+        ]
+        return self._failures.answer(found)
 
     def read(self, task_id: str) -> Task | None:
         return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from afterwards.lifecycle import Change, Task
+from afterwards.lifecycle import Change, Task, TaskState
 from afterwards.registry.journal.columns import (
     NOTHING_RARE,
     attempt_columns,
@@ -41,11 +41,15 @@ class Rows(NamedTuple):
     """The same of those that are gone."""
     tracebacks: list[tuple[int, int, str]]
     """Of attempts that have ended: their task's order, their number, the text."""
+    failed: list[Task]
+    """Of new and changed ones, those that have failed."""
+    unfailed: list[int]
+    """Of changed ones and those that are gone, those that were failed before; their orders."""
 
 
 def rows_of(changes: Iterable[Change]) -> Rows:
     """Sort the changes of a group."""
-    rows = Rows([], [], [], [], [], [], [], [], [], [], [], [])
+    rows = Rows([], [], [], [], [], [], [], [], [], [], [], [], [], [])
     first: dict[str, Change] = {}
     last: dict[str, Change] = {}
     for change in changes:
@@ -56,20 +60,28 @@ def rows_of(changes: Iterable[Change]) -> Rows:
             _add_attempt(rows, task.order, ended)
     for task_id, change in last.items():
         before, after = first[task_id].old, change.new
+        if before is not None and before.state is TaskState.FAILED:
+            rows.unfailed.append(before.order)
+        if after is not None and after.state is TaskState.FAILED:
+            rows.failed.append(after)
         if after is None:
             if change.old is not None:
                 rows.gone.append(change.old)
                 if change.old.labels is not None:
                     rows.old_labels.extend(_labels(change.old))
         elif before is None:
-            rows.new.append(after)
-            if rare_columns(after) != NOTHING_RARE:
-                rows.rare.append(after)
-                rows.labels.extend(_labels(after))
-            rows.payloads.append((after.order, after.payload))
+            _add_new(rows, after)
         else:
             _add_changed(rows, before, after)
     return rows
+
+
+def _add_new(rows: Rows, task: Task) -> None:
+    rows.new.append(task)
+    if rare_columns(task) != NOTHING_RARE:
+        rows.rare.append(task)
+        rows.labels.extend(_labels(task))
+    rows.payloads.append((task.order, task.payload))
 
 
 def _add_changed(rows: Rows, before: Task, after: Task) -> None:

@@ -93,6 +93,23 @@ CREATE TABLE tracebacks (
 ) WITHOUT ROWID;
 """
 
+# Which tasks are failed now, by their order, and in which group of errors; what there is of each
+# group. The index ends with the order: it lists a group's tasks, the newest first.
+_ERRORS: Final = """
+CREATE TABLE failures (ord INTEGER PRIMARY KEY, error_id BLOB NOT NULL);
+CREATE INDEX failures_by_error ON failures (error_id);
+CREATE TABLE error_groups (
+    id BLOB PRIMARY KEY,
+    type TEXT NOT NULL,
+    message TEXT NOT NULL,
+    number INTEGER NOT NULL,
+    first_seen REAL NOT NULL,
+    last_seen REAL NOT NULL,
+    hour INTEGER NOT NULL,
+    hours BLOB NOT NULL
+) WITHOUT ROWID;
+"""
+
 # Payloads have a table of their own: SQLite writes a changed row whole, and a task's row changes
 # at least twice while its payload hardly ever does. Results come last for a like reason: what
 # stands behind a large value in a row cannot be read without it. The index by type and state ends
@@ -173,6 +190,7 @@ CREATE TABLE probe (one INTEGER PRIMARY KEY, at REAL NOT NULL);
 {_ACTIVITY}
 {_LABELS}
 {_TRACEBACKS}
+{_ERRORS}
 """
 
 MIGRATIONS: Final[Mapping[int, str]] = MappingProxyType(
@@ -232,6 +250,7 @@ ALTER TABLE attempts ADD COLUMN log TEXT;
 {_ACTIVITY}
 {_LABELS}
 {_TRACEBACKS}
+{_ERRORS}
 INSERT INTO labels
     SELECT label.key, ord FROM tasks, json_each(labels) AS label WHERE labels IS NOT NULL
     UNION ALL

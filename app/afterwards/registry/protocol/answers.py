@@ -91,6 +91,33 @@ class Page(NamedTuple):
     """Of those that run, by task id."""
 
 
+class ErrorGroup(NamedTuple):
+    """Tasks of one type that are failed now, with one kind of error."""
+
+    id: str
+    """16 hexadecimal digits."""
+    type: str
+    message: str
+    """Their error, with marks in the place of ids, numbers and quoted parts."""
+    number: int
+    """Of tasks."""
+    first_seen: float
+    """When the first one failed since the group was empty."""
+    last_seen: float
+    series: Sequence[int]
+    """How many failed in each of the last 24 hours, whatever has become of them; oldest first."""
+    sample_ids: Sequence[str] = ()
+    """Of the newest three."""
+
+
+class ErrorPage(NamedTuple):
+    """Groups of failed tasks."""
+
+    groups: Sequence[ErrorGroup]
+    ungrouped: int
+    """Failed tasks that are in no group, because there were too many."""
+
+
 class SchedulePage(NamedTuple):
     """A page of schedules, by name."""
 

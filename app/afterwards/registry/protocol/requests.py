@@ -427,6 +427,8 @@ class Find(NamedTuple):
     """At this time or later."""
     created_before: float | None = None
     """Before this time."""
+    error: str | None = None
+    """The `ErrorGroup.id` of failed tasks."""
 
 
 class Count(NamedTuple):
@@ -439,6 +441,22 @@ class Count(NamedTuple):
     type: str | None = None
     created_after: float | None = None
     created_before: float | None = None
+    error: str | None = None
+
+
+class Errors(NamedTuple):
+    """Answer: an `ErrorPage`, by the number of tasks, as committed. Errors: `JournalUnavailable`.
+
+    A group has the failed tasks of one type with the same error, but for ids, numbers and quoted
+    parts. There are at most a thousand groups.
+    """
+
+    type: str | None = None
+    id: str | None = None
+    """Only this group."""
+    latest_first: bool = False
+    """By the time that they were seen last."""
+    limit: int = 1_000
 
 
 class Activity(NamedTuple):
@@ -512,6 +530,6 @@ Request = (
     Join | Beat | Alive | Drain | Leave | Add | AddAll | Progress | Report | Retry | Amend | Cancel
     | RunNow | Delete | Pause | Resume | PutSchedule | PauseSchedule | DeleteSchedule | RunSchedule
     | Note | Activity
-    | Get | Inspect | Find | Count | Counts | Changes | GetSchedule | Schedules | Stats | Series
-    | ListWorkers | Scrape | Probe
+    | Get | Inspect | Find | Count | Errors | Counts | Changes | GetSchedule | Schedules | Stats
+    | Series | ListWorkers | Scrape | Probe
 )  # fmt: skip

@@ -13,6 +13,7 @@ from typing import Protocol
 from afterwards.lifecycle import Change, Task, TaskState, Usage
 from afterwards.registry.journal.batch import MOST_TASKS, member_key
 from afterwards.registry.journal.listing import size_of
+from afterwards.registry.journal.masks import kind_of
 from afterwards.registry.protocol.answers import Page
 from afterwards.registry.protocol.base import PAGE_BYTES
 from afterwards.registry.protocol.clock import Clock
@@ -124,6 +125,7 @@ class TaskStore:
                 and (query.type is None or task.type == query.type)
                 and (after is None or task.created_at >= after)
                 and (before is None or task.created_at < before)
+                and (query.error is None or _has_error(task, query.error))
             ):
                 yield task
 
@@ -287,6 +289,12 @@ class TaskStore:
     def _drop_key(self, task: Task) -> None:
         if task.idempotency_key is not None:
             del self._by_key[task.idempotency_key]
+
+
+def _has_error(task: Task, group_id: str) -> bool:
+    if task.state is not TaskState.FAILED:
+        return False
+    return kind_of(task.type, task.error or "").id.hex() == group_id
 
 
 def _size(task: Task) -> int:

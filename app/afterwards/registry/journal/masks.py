@@ -1,0 +1,60 @@
+"""Errors of one kind: the same message but for ids, numbers and quoted parts."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from functools import lru_cache
+from typing import Final, NamedTuple
+
+MOST_CHARACTERS: Final = 500
+"""Of a masked message; the rest tells no kinds apart."""
+
+# Each alternative begins where no other one of its kind has begun before, and ends at the first
+# character that it does not take: linear time, whatever a task has raised.
+_VARIABLE: Final = re.compile(
+    r"""
+      (?P<quoted>
+        (?<!\w) (?: '[^']*' | "[^"]*" | `[^`]*` ) (?!\w)
+      | “[^“”]*” | «[^«»]*» | ‘[^‘’]*’
+      )
+    | (?P<id>
+        \b [0-9a-f]{8} (?: -[0-9a-f]{4} ){3} - [0-9a-f]{12} \b
+      | \b 0x [0-9a-f]+ \b
+      | \b (?= [a-f]* [0-9] ) (?= [0-9]* [a-f] ) [0-9a-f]{8,} \b
+      )
+    | [0-9]+ (?: [.,:] [0-9]+ )*
+    """,
+    re.VERBOSE | re.IGNORECASE,
+)
+
+
+class ErrorKind(NamedTuple):
+    """What failed tasks of one group have in common."""
+
+    id: bytes
+    """8 bytes of a hash of the other two."""
+    type: str
+    message: str
+    """Masked."""
+
+
+def masked(error: str) -> str:
+    """An error without what differs from one task to the next, in one line."""
+    text = " ".join(_VARIABLE.sub(_mask, error).split())
+    return text if len(text) <= MOST_CHARACTERS else f"{text[: MOST_CHARACTERS - 1]}…"
+
+
+def _mask(found: re.Match[str]) -> str:
+    if found["quoted"] is not None:
+        text = found["quoted"]
+        return f"{text[0]}…{text[-1]}"
+    return "<id>" if found["id"] is not None else "#"
+
+
+@lru_cache(maxsize=256)
+def kind_of(type_name: str, error: str) -> ErrorKind:
+    """Which kind of error it is, of which type of task."""
+    message = masked(error)
+    told = f"{type_name}\0{message}".encode()
+    return ErrorKind(hashlib.blake2b(told, digest_size=8).digest(), type_name, message)
