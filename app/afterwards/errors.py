@@ -6,6 +6,7 @@
     │   └── TaskDeleted             one had, and retention has deleted it
     ├── UnknownTaskType             no task type has this name
     ├── ScheduleNotFound            no schedule has this name
+    ├── ErrorGroupNotFound          no group of failed tasks has this id (any more)
     ├── TooManySchedules            the limit of schedules is reached
     ├── IllegalTransition           the task's state does not allow this verb
     ├── IdempotencyMismatch         the key was used for another submission
@@ -90,6 +91,17 @@ class ScheduleNotFound(AfterwardsError):
 
     def __str__(self) -> str:
         return f"There is no schedule {self.name!r}"
+
+
+class ErrorGroupNotFound(AfterwardsError):
+    """No group of failed tasks has this id, or it has no tasks any more."""
+
+    def __init__(self, group_id: str) -> None:
+        super().__init__(group_id)
+        self.group_id = group_id
+
+    def __str__(self) -> str:
+        return f"There is no error group {self.group_id[:100]!r}; it may have no tasks any more"
 
 
 class TooManySchedules(AfterwardsError):

@@ -22,7 +22,7 @@ EVERYWHERE = {"403", "405", "413", "421", "500"}
 SUBMISSION = {"400", "415", "422", "503"}
 KNOWN = {"404", "410", "503"}
 
-GENERAL = {"Tasks of any type", "Task types", "Statistics", "Schedules", "Activity"}
+GENERAL = {"Tasks of any type", "Task types", "Statistics", "Errors", "Schedules", "Activity"}
 """The surfaces that these tests' service does not know; see `general/` and `test_fuzzing`."""
 
 OPERATIONS = {
@@ -65,6 +65,8 @@ OPERATIONS = {
     ("POST", "/schedules/{name}/resume"): {"200", "404", "503"} | EVERYWHERE,
     ("POST", "/schedules/{name}/run"): {"202", "404", "503"} | EVERYWHERE,
     ("GET", "/activity"): {"200", "422", "503"} | EVERYWHERE,
+    ("GET", "/errors"): {"200", "422", "503"} | EVERYWHERE,
+    ("GET", "/errors/{error_id}"): {"200", "404", "503"} | EVERYWHERE,
     ("GET", "/healthz"): {"200"} | EVERYWHERE,
     ("GET", "/readyz"): {"200", "503"} | EVERYWHERE,
     ("GET", "/metrics"): {"200", "503"} | EVERYWHERE,
@@ -208,6 +210,9 @@ async def test_every_parameter_has_a_description_and_an_example(openapi: Any) ->
         "Last-Event-ID": 2,
         "last_event_id": 2,
         "type": 3,
+        "error_id": 1,
+        "error": 1,
+        "order": 1,
         "status": 2,
         "created_after": 1,
         "created_before": 1,

@@ -16,6 +16,7 @@ from afterwards.api import (
     dashboard,
     documentation,
     email,
+    error_groups,
     events,
     general,
     live_statistics,
@@ -71,6 +72,7 @@ SURFACES: Final = (
     workers,
     schedules,
     activity,
+    error_groups,
     documentation,
     dashboard,
 )

@@ -138,6 +138,7 @@ def _chosen(
         selection.type,
         times.as_shown(selection.created_after),
         times.as_shown(selection.created_before),
+        selection.error,
         what=selection.as_text(),
         detail=selection.changes_as_text(),
     )

@@ -83,6 +83,7 @@ async def list_tasks(query: Annotated[TaskFilter, Query()], request: Request) ->
         type_name=query.type,
         created_after=times.as_shown(query.created_after),
         created_before=times.as_shown(query.created_before),
+        error=query.error,
         limit=query.limit,
         before=None if query.cursor is None else position_of(query.cursor),
     )

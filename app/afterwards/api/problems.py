@@ -17,6 +17,7 @@ from starlette.responses import Response
 from afterwards.api.references import base_path
 from afterwards.errors import (
     AfterwardsError,
+    ErrorGroupNotFound,
     IdempotencyMismatch,
     IllegalTransition,
     ScheduleNotFound,
@@ -34,6 +35,7 @@ STATUSES: Final[Mapping[type[AfterwardsError], int]] = MappingProxyType(
         TaskDeleted: 410,
         TaskNotFound: 404,
         ScheduleNotFound: 404,
+        ErrorGroupNotFound: 404,
         IllegalTransition: 409,
         TooManySchedules: 409,
         UnknownTaskType: 422,

@@ -75,6 +75,8 @@ class Selection(NamedTuple):
     type: str | None = None
     created_after: float | None = None
     created_before: float | None = None
+    error: str | None = None
+    """The id of a group of failed tasks."""
     ids: Sequence[str] | None = None
     """Those with these ids only."""
     what: str = ""
@@ -85,11 +87,11 @@ class Selection(NamedTuple):
     def find(self, state: TaskState, before: int | None) -> Find:
         """A page of those in a state."""
         times = (self.created_after, self.created_before)
-        return Find(state, self.type, AT_ONCE, before, *times)
+        return Find(state, self.type, AT_ONCE, before, *times, self.error)
 
     def count_of(self, state: TaskState) -> Count:
         """The number of those in a state."""
-        return Count(state, self.type, self.created_after, self.created_before)
+        return Count(state, self.type, self.created_after, self.created_before, self.error)
 
 
 @dataclass

@@ -28,13 +28,14 @@ from afterwards.execution.dispatcher import Dispatcher
 from afterwards.lifecycle import Kind, Task, TaskState
 from afterwards.registry.client.client import RegistryClient
 from afterwards.registry.protocol.activity import By
-from afterwards.registry.protocol.answers import Details, Page
+from afterwards.registry.protocol.answers import Details, ErrorPage, Page
 from afterwards.registry.protocol.requests import (
     Add,
     AddAll,
     Amend,
     Cancel,
     Delete,
+    Errors,
     Find,
     Get,
     Inspect,
@@ -298,6 +299,7 @@ class TaskService:
         type_name: str | None = None,
         created_after: float | None = None,
         created_before: float | None = None,
+        error: str | None = None,
         limit: int = 100,
         before: int | None = None,
     ) -> Page:
@@ -308,11 +310,31 @@ class TaskService:
             type_name: of this type only.
             created_after: in POSIX seconds; at this time or later.
             created_before: in POSIX seconds; before this time.
+            error: of this group of failed tasks only.
             limit: at most so many; a page of large tasks has fewer.
             before: the `Page.next` of the page before.
         """
-        query = Find(state, type_name, limit, before, created_after, created_before)
+        query = Find(state, type_name, limit, before, created_after, created_before, error)
         page: Page = await self._client.call(query)
+        return page
+
+    async def errors(
+        self,
+        *,
+        type_name: str | None = None,
+        error: str | None = None,
+        latest_first: bool = False,
+        limit: int = 1_000,
+    ) -> ErrorPage:
+        """Groups of the tasks that are failed now.
+
+        Args:
+            type_name: of tasks of this type only.
+            error: the group of this id only.
+            latest_first: in the order in which they were seen last, and not of their size.
+            limit: at most so many.
+        """
+        page: ErrorPage = await self._client.call(Errors(type_name, error, latest_first, limit))
         return page
 
     # -- changing ------------------------------------------------------------------------------

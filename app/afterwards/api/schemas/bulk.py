@@ -7,8 +7,9 @@ from urllib.parse import urlencode
 
 from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
+from afterwards.api.schemas.error_groups import ErrorId
 from afterwards.api.schemas.fields import EXAMPLE_ID, Time
-from afterwards.api.schemas.requests import WHOLE, Sent
+from afterwards.api.schemas.requests import ERROR, WHOLE, Sent
 from afterwards.api.times import EXAMPLE_TIME, shown_time
 
 MAX_BULK_TASKS: Final = 10_000
@@ -45,6 +46,7 @@ class BulkSelection(Sent):
     type: str | None = Field(None, description="Only tasks of this type.")
     created_after: Time | None = Field(None, description="Only tasks accepted then or later.")
     created_before: Time | None = Field(None, description="Only tasks accepted before this time.")
+    error: ErrorId | None = Field(None, description=ERROR)
     dry_run: bool = Field(False, description="Only count the tasks, change nothing.")
     limit: Annotated[int, Field(ge=1, le=MAX_BULK_TASKS), WHOLE] = Field(
         1_000, description="At most so many tasks, the newest first."

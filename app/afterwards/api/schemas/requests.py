@@ -12,6 +12,7 @@ from afterwards.api.labels import (
     MAX_LABELS,
     VALUE_PATTERN,
 )
+from afterwards.api.schemas.error_groups import EXAMPLE_ERROR_ID, ErrorId
 from afterwards.api.schemas.fields import QueryTime, Time
 from afterwards.api.times import EXAMPLE_TIME
 from afterwards.lifecycle import DEFAULT_PRIORITY, HIGHEST_PRIORITY, TaskState
@@ -152,6 +153,9 @@ class TaskChange(Sent):
         return self
 
 
+ERROR: Final = "Only failed tasks of this error group (`id` at `GET /errors`)."
+
+
 class TaskFilter(BaseModel):
     """The query of a list of tasks."""
 
@@ -167,6 +171,7 @@ class TaskFilter(BaseModel):
     created_before: QueryTime | None = Field(
         None, description="Only tasks accepted before this time.", examples=[EXAMPLE_TIME]
     )
+    error: ErrorId | None = Field(None, description=ERROR, examples=[EXAMPLE_ERROR_ID])
     limit: Annotated[int, Field(ge=1, le=MAX_PAGE_TASKS)] = Field(
         50, description="At most so many tasks.", examples=[50]
     )
