@@ -23,6 +23,8 @@ def rows() -> list[tuple[str, ...]]:
 def documented_default(value: object) -> str:
     if isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, tuple) and value:
+        return ",".join(value)
     return "none" if value in ((), "") else str(value)
 
 

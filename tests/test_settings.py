@@ -176,6 +176,11 @@ def test_a_trusted_proxy_is_an_address_or_a_network(
     assert problem().startswith("AFTERWARDS_TRUSTED_PROXIES: must be addresses or networks")
 
 
+def test_a_member_has_a_plain_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AFTERWARDS_REDACTED_NAMES", "token,pass word")
+    assert problem().startswith("AFTERWARDS_REDACTED_NAMES: must be names of letters")
+
+
 def test_a_list_may_be_given_as_one() -> None:
     assert Settings(cors_origins=("*",)).cors_origins == ("*",)
 

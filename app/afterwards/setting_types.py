@@ -16,6 +16,8 @@ DAY: Final = 86_400.0
 
 _HOST: Final = re.compile(r"[\w-]+(\.[\w-]+)*\.?", re.ASCII)
 
+_MEMBER: Final = re.compile(r"[\w-]+", re.ASCII)
+
 _ROOT_PATH: Final = re.compile(r"(/[\w.~!$&'()*+,;=:@%-]+)*", re.ASCII)
 """The paths of RFC 3986, 3.3, without empty segments."""
 
@@ -74,6 +76,16 @@ def _origins(value: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(origin.lower() for origin in value)
 
 
+def _members(value: tuple[str, ...]) -> tuple[str, ...]:
+    # An empty variable is not set.
+    if value == ("none",):
+        return ()
+    for name in value:
+        if not _MEMBER.fullmatch(name):
+            raise ValueError("must be names of letters, digits, '_' and '-', separated by commas")
+    return value
+
+
 def _root_path(value: str) -> str:
     path = value.rstrip("/")
     if not _ROOT_PATH.fullmatch(path):
@@ -91,6 +103,9 @@ Hosts = Annotated[
 ]
 Networks = Annotated[
     tuple[str, ...], NoDecode, BeforeValidator(_comma_separated), AfterValidator(_networks)
+]
+Members = Annotated[
+    tuple[str, ...], NoDecode, BeforeValidator(_comma_separated), AfterValidator(_members)
 ]
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_comma_separated)]
 Count = Annotated[int, Field(ge=1)]

@@ -33,6 +33,7 @@ from afterwards.setting_types import (
     Directory,
     Hosts,
     LowerCase,
+    Members,
     Names,
     Networks,
     Origins,
@@ -203,6 +204,23 @@ class Settings(BaseSettings):
         description="Names of this service that `Host` may have, separated by commas; `*` for "
         "any. IP addresses, localhost and the name in `AFTERWARDS_BIND` are always allowed. "
         "Others are refused (421).",
+    )
+    redacted_names: Members = Field(
+        (
+            "password",
+            "passwd",
+            "secret",
+            "token",
+            "api_key",
+            "apikey",
+            "authorization",
+            "access_key",
+            "private_key",
+            "credentials",
+        ),
+        description="Names of members of payloads and results in whose place answers have "
+        "`**********`, separated by commas, whatever their case; `-` and `_` are the same. "
+        "`none`: only those that a task type declares as secret.",
     )
     max_connections: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
         4_096,

@@ -44,6 +44,8 @@ def test_the_example_file_has_every_setting_and_every_variable_of_the_compose_fi
 
 
 def written_as(value: object) -> str:
+    if isinstance(value, tuple) and value:
+        return ",".join(value)
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 

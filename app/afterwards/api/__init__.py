@@ -93,6 +93,7 @@ def install(
     Requests find the `TaskService` at `app.state.service`; it may be put there later.
     """
     app.state.catalogue = in_process(CATALOGUE) if catalogue is None else catalogue
+    app.state.redacted_names = settings.redacted_names
     app.state.root_path = settings.root_path
     app.state.timeout_seconds = settings.request_timeout_seconds
     # Before requests come: no event loop waits for the disk.

@@ -25,6 +25,7 @@ from afterwards.api.event_frames import (
     snapshot_frame,
 )
 from afterwards.api.queries import require_known
+from afterwards.api.redaction import redaction_of
 from afterwards.api.roles import Role, needs
 from afterwards.api.routing import new_router
 from afterwards.api.submission import service_of
@@ -222,7 +223,14 @@ async def task_events(
             return come_again()
         if stream.has_ended:
             return Response(status_code=204, headers={"Cache-Control": "no-store"})
-        return EventStream(stream, opening(), _task_item, stack.pop_all())
+        redaction = redaction_of(request)
+
+        def render(item: Portion | Snapshot) -> bytes:
+            if isinstance(item, Snapshot):
+                return snapshot_frame(item._replace(task=redaction.task(item.task)))
+            return portion_frames(item)
+
+        return EventStream(stream, opening(), render, stack.pop_all())
 
 
 @router.get(
@@ -279,10 +287,6 @@ async def all_events(
             return frames.of(wanted)
 
         return EventStream(stream, opening(stream.position), render, stack.pop_all())
-
-
-def _task_item(item: Portion | Snapshot) -> bytes:
-    return snapshot_frame(item) if isinstance(item, Snapshot) else portion_frames(item)
 
 
 def _position(header: str | None, query: str | None) -> Position | None:

@@ -6,7 +6,7 @@ import base64
 import hashlib
 import re
 from asyncio import sleep
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Annotated, Final
 from urllib.parse import urlencode
@@ -26,6 +26,7 @@ from afterwards.api.checks import (
 from afterwards.api.cursors import cursor_of, position_of
 from afterwards.api.idempotency import REPLAYED, key_of
 from afterwards.api.queries import flag_of, require_once
+from afterwards.api.redaction import shown, shown_details, shown_tasks
 from afterwards.api.references import reference
 from afterwards.api.roles import Role, needs
 from afterwards.api.routing import new_router
@@ -37,7 +38,6 @@ from afterwards.api.task_document import base_document, full_document, list_docu
 from afterwards.api.waiting import Wait, wait_of
 from afterwards.errors import AfterwardsError
 from afterwards.lifecycle import Task
-from afterwards.registry.protocol.answers import Page
 from afterwards.service.intake import TaskRequest, fingerprint_of_json
 from afterwards.system.large_bodies import aside
 from afterwards.task_types.description import Catalogue
@@ -92,12 +92,9 @@ async def list_tasks(query: Annotated[TaskFilter, Query()], request: Request) ->
     if page.next is not None:
         cursor = cursor_of(page.next)
         headers["Link"] = f'<?{_continued(query, cursor)}>; rel="next"'
-    return Response(list_document(_documents(page), next=cursor), headers=headers, media_type=_JSON)
-
-
-def _documents(page: Page) -> Iterator[bytes]:
-    for task in page.tasks:
-        yield base_document(task, page.progress.get(task.id))
+    tasks = await shown_tasks(request, page.tasks)
+    documents = [base_document(task, page.progress.get(task.id)) for task in tasks]
+    return Response(list_document(documents, next=cursor), headers=headers, media_type=_JSON)
 
 
 def _continued(query: TaskFilter, cursor: str) -> str:
@@ -137,7 +134,7 @@ async def submit_task(new: NewTask, background: BackgroundTasks, request: Reques
         task = await _waited(request, task, wait.seconds)
     else:
         background.add_task(service.start, task.id)
-    return _submitted(request, task, wait, replayed=accepted.replayed)
+    return _submitted(request, await shown(request, task), wait, replayed=accepted.replayed)
 
 
 async def _fingerprint(request: Request) -> bytes:
@@ -192,7 +189,8 @@ async def submit_tasks(batch: NewTasks, background: BackgroundTasks, request: Re
         wanted, key, None if key is None else await _fingerprint(request)
     )
     background.add_task(service.start, *(task.id for task in accepted.tasks))
-    response = Response(list_document(map(base_document, accepted.tasks)), 202, media_type=_JSON)
+    tasks = await shown_tasks(request, accepted.tasks)
+    response = Response(list_document(map(base_document, tasks)), 202, media_type=_JSON)
     if accepted.replayed:
         response.raw_headers.append(REPLAYED)
     return response
@@ -266,6 +264,7 @@ async def get_task(task_id: schemas.TaskId, request: Request) -> Response:
     if wait.seconds:
         await service.wait(task_id, wait.seconds)
     details = await service.inspect(task_id, tracebacks=tracebacks)
+    details = await shown_details(request, details)
     document = full_document(details, logs=logs, tracebacks=tracebacks)
     etag = f'"{base64.urlsafe_b64encode(hashlib.sha256(document).digest()[:15]).decode()}"'
     headers = {"ETag": etag, "Cache-Control": "no-cache", **wait.headers()}

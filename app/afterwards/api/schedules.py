@@ -26,6 +26,7 @@ from afterwards.api.checks import (
 )
 from afterwards.api.labels import stored
 from afterwards.api.queries import require_once
+from afterwards.api.redaction import MASK, redaction_of, restored, shown
 from afterwards.api.references import reference
 from afterwards.api.roles import Role, needs
 from afterwards.api.routing import new_router
@@ -42,6 +43,7 @@ from afterwards.api.schemas.tasks import TaskDocument
 from afterwards.api.submission import service_of
 from afterwards.api.task_document import base_document
 from afterwards.api.times import shown_time
+from afterwards.errors import ScheduleNotFound
 from afterwards.schedules.recurrence import check_cron, zone
 from afterwards.schedules.schedule import Schedule
 from afterwards.service.intake import TaskRequest
@@ -87,8 +89,10 @@ async def list_schedules(query: Annotated[ScheduleFilter, Query()], request: Req
     )
     now = time.time()
     documents: list[bytes] = []
+    redaction = redaction_of(request)
     for schedule in page.schedules:
-        documents.append(_document(schedule, now, with_payload=query.payloads))
+        shown = redaction.schedule(schedule)
+        documents.append(_document(shown, now, with_payload=query.payloads))
         # Due times that nobody has asked for yet may take a millisecond and more to find.
         await sleep(0)
     cursor = None if page.next is None else _cursor(page.next)
@@ -123,7 +127,7 @@ def _name_before(cursor: str) -> str:
 @needs(Role.VIEWER)
 async def get_schedule(name: ScheduleName, request: Request) -> Response:
     """Show a schedule with its next five due times."""
-    return _shown(await _operations(request).schedule(name))
+    return await _shown(request, await _operations(request).schedule(name))
 
 
 @router.put(
@@ -164,12 +168,14 @@ async def put_schedule(name: ScheduleName, new: NewSchedule, request: Request) -
     If the recurrence stays the same, a replaced schedule keeps its due times.
     """
     size = len(await request.body())
+    new = await _restored(request, name, new)
     payload = await aside(size, _payload, name, new, request)
     await require_valid(request, [Placed(new.type, payload, (*BODY, "payload"))])
     schedule = await aside(size, _schedule, name, new, payload, request)
     operations = _operations(request)
     made = await operations.put_schedule(schedule, asker(request))
-    document = _document(await operations.schedule(name), time.time())
+    stored = redaction_of(request).schedule(await operations.schedule(name))
+    document = _document(stored, time.time())
     location = reference(request.scope, f"/schedules/{name}")
     return _answer(document, 201 if made else 200, {"Location": location})
 
@@ -203,7 +209,10 @@ async def pause_schedule(name: ScheduleName, request: Request) -> Response:
 
     The schedule does not make up for due times of the pause.
     """
-    return _shown(await _operations(request).pause_schedule(name, paused=True, by=asker(request)))
+    by = asker(request)
+    return await _shown(
+        request, await _operations(request).pause_schedule(name, paused=True, by=by)
+    )
 
 
 @router.post(
@@ -217,7 +226,9 @@ async def pause_schedule(name: ScheduleName, request: Request) -> Response:
 @needs(Role.OPERATOR)
 async def resume_schedule(name: ScheduleName, request: Request) -> Response:
     """Make tasks again, from the next due time on."""
-    return _shown(await _operations(request).pause_schedule(name, paused=False, by=asker(request)))
+    by = asker(request)
+    resumed = await _operations(request).pause_schedule(name, paused=False, by=by)
+    return await _shown(request, resumed)
 
 
 @router.post(
@@ -237,11 +248,23 @@ async def run_schedule(
     task = await _operations(request).run_schedule(name, asker(request))
     background.add_task(service_of(request).start, task.id)
     location = reference(request.scope, f"/tasks/{task.id}")
-    return _answer(base_document(task), 202, {"Location": location})
+    return _answer(base_document(await shown(request, task)), 202, {"Location": location})
 
 
 def _operations(request: Request) -> Operations:
     return service_of(request).operations
+
+
+async def _restored(request: Request, name: str, new: NewSchedule) -> NewSchedule:
+    """What was sent, with what the schedule of this name has in the places of masks."""
+    if MASK.encode() not in await request.body():
+        return new
+    stored, type_name = b"{}", new.type
+    with suppress(ScheduleNotFound):
+        pattern = (await _operations(request).schedule(name)).pattern
+        stored, type_name = pattern.payload, pattern.type
+    payload = await restored(request, new.payload, stored, type_name)
+    return new.model_copy(update={"payload": payload})
 
 
 def _payload(name: str, new: NewSchedule, request: Request) -> bytes:
@@ -308,8 +331,10 @@ def _document(schedule: Schedule, now: float, *, with_payload: bool = True) -> b
     return b'%b,"payload":%b}' % (document[:-1], pattern.payload)
 
 
-def _shown(schedule: Schedule) -> Response:
-    return _answer(_document(schedule, time.time()))
+async def _shown(request: Request, schedule: Schedule) -> Response:
+    size = len(schedule.pattern.payload)
+    masked = await aside(size, redaction_of(request).schedule, schedule)
+    return _answer(_document(masked, time.time()))
 
 
 def _answer(document: bytes, status: int = 200, headers: dict[str, str] | None = None) -> Response:

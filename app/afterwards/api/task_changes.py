@@ -19,6 +19,7 @@ from afterwards.api.checks import (
     known_type,
     require_valid,
 )
+from afterwards.api.redaction import restored, shown
 from afterwards.api.roles import Role, needs
 from afterwards.api.routing import new_router
 from afterwards.api.schemas.requests import TaskChange
@@ -56,7 +57,7 @@ async def change_task(task_id: schemas.TaskId, change: TaskChange, request: Requ
         task = await service.get(task_id)
         changes = await replaced(request, task, change.payload, change.type, "type")
     task = await service.amend(task_id, changes, change.run_at, asker(request))
-    return Response(base_document(task), media_type=_JSON)
+    return Response(base_document(await shown(request, task)), media_type=_JSON)
 
 
 @router.delete(
@@ -107,8 +108,11 @@ async def replaced(
         task_type = catalogue[task.type]
     else:
         raise UnknownTaskType(task.type)
-    given = from_json(task.payload) if payload is None else payload
     size = max(len(task.payload), len(await request.body()))
+    if payload is None:
+        given = from_json(task.payload)
+    else:
+        given = await restored(request, payload, task.payload, task.type)
     path = (*BODY, "payload")
     stored = await aside(size, checked_payload, given, task_type, path)
     await require_valid(request, [Placed(task_type.name, stored, path)])

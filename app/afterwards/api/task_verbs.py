@@ -9,6 +9,7 @@ from starlette.responses import Response
 
 from afterwards.api import schemas
 from afterwards.api.asker import asker
+from afterwards.api.redaction import shown
 from afterwards.api.references import reference
 from afterwards.api.roles import Role, needs
 from afterwards.api.routing import new_router
@@ -35,10 +36,9 @@ _JSON: Final = "application/json"
 @needs(Role.OPERATOR, own=Role.SUBMITTER)
 async def cancel_task(task_id: schemas.TaskId, request: Request) -> Response:
     """Cancel a task that waits, or stop one that runs. The call waits up to 5 s for the stop."""
-    fate, task = await service_of(request).cancel(task_id, asker(request))
-    return Response(
-        b'{"outcome":"%b","task":%b}' % (fate.encode(), base_document(task)), media_type=_JSON
-    )
+    outcome, task = await service_of(request).cancel(task_id, asker(request))
+    document = base_document(await shown(request, task))
+    return Response(b'{"outcome":"%b","task":%b}' % (outcome.encode(), document), media_type=_JSON)
 
 
 @router.post(
@@ -74,7 +74,8 @@ async def retry_task(
     task = await service.retry(task_id, changes, run_at, asker(request))
     background.add_task(service.start, task.id)
     location = reference(request.scope, f"/tasks/{task.id}")
-    return Response(base_document(task), 202, {"Location": location}, _JSON)
+    document = base_document(await shown(request, task))
+    return Response(document, 202, {"Location": location}, _JSON)
 
 
 @router.post(
@@ -93,4 +94,4 @@ async def run_task(
     service = service_of(request)
     task = await service.run(task_id, asker(request))
     background.add_task(service.start, task.id)
-    return Response(base_document(task), media_type=_JSON)
+    return Response(base_document(await shown(request, task)), media_type=_JSON)

@@ -1,0 +1,271 @@
+"""Secrets in what the API shows: members of payloads and results by whose names a mask stands.
+
+Which members: those of the setting `AFTERWARDS_REDACTED_NAMES`, at any depth, and those that a task
+type's schema declares as secret (`writeOnly`, or the format `password`, as pydantic's `SecretStr`
+has them). Tasks keep what they were given, and their attempts get it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
+from string import ascii_lowercase, ascii_uppercase
+from typing import Any, Final
+
+from fastapi import Request
+from pydantic_core import from_json
+
+from afterwards.api.checks import BODY, Path, invalid
+from afterwards.lifecycle import Task
+from afterwards.registry.protocol.answers import Details
+from afterwards.schedules.schedule import Schedule
+from afterwards.system.large_bodies import aside
+from afterwards.task_types.description import Catalogue
+
+MASK: Final = "**********"
+"""As pydantic writes a `SecretStr`."""
+
+_MASK_JSON: Final = f'"{MASK}"'
+_STRING: Final = re.compile(r'"((?:[^"\\]|\\.)*+)"(\s*:\s*)?', re.DOTALL)
+_BRACKET: Final = re.compile(r'"(?:[^"\\]|\\.)*+"|[\[{]|[\]}]', re.DOTALL)
+_SCALAR: Final = re.compile(r'"(?:[^"\\]|\\.)*+"|[^\s,\]}]*', re.DOTALL)
+
+
+_NORMAL: Final = str.maketrans(f"{ascii_uppercase}-", f"{ascii_lowercase}_")
+
+
+class Redaction:
+    """Masks secrets, and puts back what stands behind a mask that is sent back.
+
+    Args:
+        names: names of members, whatever their case; `-` and `_` are the same.
+        catalogue: the task types there are.
+    """
+
+    def __init__(self, names: Collection[str], catalogue: Catalogue) -> None:
+        self._names = frozenset(map(_normal, names))
+        self._catalogue = catalogue
+        self._of_types: dict[str, Secrets] = {}
+
+    def task(self, task: Task) -> Task:
+        """A task as it is shown."""
+        secrets = self._secrets(task.type)
+        payload = secrets.masked(task.payload)
+        result = None if task.result is None else secrets.masked(task.result)
+        if payload is task.payload and result is task.result:
+            return task
+        return replace(task, payload=payload, result=result)
+
+    def schedule(self, schedule: Schedule) -> Schedule:
+        """A schedule as it is shown."""
+        pattern = self.task(schedule.pattern)
+        return schedule if pattern is schedule.pattern else replace(schedule, pattern=pattern)
+
+    def restored(self, sent: dict[str, Any], stored: bytes, type_name: str) -> dict[str, Any]:
+        """A payload that was sent, with what is stored in the places of its masks.
+
+        Args:
+            stored: the payload that was shown to the sender, without masks, of a task of this type.
+
+        Raises:
+            RequestValidationError: nothing is stored in the place of a mask.
+        """
+        restored = self._secrets(type_name).restored(sent, from_json(stored))
+        assert isinstance(restored, dict)
+        return restored
+
+    def _secrets(self, type_name: str) -> Secrets:
+        known = self._of_types.get(type_name)
+        if known is None:
+            description = self._catalogue.get(type_name)
+            own = () if description is None else secret_names(description.payload_schema)
+            known = self._of_types[type_name] = Secrets(self._names, own)
+        return known
+
+
+class Secrets:
+    """The names of secret members, in payloads of one type."""
+
+    def __init__(self, names: Collection[str], own: Collection[str]) -> None:
+        self._names = frozenset(names)
+        self._own = frozenset(own)
+        sought = {_written(name) for name in (*self._names, *self._own)}
+        self._sought = tuple(sorted(sought))
+
+    def masked(self, text: bytes) -> bytes:
+        """JSON with masks; the same object if there is nothing to mask."""
+        plain = text.lower().replace(b"-", b"_")
+        # A loop: a generator would take longer than the search.
+        for name in self._sought:
+            if name in plain:
+                return self._masked(text)
+        return text
+
+    def _masked(self, text: bytes) -> bytes:
+        shown = text.decode()
+        parts: list[str] = []
+        done = at = 0
+        while (found := _STRING.search(shown, at)) is not None:
+            at = found.end()
+            if found[2] is None or not self._is_secret(found[1]):
+                continue
+            end = _end_of_value(shown, at)
+            if shown[at:end] != "null":
+                parts += [shown[done:at], _MASK_JSON]
+                done = end
+            at = end
+        if not parts:
+            return text
+        return "".join((*parts, shown[done:])).encode()
+
+    def _is_secret(self, name: str) -> bool:
+        if "\\" in name:
+            name = json.loads(f'"{name}"')
+        return name in self._own or _normal(name) in self._names
+
+    def restored(self, sent: Any, stored: Any, path: Path = ()) -> Any:
+        """What was sent, with what is stored in the places of masks.
+
+        Raises:
+            RequestValidationError: nothing is stored in the place of a mask.
+        """
+        if isinstance(sent, dict):
+            return {
+                name: self._stored(stored, (*path, name))
+                if value == MASK and self._is_secret(name)
+                else self.restored(value, _member(stored, name), (*path, name))
+                for name, value in sent.items()
+            }
+        if isinstance(sent, list):
+            return [
+                self.restored(value, _member(stored, place), (*path, place))
+                for place, value in enumerate(sent)
+            ]
+        return sent
+
+    def _stored(self, stored: Any, path: Path) -> Any:
+        found = _member(stored, path[-1])
+        if found is None:
+            said = "is a mask, and nothing is stored in its place; send the value itself"
+            raise invalid("mask", (*BODY, "payload", *path), said)
+        return found
+
+
+def _member(value: Any, place: str | int) -> Any:
+    if isinstance(value, dict):
+        return value.get(place)
+    if isinstance(value, list) and isinstance(place, int) and place < len(value):
+        return value[place]
+    return None
+
+
+def _end_of_value(text: str, at: int) -> int:
+    """Where the JSON value that begins here ends, however deep it is."""
+    if text[at : at + 1] not in ("{", "["):
+        scalar = _SCALAR.match(text, at)
+        return at if scalar is None else scalar.end()
+    depth = 0
+    for found in _BRACKET.finditer(text, at):
+        depth += (found[0] in "[{") - (found[0] in "]}")
+        if depth == 0:
+            return found.end()
+    return len(text)
+
+
+def _written(name: str) -> bytes:
+    """A name as JSON has it, as it is sought."""
+    return _normal(json.dumps(name, ensure_ascii=False)[1:-1]).encode()
+
+
+def _normal(name: str) -> str:
+    # As `bytes.lower` does: of ASCII letters only.
+    return name.translate(_NORMAL)
+
+
+def secret_names(schema: Mapping[str, Any]) -> frozenset[str]:
+    """The names of the members that a JSON Schema declares as secret, at any depth.
+
+    A member that may have a secret in it, such as one of a list, is secret as a whole.
+    """
+    definitions: Mapping[str, Any] = schema.get("$defs", {})
+    found: set[str] = set()
+    left: list[Any] = [schema]
+    while left:
+        one = left.pop()
+        if isinstance(one, list):
+            left += one
+        elif isinstance(one, dict):
+            members = one.get("properties")
+            for name, of_member in members.items() if isinstance(members, dict) else ():
+                if _has_secret(of_member, definitions):
+                    found.add(name)
+            left += one.values()
+    return frozenset(found)
+
+
+_PARTS: Final = ("items", "additionalProperties", "prefixItems", "anyOf", "oneOf", "allOf")
+
+
+def _has_secret(schema: object, definitions: Mapping[str, Any]) -> bool:
+    """Whether a value of it is a secret, or has one that is no member by a name."""
+    left, seen = [schema], set[str]()
+    while left:
+        one = left.pop()
+        if isinstance(one, list):
+            left += one
+        elif isinstance(one, dict):
+            if one.get("writeOnly") is True or one.get("format") == "password":
+                return True
+            left += [one[part] for part in _PARTS if part in one]
+            name = str(one.get("$ref", "")).rpartition("/")[2]
+            if name in definitions and name not in seen:
+                seen.add(name)
+                left.append(definitions[name])
+    return False
+
+
+# -- for routes ---------------------------------------------------------------------------------
+
+
+def redaction_of(request: Request) -> Redaction:
+    """What masks secrets, with the task types as they are now."""
+    state = request.app.state
+    known: tuple[Catalogue, Redaction] | None = getattr(state, "redaction", None)
+    if known is None or known[0] is not state.catalogue:
+        known = state.redaction = (
+            state.catalogue,
+            Redaction(state.redacted_names, state.catalogue),
+        )
+    return known[1]
+
+
+async def shown(request: Request, task: Task) -> Task:
+    """A task as it is shown."""
+    return await aside(_size(task), redaction_of(request).task, task)
+
+
+async def shown_details(request: Request, details: Details) -> Details:
+    """The same with its history."""
+    return details._replace(task=await shown(request, details.task))
+
+
+async def shown_tasks(request: Request, tasks: Iterable[Task]) -> list[Task]:
+    """Several tasks as they are shown."""
+    return [await shown(request, task) for task in tasks]
+
+
+def _size(task: Task) -> int:
+    return len(task.payload) + len(task.result or b"")
+
+
+async def restored(
+    request: Request, sent: dict[str, Any], stored: bytes, type_name: str
+) -> dict[str, Any]:
+    """As `Redaction.restored`; costs nothing where no mask was sent."""
+    body = await request.body()
+    if MASK.encode() not in body:
+        return sent
+    redaction = redaction_of(request)
+    return await aside(max(len(body), len(stored)), redaction.restored, sent, stored, type_name)
