@@ -15,7 +15,10 @@ from afterwards.api.routing import new_router
 pytestmark = pytest.mark.anyio
 
 READING = {"GET", "HEAD"}
-PUBLIC = {"/", "/healthz", "/readyz"}
+PUBLIC = {
+    "/", "/healthz", "/readyz", "/dashboard", "/dashboard/{page:path}",
+    "/dashboard/assets/{digest}/{name:path}",
+}  # fmt: skip
 SUBMISSIONS = {
     "/notify/", "/report/", "/file/", "/send-email", "/api/notifications/notify", "/tasks",
     "/tasks/batch",

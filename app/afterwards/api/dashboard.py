@@ -11,6 +11,7 @@ from starlette.responses import Response
 
 from afterwards import __version__
 from afterwards.api.references import reference
+from afterwards.api.roles import Role, needs
 from afterwards.api.routing import new_router
 from afterwards.dashboard.assets import load
 from afterwards.dashboard.shell import CONTENT_SECURITY_POLICY, shell
@@ -34,6 +35,7 @@ _SHELL_HEADERS: Final = {
 
 
 @router.get("/dashboard/assets/{digest}/{name:path}", include_in_schema=False)
+@needs(Role.PUBLIC)
 async def dashboard_asset(digest: str, name: str, request: Request) -> Response:
     """A file of the dashboard. Those of another version are not here: its page has to reload."""
     assets = load()
@@ -62,6 +64,7 @@ def _takes_gzip(accepted: str) -> bool:
 
 @router.get("/dashboard", include_in_schema=False)
 @router.get("/dashboard/{page:path}", include_in_schema=False)
+@needs(Role.PUBLIC)
 async def dashboard_page(request: Request, page: str = "") -> Response:
     """A page of the dashboard; which one is the browser's business."""
     base = reference(request.scope, HOME)

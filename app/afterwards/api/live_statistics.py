@@ -15,6 +15,7 @@ from afterwards.api import schemas
 from afterwards.api.event_frames import WAITING, opening
 from afterwards.api.events import EventStream, come_again
 from afterwards.api.queries import require_known
+from afterwards.api.roles import Role, needs
 from afterwards.api.routing import new_router
 from afterwards.api.submission import service_of
 from afterwards.api.times import shown_time
@@ -59,6 +60,7 @@ data: {"at":"2026-11-21T10:00:00.000000+00:00","tasks":{"scheduled":0,"pending":
         200: {"content": {"text/event-stream": {"example": _EXAMPLE}}},
     },
 )
+@needs(Role.VIEWER)
 async def statistics_events(request: Request) -> Response:
     """Send `stats` at once, and then once a second: the service on one page.
 

@@ -91,8 +91,8 @@ async def list_schedules(query: Annotated[ScheduleFilter, Query()], request: Req
     documents: list[bytes] = []
     redaction = redaction_of(request)
     for schedule in page.schedules:
-        shown = redaction.schedule(schedule)
-        documents.append(_document(shown, now, with_payload=query.payloads))
+        masked = redaction.schedule(schedule)
+        documents.append(_document(masked, now, with_payload=query.payloads))
         # Due times that nobody has asked for yet may take a millisecond and more to find.
         await sleep(0)
     cursor = None if page.next is None else _cursor(page.next)
@@ -174,8 +174,8 @@ async def put_schedule(name: ScheduleName, new: NewSchedule, request: Request) -
     schedule = await aside(size, _schedule, name, new, payload, request)
     operations = _operations(request)
     made = await operations.put_schedule(schedule, asker(request))
-    stored = redaction_of(request).schedule(await operations.schedule(name))
-    document = _document(stored, time.time())
+    masked = redaction_of(request).schedule(await operations.schedule(name))
+    document = _document(masked, time.time())
     location = reference(request.scope, f"/schedules/{name}")
     return _answer(document, 201 if made else 200, {"Location": location})
 

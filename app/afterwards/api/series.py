@@ -9,6 +9,7 @@ from starlette.responses import Response
 
 from afterwards.api import schemas
 from afterwards.api.queries import require_once
+from afterwards.api.roles import Role, needs
 from afterwards.api.routing import new_router
 from afterwards.api.schemas.series import SeriesDocument, SeriesFilter
 from afterwards.api.submission import service_of
@@ -28,6 +29,7 @@ router = new_router("Statistics")
         said={422: ("The query is not valid.", "#/range: Input should be '1h', '24h' or '30d'")},
     ),
 )
+@needs(Role.VIEWER)
 async def get_series(query: Annotated[SeriesFilter, Query()], request: Request) -> Response:
     """Tell what happened in the last hour, day or month, of one task type or of all.
 

@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from afterwards.api import schemas
 from afterwards.api.live_statistics import slots_by_kind
+from afterwards.api.roles import Role, needs
 from afterwards.api.routing import new_router
 from afterwards.api.schemas.workers import WorkersDocument
 from afterwards.api.submission import service_of
@@ -27,6 +28,7 @@ router = new_router("Statistics")
     response_description="The workers, their hosts, and the registry process",
     responses=schemas.answers(503),
 )
+@needs(Role.VIEWER)
 async def list_workers(request: Request) -> Response:
     """List the worker processes with their slots, their hosts and what runs there.
 
