@@ -17,7 +17,7 @@ from typing import Any, Final, NamedTuple
 
 from afterwards_executors.base import End, Outcome
 
-VERSION: Final = 1
+VERSION: Final = 2
 """A host says which one it speaks, in READY. Only hosts of the same version are given calls."""
 
 
@@ -38,9 +38,6 @@ class Kind(IntEnum):
     """This host is to be ended soon: its calls had better end by themselves."""
     READY = 16
     """It takes calls; its body is the version of the wire."""
-    BEGUN = 17
-    """Calls begin now. The body says for how many seconds the loop has been kept from its work so
-    far, as a double, and then their numbers, 4 bytes each."""
     NOTE = 18
     """What the call notes."""
     DELAY = 19
@@ -87,7 +84,6 @@ class Setup:
 
 HEAD: Final = struct.Struct("!IBI")
 SECONDS: Final = struct.Struct("!d")
-NUMBER: Final = struct.Struct("!I")
 
 _OUTCOME: Final = struct.Struct("!BBddddI")
 _ENDS: Final = tuple(End)
@@ -148,16 +144,6 @@ def decode_call(body: bytes) -> tuple[Callable[..., Any], tuple[Any, ...]]:
     """The call; imports its function. Raises whatever that, or unpickling its arguments, raises."""
     function, args = pickle.loads(body)  # noqa: S301 - the words of whoever started this process
     return function, args
-
-
-def encode_numbers(calls: Sequence[int]) -> bytes:
-    """Numbers of calls, for BEGUN."""
-    return struct.pack(f"!{len(calls)}I", *calls)
-
-
-def decode_numbers(body: bytes) -> tuple[int, ...]:
-    """The inverse. Raises `struct.error` for what it cannot have written."""
-    return struct.unpack(f"!{len(body) // NUMBER.size}I", body)
 
 
 def encode_outcome(outcome: Outcome) -> bytes:

@@ -12,10 +12,8 @@ from afterwards_executors.frames import (
     Incoming,
     Kind,
     decode_call,
-    decode_numbers,
     decode_outcome,
     encode_call,
-    encode_numbers,
     encode_outcome,
     frame,
 )
@@ -64,11 +62,6 @@ def test_the_length_alone_refuses_a_frame() -> None:
 
 def test_a_call_arrives_as_it_was_sent() -> None:
     assert decode_call(encode_call(work.succeed, (b"x",))) == (work.succeed, (b"x",))
-
-
-@pytest.mark.parametrize("numbers", [(), (1,), (1, 2**32 - 1)])
-def test_numbers_arrive_as_they_were_sent(numbers: tuple[int, ...]) -> None:
-    assert decode_numbers(encode_numbers(numbers)) == numbers
 
 
 @pytest.mark.parametrize(

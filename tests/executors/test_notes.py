@@ -13,6 +13,7 @@ import pytest
 
 from afterwards_executors import current_line, note, notes
 from afterwards_executors.base import End, Executor, Work
+from afterwards_executors.board import Board, Pen
 from afterwards_executors.calls import Call as RunningCall
 from afterwards_executors.calls import Calls
 from afterwards_executors.frames import Kind, frame
@@ -227,7 +228,7 @@ def test_a_note_that_the_pipe_has_no_room_for_comes_later_and_holds_nobody_up() 
         with suppress(BlockingIOError):
             while True:
                 sent += theirs.send(b"." * 4096, socket.MSG_DONTWAIT)
-        HostLine(Wire(theirs), 5).note(b"progress")
+        HostLine(Wire(theirs, Pen(Board().fileno())), 5).note(b"progress")
         expected = b"." * sent + frame(Kind.NOTE, 5, b"progress")
         incoming = b""
         while len(incoming) < len(expected):

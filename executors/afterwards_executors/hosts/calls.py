@@ -19,7 +19,10 @@ class HostedCall(Call):
         self.request = request
         self.has_host = False
         """False: it waits for one."""
+        self.place = 0
+        """Among the calls that its host was given."""
         self.has_begun = False
+        """Whether it is known to have begun."""
         self.hosts_lost = 0
         """Hosts that have ended before they began with it."""
         self.timer: asyncio.TimerHandle | None = None

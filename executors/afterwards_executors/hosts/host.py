@@ -14,7 +14,6 @@ from afterwards_executors.frames import (
     BrokenWire,
     Frame,
     Kind,
-    decode_numbers,
     decode_outcome,
     frame,
 )
@@ -22,6 +21,7 @@ from afterwards_executors.hosts.calls import HostedCall
 from afterwards_executors.hosts.output import Output
 from afterwards_executors.hosts.process import HostProcess
 from afterwards_executors.hosts.settings import FRAME_MARGIN_BYTES, HostSettings
+from afterwards_executors.hosts.unbegun import Unbegun
 from afterwards_executors.hosts.wire import CLOSED, HostWire
 from afterwards_executors.notes import MAX_NOTE_BYTES
 
@@ -103,15 +103,12 @@ class Host:
         """When the first of its calls was overdue, monotonic."""
         self.winds_up = False
         """Whether its calls have been asked to end."""
-        self.served = 0
         self.idle_since = monotonic()
         self._process: HostProcess | None = None
         self._output: Output | None = None
         longest = settings.max_value_bytes + FRAME_MARGIN_BYTES
         self._wire = HostWire(loop, longest, self._hear, self._note_closed)
-        self._asked_at: float | None = None
-        """Since when it has not begun with a call that it was given, monotonic."""
-        self._unbegun = 0
+        self._unbegun = Unbegun(loop, owner.begun)
         self._how: str | None = None
         """Why it was killed."""
         self._of_calls: dict[int, Callable[[HostedCall, bytes], None]] = {
@@ -120,7 +117,6 @@ class Host:
             Kind.DELAY: self._note_delay,
         }
         self._of_host: dict[int, Callable[[HostedCall | None, bytes], None]] = {
-            Kind.BEGUN: self._begin,
             Kind.PRINTED: self._note_printed,
             Kind.LOGGED: self._note_logged,
             Kind.BLOCKED: self._note_blocked,
@@ -138,26 +134,27 @@ class Host:
         """None: it has no process yet."""
         return None if self._process is None else self._process.pid
 
+    @property
+    def served(self) -> int:
+        """How many calls it was given so far."""
+        return self._unbegun.given
+
     def begun_calls(self) -> list[HostedCall]:
         """Those that have begun."""
+        self._unbegun.look()
         return [call for call in self.calls.values() if call.has_begun]
 
     def takes_calls(self) -> bool:
         """Whether calls are well placed here. One that does not begin with them may be blocked."""
         if self.is_retiring or self.is_blocked:
             return False
-        return self._silent_for() < self._settings.blocked_seconds
+        return self._unbegun.silent_seconds() < self._settings.blocked_seconds
 
     def end_if_hung(self) -> None:
         """End it if it has calls, begins with none of them, and no time limit will end it."""
-        if self._silent_for() > self._settings.silent_seconds and not self.begun_calls():
+        is_silent = self._unbegun.silent_seconds() > self._settings.silent_seconds
+        if is_silent and not self.begun_calls():
             self.kill(SILENT)
-
-    def _silent_for(self) -> float:
-        """For how many seconds it has not begun with a call."""
-        if self._asked_at is None or not self.is_ready:
-            return 0.0
-        return monotonic() - self._asked_at
 
     def adopt(self, process: HostProcess) -> None:
         """Its process was started.
@@ -189,8 +186,7 @@ class Host:
         """Give it a call."""
         call.has_host = True
         self.calls[call.number] = call
-        self._unbegun += 1
-        self._asked_at = self._asked_at or monotonic()
+        self._unbegun.add(call)
         self.send(frame(Kind.RUN, call.number, call.request))
 
     def send(self, data: bytes) -> None:
@@ -255,9 +251,7 @@ class Host:
     def _end(self, call: HostedCall, body: bytes) -> None:
         outcome = decode_outcome(body)
         del self.calls[call.number]
-        if not call.has_begun:  # there was something that it could not begin without
-            self._unbegun -= 1
-            self._asked_at = monotonic() if self._unbegun else None
+        self._unbegun.ended(call)
         if not self.calls:
             self.idle_since = monotonic()
             if self.is_retiring and self._how is None:
@@ -286,18 +280,6 @@ class Host:
         self.blocker, self.is_blocked = None, False
         self._owner.alive(self, call, *SECONDS.unpack(body))
 
-    def _begin(self, _: HostedCall | None, body: bytes) -> None:
-        now = monotonic()
-        (kept_before,) = SECONDS.unpack_from(body)
-        for number in decode_numbers(body[SECONDS.size :]):
-            call = self.calls.get(number)
-            if call is not None and not call.has_begun:
-                self._unbegun -= 1
-                call.begin(now, kept_before)
-                self.served += 1
-                self._owner.begun(call)
-        self._asked_at = now if self._unbegun else None
-
     def _note_logged(self, call: HostedCall | None, body: bytes) -> None:
         line = body.decode(errors="replace")
         self._settings.listener.logged(line)
@@ -317,7 +299,8 @@ class Host:
             return
         self.is_ready = True
         self._wire.open()
-        self._asked_at = self._asked_at and monotonic()
+        assert self._process is not None
+        self._unbegun.open(self._process.begun)
         if self._how is None:
             self._disarm()
 
@@ -338,6 +321,7 @@ class Host:
         assert self._process is not None
         # What it said last is worth as much as the rest.
         self._wire.drain()
+        self._unbegun.close()
         self.is_gone = self.is_retiring = True
         self._let_go(self._process)
         self._disarm()

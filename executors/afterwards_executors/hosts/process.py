@@ -12,6 +12,7 @@ import sys
 from collections.abc import Mapping
 from typing import Final
 
+from afterwards_executors.board import Begun, Board
 from afterwards_executors.frames import Kind, Setup, frame
 from afterwards_executors.hosts import orphans
 
@@ -33,15 +34,18 @@ class HostProcess:
             self.wire, theirs = socket.socketpair()
             undo.callback(self.wire.close)
             undo.enter_context(theirs)
+            self._board = Board()
+            undo.callback(self._board.close)
             self.output, write_end = os.pipe()
             undo.callback(os.close, self.output)
             output = undo.enter_context(os.fdopen(write_end, "wb", buffering=0))
+            inherited = [theirs.fileno(), self._board.fileno()]
             self._popen = subprocess.Popen(
-                [sys.executable, "-P", "-m", MODULE, str(theirs.fileno())],
+                [sys.executable, "-P", "-m", MODULE, *map(str, inherited)],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                pass_fds=[theirs.fileno()],
+                pass_fds=inherited,
                 # Kills reach what the calls start as well.
                 process_group=0,
                 env={**environment, orphans.VARIABLE: self._name},
@@ -59,6 +63,10 @@ class HostProcess:
             theirs.close()
             output.close()
             undo.pop_all()
+
+    def begun(self) -> Begun:
+        """How many of its calls have begun; until `reap`."""
+        return self._board.read()
 
     def kill(self) -> None:
         """End it now, with what it has started. Does not wait."""
@@ -85,6 +93,7 @@ class HostProcess:
         self.wire.close()
         os.close(self.output)
         os.close(self.death)
+        self._board.close()
         return how
 
     def _end_at_once(self) -> None:

@@ -1,6 +1,7 @@
 """What runs in a host: a process that does nothing but run calls, whatever those do to it.
 
-    python -P -m afterwards_executors.inside FD
+    python -P -m afterwards_executors.inside WIRE BOARD
 
-`FD` is one end of a socket; `afterwards_executors.frames` says what goes over it.
+`WIRE` is the descriptor of one end of a socket; `afterwards_executors.frames` says what goes over
+it. `BOARD` is that of a page of memory; `afterwards_executors.board` says what is written there.
 """

@@ -8,6 +8,7 @@ import sys
 import traceback
 
 from afterwards_executors import this_host
+from afterwards_executors.board import Pen
 from afterwards_executors.frames import Kind, Setup, decode_call
 from afterwards_executors.host_end import run_callbacks
 from afterwards_executors.inside import streams, surroundings
@@ -16,7 +17,7 @@ from afterwards_executors.inside.wire import Wire
 
 def main() -> None:
     """Run calls until the wire ends or says so."""
-    wire = Wire(socket.socket(fileno=int(sys.argv[1])))
+    wire = Wire(socket.socket(fileno=int(sys.argv[1])), Pen(int(sys.argv[2])))
     first = wire.receive()
     if first is None or first.kind != Kind.SETUP:
         return

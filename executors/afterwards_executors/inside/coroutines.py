@@ -95,7 +95,7 @@ class _Host:
         if frames is None:
             self._leave()
             return
-        runs = [request.call for request in frames if request.kind == Kind.RUN]
+        runs = sum(request.kind == Kind.RUN for request in frames)
         if runs:
             if not self._tasks:
                 self._order.restore()

@@ -34,7 +34,7 @@ def serve(wire: Wire, setup: Setup) -> None:
         if request.kind != Kind.RUN:
             continue
         line = HostLine(wire, request.call)
-        wire.begun([request.call])
+        wire.begun(1)
         usage.begin()
         outcome = plain.run(request, line)
         if os.getpid() != pid:

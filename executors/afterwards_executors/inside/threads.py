@@ -26,12 +26,12 @@ def serve(wire: Wire, setup: Setup) -> None:
     pool = _Pool(wire, order)
     wire.ready()
     while (frames := wire.receive_some()) is not None:
-        runs = [request for request in frames if request.kind == Kind.RUN]
+        runs = sum(request.kind == Kind.RUN for request in frames)
         if runs:
             if pool.is_idle():
                 order.restore()
             # In one piece, before any of them can end this process.
-            wire.begun([request.call for request in runs])
+            wire.begun(runs)
         for request in frames:
             if request.kind == Kind.RUN:
                 pool.run(request)

@@ -11,13 +11,13 @@ from collections import deque
 from typing import Final
 
 from afterwards_executors.base import End, Outcome, describe
+from afterwards_executors.board import Pen
 from afterwards_executors.frames import (
     SECONDS,
     VERSION,
     Frame,
     Incoming,
     Kind,
-    encode_numbers,
     encode_outcome,
     frame,
 )
@@ -32,13 +32,14 @@ class Wire:
     stopped, and then there is nobody to work for.
     """
 
-    def __init__(self, connection: socket.socket) -> None:
+    def __init__(self, connection: socket.socket, board: Pen) -> None:
         # Whatever `socket.setdefaulttimeout` says, which is for everybody to set.
         connection.setblocking(True)
         # Whoever else held it would keep the other side from seeing this process' end.
         connection.set_inheritable(False)
         self._socket = connection
         self._fd = connection.fileno()
+        self._board = board
         self._lock = threading.Lock()
         self._incoming = Incoming()
         self._frames: deque[Frame] = deque()
@@ -166,16 +167,13 @@ class Wire:
         """Say that calls may come."""
         self.send(frame(Kind.READY, body=bytes([VERSION])))
 
-    def begun(self, calls: list[int], kept_seconds: float = 0.0) -> None:
-        """Say that these calls begin now; it is on its way before one can end this process.
+    def begun(self, calls: int, kept_seconds: float = 0.0) -> None:
+        """Say that so many calls begin now; it is said before one can end this process.
 
         Args:
             kept_seconds: how long their event loop has been kept from its work so far.
         """
-        said = frame(Kind.BEGUN, body=SECONDS.pack(kept_seconds) + encode_numbers(calls))
-        with self._lock:  # not left to another thread
-            self._outgoing.append(said)
-            self._send_all()
+        self._board.write(calls, kept_seconds)
 
     def delay(self, call: int, seconds: float | None) -> None:
         """Say how long to wait after a time-out of the call."""
