@@ -146,8 +146,10 @@ def decode_call(body: bytes) -> tuple[Callable[..., Any], tuple[Any, ...]]:
     return function, args
 
 
-def encode_outcome(outcome: Outcome) -> bytes:
-    """An outcome as bytes.
+def encode_outcome(
+    outcome: Outcome, cpu_seconds: float | None = None, peak_memory_bytes: int | None = None
+) -> bytes:
+    """An outcome as bytes, with what the call has taken of the machine.
 
     Raises:
         TypeError, AttributeError, ValueError, struct.error: it does not hold what its fields say.
@@ -165,8 +167,8 @@ def encode_outcome(outcome: Outcome) -> bytes:
         flags,
         outcome.run_seconds,
         _or_nothing(outcome.retry_in_seconds),
-        _or_nothing(outcome.cpu_seconds),
-        _or_nothing(outcome.peak_memory_bytes),
+        _or_nothing(cpu_seconds),
+        _or_nothing(peak_memory_bytes),
         len(error),
     )
     return b"".join((head, error, value))

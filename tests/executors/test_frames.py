@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -68,13 +69,20 @@ def test_a_call_arrives_as_it_was_sent() -> None:
     "outcome",
     [
         Outcome(End.SUCCEEDED, value=b""),
-        Outcome(End.SUCCEEDED, value=b"{}", cpu_seconds=0.25, peak_memory_bytes=2**40),
+        Outcome(End.SUCCEEDED, value=b"{}"),
         Outcome(End.FAILED, error="half a pair: \ud800", transient=True, retry_in_seconds=1.5),
         Outcome(End.STARVED, error="", run_seconds=math.pi),
     ],
 )
 def test_an_outcome_arrives_as_it_was_sent(outcome: Outcome) -> None:
     assert decode_outcome(encode_outcome(outcome)) == outcome
+
+
+def test_what_a_call_has_taken_arrives_with_its_outcome() -> None:
+    outcome = Outcome(End.SUCCEEDED, value=b"{}")
+    arrived = decode_outcome(encode_outcome(outcome, 0.25, 2**40))
+
+    assert arrived == replace(outcome, cpu_seconds=0.25, peak_memory_bytes=2**40)
 
 
 @pytest.mark.parametrize("value", [5, "text", object()])

@@ -5,11 +5,9 @@ from __future__ import annotations
 import os
 import resource
 import time
-from dataclasses import replace
 from time import monotonic
 from typing import Final
 
-from afterwards_executors.base import Outcome
 from afterwards_executors.frames import Kind, Setup
 from afterwards_executors.inside import plain, streams
 from afterwards_executors.inside.line import HostLine
@@ -42,7 +40,7 @@ def serve(wire: Wire, setup: Setup) -> None:
         line.close()
         streams.finish(request.call)
         worn = [WORN] if order.is_short_of_descriptors() else []
-        wire.send(*worn, wire.ended(request.call, usage.added_to(outcome)))
+        wire.send(*worn, wire.ended(request.call, outcome, *usage.end()))
         order.restore()
 
 
@@ -57,14 +55,14 @@ class _Usage:
         """A call begins."""
         self._started, self._cpu = monotonic(), _cpu_seconds()
 
-    def added_to(self, outcome: Outcome) -> Outcome:
-        """The outcome of the call, which is over."""
+    def end(self) -> tuple[float, int | None]:
+        """The call is over: its processor time, and the peak of the memory."""
         cpu = _cpu_seconds() - self._cpu
         peak = self._peak
         if monotonic() - self._started > _AT_ONCE_SECONDS:
             peak = _peak_bytes()
             self._peak = _new_peak()
-        return replace(outcome, cpu_seconds=cpu, peak_memory_bytes=peak)
+        return cpu, peak
 
 
 def _cpu_seconds() -> float:

@@ -181,10 +181,16 @@ class Wire:
             frame(Kind.DELAY, call, SECONDS.pack(float("nan") if seconds is None else seconds))
         )
 
-    def ended(self, call: int, outcome: Outcome) -> bytes:
-        """The frame that says how the call ended, whatever the outcome holds."""
+    def ended(
+        self,
+        call: int,
+        outcome: Outcome,
+        cpu_seconds: float | None = None,
+        peak_memory_bytes: int | None = None,
+    ) -> bytes:
+        """The frame that says how the call ended, and with what, whatever the outcome holds."""
         try:
-            body = encode_outcome(outcome)
+            body = encode_outcome(outcome, cpu_seconds, peak_memory_bytes)
         except Exception as error:  # noqa: BLE001 - fields can hold anything, and behave as badly
             body = encode_outcome(refusal("The outcome cannot be sent", error, _seconds(outcome)))
         if len(body) > self.max_frame_bytes:
