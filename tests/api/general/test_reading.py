@@ -145,7 +145,8 @@ async def test_a_deleted_task_is_gone_and_for_the_others_surfaces_not_found(
     async def deleted(*_: Any, **__: Any) -> None:
         raise TaskDeleted(task_id)
 
-    monkeypatch.setattr(service._client, "call", deleted)
+    for name in ("call", "read"):
+        monkeypatch.setattr(service._client, name, deleted)
     for method, path in ROUTES:
         answer = await api.request(method, path.format(task_id))
         assert answer.status_code == 410
