@@ -62,15 +62,15 @@ ROOMS: Final[dict[str, May]] = {
     "testing": May("execution task_types", "pydantic"),
     "events": May("errors lifecycle registry.client.follower registry.protocol"),
     "service": May(
-        "buckets errors events execution lifecycle logs registry.client.client registry.protocol "
-        "schedules system task_ids task_types",
+        "buckets errors events execution lifecycle logs registry.client.client "
+        "registry.client.list_reader registry.protocol schedules system task_ids task_types",
         "afterwards_executors pydantic pydantic_core",
     ),
     "dashboard": May(),
     "api": May(
         "counts dashboard errors events.statistics events.streams events.window lifecycle logs "
-        "registry.protocol.activity "
-        "registry.protocol.answers schedules service settings system task_types",
+        "registry.protocol.activity registry.protocol.answers registry.protocol.filters "
+        "schedules service settings system task_types",
         "fastapi prometheus_client pydantic pydantic_core starlette structlog",
     ),
     "assembly": May(

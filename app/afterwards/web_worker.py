@@ -19,6 +19,7 @@ from afterwards.execution.this_worker import ThisWorker
 from afterwards.logs import get_logger
 from afterwards.registry.client.client import RegistryClient
 from afterwards.registry.client.connection import RegistryConnection
+from afterwards.registry.client.list_reader import ListReader
 from afterwards.registry.process.access import Access
 from afterwards.registry.protocol.base import FENCE_SHARE
 from afterwards.registry.protocol.incarnation import this_process
@@ -94,6 +95,7 @@ class WebWorker:
             catalogue,
             self._events,
             validator(settings, self._hosts),
+            lists=ListReader(access.connect),
         )
         self._draining_since: float | None = None
         self._over = threading.Event()

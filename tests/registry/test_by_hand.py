@@ -17,6 +17,7 @@ from afterwards.errors import (
 )
 from afterwards.lifecycle import Task, TaskState
 from afterwards.registry.protocol.answers import Claim, Page
+from afterwards.registry.protocol.filters import Filter
 from afterwards.registry.protocol.requests import (
     Add,
     AddAll,
@@ -111,7 +112,7 @@ def test_what_is_finished_can_be_deleted_and_is_remembered_as_deleted(reach: Rea
         assert raised(reach.ask(request)) is TaskDeleted
     assert list(reach.registry) == [kept.id]  # type: ignore[call-overload]
     assert counts(reach.registry) == {SUCCESS: 1}
-    page = reach.ask(Find(SUCCESS))
+    page = reach.ask(Find(Filter(frozenset({SUCCESS}))))
     assert isinstance(page, Page)
     assert [task.id for task in page.tasks] == [kept.id]
 

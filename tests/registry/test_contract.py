@@ -20,6 +20,7 @@ from afterwards.errors import (
 )
 from afterwards.lifecycle import MAX_LOST_ATTEMPTS, Kind, Task, TaskState
 from afterwards.registry.protocol.answers import Claim, Page
+from afterwards.registry.protocol.filters import Filter
 from afterwards.registry.protocol.requests import (
     Add,
     Amend,
@@ -924,10 +925,12 @@ def test_pages_lead_from_the_newest_task_to_the_oldest(reach: Reach) -> None:
 def test_finding_by_state_and_type(reach: Reach) -> None:
     one_of_each(reach)
 
-    found = reach.ask(Find(state=PROCESSING)).tasks
+    found = reach.ask(Find(Filter(frozenset({PROCESSING})))).tasks
     assert [task.type for task in found] == ["report"]
-    assert len(reach.ask(Find(type="note")).tasks) == 5
-    assert reach.ask(Find(state=SUCCESS, type="report")) == Page([], None)
+    assert len(reach.ask(Find(Filter(types=frozenset({"note"})))).tasks) == 5
+    assert reach.ask(Find(Filter(frozenset({SUCCESS}), types=frozenset({"report"})))) == Page(
+        [], None
+    )
 
 
 def test_a_registry_is_a_mapping_of_ids_to_tasks(reach: Reach) -> None:

@@ -8,7 +8,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from afterwards.lifecycle import TaskState
-from afterwards.registry.protocol.requests import Add, Cancel, Count, Retry
+from afterwards.registry.protocol.requests import Add, Cancel, Retry
 from afterwards.registry.state import rules
 from tests.registry.bench import Bench, SteppedRegistry
 from tests.registry.conftest import Reach
@@ -189,7 +189,8 @@ def test_of_many_deadlines_at_once_none_is_started_however_many_a_group_takes(
 
     peer = bench.peer(registry)
     # Two by the passing of time, and two that stood before what could be claimed.
-    assert registry.rules.store.count(Count(FAILED)) == 4
+    held = registry.rules.store.gathered(finished=True)
+    assert [task.state for task in held].count(FAILED) == 4
     for _ in late:
         peer.take()
 

@@ -17,6 +17,7 @@ from afterwards.registry.journal.base import Group
 from afterwards.registry.journal.journal import SqliteJournal
 from afterwards.registry.protocol.answers import ErrorGroup, ErrorPage
 from afterwards.registry.protocol.base import Registry
+from afterwards.registry.protocol.filters import Filter, Order, Search
 from afterwards.registry.protocol.requests import (
     Cancel,
     Count,
@@ -79,17 +80,29 @@ def test_a_group_lists_and_counts_its_tasks(reach: Reach) -> None:
     error = page(reach.registry).groups[0].id
 
     def found(**query: Any) -> tuple[list[str], int]:
-        listed = reach.ask(Find(error=error, **query))
-        counted = reach.ask(Count(error=error, **query))
-        return [task.id for task in listed.tasks], counted
+        wanted = Filter(error=error, **query)
+        listed, counted = reach.ask(Find(wanted)), reach.ask(Count(wanted))
+        assert listed.scan is None or listed.scan.complete
+        return [task.id for task in listed.tasks], counted.number
 
-    assert found() == found(type="note", state=TaskState.FAILED) == ([ids[3], ids[2], ids[0]], 3)
-    assert found(type="file") == found(state=TaskState.CANCELLED) == ([], 0)
+    every = ([ids[3], ids[2], ids[0]], 3)
+    failed, note = frozenset({TaskState.FAILED}), frozenset({"note"})
+    assert found() == found(types=note, states=failed) == every
+    assert (
+        found(types=frozenset({"file"}))
+        == found(states=frozenset({TaskState.CANCELLED}))
+        == ([], 0)
+    )
+    assert found(retrying=True) == found(labels=("tenant",)) == ([], 0)
+    assert found(search=Search("o 2")) == ([ids[2]], 1)
+    assert found(finished_after=0.0) == every
+    by_end = reach.ask(Find(Filter(error=error), order=Order.FINISHED))
+    assert [task.id for task in by_end.tasks] == every[0]
     first = reach.get(make_task(id=ids[0]))
     assert found(created_before=first.created_at) == ([], 0)
     assert found(created_after=first.created_at)[1] == 3
-    newest = reach.ask(Find(error=error, limit=1))
-    rest = reach.ask(Find(error=error, before=newest.next))
+    newest = reach.ask(Find(Filter(error=error), limit=1))
+    rest = reach.ask(Find(Filter(error=error), before=newest.next))
     assert [task.id for task in rest.tasks] == [ids[2], ids[0]]
 
 
@@ -104,7 +117,7 @@ def test_a_task_that_is_retried_leaves_its_group_and_the_last_one_takes_it_along
     assert (group.number, list(group.sample_ids), sum(group.series)) == (1, [ids[1]], 2)
     assert isinstance(peer.ask(Retry(ids[1])), Task)
     assert groups(reach.registry) == []
-    assert reach.ask(Find(error=group.id)).tasks == []
+    assert reach.ask(Find(Filter(error=group.id))).tasks == []
 
 
 def bench_fail(bench: Bench, registry: Any, *errors: str) -> list[str]:

@@ -14,7 +14,9 @@ import pytest
 from afterwards.lifecycle import Change, Task, TaskState
 from afterwards.registry.journal.base import Group
 from afterwards.registry.journal.journal import SqliteJournal
+from afterwards.registry.protocol.answers import Counted
 from afterwards.registry.protocol.base import Registry
+from afterwards.registry.protocol.filters import Filter
 from afterwards.registry.protocol.requests import Add, Cancel, Count, Find
 from tests.registry.bench import Bench
 from tests.registry.conftest import Reach
@@ -24,6 +26,12 @@ PENDING, PROCESSING, SCHEDULED = TaskState.PENDING, TaskState.PROCESSING, TaskSt
 SUCCESS, FAILED, CANCELLED = TaskState.SUCCESS, TaskState.FAILED, TaskState.CANCELLED
 
 START = 1_750_000_000.0
+
+
+def of(state: TaskState | None, name: str | None, **bounds: float | None) -> Filter:
+    states = frozenset[TaskState]() if state is None else frozenset({state})
+    types = frozenset[str]() if name is None else frozenset({name})
+    return Filter(states, types=types, **bounds)  # type: ignore[arg-type]
 
 
 def walk(registry: Registry, query: Find) -> list[str]:
@@ -70,9 +78,9 @@ def test_every_combination_of_conditions_lists_and_counts_what_fits(
             and (after is None or task.created_at >= after)
             and (before is None or task.created_at < before)
         ]
-        found = Find(state, name, limit=4, created_after=after, created_before=before)
-        assert walk(reach.registry, found) == expected, found
-        assert reach.ask(Count(state, name, after, before)) == len(expected), found
+        wanted = of(state, name, created_after=after, created_before=before)
+        assert walk(reach.registry, Find(wanted, limit=4)) == expected, wanted
+        assert reach.ask(Count(wanted)) == Counted(len(expected)), wanted
 
 
 def test_a_page_that_is_just_full_is_the_last(reach: Reach, stored: list[Task]) -> None:
@@ -119,8 +127,8 @@ def test_times_of_creation_follow_the_order_though_the_clock_is_set_back(bench: 
     tasks = ask(registry, Find()).tasks
 
     assert [task.created_at for task in tasks] == [noon] * 3
-    assert ask(registry, Count(created_after=noon)) == 3
-    assert ask(registry, Count(created_before=noon)) == 0
+    assert ask(registry, Count(Filter(created_after=noon))) == Counted(3)
+    assert ask(registry, Count(Filter(created_before=noon))) == Counted(0)
 
 
 # -- as quick however many ------------------------------------------------------------------------
@@ -164,7 +172,7 @@ def filled(path: Path, number: int) -> Iterator[SqliteJournal]:
 
 
 QUERIES = [
-    Find(state, name, limit=10, created_after=after, created_before=before)
+    Find(of(state, name, created_after=after, created_before=before), limit=10)
     for state in (None, SUCCESS, FAILED, PROCESSING, CANCELLED)
     for name in (None, "note", "nothing")
     for after in (None, START + 50.0)

@@ -9,7 +9,7 @@ from typing import Any, Final
 from fastapi import Request
 from starlette.responses import Response
 
-from afterwards.api import schemas, times
+from afterwards.api import schemas
 from afterwards.api.asker import asker
 from afterwards.api.queries import require_known
 from afterwards.api.roles import Role, needs
@@ -24,6 +24,7 @@ from afterwards.api.schemas.bulk import (
 from afterwards.api.schemas.tasks import BulkCancel, BulkDelete, BulkRetry, BulkRun
 from afterwards.api.submission import service_of
 from afterwards.api.task_changes import prepared
+from afterwards.api.task_filter import filter_of
 from afterwards.lifecycle import FINAL_STATES, TaskState
 from afterwards.service import bulk
 
@@ -135,10 +136,7 @@ def _chosen(
     chosen = bulk.Selection(
         [TaskState(status) for status in dict.fromkeys(selection.status)],
         selection.limit,
-        selection.type,
-        times.as_shown(selection.created_after),
-        times.as_shown(selection.created_before),
-        selection.error,
+        filter_of(selection),
         what=selection.as_text(),
         detail=selection.changes_as_text(),
     )

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import re
 from asyncio import sleep
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Annotated, Final
-from urllib.parse import urlencode
+from typing import Annotated, Any, Final
 
 from fastapi import BackgroundTasks, Query, Request
 from fastapi.exceptions import RequestValidationError
@@ -23,7 +23,6 @@ from afterwards.api.checks import (
     checked_task,
     require_valid,
 )
-from afterwards.api.cursors import cursor_of, position_of
 from afterwards.api.idempotency import REPLAYED, key_of
 from afterwards.api.queries import flag_of, require_once
 from afterwards.api.redaction import shown, shown_details, shown_tasks
@@ -31,13 +30,33 @@ from afterwards.api.references import reference
 from afterwards.api.roles import Role, needs
 from afterwards.api.routing import new_router
 from afterwards.api.schemas import fields
-from afterwards.api.schemas.requests import NewTask, NewTasks, TaskFilter
-from afterwards.api.schemas.tasks import FullTaskDocument, TaskDocument, TaskList, TaskPage
+from afterwards.api.schemas.requests import NewTask, NewTasks, TaskConditions, TaskFilter
+from afterwards.api.schemas.tasks import (
+    FullTaskDocument,
+    TaskCount,
+    TaskDocument,
+    TaskList,
+    TaskPage,
+)
 from afterwards.api.submission import service_of
-from afterwards.api.task_document import base_document, full_document, list_document
+from afterwards.api.task_document import (
+    base_document,
+    full_document,
+    list_document,
+    summary_document,
+)
+from afterwards.api.task_filter import (
+    REPEATABLE,
+    continued,
+    cursor_of,
+    filter_of,
+    position_of,
+)
 from afterwards.api.waiting import Wait, wait_of
 from afterwards.errors import AfterwardsError
 from afterwards.lifecycle import Task
+from afterwards.registry.protocol.answers import Scan
+from afterwards.registry.protocol.filters import Order
 from afterwards.service.intake import TaskRequest, fingerprint_of_json
 from afterwards.system.large_bodies import aside
 from afterwards.task_types.description import Catalogue
@@ -55,6 +74,13 @@ _SUBMITTING["responses"][200] = {
     "headers": _SUBMITTED_HEADERS | fields.REPLAYED,
 }
 
+_WRONG_QUERY: Final = (
+    "The query is not valid.",
+    "#/limit: Input should be less than or equal to 500",
+)
+
+MAX_COUNT: Final = 10_000
+
 _CHECKED_AT_ONCE: Final = 50
 """Payloads of a batch that are validated before others get their turn."""
 
@@ -69,41 +95,62 @@ _CHECKED_AT_ONCE: Final = 50
         422,
         503,
         headers_of={200: {"Link": fields.header("The next page.", '<?cursor=MTI0NQ>; rel="next"')}},
-        said={
-            422: ("The query is not valid.", "#/limit: Input should be less than or equal to 500")
-        },
+        said={422: _WRONG_QUERY},
     ),
 )
 @needs(Role.VIEWER)
 async def list_tasks(query: Annotated[TaskFilter, Query()], request: Request) -> Response:
-    """List tasks, newest first. New tasks never shift a page."""
-    require_once(request)
+    """List tasks, newest first unless `order` says otherwise. New tasks never shift a page.
+
+    Where no index knows what is asked for (a search, or several conditions), a page ends after a
+    tenth of a second, and `scan` says how far it came.
+    """
+    require_once(request, REPEATABLE)
+    order = Order(query.order)
     page = await service_of(request).find(
-        state=query.status,
-        type_name=query.type,
-        created_after=times.as_shown(query.created_after),
-        created_before=times.as_shown(query.created_before),
-        error=query.error,
+        filter_of(query),
+        order=order,
         limit=query.limit,
-        before=None if query.cursor is None else position_of(query.cursor),
+        before=None if query.cursor is None else position_of(query.cursor, order),
+        summary=query.summary,
     )
     headers = {"Cache-Control": "no-store"}
     cursor = None
     if page.next is not None:
-        cursor = cursor_of(page.next)
-        headers["Link"] = f'<?{_continued(query, cursor)}>; rel="next"'
+        cursor = cursor_of(page.next, order)
+        headers["Link"] = f'<?{continued(query, cursor)}>; rel="next"'
+    document = summary_document if query.summary else base_document
     tasks = await shown_tasks(request, page.tasks)
-    documents = [base_document(task, page.progress.get(task.id)) for task in tasks]
-    return Response(list_document(documents, next=cursor), headers=headers, media_type=_JSON)
+    documents = (document(task, page.progress.get(task.id)) for task in tasks)
+    answer = list_document(documents, next=cursor, scan=_scan(page.scan))
+    return Response(answer, headers=headers, media_type=_JSON)
 
 
-def _continued(query: TaskFilter, cursor: str) -> str:
-    """The query of the next page: the same with another cursor."""
-    members = query.model_dump(exclude_unset=True, exclude_none=True, mode="json")
-    for name in ("created_after", "created_before"):
-        if name in members:
-            members[name] = times.shown_time(members[name])
-    return urlencode({**members, "cursor": cursor})
+def _scan(scan: Scan | None) -> dict[str, Any] | None:
+    if scan is None:
+        return None
+    reached = None if scan.reached is None else times.shown_time(scan.reached)
+    return {"examined": scan.examined, "reached": reached, "complete": scan.complete}
+
+
+@router.get(
+    "/tasks/count",
+    summary="Count tasks",
+    operation_id="countTasks",
+    response_model=TaskCount,
+    response_description="How many match",
+    responses=schemas.answers(422, 503, said={422: _WRONG_QUERY}),
+)
+@needs(Role.VIEWER)
+async def count_tasks(query: Annotated[TaskConditions, Query()], request: Request) -> Response:
+    """Count the tasks that a list with the same query has, up to 10,000 or as far as a scan comes.
+
+    Counts by state and type alone are exact however large they are.
+    """
+    require_once(request, REPEATABLE)
+    counted = await service_of(request).count_matching(filter_of(query), MAX_COUNT)
+    answer = json.dumps({"count": counted.number, "exact": counted.exact})
+    return Response(answer, headers={"Cache-Control": "no-store"}, media_type=_JSON)
 
 
 @router.post(

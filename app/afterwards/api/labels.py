@@ -28,7 +28,7 @@ _MEMBER: Final = (
     rf"{_KEY[:-1]}{{0,{MAX_LABEL_CHARACTERS - 1}}}=({_WORD[:-1]}{{0,{MAX_LABEL_CHARACTERS - 1}}}"
     rf'|"{_STRING[:-1]}{{1,{MAX_LABEL_CHARACTERS}}}")'
 )
-HEADER_PATTERN: Final = rf"^{_MEMBER}(, *{_MEMBER}){{0,{MAX_LABELS - 1}}}$"
+HEADER_PATTERN: Final = rf"^({_MEMBER}(, *{_MEMBER}){{0,{MAX_LABELS - 1}}})?$"
 """The same as a regular expression of JSON Schema."""
 
 _NAME: Final = HEADER.lower().encode()

@@ -22,15 +22,18 @@ def require_known(request: Request, known: Collection[str], instead: str) -> Non
             raise invalid("extra_forbidden", ("query", name), instead)
 
 
-def require_once(request: Request) -> None:
+def require_once(request: Request, repeatable: Collection[str] = ()) -> None:
     """Refuse a parameter that is there twice, where only one of the two could count.
+
+    Args:
+        repeatable: parameters that all count.
 
     Raises:
         RequestValidationError: it names the first.
     """
     names = [name for name, _ in request.query_params.multi_items()]
     for name in request.query_params:
-        if names.count(name) > 1:
+        if name not in repeatable and names.count(name) > 1:
             raise invalid("repeated", ("query", name), "may be given once")
 
 

@@ -29,8 +29,10 @@ MASK: Final = "**********"
 
 _MASK_JSON: Final = f'"{MASK}"'
 _STRING: Final = re.compile(r'"((?:[^"\\]|\\.)*+)"(\s*:\s*)?', re.DOTALL)
-_BRACKET: Final = re.compile(r'"(?:[^"\\]|\\.)*+"|[\[{]|[\]}]', re.DOTALL)
-_SCALAR: Final = re.compile(r'"(?:[^"\\]|\\.)*+"|[^\s,\]}]*', re.DOTALL)
+# A string may have been cut.
+_VALUE: Final = r'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)'
+_BRACKET: Final = re.compile(rf"{_VALUE}|[\[{{]|[\]}}]", re.DOTALL)
+_SCALAR: Final = re.compile(rf"{_VALUE}|[^\s,\]}}]*", re.DOTALL)
 
 
 _NORMAL: Final = str.maketrans(f"{ascii_uppercase}-", f"{ascii_lowercase}_")
@@ -95,7 +97,7 @@ class Secrets:
         self._sought = tuple(sorted(sought))
 
     def masked(self, text: bytes) -> bytes:
-        """JSON with masks; the same object if there is nothing to mask."""
+        """JSON, or the beginning of it, with masks; the same object if there is nothing to mask."""
         plain = text.lower().replace(b"-", b"_")
         # A loop: a generator would take longer than the search.
         for name in self._sought:
@@ -104,7 +106,7 @@ class Secrets:
         return text
 
     def _masked(self, text: bytes) -> bytes:
-        shown = text.decode()
+        shown = text.decode(errors="ignore")
         parts: list[str] = []
         done = at = 0
         while (found := _STRING.search(shown, at)) is not None:

@@ -13,12 +13,21 @@ from afterwards.api.times import shown_time
 from afterwards.lifecycle import Task
 from afterwards.registry.protocol.answers import AttemptRecord, Details, ProgressMark
 
+DIGEST_CHARACTERS: Final = 120
+
 _encode: Final = json.JSONEncoder(separators=(",", ":")).encode
 
 
 def base_document(task: Task, progress: ProgressMark | None = None) -> bytes:
     """What every answer says of a task."""
     return b"{%b}" % _base_members(task, progress)
+
+
+def summary_document(task: Task, progress: ProgressMark | None = None) -> bytes:
+    """The same with the beginning of the payload, and without the result."""
+    text = task.payload.decode(errors="ignore")
+    digest = text if len(text) <= DIGEST_CHARACTERS else f"{text[: DIGEST_CHARACTERS - 1]}…"
+    return b"{%b}" % _base_members(task, progress, b'"digest":%b' % _encode(digest).encode())
 
 
 def full_document(details: Details, *, logs: bool = False, tracebacks: bool = False) -> bytes:
@@ -54,9 +63,10 @@ def list_document(tasks: Iterable[bytes], **members: Any) -> bytes:
     return b'{"tasks":[%b]%b%b}' % (b",".join(tasks), b"," if more else b"", more)
 
 
-def _base_members(task: Task, progress: ProgressMark | None) -> bytes:
+def _base_members(task: Task, progress: ProgressMark | None, digest: bytes | None = None) -> bytes:
+    content = digest or b'"payload":%b,"result":%b' % (task.payload, task.result or b"null")
     return (
-        b'"id":"%b","type":%b,"status":"%b","payload":%b,"result":%b,"error":%b,'
+        b'"id":"%b","type":%b,"status":"%b",%b,"error":%b,'
         b'"created_at":"%b","run_at":"%b","started_at":%b,"finished_at":%b,'
         b'"attempts":%d,"retries":%d,"max_attempts":%d,"priority":%d,"progress":%b,'
         b'"labels":%b,"retrying":%b'
@@ -64,8 +74,7 @@ def _base_members(task: Task, progress: ProgressMark | None) -> bytes:
             task.id.encode(),
             _encode(task.type).encode(),
             task.state.encode(),
-            task.payload,
-            task.result if task.result is not None else b"null",
+            content,
             _encode(task.error).encode(),
             shown_time(task.created_at).encode(),
             shown_time(task.run_at).encode(),

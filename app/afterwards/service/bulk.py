@@ -16,7 +16,8 @@ from typing import Any, Final, NamedTuple
 from afterwards.errors import AfterwardsError, Draining, Unavailable
 from afterwards.lifecycle import Kind, Task, TaskState
 from afterwards.registry.protocol.activity import Bulk, By, Outcome
-from afterwards.registry.protocol.answers import Page
+from afterwards.registry.protocol.answers import Counted, Page
+from afterwards.registry.protocol.filters import Filter, PageEnd
 from afterwards.registry.protocol.requests import (
     Cancel,
     Count,
@@ -72,11 +73,8 @@ class Selection(NamedTuple):
     states: Sequence[TaskState]
     limit: int
     """How many to take up, the newest of the first state first."""
-    type: str | None = None
-    created_after: float | None = None
-    created_before: float | None = None
-    error: str | None = None
-    """The id of a group of failed tasks."""
+    filter: Filter = Filter()
+    """What else they have to be like; its states mean nothing here."""
     ids: Sequence[str] | None = None
     """Those with these ids only."""
     what: str = ""
@@ -84,14 +82,16 @@ class Selection(NamedTuple):
     detail: str | None = None
     """What they get, as text."""
 
-    def find(self, state: TaskState, before: int | None) -> Find:
+    def find(self, state: TaskState, before: PageEnd | None) -> Find:
         """A page of those in a state."""
-        times = (self.created_after, self.created_before)
-        return Find(state, self.type, AT_ONCE, before, *times, self.error)
+        return Find(self._of(state), AT_ONCE, before)
 
     def count_of(self, state: TaskState) -> Count:
         """The number of those in a state."""
-        return Count(state, self.type, self.created_after, self.created_before, self.error)
+        return Count(self._of(state))
+
+    def _of(self, state: TaskState) -> Filter:
+        return self.filter._replace(states=frozenset({state}), retrying=False)
 
 
 @dataclass
@@ -145,11 +145,20 @@ class BulkVerbs:
         self._is_draining = is_draining
 
     async def count(self, selection: Selection) -> int:
-        """How many tasks fit, whatever the limit."""
+        """How many tasks fit, whatever the limit.
+
+        Where they have to be looked for one by one, it counts until there are more than the limit.
+        """
         call = self._call
         if selection.ids is not None:
             return sum([len(found.tasks) async for found in _named(call, selection)])
-        return sum([await call(selection.count_of(state)) for state in selection.states])
+        total = 0
+        for state in selection.states:
+            counted: Counted = await call(selection.count_of(state))
+            if not counted.exact:
+                return await _looked_for(call, selection)
+            total += counted.number
+        return total
 
     async def retry(
         self, selection: Selection, prepare: Prepare = unchanged, by: By | None = None
@@ -279,13 +288,22 @@ class _Found(NamedTuple):
 async def _pages(call: Call, selection: Selection) -> AsyncIterator[_Found]:
     # Those that run come last in the table of states: what is started meanwhile is met there.
     for state in sorted(selection.states, key=list(TaskState).index):
-        before: int | None = None
+        before: PageEnd | None = None
         while True:
             page: Page = await call(selection.find(state, before))
             yield _Found(page.tasks)
             before = page.next
             if before is None:
                 break
+
+
+async def _looked_for(call: Call, selection: Selection) -> int:
+    number = 0
+    async for found in _pages(call, selection):
+        number += len(found.tasks)
+        if number > selection.limit:
+            break
+    return number
 
 
 async def _named(call: Call, selection: Selection) -> AsyncIterator[_Found]:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from enum import StrEnum
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from pydantic import BaseModel
 
@@ -27,13 +27,16 @@ from afterwards.events.window import Position
 from afterwards.execution.dispatcher import Dispatcher
 from afterwards.lifecycle import Kind, Task, TaskState
 from afterwards.registry.client.client import RegistryClient
+from afterwards.registry.client.list_reader import ListReader
 from afterwards.registry.protocol.activity import By
-from afterwards.registry.protocol.answers import Details, ErrorPage, Page
+from afterwards.registry.protocol.answers import Counted, Details, ErrorPage, Page
+from afterwards.registry.protocol.filters import Filter, Order, PageEnd
 from afterwards.registry.protocol.requests import (
     Add,
     AddAll,
     Amend,
     Cancel,
+    Count,
     Delete,
     Errors,
     Find,
@@ -96,6 +99,9 @@ class TaskService:
 
     Every method may raise `afterwards.errors.Unavailable`: nothing was done, or (for a call that
     was not answered in time) nobody knows.
+
+    Args:
+        lists: asks for lists and counts; None: they go with everything else.
     """
 
     def __init__(
@@ -105,8 +111,11 @@ class TaskService:
         catalogue: Catalogue,
         events: EventHub,
         validator: Validator | None = None,
+        *,
+        lists: ListReader | None = None,
     ) -> None:
         self._client = client
+        self._lists = lists
         self._events = events
         self._dispatcher = dispatcher
         self._intake = Intake(catalogue)
@@ -294,29 +303,32 @@ class TaskService:
 
     async def find(
         self,
+        wanted: Filter,
         *,
-        state: TaskState | None = None,
-        type_name: str | None = None,
-        created_after: float | None = None,
-        created_before: float | None = None,
-        error: str | None = None,
+        order: Order = Order.CREATED,
         limit: int = 100,
-        before: int | None = None,
+        before: PageEnd | None = None,
+        summary: bool = False,
     ) -> Page:
-        """Tasks, newest first, that meet all conditions.
+        """A page of the tasks that meet all conditions.
 
         Args:
-            state: in this state only.
-            type_name: of this type only.
-            created_after: in POSIX seconds; at this time or later.
-            created_before: in POSIX seconds; before this time.
-            error: of this group of failed tasks only.
             limit: at most so many; a page of large tasks has fewer.
             before: the `Page.next` of the page before.
+            summary: without results, and with the beginning of each payload only.
         """
-        query = Find(state, type_name, limit, before, created_after, created_before, error)
-        page: Page = await self._client.call(query)
+        page: Page = await self._read(Find(wanted, limit, before, order, summary))
         return page
+
+    async def count_matching(self, wanted: Filter, most: int) -> Counted:
+        """How many tasks meet all conditions, counted up to `most`."""
+        counted: Counted = await self._read(Count(wanted, most))
+        return counted
+
+    async def _read(self, query: Find | Count) -> Any:
+        """Ask beside everything else: it may take longer than others should wait."""
+        call = self._client.call if self._lists is None else self._lists.call
+        return await call(query)
 
     async def errors(
         self,
@@ -409,6 +421,8 @@ class TaskService:
         return (CancelOutcome.FINISHED if task.state.is_final else CancelOutcome.REQUESTED), task
 
     async def _ask(self, request: Request) -> object:
+        if isinstance(request, Find | Count):
+            return await self._read(request)
         answer: object = await self._client.call(request)
         return answer
 

@@ -59,7 +59,10 @@ HEADERS: Final = (
     "Prefer", "Idempotency-Key", "If-None-Match", "Content-Type", "X-Request-ID", "Last-Event-ID",
     "Expect", "Origin", "Host", "Accept", "Content-Encoding", "Task-Labels",
 )  # fmt: skip
-QUERIES: Final = ("wait", "cursor", "created_after", "status", "type", "limit", "last_event_id")
+QUERIES: Final = (
+    "wait", "cursor", "created_after", "status", "type", "limit", "last_event_id", "label", "q",
+    "order",
+)  # fmt: skip
 
 BODIES: Final[dict[str, Callable[[Any], tuple[str, str, Any]]]] = {
     "type": lambda text: ("POST", "/tasks", {"type": text, "payload": {}}),

@@ -21,6 +21,7 @@ from afterwards.registry.journal.file import wal_path
 from afterwards.registry.journal.journal import SqliteJournal
 from afterwards.registry.journal.schema import MIGRATIONS, SCHEMA, VERSION
 from afterwards.registry.protocol.activity import Entry
+from afterwards.registry.protocol.filters import Filter
 from afterwards.registry.protocol.requests import (
     Activity,
     Add,
@@ -163,7 +164,7 @@ def test_an_update_puts_the_times_of_creation_in_order(version: int, tmp_path: P
     try:
         tasks = journal.find(Find()).tasks[::-1]
         assert [task.created_at - 1_760_000_000.0 for task in tasks] == [1, 2, 2, 2, 5, 5, 7]
-        assert journal.count(Count(created_before=1_760_000_002.0)) == 1
+        assert journal.count(Count(Filter(created_before=1_760_000_002.0))).number == 1
     finally:
         journal.close()
 

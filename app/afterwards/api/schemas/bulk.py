@@ -7,20 +7,28 @@ from urllib.parse import urlencode
 
 from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
+from afterwards.api.labels import MAX_LABELS, VALUE_PATTERN
 from afterwards.api.schemas.error_groups import ErrorId
 from afterwards.api.schemas.fields import EXAMPLE_ID, Time
-from afterwards.api.schemas.requests import ERROR, WHOLE, Sent
+from afterwards.api.schemas.requests import (
+    ERROR,
+    LABEL,
+    MAX_SEARCH_CHARACTERS,
+    MAX_STATUSES,
+    SEARCH,
+    WHOLE,
+    Label,
+    Sent,
+)
 from afterwards.api.times import EXAMPLE_TIME, shown_time
 
 MAX_BULK_TASKS: Final = 10_000
 MAX_BULK_IDS: Final = 1_000
-MAX_STATUSES: Final = 100
-"""Some may be there twice; each of half a million would be looked at."""
 
 _OPTIONS: Final = frozenset({"ids", "dry_run", "limit", "payload", "new_type"})
 """Members that say nothing of what a task has to be like."""
 
-_TIMES: Final = frozenset({"created_after", "created_before"})
+_TIMES: Final = frozenset({"created_after", "created_before", "finished_after", "finished_before"})
 _IDS_SHOWN: Final = 10
 
 Ids = Annotated[list[str], Field(min_length=1, max_length=MAX_BULK_IDS)]
@@ -43,9 +51,23 @@ class BulkSelection(Sent):
     ids: Ids | None = Field(
         None, description="Only tasks with these ids. Not together with members of the filter."
     )
-    type: str | None = Field(None, description="Only tasks of this type.")
+    type: Annotated[list[str], *_STATUSES] = Field(
+        [], description="Only tasks of one of these types. A single one may stand without a list."
+    )
+    label: Annotated[
+        list[Label], Field(min_length=1, max_length=MAX_LABELS), BeforeValidator(_listed)
+    ] = Field([], description=LABEL)
+    q: str | None = Field(
+        None,
+        min_length=1,
+        max_length=MAX_SEARCH_CHARACTERS,
+        pattern=VALUE_PATTERN,
+        description=SEARCH,
+    )
     created_after: Time | None = Field(None, description="Only tasks accepted then or later.")
     created_before: Time | None = Field(None, description="Only tasks accepted before this time.")
+    finished_after: Time | None = Field(None, description="Only tasks finished then or later.")
+    finished_before: Time | None = Field(None, description="Only tasks finished before this time.")
     error: ErrorId | None = Field(None, description=ERROR)
     dry_run: bool = Field(False, description="Only count the tasks, change nothing.")
     limit: Annotated[int, Field(ge=1, le=MAX_BULK_TASKS), WHOLE] = Field(
@@ -58,12 +80,14 @@ class BulkSelection(Sent):
         if self.ids is not None and conditions:
             raise ValueError("send ids or a filter, not both")
         if self.ids is None and not conditions and not self.everything:
-            raise ValueError("say which tasks: send ids, status, type or a time")
+            raise ValueError("say which tasks: send ids or a member of the filter")
         return self
 
     def conditions(self) -> dict[str, Any]:
         """What was sent of the filter."""
-        return self.model_dump(mode="json", include=self.model_fields_set - _OPTIONS)
+        return self.model_dump(
+            mode="json", include=self.model_fields_set - _OPTIONS, exclude_none=True
+        )
 
     def as_text(self) -> str:
         """The ids, or what was sent of the filter, for people: never a payload."""

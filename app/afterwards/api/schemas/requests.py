@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
@@ -15,10 +15,13 @@ from afterwards.api.labels import (
 from afterwards.api.schemas.error_groups import EXAMPLE_ERROR_ID, ErrorId
 from afterwards.api.schemas.fields import QueryTime, Time
 from afterwards.api.times import EXAMPLE_TIME
-from afterwards.lifecycle import DEFAULT_PRIORITY, HIGHEST_PRIORITY, TaskState
+from afterwards.lifecycle import DEFAULT_PRIORITY, HIGHEST_PRIORITY
 
 MAX_BATCH_TASKS: Final = 1_000
 MAX_PAGE_TASKS: Final = 500
+MAX_STATUSES: Final = 100
+"""Some may be there twice; each of half a million would be looked at."""
+MAX_SEARCH_CHARACTERS: Final = 200
 MAX_DELAY_SECONDS: Final = 10 * 365 * 86_400
 MAX_ATTEMPTS: Final = 100
 MAX_TIMEOUT_SECONDS: Final = 7 * 86_400
@@ -156,15 +159,52 @@ class TaskChange(Sent):
 ERROR: Final = "Only failed tasks of this error group (`id` at `GET /errors`)."
 
 
-class TaskFilter(BaseModel):
-    """The query of a list of tasks."""
+Status = Literal["scheduled", "pending", "processing", "success", "failed", "cancelled", "retrying"]
+"""A state, or that a task waits for a further attempt after one that failed."""
+
+_LABEL_PATTERN: Final = (
+    rf"^{KEY_PATTERN[1:-2]}{{1,{MAX_LABEL_CHARACTERS}}}"
+    rf"(={VALUE_PATTERN[1:-2]}{{1,{MAX_LABEL_CHARACTERS}}})?$"
+)
+
+
+Label = Annotated[str, Field(pattern=_LABEL_PATTERN)]
+"""What a label has to be."""
+
+LABEL: Final = "Only tasks with all of these labels: a key, or `key=value`."
+SEARCH: Final = (
+    "Only tasks whose id begins with this, or whose payload or error contains it; or, like "
+    "`payload.customer.id=7`, whose payload has this value there."
+)
+
+
+class TaskConditions(BaseModel):
+    """Which tasks a list or a count is about."""
 
     model_config = ConfigDict(extra="forbid")
 
-    status: TaskState | None = Field(
-        None, description="Only tasks in this state.", examples=["failed"]
+    status: Annotated[list[Status], Field(max_length=MAX_STATUSES)] = Field(
+        [],
+        description=(
+            "Only tasks in one of these states; `retrying`: those that wait for a further attempt "
+            "after one that failed. May be repeated."
+        ),
+        examples=[["failed"]],
     )
-    type: str | None = Field(None, description="Only tasks of this type.", examples=["report"])
+    type: Annotated[list[str], Field(max_length=MAX_STATUSES)] = Field(
+        [], description="Only tasks of one of these types. May be repeated.", examples=[["report"]]
+    )
+    label: Annotated[list[Label], Field(max_length=MAX_LABELS)] = Field(
+        [], description=LABEL, examples=[["tenant=acme"]]
+    )
+    q: str | None = Field(
+        None,
+        min_length=1,
+        max_length=MAX_SEARCH_CHARACTERS,
+        pattern=VALUE_PATTERN,
+        description=SEARCH,
+        examples=["payload.email=johndoe@example.com"],
+    )
     created_after: QueryTime | None = Field(
         None, description="Only tasks accepted then or later.", examples=[EXAMPLE_TIME]
     )
@@ -172,6 +212,33 @@ class TaskFilter(BaseModel):
         None, description="Only tasks accepted before this time.", examples=[EXAMPLE_TIME]
     )
     error: ErrorId | None = Field(None, description=ERROR, examples=[EXAMPLE_ERROR_ID])
+    finished_after: QueryTime | None = Field(
+        None, description="Only tasks finished then or later.", examples=[EXAMPLE_TIME]
+    )
+    finished_before: QueryTime | None = Field(
+        None, description="Only tasks finished before this time.", examples=[EXAMPLE_TIME]
+    )
+
+
+class TaskFilter(TaskConditions):
+    """The query of a list of tasks."""
+
+    order: Literal["created", "due", "finished"] = Field(
+        "created",
+        description=(
+            "`created`: the newest first. `due`: unfinished tasks, the soonest due first. "
+            "`finished`: finished tasks, the last finished first; of those that succeeded, the "
+            "newest 10,000 are looked through for that."
+        ),
+        examples=["finished"],
+    )
+    summary: bool = Field(
+        False,
+        description=(
+            "Without `payload` and `result`; instead `digest`, the beginning of the payload."
+        ),
+        examples=[True],
+    )
     limit: Annotated[int, Field(ge=1, le=MAX_PAGE_TASKS)] = Field(
         50, description="At most so many tasks.", examples=[50]
     )

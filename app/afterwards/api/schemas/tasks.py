@@ -41,16 +41,16 @@ _TASK: Final[dict[str, Any]] = {
 }
 
 
-class TaskDocument(BaseModel):
-    """A task. Times are RFC 3339, UTC."""
+_SUMMARY: Final[dict[str, Any]] = {
+    **{name: value for name, value in _TASK.items() if name not in ("payload", "result")},
+    "digest": '{"email":"johndoe@example.com","message":"Your order was shipped."}',
+}
 
-    model_config = example(**_TASK)
 
+class _Task(BaseModel):
     id: str
     type: str
     status: TaskState
-    payload: dict[str, JsonValue]
-    result: dict[str, JsonValue] | None = Field(description="Set when the status is `success`.")
     error: str | None = Field(
         description="The error of the last attempt, also while the task waits for the next one."
     )
@@ -71,6 +71,15 @@ class TaskDocument(BaseModel):
     retrying: bool = Field(
         description="Whether the task waits for a further attempt after one that failed."
     )
+
+
+class TaskDocument(_Task):
+    """A task. Times are RFC 3339, UTC."""
+
+    model_config = example(**_TASK)
+
+    payload: dict[str, JsonValue]
+    result: dict[str, JsonValue] | None = Field(description="Set when the status is `success`.")
 
 
 class AttemptDocument(BaseModel):
@@ -161,12 +170,49 @@ class TaskList(BaseModel):
     tasks: list[TaskDocument]
 
 
-class TaskPage(TaskList):
-    """Tasks, newest first."""
+class TaskScan(BaseModel):
+    """How far tasks were looked at one by one."""
 
-    model_config = example(tasks=[_TASK], next="MTI0NQ")
+    examined: int = Field(ge=0, description="How many tasks were looked at.")
+    reached: str | None = Field(
+        json_schema_extra={"format": "date-time"},
+        description="The time, of those that the list is in the order of, of the last one.",
+    )
+    complete: bool = Field(description="Whether that was all of them.")
 
+
+class TaskSummary(_Task):
+    """A task, with the beginning of its payload only."""
+
+    model_config = example(**_SUMMARY)
+
+    digest: str = Field(description="The first 120 characters of the payload.")
+
+
+class TaskPage(BaseModel):
+    """A page of tasks."""
+
+    model_config = example(tasks=[_TASK], next="MTI0NQ", scan=None)
+
+    tasks: list[TaskDocument] | list[TaskSummary]
     next: str | None = Field(description="The `cursor` of the next page; null on the last page.")
+    scan: TaskScan | None = Field(
+        description=(
+            "Set if no index knows what was asked for. The service then looks at tasks for a tenth "
+            "of a second, and `next` goes on from there, even if the page has few tasks or none."
+        )
+    )
+
+
+class TaskCount(BaseModel):
+    """How many tasks match."""
+
+    model_config = example(count=12, exact=True)
+
+    count: int = Field(ge=0)
+    exact: bool = Field(
+        description="Whether it is all of them; otherwise there are at least so many."
+    )
 
 
 class Cancellation(BaseModel):

@@ -23,12 +23,14 @@ from afterwards.registry.journal.base import Journal
 from afterwards.registry.journal.series_rows import Key
 from afterwards.registry.protocol.answers import (
     Answer,
+    Counted,
     Details,
     ErrorPage,
     Page,
     SeriesRows,
     Statistics,
 )
+from afterwards.registry.protocol.filters import Order
 from afterwards.registry.protocol.requests import (
     Activity,
     Changes,
@@ -46,6 +48,7 @@ from afterwards.registry.protocol.requests import (
     Series,
     Stats,
 )
+from afterwards.registry.state import selection
 from afterwards.registry.state.rules import Rules
 
 _BUCKETS: Final = {step.seconds: step.buckets for step in STEPS.values()}
@@ -123,21 +126,21 @@ class Reads:
 
     # -- in a turn -----------------------------------------------------------------------------
 
-    def _page(self, request: Find) -> Page | Deferred:
-        if self._journal.durable:
-            return Deferred(lambda: self._views.with_progress(self._journal.find(request)))
-        return self._views.with_progress(self._rules.store.find(request))
+    def _page(self, request: Find) -> Deferred:
+        if self._journal.durable and request.order is not Order.DUE:
+            find: Callable[[], Page] = partial(self._journal.find, request)
+        else:
+            tasks = self._rules.store.gathered(finished=request.order is not Order.DUE)
+            find = partial(selection.find, tasks, request)
+        return Deferred(lambda: self._views.with_progress(find()))
 
-    def _count(self, request: Count) -> int | Deferred:
-        if (
-            request.created_after is None
-            and request.created_before is None
-            and request.error is None
-        ):
+    def _count(self, request: Count) -> Counted | Deferred:
+        if request.filter.only_kinds:
             return self._views.count(request)
         if self._journal.durable:
             return Deferred(partial(self._journal.count, request))
-        return self._rules.store.count(request)
+        tasks = self._rules.store.gathered(finished=True)
+        return Deferred(partial(selection.count, tasks, request))
 
     def _errors(self, request: Errors) -> ErrorPage:
         return self._journal.errors(request, self._rules.clock.wall())

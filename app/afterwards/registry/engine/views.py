@@ -16,6 +16,7 @@ from afterwards.registry.engine.rates import DrainRate, Rates
 from afterwards.registry.engine.series import SeriesBook
 from afterwards.registry.journal.base import Group, Journal
 from afterwards.registry.protocol.answers import (
+    Counted,
     Details,
     Event,
     Events,
@@ -104,12 +105,15 @@ class Views:
         """How many tasks there are of each type in each state."""
         return counts_by_state(self._counts)
 
-    def count(self, query: Count) -> int:
-        """How many tasks there are of a type and in a state; knows nothing of their times."""
-        return sum(
-            number
-            for (type_name, state), number in counts_by_state(self._counts).items()
-            if query.type in (None, type_name) and query.state in (None, state)
+    def count(self, query: Count) -> Counted:
+        """How many tasks there are of some types and in some states; knows nothing else of them."""
+        states, types = query.filter.states, query.filter.types
+        return Counted(
+            sum(
+                number
+                for (type_name, state), number in counts_by_state(self._counts).items()
+                if (not types or type_name in types) and (not states or state in states)
+            )
         )
 
     def changes(self, request: Changes) -> Events:

@@ -12,7 +12,7 @@ from afterwards.lifecycle import Change, Task
 from afterwards.registry.journal.plans import PlanChanges, Plans
 from afterwards.registry.journal.series_rows import Found, Key, SeriesChanges
 from afterwards.registry.protocol.activity import ActivityPage, Entry
-from afterwards.registry.protocol.answers import Details, ErrorPage, Page
+from afterwards.registry.protocol.answers import Counted, Details, ErrorPage, Page
 from afterwards.registry.protocol.requests import Activity, Count, Errors, Find
 
 
@@ -106,9 +106,9 @@ class Journal(Protocol):
         """The task with its history, as committed; with the tracebacks of that if asked for."""
 
     def find(self, query: Find) -> Page:
-        """Tasks, newest first, as committed."""
+        """Tasks, the newest or the last finished first, as committed."""
 
-    def count(self, query: Count) -> int:
+    def count(self, query: Count) -> Counted:
         """How many tasks there are, as committed."""
 
     def activity(self, query: Activity) -> ActivityPage:

@@ -8,6 +8,7 @@ from typing import Any, Final
 from afterwards.lifecycle import Kind, Task, TaskState
 from afterwards.registry.journal.history import MOST_TRACEBACKS
 from afterwards.registry.protocol.answers import AttemptRecord
+from afterwards.registry.protocol.base import SUMMARY_BYTES
 
 _MUTABLE: Final = (
     "state",
@@ -93,6 +94,11 @@ INSERT_ATTEMPT: Final = _insert("attempts", ("ord", *_ATTEMPT))
 INSERT_WHOLE_ATTEMPT: Final = _insert("attempts", ("ord", *_WHOLE_ATTEMPT))
 SELECT_ATTEMPTS: Final = f"SELECT {', '.join(_WHOLE_ATTEMPT)} FROM attempts"
 FORGET_LOG: Final = "UPDATE attempts SET log = NULL WHERE ord = ? AND attempt = ?"
+SELECT_SUMMARY: Final = (
+    f"SELECT {', '.join(_COLUMNS[:-1])}, NULL, substr(payload, 1, {SUMMARY_BYTES}) "
+    "FROM tasks JOIN payloads USING (ord)"
+)
+"""Tasks without their result, and with the beginning of their payload."""
 SELECT_HEADS: Final = f"SELECT {', '.join(_COLUMNS[:-2])}, NULL, NULL, x'' FROM tasks"
 """Tasks without what may be large: their error, result and payload."""
 

@@ -245,26 +245,3 @@ def _failed_task(order: int, type_name: str, error: str | None, finished_at: flo
         error=error,
         finished_at=finished_at,
     )
-
-
-# -- reading ------------------------------------------------------------------------------------
-
-_OF_GROUP: Final = """
-FROM failures WHERE error_id = ?1 AND ord >= ?2 AND ord < ?3
-AND (?4 IS NULL OR ?4 = (SELECT type FROM error_groups WHERE id = ?1))
-"""
-
-
-def orders(
-    db: sqlite3.Connection, error: str, span: tuple[int, int], type_name: str | None
-) -> sqlite3.Cursor:
-    """The orders of a group's tasks, within these bounds and of this type, highest first."""
-    values = (bytes.fromhex(error), *span, type_name)
-    return db.execute(f"SELECT ord {_OF_GROUP} ORDER BY ord DESC", values)
-
-
-def count(db: sqlite3.Connection, error: str, span: tuple[int, int], type_name: str | None) -> int:
-    """How many there are."""
-    values = (bytes.fromhex(error), *span, type_name)
-    (number,) = db.execute(f"SELECT count(*) {_OF_GROUP}", values).fetchone()
-    return int(number)

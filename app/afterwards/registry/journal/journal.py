@@ -11,6 +11,7 @@ import sqlite3
 import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Final, cast
 
@@ -65,7 +66,7 @@ from afterwards.registry.journal.reasons import reason_of
 from afterwards.registry.journal.rows import Rows, rows_of
 from afterwards.registry.journal.transaction import transaction
 from afterwards.registry.protocol.activity import ActivityPage
-from afterwards.registry.protocol.answers import Details, ErrorPage, Page
+from afterwards.registry.protocol.answers import Counted, Details, ErrorPage, Page
 from afterwards.registry.protocol.requests import Activity, Count, Errors, Find
 
 log = get_logger(__name__)
@@ -89,18 +90,21 @@ class SqliteJournal:
     def __init__(self, path: Path, *, check: bool = True) -> None:
         self._path = path
         self._read_lock = threading.Lock()
+        self._scan_lock = threading.Lock()
         self._cut: Path | None = None
         """A file that was cut short; it will never be whole again."""
         try:
             inspect(path, check=check)
             sync_again(path)
             with contextlib.ExitStack() as opened:
-                self._writer = opened.enter_context(contextlib.closing(connect(path)))
+                self._writer = opened.enter_context(closing(connect(path)))
                 prepare(self._writer)
                 self._failures = failures.load(self._writer)
-                self._reader = opened.enter_context(contextlib.closing(connect(path, mode="ro")))
-                # It opens the WAL with its first read, which fails if the file has no name by then.
-                self._reader.execute("SELECT one FROM probe").fetchone()
+                self._reader = opened.enter_context(closing(connect(path, mode="ro")))
+                self._scanner = opened.enter_context(closing(connect(path, mode="ro")))
+                # They open the WAL with their first read, which fails if the file has no name then.
+                for reading in (self._reader, self._scanner):
+                    reading.execute("SELECT one FROM probe").fetchone()
                 sync(path.parent)
                 self._place = Place(path)
                 self._extent = Extent(path)
@@ -236,11 +240,12 @@ class SqliteJournal:
         return with_history(task, ended[::-1])
 
     def find(self, query: Find) -> Page:
-        with self._snapshot() as db:
+        with self._snapshot(scanning=listing.scans(query)) as db:
             return listing.find(db, query)
 
-    def count(self, query: Count) -> int:
-        with self._snapshot() as db:
+    def count(self, query: Count) -> Counted:
+        # Always: how long it takes to count what an index knows is not bounded, either.
+        with self._snapshot(scanning=True) as db:
             return listing.count(db, query)
 
     def activity(self, query: Activity) -> ActivityPage:
@@ -328,18 +333,25 @@ class SqliteJournal:
             return db.execute(sql, tuple(values)).fetchall()
 
     @contextlib.contextmanager
-    def _reading(self) -> Iterator[sqlite3.Connection]:
-        """The connection that reads. For a moment: an open read keeps the WAL from being reset."""
+    def _reading(self, *, scanning: bool = False) -> Iterator[sqlite3.Connection]:
+        """The connection that reads. For a moment: an open read keeps the WAL from being reset.
+
+        Args:
+            scanning: the one for what takes longer, so that nobody else waits for that.
+        """
+        lock, connection = self._read_lock, self._reader
+        if scanning:
+            lock, connection = self._scan_lock, self._scanner
         try:
-            with self._read_lock:
-                yield self._reader
+            with lock:
+                yield connection
         except sqlite3.Error as error:
             raise JournalUnreadable(reason_of(error, str(self._path)), str(self._path)) from error
 
     @contextlib.contextmanager
-    def _snapshot(self) -> Iterator[sqlite3.Connection]:
+    def _snapshot(self, *, scanning: bool = False) -> Iterator[sqlite3.Connection]:
         """The same in one transaction: several statements that see one moment."""
-        with self._reading() as db:
+        with self._reading(scanning=scanning) as db:
             db.execute("BEGIN")
             try:
                 yield db
@@ -347,10 +359,10 @@ class SqliteJournal:
                 db.execute("ROLLBACK")
 
     def close(self) -> None:
-        with self._read_lock:
+        with self._read_lock, self._scan_lock:
             self._rescue()
             # The last that may write moves the WAL into the file, as it should unless it was cut.
-            ends = [self._reader, self._writer]
+            ends = [self._scanner, self._reader, self._writer]
             for connection in ends if self._cut is None else reversed(ends):
                 connection.close()
             self._extent.close()

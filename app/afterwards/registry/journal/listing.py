@@ -1,64 +1,153 @@
-"""Lists of stored tasks, newest first, that take as long however many tasks there are.
+"""Lists and counts of stored tasks that take as long however many tasks there are.
 
-No query passes over tasks that it does not list. Tasks of one type in one state stand in the index
-in the order in which they came; a list of several types or states merges as many walks through it.
-Bounds of time become bounds of that order by bisection, because tasks come in the order of their
-`created_at` (`Task.accepted`).
+What an index knows is walked through, and no task is passed over that is not listed
+(`afterwards.registry.journal.walks`). Where a condition is left that no index knows, the tasks of
+the walk are looked at one by one, for a bounded time (`afterwards.registry.journal.scanning`).
 """
 
 from __future__ import annotations
 
 import contextlib
-import heapq
-import itertools
 import sqlite3
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Final
 
 from afterwards.lifecycle import FINAL_STATES, Task, TaskState
-from afterwards.registry.journal import failures
-from afterwards.registry.journal.columns import SELECT_TASK, to_task
-from afterwards.registry.protocol.answers import Page
-from afterwards.registry.protocol.base import PAGE_BYTES
+from afterwards.registry.journal.columns import SELECT_SUMMARY, SELECT_TASK, to_task
+from afterwards.registry.journal.scanning import (
+    Conditions,
+    Place,
+    Progress,
+    conditions,
+    ids_between,
+    scan,
+)
+from afterwards.registry.journal.walks import (
+    MOST_SUCCESSES,
+    TYPES,
+    leaves_out,
+    looks_through,
+    parts_of,
+    span_of,
+    walk,
+)
+from afterwards.registry.protocol.answers import Counted, Page, Scan
+from afterwards.registry.protocol.base import PAGE_BYTES, SUMMARY_BYTES
+from afterwards.registry.protocol.filters import SURE_DIGITS, Filter, Order, PageEnd
 from afterwards.registry.protocol.requests import Count, Find
 
-_HIGHEST: Final = 2**63 - 1
+_MOST_OF_AN_ID: Final = 1_000
+"""Tasks that a beginning of an id may stand for, and still be one."""
 
-# Each step is one look into the index, for the next type after the one before.
-_TYPES: Final = """
-WITH RECURSIVE types (type) AS (
-    SELECT min(type) FROM tasks
-    UNION ALL
-    SELECT (SELECT min(tasks.type) FROM tasks WHERE tasks.type > types.type)
-    FROM types WHERE types.type IS NOT NULL
-)
-SELECT type FROM types WHERE type IS NOT NULL
-"""
 _UNFINISHED: Final = ", ".join(f"'{state}'" for state in TaskState if state not in FINAL_STATES)
 
 SELECT_UNFINISHED: Final = f"""
 {SELECT_TASK} WHERE ord IN (
-    SELECT ord FROM tasks WHERE type IN ({_TYPES}) AND state IN ({_UNFINISHED})
+    SELECT ord FROM tasks WHERE type IN ({TYPES}) AND state IN ({_UNFINISHED})
 ) ORDER BY ord
 """
-_IN_RANGE: Final = "FROM tasks WHERE ord >= ? AND ord < ?"
-_OF_CELL: Final = f"{_IN_RANGE} AND type = ? AND state = ?"
+
+
+def scans(query: Find | Count) -> bool:
+    """Whether tasks have to be looked at one by one."""
+    order = query.order if isinstance(query, Find) else Order.CREATED
+    return looks_through(query.filter, order) or conditions(query.filter, order) is not None
 
 
 def find(db: sqlite3.Connection, query: Find) -> Page:
     """A page of tasks; `db` has to be in a transaction."""
+    left = conditions(query.filter, query.order)
+    progress = None if left is None else Progress()
     tasks: list[Task] = []
     size = 0
-    with contextlib.closing(_orders(db, query)) as orders:
-        for order in orders:
+    last: Place | None = None
+    select = SELECT_SUMMARY if query.summary else SELECT_TASK
+    with contextlib.closing(walk(db, query.filter, query.order, query.before)) as walked:
+        for place in _found(db, walked, query, left, progress):
             if len(tasks) == query.limit:
-                return Page(tasks, tasks[-1].order)
-            task = to_task(db.execute(f"{SELECT_TASK} WHERE ord = ?", (order,)).fetchone())
+                return _page(db, query, tasks, last, progress)
+            task = to_task(db.execute(f"{select} WHERE ord = ?", (place[1],)).fetchone())
             size += size_of(task)
             if tasks and size > PAGE_BYTES:
-                return Page(tasks, tasks[-1].order)
+                return _page(db, query, tasks, last, progress)
             tasks.append(task)
-    return Page(tasks, None)
+            last = place
+            if left is not None and len(tasks) == query.limit:
+                # The next one may be a whole scan away.
+                return _page(db, query, tasks, last, progress)
+    went_on = None if progress is None or progress.complete else progress.last
+    return _page(db, query, tasks, went_on, progress)
+
+
+def _found(
+    db: sqlite3.Connection,
+    walked: Iterator[Place],
+    query: Find,
+    left: Conditions | None,
+    progress: Progress | None,
+) -> Iterator[Place]:
+    if left is None or progress is None:
+        return walked
+    ids = _of_id(db, query.filter)
+    by_id = conditions(query.filter, query.order, by_id=True)
+    if ids and by_id is not None:
+        left = by_id
+        walked = (place for place in _places(db, ids, query) if _is_after(place, query.before))
+    return scan(db, walked, left, progress)
+
+
+def _page(
+    db: sqlite3.Connection,
+    query: Find,
+    tasks: list[Task],
+    last: Place | None,
+    progress: Progress | None,
+) -> Page:
+    position: PageEnd | None = None
+    if last is not None:
+        position = last[1] if query.order is Order.CREATED else last
+    left_out = leaves_out(db, query.filter, query.order, query.before)
+    if progress is None:
+        if not left_out:
+            return Page(tasks, position)
+        return Page(tasks, position, scan=Scan(MOST_SUCCESSES, last and last[0], complete=False))
+    reached = _moment(db, last or progress.last, query.order)
+    return Page(
+        tasks,
+        position,
+        scan=Scan(progress.examined, reached, complete=position is None and not left_out),
+    )
+
+
+def _moment(db: sqlite3.Connection, place: Place | None, order: Order) -> float | None:
+    if place is None:
+        return None
+    if order is not Order.CREATED:
+        return place[0]
+    row = db.execute("SELECT created_at FROM tasks WHERE ord = ?", (place[1],)).fetchone()
+    return None if row is None else float(row[0])
+
+
+def count(db: sqlite3.Connection, query: Count) -> Counted:
+    """How many tasks there are; `db` has to be in a transaction."""
+    most = -1 if query.most is None else query.most + 1
+    left, progress = conditions(query.filter, Order.CREATED), Progress()
+    number = 0
+    if left is None:
+        span = span_of(db, query.filter)
+        for sql, values in parts_of(db, query.filter):
+            rows = f"SELECT count(*) FROM (SELECT 1 {sql} LIMIT ?)"
+            number += db.execute(rows, (*span, *values, most)).fetchone()[0]
+            if 0 <= most <= number:
+                return Counted(most - 1, exact=False)
+        return Counted(number)
+    with contextlib.closing(walk(db, query.filter, Order.CREATED, None)) as walked:
+        for _ in _found(db, walked, Find(query.filter), left, progress):
+            number += 1
+            if number == most:
+                return Counted(most - 1, exact=False)
+    return Counted(number, exact=progress.complete)
 
 
 def size_of(task: Task) -> int:
@@ -66,72 +155,36 @@ def size_of(task: Task) -> int:
     return len(task.payload) + len(task.result or b"") + len(task.error or "")
 
 
-def count(db: sqlite3.Connection, query: Count) -> int:
-    """How many tasks there are; `db` has to be in a transaction. Reads nothing but the index."""
-    span = _span(db, query)
-    if query.error is not None:
-        if query.state not in (None, TaskState.FAILED):
-            return 0
-        return failures.count(db, query.error, span, query.type)
-    numbers = (
-        db.execute(f"SELECT count(*) {_OF_CELL}", (*span, *cell)).fetchone()
-        for cell in _cells(db, query)
+def as_listed(task: Task, query: Find) -> Task:
+    """A task that is in memory as a list shows it."""
+    if not query.summary:
+        return task
+    return replace(task, payload=task.payload[:SUMMARY_BYTES], result=None)
+
+
+def _of_id(db: sqlite3.Connection, wanted: Filter) -> list[int]:
+    """The tasks whose ids begin with what is looked for, the newest first, if it is an id's."""
+    digits = "" if wanted.search is None else wanted.search.id_digits
+    if len(digits) < SURE_DIGITS:
+        return []
+    sql = "SELECT ord FROM tasks WHERE id BETWEEN ? AND ? LIMIT ?"
+    rows = db.execute(sql, (*ids_between(digits), _MOST_OF_AN_ID)).fetchall()
+    return sorted((order for (order,) in rows), reverse=True)
+
+
+def _places(db: sqlite3.Connection, orders: list[int], query: Find) -> Iterator[Place]:
+    if query.order is Order.CREATED:
+        return ((0.0, order) for order in orders)
+    ends = (
+        (at, order)
+        for order in orders
+        for (at,) in db.execute("SELECT finished_at FROM tasks WHERE ord = ?", (order,))
+        if at is not None
     )
-    return sum(number for (number,) in numbers)
+    return iter(sorted(ends, reverse=True))
 
 
-def _orders(db: sqlite3.Connection, query: Find) -> Generator[int]:
-    """The orders of what is asked for, highest first, read as they are taken."""
-    low, high = _span(db, query)
-    if query.before is not None:
-        high = min(high, max(query.before, 0))
-    if query.error is not None:
-        is_possible = query.state in (None, TaskState.FAILED)
-        span = (low, high)
-        walks = [failures.orders(db, query.error, span, query.type)] if is_possible else []
-    elif query.state is None and query.type is None:
-        walks = [db.execute(f"SELECT ord {_IN_RANGE} ORDER BY ord DESC", (low, high))]
-    else:
-        walks = [
-            db.execute(f"SELECT ord {_OF_CELL} ORDER BY ord DESC", (low, high, *cell))
-            for cell in _cells(db, query)
-        ]
-    try:
-        for (order,) in heapq.merge(*walks, reverse=True):
-            yield order
-    finally:
-        # A walk that is left open would keep its transaction, and with it the WAL, from ending.
-        for walk in walks:
-            walk.close()
-
-
-def _cells(db: sqlite3.Connection, query: Find | Count) -> Iterator[tuple[str, str]]:
-    """The types and states to look into."""
-    types = db.execute(_TYPES).fetchall() if query.type is None else [(query.type,)]
-    states = list(TaskState) if query.state is None else [query.state]
-    return ((name, state.value) for (name,), state in itertools.product(types, states))
-
-
-def _span(db: sqlite3.Connection, query: Find | Count) -> tuple[int, int]:
-    """The bounds of time as bounds of order: from the first, up to before the second."""
-    after, before = query.created_after, query.created_before
-    low = 0 if after is None else _first_created_at(db, after)
-    high = _HIGHEST if before is None else _first_created_at(db, before)
-    return low, high
-
-
-def _first_created_at(db: sqlite3.Connection, moment: float) -> int:
-    """The lowest order of a task created at `moment` or later; beyond all if there is none."""
-    low, (last,) = 0, db.execute("SELECT max(ord) FROM tasks").fetchone()
-    high = 0 if last is None else last + 1
-    while low < high:
-        middle = (low + high) // 2
-        # Orders have gaps. There is always one at or above it: the last.
-        order, created_at = db.execute(
-            "SELECT ord, created_at FROM tasks WHERE ord >= ? ORDER BY ord LIMIT 1", (middle,)
-        ).fetchone()
-        if created_at < moment:
-            low = order + 1
-        else:
-            high = middle
-    return low
+def _is_after(place: Place, before: PageEnd | None) -> bool:
+    if before is None:
+        return True
+    return place[1] < before if isinstance(before, int) else place < before

@@ -22,7 +22,7 @@ from afterwards.registry.journal.history import (
 from afterwards.registry.journal.plans import Plans
 from afterwards.registry.journal.series_rows import Found, Key, MemorySeries
 from afterwards.registry.protocol.activity import ActivityPage
-from afterwards.registry.protocol.answers import Details, ErrorPage, Page
+from afterwards.registry.protocol.answers import Counted, Details, ErrorPage, Page
 from afterwards.registry.protocol.requests import Activity, Count, Errors, Find
 
 DELETED_REMEMBERED: Final = 10_000
@@ -115,8 +115,8 @@ class NullJournal:
     def find(self, query: Find) -> Page:
         return Page([], None)
 
-    def count(self, query: Count) -> int:
-        return 0
+    def count(self, query: Count) -> Counted:
+        return Counted(0)
 
     def activity(self, query: Activity) -> ActivityPage:
         return self._activity.page(query)

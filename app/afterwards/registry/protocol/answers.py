@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from afterwards.counts import Snapshot
 from afterwards.errors import AfterwardsError
 from afterwards.lifecycle import Task, TaskState
+from afterwards.registry.protocol.filters import PageEnd
 from afterwards.registry.protocol.requests import Held, WorkerReport
 from afterwards.schedules.schedule import Schedule
 
@@ -81,14 +82,36 @@ class Details(NamedTuple):
     """Of the running attempt."""
 
 
+class Scan(NamedTuple):
+    """How far tasks were looked at one by one, because no index knows what was asked for."""
+
+    examined: int
+    """How many tasks."""
+    reached: float | None
+    """The time, of those that the list is in the order of, of the last one; None: there was
+    none."""
+    complete: bool
+    """To the end."""
+
+
 class Page(NamedTuple):
-    """A page of tasks, newest first."""
+    """A page of tasks, in the order that was asked for."""
 
     tasks: Sequence[Task]
-    next: int | None
+    next: PageEnd | None
     """`Find.before` for the next page; None: this was the last."""
     progress: Mapping[str, ProgressMark] = {}
     """Of those that run, by task id."""
+    scan: Scan | None = None
+    """None: an index knew."""
+
+
+class Counted(NamedTuple):
+    """A number of tasks."""
+
+    number: int
+    exact: bool = True
+    """False: there are at least so many."""
 
 
 class ErrorGroup(NamedTuple):

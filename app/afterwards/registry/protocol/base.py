@@ -154,5 +154,8 @@ class Registry(Protocol):
 PAGE_BYTES = 4 * 2**20
 """Payloads, results and errors on a page of a list; a single larger task is a page of its own."""
 
+SUMMARY_BYTES = 512
+"""Of each payload, where a list has summaries."""
+
 MAX_BATCH_BYTES = 8 * 2**20
 """Payloads in one exchange, either way; a single larger one goes alone."""

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from afterwards.counts import WorkerCounts
-from afterwards.lifecycle import Kind, Task, TaskState, Usage
+from afterwards.lifecycle import Kind, Task, Usage
 from afterwards.registry.protocol.activity import By
+from afterwards.registry.protocol.filters import Filter, Order, PageEnd
 from afterwards.schedules.schedule import Schedule
 
 
@@ -412,36 +413,31 @@ class Inspect(NamedTuple):
 
 
 class Find(NamedTuple):
-    """Answer: a `Page` of tasks, newest first, as committed.
+    """Answer: a `Page` of tasks, as committed.
 
     It has at most `limit`, and fewer if they are large. It takes about as long with a million
-    stored tasks as with a thousand, whatever is asked for. Errors: `JournalUnavailable`.
+    stored tasks as with a thousand, whatever is asked for: what no index knows is looked for as
+    long as a scan may last, and `Page.scan` says how far that came. Errors: `JournalUnavailable`.
     """
 
-    state: TaskState | None = None
-    type: str | None = None
+    filter: Filter = Filter()
     limit: int = 100
-    before: int | None = None
+    before: PageEnd | None = None
     """The `Page.next` of the page before."""
-    created_after: float | None = None
-    """At this time or later."""
-    created_before: float | None = None
-    """Before this time."""
-    error: str | None = None
-    """The `ErrorGroup.id` of failed tasks."""
+    order: Order = Order.CREATED
+    summary: bool = False
+    """Without results, and with the beginning of each payload only."""
 
 
 class Count(NamedTuple):
-    """Answer: how many tasks there are that a `Find` with the same conditions would list.
+    """Answer: `Counted`, how many tasks there are that a `Find` with the same filter would list.
 
     Errors: `JournalUnavailable`.
     """
 
-    state: TaskState | None = None
-    type: str | None = None
-    created_after: float | None = None
-    created_before: float | None = None
-    error: str | None = None
+    filter: Filter = Filter()
+    most: int | None = None
+    """Count no further than this; None: to the end, but no longer than a scan may last."""
 
 
 class Errors(NamedTuple):

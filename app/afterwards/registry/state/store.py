@@ -7,17 +7,12 @@ tasks, and notes each change, so that a group whose commit failed can be taken b
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 from afterwards.lifecycle import Change, Task, TaskState, Usage
 from afterwards.registry.journal.batch import MOST_TASKS, member_key
-from afterwards.registry.journal.listing import size_of
-from afterwards.registry.journal.masks import kind_of
-from afterwards.registry.protocol.answers import Page
-from afterwards.registry.protocol.base import PAGE_BYTES
 from afterwards.registry.protocol.clock import Clock
-from afterwards.registry.protocol.requests import Count, Find
 from afterwards.registry.state.ledger import Ledger
 from afterwards.registry.state.limits import Throttles
 from afterwards.registry.state.queues import Crowd, DueQueue, Line, ReadyQueue
@@ -99,35 +94,9 @@ class TaskStore:
         """The same by type."""
         return Counter(task.type for task in self._unfinished.values())
 
-    def find(self, query: Find) -> Page:
-        """Tasks in memory, newest first."""
-        before = query.before
-        matching = [t for t in self._matching(query) if before is None or t.order < before]
-        matching.sort(key=lambda task: task.order, reverse=True)
-        page: list[Task] = []
-        size = 0
-        for task in matching[: query.limit]:
-            size += size_of(task)
-            if page and size > PAGE_BYTES:
-                break
-            page.append(task)
-        return Page(page, page[-1].order if len(matching) > len(page) else None)
-
-    def count(self, query: Count) -> int:
-        """How many tasks there are in memory."""
-        return sum(1 for _ in self._matching(query))
-
-    def _matching(self, query: Find | Count) -> Iterator[Task]:
-        after, before = query.created_after, query.created_before
-        for task in (*self._unfinished.values(), *self._finished.values()):
-            if (
-                (query.state is None or task.state is query.state)
-                and (query.type is None or task.type == query.type)
-                and (after is None or task.created_at >= after)
-                and (before is None or task.created_at < before)
-                and (query.error is None or _has_error(task, query.error))
-            ):
-                yield task
+    def gathered(self, *, finished: bool) -> list[Task]:
+        """The tasks in memory, as they are now."""
+        return [*self._unfinished.values(), *(self._finished.values() if finished else ())]
 
     # -- changing ------------------------------------------------------------------------------
 
@@ -289,12 +258,6 @@ class TaskStore:
     def _drop_key(self, task: Task) -> None:
         if task.idempotency_key is not None:
             del self._by_key[task.idempotency_key]
-
-
-def _has_error(task: Task, group_id: str) -> bool:
-    if task.state is not TaskState.FAILED:
-        return False
-    return kind_of(task.type, task.error or "").id.hex() == group_id
 
 
 def _size(task: Task) -> int:

@@ -1,0 +1,89 @@
+"""The query of a list, or of a count, as the registry takes it; and where a page ends, as text."""
+
+from __future__ import annotations
+
+import base64
+import math
+import re
+from contextlib import suppress
+from typing import Final
+from urllib.parse import urlencode
+
+from afterwards.api import times
+from afterwards.api.checks import invalid
+from afterwards.api.schemas.bulk import BulkSelection
+from afterwards.api.schemas.requests import TaskConditions, TaskFilter
+from afterwards.lifecycle import TaskState
+from afterwards.registry.protocol.filters import Filter, Order, PageEnd, Search
+
+REPEATABLE: Final = frozenset({"status", "type", "label"})
+
+_MEMBER: Final = re.compile(r"payload((?:\.[A-Za-z0-9_-]{1,100}){1,20})=(.*)", re.DOTALL)
+_TIMES: Final = ("created_after", "created_before", "finished_after", "finished_before")
+_PLACE: Final = re.compile(r"([df])(\d{1,20}\.\d{1,20}|\d\.?\d*e[+-]\d{2}):(\d{1,20})", re.ASCII)
+_LETTERS: Final = {Order.DUE: "d", Order.FINISHED: "f"}
+
+
+def filter_of(query: TaskConditions | BulkSelection) -> Filter:
+    """The conditions of a query, or of the body of a verb for many tasks."""
+    states = frozenset(TaskState(one) for one in query.status if one != "retrying")
+    return Filter(
+        states,
+        "retrying" in query.status,
+        frozenset(query.type),
+        tuple(dict.fromkeys(query.label)),
+        error=query.error,
+        search=None if query.q is None else _search(query.q),
+        **{name: times.as_shown(getattr(query, name)) for name in _TIMES},
+    )
+
+
+def _search(text: str) -> Search:
+    member = _MEMBER.fullmatch(text)
+    if member is None:
+        return Search(text)
+    return Search(member[2], tuple(member[1][1:].split(".")))
+
+
+def continued(query: TaskFilter, cursor: str) -> str:
+    """The query of the next page: the same with another cursor."""
+    members = query.model_dump(exclude_unset=True, exclude_none=True, mode="json")
+    for name in _TIMES:
+        if name in members:
+            members[name] = times.shown_time(members[name])
+    if "summary" in members:
+        members["summary"] = str(query.summary).lower()
+    return urlencode({**members, "cursor": cursor}, doseq=True)
+
+
+def cursor_of(position: PageEnd, order: Order) -> str:
+    """Where a page ends, as `next` has it."""
+    if isinstance(position, int):
+        text = str(position)
+    else:
+        at, number = position
+        text = f"{_LETTERS[order]}{at!r}:{number}"
+    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+
+
+def position_of(cursor: str, order: Order) -> PageEnd:
+    """The inverse.
+
+    Raises:
+        RequestValidationError: it is none, or of a list in another order.
+    """
+    with suppress(ValueError):
+        raw = base64.b64decode(cursor[:100] + "=" * (-len(cursor) % 4), b"-_", validate=True)
+        position = _parsed(raw.decode("ascii"), order)
+        if position is not None and cursor_of(position, order) == cursor:
+            return position
+    raise invalid("cursor", ("query", "cursor"), "must be the `next` of an earlier page")
+
+
+def _parsed(text: str, order: Order) -> PageEnd | None:
+    if order is Order.CREATED:
+        return int(text[:20])
+    found = _PLACE.fullmatch(text)
+    if found is None or found[1] != _LETTERS[order] or not math.isfinite(float(found[2])):
+        return None
+    return float(found[2]), int(found[3])
