@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
 from afterwards.api.labels import (
     KEY_PATTERN,
@@ -51,7 +51,19 @@ _LabelKey = Annotated[
 _LabelValue = Annotated[
     str, Field(min_length=1, max_length=MAX_LABEL_CHARACTERS, pattern=VALUE_PATTERN)
 ]
-Labels = Annotated[dict[_LabelKey, _LabelValue], Field(max_length=MAX_LABELS)]
+_OF_LABEL: Final = {"type": "string", "minLength": 1, "maxLength": MAX_LABEL_CHARACTERS}
+Labels = Annotated[
+    dict[_LabelKey, _LabelValue],
+    Field(max_length=MAX_LABELS),
+    WithJsonSchema(
+        {
+            "type": "object",
+            "maxProperties": MAX_LABELS,
+            "propertyNames": {**_OF_LABEL, "pattern": KEY_PATTERN},
+            "additionalProperties": {**_OF_LABEL, "pattern": VALUE_PATTERN},
+        }
+    ),
+]
 
 
 class Sent(BaseModel):
@@ -230,7 +242,7 @@ class TaskFilter(TaskConditions):
             "`finished`: finished tasks, the last finished first; of those that succeeded, the "
             "newest 10,000 are looked through for that."
         ),
-        examples=["finished"],
+        examples=["created"],
     )
     summary: bool = Field(
         False,
