@@ -13,6 +13,9 @@ schemathesis.openapi.format("email", st.emails(domains=st.just("example.com")))
 
 _numbers = itertools.count()
 
+_CURSORS = {"due": "ZDEuMDox", "finished": "ZjEuMDox"}
+"""Of the first task, at the first second."""
+
 
 @schemathesis.hook
 def before_call(context: Any, case: Any, kwargs: dict[str, Any]) -> None:
@@ -23,7 +26,8 @@ def before_call(context: Any, case: Any, kwargs: dict[str, Any]) -> None:
         # With another body than the last time it would be a mistake.
         case.headers["Idempotency-Key"] = f"key-{next(_numbers)}"
     if "cursor" in (case.query or {}):
-        case.query["cursor"] = "MTI0NQ"
+        # One of a list in the order that is asked for.
+        case.query["cursor"] = _CURSORS.get(case.query.get("order"), "MTI0NQ")
     if "/schedules/" in case.path and isinstance(case.body, dict):
         if case.body.get("timezone") is not None:
             case.body["timezone"] = "Europe/Berlin"
