@@ -26,13 +26,14 @@ DIRECT: Final = [
     route
     for surface in SURFACES
     for route in surface.router.routes
-    if isinstance(route, Route) and route.respond is not None
+    # A stream never ends.
+    if isinstance(route, Route) and route.respond is not None and route.path != "/stats/events"
 ]
 JSON: Final = {"Content-Type": "application/json"}
 VARYING: Final = re.compile(
     r"[0-9a-f]{8}-[0-9a-f-]{27}|\d{4}-\d\d-\d\dT[\d:.]+(Z|\+\d\d:\d\d)?|(?<=\betag: ).*"
 )
-COUNTING: Final = ("/metrics", "/stats", "/task-types", "/tasks/cancel")
+COUNTING: Final = ("/activity", "/metrics", "/stats", "/task-types", "/tasks/cancel", "/workers")
 """The numbers that they say, and the lines of metrics, depend on what was asked before."""
 
 
