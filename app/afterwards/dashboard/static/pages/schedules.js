@@ -5,7 +5,7 @@ import { recurrenceInWords } from "../core/cron.js";
 import { useStatsStream } from "../core/live.js";
 import { useResource } from "../core/resource.js";
 import { go, href, place } from "../core/router.js";
-import { Heading, StateIcon, Time, TypeLink, Verb, WORDS } from "../ui/basics.js";
+import { Heading, Time, TypeLink, Verb } from "../ui/basics.js";
 import { confirm } from "../ui/dialog.js";
 import { scheduleDialog } from "../ui/schedule_form.js";
 import { Empty, Loaded } from "../ui/states.js";
@@ -20,7 +20,7 @@ export default function Schedules() {
   const [limit, setLimit] = useState(PAGE);
   const schedules = useResource(
     `schedules ${limit}`,
-    (signal) => get("schedules", { results: true, limit }, signal),
+    (signal) => get("schedules", { limit }, signal),
     { every: RELOAD_SECONDS },
   );
   document.title = "Schedules · Afterwards";
@@ -51,9 +51,12 @@ const COLUMNS = [
   },
   { name: "type", title: "Type", cell: ({ type }) => html`<${TypeLink} name=${type} />` },
   {
-    name: "results",
-    title: "Last results",
-    cell: ({ last_results: results }) => html`<${Results} results=${results ?? []} />`,
+    name: "last",
+    title: "Last task",
+    cell: ({ last_task_id: id, last_due: due }) =>
+      id === null
+        ? html`<span class="faint">none yet</span>`
+        : html`<a href=${href(`tasks/${id}`)}><${Time} at=${due} /></a>`,
   },
   {
     name: "next",
@@ -63,17 +66,6 @@ const COLUMNS = [
       paused ? html`<span class="dim">paused</span>` : html`<${Time} at=${runs[0]} otherwise="never" />`,
   },
 ];
-
-/** Oldest on the left, as time goes. */
-const Results = ({ results }) =>
-  results.length === 0
-    ? html`<span class="faint">none yet</span>`
-    : html`<span class="results">${results
-        .toReversed()
-        .map(
-          ({ task_id: id, status, at }) =>
-            html`<a key=${id + at} data-state=${status} href=${href(`tasks/${id}`)} title="${WORDS[status]}, ${at}" aria-label="${WORDS[status]}, ${at}"><${StateIcon} state=${status} /></a>`,
-        )}</span>`;
 
 function List({ schedules, reload }) {
   const [open, setOpen] = useState(place.value.query.get("name"));
