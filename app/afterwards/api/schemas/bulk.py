@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Annotated, Any, ClassVar, Final, Literal, Self
 from urllib.parse import urlencode
 
-from pydantic import BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, GetJsonSchemaHandler, model_validator
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 from afterwards.api.labels import MAX_LABELS, VALUE_PATTERN
 from afterwards.api.schemas.error_groups import ErrorId
@@ -38,7 +40,18 @@ def _listed(value: object) -> object:
     return [value] if isinstance(value, str) else value
 
 
-_STATUSES: Final = (Field(min_length=1, max_length=MAX_STATUSES), BeforeValidator(_listed))
+class _OneOrMore:
+    """Has the schema of a list say that one member may stand without the list."""
+
+    def __get_pydantic_json_schema__(
+        self, core_schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        schema = handler(core_schema)
+        return {"anyOf": [schema["items"], schema]}
+
+
+_ONE_OR_MORE: Final = (BeforeValidator(_listed), _OneOrMore())
+_STATUSES: Final = (Field(min_length=1, max_length=MAX_STATUSES), *_ONE_OR_MORE)
 
 
 class BulkSelection(Sent):
@@ -52,11 +65,12 @@ class BulkSelection(Sent):
         None, description="Only tasks with these ids. Not together with members of the filter."
     )
     type: Annotated[list[str], *_STATUSES] = Field(
-        [], description="Only tasks of one of these types. A single one may stand without a list."
+        default_factory=list,
+        description="Only tasks of one of these types. A single one may stand without a list.",
     )
-    label: Annotated[
-        list[Label], Field(min_length=1, max_length=MAX_LABELS), BeforeValidator(_listed)
-    ] = Field([], description=LABEL)
+    label: Annotated[list[Label], Field(min_length=1, max_length=MAX_LABELS), *_ONE_OR_MORE] = (
+        Field(default_factory=list, description=LABEL)
+    )
     q: str | None = Field(
         None,
         min_length=1,
