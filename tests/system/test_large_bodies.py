@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import threading
 
@@ -31,6 +32,13 @@ async def test_a_large_one_is_worked_on_in_a_thread_without_collections() -> Non
     assert await aside(LARGE_BYTES + 1, threading.get_ident) != threading.get_ident()
     assert not await aside(LARGE_BYTES + 1, gc.isenabled)
     assert gc.isenabled()
+
+
+async def test_others_have_their_turn_before_a_large_one_is_worked_on() -> None:
+    order: list[str] = []
+    asyncio.get_running_loop().call_soon(order.append, "others")
+    await aside(LARGE_BYTES + 1, order.append, "work")
+    assert order == ["others", "work"]
 
 
 async def test_what_goes_wrong_there_comes_back() -> None:

@@ -225,7 +225,7 @@ async def submit_tasks(batch: NewTasks, background: BackgroundTasks, request: Re
     size = len(await request.body())
     for first in range(0, len(batch.tasks), _CHECKED_AT_ONCE):
         part = batch.tasks[first : first + _CHECKED_AT_ONCE]
-        checked, wrong = await aside(size, _checked_orders, part, catalogue_of(request), first)
+        checked, wrong = await aside(size, _checked_tasks, part, catalogue_of(request), first)
         await require_valid(request, _placed(checked, first))
         if wrong is not None:
             raise wrong
@@ -243,7 +243,7 @@ async def submit_tasks(batch: NewTasks, background: BackgroundTasks, request: Re
     return response
 
 
-def _checked_orders(
+def _checked_tasks(
     part: Sequence[NewTask], catalogue: Catalogue, first: int
 ) -> tuple[list[TaskRequest], RequestValidationError | None]:
     """The tasks up to the first that is wrong, and what is wrong with that."""

@@ -7,6 +7,7 @@ lists and objects in a body.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Final, ParamSpec, TypeVar
 
@@ -33,6 +34,9 @@ async def aside(size: int, function: Callable[P, T], *args: P.args, **kwargs: P.
     """
     if size <= LARGE_BYTES:
         return function(*args, **kwargs)
+
+    # What came before it in this turn of the loop was as large.
+    await asyncio.sleep(0)
 
     def undisturbed() -> T:
         with collector_paused():

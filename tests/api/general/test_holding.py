@@ -22,7 +22,7 @@ from afterwards.task_types.description import Catalogue, in_process
 BODY_BYTES: Final = 1024 * 1024
 MOMENT_SECONDS: Final = 0.05
 """The longest that anybody may keep others waiting."""
-TRIES: Final = 25
+TRIES: Final = 5
 
 LISTS: Final[Mapping[str, tuple[str, int]]] = {
     "numbers with exponents": ("1e308", 0),
