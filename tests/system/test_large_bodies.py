@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import threading
+from typing import Any
 
 import pytest
 
@@ -34,11 +35,20 @@ async def test_a_large_one_is_worked_on_in_a_thread_without_collections() -> Non
     assert gc.isenabled()
 
 
-async def test_others_have_their_turn_before_a_large_one_is_worked_on() -> None:
+async def test_others_have_their_turn_before_a_large_one_is_begun(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     order: list[str] = []
+    begin = OwnThreads.run
+
+    def run(*arguments: Any) -> Any:
+        order.append("begun")
+        return begin(*arguments)
+
+    monkeypatch.setattr(OwnThreads, "run", run)
     asyncio.get_running_loop().call_soon(order.append, "others")
-    await aside(LARGE_BYTES + 1, order.append, "work")
-    assert order == ["others", "work"]
+    await aside(LARGE_BYTES + 1, threading.get_ident)
+    assert order == ["others", "begun"]
 
 
 async def test_what_goes_wrong_there_comes_back() -> None:
