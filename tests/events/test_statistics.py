@@ -88,8 +88,10 @@ async def test_nobody_is_asked_while_nobody_listens(
 ) -> None:
     async with feed.stream() as stream:
         await next_of(stream)
+        asking = feed._asking
     asked = registry.asked
-    await asyncio.sleep(5 * FRAMES)
+    assert asking is not None
+    await until(asking.done, "it is asked no more")
     assert registry.asked == asked
     async with feed.stream() as stream:
         assert (await next_of(stream)).number > asked

@@ -35,8 +35,7 @@ async def test_the_first_event_comes_at_once_and_a_stop_ends_the_stream(
     hand.succeed(hand.claim(done), b"{}")
     await submitted(api, type="nothing", delay_seconds=60)
     asking = asyncio.create_task(api.get("/stats/events"))
-    await until(lambda: service._events.statistics.latest, "a frame")
-    await asyncio.sleep(0.05)
+    await until(lambda: service._events.statistics._shown[0], "a frame that is sent")
     service._events.close()
     answer = await asyncio.wait_for(asking, 10)
 
