@@ -3,14 +3,29 @@
 from __future__ import annotations
 
 import gzip
+import json
 import re
 from pathlib import Path
+from typing import Final, get_args
 
 import pytest
 
+from afterwards.api.schemas.bulk import (
+    BulkSelection,
+    CancelSelection,
+    DeleteSelection,
+    RetrySelection,
+    RunSelection,
+)
 from afterwards.dashboard.assets import STATIC, load
 from afterwards.dashboard.shell import shell
 
+SELECTIONS: Final[dict[str, type[BulkSelection]]] = {
+    "retry": RetrySelection,
+    "cancel": CancelSelection,
+    "run": RunSelection,
+    "delete": DeleteSelection,
+}
 SCRIPTS = [path for path in sorted(STATIC.rglob("*.js")) if "vendor" not in path.parts]
 
 
@@ -81,3 +96,12 @@ def test_every_metric_that_a_page_names_is_one() -> None:
     there = (Path(__file__).parents[2] / "app/afterwards/metrics.py").read_text()
     assert named
     assert named <= set(re.findall(r"\bafterwards_\w+", there))
+
+
+@pytest.mark.parametrize("verb", SELECTIONS)
+def test_a_verb_for_many_tasks_is_offered_for_the_states_that_the_service_takes(verb: str) -> None:
+    source = (STATIC / "ui/bulk.js").read_text()
+    offered = re.search(rf"^  {verb}: \{{.*?^    of: (\[.*?\])", source, re.MULTILINE | re.DOTALL)
+    assert offered is not None
+    (state,) = get_args(SELECTIONS[verb].model_fields["status"].annotation)
+    assert set(json.loads(offered[1])) == set(get_args(state))

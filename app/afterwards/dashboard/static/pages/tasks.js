@@ -17,8 +17,11 @@ import { Empty, Loaded } from "../ui/states.js";
 import { submitDialog } from "../ui/submit.js";
 import { useSelection } from "../ui/table.js";
 import { TaskTable } from "../ui/task_table.js";
+import { said } from "../ui/toasts.js";
 
 const MOST_IDS = 1_000;
+const idsOf = (selection) => ({ ids: selection.keys.slice(0, MOST_IDS) });
+const selected = (list, selection) => list.tasks.filter((task) => selection.has(task.id));
 const ICONS = { retry: "retry", cancel: "close", run: "now", delete: "remove" };
 
 export default function Tasks() {
@@ -30,14 +33,8 @@ export default function Tasks() {
   useKeys({
     Escape: selection.clear,
     ...(selection.count && {
-      r: () => bulk("retry", { ids: selection.keys }, list.reload),
-      c: () =>
-        bulk(
-          "cancel",
-          { ids: selection.keys },
-          list.reload,
-          list.tasks.filter((task) => selection.has(task.id)),
-        ),
+      r: () => bulk("retry", idsOf(selection), list.reload),
+      c: () => bulk("cancel", idsOf(selection), list.reload, selected(list, selection)),
     }),
   });
   const one = {
@@ -90,10 +87,12 @@ function Doing({ filter, list, selection }) {
       ${list.news.count > 0 && html`<button type="button" class="button small news" onClick=${list.news.show}>${list.news.word} new · show</button>`}
       ${!list.tasks.length ? null : html`<button type="button" class="button quiet small" onClick=${() => selection.all(list.tasks.map((task) => task.id))}>Select</button>`}</div>`;
   }
-  const target = isAll ? forApi(filter) : { ids: selection.keys.slice(0, MOST_IDS) };
+  const target = isAll ? forApi(filter) : idsOf(selection);
+  // Verbs take no such state: it would stand for all that are scheduled.
+  const canTakeAll = !filter.status.includes("retrying");
   return html`<div class="doing chosen" role="toolbar" aria-label="What to do with the selected tasks"><b role="status">${isAll ? `All ${total} that match` : `${plural(selection.count, "task")} selected`}</b>
-    ${Object.entries(VERBS).map(([verb, { word }]) => html`<${Verb} key=${verb} icon=${ICONS[verb]} kind="small" onClick=${() => bulk(verb, target, done, isAll ? [] : list.tasks.filter((task) => selection.has(task.id)))}>${word}<//>`)}
-    ${!isAll && (counted.data?.count ?? 0) > selection.count && html`<button type="button" class="button quiet small" onClick=${() => setAll(true)}>Select all ${total} that match</button>`}
+    ${Object.entries(VERBS).map(([verb, { word }]) => html`<${Verb} key=${verb} icon=${ICONS[verb]} kind="small" onClick=${() => bulk(verb, target, done, isAll ? [] : selected(list, selection))}>${word}<//>`)}
+    ${canTakeAll && !isAll && (counted.data?.count ?? 0) > selection.count && html`<button type="button" class="button quiet small" onClick=${() => setAll(true)}>Select all ${total} that match</button>`}
     <button type="button" class="button quiet small" onClick=${selection.clear}>Clear</button></div>`;
 }
 
@@ -114,5 +113,5 @@ function End({ list, next, scan }) {
     html`<span class="dim" role="status">Looked through ${number(scan.examined)} tasks${scan.complete ? ", which is all" : html`, back to <${Time} at=${scan.reached} />`}.</span>`;
   if (!next && !scan) return null;
   return html`<div class="end">${searched}
-    ${next && html`<button type="button" class="button" disabled=${list.isLoadingMore} onClick=${list.loadMore}>${scan && !scan.complete ? "Look further back" : "Show more"}</button>`}</div>`;
+    ${next && html`<button type="button" class="button" disabled=${list.isLoadingMore} onClick=${() => said(list.loadMore)}>${scan && !scan.complete ? "Look further back" : "Show more"}</button>`}</div>`;
 }

@@ -27,7 +27,7 @@ export const VERBS = {
     word: "Cancel",
     doing: "Cancelling",
     past: "cancelled",
-    of: ["scheduled", "pending", "processing", "retrying"],
+    of: ["scheduled", "pending", "processing"],
     usually: ["scheduled", "pending", "processing"],
     kind: "danger",
   },
@@ -35,7 +35,7 @@ export const VERBS = {
     word: "Run now",
     doing: "Starting",
     past: "run",
-    of: ["scheduled", "retrying"],
+    of: ["scheduled"],
     usually: ["scheduled"],
     kind: "primary",
   },
@@ -65,16 +65,18 @@ export function inWords(filter) {
     .join(" · ");
 }
 
-/** The filter as far as the verb can be done to what it matches; null: to nothing. */
-function bodyOf(verb, /** @type {Record<string, any>} */ { ids, ...filter }) {
+/**
+ * The filter as far as the verb can be done to what it matches; null: to nothing. Ids go alone: the
+ * service skips those in other states.
+ *
+ * @param {string} verb @param {Record<string, any>} filter
+ */
+function bodyOf(verb, filter) {
+  if (filter.ids) return filter;
   const { of, usually } = VERBS[verb];
   const asked = [filter.status ?? []].flat();
-  const status = ids
-    ? of.filter((state) => state !== "retrying")
-    : asked.length
-      ? asked.filter((state) => of.includes(state))
-      : usually;
-  return status.length ? { ...filter, ...(ids && { ids }), status } : null;
+  const status = asked.length ? asked.filter((state) => of.includes(state)) : usually;
+  return status.length ? { ...filter, status } : null;
 }
 
 /**
@@ -178,7 +180,7 @@ async function putBack(tasks, onDone) {
 function report(verb, { changed, requested, skipped, interrupted, wasStopped }, undo) {
   const parts = [`${plural(changed, "task")} ${VERBS[verb].past === "run" ? "due now" : VERBS[verb].past}`];
   if (requested) parts.push(`${number(requested)} asked to stop`);
-  if (skipped) parts.push(`${number(skipped)} skipped: they had changed meanwhile`);
+  if (skipped) parts.push(`${number(skipped)} skipped: they are in another state`);
   if (wasStopped) parts.push("stopped before the rest");
   if (interrupted) parts.push(interrupted);
   toast(`${parts.join(", ")}.`, { kind: interrupted ? "wrong" : "done", undo: changed ? undo : undefined });
