@@ -72,12 +72,17 @@ export function deleteTask(task, onDone) {
   });
 }
 
-/** Pauses or resumes a type. @param {string} name @param {boolean} isPaused as it is now @param {() => void} onDone */
+/**
+ * Pauses or resumes a type.
+ *
+ * @param {string} name @param {boolean} isPaused as it is now
+ * @param {(isPaused: boolean) => void} onDone is given how it is then
+ */
 export async function pauseType(name, isPaused, onDone) {
   const verb = isPaused ? "resume" : "pause";
   const answer = await said(() => post(`task-types/${part(name)}/${verb}`).then(() => true));
   if (!answer) return;
-  onDone();
+  onDone(!isPaused);
   toast(isPaused ? `${name} is resumed.` : `${name} is paused: its tasks are accepted and wait.`, {
     undo: () => pauseType(name, !isPaused, onDone),
   });

@@ -51,12 +51,10 @@ const act = (group, reload, canDelete) => html`<span class="verbs">
 
 export function PauseVerb({ type, onDone }) {
   const isPaused = stats.value?.paused_types.includes(type) ?? false;
-  const done = () => {
-    const { paused_types: before, ...rest } = stats.peek();
-    stats.value = {
-      ...rest,
-      paused_types: isPaused ? before.filter((name) => name !== type) : [...before, type],
-    };
+  const done = (isPausedThen) => {
+    const known = stats.peek();
+    const others = known?.paused_types.filter((name) => name !== type);
+    if (known) stats.value = { ...known, paused_types: isPausedThen ? [...others, type] : others };
     onDone?.();
   };
   return html`<${Verb} icon=${isPaused ? "play" : "pause"} kind="small" label="${isPaused ? "Resume" : "Pause"} type ${type}"
