@@ -118,6 +118,6 @@ function Verbs({ schedule, reload }) {
     });
   return html`<span class="verbs"><${Verb} icon="now" kind="small" label="Run now: ${name}" onClick=${run}>Run now<//>
     <${Verb} icon=${paused ? "play" : "pause"} kind="small quiet" label="${paused ? "Resume" : "Pause"} ${name}" onClick=${pause} />
-    <${Verb} icon="edit" kind="small quiet" label="Edit ${name}" onClick=${() => scheduleDialog(schedule, reload)} />
+    <${Verb} icon="edit" kind="small quiet" label="Edit ${name}" onClick=${() => scheduleDialog(name, reload)} />
     <${Verb} icon="remove" kind="small quiet" label="Delete ${name}" onClick=${discard} /></span>`;
 }

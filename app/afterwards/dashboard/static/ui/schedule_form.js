@@ -9,20 +9,22 @@ import { Choice } from "./basics.js";
 import { Dialog, close, show } from "./dialog.js";
 import { Field, Mistakes, PayloadForm, parse } from "./form.js";
 import { Loaded } from "./states.js";
-import { toast, wrong } from "./toasts.js";
+import { said, toast, wrong } from "./toasts.js";
 
-/** @param {any} schedule null: a new one @param {() => void} onDone */
-export const scheduleDialog = (schedule, onDone) =>
-  show(html`<${Begin} schedule=${schedule} onDone=${onDone} />`);
+/**
+ * Opens the form. Lists have no payloads, so the schedule is loaded before: the form begins with what
+ * is stored now.
+ *
+ * @param {string|null} name null: a new one @param {() => void} onDone
+ */
+export async function scheduleDialog(name, onDone) {
+  const schedule = name === null ? null : await said(() => get(`schedules/${part(name)}`));
+  if (schedule || name === null) show(html`<${Begin} schedule=${schedule} onDone=${onDone} />`);
+}
 
-/** Lists have no payloads, so that of the schedule is loaded. */
 function Begin({ schedule, onDone }) {
   const types = useResource("task types", (signal) => get("task-types", {}, signal));
-  const whole = useResource(`schedule ${schedule?.name}`, (signal) =>
-    schedule ? get(`schedules/${part(schedule.name)}`, {}, signal) : Promise.resolve(null),
-  );
-  if (schedule && !whole.data) return html`<${Loaded} of=${whole} rows=${3}>${() => null}<//>`;
-  return html`<${Loaded} of=${types}>${({ task_types: known }) => html`<${Form} types=${known} schedule=${whole.data} onDone=${onDone} />`}<//>`;
+  return html`<${Loaded} of=${types}>${({ task_types: known }) => html`<${Form} types=${known} schedule=${schedule} onDone=${onDone} />`}<//>`;
 }
 
 const BEGUN = { name: "", cron: "0 3 * * *", every_seconds: null, timezone: ZONE };
@@ -50,12 +52,12 @@ function Form({ types, schedule, onDone }) {
       else wrong(error);
     }
   };
-  const said = (name) => refusals.find(({ pointer }) => pointer === `#/${name}`)?.message;
+  const refusalOf = (name) => refusals.find(({ pointer }) => pointer === `#/${name}`)?.message;
   const footer = html`<button type="button" class="button" onClick=${close}>Leave it</button>
     <button type="button" class="button primary" disabled=${!payload || !values.name} onClick=${save}>Save</button>`;
   return html`<${Dialog} title=${schedule ? `Edit ${schedule.name}` : "New schedule"} footer=${footer}>
-    ${!schedule && html`<${Field} id="schedule-name" label="Name" hint="Letters, digits, '.', '_' and '-'." error=${said("name")} isRequired><input id="schedule-name" value=${values.name} onInput=${set("name")} autocomplete="off" /><//>`}
-    <${Recurrence} values=${values} set=${set} isCron=${isCron} setCron=${setCron} said=${said} />
+    ${!schedule && html`<${Field} id="schedule-name" label="Name" hint="Letters, digits, '.', '_' and '-'." error=${refusalOf("name")} isRequired><input id="schedule-name" value=${values.name} onInput=${set("name")} autocomplete="off" /><//>`}
+    <${Recurrence} values=${values} set=${set} isCron=${isCron} setCron=${setCron} refusalOf=${refusalOf} />
     <${Field} id="schedule-type" label="Type"><select id="schedule-type" value=${values.type} onChange=${chooseType}>${types.map(({ name }) => html`<option key=${name} value=${name} selected=${name === values.type}>${name}</option>`)}</select><//>
     <${PayloadForm} key=${values.type} schema=${type?.payload_schema} text=${text} onChange=${setText} refusals=${refusals} />
     <${Mistakes} wrong=${refusals.filter(({ pointer }) => !/^#\/(payload|cron|every_seconds|timezone|name)/.test(pointer ?? ""))} /><//>`;
@@ -66,16 +68,16 @@ function wordsOf(cron) {
   return words === cron ? "Minute, hour, day of the month, month, day of the week." : words;
 }
 
-function Recurrence({ values, set, isCron, setCron, said }) {
+function Recurrence({ values, set, isCron, setCron, refusalOf }) {
   return html`<${Choice} label="Recurrence" options=${[
     ["cron", "By the calendar"],
     ["every", "At an interval"],
   ]} value=${isCron ? "cron" : "every"} onChange=${(name) => setCron(name === "cron")} />
     ${
       isCron
-        ? html`<${Field} id="schedule-cron" label="Cron" hint=${wordsOf(values.cron)} error=${said("cron")}><input id="schedule-cron" class="mono" value=${values.cron ?? ""} onInput=${set("cron")} /><//>
-        <${Field} id="schedule-zone" label="Time zone" error=${said("timezone")}><input id="schedule-zone" value=${values.timezone} onInput=${set("timezone")} /><//>`
-        : html`<${Field} id="schedule-every" label="Every so many seconds" error=${said("every_seconds")}><input id="schedule-every" type="number" min="1" value=${values.every_seconds ?? ""} onInput=${set("every_seconds")} /><//>`
+        ? html`<${Field} id="schedule-cron" label="Cron" hint=${wordsOf(values.cron)} error=${refusalOf("cron")}><input id="schedule-cron" class="mono" value=${values.cron ?? ""} onInput=${set("cron")} /><//>
+        <${Field} id="schedule-zone" label="Time zone" error=${refusalOf("timezone")}><input id="schedule-zone" value=${values.timezone} onInput=${set("timezone")} /><//>`
+        : html`<${Field} id="schedule-every" label="Every so many seconds" error=${refusalOf("every_seconds")}><input id="schedule-every" type="number" min="1" value=${values.every_seconds ?? ""} onInput=${set("every_seconds")} /><//>`
     }`;
 }
 
