@@ -10,6 +10,7 @@ from typing import Final, get_args
 
 import pytest
 
+from afterwards.api.redaction import MASK
 from afterwards.api.schemas.bulk import (
     BulkSelection,
     CancelSelection,
@@ -105,3 +106,8 @@ def test_a_verb_for_many_tasks_is_offered_for_the_states_that_the_service_takes(
     assert offered is not None
     (state,) = get_args(SELECTIONS[verb].model_fields["status"].annotation)
     assert set(json.loads(offered[1])) == set(get_args(state))
+
+
+def test_the_mask_that_a_form_asks_to_replace_is_the_one_of_the_service() -> None:
+    source = (STATIC / "core/mask.js").read_text()
+    assert f'export const MASK = "{MASK}";' in source

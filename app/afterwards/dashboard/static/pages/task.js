@@ -3,6 +3,7 @@ import { html, useRef } from "../vendor/preact.js";
 import { API, get, part } from "../core/api.js";
 import { duration, shortId } from "../core/format.js";
 import { useKeys } from "../core/keys.js";
+import { masked } from "../core/mask.js";
 import { useStatsPolling, useStream } from "../core/live.js";
 import { useResource } from "../core/resource.js";
 import { go, href } from "../core/router.js";
@@ -80,7 +81,7 @@ function Verbs({ task, reload }) {
     ${task.status === "scheduled" && html`<${Verb} icon="now" onClick=${() => runNow(task, reload)}>Run now<//>`}
     ${!isFinished && html`<${Verb} icon="close" kind="danger" disabled=${task.cancel_requested} onClick=${() => cancel(task, reload)}>${task.cancel_requested ? "Asked to stop" : "Cancel"}<//>`}
     <${Verb} icon="add" onClick=${() => submitDialog({ type: task.type, payload: task.payload })}>Duplicate<//>
-    <${Copy} text=${curlOf(task)}>curl<//>
+    ${!masked(task.payload).length && html`<${Copy} text=${curlOf(task)}>curl<//>`}
     ${isFinished && html`<${Verb} icon="remove" kind="quiet" label="Delete" onClick=${() => deleteTask(task, () => go("tasks"))} />`}`;
 }
 

@@ -1,6 +1,7 @@
 /** JSON as a tree. Large values are folded, so that a megabyte costs nothing until it is opened. */
 import { html, useMemo, useState } from "../vendor/preact.js";
 import { byteLength, bytes, number, pretty } from "../core/format.js";
+import { MASK } from "../core/mask.js";
 import { Copy, Icon } from "./basics.js";
 
 const OPEN_BYTES = 20_000;
@@ -9,7 +10,6 @@ const OPEN_MEMBERS = 30;
 const FOLDED_BYTES = 1_000_000;
 const PORTION = 100;
 const LONG_TEXT = 400;
-const MASK = "**********";
 
 /** @param {{title: string, value: any}} _ */
 export function Json({ title, value }) {

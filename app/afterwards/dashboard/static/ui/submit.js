@@ -2,6 +2,7 @@
 import { html, useState } from "../vendor/preact.js";
 import { Problem, get, post } from "../core/api.js";
 import { pretty } from "../core/format.js";
+import { masked } from "../core/mask.js";
 import { useResource } from "../core/resource.js";
 import { go } from "../core/router.js";
 import { example } from "../core/schema.js";
@@ -24,6 +25,7 @@ function SubmitForm({ types, begun }) {
   const [delay, setDelay] = useState("");
   const [refusals, setRefusals] = useState([]);
   const { payload } = parse(text);
+  const secrets = masked(payload);
   const choose = (event) => {
     const chosen = types.find((one) => one.name === event.target.value);
     setType(chosen);
@@ -46,11 +48,11 @@ function SubmitForm({ types, begun }) {
     }
   };
   const footer = html`<button type="button" class="button" onClick=${close}>Leave it</button>
-    <button type="button" class="button primary" disabled=${!payload} onClick=${send}>Submit</button>`;
+    <button type="button" class="button primary" disabled=${!payload || secrets.length > 0} onClick=${send}>Submit</button>`;
   return html`<${Dialog} title="Submit a task" footer=${footer}>
     <${Field} id="submit-type" label="Type"><select id="submit-type" value=${type.name} onChange=${choose}>${types.map(({ name }) => html`<option key=${name} value=${name}>${name}</option>`)}</select><//>
     ${type.paused && html`<p class="dim">This type is paused: the task waits until it is resumed.</p>`}
-    <${PayloadForm} key=${type.name} schema=${type.payload_schema} text=${text} onChange=${setText} refusals=${refusals} />
+    <${PayloadForm} key=${type.name} schema=${type.payload_schema} text=${text} onChange=${setText} refusals=${[...secrets, ...refusals]} />
     <${Mistakes} wrong=${refusals.filter(({ pointer }) => !pointer?.startsWith("#/payload"))} />
     <${Field} id="submit-delay" label="Delay in seconds" hint="Empty: it runs at once."><input id="submit-delay" type="number" min="0" step="any" value=${delay} onInput=${(event) => setDelay(event.target.value)} /><//><//>`;
 }
