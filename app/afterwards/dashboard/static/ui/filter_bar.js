@@ -59,6 +59,8 @@ function Search({ value }) {
     setQuery({ focus: null }, { replace: true });
     field.current.focus();
   }, []);
+  // Else it would change the query of another page.
+  useEffect(() => () => clearTimeout(timer.current), []);
   const search = (next, options) => {
     clearTimeout(timer.current);
     setQuery({ q: next.trim() }, options);
