@@ -102,8 +102,16 @@ function useScheme() {
   return `${theme.value} ${isDark}`;
 }
 
+/** A colour of the styles, as a canvas takes it. */
+function colourOf(element, text) {
+  element.style.color = text;
+  const { color } = getComputedStyle(element);
+  element.style.color = "";
+  return color;
+}
+
 function options(UPlot, place, lines, format, log) {
-  const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
+  const colour = (name) => colourOf(place, `var(--${name})`);
   const axis = {
     stroke: colour("faint"),
     font: "11px system-ui, sans-serif",
@@ -144,7 +152,7 @@ function options(UPlot, place, lines, format, log) {
         dash,
         width: 1.5,
         stroke: colour(state),
-        fill: fill ? `${colour(state)}22` : undefined,
+        fill: fill ? colourOf(place, `color-mix(in srgb, var(--${state}) 13%, transparent)`) : undefined,
         points: { show: false },
         value: (_, value) => (value === null || value === undefined ? "–" : format(value)),
       })),
