@@ -72,7 +72,7 @@ def test_every_icon_that_is_used_is_in_the_sprite() -> None:
     used = {
         name
         for path in SCRIPTS
-        for name in re.findall(r'<\$\{Icon\} name="(\w+)"', path.read_text())
+        for name in re.findall(r'(?:\$\{Icon\} name|\bicon)="(\w+)"', path.read_text())
     }
     assert used
     assert used <= there

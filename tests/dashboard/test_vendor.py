@@ -1,4 +1,4 @@
-"""What the dashboard takes from others is what its manifest says."""
+"""The files that the dashboard takes from others are those of its manifest."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ async def dashboard_asset(digest: str, name: str, request: Request) -> Response:
 
 
 def _takes_gzip(accepted: str) -> bool:
-    """Whether an Accept-Encoding allows it (RFC 9110, 12.5.3)."""
+    """True if an Accept-Encoding allows gzip (RFC 9110, 12.5.3)."""
     for choice in accepted.lower().split(","):
         coding, _, weight = choice.replace(" ", "").partition(";q=")
         if coding == "gzip":
@@ -66,7 +66,7 @@ def _takes_gzip(accepted: str) -> bool:
 @router.get("/dashboard/{page:path}", include_in_schema=False)
 @needs(Role.PUBLIC)
 async def dashboard_page(request: Request, page: str = "") -> Response:
-    """A page of the dashboard; which one is the browser's business."""
+    """A page of the dashboard; the browser finds out which one."""
     base = reference(request.scope, HOME)
     return Response(
         shell(base, page, load(), __version__), headers=_SHELL_HEADERS, media_type="text/html"

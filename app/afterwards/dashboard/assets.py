@@ -23,7 +23,7 @@ _MEDIA_TYPES: Final = {
     ".css": "text/css; charset=utf-8",
     ".svg": "image/svg+xml",
 }
-"""What is served, by how its name ends; manifests and licences stay on the disk."""
+"""The endings of what is served; manifests and licences stay on the disk."""
 
 _PAGES: Final = "pages/"
 _IMPORT: Final = re.compile(

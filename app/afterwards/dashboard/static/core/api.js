@@ -2,7 +2,7 @@
 import { noteContact, noteOutage } from "./outage.js";
 import { readOnly } from "./store.js";
 
-/** Where the API is: the dashboard lies one level below, under whatever prefix. */
+/** The API's address: the dashboard lies one level below, under any prefix. */
 export const API = new URL("../", document.baseURI);
 
 const TIMEOUT_MILLISECONDS = 20_000;

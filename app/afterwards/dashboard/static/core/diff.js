@@ -27,7 +27,7 @@ export function difference(before, after) {
   return found;
 }
 
-/** How many lines the rests of both have in common, by where the rests begin. */
+/** The number of lines that the rests of both have in common, by where the rests begin. */
 function lengths(old, young) {
   const table = Array.from({ length: old.length + 1 }, () => new Uint16Array(young.length + 1));
   for (let i = old.length - 1; i >= 0; i -= 1) {

@@ -1,4 +1,4 @@
-/** When a type's queue will be empty, told by how its length went during the last minute. */
+/** A forecast of when a type's queue is empty, by how its length went during the last minute. */
 
 const WINDOW_MILLISECONDS = 60_000;
 const LEAST_MILLISECONDS = 5_000;

@@ -10,7 +10,7 @@ export const AGES = [
   ["30d", "Last 30 days"],
 ];
 
-/** Whether it has times of its own, and no age. @param {{after: string, before: string}} filter */
+/** True if it has times of its own, and no age. @param {{after: string, before: string}} filter */
 export const hasOwnTimes = ({ after, before }) => Boolean(before) || Boolean(after && !(after in HOURS));
 const ORDERS = ["created", "due", "finished"];
 const REPEATED = ["status", "type", "label"];

@@ -6,7 +6,7 @@ import { paused } from "./store.js";
 const SEQUENCE_MILLISECONDS = 1_200;
 
 /**
- * What the help shows.
+ * The keys as the help shows them.
  *
  * @type {[string, [string, string][]][]}
  */
@@ -76,7 +76,7 @@ function search() {
   else go("tasks?focus=search");
 }
 
-/** Whether a key belongs to what has the focus, and is no shortcut. */
+/** True if a key belongs to what has the focus, and is no shortcut. */
 function isTyping(target) {
   return (
     target.isContentEditable ||

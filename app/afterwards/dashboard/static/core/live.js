@@ -164,7 +164,7 @@ export function useStatsStream(take = NOTHING) {
     stats.value = frame.data;
     take(frame.data);
   });
-  // What stands between may let no stream through; then the numbers come slower, and the dot says so.
+  // A proxy may let no stream through; then the numbers come slower, and the dot says so.
   const loadUnlessConnected = () => void (connected.peek() || loadStats());
   useRepeated(loadUnlessConnected, POLLING_SECONDS);
   useEffect(() => {

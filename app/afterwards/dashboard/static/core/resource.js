@@ -1,4 +1,4 @@
-/** What a page shows of the service: loaded, kept while it is loaded again, and kept up to date. */
+/** Data of the service for a page: loaded, kept while it is loaded again, and kept up to date. */
 import { useCallback, useEffect, useRef, useState } from "../vendor/preact.js";
 import { Unreachable } from "./api.js";
 import { isVisible, outage, paused, recoveries } from "./store.js";
@@ -66,13 +66,13 @@ export function useResource(key, load, { every = 0 } = {}) {
   return { ...state, isStale, reload, set };
 }
 
-/** What an outage leaves on the screen is the last data; a refusal takes its place. */
+/** An outage leaves the last data on the screen; a refusal takes their place. */
 function failed(before, key, error) {
   if (error instanceof Unreachable) return { ...before, error };
   return { key, data: undefined, at: Date.now(), error };
 }
 
-/** Calls again and again, but not while nobody looks, or the service is away; then at once again. */
+/** Calls again and again, but not while the page is hidden or the service is away; at once after that. */
 export function useRepeated(action, seconds) {
   const latest = useRef(action);
   latest.current = action;
@@ -90,5 +90,5 @@ export function useRepeated(action, seconds) {
   }, [isOn, seconds]);
 }
 
-/** What was last loaded under a key. */
+/** The data that were last loaded under a key. */
 export const lastLoaded = (key) => kept.get(key)?.data;

@@ -21,7 +21,7 @@ export function resolved(schema, root) {
   return found;
 }
 
-/** What a member is but for null: a member that may be left empty is not two kinds of field. */
+/** A member's schema but for null: a member that may be left empty is not two kinds of field. */
 export function withoutNull(schema, root) {
   const known = resolved(schema, root);
   const choices = (known.anyOf ?? known.oneOf)?.filter((one) => one.type !== "null");

@@ -1,5 +1,5 @@
 /**
- * What all pages share. Components read the signals; whoever a fact belongs to writes its signal.
+ * Signals that all pages share. Components read them; each is written where its fact belongs.
  */
 import { computed, effect, signal } from "../vendor/preact.js";
 
@@ -23,11 +23,11 @@ export const outage = signal(/** @type {Outage|null} */ (null));
 export const recoveries = signal(0);
 /** Why nothing can be changed here; null: it can. */
 export const readOnly = signal(/** @type {string|null} */ (null));
-/** Whether the user has stopped the updates. */
+/** True while the user has stopped the updates. */
 export const paused = signal(false);
-/** Whether a stream is open and has said something. */
+/** True while a stream is open and has said something. */
 export const connected = signal(false);
-/** When something was last heard from the service, in milliseconds; 0: never. */
+/** The time at which something was last heard from the service, in milliseconds; 0: never. */
 export const heardAt = signal(0);
 export const isVisible = signal(!document.hidden);
 
@@ -65,7 +65,7 @@ function preference(name, otherwise) {
 
 /** `system`, `light` or `dark`. */
 export const theme = preference("theme", "system");
-/** How times are shown: `relative`, `local` or `utc`. */
+/** The way times are shown: `relative`, `local` or `utc`. */
 export const times = preference("times", "relative");
 
 effect(() => {

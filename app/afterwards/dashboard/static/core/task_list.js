@@ -1,6 +1,6 @@
 /**
  * The tasks of a filter. Rows stay where they are: what changes, changes in its place, and new
- * tasks are counted until somebody asks for them.
+ * tasks are counted until the user asks for them.
  */
 import { useEffect, useRef, useState } from "../vendor/preact.js";
 import { get } from "./api.js";
@@ -91,7 +91,7 @@ function updated(task, { status, at, attempt, progress }) {
 }
 
 /**
- * How many tasks there are now that the list does not show. Those that it shows are brought up to
+ * Counts the tasks that there are now and the list does not show. Those that it shows are brought up to
  * date on that occasion.
  */
 function useNews(key, filter, list) {

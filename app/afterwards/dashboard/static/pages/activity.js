@@ -1,4 +1,4 @@
-/** Who did what by hand, to how many, and what came of it. */
+/** The log of what was done by hand: by whom, to how many, and what came of it. */
 import { html, useState } from "../vendor/preact.js";
 import { get } from "../core/api.js";
 import { number } from "../core/format.js";

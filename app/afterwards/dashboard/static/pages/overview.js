@@ -1,4 +1,4 @@
-/** How it goes: what waits, runs and fails, how fast, and why. */
+/** The service on one page: what waits, runs and fails, how fast, and why. */
 import { html } from "../vendor/preact.js";
 import { API, get } from "../core/api.js";
 import { remember } from "../core/drain.js";

@@ -1,4 +1,4 @@
-/** What is submitted by the calendar or at an interval, when next, and how it went. */
+/** Schedules: their recurrence, their last task, the next times. */
 import { html, useState } from "../vendor/preact.js";
 import { get, part, post, remove } from "../core/api.js";
 import { recurrenceInWords } from "../core/cron.js";

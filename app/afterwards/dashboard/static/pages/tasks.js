@@ -10,7 +10,7 @@ import { setQuery } from "../core/router.js";
 import { stats } from "../core/store.js";
 import { useTaskList } from "../core/task_list.js";
 import { cancel, retry, runNow } from "../ui/actions.js";
-import { Heading, Icon, STATES, StateIcon, Time, UNFINISHED, Verb, WORDS } from "../ui/basics.js";
+import { Heading, Icon, STATES, Time, UNFINISHED, Verb, WORDS } from "../ui/basics.js";
 import { VERBS, bulk } from "../ui/bulk.js";
 import { FilterBar } from "../ui/filter_bar.js";
 import { Empty, Loaded } from "../ui/states.js";
@@ -66,10 +66,10 @@ function StateButton({ state, chosen }) {
     setQuery({ status: isChosen ? others : [...others, state], order: null });
   };
   return html`<button type="button" data-state=${state} aria-pressed=${String(isChosen)} title="Shift adds it to the others" onClick=${choose}>
-    <${StateIcon} state=${state} />${WORDS[state]} ${count !== undefined && html`<b title=${number(count)}>${shortNumber(count)}</b>`}</button>`;
+    <${Icon} name=${state} />${WORDS[state]} ${count !== undefined && html`<b title=${number(count)}>${shortNumber(count)}</b>`}</button>`;
 }
 
-/** What is above the rows: what matches, what is new, what is selected. It has one height. */
+/** The line above the rows: what matches, what is new, what is selected. It has one height. */
 function Doing({ filter, list, selection }) {
   const counted = useResource(`count ${list.key}`, (signal) => get("tasks/count", forApi(filter), signal), {
     every: 15,

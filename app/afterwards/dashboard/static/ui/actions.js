@@ -1,4 +1,4 @@
-/** What is done to one task, said as it really ended, and taken back where that can be. */
+/** Verbs for one task: each says how it really ended, and is taken back where that can be. */
 import { part, post, remove } from "../core/api.js";
 import { shortId } from "../core/format.js";
 import { confirm } from "./dialog.js";
@@ -28,7 +28,7 @@ export async function cancel(task, onDone = NOTHING) {
   });
 }
 
-/** What a retry has to say so that a cancelled task runs when it would have run. */
+/** The body of a retry that has a cancelled task run when it would have run. */
 export function undoing(task) {
   const isAhead = task.status === "scheduled" && Date.parse(task.run_at) > Date.now();
   return isAhead ? { run_at: task.run_at } : {};

@@ -23,13 +23,9 @@ export const Icon = ({ name }) =>
 
 /** A state: icon and word, and colour besides. */
 export const Badge = ({ state, word }) =>
-  html`<span class="badge" data-state=${state}><${StateIcon} state=${state} />${word ?? WORDS[state] ?? state}</span>`;
+  html`<span class="badge" data-state=${state}><${Icon} name=${state} />${word ?? WORDS[state] ?? state}</span>`;
 
-const StateIcon = ({ state }) =>
-  html`<svg class="icon" aria-hidden="true" focusable="false"><use href="${SPRITE}#${state}" /></svg>`;
-export { StateIcon };
-
-/** How a task stands: one that waits for another attempt is told from one that waits for its first. */
+/** A task's state; a task that waits for another attempt is told from one that waits for its first. */
 export const stateOf = (task) => (task.retrying && task.status !== "processing" ? "retrying" : task.status);
 
 const MINUTES = 120_000;
@@ -72,7 +68,7 @@ export function Verb({ icon, onClick, kind = "", label, disabled = false, childr
     }
   };
   return html`<button type="button" class="button ${kind}" aria-label=${label} disabled=${disabled || isBusy} onClick=${act}>
-    ${icon && html`<${StateIcon} state=${icon} />`}${children}</button>`;
+    ${icon && html`<${Icon} name=${icon} />`}${children}</button>`;
 }
 
 export function Copy({ text, children, label }) {
@@ -83,7 +79,7 @@ export function Copy({ text, children, label }) {
     setTimeout(() => setDone(false), 1_500);
   };
   return html`<button type="button" class="button quiet" aria-label=${label} onClick=${copy}>
-    <${StateIcon} state=${isDone ? "success" : "copy"} />${children && (isDone ? "Copied" : children)}</button>`;
+    <${Icon} name=${isDone ? "success" : "copy"} />${children && (isDone ? "Copied" : children)}</button>`;
 }
 
 /** Without TLS a browser has no clipboard for scripts but this one. */
@@ -99,7 +95,7 @@ async function toClipboard(text) {
   return undefined;
 }
 
-/** How much of something is done or taken. */
+/** The part of something that is done or taken. */
 export function Meter({ fraction, label, state = "processing" }) {
   const percent = Math.round(Math.min(1, Math.max(0, fraction)) * 100);
   return html`<span class="meter" role="progressbar" aria-label=${label} aria-valuenow=${percent}

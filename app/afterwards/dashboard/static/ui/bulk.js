@@ -11,7 +11,8 @@ const PART = 1_000;
 const UNDOABLE = 100;
 
 /**
- * What a verb is called, what it takes, and what it takes if nobody says.
+ * The verbs: their words, the states that they take (`of`), and those that they take unless the
+ * filter has a state (`usually`).
  * @type {Record<string, {word: string, doing: string, past: string, of: string[], usually: string[], kind: string}>}
  */
 export const VERBS = {

@@ -1,4 +1,4 @@
-/** What surrounds every page: the rail, the live dot, what is wrong with the service. */
+/** The frame of every page: the rail, the live dot, what is wrong with the service. */
 import { html, useEffect, useRef, useState } from "../vendor/preact.js";
 import { API } from "../core/api.js";
 import { duration, hourMinute, number, shortNumber } from "../core/format.js";
@@ -72,7 +72,7 @@ const Rail = () => html`<nav class="rail" aria-label="Pages">
 
 const LIVE_WORDS = { live: "Live", "catching up": "Catching up", paused: "Paused" };
 
-/** Whether what is shown is what is; a click pauses it. */
+/** The dot that tells how fresh the page is; a click pauses the updates. */
 export function LiveDot() {
   const state = liveState.value;
   const word = state === "offline" ? `Offline since ${hourMinute(outage.value.since)}` : LIVE_WORDS[state];
@@ -102,7 +102,7 @@ function OutageBanner() {
     <button type="button" class="button" onClick=${retry}>Retry now</button></div>`;
 }
 
-/** Says changes to whoever listens to the page, every ten seconds at most. */
+/** Tells a screen reader of changes, every ten seconds at most. */
 function Announcer() {
   const [text, setText] = useState("");
   const saidAt = useRef(0);

@@ -1,4 +1,4 @@
-/** How tasks went over a time: the same three charts for all tasks and for those of one type. */
+/** Three charts of how tasks went over a time, for all tasks and for those of one type. */
 import { html } from "../vendor/preact.js";
 import { duration, rate } from "../core/format.js";
 import { Chart } from "./chart.js";

@@ -1,4 +1,4 @@
-/** What a page shows when it has nothing to show: loading, empty, gone, wrong. */
+/** Stand-ins for content that is not there: loading, empty, gone, wrong. */
 import { html } from "../vendor/preact.js";
 import { Unreachable } from "../core/api.js";
 import { href } from "../core/router.js";

@@ -8,7 +8,7 @@ import { Table } from "./table.js";
 
 const isAhead = (task) => task.status === "scheduled" || task.status === "pending";
 
-/** What a list says of a payload, or of what went wrong with it. */
+/** A task's last error, if there is one, and its payload in short. */
 function Digest({ task }) {
   const text = task.digest ?? JSON.stringify(task.payload);
   const failed = task.error && (task.status === "failed" || task.retrying);
@@ -26,7 +26,7 @@ function Run({ task }) {
   return duration(Math.max(0, (Date.parse(task.finished_at) - Date.parse(task.started_at)) / 1_000));
 }
 
-/** When it is due if that is ahead, else how old it is. */
+/** The due time if that is ahead, else the age. */
 const When = ({ task }) =>
   isAhead(task) && Date.parse(task.run_at) > Date.now()
     ? html`<${Time} at=${task.run_at} />`

@@ -2,7 +2,7 @@
 import { html, useState } from "../vendor/preact.js";
 import { bytes, duration } from "../core/format.js";
 import { now } from "../core/store.js";
-import { Badge, Copy, StateIcon, Time } from "./basics.js";
+import { Badge, Copy, Icon, Time } from "./basics.js";
 
 const OUTCOMES = {
   success: ["success", "Success"],
@@ -16,7 +16,7 @@ const OUTCOMES = {
 
 const stateOf = (attempt) => OUTCOMES[attempt.outcome] ?? ["processing", "Running"];
 
-/** Where an attempt lies: milliseconds. */
+/** An attempt's times, in milliseconds. */
 function span(attempt) {
   const started = Date.parse(attempt.started_at);
   const ended = attempt.finished_at ? Date.parse(attempt.finished_at) : now.value;
@@ -56,7 +56,7 @@ function Failure({ attempt: { error, traceback } }) {
   return html`<div class="failure"><p dir="auto"><bdi>${error}</bdi></p>
     ${
       traceback &&
-      html`<p><button type="button" class="button quiet small" aria-expanded=${String(isOpen)} onClick=${() => setOpen(!isOpen)}><${StateIcon} state="expand" />Traceback</button>
+      html`<p><button type="button" class="button quiet small" aria-expanded=${String(isOpen)} onClick=${() => setOpen(!isOpen)}><${Icon} name="expand" />Traceback</button>
       ${isOpen && html` <${Copy} text=${traceback} label="Copy the traceback" />`}</p>${isOpen && html`<pre class="values" tabindex="0">${traceback}</pre>`}`
     }</div>`;
 }

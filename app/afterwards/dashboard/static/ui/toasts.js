@@ -1,6 +1,6 @@
-/** What was done, said once, with a way back where there is one. */
+/** Notices of what was done, with a way back where there is one. */
 import { html, signal, useEffect, useRef } from "../vendor/preact.js";
-import { Icon, StateIcon } from "./basics.js";
+import { Icon } from "./basics.js";
 
 const SHOWN_MILLISECONDS = 8_000;
 const AT_MOST = 4;
@@ -42,7 +42,7 @@ function Toast({ id, text, kind, undo }) {
     said(undo);
   };
   return html`<li class="toast" data-kind=${kind} onMouseEnter=${stay} onMouseLeave=${wait} onFocusIn=${stay} onFocusOut=${wait}>
-    <${StateIcon} state=${kind === "done" ? "success" : "errors"} /><span>${text}</span>
+    <${Icon} name=${kind === "done" ? "success" : "errors"} /><span>${text}</span>
     ${undo && html`<button type="button" class="button" onClick=${takeBack}>Undo</button>`}
     <button type="button" class="button quiet" aria-label="Dismiss" onClick=${() => dismiss(id)}><${Icon} name="close" /></button></li>`;
 }
