@@ -18,6 +18,7 @@ from afterwards.api.schemas.bulk import (
     RetrySelection,
     RunSelection,
 )
+from afterwards.api.schemas.schedules import NewSchedule
 from afterwards.dashboard.assets import STATIC, load
 from afterwards.dashboard.shell import shell
 
@@ -111,3 +112,9 @@ def test_a_verb_for_many_tasks_is_offered_for_the_states_that_the_service_takes(
 def test_the_mask_that_a_form_asks_to_replace_is_the_one_of_the_service() -> None:
     source = (STATIC / "core/mask.js").read_text()
     assert f'export const MASK = "{MASK}";' in source
+
+
+def test_the_form_of_a_schedule_sends_every_member_that_a_schedule_has() -> None:
+    _, found, body = (STATIC / "ui/schedule_form.js").read_text().partition("function bodyOf(")
+    assert found
+    assert set(NewSchedule.model_fields) <= set(re.findall(r"\w+", body))

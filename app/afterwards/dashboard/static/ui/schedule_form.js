@@ -83,9 +83,9 @@ function Recurrence({ values, set, isCron, setCron, refusalOf }) {
 
 /** Members that the form does not show stay as they are. */
 function bodyOf(values, isCron, payload) {
-  const { type, timezone, catch_up, paused, priority, max_attempts, timeout_seconds } = values;
+  const { type, timezone, catch_up, paused, priority, max_attempts, timeout_seconds, labels } = values;
   const kept = Object.fromEntries(
-    Object.entries({ catch_up, paused, priority, max_attempts, timeout_seconds }).filter(
+    Object.entries({ catch_up, paused, priority, max_attempts, timeout_seconds, labels }).filter(
       ([, value]) => value !== undefined && value !== null,
     ),
   );
