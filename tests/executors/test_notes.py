@@ -191,7 +191,6 @@ def test_a_call_that_never_stops_noting_is_timed_out(
     outcome = executor.submit(flood).result(DEADLINE_SECONDS)
 
     assert outcome.end is End.TIMED_OUT
-    assert outcome.run_seconds < 2
     assert len(heard.notes) <= (time.monotonic() - started) / INTERVAL_SECONDS + 2
     successor = Work(work.succeed_async if hosted == "async" else work.succeed)
     assert executor.submit(successor).result(DEADLINE_SECONDS).end is End.SUCCEEDED
