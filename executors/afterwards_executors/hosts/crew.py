@@ -154,6 +154,8 @@ class Crew:
     def _adopt(self, host: Host, process: HostProcess | Exception) -> None:
         error = process if isinstance(process, Exception) else None
         if isinstance(process, HostProcess):
+            if not self._starter.take(process):
+                return  # this executor has been shut down
             try:
                 host.adopt(process)
             except (OSError, MemoryError) as raised:

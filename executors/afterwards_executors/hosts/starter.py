@@ -29,11 +29,14 @@ class Starter:
             queue.SimpleQueue()
         )
         self._thread: threading.Thread | None = None
+        self._offered: dict[int, HostProcess] = {}
+        """Hosts that have been told of and not taken, by pid. A loop that ends takes none."""
 
     def start(self, setup: Setup, environment: Mapping[str, str], started: Started) -> None:
         """Start a host; `started` is called in the thread, with it or with what went wrong.
 
-        If `started` raises RuntimeError, nobody wants the host any more, and it is ended.
+        The host has to be taken (`take`), or it ends with this object. If `started` raises
+        RuntimeError, nobody wants the host any more, and it is ended.
 
         Raises:
             RuntimeError, MemoryError: there is no thread to be had; `started` is not called.
@@ -44,11 +47,18 @@ class Starter:
             self._thread = thread
         self._orders.put((setup, environment, started))
 
+    def take(self, process: HostProcess) -> bool:
+        """Whether the host is the caller's from now on; False: it has been ended. In any thread."""
+        return self._offered.pop(process.pid, None) is not None
+
     def close(self, timeout_seconds: float) -> None:
         """End the thread, and with it all hosts that it has started."""
         if self._thread is not None:
             self._orders.put(None)
             self._thread.join(timeout_seconds)
+        for process in list(self._offered.values()):
+            if self.take(process):
+                process.reap()
 
     def _serve(self) -> None:
         while (order := self._orders.get()) is not None:
@@ -60,14 +70,15 @@ class Starter:
             self._tell(started, result)
 
     def _tell(self, started: Started, result: HostProcess | Exception) -> None:
+        if isinstance(result, HostProcess):
+            self._offered[result.pid] = result
         while True:
             try:
                 started(result)
             except MemoryError:
                 time.sleep(_RETRY_SECONDS)  # without this, its calls would wait for ever
             except RuntimeError:
-                if isinstance(result, HostProcess):
-                    result.kill()
+                if isinstance(result, HostProcess) and self.take(result):
                     result.reap()
                 return
             else:
