@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, RootModel, SecretBytes, SecretStr
+from pydantic_core import to_json
 
 from afterwards.api.redaction import MASK, Redaction, secret_names
 from afterwards.lifecycle import Task
@@ -92,6 +93,21 @@ def test_results_are_masked_too() -> None:
 def test_a_deep_payload_is_no_trouble() -> None:
     deep = b'{"token":' + b"[" * 50_000 + b"]" * 50_000 + b"}"
     assert REDACTION.task(task(deep)).payload == b'{"token":"**********"}'
+
+
+@pytest.mark.parametrize(
+    "secret", ["S, S", 'S"\\S', "éS", ["S", {"a": "S]"}, "S"], {"S": ["S}", {"b": "S"}]}]
+)
+def test_wherever_a_payload_is_cut_no_secret_is_in_its_beginning(secret: Any) -> None:
+    one = {"é": "x", "Api-Key": secret, "list": [{"password": secret}, "y"]}
+    for whole in (json.dumps(one).encode(), to_json(one), to_json(one, indent=1)):
+        for size in range(len(whole)):
+            masked = REDACTION.task(task(whole[:size])).payload
+            assert b"S" not in masked, whole[:size]
+        assert REDACTION.task(task(whole)).payload.count(MASK.encode()) == 2
+    typed = to_json({"note": "x", "card": {"number": "SS"}, "pins": ["S", "S"]})
+    for size in range(len(typed)):
+        assert b"S" not in REDACTION.task(task(typed[:size], name="order")).payload
 
 
 def test_members_that_the_type_declares_as_secret_are_masked() -> None:

@@ -11,6 +11,7 @@ from fastapi import BackgroundTasks, Request
 from starlette.responses import Response
 
 from afterwards.api import schemas
+from afterwards.api.redaction import shown
 from afterwards.api.roles import Role, needs
 from afterwards.api.routing import new_router
 from afterwards.api.schemas.fields import TASK_LABELS
@@ -64,7 +65,7 @@ async def send_email(
 @needs(Role.VIEWER)
 async def get_processing_status(task_id: schemas.TaskId, request: Request) -> Response:
     """Show the status of any task, whichever route accepted it."""
-    task = await kept_task(request, task_id)
+    task = await shown(request, await kept_task(request, task_id))
     return Response(_status_document(task), media_type="application/json")
 
 

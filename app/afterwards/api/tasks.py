@@ -13,6 +13,7 @@ from starlette.responses import Response
 
 from afterwards.api import schemas
 from afterwards.api.asker import asker
+from afterwards.api.redaction import shown
 from afterwards.api.references import reference
 from afterwards.api.roles import Role, needs
 from afterwards.api.routing import new_router
@@ -103,7 +104,7 @@ async def save_file(
 @needs(Role.VIEWER)
 async def get_status(task_id: schemas.TaskId, request: Request) -> Response:
     """Show the status of any task, whichever route accepted it."""
-    task = await kept_task(request, task_id)
+    task = await shown(request, await kept_task(request, task_id))
     return Response(_status_document(task), media_type="application/json")
 
 

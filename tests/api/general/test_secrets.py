@@ -10,6 +10,7 @@ import pytest
 
 from afterwards.api.redaction import MASK
 from afterwards.registry.engine.memory import MemoryRegistry
+from afterwards.registry.protocol.base import SUMMARY_BYTES
 from afterwards.registry.protocol.requests import Get, GetSchedule
 from tests.api.general.conftest import Hand, submitted
 from tests.registry.peers import ask
@@ -44,10 +45,22 @@ async def test_no_answer_about_tasks_has_it_and_who_runs_them_has(
         (await api.get(f"/tasks/{task['id']}")).text,
         (await api.get(f"/tasks/{task['id']}/events")).text,
         (await api.post(f"/tasks/{task['id']}/cancel")).text,
+        (await api.get(f"/status/{task['id']}")).text,
+        (await api.get(f"/task/{task['id']}/status")).text,
     ]
     for text in texts:
         assert MASK in text
         assert "s3cret" not in text
+
+
+async def test_a_digest_has_no_secret_wherever_the_payload_is_cut(api: httpx.AsyncClient) -> None:
+    for before in (0, *range(60, 110, 3), *range(470, SUMMARY_BYTES)):
+        details = {"rows": "x" * before, "token": "S" * 600}
+        await submitted(api, type="nothing", payload={"details": details})
+    tasks = (await api.get("/tasks?summary=true&limit=500")).json()["tasks"]
+    digests = [task["digest"] for task in tasks]
+    assert not [digest for digest in digests if "S" in digest]
+    assert [digest for digest in digests if MASK in digest]
 
 
 async def test_a_retry_and_a_change_with_the_mask_keep_what_is_stored(
