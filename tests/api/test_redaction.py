@@ -137,6 +137,14 @@ def test_members_that_the_type_declares_as_secret_are_masked() -> None:
     assert shown({"number": 7}) == {"number": 7}
 
 
+def test_a_path_leads_to_a_secret_of_the_types_that_it_is_in() -> None:
+    assert REDACTION.secret_step(["a", "0", "Api-Key", "b"], ["other"]) == "Api-Key"
+    assert REDACTION.secret_step(["card", "number"], ["other", "order"]) == "number"
+    assert REDACTION.secret_step(["card", "number"], []) == "number"
+    assert REDACTION.secret_step(["card", "number"], ["other"]) is None
+    assert REDACTION.secret_step(["card", "holder"], []) is None
+
+
 def test_a_mask_that_comes_back_means_what_is_stored() -> None:
     stored = {"token": "t", "list": [{"password": [1, 2]}, {"password": None}], "note": MASK}
     edited = {**shown(stored), "more": 1}

@@ -12,6 +12,7 @@ from starlette.responses import Response
 from afterwards.api import schemas
 from afterwards.api.asker import asker
 from afterwards.api.queries import require_known
+from afterwards.api.redaction import redaction_of
 from afterwards.api.roles import Role, needs
 from afterwards.api.routing import new_router
 from afterwards.api.schemas.bulk import (
@@ -136,7 +137,7 @@ def _chosen(
     chosen = bulk.Selection(
         [TaskState(status) for status in dict.fromkeys(selection.status)],
         selection.limit,
-        filter_of(selection),
+        filter_of(selection, redaction_of(request)),
         what=selection.as_text(),
         detail=selection.changes_as_text(),
     )

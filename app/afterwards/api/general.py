@@ -25,7 +25,7 @@ from afterwards.api.checks import (
 )
 from afterwards.api.idempotency import REPLAYED, key_of
 from afterwards.api.queries import flag_of, require_once
-from afterwards.api.redaction import shown, shown_details, shown_tasks
+from afterwards.api.redaction import redaction_of, shown, shown_details, shown_tasks
 from afterwards.api.references import reference
 from afterwards.api.roles import Role, needs
 from afterwards.api.routing import new_router
@@ -108,7 +108,7 @@ async def list_tasks(query: Annotated[TaskFilter, Query()], request: Request) ->
     require_once(request, REPEATABLE)
     order = Order(query.order)
     page = await service_of(request).find(
-        filter_of(query),
+        filter_of(query, redaction_of(request)),
         order=order,
         limit=query.limit,
         before=None if query.cursor is None else position_of(query.cursor, order),
@@ -148,7 +148,9 @@ async def count_tasks(query: Annotated[TaskConditions, Query()], request: Reques
     Counts by state and type alone are exact however large they are.
     """
     require_once(request, REPEATABLE)
-    counted = await service_of(request).count_matching(filter_of(query), MAX_COUNT)
+    counted = await service_of(request).count_matching(
+        filter_of(query, redaction_of(request)), MAX_COUNT
+    )
     answer = json.dumps({"count": counted.number, "exact": counted.exact})
     return Response(answer, headers={"Cache-Control": "no-store"}, media_type=_JSON)
 

@@ -78,6 +78,20 @@ class Redaction:
         assert isinstance(restored, dict)
         return restored
 
+    def secret_step(self, path: Iterable[str], types: Collection[str]) -> str | None:
+        """The first name in a path that is a secret's; None: the path leads to none.
+
+        Args:
+            types: the task types whose payloads the path is in; empty: all.
+        """
+        known = [
+            self._secrets(name) for name in types or self._catalogue if name in self._catalogue
+        ]
+        for step in path:
+            if _normal(step) in self._names or any(one.is_secret(step) for one in known):
+                return step
+        return None
+
     def _secrets(self, type_name: str) -> Secrets:
         known = self._of_types.get(type_name)
         if known is None:
@@ -111,7 +125,7 @@ class Secrets:
         done = at = 0
         while (found := _STRING.search(shown, at)) is not None:
             at = found.end()
-            if found[2] is None or not self._is_secret(found[1]):
+            if found[2] is None or not self.is_secret(found[1]):
                 continue
             end = _end_of_value(shown, at)
             if shown[at:end] != "null":
@@ -122,7 +136,8 @@ class Secrets:
             return text
         return "".join((*parts, shown[done:])).encode()
 
-    def _is_secret(self, name: str) -> bool:
+    def is_secret(self, name: str) -> bool:
+        """Whether a member of this name, as JSON has it, is secret."""
         if "\\" in name:
             name = json.loads(f'"{name}"')
         return name in self._own or _normal(name) in self._names
@@ -136,7 +151,7 @@ class Secrets:
         if isinstance(sent, dict):
             return {
                 name: self._stored(stored, (*path, name))
-                if value == MASK and self._is_secret(name)
+                if value == MASK and self.is_secret(name)
                 else self.restored(value, _member(stored, name), (*path, name))
                 for name, value in sent.items()
             }

@@ -10,7 +10,8 @@ from typing import Final
 from urllib.parse import urlencode
 
 from afterwards.api import times
-from afterwards.api.checks import invalid
+from afterwards.api.checks import BODY, Path, invalid
+from afterwards.api.redaction import Redaction
 from afterwards.api.schemas.bulk import BulkSelection
 from afterwards.api.schemas.requests import TaskConditions, TaskFilter
 from afterwards.lifecycle import TaskState
@@ -24,8 +25,12 @@ _PLACE: Final = re.compile(r"([df])(\d{1,20}\.\d{1,20}|\d\.?\d*e[+-]\d{2}):(\d{1
 _LETTERS: Final = {Order.DUE: "d", Order.FINISHED: "f"}
 
 
-def filter_of(query: TaskConditions | BulkSelection) -> Filter:
-    """The conditions of a query, or of the body of a verb for many tasks."""
+def filter_of(query: TaskConditions | BulkSelection, redaction: Redaction) -> Filter:
+    """The conditions of a query, or of the body of a verb for many tasks.
+
+    Raises:
+        RequestValidationError: a secret is searched for by its path.
+    """
     states = frozenset(TaskState(one) for one in query.status if one != "retrying")
     return Filter(
         states,
@@ -33,16 +38,26 @@ def filter_of(query: TaskConditions | BulkSelection) -> Filter:
         frozenset(query.type),
         tuple(dict.fromkeys(query.label)),
         error=query.error,
-        search=None if query.q is None else _search(query.q),
+        search=None if query.q is None else _search(query.q, query, redaction),
         **{name: times.as_shown(getattr(query, name)) for name in _TIMES},
     )
 
 
-def _search(text: str) -> Search:
+def _search(text: str, query: TaskConditions | BulkSelection, redaction: Redaction) -> Search:
     member = _MEMBER.fullmatch(text)
     if member is None:
         return Search(text)
-    return Search(member[2], tuple(member[1][1:].split(".")))
+    path = tuple(member[1][1:].split("."))
+    secret = redaction.secret_step(path, query.type)
+    if secret is not None:
+        # One guess after the other would find it out.
+        said = f"{secret!r} names a secret, and no secret is searched for; name another member"
+        raise invalid("secret", (*_place(query), "q"), said)
+    return Search(member[2], path)
+
+
+def _place(query: TaskConditions | BulkSelection) -> Path:
+    return BODY if isinstance(query, BulkSelection) else ("query",)
 
 
 def continued(query: TaskFilter, cursor: str) -> str:

@@ -63,6 +63,20 @@ async def test_a_digest_has_no_secret_wherever_the_payload_is_cut(api: httpx.Asy
     assert [digest for digest in digests if MASK in digest]
 
 
+@pytest.mark.parametrize("path", ["password", "details.api-key", "API_KEY.rows.0", "rows.0.token"])
+async def test_no_secret_is_searched_for_by_its_path(api: httpx.AsyncClient, path: str) -> None:
+    await new(api)
+    search = {"q": f"payload.{path}=s3cret", "type": "nothing"}
+    answers = [await api.get(url, params=search) for url in ("/tasks", "/tasks/count")]
+    answers += [await api.post(f"/tasks/{verb}", json=search) for verb in ("cancel", "delete")]
+    for answer in answers:
+        assert answer.status_code == 422, answer.text
+        [mistake] = answer.json()["errors"]
+        assert mistake["pointer"] == "#/q"
+        assert "names a secret" in mistake["message"]
+    assert (await api.get("/tasks/count?q=payload.details.rows=5")).json()["count"] == 1
+
+
 async def test_a_retry_and_a_change_with_the_mask_keep_what_is_stored(
     api: httpx.AsyncClient, hand: Hand, registry: MemoryRegistry
 ) -> None:

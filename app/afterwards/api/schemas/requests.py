@@ -186,7 +186,8 @@ Label = Annotated[str, Field(pattern=_LABEL_PATTERN)]
 LABEL: Final = "Only tasks with all of these labels: a key, or `key=value`."
 SEARCH: Final = (
     "Only tasks whose id begins with this, or whose payload or error contains it; or, like "
-    "`payload.customer.id=7`, whose payload has this value there."
+    "`payload.customer.id=7`, whose payload has this value there. No secret is "
+    "searched for by its path."
 )
 
 
