@@ -97,7 +97,7 @@ async def test_a_whole_batch_with_a_key_is_deleted_in_one_call(api: httpx.AsyncC
 
 
 async def test_deleting_everything_has_to_be_said(api: httpx.AsyncClient) -> None:
-    for body in ({}, {"dry_run": True}, {"limit": 5}):
+    for body in ({}, {"dry_run": True}, {"limit": 5}, {"q": None}, {"error": None}):
         answer = await api.post("/tasks/delete", json=body)
         assert answer.status_code == 422
         assert answer.json()["detail"] == ("#: say which tasks: send ids or a member of the filter")
@@ -131,6 +131,78 @@ async def test_tasks_are_named_by_their_ids(
     assert (await shown(api, ids[-1]))["status"] == "scheduled"
 
 
+CONDITIONS: dict[str, dict[str, Any]] = {
+    "a label's key": {"label": "tenant"},
+    "two labels": {"label": ["tenant=acme", "plan"]},
+    "a text": {"q": "sales"},
+    "a member of the payload": {"q": "payload.n=7"},
+    "a type": {"type": "note"},
+    "several types": {"type": ["note", "slow"]},
+    "an error": {"error": ...},
+    "a time of the end": {"finished_after": ...},
+    "another time of the end": {"finished_before": ...},
+}
+"""Of a verb, and of a list; the ones without a value get it from the tasks there are."""
+STATES = {
+    "cancel": ["scheduled", "pending", "processing"],
+    "retry": ["failed"],
+    "run": ["scheduled"],
+    "delete": ["success", "failed", "cancelled"],
+}
+
+
+async def some_tasks(api: httpx.AsyncClient, hand: Hand) -> dict[str, str]:
+    """What there is to choose from: scheduled and failed tasks, and where each stands."""
+    acme, other = {"tenant": "acme", "plan": "pro"}, {"tenant": "acme"}
+    for delay in (3600, 0):
+        for members in (
+            {"labels": acme},
+            {"labels": other, "type": "nothing", "payload": {"n": 7, "text": "Sales"}},
+            {"type": "nothing", "payload": {"n": 8}},
+            {"type": "slow", "payload": {}},
+        ):
+            task = await submitted(api, delay_seconds=delay, **members)
+            if not delay:
+                hand.fail(hand.claim(task["id"]))
+    return await stands(api)
+
+
+async def stands(api: httpx.AsyncClient) -> dict[str, str]:
+    return {task["id"]: task["status"] for task in (await api.get("/tasks")).json()["tasks"]}
+
+
+async def with_values(api: httpx.AsyncClient, conditions: dict[str, Any]) -> dict[str, Any]:
+    failed = (await api.get("/tasks?order=finished")).json()["tasks"]
+    values = {
+        "error": (await api.get("/errors?type=note")).json()["groups"][0]["id"],
+        "finished_after": failed[1]["finished_at"],
+        "finished_before": failed[1]["finished_at"],
+    }
+    return {name: values.get(name, value) for name, value in conditions.items()}
+
+
+@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("conditions", CONDITIONS.values(), ids=CONDITIONS)
+async def test_a_verb_is_for_the_tasks_that_a_list_with_the_same_conditions_has(
+    api: httpx.AsyncClient, hand: Hand, verb: str, conditions: dict[str, Any]
+) -> None:
+    before = await some_tasks(api, hand)
+    wanted = await with_values(api, conditions)
+    of_ends = not wanted.keys().isdisjoint(("error", "finished_after", "finished_before"))
+    query = {**wanted, "status": STATES[verb]}
+    listed = {task["id"] for task in (await api.get("/tasks", params=query)).json()["tasks"]}
+    assert len(listed) < 4
+    assert bool(listed) is (verb in ("retry", "delete") or not of_ends)
+
+    counted = await bulk(api, verb, **wanted, dry_run=True)
+    assert await stands(api) == before
+    await bulk(api, verb, **wanted)
+
+    after = await stands(api)
+    assert counted["matched"] == len(listed)
+    assert {one for one, status in before.items() if after.get(one) != status} == listed
+
+
 @pytest.mark.parametrize("verb", VERBS)
 @pytest.mark.parametrize(
     ("body", "pointer", "message"),
@@ -141,6 +213,10 @@ async def test_tasks_are_named_by_their_ids(
         ({"ids": [1]}, "#/ids/0", "valid string"),
         ({"ids": ["x"], "type": "note"}, "#", "send ids or a filter, not both"),
         ({"status": 1}, "#/status", "valid list"),
+        ({"type": None}, "#/type", "valid list"),
+        ({"type": []}, "#/type", "at least 1 item"),
+        ({"label": None}, "#/label", "valid list"),
+        ({"label": []}, "#/label", "at least 1 item"),
         ({"status": "sleeping"}, "#/status/0", "Input should be"),
     ],
 )
