@@ -10,7 +10,7 @@ from fastapi import Query, Request
 from starlette.responses import Response
 
 from afterwards.api import schemas
-from afterwards.api.cursors import cursor_of, position_of
+from afterwards.api.cursors import cursor_of, number_of, position_of
 from afterwards.api.queries import require_once
 from afterwards.api.roles import Role, needs
 from afterwards.api.routing import new_router
@@ -47,12 +47,12 @@ async def list_activity(query: Annotated[ActivityFilter, Query()], request: Requ
     require_once(request)
     page = await service_of(request).operations.activity(
         limit=query.limit,
-        before=None if query.cursor is None else position_of(query.cursor),
+        before=None if query.cursor is None else position_of(query.cursor, number_of),
     )
     headers = {"Cache-Control": "no-store"}
     cursor = None
     if page.next is not None:
-        cursor = cursor_of(page.next)
+        cursor = cursor_of(str(page.next))
         following = urlencode({**query.model_dump(exclude_unset=True), "cursor": cursor})
         headers["Link"] = f'<?{following}>; rel="next"'
     answer = {"entries": [_document(entry) for entry in page.entries], "next": cursor}

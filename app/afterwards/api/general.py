@@ -48,9 +48,9 @@ from afterwards.api.task_document import (
 from afterwards.api.task_filter import (
     REPEATABLE,
     continued,
-    cursor_of,
     filter_of,
-    position_of,
+    page_cursor,
+    page_end,
 )
 from afterwards.api.waiting import Wait, wait_of
 from afterwards.errors import AfterwardsError
@@ -111,13 +111,13 @@ async def list_tasks(query: Annotated[TaskFilter, Query()], request: Request) ->
         filter_of(query, redaction_of(request)),
         order=order,
         limit=query.limit,
-        before=None if query.cursor is None else position_of(query.cursor, order),
+        before=None if query.cursor is None else page_end(query.cursor, order),
         summary=query.summary,
     )
     headers = {"Cache-Control": "no-store"}
     cursor = None
     if page.next is not None:
-        cursor = cursor_of(page.next, order)
+        cursor = page_cursor(page.next, order)
         headers["Link"] = f'<?{continued(query, cursor)}>; rel="next"'
     document = summary_document if query.summary else base_document
     tasks = await shown_tasks(request, page.tasks)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import base64
 import math
 import re
-from contextlib import suppress
 from typing import Final
 from urllib.parse import urlencode
 
 from afterwards.api import times
 from afterwards.api.checks import BODY, Path, invalid
+from afterwards.api.cursors import cursor_of, number_of, position_of
 from afterwards.api.redaction import Redaction
 from afterwards.api.schemas.bulk import BulkSelection
 from afterwards.api.schemas.requests import TaskConditions, TaskFilter
@@ -52,11 +51,11 @@ def _search(text: str, query: TaskConditions | BulkSelection, redaction: Redacti
     if secret is not None:
         # One guess after the other would find it out.
         said = f"{secret!r} names a secret, and no secret is searched for; name another member"
-        raise invalid("secret", (*_place(query), "q"), said)
+        raise invalid("secret", (*_root(query), "q"), said)
     return Search(member[2], path)
 
 
-def _place(query: TaskConditions | BulkSelection) -> Path:
+def _root(query: TaskConditions | BulkSelection) -> Path:
     return BODY if isinstance(query, BulkSelection) else ("query",)
 
 
@@ -71,34 +70,27 @@ def continued(query: TaskFilter, cursor: str) -> str:
     return urlencode({**members, "cursor": cursor}, doseq=True)
 
 
-def cursor_of(position: PageEnd, order: Order) -> str:
+def page_cursor(position: PageEnd, order: Order) -> str:
     """Where a page ends, as `next` has it."""
     if isinstance(position, int):
-        text = str(position)
-    else:
-        at, number = position
-        text = f"{_LETTERS[order]}{at!r}:{number}"
-    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+        return cursor_of(str(position))
+    at, number = position
+    return cursor_of(f"{_LETTERS[order]}{at!r}:{number}")
 
 
-def position_of(cursor: str, order: Order) -> PageEnd:
+def page_end(cursor: str, order: Order) -> PageEnd:
     """The inverse.
 
     Raises:
         RequestValidationError: it is none, or of a list in another order.
     """
-    with suppress(ValueError):
-        raw = base64.b64decode(cursor[:100] + "=" * (-len(cursor) % 4), b"-_", validate=True)
-        position = _parsed(raw.decode("ascii"), order)
-        if position is not None and cursor_of(position, order) == cursor:
-            return position
-    raise invalid("cursor", ("query", "cursor"), "must be the `next` of an earlier page")
+    return position_of(cursor, lambda text: _place_of(text, order))
 
 
-def _parsed(text: str, order: Order) -> PageEnd | None:
+def _place_of(text: str, order: Order) -> PageEnd:
     if order is Order.CREATED:
-        return int(text[:20])
+        return number_of(text)
     found = _PLACE.fullmatch(text)
     if found is None or found[1] != _LETTERS[order] or not math.isfinite(float(found[2])):
-        return None
-    return float(found[2]), int(found[3])
+        raise ValueError(text)
+    return float(found[2]), number_of(found[3])

@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
+from afterwards.api.cursors import cursor_of
 from afterwards.api.schemas.activity import ActivityDocument
 from afterwards.errors import RegistryUnavailable
 from afterwards.registry.engine.memory import MemoryRegistry
@@ -178,7 +179,16 @@ async def test_pages_lead_to_the_oldest_entry(api: httpx.AsyncClient) -> None:
 
 
 @pytest.mark.parametrize(
-    "query", ["limit=0", "limit=501", "cursor=x", "page=2", "limit=1&limit=2", "cursor=MQ=="]
+    "query",
+    [
+        "limit=0",
+        "limit=501",
+        "cursor=x",
+        "page=2",
+        "limit=1&limit=2",
+        "cursor=MQ==",
+        f"cursor={cursor_of(str(2**63))}",
+    ],
 )
 async def test_a_query_that_means_nothing_is_refused(api: httpx.AsyncClient, query: str) -> None:
     assert (await api.get(f"/activity?{query}")).status_code == 422

@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
+from afterwards.api.cursors import cursor_of
 from afterwards.api.schemas.tasks import TaskCount, TaskPage
 from tests.api.general.conftest import Hand, submitted
 
@@ -245,6 +246,8 @@ async def test_a_summary_has_a_digest_in_the_place_of_payload_and_result(
         ("summary=much", "#/summary"),
         ("order=due&cursor=MTI0NQ", "#/cursor"),
         ("order=due&cursor=ZG5hbjox", "#/cursor"),
+        (f"cursor={cursor_of(str(2**63))}", "#/cursor"),
+        (f"order=finished&cursor={cursor_of(f'f1.0:{2**63}')}", "#/cursor"),
     ],
 )
 async def test_a_condition_that_means_nothing_is_named(
