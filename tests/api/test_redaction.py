@@ -154,6 +154,20 @@ def test_a_mask_that_comes_back_means_what_is_stored() -> None:
     assert restored == {**stored, "more": 1}
 
 
+def test_a_mask_under_a_name_of_no_secret_is_what_it_says() -> None:
+    for name in ("note", "a\\q", '"', 'my "password', "\\"):
+        assert REDACTION.restored({name: MASK}, b"{}", "other") == {name: MASK}
+
+
+def test_names_that_json_has_to_escape_are_masked_like_any_other() -> None:
+    for name in ('a"b', "a\\b", "wört", "tab\t"):
+        redaction = Redaction((name,), {})
+        for encoded in (to_json({name: "x"}), json.dumps({name: "x"}, ensure_ascii=False).encode()):
+            assert json.loads(redaction.task(task(encoded)).payload) == {name: MASK}
+        other = {f"{name}s": 1, f'x"{name}': 2, "text": f'"{name}": "x"', "at": [name, f",{name}"]}
+        assert json.loads(redaction.task(task(other)).payload) == other
+
+
 @pytest.mark.parametrize(
     "sent", [{"password": MASK}, {"a": {"token": MASK}}, {"list": [1, 2, {"token": MASK}]}]
 )

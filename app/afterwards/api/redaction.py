@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
+from itertools import chain
 from string import ascii_lowercase, ascii_uppercase
 from typing import Any, Final
 
@@ -27,12 +28,11 @@ from afterwards.task_types.description import Catalogue
 MASK: Final = "**********"
 """As pydantic writes a `SecretStr`."""
 
-_MASK_JSON: Final = f'"{MASK}"'
-_STRING: Final = re.compile(r'"((?:[^"\\]|\\.)*+)"(\s*:\s*)?', re.DOTALL)
+_MASK_JSON: Final = f'"{MASK}"'.encode()
 # A string may have been cut.
-_VALUE: Final = r'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)'
-_BRACKET: Final = re.compile(rf"{_VALUE}|[\[{{]|[\]}}]", re.DOTALL)
-_SCALAR: Final = re.compile(rf"{_VALUE}|[^\s,\]}}]*", re.DOTALL)
+_VALUE: Final = rb'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)'
+_BRACKET: Final = re.compile(rb"%b|[\[{]|[\]}]" % _VALUE, re.DOTALL)
+_SCALAR: Final = re.compile(rb"%b|[^\s,\]}]*" % _VALUE, re.DOTALL)
 
 
 _NORMAL: Final = str.maketrans(f"{ascii_uppercase}-", f"{ascii_lowercase}_")
@@ -107,39 +107,43 @@ class Secrets:
     def __init__(self, names: Collection[str], own: Collection[str]) -> None:
         self._names = frozenset(names)
         self._own = frozenset(own)
-        sought = {_written(name) for name in (*self._names, *self._own)}
-        self._sought = tuple(sorted(sought))
+        self._written = frozenset(_plain(_written(name)) for name in names)
+        self._own_written = frozenset(map(_written, own))
+        plain = {_plain(name) for name in (*self._written, *self._own_written)}
+        self._members = [
+            (name, re.compile(rb'"(%b)"\s*:\s*' % re.escape(name))) for name in sorted(plain)
+        ]
+        """What each name is sought by: a pattern that begins with a text is found fast."""
 
     def masked(self, text: bytes) -> bytes:
         """JSON, or the beginning of it, with masks; the same object if there is nothing to mask."""
-        plain = text.lower().replace(b"-", b"_")
+        plain = _plain(text)
         # A loop: a generator would take longer than the search.
-        for name in self._sought:
+        for name, _ in self._members:
             if name in plain:
-                return self._masked(text)
+                return self._masked(text, plain)
         return text
 
-    def _masked(self, text: bytes) -> bytes:
-        shown = text.decode(errors="ignore")
-        parts: list[str] = []
-        done = at = 0
-        while (found := _STRING.search(shown, at)) is not None:
-            at = found.end()
-            if found[2] is None or not self.is_secret(found[1]):
+    def _masked(self, text: bytes, plain: bytes) -> bytes:
+        found = (pattern.finditer(plain) for name, pattern in self._members if name in plain)
+        parts: list[bytes] = []
+        done = 0
+        for member in sorted(chain(*found), key=re.Match.start):
+            start, at = member.span()
+            # Within a string a quote has a backslash before it; where a name begins it has none.
+            if start < done or text[start - 1 : start] == b"\\":
                 continue
-            end = _end_of_value(shown, at)
-            if shown[at:end] != "null":
-                parts += [shown[done:at], _MASK_JSON]
+            name = text[slice(*member.span(1))]
+            if member[1] not in self._written and name not in self._own_written:
+                continue
+            end = _end_of_value(text, at)
+            if text[at:end] != b"null":
+                parts += [text[done:at], _MASK_JSON]
                 done = end
-            at = end
-        if not parts:
-            return text
-        return "".join((*parts, shown[done:])).encode()
+        return b"".join((*parts, text[done:])) if parts else text
 
     def is_secret(self, name: str) -> bool:
-        """Whether a member of this name, as JSON has it, is secret."""
-        if "\\" in name:
-            name = json.loads(f'"{name}"')
+        """Whether a member of this name is secret."""
         return name in self._own or _normal(name) in self._names
 
     def restored(self, sent: Any, stored: Any, path: Path = ()) -> Any:
@@ -178,27 +182,32 @@ def _member(value: Any, place: str | int) -> Any:
     return None
 
 
-def _end_of_value(text: str, at: int) -> int:
+def _end_of_value(text: bytes, at: int) -> int:
     """Where the JSON value that begins here ends, however deep it is."""
-    if text[at : at + 1] not in ("{", "["):
+    if text[at : at + 1] not in (b"{", b"["):
         scalar = _SCALAR.match(text, at)
         return at if scalar is None else scalar.end()
     depth = 0
     for found in _BRACKET.finditer(text, at):
-        depth += (found[0] in "[{") - (found[0] in "]}")
+        depth += (found[0] in b"[{") - (found[0] in b"]}")
         if depth == 0:
             return found.end()
     return len(text)
 
 
 def _written(name: str) -> bytes:
-    """A name as JSON has it, as it is sought."""
-    return _normal(json.dumps(name, ensure_ascii=False)[1:-1]).encode()
+    """A name as JSON has it."""
+    return json.dumps(name, ensure_ascii=False)[1:-1].encode()
 
 
 def _normal(name: str) -> str:
-    # As `bytes.lower` does: of ASCII letters only.
+    # As `_plain` does: of ASCII letters only.
     return name.translate(_NORMAL)
+
+
+def _plain(text: bytes) -> bytes:
+    """As long as the text, with all names in it as they are sought."""
+    return text.lower().replace(b"-", b"_")
 
 
 def secret_names(schema: Mapping[str, Any]) -> frozenset[str]:
