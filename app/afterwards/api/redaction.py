@@ -279,7 +279,8 @@ async def shown_details(request: Request, details: Details) -> Details:
 
 async def shown_tasks(request: Request, tasks: Iterable[Task]) -> list[Task]:
     """Several tasks as they are shown."""
-    return [await shown(request, task) for task in tasks]
+    redaction, known = redaction_of(request), list(tasks)
+    return await aside(sum(map(_size, known)), lambda: [redaction.task(task) for task in known])
 
 
 def _size(task: Task) -> int:
