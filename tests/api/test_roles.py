@@ -1,4 +1,4 @@
-"""Each route says which role it needs; nobody is asked for it yet."""
+"""Each route says which role it needs; no client is asked for it yet."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The service once a second: asked for once, only while somebody listens, and never in the way."""
+"""The service once a second: asked for once, only while there are listeners, never in the way."""
 
 from __future__ import annotations
 

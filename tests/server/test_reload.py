@@ -1,4 +1,4 @@
-"""`afterwards reload`, where it can ask nobody."""
+"""`afterwards reload`, where it can ask no service."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the machine knows of a process."""
+"""Facts about a process, as the machine tells them."""
 
 from __future__ import annotations
 

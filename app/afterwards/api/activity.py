@@ -1,4 +1,4 @@
-"""What people have done by hand."""
+"""The log of activity: what people have done by hand."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ async def list_activity(query: Annotated[ActivityFilter, Query()], request: Requ
 
 
 def _document(entry: Entry) -> dict[str, Any]:
-    # Without its address, which is not for everybody who may read this.
+    # Without its address, which not all readers of this may know.
     return {
         "at": shown_time(entry.at),
         "actor": entry.actor,

@@ -1,4 +1,4 @@
-"""Who sends a request: what is remembered of them with what they have done by hand."""
+"""The sender of a request, as the log of activity remembers it."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from afterwards.registry.protocol.activity import By
 
 
 def asker(request: Request) -> By:
-    """Whoever has sent this request, which `afterwards.api.request_context` has given its id."""
+    """The sender of this request, which `afterwards.api.request_context` has given its id."""
     request_id = structlog.contextvars.get_contextvars().get("request_id")
-    # On a Unix socket nobody has an address.
+    # A client on a Unix socket has no address.
     address = request.client.host if request.client else None
     return By(request_id=request_id, address=address)

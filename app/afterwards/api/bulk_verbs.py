@@ -1,4 +1,4 @@
-"""What can be done to many tasks at once: those that match, or those with these ids."""
+"""Verbs for many tasks at once: those that match, or those with these ids."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ async def delete_tasks(selection: DeleteSelection, request: Request) -> Response
 def _chosen(
     selection: BulkSelection, request: Request, possible: Iterable[TaskState]
 ) -> bulk.Selection:
-    """What a body stands for.
+    """The selection that a body stands for.
 
     Args:
         possible: the states that the verb can be for, in which tasks named by their ids may be.

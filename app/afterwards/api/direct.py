@@ -99,7 +99,7 @@ class Shortcut:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
-        # A root path would have to be taken off first; nobody sets one here.
+        # A root path would have to be taken off first; none is set here.
         route = None
         if scope["type"] == "http" and not scope.get("root_path"):
             route = self._routes.get((scope["method"], scope["path"]))
@@ -156,7 +156,7 @@ class _Needs:
 
 
 def _needs_of(endpoint: Callable[..., Any], in_path: dict[str, Any]) -> _Needs | None:
-    """What the signature says; None: more than this module can give."""
+    """The needs that the signature tells; None: more than this module can give."""
     hints = get_type_hints(endpoint, include_extras=True)
     answer = hints.get("return")
     if not (isinstance(answer, type) and issubclass(answer, Response)):
@@ -178,7 +178,7 @@ def _needs_of(endpoint: Callable[..., Any], in_path: dict[str, Any]) -> _Needs |
 
 
 def _is_text(hint: Any) -> bool:
-    """Whether a path's part can be passed on as it is: neither converted nor looked at."""
+    """True if a path's part can be passed on as it is: neither converted nor looked at."""
     if get_origin(hint) is not Annotated:
         return hint is str
     kind, *more = get_args(hint)
@@ -186,7 +186,7 @@ def _is_text(hint: Any) -> bool:
 
 
 def _is_model(hint: Any) -> bool:
-    """Whether it is a model, or a model or nothing."""
+    """True for a model, and for a model or None."""
     kinds = [kind for kind in get_args(hint) or (hint,) if kind is not type(None)]
     return len(kinds) == 1 and isinstance(kinds[0], type) and issubclass(kinds[0], BaseModel)
 

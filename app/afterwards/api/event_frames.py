@@ -97,7 +97,7 @@ class SharedFrames:
         self._different = frozenset(self._cells)
         self._frames: dict[int, bytes] = {}
         self._tasks: frozenset[str] | None = None
-        """Of all events; None: nobody has asked yet."""
+        """The ids of all events; None: not asked for yet."""
         self._joined: dict[frozenset[tuple[str, TaskState]], bytes] = {}
 
     def of(self, wanted: Wanted) -> bytes:

@@ -87,7 +87,7 @@ def statistics_frame(frame: StatisticsFrame) -> bytes:
 
 
 def slots_by_kind(slots: Mapping[tuple[str, str], int]) -> dict[str, dict[str, int]]:
-    """What slots are doing, by executor kind."""
+    """The numbers of slots by executor kind and state."""
     found: defaultdict[str, dict[str, int]] = defaultdict(dict)
     for (executor, state), number in sorted(slots.items()):
         found[executor][state] = number

@@ -113,7 +113,7 @@ class Secrets:
         self._members = [
             (name, re.compile(rb'"(%b)"\s*:\s*' % re.escape(name))) for name in sorted(plain)
         ]
-        """What each name is sought by: a pattern that begins with a text is found fast."""
+        """Each name with its pattern. One that begins with a text is found fast."""
 
     def masked(self, text: bytes) -> bytes:
         """JSON, or the beginning of it, with masks; the same object if there is nothing to mask."""
@@ -143,11 +143,11 @@ class Secrets:
         return b"".join((*parts, text[done:])) if parts else text
 
     def is_secret(self, name: str) -> bool:
-        """Whether a member of this name is secret."""
+        """True if a member of this name is secret."""
         return name in self._own or _normal(name) in self._names
 
     def restored(self, sent: Any, stored: Any, path: Path = ()) -> Any:
-        """What was sent, with what is stored in the places of masks.
+        """The sent value, with what is stored in the places of its masks.
 
         Raises:
             RequestValidationError: nothing is stored in the place of a mask.
@@ -183,7 +183,7 @@ def _member(value: Any, place: str | int) -> Any:
 
 
 def _end_of_value(text: bytes, at: int) -> int:
-    """Where the JSON value that begins here ends, however deep it is."""
+    """The end of the JSON value that begins here, however deep it is."""
     if text[at : at + 1] not in (b"{", b"["):
         scalar = _SCALAR.match(text, at)
         return at if scalar is None else scalar.end()
@@ -235,7 +235,7 @@ _PARTS: Final = ("items", "additionalProperties", "prefixItems", "anyOf", "oneOf
 
 
 def _has_secret(schema: object, definitions: Mapping[str, Any]) -> bool:
-    """Whether a value of it is a secret, or has one that is no member by a name."""
+    """True if a value of it is a secret, or has one that is no member by a name."""
     left, seen = [schema], set[str]()
     while left:
         one = left.pop()
@@ -256,7 +256,7 @@ def _has_secret(schema: object, definitions: Mapping[str, Any]) -> bool:
 
 
 def redaction_of(request: Request) -> Redaction:
-    """What masks secrets, with the task types as they are now."""
+    """The redaction for the task types as they are now."""
     state = request.app.state
     known: tuple[Catalogue, Redaction] | None = getattr(state, "redaction", None)
     if known is None or known[0] is not state.catalogue:

@@ -1,6 +1,6 @@
 """Which role each route needs: declared where the route is, and by every one of them.
 
-Nothing asks for keys yet, so everybody has every role. Whatever will ask reads `Needs` of the route
+No key is asked for yet, so each client has every role. A check of keys reads `Needs` of the route
 that matched, never the path's text.
 """
 
@@ -16,10 +16,10 @@ _Endpoint = TypeVar("_Endpoint", bound=Callable[..., Any])
 
 
 class Role(StrEnum):
-    """What somebody may do. Each role has those before it."""
+    """The rights of a client. Each role has those before it."""
 
     PUBLIC = "public"
-    """Everybody: signs of life, and pages that hold nothing of anybody's."""
+    """All clients: signs of life, and pages without any data."""
     VIEWER = "viewer"
     """Look."""
     SUBMITTER = "submitter"
@@ -31,7 +31,7 @@ class Role(StrEnum):
 
 
 class Needs(NamedTuple):
-    """What a route needs."""
+    """The role that a route needs."""
 
     role: Role
     own: Role | None = None
@@ -49,7 +49,7 @@ def needs(role: Role, *, own: Role | None = None) -> Callable[[_Endpoint], _Endp
 
 
 def needs_of(endpoint: Callable[..., Any]) -> Needs | None:
-    """What was declared; None: nothing was."""
+    """The declaration of an endpoint; None: there is none."""
     found: Needs | None = getattr(endpoint, _ATTRIBUTE, None)
     return found
 

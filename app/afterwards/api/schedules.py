@@ -250,7 +250,7 @@ def _operations(request: Request) -> Operations:
 
 
 async def _restored(request: Request, name: str, new: NewSchedule) -> NewSchedule:
-    """What was sent, with what the schedule of this name has in the places of masks."""
+    """The sent schedule, with what the one of this name has in the places of its masks."""
     if MASK.encode() not in await request.body():
         return new
     stored, type_name = b"{}", new.type

@@ -1,4 +1,4 @@
-"""What happened in the past: counts, waits and runs by spans of time."""
+"""Series of the past: counts, waits and runs by spans of time."""
 
 from __future__ import annotations
 

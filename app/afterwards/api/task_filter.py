@@ -71,7 +71,7 @@ def continued(query: TaskFilter, cursor: str) -> str:
 
 
 def page_cursor(position: PageEnd, order: Order) -> str:
-    """Where a page ends, as `next` has it."""
+    """The end of a page, as `next` has it."""
     if isinstance(position, int):
         return cursor_of(str(position))
     at, number = position

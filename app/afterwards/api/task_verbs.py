@@ -1,4 +1,4 @@
-"""What can be done to a task: cancelling, retrying, running it now."""
+"""Verbs for one task: cancelling, retrying, running it now."""
 
 from __future__ import annotations
 

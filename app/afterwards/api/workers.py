@@ -1,4 +1,4 @@
-"""What the service runs tasks with: workers, their hosts, and the registry process."""
+"""The processes of the service: workers, their hosts, and the registry process."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""The service once a second, for whoever listens at this worker.
+"""The service once a second, for all listeners of this worker.
 
     registry <--Stats, once a second-- feed --frame--> all listeners
 
-However many listen, the registry is asked once, and only while somebody listens.
+However many listen, the registry is asked once, and only while there are listeners.
 """
 
 from __future__ import annotations
@@ -120,17 +120,17 @@ class StatisticsStream:
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing comes any more."""
+        """True if nothing comes any more."""
         return self._feed.closed
 
     @property
     def is_waiting(self) -> bool:
-        """Whether the registry is away, and nothing comes before it is back."""
+        """True while the registry is away; nothing comes before it is back."""
         latest = self._feed.latest
         return latest is not None and latest.statistics is None
 
     async def next(self, seconds: float) -> StatisticsFrame | None:
-        """What comes next; None: nothing within `seconds`, or nothing any more.
+        """The next frame; None: nothing within `seconds`, or nothing any more.
 
         That the registry is away is told once.
         """

@@ -126,7 +126,7 @@ def _reload(data_dir: Path) -> str:
 
 
 def _is_hidden(pid: int, process: int) -> bool:
-    """Whether a process runs, and this one may not see what it is (proc(5), hidepid)."""
+    """True if a process runs and this one may not see what it is (proc(5), hidepid)."""
     poll = select.poll()
     poll.register(process, select.POLLIN)
     return birth(pid) is None and not poll.poll(0)

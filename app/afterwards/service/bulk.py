@@ -1,7 +1,7 @@
-"""One verb for many tasks: whatever fits a description, or is named by its id.
+"""One verb for many tasks: those that fit a description, or are named by their ids.
 
-It is done page by page, some requests at a time, so that one for ten thousand tasks keeps nobody
-else waiting. What is counted is what happened: a task that has changed meanwhile is skipped.
+It is done page by page, some requests at a time, so that one for ten thousand tasks keeps no other
+waiting. What is counted is what happened: a task that has changed meanwhile is skipped.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ AT_ONCE: Final = 100
 """Requests under way: a batch that the registry carries out within a few milliseconds."""
 
 NAMED_AT_ONCE: Final = 20
-"""Of those that are named by their ids, which may be large: a page of a list is bounded."""
+"""The same for tasks that are named by their ids and may be large: a page of a list is bounded."""
 
 Call = Callable[[Request], Awaitable[Any]]
 
@@ -56,7 +56,7 @@ Prepare = Callable[[Task], Awaitable[Replacement | None]]
 
 
 RequestFor = Callable[..., Awaitable[Request | None]]
-"""What is asked for a task, and `by` whom."""
+"""Makes the request for a task, and tells it `by` whom."""
 
 
 async def unchanged(_: Task) -> Replacement | None:
@@ -74,13 +74,13 @@ class Selection(NamedTuple):
     limit: int
     """How many to take up, the newest of the first state first."""
     filter: Filter = Filter()
-    """What else they have to be like; its states mean nothing here."""
+    """The other conditions; its states mean nothing here."""
     ids: Sequence[str] | None = None
     """Those with these ids only."""
     what: str = ""
     """The same as text."""
     detail: str | None = None
-    """What they get, as text."""
+    """Their changes, as text."""
 
     def find(self, state: TaskState, before: PageEnd | None) -> Find:
         """A page of those in a state."""
@@ -145,7 +145,7 @@ class BulkVerbs:
         self._is_draining = is_draining
 
     async def count(self, selection: Selection) -> int:
-        """How many tasks fit, whatever the limit.
+        """The number of tasks that fit, not only up to the limit.
 
         Where they have to be looked for one by one, it counts until there are more than the limit.
         """
@@ -282,7 +282,7 @@ async def _chunks(call: Call, selection: Selection, tally: Tally) -> AsyncIterat
 class _Found(NamedTuple):
     tasks: Sequence[Task]
     others: int = 0
-    """How many were asked for and are not there, or in no state that was asked for."""
+    """The number of those that are not there, or in no state that was asked for."""
 
 
 async def _pages(call: Call, selection: Selection) -> AsyncIterator[_Found]:

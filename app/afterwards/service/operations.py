@@ -32,7 +32,7 @@ _THREAD: Final = OwnThreads("series", 1)
 
 
 class Operations:
-    """The verbs of whoever runs the service. Every method may raise `errors.Unavailable`.
+    """The verbs of an operator of the service. Every method may raise `errors.Unavailable`.
 
     `by` is who asks: it is remembered together with what was done.
     """
@@ -98,7 +98,7 @@ class Operations:
         await self._client.call(DeleteSchedule(name, by))
 
     async def series(self, range_name: str, type_name: str | None = None) -> bytes:
-        """What happened in the past, as `afterwards.service.series_columns` tells it.
+        """Series of the past, as `afterwards.service.series_columns` tells them.
 
         Args:
             range_name: a key of `afterwards.buckets.STEPS`.
@@ -121,7 +121,7 @@ class Operations:
         return task
 
     async def activity(self, *, limit: int, before: int | None = None) -> ActivityPage:
-        """What was done by hand, newest first.
+        """Entries of the log of activity, newest first.
 
         Args:
             limit: how many entries at most.
@@ -131,7 +131,7 @@ class Operations:
         return page
 
     async def workers(self) -> WorkerList:
-        """What the service runs tasks with."""
+        """The processes that the service runs tasks with."""
         workers: WorkerList = await self._client.call(ListWorkers())
         return workers
 

@@ -321,7 +321,7 @@ class TaskService:
         return page
 
     async def count_matching(self, wanted: Filter, most: int) -> Counted:
-        """How many tasks meet all conditions, counted up to `most`."""
+        """The number of tasks that meet all conditions, counted up to `most`."""
         counted: Counted = await self._read(Count(wanted, most))
         return counted
 

@@ -1,4 +1,4 @@
-"""What the machine knows of a process. Where it does not say (as on macOS), nothing is known."""
+"""Facts about a process, as the machine tells them. Where it does not (macOS), none is known."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import Final
 _PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
 _START: Final = 19
-"""Of the fields of stat behind the name: the start, in ticks since the machine's (proc(5))."""
+"""The place of the start among the fields of stat behind the name, in ticks (proc(5))."""
 
 
 def memory_bytes(pid: int) -> int | None:
-    """How much of the machine's memory it has, shared pages included; None: not known."""
+    """Its resident memory, shared pages included; None: not known."""
     try:
         return int(Path(f"/proc/{pid}/statm").read_bytes().split()[1]) * _PAGE_BYTES
     except (OSError, ValueError, IndexError):
@@ -22,7 +22,7 @@ def memory_bytes(pid: int) -> int | None:
 
 
 def started_at(pid: int) -> float | None:
-    """When it was started, in POSIX seconds, to a hundredth; None: not known."""
+    """The time of its start, in POSIX seconds, to a hundredth; None: not known."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
         ago = time.clock_gettime(time.CLOCK_BOOTTIME) - int(fields[_START]) / _TICKS

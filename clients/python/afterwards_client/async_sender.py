@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 
 class AsyncSender(connections.Connections[httpx.AsyncClient]):
-    """How calls, flows and streams are carried out. `AsyncClient` gives it its verbs."""
+    """Carries out calls, flows and streams. `AsyncClient` gives it its verbs."""
 
     _clients = staticmethod(connections.async_clients)
 

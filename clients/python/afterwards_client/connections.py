@@ -1,4 +1,4 @@
-"""What a client needs to reach its service: an address, and an httpx client for each process."""
+"""The connections of a client: an address, and an httpx client for each process."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Connections(Generic[H]):
 
     @staticmethod
     def _clients(base_url: str, timeout: float) -> Callable[[], H]:
-        """What makes httpx clients: `clients` or `async_clients`."""
+        """A maker of httpx clients: `clients` or `async_clients`."""
         raise NotImplementedError
 
     @property

@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 
 class Sender(connections.Connections[httpx.Client]):
-    """How calls, flows and streams are carried out. `Client` gives it its verbs."""
+    """Carries out calls, flows and streams. `Client` gives it its verbs."""
 
     _clients = staticmethod(connections.clients)
 

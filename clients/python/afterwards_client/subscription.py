@@ -98,7 +98,7 @@ class Subscription:
                 return
 
     def pause_seconds(self) -> float:
-        """How long to wait before the next connection.
+        """The wait before the next connection.
 
         Raises:
             ConnectionFailed: the patience is at its end.

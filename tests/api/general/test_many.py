@@ -142,7 +142,7 @@ CONDITIONS: dict[str, dict[str, Any]] = {
     "a time of the end": {"finished_after": ...},
     "another time of the end": {"finished_before": ...},
 }
-"""Of a verb, and of a list; the ones without a value get it from the tasks there are."""
+"""Conditions of a verb and of a list. Those without a value get it from the tasks there are."""
 STATES = {
     "cancel": ["scheduled", "pending", "processing"],
     "retry": ["failed"],
@@ -152,7 +152,7 @@ STATES = {
 
 
 async def some_tasks(api: httpx.AsyncClient, hand: Hand) -> dict[str, str]:
-    """What there is to choose from: scheduled and failed tasks, and where each stands."""
+    """The tasks to choose from, scheduled and failed, each with its state."""
     acme, other = {"tenant": "acme", "plan": "pro"}, {"tenant": "acme"}
     for delay in (3600, 0):
         for members in (

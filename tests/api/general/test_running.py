@@ -1,4 +1,4 @@
-"""What is run now, deleted or put back by hand: `POST /tasks/{id}/run`, `DELETE /tasks/{id}`."""
+"""Running a task now, deleting or restoring it: `POST /tasks/{id}/run`, `DELETE /tasks/{id}`."""
 
 from __future__ import annotations
 

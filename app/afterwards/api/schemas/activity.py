@@ -1,4 +1,4 @@
-"""What the log of activity takes and gives."""
+"""Query and answers of the log of activity."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What verbs for many tasks take: which tasks, and what becomes of them."""
+"""Bodies of the verbs for many tasks: which tasks, and what becomes of them."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class BulkSelection(Sent):
     """Which tasks a bulk verb is for: those with these ids, or those that match."""
 
     everything: ClassVar[bool] = True
-    """Whether a body without ids and without conditions stands for all that the verb can be for."""
+    """A body without ids and conditions stands for all tasks that the verb can be for."""
 
     status: Any
     ids: Ids | None = Field(
@@ -98,7 +98,7 @@ class BulkSelection(Sent):
         return self
 
     def conditions(self) -> dict[str, Any]:
-        """What was sent of the filter."""
+        """The members of the filter that were sent."""
         return self.model_dump(
             mode="json", include=self.model_fields_set - _OPTIONS, exclude_none=True
         )
@@ -114,7 +114,7 @@ class BulkSelection(Sent):
         return urlencode(conditions, doseq=True) or "all"
 
     def changes_as_text(self) -> str | None:
-        """What the tasks get, for people; None: nothing."""
+        """The changes to the tasks, for people; None: there are none."""
         return None
 
 

@@ -1,4 +1,4 @@
-"""What the general routes for tasks take: bodies and the query of a list."""
+"""Bodies and queries of the general routes for tasks."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def _whole(value: object) -> object:
 
 
 WHOLE: Final = BeforeValidator(_whole)
-"""Of an integer, whatever way JSON has it."""
+"""Validates an integer in either way that JSON has it: 5 or 5.0."""
 
 Priority = Annotated[int, Field(ge=0, le=HIGHEST_PRIORITY), WHOLE]
 MaxAttempts = Annotated[int, Field(ge=1, le=MAX_ATTEMPTS), WHOLE]
@@ -181,7 +181,7 @@ _LABEL_PATTERN: Final = (
 
 
 Label = Annotated[str, Field(pattern=_LABEL_PATTERN)]
-"""What a label has to be."""
+"""A condition on labels: a key, or `key=value`."""
 
 LABEL: Final = "Only tasks with all of these labels: a key, or `key=value`."
 SEARCH: Final = (

@@ -1,4 +1,4 @@
-"""What `GET /stats/series` takes and gives."""
+"""Query and answer of `GET /stats/series`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `GET /workers` gives."""
+"""Answer of `GET /workers`."""
 
 from __future__ import annotations
 
