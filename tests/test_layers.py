@@ -60,7 +60,7 @@ ROOMS: Final[dict[str, May]] = {
         "afterwards_executors pydantic structlog",
     ),
     "testing": May("execution task_types", "pydantic"),
-    "events": May("errors lifecycle registry.client.follower registry.protocol"),
+    "events": May("errors lifecycle logs registry.client.follower registry.protocol"),
     "service": May(
         "buckets errors events execution lifecycle logs registry.client.client "
         "registry.client.list_reader registry.protocol schedules system task_ids task_types",

@@ -97,6 +97,21 @@ async def test_nobody_is_asked_while_nobody_listens(
         assert (await next_of(stream)).number > asked
 
 
+async def test_a_bug_of_the_registry_s_costs_a_frame_and_no_listener(
+    feed: StatisticsFeed, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(_: Request) -> Any:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(feed, "_ask", fail)
+    async with feed.stream() as stream:
+        await until(lambda: feed._number >= 2, "it was asked again")
+        monkeypatch.setattr(feed, "_ask", registry.ask)
+        await until(lambda: registry.asked, "it is asked as before")
+        while (await next_of(stream)).statistics is None:
+            pass
+
+
 async def test_who_reads_slowly_gets_the_latest_frame(
     feed: StatisticsFeed, registry: Registry
 ) -> None:

@@ -17,8 +17,11 @@ from afterwards.errors import AfterwardsError, Draining
 from afterwards.events.listeners import FeedListener
 from afterwards.events.rounds import Rounds
 from afterwards.events.window import NOWHERE
+from afterwards.logs import get_logger
 from afterwards.registry.protocol.answers import Statistics
 from afterwards.registry.protocol.requests import Request, Stats
+
+log = get_logger(__name__)
 
 FRAME_SECONDS: Final = 1.0
 
@@ -98,8 +101,12 @@ class StatisticsFeed:
             began_at = time.monotonic()
             statistics: Statistics | None = None
             # A registry that is away is asked again, and so is one that refuses to tell.
-            with contextlib.suppress(AfterwardsError):
-                statistics = await self._ask(Stats())
+            try:
+                with contextlib.suppress(AfterwardsError):
+                    statistics = await self._ask(Stats())
+            except Exception:
+                # Listeners would wait for a frame until this process ends.
+                log.exception("no statistics, by a bug; they are asked for again")
             self._number += 1
             self.latest = StatisticsFrame(self._number, time.time(), statistics)
             self._listeners.start()
