@@ -392,12 +392,17 @@ def later_version(path: Path) -> None:
         journal._writer.execute(f"PRAGMA user_version = {VERSION + 1}")
 
 
-def damaged(path: Path) -> None:
+def damaged(path: Path, first: int = 8_192, last: int = 12_288) -> None:
     with opened(path) as journal:
         journal.write(written(*[make_task(order=n, payload=b"x" * 3000) for n in range(1, 60)]))
     content = bytearray(path.read_bytes())
-    content[8192:12288] = b"\xff" * 4096
+    content[first:last] = b"\xff" * (last - first)
     path.write_bytes(content)
+
+
+def damaged_in_its_schema(path: Path) -> None:
+    """Behind the header, which alone makes it a file of SQLite."""
+    damaged(path, 100, 4_096)
 
 
 @pytest.mark.parametrize(
@@ -406,7 +411,8 @@ def damaged(path: Path) -> None:
         (garbage, "not a database"),
         (other_program, "another program"),
         (later_version, f"version {VERSION + 1}"),
-        (damaged, "damaged|malformed"),
+        (damaged, "it is damaged"),
+        (damaged_in_its_schema, "it is damaged"),
     ],
 )
 def test_a_file_that_cannot_be_used_is_named_and_left_as_it_is(
@@ -421,6 +427,13 @@ def test_a_file_that_cannot_be_used_is_named_and_left_as_it_is(
 
     assert str(path) in str(caught.value)
     assert hashlib.sha256(path.read_bytes()).hexdigest() == before
+
+
+def test_damage_is_told_though_it_is_not_looked_for(path: Path) -> None:
+    damaged_in_its_schema(path)
+
+    with pytest.raises(JournalError, match="it is damaged"):
+        SqliteJournal(path, check=False)
 
 
 @pytest.mark.parametrize("planted", ["journal.sqlite3", "journal.sqlite3-wal"])

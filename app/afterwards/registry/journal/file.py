@@ -6,12 +6,14 @@ import contextlib
 import os
 import sqlite3
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 from afterwards.errors import JournalError
 from afterwards.logs import get_logger
 from afterwards.registry.journal import failures
+from afterwards.registry.journal.reasons import PRIMARY, code_of
 from afterwards.registry.journal.schema import APPLICATION_ID, MIGRATIONS, SCHEMA, VERSION
 
 log = get_logger(__name__)
@@ -141,7 +143,7 @@ def inspect(path: Path, *, check: bool) -> bool:
         )
     if not path.exists():
         return False
-    with contextlib.closing(reading(path)) as db:
+    with contextlib.closing(reading(path)) as db, telling_damage(path):
         if check:
             (verdict,) = db.execute("PRAGMA quick_check(1)").fetchone()
             if verdict != "ok":
@@ -154,6 +156,21 @@ def inspect(path: Path, *, check: bool) -> bool:
     if version > VERSION:
         raise JournalError(str(path), f"it has version {version}, and this program knows {VERSION}")
     return bool(tables)
+
+
+@contextlib.contextmanager
+def telling_damage(path: Path) -> Iterator[None]:
+    """Tell of a damage that SQLite itself meets in the same words as of one that a check finds.
+
+    Raises:
+        JournalError: the file is damaged.
+    """
+    try:
+        yield
+    except sqlite3.DatabaseError as error:
+        if code_of(error) & PRIMARY == sqlite3.SQLITE_CORRUPT:
+            raise JournalError(str(path), f"it is damaged ({error})") from None
+        raise
 
 
 def require_regular(journal: Path) -> None:

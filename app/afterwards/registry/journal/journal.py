@@ -58,6 +58,7 @@ from afterwards.registry.journal.file import (
     size_of_file,
     sync,
     sync_again,
+    telling_damage,
     wal_path,
 )
 from afterwards.registry.journal.history import MOST_SHOWN, MOST_TRACEBACKS, with_history
@@ -96,7 +97,7 @@ class SqliteJournal:
         try:
             inspect(path, check=check)
             sync_again(path)
-            with contextlib.ExitStack() as opened:
+            with contextlib.ExitStack() as opened, telling_damage(path):
                 self._writer = opened.enter_context(closing(connect(path)))
                 prepare(self._writer)
                 self._failures = failures.load(self._writer)
