@@ -19,7 +19,7 @@ from afterwards_executors.host_end import run_callbacks_on_loop
 from afterwards_executors.inside import streams
 from afterwards_executors.inside.forks import end_with_this_step
 from afterwards_executors.inside.line import HostLine
-from afterwards_executors.inside.surroundings import Order
+from afterwards_executors.inside.surroundings import ProcessState
 from afterwards_executors.inside.tasks import CallTask, make_task
 from afterwards_executors.inside.watchdog import Watchdog
 from afterwards_executors.inside.wire import WORN, Wire, refusal
@@ -74,7 +74,7 @@ class _Host:
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._lines: dict[int, HostLine] = {}
         self._heard: deque[Frame] = deque()
-        self._order = Order()
+        self._state = ProcessState()
         self._ended: list[bytes] = []
         # Callbacks of the loop would otherwise run in the context of whichever call armed them.
         self._context = Context()
@@ -98,7 +98,7 @@ class _Host:
         runs = sum(request.kind == Kind.RUN for request in frames)
         if runs:
             if not self._tasks:
-                self._order.restore()
+                self._state.restore()
             # In one piece, before any of them has its turn.
             self._wire.begun(runs, self._watchdog.kept_seconds())
         self._heard.extend(frames)
@@ -167,7 +167,7 @@ class _Host:
     def _send_ended(self) -> None:
         ended, self._ended = self._ended, []
         try:
-            if self._order.is_short_of_descriptors():
+            if self._state.is_short_of_descriptors():
                 ended.insert(0, WORN)
             self._wire.send(*ended)
         except OSError:

@@ -11,7 +11,7 @@ from typing import Final
 from afterwards_executors.frames import Kind, Setup
 from afterwards_executors.inside import plain, streams
 from afterwards_executors.inside.line import HostLine
-from afterwards_executors.inside.surroundings import Order
+from afterwards_executors.inside.surroundings import ProcessState
 from afterwards_executors.inside.wire import WORN, Wire
 
 _PEAK: Final = b"\nVmHWM:"
@@ -25,7 +25,7 @@ def serve(wire: Wire, setup: Setup) -> None:
     """Run what comes; returns when nothing more will."""
     del setup
     pid = os.getpid()
-    order, usage = Order(), _Usage()
+    state, usage = ProcessState(), _Usage()
     wire.is_read_between_calls = True
     wire.ready()
     while (request := wire.receive()) is not None and request.kind != Kind.LEAVE:
@@ -39,9 +39,9 @@ def serve(wire: Wire, setup: Setup) -> None:
             os._exit(0)  # a fork that the call has left behind: its answer would be the next's
         line.close()
         streams.finish(request.call)
-        worn = [WORN] if order.is_short_of_descriptors() else []
+        worn = [WORN] if state.is_short_of_descriptors() else []
         wire.send(*worn, wire.ended(request.call, outcome, *usage.end()))
-        order.restore()
+        state.restore()
 
 
 class _Usage:

@@ -55,10 +55,11 @@ def _pass(*_: object) -> None:
     """Do nothing."""
 
 
-class Order:
-    """What calls find when they begin in a host that runs no other: `restore` it.
+class ProcessState:
+    """The directory, descriptors, signals and the like that calls of a host may change for others.
 
-    To be made in the main thread, before the first call, and used there.
+    `restore` it while the host runs none. To be made in the main thread, before the first call,
+    and used there.
     """
 
     def __init__(self) -> None:

@@ -12,7 +12,7 @@ from afterwards_executors.calls import starved
 from afterwards_executors.frames import Frame, Kind, Setup
 from afterwards_executors.inside import plain, streams
 from afterwards_executors.inside.line import HostLine
-from afterwards_executors.inside.surroundings import Order
+from afterwards_executors.inside.surroundings import ProcessState
 from afterwards_executors.inside.wire import WORN, Wire
 
 _IDLE_SECONDS: Final = 60.0
@@ -22,14 +22,14 @@ _IDLE_SECONDS: Final = 60.0
 def serve(wire: Wire, setup: Setup) -> None:
     """Run what comes; returns when nothing more will."""
     del setup
-    order = Order()
-    pool = _Pool(wire, order)
+    state = ProcessState()
+    pool = _Pool(wire, state)
     wire.ready()
     while (frames := wire.receive_some()) is not None:
         runs = sum(request.kind == Kind.RUN for request in frames)
         if runs:
             if pool.is_idle():
-                order.restore()
+                state.restore()
             # In one piece, before any of them can end this process.
             wire.begun(runs)
         for request in frames:
@@ -46,9 +46,9 @@ def serve(wire: Wire, setup: Setup) -> None:
 class _Pool:
     """Threads, started when they are needed. How many there are is decided at the other end."""
 
-    def __init__(self, wire: Wire, order: Order) -> None:
+    def __init__(self, wire: Wire, state: ProcessState) -> None:
         self._wire = wire
-        self._order = order
+        self._state = state
         self._changed = threading.Condition()
         self._waiting: deque[Frame] = deque()
         self._idle = 0
@@ -105,7 +105,7 @@ class _Pool:
         self._lines.pop(call).close()
         streams.finish(call)
         try:
-            worn = [WORN] if self._order.is_short_of_descriptors() else []
+            worn = [WORN] if self._state.is_short_of_descriptors() else []
             self._wire.send(*worn, self._wire.ended(call, outcome))
         except OSError:
             # A call has closed the wire, or nobody is there. The main thread may wait for ever.
