@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -256,6 +257,21 @@ def test_a_scan_says_how_far_it_came_and_goes_on_from_there(
     reached = [scan.reached for scan in scans if scan and scan.reached]
     assert reached == sorted(reached, reverse=True)
     assert many.count(Count(query.filter)) == Counted(0, exact=False)
+
+
+def test_what_is_read_of_the_tasks_that_a_scan_finds_is_not_interrupted(
+    many: SqliteJournal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 0.0
+    monkeypatch.setattr(scanning, "time", SimpleNamespace(monotonic=lambda: now))
+    monkeypatch.setattr(scanning, "_INSTRUCTIONS", 1)
+    with many._snapshot(scanning=True) as db:
+        walked = ((0.0, order) for order in range(1, 2_001))
+        found = scanning.scan(db, walked, scanning.Conditions("TRUE", {}), scanning.Progress())
+        second_chunk = next(itertools.islice(found, 20, None))
+        now = 1.0
+        assert db.execute("SELECT count(*) FROM tasks").fetchone() == (2_001,)
+    assert second_chunk == (0.0, 21)
 
 
 def test_what_an_index_knows_is_not_looked_at_one_by_one(many: SqliteJournal) -> None:

@@ -160,6 +160,8 @@ def scan(
                 return
             orders = json.dumps([order for _, order in chunk])
             found = {row[0] for row in db.execute(sql, {**left.values, "orders": orders})}
+            # What is done with those that are found is not interrupted.
+            db.set_progress_handler(None, 0)
             for place in chunk:
                 progress.examined += 1
                 progress.last = place
