@@ -153,10 +153,6 @@ class ActivityBook:
         return _Words(verb, "schedule", schedule.name, f"{schedule.pattern.type}: {times}")
 
 
-def _pausing(request: PauseSchedule) -> str:
-    return "pause" if request.paused else "resume"
-
-
 def _changes(request: Retry | Amend) -> str | None:
     parts = []
     if request.payload is not None:
