@@ -178,7 +178,12 @@ class TaskScan(BaseModel):
         json_schema_extra={"format": "date-time"},
         description="The time, of those that the list is in the order of, of the last one.",
     )
-    complete: bool = Field(description="Whether that was all of them.")
+    complete: bool = Field(
+        description=(
+            "Whether that was all of them. False with `next` null: successes besides the newest "
+            "10,000 are not looked for by their end."
+        )
+    )
 
 
 class TaskSummary(_Task):
