@@ -24,7 +24,7 @@ from afterwards.errors import (
 )
 from afterwards.registry.client.reader import Reader
 from afterwards.registry.client.send_queue import Outbox, Pending, awaited_tasks
-from afterwards.registry.client.worker_side import ClaimHolder, CountsSource, Self, TaskCode
+from afterwards.registry.client.worker_side import ClaimHolder, CountsSource, SelfReporter, TaskCode
 from afterwards.registry.protocol.answers import Reply
 from afterwards.registry.protocol.base import HEARTBEAT_SECONDS
 from afterwards.registry.protocol.requests import (
@@ -84,7 +84,7 @@ class RegistryClient:
         counts: CountsSource,
         code: TaskCode | None = None,
         settled: Callable[[str], None] = lambda _: None,
-        itself: Self | None = None,
+        itself: SelfReporter | None = None,
     ) -> None:
         self._holder = holder
         self._settled = settled

@@ -55,7 +55,7 @@ class TaskCode(NamedTuple):
     """What bounds the attempts of types; those without are left out."""
 
 
-class Self(Protocol):
+class SelfReporter(Protocol):
     """What a worker can say of its process and its hosts."""
 
     def hosts(self) -> Sequence[object]:
