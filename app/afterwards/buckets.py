@@ -30,7 +30,7 @@ class Step(NamedTuple):
     """So many are kept."""
 
     def start_of(self, moment: float) -> int:
-        """When the bucket begins that has this moment."""
+        """The time at which the bucket of this moment begins."""
         return int(moment // self.seconds) * self.seconds
 
 
@@ -64,7 +64,7 @@ class Bucket:
 
     @classmethod
     def empty(cls, stored: Sequence[int] = (0,) * len(STORED)) -> Bucket:
-        """Of a span in which nothing has happened."""
+        """The bucket of a span in which nothing has happened."""
         return cls([0] * len(COUNTED), [*stored], [0] * len(STORED), [0] * _CELLS, [0] * _CELLS)
 
     def add(self, later: Bucket) -> None:

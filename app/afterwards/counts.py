@@ -141,7 +141,7 @@ def _tally_retries(counts: Tally, old: Task | None, new: Task | None) -> None:
 
 
 def retrying(counts: Mapping[Cell, int], type_name: str | None = None) -> int:
-    """How many tasks of a type, or of all, wait for a further attempt after one that failed."""
+    """The number of tasks of a type, or of all, that wait for an attempt after a failed one."""
     if type_name is not None:
         return counts.get((RETRYING, type_name, ""), 0)
     return sum(number for (counter, _, _), number in counts.items() if counter == RETRYING)
@@ -180,7 +180,7 @@ class Histogram:
         cells[-1] += value
 
     def numbers(self, label: str) -> list[int]:
-        """How many values were observed, by bucket."""
+        """The numbers of observed values, by bucket."""
         cells = self._cells.get(label)
         return [0] * (self._size - 1) if cells is None else [int(cell) for cell in cells[:-1]]
 

@@ -105,7 +105,7 @@ def _message(error: BaseException) -> str:
 
 
 def _messages(group: BaseExceptionGroup[Any]) -> str:
-    """What is in a group; its own message says how many at most."""
+    """The messages of a group's members; its own message says how many at most."""
     found = list(dict.fromkeys(_message(one) for one in leaves(group)))
     more = f"; and {len(found) - _TOLD} more" if len(found) > _TOLD else ""
     return "; ".join(found[:_TOLD]) + more

@@ -1,4 +1,4 @@
-"""The traceback of what a task's function has raised, as text for whoever wrote the function."""
+"""The traceback of what a task's function has raised, as text for its author."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def _first_of_the_task(step: TracebackType | None) -> TracebackType | None:
 
 
 def _bounded(text: str) -> bytes:
-    # Half a surrogate pair can be stored and sent by nobody.
+    # Half a surrogate pair can neither be stored nor sent.
     raw = text.encode(errors="replace")
     if len(raw) <= MOST_BYTES:
         return raw

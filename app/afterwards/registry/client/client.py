@@ -146,7 +146,7 @@ class RegistryClient:
     async def read(self, request: ReadById) -> Any:
         """Have a read answered as committed, without waiting for a commit.
 
-        It sees everything that was answered before, to whomever. Raises as `call`.
+        It sees everything that any worker was answered before. Raises as `call`.
         """
         reader = self._reader
         if reader is None or self._loop is None:

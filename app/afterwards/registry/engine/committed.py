@@ -12,7 +12,7 @@ from afterwards.lifecycle import Change, Task
 
 
 class CommittedTasks:
-    """Written by whoever has the turn, read by any thread.
+    """Written by the thread that has the turn, read by any.
 
     From before a commit until after it, the journal alone knows whether the group's tasks are
     committed, and so it is asked for them. Otherwise a list could show a task's end, and a read of
@@ -42,7 +42,7 @@ class CommittedTasks:
 
     def end(self, changes: Sequence[Change]) -> None:
         """These are committed, and not told to anybody yet."""
-        # The last of each: what a task was on its way through the group nobody may see.
+        # The last of each: no read may see what a task was on its way through the group.
         for task_id, task in {change.task.id: change.new for change in changes}.items():
             if task is not None:
                 self._tasks[task_id] = task

@@ -1,4 +1,4 @@
-"""How many tasks a second, of late."""
+"""Rates of tasks, of late: finished ones, and submitted, finished and failed ones."""
 
 from __future__ import annotations
 

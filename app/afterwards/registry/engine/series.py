@@ -136,7 +136,7 @@ class SeriesBook:
         self._has_news = True
 
     def due(self, now: float) -> SeriesChanges | None:
-        """What had better be written; None: nothing."""
+        """The changes that had better be written; None: none."""
         if not 0 <= now - self._finest.at < self._finest.step.seconds:
             self._begin(now)
         if not self._ready:
@@ -164,7 +164,7 @@ class SeriesBook:
     # -- reading -------------------------------------------------------------------------------
 
     def rows(self, request: Series) -> SeriesRows:
-        """What is not in the journal yet of a type's series, or of all."""
+        """The buckets of a type, or of all, that are not in the journal yet."""
         self._take()
         name, step = request.type or TOTAL, STEPS[request.range]
         resolution = next(r for r in self._resolutions if r.step is step)

@@ -98,15 +98,15 @@ class Views:
         self.drain_rate.count(finished, self._clock.elapsed())
 
     def uptime_seconds(self) -> float:
-        """How long this registry has run."""
+        """The time for which this registry has run."""
         return self._clock.elapsed() - self._since
 
     def by_state(self) -> dict[tuple[str, TaskState], int]:
-        """How many tasks there are of each type in each state."""
+        """The number of tasks of each type in each state."""
         return counts_by_state(self._counts)
 
     def count(self, query: Count) -> Counted:
-        """How many tasks there are of some types and in some states; knows nothing else of them."""
+        """The number of tasks of some types and in some states; no other condition is regarded."""
         states, types = query.filter.states, query.filter.types
         return Counted(
             sum(

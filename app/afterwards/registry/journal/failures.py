@@ -92,7 +92,7 @@ class Failures:
         self._groups = {group.id: group for group in groups}
 
     def put(self, failed: Sequence[Task], left: Iterable[bytes]) -> Staged:
-        """What a transaction makes of the groups; nothing changes before `committed`.
+        """The groups as a transaction leaves them; nothing changes before `committed`.
 
         Args:
             failed: tasks that have failed.
@@ -161,7 +161,7 @@ class Failures:
 
 
 class Staged(NamedTuple):
-    """What one transaction makes of it."""
+    """The groups as one transaction leaves them."""
 
     groups: dict[bytes, Group]
     """Those that are touched; of which none is left with `number` 0."""
@@ -185,7 +185,7 @@ def _told(group: Group, hour: int) -> ErrorGroup:
 
 
 def load(db: sqlite3.Connection) -> Failures:
-    """What is in the journal."""
+    """The groups that are in the journal."""
     rows = db.execute("SELECT * FROM error_groups")
     return Failures(Group._make((*row[:-1], _NUMBERS.unpack(row[-1]))) for row in rows)
 
@@ -193,7 +193,7 @@ def load(db: sqlite3.Connection) -> Failures:
 def write(
     db: sqlite3.Connection, known: Failures, failed: Sequence[Task], left: Sequence[int]
 ) -> Staged:
-    """Write what a group changes as a part of the transaction at work.
+    """Write the groups that failures change, as a part of the transaction at work.
 
     Args:
         failed: tasks that have failed.

@@ -87,7 +87,7 @@ def without_old_tracebacks(records: Sequence[AttemptRecord]) -> list[AttemptReco
 
 
 def without_traceback(record: AttemptRecord) -> AttemptRecord:
-    """An attempt as it is told to whoever has not asked for it."""
+    """An attempt as it is told if tracebacks are not asked for."""
     return record if record.traceback is None else record._replace(traceback=None)
 
 

@@ -338,7 +338,7 @@ class SqliteJournal:
         """The connection that reads. For a moment: an open read keeps the WAL from being reset.
 
         Args:
-            scanning: the one for what takes longer, so that nobody else waits for that.
+            scanning: the one for what takes longer, so that no other read waits for that.
         """
         lock, connection = self._read_lock, self._reader
         if scanning:

@@ -34,7 +34,7 @@ class Conditions(NamedTuple):
 
 
 class Progress:
-    """How far a scan has come."""
+    """The part of a walk that a scan has looked at."""
 
     def __init__(self) -> None:
         self.examined = 0
@@ -44,7 +44,7 @@ class Progress:
 
 
 def conditions(wanted: Filter, order: Order, *, by_id: bool = False) -> Conditions | None:
-    """What the walk through an index leaves to be looked at; None: nothing.
+    """The conditions that the walk through an index leaves to be looked at; None: none.
 
     Args:
         by_id: the walk goes by the beginning of an id, and knows nothing else.
@@ -81,7 +81,7 @@ def conditions(wanted: Filter, order: Order, *, by_id: bool = False) -> Conditio
 
 
 def _of_kind(wanted: Filter, order: Order, *, by_kind: bool) -> Iterator[str]:
-    """Of states and types, unless the walk goes by them."""
+    """Conditions of states and types, unless the walk goes by them."""
     walked = wanted.walked_states(order)
     if not by_kind and walked != frozenset(TaskState):
         yield f"state IN ({listed_states(walked)})"

@@ -66,7 +66,7 @@ def walk(
 
 
 def parts_of(db: sqlite3.Connection, wanted: Filter) -> Iterable[tuple[str, Sequence[str | bytes]]]:
-    """What has to be walked through within a span of orders: its SQL, and the values of that."""
+    """The parts to walk through within a span of orders: the SQL of each, and its values."""
     if wanted.error is not None:
         return _of_error(db, bytes.fromhex(wanted.error), wanted)
     if wanted.labels:

@@ -1,6 +1,6 @@
 """Lists and counts of tasks that are in memory: what is unfinished, or all without a journal.
 
-The tasks are gathered by whoever has the turn, and looked at in the thread of whoever asks.
+The tasks are gathered by the thread that has the turn, and looked at in the thread of the asker.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def _has_error(task: Task, group_id: str) -> bool:
 
 
 def count(tasks: Sequence[Task], query: Count) -> Counted:
-    """How many of the tasks are asked for."""
+    """The number of the tasks that are asked for."""
     number = 0
     for task in _in_turns(tasks):
         if _fits(task, query.filter) and holds(task, query.filter.search):
@@ -100,7 +100,7 @@ def moment_of(task: Task, order: Order) -> float:
 
 
 def position_of(task: Task, order: Order) -> PageEnd:
-    """Where a page ends that ends with this task."""
+    """The end of a page whose last task this is."""
     return task.order if order is Order.CREATED else (moment_of(task, order), task.order)
 
 
