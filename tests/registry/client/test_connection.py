@@ -579,7 +579,8 @@ def test_a_batch_on_a_breaking_connection_is_accepted_exactly_once(moment: str) 
             assert await side.client.call(AddAll(tasks)) is None
             await eventually(lambda: set(side.holder.table) == {task.id for task in tasks})
             assert len(side.line.registry) == 3
-            assert AddAll(tasks, again=True) in side.line.exchanges[-1]
+            repeated = AddAll(tasks, again=True)
+            assert any(repeated in exchange for exchange in side.line.exchanges)
 
     run(story)
 
