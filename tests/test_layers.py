@@ -27,6 +27,7 @@ ROOMS: Final[dict[str, May]] = {
     "errors": May(),
     "logs": May("", "structlog"),
     "task_ids": May(),
+    "access": May(),
     "lifecycle": May("errors"),
     "counts": May("lifecycle"),
     "buckets": May("counts"),
@@ -68,8 +69,8 @@ ROOMS: Final[dict[str, May]] = {
     ),
     "dashboard": May(),
     "api": May(
-        "counts dashboard errors events.statistics events.streams events.window lifecycle logs "
-        "registry.protocol.activity registry.protocol.answers registry.protocol.filters "
+        "access counts dashboard errors events.statistics events.streams events.window lifecycle "
+        "logs registry.protocol.activity registry.protocol.answers registry.protocol.filters "
         "schedules service settings system task_types",
         "fastapi prometheus_client pydantic pydantic_core starlette structlog",
     ),

@@ -1,4 +1,4 @@
-"""Which role each route needs: declared where the route is, and by every one of them.
+"""The role that each route needs: declared where the route is, and by every one of them.
 
 No key is asked for yet, so each client has every role. A check of keys reads `Needs` of the route
 that matched, never the path's text.
@@ -7,27 +7,15 @@ that matched, never the path's text.
 from __future__ import annotations
 
 from collections.abc import Callable
-from enum import StrEnum
 from typing import Any, Final, NamedTuple, TypeVar
+
+from afterwards.access.roles import Grant, Role
+
+__all__ = ["Needs", "Role", "as_extension", "needs", "needs_of"]
 
 _ATTRIBUTE: Final = "needs"
 
 _Endpoint = TypeVar("_Endpoint", bound=Callable[..., Any])
-
-
-class Role(StrEnum):
-    """The rights of a client. Each role has those before it."""
-
-    PUBLIC = "public"
-    """All clients: signs of life, and pages without any data."""
-    VIEWER = "viewer"
-    """Look."""
-    SUBMITTER = "submitter"
-    """Submit tasks; cancel and retry one's own."""
-    OPERATOR = "operator"
-    """Do anything to any task, task type and schedule."""
-    ADMIN = "admin"
-    """Say who may do what."""
 
 
 class Needs(NamedTuple):
@@ -36,13 +24,17 @@ class Needs(NamedTuple):
     role: Role
     own: Role | None = None
     """Enough for tasks that one has submitted oneself; None: those are no exception."""
+    grant: Grant | None = None
+    """Enough for a key without a role; None: there is no such grant."""
 
 
-def needs(role: Role, *, own: Role | None = None) -> Callable[[_Endpoint], _Endpoint]:
+def needs(
+    role: Role, *, own: Role | None = None, grant: Grant | None = None
+) -> Callable[[_Endpoint], _Endpoint]:
     """Declare what the route of an endpoint needs. It stands between the route and the endpoint."""
 
     def declare(endpoint: _Endpoint) -> _Endpoint:
-        setattr(endpoint, _ATTRIBUTE, Needs(role, own))
+        setattr(endpoint, _ATTRIBUTE, Needs(role, own, grant))
         return endpoint
 
     return declare

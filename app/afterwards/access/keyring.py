@@ -1,0 +1,68 @@
+"""All keys at one moment: what a worker decides by, without asking anybody."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable
+from hmac import compare_digest
+from typing import Final
+
+from afterwards.access.key import Key, Session
+from afterwards.access.tokens import digest_of, parsed
+
+_NO_DIGEST: Final = secrets.token_bytes(32)
+"""What an unknown id's secret is compared with, so that it takes as long as a known one's."""
+
+
+class Keyring:
+    """A snapshot of all keys and sessions; it never changes.
+
+    Args:
+        version: counts the changes of keys and sessions; a higher one is a later snapshot.
+        required: whether a request needs a key.
+        keys: revoked and expired ones are none that `find` gives, but may be among them.
+    """
+
+    __slots__ = ("_keys", "_sessions", "required", "version")
+
+    def __init__(
+        self,
+        version: int,
+        *,
+        required: bool,
+        keys: Iterable[Key] = (),
+        sessions: Iterable[Session] = (),
+    ) -> None:
+        self.version: Final = version
+        self.required: Final = required
+        self._keys = {key.id: key for key in keys}
+        self._sessions = {session.digest: session for session in sessions}
+
+    def find(self, token: bytes, now: float) -> Key | None:
+        """The valid key of a token; None: there is none. Raises on no input.
+
+        The time it takes does not tell whether there is a key with the token's id.
+        """
+        parts = parsed(token)
+        if parts is None:
+            return None
+        key = self._keys.get(parts.id)
+        is_it = compare_digest(parts.digest, _NO_DIGEST if key is None else key.digest)
+        return key if key is not None and is_it and key.is_valid(now) else None
+
+    def session(self, cookie: bytes, now: float) -> Key | None:
+        """The valid key that a browser has shown; None: its session has ended, or never was."""
+        # The cookie is looked up by its hash, so that the time of the lookup tells nothing of it.
+        session = self._sessions.get(digest_of(cookie))
+        if session is None or now >= session.ends_at:
+            return None
+        return self.key(session.key_id, now)
+
+    def key(self, key_id: str, now: float) -> Key | None:
+        """The valid key of this id, for a request that goes on; None: there is none any more."""
+        key = self._keys.get(key_id)
+        return key if key is not None and key.is_valid(now) else None
+
+
+NO_KEYS: Final = Keyring(0, required=False)
+"""The ring of a service that never had a key."""
