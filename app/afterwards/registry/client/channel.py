@@ -32,7 +32,7 @@ _NO_KEYWORDS: Final[dict[str, object]] = {}
 
 
 class Listener(NamedTuple):
-    """Who hears of a channel, on the event loop."""
+    """The callbacks of a channel, called on the event loop."""
 
     answered: Callable[[Any], None]
     """Is given what the method of the registry gave."""
@@ -134,7 +134,7 @@ class SocketChannel:
                 self._listener.answered(answered)
 
     def _answered(self) -> object:
-        """What the call gave, once it is whole; before that None, which none of the calls gives."""
+        """The value that the call gave, once it is whole; before that None, which no call gives."""
         try:
             data = os.read(self._descriptor, _READ_BYTES)
         except BlockingIOError:
@@ -163,7 +163,7 @@ def framed(message: bytes) -> bytes:
 
 
 def message_in(received: bytes | bytearray) -> tuple[int, int]:
-    """Where the message lies in what was received, or will lie once all of it is there."""
+    """The span of the message in the received bytes; it may end beyond what is there yet."""
     if len(received) < _HEAD.size:
         return _HEAD.size, _HEAD.size
     [size] = _HEAD.unpack_from(received)

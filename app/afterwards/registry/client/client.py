@@ -41,31 +41,31 @@ from afterwards.registry.protocol.requests import (
 )
 
 WAIT_SECONDS: Final = 3.0
-"""How long a call waits for a registry that does not answer."""
+"""The time for which a call waits for a registry that does not answer."""
 
 MAX_WAITING_CALLS: Final = 10_000
 MAX_WAITING_BYTES: Final = 64 * 2**20
-"""Of payloads in waiting calls: an outage of the registry must not fill the memory."""
+"""The bound on payloads in waiting calls: an outage of the registry must not fill the memory."""
 
 NEWS_SECONDS: Final = 0.5
-"""How old the HTTP metrics that other workers show may be."""
+"""The age that the HTTP metrics which other workers show may reach."""
 REPORT_SECONDS: Final = 10.0
-"""How often a worker tells of its process and its hosts, if those stay the same."""
+"""The period in which a worker tells of its process and its hosts, if those stay the same."""
 PROGRESS_SECONDS: Final = 0.1
-"""How often progress is sent at most."""
+"""The least time between two messages with progress."""
 _MAX_PROGRESS: Final = 500
 """In one batch."""
 _EXPIRY_SECONDS: Final = 0.25
 _LAST_TRY_SECONDS: Final = 1.0
-"""What is left of `WAIT_SECONDS` has to do for another try, so that its answer is known in time."""
+"""The rest of `WAIT_SECONDS` that another try needs, so that its answer is known in time."""
 
 
 Answered = Sequence[tuple[asyncio.Future[Any], Any]]
-"""Who waited for an answer, and which it is."""
+"""Futures that waited for an answer, each with its answer."""
 
 
 class RegistryClient:
-    """What the service and the dispatcher of one worker speak to.
+    """The service's and the dispatcher's way to the registry, one for each worker.
 
     `call` belongs to the event loop, `report` to any thread, and the rest to whoever has the
     connection.
@@ -108,7 +108,7 @@ class RegistryClient:
         self._draining = False
         self._leaving = False
         self.has_left = False
-        """Whether the registry has answered the `Leave`."""
+        """True once the registry has answered the `Leave`."""
         self._expiry: asyncio.TimerHandle | None = None
         self._reader: Reader | None = None
 
@@ -248,7 +248,7 @@ class RegistryClient:
     # -- for the connection --------------------------------------------------------------------
 
     def first_batch(self) -> list[Pending]:
-        """How a connection begins: join with the claims at hand, then what was unanswered."""
+        """The first batch of a connection: join with the claims at hand, then the unanswered."""
         batch = [Pending(self._join())]
         if self._draining:
             batch.append(Pending(Drain()))
@@ -261,7 +261,7 @@ class RegistryClient:
         self._wake = wake or _nobody
 
     def next_batch(self) -> list[Pending] | None:
-        """What to send now.
+        """The next batch to send.
 
         Returns:
             None: nothing. An empty batch is sent all the same: its reply brings what the registry
@@ -315,7 +315,7 @@ class RegistryClient:
         return answered
 
     def _may_try_again(self, pending: Pending, answer: Any) -> bool:
-        """Whether a request is only delayed: another process has the journal's lock."""
+        """True if a request is only delayed: another process has the journal's lock."""
         tried_seconds = time.monotonic() - pending.since
         return (
             isinstance(answer, JournalLocked) and tried_seconds < WAIT_SECONDS - _LAST_TRY_SECONDS

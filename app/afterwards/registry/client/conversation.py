@@ -18,11 +18,11 @@ from afterwards.registry.client.worker_side import ClaimHolder
 from afterwards.registry.protocol.answers import Reply
 
 IDLE_SECONDS: Final = 0.25
-"""How often it is looked whether something is due: a beat, progress, what was put off."""
+"""The period in which it is checked whether a beat, progress or a deferred request is due."""
 
 
 class Conversation:
-    """What is said over one channel, in turns.
+    """The calls over one channel, one after the other.
 
     Everything but `wake` belongs to the event loop.
 

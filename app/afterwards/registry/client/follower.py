@@ -16,7 +16,7 @@ from afterwards.registry.protocol.base import Registry
 log = get_logger(__name__)
 
 FOLLOW_SECONDS: Final = 5.0
-"""How long one call waits for events; also how long a stopped follower may linger in it."""
+"""The time for which one call waits for events; a stopped follower may linger in it as long."""
 
 
 class EventFollower:
@@ -44,7 +44,7 @@ class EventFollower:
 
     @property
     def is_over(self) -> bool:
-        """Whether it was stopped."""
+        """True once it was stopped."""
         return self._over.is_set()
 
     def start(self) -> None:

@@ -54,7 +54,7 @@ class Reader:
             self._end(error)
 
     def waiting(self) -> int:
-        """How many reads were not sent yet."""
+        """The number of reads that were not sent yet."""
         return len(self._waiting)
 
     def put(self, pending: Pending) -> None:

@@ -1,4 +1,4 @@
-"""What a worker has to send to the registry, until it is answered.
+"""The queue of a worker's requests to the registry, until they are answered.
 
 Filled by any thread; everything else belongs to whoever has the connection: the thread that makes
 it, then the event loop.
@@ -36,10 +36,11 @@ from afterwards.registry.protocol.requests import (
 MAX_BATCH_REQUESTS: Final = 2_000
 
 DEFER_SECONDS: Final = 0.5
-"""How long what the registry could not take waits for another try."""
+"""The time until a request that the registry could not take is tried again."""
 
 _ONCE: Final = (Retry, Amend, Cancel, RunNow, Delete, DeleteSchedule)
-"""What may have been carried out on a connection that broke, and would be refused a second time."""
+"""Requests that may have been carried out on a connection that broke, and would be refused a second
+time."""
 
 
 _SMALL: Final = Probe()
@@ -57,11 +58,11 @@ class Pending:
         self.size = _size(request)
 
     def let_go(self) -> None:
-        """Nobody waits for the answer any more: keep nothing that may be large."""
+        """Drop the request, which may be large: its answer is not awaited any more."""
         self.request = _SMALL
 
     def is_abandoned(self) -> bool:
-        """Whether somebody waited for the answer and does not any more."""
+        """True if the answer was awaited and is not any more."""
         return self.future is not None and self.future.done()
 
 

@@ -1,4 +1,4 @@
-"""What a worker's client of the registry asks of the rest of its worker."""
+"""The parts of a worker that its client of the registry asks."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from afterwards.registry.protocol.requests import Held, TypeLimits, WorkerReport
 
 
 class ClaimHolder(Protocol):
-    """Where a worker's claims are: the dispatcher. Called from any thread; nothing waits."""
+    """The owner of a worker's claims: the dispatcher. Called from any thread; nothing waits."""
 
     def slots(self) -> Mapping[str, int]:
         """Usable slots by executor kind."""
@@ -43,20 +43,20 @@ class ClaimHolder(Protocol):
 
 
 class TaskCode(NamedTuple):
-    """What a worker can run."""
+    """The task code that a worker can run."""
 
     known_types: frozenset[str] = frozenset()
     """All types; empty: it does not say."""
     user_types: frozenset[str] = frozenset()
     """Those that belong to task modules."""
     generation: int = 0
-    """Of the modules."""
+    """The generation of the task modules."""
     limits: Mapping[str, TypeLimits] = {}
-    """What bounds the attempts of types; those without are left out."""
+    """The limits of types' attempts; types without limits are left out."""
 
 
 class SelfReporter(Protocol):
-    """What a worker can say of its process and its hosts."""
+    """The source of what a worker can say of its process and its hosts."""
 
     def hosts(self) -> Sequence[object]:
         """Which hosts there are, and how they stand; cheap, and equal while that stays."""
@@ -66,7 +66,7 @@ class SelfReporter(Protocol):
 
 
 class CountsSource(Protocol):
-    """What a worker counts."""
+    """The source of a worker's counts."""
 
     @property
     def version(self) -> int:

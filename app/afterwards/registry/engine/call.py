@@ -1,4 +1,4 @@
-"""What is brought to the registry: requests that are carried out together, and their answers."""
+"""Calls to the registry: requests that are carried out together, and their answers."""
 
 from __future__ import annotations
 
@@ -37,5 +37,5 @@ class Call(WorkItem):
     the commit is not told in this way."""
 
     def reply(self) -> Reply:
-        """What is answered."""
+        """The answer to the call."""
         return Reply(self.answers, self.claims, self.cancels)

@@ -102,7 +102,7 @@ class Committer:
         self._outage = Outage()
         self._replies = Replies(rules, reads, views, self._outage)
         self._written: _Written | None = None
-        """Of the group at hand, what is on disk; None: nothing is, or has to be."""
+        """The part of the group at hand that is on disk; None: nothing is, or has to be."""
 
     # -- from any thread -----------------------------------------------------------------------
 
@@ -261,7 +261,7 @@ class Committer:
             return error.with_traceback(None)
 
     def _write(self, calls: Sequence[Call], round_: Round) -> bool:
-        """Whether the group is written, or nothing of it has to be."""
+        """True if the group is written, or nothing of it has to be."""
         store, rules = self._rules.store, self._rules
         probes = [call for call in calls if any(type(r) is Probe for r in call.requests)]
         now = rules.clock.wall()

@@ -1,4 +1,4 @@
-"""What a registry counts in memory, kept for its successor in a file of the service's own.
+"""The counts that a registry has in memory, kept for its successor in a file of the service's own.
 
 The file lies beside the registry's socket and goes with the service. It survives the death of a
 process, not of the machine, so nothing is synced.
@@ -32,7 +32,7 @@ class CountsFile:
         self._fails = False
 
     def load(self) -> Kept:
-        """What was saved last; nothing if there is none, or none that can be read."""
+        """The counts that were saved last; empty ones if none can be read."""
         if self._path is None:
             return Kept()
         try:

@@ -27,7 +27,7 @@ class EventLog:
     def __init__(self, kept: int) -> None:
         self.epoch = secrets.token_hex(8)
         self.sequence = 0
-        """Of the last event."""
+        """The sequence of the last event."""
         self._kept: deque[Event] = deque(maxlen=kept)
         self._changed = threading.Condition(threading.Lock())
         self._followers = 0

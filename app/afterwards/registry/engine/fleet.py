@@ -19,7 +19,7 @@ from afterwards.registry.state.rules import Rules
 from afterwards.system.processes import memory_bytes
 
 MAX_ATTEMPTS: Final = 100
-"""Of one worker, that are told one by one."""
+"""The number of a worker's attempts that are told one by one."""
 
 
 def worker_list(rules: Rules, uptime_seconds: float) -> WorkerList:
@@ -31,7 +31,7 @@ def worker_list(rules: Rules, uptime_seconds: float) -> WorkerList:
 
 
 def slots_of(record: WorkerRecord) -> Counter[tuple[str, str]]:
-    """What a worker's slots are doing, by executor kind and `busy`, `free` or `stuck`."""
+    """The numbers of a worker's slots, by executor kind and `busy`, `free` or `stuck`."""
     slots: Counter[tuple[str, str]] = Counter()
     for kind, usable in record.slots.items():
         # What is stuck has its claim until it has ended.

@@ -22,7 +22,7 @@ _PROBLEM: Final = (
 
 
 class Lookout:
-    """Whether the journal's files are under the names they were opened by, and whole, as last seen.
+    """The state of the journal files as last seen: whole, and under the names they were opened by.
 
     A moved file that comes back is seen, too.
     """

@@ -50,7 +50,7 @@ LONGEST_WATCH_SECONDS = 30.0
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What a registry sees of the machine; tests bring their own."""
+    """The machine as a registry sees it; tests bring their own."""
 
     clock: Clock = field(default_factory=SystemClock)
     is_alive: Callable[[Worker], bool] = is_alive
@@ -162,7 +162,7 @@ class MemoryRegistry(TaskMapping):
             log.info("unfinished tasks loaded", tasks=loaded, interrupted=interrupted)
 
     def _add_up_ended(self) -> None:
-        """Of the workers whose counts were kept, some may have died with the registry before."""
+        """Add up kept counts of workers that may have died with the registry before."""
         for worker in self.views.of_workers.by_worker():
             if worker != ENDED and not self._surroundings.is_alive(Worker.parse(worker)):
                 self.views.of_workers.worker_gone(worker)
@@ -234,7 +234,7 @@ class MemoryRegistry(TaskMapping):
         return answer
 
     def has_workers(self) -> bool:
-        """Whether any worker that has joined still runs, and has not left or still holds claims."""
+        """True if a worker that has joined still runs, and has not left or still holds claims."""
         return any(
             not record.gone and (record.over is None or record.held) for record in self.rules.ledger
         )

@@ -15,7 +15,7 @@ class Outage:
     def __init__(self) -> None:
         self.is_on = False
         self.is_locked = False
-        """Whether a group failed last because another process has the journal's lock."""
+        """True if a group failed last because another process has the journal's lock."""
         self.problem = ""
         """Why a group failed last."""
 

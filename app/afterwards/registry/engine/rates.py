@@ -9,7 +9,7 @@ from afterwards.counts import SUBMITTED, TRANSITIONS, Tally
 from afterwards.lifecycle import FINAL_STATES, TaskState
 
 SECONDS: Final = 10
-"""What `Rates` go over."""
+"""The span of time that `Rates` go over."""
 
 
 class DrainRate:

@@ -1,4 +1,4 @@
-"""What a registry is asked and does not change by it: one row of a table for each kind of request.
+"""The reads of a registry: one row of a table for each kind of request.
 
 A new read is a request in `afterwards.registry.protocol.requests` and a row here.
 """

@@ -1,4 +1,4 @@
-"""What the calls of a group are told once it is committed."""
+"""The answers to the calls of a group, told once it is committed."""
 
 from __future__ import annotations
 

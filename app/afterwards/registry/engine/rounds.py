@@ -22,7 +22,7 @@ _NEEDS_ROOM: Final = frozenset({Add, AddAll, Amend, PutSchedule, Retry, RunSched
 
 
 class Round(Enum):
-    """How much of a group is carried out; each round is tried if the one before was not written."""
+    """The part of a group that is carried out; each is tried if the one before was not written."""
 
     WHOLE = "whole"
     """All of it."""
@@ -34,7 +34,7 @@ class Round(Enum):
     heard, nothing becomes due, and nothing is claimed."""
 
     def refuses(self, kind: type) -> bool:
-        """Whether requests of this kind, which is no read, are refused."""
+        """True if requests of this kind, which is no read, are refused."""
         if self is Round.WHOLE or kind in ABOUT_THE_WORKER:
             return False
         return self is Round.UNWRITTEN or kind in _NEEDS_ROOM

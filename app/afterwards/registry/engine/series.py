@@ -115,7 +115,7 @@ class SeriesBook:
         for resolution in self._resolutions:
             resolution.load(journal.series_at(resolution.step.seconds, resolution.at))
         self._last = self._all()
-        """Of each type, everything as it was when differences were taken last."""
+        """All counts of each type, as they were when differences were taken last."""
         busiest = sorted(self._last, key=lambda name: self._last[name][0], reverse=True)
         self._tracked = set(busiest[:MAX_TYPES])
         self._has_news = False

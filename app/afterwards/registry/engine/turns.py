@@ -61,7 +61,7 @@ class Turns:
         self._taken = False
         self._closed = False
         self._next_look = 0.0
-        """When `run` takes a turn by itself, monotonic."""
+        """The moment at which `run` takes a turn by itself, monotonic."""
 
     # -- from any thread -----------------------------------------------------------------------
 

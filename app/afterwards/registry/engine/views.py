@@ -1,4 +1,4 @@
-"""What can be read of a registry besides tasks: counts, events, metrics. Committed data only."""
+"""Views of a registry besides tasks: counts, events, metrics. Committed data only."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Views:
         self._counts: Tally = Counter(counts)
         self.events = EventLog(EVENTS_KEPT)
         self._progress: dict[str, ProgressMark] = {}
-        """Of running attempts, by task id."""
+        """The progress of running attempts, by task id."""
         self._metrics = TaskMetrics(kept.histograms)
         self.series = SeriesBook(self._counts, self._metrics, journal, clock.wall(), ran)
         self.of_workers = WorkerTotals(kept.of_workers)
@@ -117,7 +117,7 @@ class Views:
         )
 
     def changes(self, request: Changes) -> Events:
-        """What has been committed since a position."""
+        """The events that were committed after a position."""
         log = self.events
         events = log.since(request.epoch, request.after)
         if events is None:
@@ -181,7 +181,7 @@ class Views:
         )
 
     def kept(self) -> Kept:
-        """What is counted in memory, at this moment."""
+        """The counts in memory, at this moment."""
         self._number += 1
         return Kept(
             self._number, self.of_workers.by_worker(), self._metrics.cells(), self.refused_reports

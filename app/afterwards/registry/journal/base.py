@@ -1,4 +1,4 @@
-"""What a journal does: groups of changes in, durable; tasks out, as committed."""
+"""The contract of a journal: groups of changes in, durable; tasks out, as committed."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from afterwards.registry.protocol.requests import Activity, Count, Errors, Find
 
 @dataclass
 class Group:
-    """What one transaction writes."""
+    """The changes that one transaction writes."""
 
     changes: Sequence[Change]
     counts: Tally
-    """What the changes add to the counts."""
+    """The amounts that the changes add to the counts."""
     plans: PlanChanges | None = None
     """None: nothing of them has changed."""
     series: SeriesChanges | None = None
@@ -36,13 +36,13 @@ class Group:
     forget_deleted_before: float | None = None
     """Deleted ids are remembered back to this time."""
     activity: Sequence[Entry] = ()
-    """What was done by hand."""
+    """The entries of what was done by hand."""
     overdue_activity: Sequence[int] = ()
     """Entries to be deleted."""
 
     @property
     def is_empty(self) -> bool:
-        """Whether there is nothing that has to be written now."""
+        """True if nothing has to be written now."""
         return not (
             self.changes
             or self.plans
@@ -56,23 +56,23 @@ class Group:
 
 @dataclass
 class Contents:
-    """What a registry needs to know at its start."""
+    """The contents of a journal that a registry needs at its start."""
 
     unfinished: Iterator[Task]
     counts: Tally
     plans: Plans
     next_order: int
     last_created_at: float = 0.0
-    """Of the task accepted last."""
+    """The time at which the last task was accepted."""
     trusted_at: float = 0.0
     """The time that ages went by when it was noted last; 0: never."""
 
 
 class Journal(Protocol):
-    """Where groups go before they are told to anyone."""
+    """The store that groups are written to before they are told to anyone."""
 
     durable: bool
-    """Whether a task that left the memory can be read back."""
+    """True if a task that left the memory can be read back."""
 
     def load(self) -> Contents:
         """Unfinished tasks, counts and plans as last committed."""
@@ -100,7 +100,7 @@ class Journal(Protocol):
         """Ids of the other tasks of a batch, as committed; `first` has its key."""
 
     def was_deleted(self, task_id: str) -> bool:
-        """Whether it was deleted, as far back as that is remembered."""
+        """True if the task was deleted, as far back as that is remembered."""
 
     def details(self, task_id: str, *, tracebacks: bool = False) -> Details | None:
         """The task with its history, as committed; with the tracebacks of that if asked for."""
@@ -109,10 +109,10 @@ class Journal(Protocol):
         """Tasks, the newest or the last finished first, as committed."""
 
     def count(self, query: Count) -> Counted:
-        """How many tasks there are, as committed."""
+        """The number of tasks that match, as committed."""
 
     def activity(self, query: Activity) -> ActivityPage:
-        """What was done by hand, newest first, as committed."""
+        """The log of activity, newest first, as committed."""
 
     def overdue_activity(self, before: float) -> Sequence[int]:
         """Numbers of some entries to delete: older than that, or more than are kept."""
@@ -157,7 +157,7 @@ class Journal(Protocol):
         """
 
     def wal_bytes(self) -> int:
-        """How large the write-ahead log is on disk; 0 if there is none."""
+        """The size of the write-ahead log on disk; 0 if there is none."""
 
     def close(self) -> None:
         """Close all files."""

@@ -127,7 +127,7 @@ def lookup_key(task_id: str) -> bytes | None:
 
 
 def mutable_columns(task: Task) -> tuple[Any, ...]:
-    """What a transition may change, in the order of `UPDATE_TASK`."""
+    """The columns that a transition may change, in the order of `UPDATE_TASK`."""
     return (
         task.state.value,
         task.deadline,
@@ -148,7 +148,7 @@ def mutable_columns(task: Task) -> tuple[Any, ...]:
 
 
 def rare_columns(task: Task) -> tuple[Any, ...]:
-    """What few tasks have, in the order of `UPDATE_RARE`."""
+    """The columns that few tasks have, in the order of `UPDATE_RARE`."""
     return (
         task.crowd,
         task.generation,

@@ -1,4 +1,4 @@
-"""Whether an open journal's files still hold what was written into them: none was cut short."""
+"""The extent of an open journal's files, which tells that one was cut short."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from typing import Final, NamedTuple
 from afterwards.registry.journal.file import paths_of
 
 _HEADER: Final = struct.Struct("=14xHII8x8s8x")
-"""Of the WAL's index, in the machine's byte order: page size, last committed frame, pages of the
-journal as of that, salts (https://www.sqlite.org/walformat.html, 2.1). It is there twice."""
+"""The header of the WAL's index, in the machine's byte order: page size, last committed frame,
+pages of the journal as of that, salts (https://www.sqlite.org/walformat.html, 2.1). It is there
+twice."""
 
 _WAL_HEADER_BYTES: Final = 32
 _FRAME_HEADER_BYTES: Final = 24
 _SALTS: Final = slice(16, 24)
-"""Where they are in the WAL's header; every WAL that begins anew has others."""
+"""The place of the salts in the WAL's header; every WAL that begins anew has others."""
 
 
 class _Index(NamedTuple):
@@ -31,7 +32,7 @@ class _Index(NamedTuple):
 
 
 class Extent:
-    """How far the journal's files have to reach, by the index that SQLite keeps of the WAL.
+    """The extent that the journal's files must have, by the index that SQLite keeps of the WAL.
 
     The index is changed before a file is cut by anybody who may: a checkpoint that empties the WAL,
     of whatever process, notes first that it has no frames, and VACUUM that there are fewer pages. A

@@ -50,13 +50,13 @@ class Group(NamedTuple):
     type: str
     message: str
     number: int
-    """Of those that are failed now."""
+    """The number of tasks that are failed now."""
     first_seen: float
     last_seen: float
     hour: int
     """The hour since 1970 that the last one of `hours` is."""
     hours: tuple[int, ...]
-    """How many have failed in each hour, whatever has become of them, oldest first."""
+    """The number of failures in each hour, whatever became of the tasks, oldest first."""
 
     def seen(self, at: float) -> Group:
         """With one more that failed at this time."""

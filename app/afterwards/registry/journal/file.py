@@ -19,7 +19,7 @@ from afterwards.registry.journal.schema import APPLICATION_ID, MIGRATIONS, SCHEM
 log = get_logger(__name__)
 
 COMPANIONS: Final = ("-wal", "-shm")
-"""What SQLite keeps beside a file, under its name."""
+"""The endings of the files that SQLite keeps beside a file, under its name."""
 
 WAL_BYTES_KEPT: Final = 64 * 2**20
 
@@ -29,14 +29,14 @@ the pages of their index that this has to write: beside a million tasks half as 
 SQLite's own 1,000 pages, for which every eightieth commit had to wait under load."""
 
 LOCK_MILLISECONDS: Final = 100
-"""How long a group waits for another process that has the journal's lock. Everything else that
-comes to the registry waits with it."""
+"""The time for which a group waits for another process that has the journal's lock. All other calls
+to the registry wait with it."""
 
 _BLOCK_BYTES: Final = 2**20
 
 
 def journal_path(data_dir: Path) -> Path:
-    """Where it is in a data directory."""
+    """The journal's path in a data directory."""
     return data_dir / "journal.sqlite3"
 
 

@@ -1,4 +1,4 @@
-"""What is remembered of each attempt at a task, for its history."""
+"""The attempts of a task, as its history keeps them."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ from afterwards.lifecycle import Change, Task, TaskState
 from afterwards.registry.protocol.answers import AttemptRecord, Details
 
 MOST_SHOWN: Final = 1_000
-"""Of a longer history the latest attempts are shown: a task can be released without end."""
+"""The bound of attempts that a history shows, the latest ones: a task can be released without
+end."""
 
 MOST_LOG_LINES: Final = 64
 MOST_LOG_BYTES: Final = 8 * 1024
-"""Of what an attempt has printed and logged, line ends included."""
+"""The bound of an attempt's output, line ends included."""
 
 MOST_TRACEBACK_BYTES: Final = 16 * 1024
 MOST_TRACEBACKS: Final = 3
-"""Of a task's attempts, the latest ones that have one."""
+"""The number of tracebacks that a task keeps: those of its latest failed attempts."""
 
 
 def ended_attempt(change: Change) -> AttemptRecord | None:

@@ -319,7 +319,7 @@ class SqliteJournal:
         return rescue.move_into_file(self._writer)
 
     def _is_needed(self, task: Task, finished_before: float) -> bool:
-        """Whether it has the key of a batch with tasks that are kept."""
+        """True if the task has the key of a batch with tasks that are kept."""
         rest = rest_of(task)
         return rest is not None and bool(
             self._query(
@@ -391,7 +391,7 @@ def _problem(error: OSError) -> str:
 
 
 def _is_recent(task: Task, moment: float) -> bool:
-    """Whether the tasks after this one cannot have been finished before `moment`."""
+    """True if the tasks after this one cannot have been finished before `moment`."""
     # After the clock was set back tasks are finished long before they say they were created.
     finished_at = moment if task.finished_at is None else task.finished_at
     return task.created_at >= moment and finished_at >= moment

@@ -50,7 +50,7 @@ SELECT_UNFINISHED: Final = f"""
 
 
 def scans(query: Find | Count) -> bool:
-    """Whether tasks have to be looked at one by one."""
+    """True if tasks have to be looked at one by one."""
     order = query.order if isinstance(query, Find) else Order.CREATED
     return looks_through(query.filter, order) or conditions(query.filter, order) is not None
 
@@ -130,7 +130,7 @@ def _moment(db: sqlite3.Connection, place: Place | None, order: Order) -> float 
 
 
 def count(db: sqlite3.Connection, query: Count) -> Counted:
-    """How many tasks there are; `db` has to be in a transaction."""
+    """The number of tasks that match; `db` has to be in a transaction."""
     most = -1 if query.most is None else query.most + 1
     left, progress = conditions(query.filter, Order.CREATED), Progress()
     number = 0
@@ -151,7 +151,7 @@ def count(db: sqlite3.Connection, query: Count) -> Counted:
 
 
 def size_of(task: Task) -> int:
-    """How many bytes its payload, result and error have."""
+    """The size of a task's payload, result and error in bytes."""
     return len(task.payload) + len(task.result or b"") + len(task.error or "")
 
 

@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Final, NamedTuple
 
 MOST_CHARACTERS: Final = 500
-"""Of a masked message; the rest tells no kinds apart."""
+"""The bound of a masked message; the rest tells no kinds apart."""
 
 # Each alternative begins where no other one of its kind has begun before, and ends at the first
 # character that it does not take: linear time, whatever a task has raised.
@@ -30,7 +30,7 @@ _VARIABLE: Final = re.compile(
 
 
 class ErrorKind(NamedTuple):
-    """What failed tasks of one group have in common."""
+    """The members that failed tasks of one group have in common."""
 
     id: bytes
     """8 bytes of a hash of the other two."""

@@ -35,7 +35,7 @@ class NullJournal:
 
     def __init__(self) -> None:
         self._details: dict[str, Details] = {}
-        """Of the tasks in memory, as committed; without the attempt that runs."""
+        """The details of the tasks in memory, as committed; without the attempt that runs."""
         self._series = MemorySeries()
         self._activity = ActivityInMemory()
         self._deleted: dict[str, None] = {}

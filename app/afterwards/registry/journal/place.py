@@ -24,7 +24,7 @@ class _Directory(NamedTuple):
 
 
 class Place:
-    """What the files of a journal were when it was opened.
+    """The identity of a journal's files when they were opened.
 
     Names are looked at, and nothing is opened: whoever closes a second descriptor of a file that
     SQLite has open drops SQLite's locks on it (fcntl(2)).

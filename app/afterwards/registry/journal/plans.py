@@ -1,4 +1,4 @@
-"""What a journal keeps besides tasks: pauses, the starts that rates go by, and schedules."""
+"""Pauses, the starts that rates go by, and schedules, as a journal keeps them besides tasks."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Start(NamedTuple):
 
 @dataclass(frozen=True)
 class PlanChanges:
-    """What a group changes of it."""
+    """The changes of pauses, starts and schedules in a group."""
 
     paused: Mapping[str, float | None]
     """Task types, and since when they are paused; None: not any more."""
@@ -91,7 +91,7 @@ def _put(db: sqlite3.Connection, table: str, row: Sequence[object]) -> None:
 
 
 def load(db: sqlite3.Connection) -> Plans:
-    """What is in the journal."""
+    """The pauses, starts and schedules in the journal."""
     paused = dict(db.execute("SELECT name, paused_at FROM task_types"))
     starts = db.execute("SELECT type, number, wall, elapsed FROM starts ORDER BY type, number")
     columns = ", ".join((*_DEFINITION, *_DUE, *_PATTERN, "labels"))

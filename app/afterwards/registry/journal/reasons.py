@@ -31,8 +31,8 @@ _REASONS: Final[Mapping[int, str]] = MappingProxyType(
         sqlite3.SQLITE_NOMEM: "out of memory",
     }
 )
-"""What can befall any journal, by SQLite's primary code. Every other error is about the statement,
-and its text may name tables, columns and values."""
+"""Errors that can befall any journal, by SQLite's primary code. Every other error is about the
+statement, and its text may name tables, columns and values."""
 
 
 def code_of(error: sqlite3.Error) -> int:
@@ -47,7 +47,7 @@ def name_of(error: sqlite3.Error) -> str:
 
 
 def reason_of(error: sqlite3.Error, place: str) -> str:
-    """What is said to whoever needs the journal; what is not said is logged.
+    """The reason that a client is told; the rest is logged.
 
     Args:
         place: the journal's path, for the log.

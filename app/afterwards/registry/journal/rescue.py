@@ -1,4 +1,4 @@
-"""What can be done for the tasks of an open journal whose files have lost names or content."""
+"""Rescue of an open journal's tasks after its files have lost names or content."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What of a group's changes goes into which table: each task once, as it is after all of them."""
+"""The rows of a group's changes, by table: each task once, as it is after all of them."""
 
 from __future__ import annotations
 
@@ -23,28 +23,30 @@ class Rows(NamedTuple):
     new: list[Task]
     changed: list[Task]
     rare: list[Task]
-    """Of both, those with something that few have, or that was changed."""
+    """New and changed tasks with something that few tasks have, or whose rare columns have
+    changed."""
     moved: list[tuple[Any, ...]]
-    """What tasks have of other types than before, and their order."""
+    """The columns of tasks whose type has changed, and their order."""
     gone: list[Task]
     payloads: list[tuple[int, bytes]]
-    """Of new tasks, and those that a retry by hand has replaced; by the order of their task."""
+    """Payloads of new tasks, and those that a retry by hand has replaced; by the order of their
+    task."""
     attempts: list[tuple[Any, ...]]
     """Attempts that have ended, as `plain_attempt_columns` has them."""
     whole_attempts: list[tuple[Any, ...]]
-    """Of which there is more to write, as `attempt_columns` has them."""
+    """Attempts with more than the usual columns, as `attempt_columns` has them."""
     old_logs: list[tuple[int, int]]
     """Attempts that are not the last of their task any more: its order, their number."""
     labels: list[tuple[str, int]]
-    """What new tasks are found by, and their order."""
+    """The pairs that new tasks are found by, and their order."""
     old_labels: list[tuple[str, int]]
     """The same of those that are gone."""
     tracebacks: list[tuple[int, int, str]]
-    """Of attempts that have ended: their task's order, their number, the text."""
+    """Tracebacks of attempts that have ended: their task's order, their number, the text."""
     failed: list[Task]
-    """Of new and changed ones, those that have failed."""
+    """New and changed tasks that have failed."""
     unfailed: list[int]
-    """Of changed ones and those that are gone, those that were failed before; their orders."""
+    """Changed and deleted tasks that were failed before; their orders."""
 
 
 def rows_of(changes: Iterable[Change]) -> Rows:

@@ -13,17 +13,17 @@ from afterwards.lifecycle import TaskState
 from afterwards.registry.protocol.filters import WAITING, Filter, Order, Search
 
 SCAN_SECONDS: Final = 0.1
-"""How long stored tasks are looked at for one answer."""
+"""The time for which stored tasks are looked at for one answer."""
 
 _FIRST_CHUNK: Final = 16
 """They may have a mebibyte each, and are looked at whatever that takes, so that a scan gets on."""
 _LARGEST_CHUNK: Final = 4_096
 _CHUNK_SECONDS: Final = 0.01
 _INSTRUCTIONS: Final = 20_000
-"""Of SQLite's virtual machine, from one look at the clock to the next."""
+"""The instructions of SQLite's virtual machine from one look at the clock to the next."""
 
 Place = tuple[float, int]
-"""Where a task stands in the walk: the time that the walk goes by, and the task's order."""
+"""A task's place in the walk: the time that the walk goes by, and the task's order."""
 
 
 class Conditions(NamedTuple):

@@ -268,4 +268,4 @@ INSERT INTO labels
 """,
     }
 )
-"""What makes the next version of each."""
+"""The statements that make the next version of each."""

@@ -12,16 +12,16 @@ class Key(NamedTuple):
     """Which bucket."""
 
     step: int
-    """How many seconds it is of."""
+    """The length of the bucket in seconds."""
     at: int
-    """When it begins."""
+    """The time at which it begins."""
     type: str
     """Empty: of all types."""
 
 
 @dataclass(frozen=True)
 class SeriesChanges:
-    """What a group writes of it."""
+    """The changes of series in a group."""
 
     rows: Mapping[Key, bytes]
     """In the place of those that there are."""

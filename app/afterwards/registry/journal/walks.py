@@ -104,14 +104,14 @@ def _by_end(db: sqlite3.Connection, wanted: Filter, before: PageEnd | None) -> G
 
 
 def looks_through(wanted: Filter, order: Order) -> bool:
-    """Whether a walk looks for the ends of successes, which no index knows."""
+    """True if a walk looks for the ends of successes, which no index knows."""
     return order is Order.FINISHED and TaskState.SUCCESS in wanted.walked_states(order)
 
 
 def leaves_out(
     db: sqlite3.Connection, wanted: Filter, order: Order, before: PageEnd | None
 ) -> bool:
-    """Whether there are tasks that a walk does not go by, though they may be asked for."""
+    """True if there are tasks that a walk does not go by, though they may be asked for."""
     return looks_through(wanted, order) and _has_more(db, _newest(db, wanted, before))
 
 

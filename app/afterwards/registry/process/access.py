@@ -23,7 +23,7 @@ _MEMORY_SERVICE: Final = "memory"
 
 @dataclass(frozen=True)
 class Access:
-    """How to reach a registry, and what comes with it."""
+    """The way to a registry, and what comes with it."""
 
     service: str
     connect: Callable[[], Registry]

@@ -17,7 +17,7 @@ from typing import Any, Final
 from afterwards.registry.protocol.answers import Reply
 
 _LENGTH: Final = struct.Struct("!i")
-"""What a `Connection` sends before a message that is smaller than 2 GiB, as all are
+"""The length that a `Connection` sends before a message that is smaller than 2 GiB, as all are
 (`MAX_BATCH_BYTES`)."""
 _AT_ONCE: Final = socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL
 
@@ -40,7 +40,7 @@ class Line:
         # The very descriptor: it is the connection's to close.
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, fileno=connection.fileno())
         self._rest: memoryview | None = None
-        """What is left to be sent of an answer that was told; None: it was not."""
+        """The rest of an answer that was told and is not sent yet; None: it was not told."""
 
     def release(self) -> None:
         """Leave the descriptor to the connection."""

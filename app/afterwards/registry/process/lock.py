@@ -29,7 +29,7 @@ _POLL_SECONDS: Final = 0.05
 
 @dataclass(frozen=True)
 class Endpoint:
-    """Where a registry is reached, and by whom."""
+    """The service of a registry, and the directory in which it is reached."""
 
     service: str
     """The service whose workers may join."""
@@ -69,18 +69,18 @@ class Holder:
     pid: int
     born: int
     master: int
-    """Whoever started it and looks after it."""
+    """The process that started the registry and supervises it."""
     master_born: int
     endpoint: Endpoint
     boot: str = ""
     """Which boot of the machine both were started in; empty, as earlier versions: not known."""
 
     def is_alive(self) -> bool:
-        """Whether the registry process still runs."""
+        """True while the registry process runs."""
         return runs(self.pid, self.born, self.boot)
 
     def is_looked_after(self) -> bool:
-        """Whether its master still runs: it belongs to a living service."""
+        """True while its master runs: it belongs to a living service."""
         return runs(self.master, self.master_born, self.boot)
 
 
@@ -90,7 +90,7 @@ def lock_path(data_dir: Path) -> Path:
 
 
 def holder_of(data_dir: Path) -> Holder | None:
-    """Who holds the lock and still runs; None if nobody does.
+    """The process that holds the lock and still runs; None if there is none.
 
     Raises:
         OSError, MemoryError: it cannot be told just now, for want of descriptors or memory.
@@ -100,7 +100,7 @@ def holder_of(data_dir: Path) -> Holder | None:
 
 
 def last_holder_of(data_dir: Path) -> Holder | None:
-    """Who took the lock last, whether it still runs or not; None if nobody ever did.
+    """The process that took the lock last, whether it still runs or not; None if none ever did.
 
     Raises:
         OSError, MemoryError: as `holder_of` does.

@@ -51,7 +51,7 @@ _IGNORED: Final = (
 would end the registry, or stop it."""
 _ACCEPT_AGAIN_SECONDS: Final = 0.1
 _CLOSED: Final = (None, errno.EBADF, errno.EINVAL)
-"""Of a listener that is closed; the first is what Python itself gives."""
+"""Errors of a closed listener; the first is what Python itself gives."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,8 @@ class RegistryConfig:
     lease_seconds: float
     retention_hours: float
     linger_seconds: float
-    """How long a registry that is told to stop waits for the last reports of its workers."""
+    """The time for which a registry that is told to stop waits for the last reports of its
+    workers."""
     log_level: str
     log_format: str
     take_over: bool = True
@@ -75,7 +76,7 @@ class RegistryConfig:
     """So long what people have done by hand is remembered."""
 
     def limits(self) -> Limits:
-        """What bounds the registry."""
+        """The limits of the registry."""
         return Limits(self.max_pending, self.max_pending_bytes, self.lease_seconds)
 
 

@@ -18,9 +18,10 @@ SOCKET: Final = "registry.sock"
 _KEY: Final = "authkey"
 _MOST_KEY_BYTES: Final = 4096
 _SOCKET_PATH_BYTES: Final = 107
-"""Of a Unix socket, without the NUL at its end (unix(7))."""
+"""The bound of a Unix socket's path, without the NUL at its end (unix(7))."""
 _NAME_BYTES: Final = len(f"/{PREFIX}12345678/{SOCKET}")
-"""What follows the directory for temporary files; `mkdtemp` draws eight characters."""
+"""The part of the path after the directory for temporary files; `mkdtemp` draws eight
+characters."""
 _SHORT: Final = ("/tmp", "/var/tmp")  # noqa: S108 - made with mkdtemp
 _CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 
@@ -77,7 +78,7 @@ def _folder(directory: str) -> contextlib.AbstractContextManager[int]:
 
 @contextlib.contextmanager
 def _opened(path: str, of_others: int, folder: int | None = None) -> Iterator[int]:
-    """What is this user's, and where others may do no more than the bits `of_others` leave."""
+    """Open a path that is this user's, where others may do no more than `of_others` leaves."""
     try:
         descriptor = open_own(path, folder=folder, directory=folder is None)
     except NotOwn as error:

@@ -61,7 +61,7 @@ class Pulse:
         os.close(self.writer)
 
     def is_silent(self) -> bool:
-        """Whether the child has been silent for too long; to be asked every second or so."""
+        """True if the child has been silent for too long; to be asked every second or so."""
         now = self._clock.running()
         try:
             heard = os.read(self._reader, _READ_BYTES)

@@ -61,11 +61,11 @@ class RegistryProcess:
         self._pulse: Pulse | None = None
         self._not_before = 0.0
         self._spawned_at = 0.0
-        """When it was started last, by the wall clock."""
+        """The time at which the child was started last, by the wall clock."""
         self._began_at = 0.0
-        """When the one that serves, or died, was; 0: by somebody else."""
+        """The time at which the child that serves, or died, was started; 0: by another process."""
         self._died_at: float | None = None
-        """When its death was seen; None: it runs."""
+        """The time at which its death was seen; None: it runs."""
         self._no_look = Trouble(log, "cannot tell whether the registry is served; looking again")
         self._no_start = Trouble(log, "registry process cannot be started; trying again")
         self._stopped = False
@@ -143,7 +143,7 @@ class RegistryProcess:
 
     @property
     def pid(self) -> int | None:
-        """Of the child, if it was started."""
+        """The pid of the child, if it was started."""
         return None if self._child is None else self._child.pid
 
     def _spawn(self, *, check: bool, ready_fd: int | None) -> None:
@@ -173,7 +173,7 @@ class RegistryProcess:
             pulse.started()
 
     def _ran(self) -> tuple[float, float] | None:
-        """When the one before has begun and died; None: that is not known."""
+        """The times at which the child before began and died; None: they are not known."""
         self._spawned_at = time.time()
         if self._died_at is None or not self._began_at:
             return None

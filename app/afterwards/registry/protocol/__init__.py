@@ -1,1 +1,1 @@
-"""What workers and a registry say to each other; `base` has the rules of it."""
+"""The protocol between workers and a registry; `base` has its rules."""

@@ -1,4 +1,4 @@
-"""What is remembered of what people do by hand: who has asked for it, and what became of it."""
+"""The log of activity: what people do by hand, who asked for it, and what became of it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ MAX_TEXT_CHARACTERS: Final = 500
 
 
 class Outcome(StrEnum):
-    """What became of it."""
+    """The outcome of an act by hand."""
 
     DONE = "done"
     REFUSED = "refused"
@@ -29,11 +29,11 @@ class Bulk(NamedTuple):
     what: str
     """Which tasks, as text."""
     detail: str | None = None
-    """What they get with it."""
+    """The change that the act makes to tasks, in words."""
 
 
 class By(NamedTuple):
-    """Who asks for something by hand."""
+    """The author of an act by hand."""
 
     actor: str | None = None
     """None: nobody had to say."""

@@ -1,4 +1,4 @@
-"""What a registry answers; the rules of the protocol are in `afterwards.registry.protocol.base`."""
+"""The answers of a registry; `afterwards.registry.protocol.base` has the rules of the protocol."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from afterwards.registry.protocol.requests import Held, WorkerReport
 from afterwards.schedules.schedule import Schedule
 
 Answer = Any | AfterwardsError
-"""What the request's docstring says, or the error, as a value."""
+"""The answer that the request's docstring states, or the error, as a value."""
 
 
 class Claim(NamedTuple):
@@ -30,7 +30,8 @@ class Claim(NamedTuple):
     crowd: int = 0
     """It may share its host with at most `crowd` - 1 others; 0: with any number."""
     generation: int = 0
-    """Of task code: what its worker has announced; 0: the type is the service's own."""
+    """The generation of task code that its worker has announced; 0: the type is the service's
+    own."""
 
 
 class AttemptRecord(NamedTuple):
@@ -51,20 +52,21 @@ class AttemptRecord(NamedTuple):
     error: str | None = None
     """Why it did not succeed."""
     generation: int = 0
-    """Of task code, that it was claimed for."""
+    """The generation of task code that it was claimed for."""
     crowd: int = 0
     """So many attempts might share its host; 0: any number."""
     peak_memory_bytes: int | None = None
     cpu_seconds: float | None = None
-    """What its process has taken; None: it shared one, or nobody knows."""
+    """The processor time of its process; None: it shared one, or it is not known."""
     log_lines: Sequence[str] = ()
-    """What it has printed and logged last; of a task's last attempt only."""
+    """The last lines that it has printed and logged; of a task's last attempt only."""
     traceback: str | None = None
-    """Of what its function has raised; of a task's latest failed attempts only, if asked for."""
+    """The traceback of what its function has raised; of a task's latest failed attempts only, if
+    asked for."""
 
 
 class ProgressMark(NamedTuple):
-    """How far a running attempt said it was."""
+    """The progress that a running attempt reported last."""
 
     attempt: int
     fraction: float
@@ -79,14 +81,14 @@ class Details(NamedTuple):
     attempts: Sequence[AttemptRecord]
     """Oldest first; the running one is the last. Of a long history the latest thousand."""
     progress: ProgressMark | None
-    """Of the running attempt."""
+    """The progress of the running attempt."""
 
 
 class Scan(NamedTuple):
-    """How far tasks were looked at one by one, because no index knows what was asked for."""
+    """The extent of a look at tasks one by one, because no index knows what was asked for."""
 
     examined: int
-    """How many tasks."""
+    """The number of tasks that were looked at."""
     reached: float | None
     """The time, of those that the list is in the order of, of the last one; None: there was
     none."""
@@ -101,7 +103,7 @@ class Page(NamedTuple):
     next: PageEnd | None
     """`Find.before` for the next page; None: this was the last."""
     progress: Mapping[str, ProgressMark] = {}
-    """Of those that run, by task id."""
+    """The progress of those that run, by task id."""
     scan: Scan | None = None
     """None: an index knew."""
 
@@ -123,14 +125,15 @@ class ErrorGroup(NamedTuple):
     message: str
     """Their error, with marks in the place of ids, numbers and quoted parts."""
     number: int
-    """Of tasks."""
+    """The number of tasks."""
     first_seen: float
-    """When the first one failed since the group was empty."""
+    """The time at which the first one failed since the group was empty."""
     last_seen: float
     series: Sequence[int]
-    """How many failed in each of the last 24 hours, whatever has become of them; oldest first."""
+    """The number of failures in each of the last 24 hours, whatever became of the tasks; oldest
+    first."""
     sample_ids: Sequence[str] = ()
-    """Of the newest three."""
+    """The ids of the newest three."""
 
 
 class ErrorPage(NamedTuple):
@@ -169,7 +172,7 @@ class Events(NamedTuple):
     epoch: str
     """Changes with each start of the registry; sequences of two epochs do not compare."""
     sequence: int
-    """Of the last event there is."""
+    """The sequence of the last event there is."""
     events: Sequence[Event]
     reset: bool
     """The asked-for position is of another epoch or out of the window: events were missed, and
@@ -182,7 +185,7 @@ class Statistics(NamedTuple):
 
     snapshot: Snapshot
     uptime_seconds: float
-    """Of the registry."""
+    """The time for which the registry has run."""
     finished_per_second: float
     """Over about the last ten seconds."""
     paused_types: Sequence[str]
@@ -215,7 +218,7 @@ class WorkerView(NamedTuple):
     slots: Mapping[tuple[str, str], int]
     """(executor kind, busy | free | stuck) -> number."""
     report: WorkerReport | None
-    """What it said of itself last; None: nothing yet."""
+    """The last report of itself; None: none yet."""
     running: Sequence[RunningAttempt]
     """The 100 oldest."""
     running_total: int
@@ -230,7 +233,7 @@ class RegistryView(NamedTuple):
 
 
 class WorkerList(NamedTuple):
-    """What the service runs tasks with."""
+    """The workers of the service and the processes beside them."""
 
     workers: Sequence[WorkerView]
     registry: RegistryView
@@ -243,7 +246,7 @@ class SeriesRows(NamedTuple):
     type: str
     """Empty: of all types."""
     last: int
-    """When the bucket begins that is not over yet."""
+    """The beginning of the bucket that is not over yet."""
     rows: Sequence[tuple[int, bytes]]
     """Times and buckets, in order; those without anything to tell are left out."""
     totals: Sequence[tuple[int, bytes]]
@@ -253,11 +256,11 @@ class SeriesRows(NamedTuple):
     stored: Sequence[int]
     """As `Bucket.stored`, now."""
     is_kept: bool = True
-    """Whether the type has series of its own; there are too many types otherwise."""
+    """True if the type has series of its own; False if there are too many types."""
 
 
 class Reply(NamedTuple):
-    """What `exchange` gives back."""
+    """The return value of `exchange`."""
 
     answers: Sequence[Answer]
     """One for each request, in order."""

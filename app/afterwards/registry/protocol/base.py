@@ -155,7 +155,7 @@ PAGE_BYTES = 4 * 2**20
 """Payloads, results and errors on a page of a list; a single larger task is a page of its own."""
 
 SUMMARY_BYTES = 512
-"""Of each payload, where a list has summaries."""
+"""The size of each payload in a list with summaries."""
 
 MAX_BATCH_BYTES = 8 * 2**20
 """Payloads in one exchange, either way; a single larger one goes alone."""

@@ -9,7 +9,7 @@ _LONGEST_STEP_SECONDS = 1.0
 
 
 class Clock(Protocol):
-    """What time it is, for four purposes."""
+    """The time, for four purposes."""
 
     def wall(self) -> float:
         """POSIX seconds: what records show, and what an absolute `run_at` follows. May jump."""

@@ -30,16 +30,17 @@ class Order(StrEnum):
 
 
 PageEnd = int | tuple[float, int]
-"""Where a page ends: the order of a task; with its time, if tasks are listed by another one."""
+"""The end of a page: the order of its last task; with its time, if tasks are listed by another
+one."""
 
 
 class Search(NamedTuple):
-    """What is looked for in tasks, without regard to upper and lower case of ASCII letters."""
+    """A text to find in tasks, without regard to upper and lower case of ASCII letters."""
 
     text: str
     path: tuple[str, ...] = ()
-    """Of a member of the payload: it has to be `text`, exactly. Digits count in a list. Empty: the
-    text may be anywhere in the payload or the error, or the beginning of the id."""
+    """The path of a member of the payload that has to be `text`, exactly. Digits count in a list.
+    Empty: the text may be anywhere in the payload or the error, or the beginning of the id."""
 
     @property
     def id_digits(self) -> str:
@@ -73,7 +74,7 @@ class Filter(NamedTuple):
     retrying: bool = False
     """Besides those states: waiting for a further attempt after one that failed."""
     types: frozenset[str] = frozenset()
-    """Of one of these."""
+    """The types of the tasks; empty: any type."""
     labels: tuple[str, ...] = ()
     """With all of these: a key, or `key=value`."""
     created_after: float | None = None
@@ -88,12 +89,12 @@ class Filter(NamedTuple):
 
     @property
     def by_end(self) -> bool:
-        """Whether it is about the time of finishing, which only finished tasks have."""
+        """True if it is about the time of finishing, which only finished tasks have."""
         return self.finished_after is not None or self.finished_before is not None
 
     @property
     def only_kinds(self) -> bool:
-        """Whether states and types are all that it is about."""
+        """True if states and types are all that it is about."""
         return self == Filter(states=self.states, types=self.types)
 
     def walked_states(self, order: Order = Order.CREATED) -> frozenset[TaskState]:
@@ -108,7 +109,7 @@ class Filter(NamedTuple):
 
 
 def pairs_of(labels: str | None) -> list[str]:
-    """What a task with these labels is found by: each key, and each key with its value."""
+    """The texts to find a task with these labels by: each key, and each key with its value."""
     if labels is None:
         return []
     found: dict[str, str] = json.loads(labels)
@@ -116,7 +117,7 @@ def pairs_of(labels: str | None) -> list[str]:
 
 
 def fits(task: Task, wanted: Filter) -> bool:
-    """Whether all conditions but those of the search and the group of errors hold."""
+    """True if all conditions but those of the search and the group of errors hold."""
     return (
         _is_of_state(task, wanted)
         and (not wanted.types or task.type in wanted.types)
@@ -144,7 +145,7 @@ def _is_between(moment: float | None, after: float | None, before: float | None)
 
 
 def holds(task: Task, search: Search | None) -> bool:
-    """Whether what is looked for is in the task."""
+    """True if the text is in the task."""
     if search is None:
         return True
     if search.path:

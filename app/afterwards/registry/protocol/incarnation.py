@@ -29,7 +29,7 @@ def this_process(service: str) -> Worker:
 
 
 def birth(pid: int) -> int | None:
-    """When a process was started, in clock ticks since boot; None if there is none, or a zombie.
+    """The start of a process in clock ticks since boot; None if there is none, or a zombie.
 
     A pid is given again after a while; pid and start time together are not (proc(5)), until the
     machine starts again.
@@ -48,7 +48,7 @@ def birth(pid: int) -> int | None:
 
 @lru_cache(maxsize=1)
 def boot_id() -> str:
-    """What tells this boot of the machine from others (random(4)); empty where that is hidden."""
+    """The id of this boot of the machine (random(4)); empty where that is hidden."""
     try:
         # A random UUID, of which its first 32 bits do.
         return _BOOT_ID.read_text()[:8]
@@ -57,7 +57,7 @@ def boot_id() -> str:
 
 
 def runs(pid: int, born: int, boot: str) -> bool:
-    """Whether the process with this pid and birth in that boot still runs; empty: in any boot.
+    """True if the process with this pid and birth in that boot still runs; empty: in any boot.
 
     Raises:
         OSError, MemoryError: as `birth` does.
@@ -66,7 +66,7 @@ def runs(pid: int, born: int, boot: str) -> bool:
 
 
 def is_alive(worker: Worker) -> bool:
-    """Whether this very process still runs.
+    """True if this very process still runs.
 
     Raises:
         OSError, MemoryError: as `birth` does.

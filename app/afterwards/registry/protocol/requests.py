@@ -1,4 +1,4 @@
-"""What a registry can be asked; the rules of the protocol are in `protocol.base`."""
+"""The requests to a registry; the rules of the protocol are in `protocol.base`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Held(NamedTuple):
 
 
 class TypeLimits(NamedTuple):
-    """What bounds the attempts at tasks of one type, of all workers together."""
+    """The limits of one type's attempts, over all workers."""
 
     max_concurrency: int | None = None
     """Attempts at once."""
@@ -30,24 +30,24 @@ class TypeLimits(NamedTuple):
 
 
 class HostReport(NamedTuple):
-    """What a worker says of one of its hosts."""
+    """The report of a worker on one of its hosts."""
 
     pid: int
     kind: str
     generation: int
-    """Of the task code that it runs."""
+    """The generation of the task code that it runs."""
     started_at: float | None
     memory_bytes: int | None
     """None: not known."""
     attempts: int
     stuck: int
-    """Of the attempts, those that go on after their time."""
+    """The number of attempts that go on after their time; `attempts` counts them, too."""
     state: str
     """`running`, `leaving`, or `suspects`: it runs those that may have ended their host."""
 
 
 class WorkerReport(NamedTuple):
-    """What a worker says of its process and its hosts, for people who look."""
+    """The report of a worker on its process and its hosts, for people who look."""
 
     started_at: float | None
     memory_bytes: int | None
@@ -55,7 +55,8 @@ class WorkerReport(NamedTuple):
     hosts: Sequence[HostReport]
     """64 at most."""
     host_pids: Mapping[str, int]
-    """Of its oldest attempts, by task id; those that run in no host are left out."""
+    """The pids of the hosts of its oldest attempts, by task id; attempts that run in no host are
+    left out."""
 
 
 # -- requests: of a worker about itself ---------------------------------------------------------
@@ -71,10 +72,10 @@ class Join(NamedTuple):
     """Usable slots by executor kind; `SUSPECTED`: hosts for suspects."""
     held: Sequence[Held]
     limits: Mapping[str, TypeLimits] = {}
-    """What bounds the attempts of a task type, by its name; types without limits are left out. The
+    """The limits of a task type's attempts, by its name; types without limits are left out. The
     latest word of any worker holds for all."""
     generation: int = 0
-    """Of task code: what it runs the types of task modules with."""
+    """The generation of task code that it runs the types of task modules with."""
     user_types: frozenset[str] = frozenset()
     """Types that belong to task modules."""
     known_types: frozenset[str] = frozenset()
@@ -89,7 +90,7 @@ class Beat(NamedTuple):
     stuck: Mapping[str, int]
     held: Sequence[Held]
     counts: WorkerCounts | None = None
-    """What this worker has counted so far, if that has changed."""
+    """The counts of this worker so far, if they have changed."""
     generation: int = 0
     """As in `Join`."""
     report: WorkerReport | None = None
@@ -148,7 +149,7 @@ class AddAll(NamedTuple):
 
 
 class Progress(NamedTuple):
-    """How far a running attempt is. Kept in memory only, and sent once. Answer: None.
+    """The progress of a running attempt. Kept in memory only, and sent once. Answer: None.
 
     Errors: `StaleReport`.
     """
@@ -184,7 +185,7 @@ class Failed(NamedTuple):
     usage: Usage | None = None
     log_lines: Sequence[str] = ()
     traceback: str | None = None
-    """Of what the task's function has raised."""
+    """The traceback of what the task's function has raised."""
 
 
 class Released(NamedTuple):
@@ -246,9 +247,9 @@ class Retry(NamedTuple):
     kind: Kind | None = None
     """The type it is moved to; None: it stays."""
     run_at: float | None = None
-    """When it is due; None, or past: now."""
+    """The time at which it is due; None, or past: now."""
     by: By | None = None
-    """Who asks for it by hand: then it leaves an entry in the log of activity."""
+    """The author, if it is asked for by hand: then it leaves an entry in the log of activity."""
 
 
 class RunNow(NamedTuple):
@@ -259,7 +260,7 @@ class RunNow(NamedTuple):
 
     task_id: str
     by: By | None = None
-    """Who asks for it by hand: then it leaves an entry in the log of activity."""
+    """The author, if it is asked for by hand: then it leaves an entry in the log of activity."""
 
 
 class Delete(NamedTuple):
@@ -271,7 +272,7 @@ class Delete(NamedTuple):
 
     task_id: str
     by: By | None = None
-    """Who asks for it by hand: then it leaves an entry in the log of activity."""
+    """The author, if it is asked for by hand: then it leaves an entry in the log of activity."""
 
 
 class Amend(NamedTuple):
@@ -286,9 +287,9 @@ class Amend(NamedTuple):
     kind: Kind | None = None
     """The type it is moved to; None: it stays."""
     run_at: float | None = None
-    """When it is due; None: as it was."""
+    """The time at which it is due; None: as it was."""
     by: By | None = None
-    """Who asks for it by hand: then it leaves an entry in the log of activity."""
+    """The author, if it is asked for by hand: then it leaves an entry in the log of activity."""
 
 
 class Cancel(NamedTuple):
@@ -299,7 +300,7 @@ class Cancel(NamedTuple):
 
     task_id: str
     by: By | None = None
-    """Who asks for it by hand: then it leaves an entry in the log of activity."""
+    """The author, if it is asked for by hand: then it leaves an entry in the log of activity."""
 
 
 # -- requests: task types and schedules ---------------------------------------------------------
@@ -313,7 +314,7 @@ class Pause(NamedTuple):
 
     type: str
     by: By | None = None
-    """Who asks for it by hand: then it leaves an entry in the log of activity."""
+    """The author, if it is asked for by hand: then it leaves an entry in the log of activity."""
 
 
 class Resume(NamedTuple):
@@ -321,7 +322,7 @@ class Resume(NamedTuple):
 
     type: str
     by: By | None = None
-    """Who asks for it by hand: then it leaves an entry in the log of activity."""
+    """The author, if it is asked for by hand: then it leaves an entry in the log of activity."""
 
 
 class PutSchedule(NamedTuple):
@@ -335,7 +336,7 @@ class PutSchedule(NamedTuple):
 
     schedule: Schedule
     by: By | None = None
-    """Who asks for it by hand: then it leaves an entry in the log of activity."""
+    """The author, if it is asked for by hand: then it leaves an entry in the log of activity."""
 
 
 class PauseSchedule(NamedTuple):
@@ -347,7 +348,7 @@ class PauseSchedule(NamedTuple):
     name: str
     paused: bool
     by: By | None = None
-    """Who asks for it by hand: then it leaves an entry in the log of activity."""
+    """The author, if it is asked for by hand: then it leaves an entry in the log of activity."""
 
 
 class DeleteSchedule(NamedTuple):
@@ -358,7 +359,7 @@ class DeleteSchedule(NamedTuple):
 
     name: str
     by: By | None = None
-    """Who asks for it by hand: then it leaves an entry in the log of activity."""
+    """The author, if it is asked for by hand: then it leaves an entry in the log of activity."""
 
 
 class RunSchedule(NamedTuple):
@@ -370,9 +371,9 @@ class RunSchedule(NamedTuple):
 
     name: str
     task_id: str
-    """Of the task that is made."""
+    """The id of the task that is made."""
     by: By | None = None
-    """Who asks for it by hand: then it leaves an entry in the log of activity."""
+    """The author, if it is asked for by hand: then it leaves an entry in the log of activity."""
 
 
 class Note(NamedTuple):
@@ -409,7 +410,7 @@ class Inspect(NamedTuple):
 
     task_id: str
     tracebacks: bool = False
-    """Whether those of its attempts are told, too."""
+    """True if the tracebacks of its attempts are told, too."""
 
 
 class Find(NamedTuple):
@@ -487,7 +488,7 @@ class Schedules(NamedTuple):
     after: str | None = None
     """The `SchedulePage.next` of the page before."""
     payloads: bool = False
-    """Whether their patterns have payloads; otherwise those are empty."""
+    """True if the schedules' patterns have payloads; otherwise those are empty."""
 
 
 class Stats(NamedTuple):
@@ -500,7 +501,7 @@ class Series(NamedTuple):
     range: str
     """A key of `afterwards.buckets.STEPS`."""
     type: str | None = None
-    """Of this type only."""
+    """The type of the tasks; None: any type."""
 
 
 class ListWorkers(NamedTuple):
@@ -511,7 +512,7 @@ class Scrape(NamedTuple):
     """Answer: the metrics of the whole service in Prometheus' text format (bytes)."""
 
     counts: WorkerCounts | None = None
-    """What the asking worker has counted, so that it is up to date."""
+    """The counts of the asking worker, so that the answer is up to date."""
 
 
 class Probe(NamedTuple):

@@ -1,1 +1,1 @@
-"""What the registry holds in memory, and what each request does to it."""
+"""The registry's state in memory, and the effect of each request on it."""

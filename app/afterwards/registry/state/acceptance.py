@@ -20,7 +20,7 @@ from afterwards.task_ids import new_id
 
 @dataclass(frozen=True)
 class Limits:
-    """What bounds a registry."""
+    """The limits of a registry."""
 
     max_pending: int = 100_000
     """Unfinished tasks."""
@@ -30,7 +30,7 @@ class Limits:
 
 
 class Room:
-    """How much more there is room for. Payloads of schedules take some of it, at most half."""
+    """The room for further tasks. Payloads of schedules take some of it, at most half."""
 
     def __init__(self, limits: Limits, store: TaskStore, schedules: ScheduleTable) -> None:
         self._limits = limits
@@ -177,7 +177,7 @@ class Acceptance:
         return None if task is not None and self._store.is_deleted(task.id) else task
 
     def holds_key_of_others(self, task: Task) -> bool:
-        """Whether it has the key of a batch with other tasks that are kept."""
+        """True if the task has the key of a batch with other tasks that are kept."""
         if rest_of(task) is None:
             return False
         rest = {*self._archive.rest_of_batch(task), *self._store.rest_of_batch(task)}

@@ -1,4 +1,4 @@
-"""What people do by hand leaves an entry, in the transaction that does it; and how long it stays.
+"""The log of activity: an act by hand leaves an entry in the transaction that does it.
 
 Only a request that says who has asked for it leaves one. What is refused does as well.
 """
@@ -64,7 +64,7 @@ class ActivityBook:
         self._schedules = schedules
         self.entries: list[Entry] = []
         self._bulk: dict[str, int] = {}
-        """Where among them those are that more may be added to."""
+        """The places of the entries that more may be added to."""
         self._words: dict[type, Callable[[Any], _Words]] = {
             Cancel: lambda it: _Words("cancel", "task", it.task_id),
             RunNow: lambda it: _Words("run", "task", it.task_id),

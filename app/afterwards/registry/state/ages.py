@@ -39,7 +39,8 @@ class TrustedTime:
         """The wall clock before the machine's own, when last looked at."""
         self._believed = self._ahead
         self._doubted_at: float | None = None
-        """When the last jump was seen, by the machine's own clock; None: nothing is doubted."""
+        """The moment at which the last jump was seen, by the machine's own clock; None: nothing is
+        doubted."""
         gap = clock.wall() - seen_at
         if seen_at and gap > JUMP_SECONDS and not confirmed:
             self._believed -= gap

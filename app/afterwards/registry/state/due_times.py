@@ -42,7 +42,7 @@ def after(schedule: Schedule, moment: float) -> float | None:
 
 
 def is_late(due: float, now: float) -> bool:
-    """Whether a due time came so long ago that it may have been missed."""
+    """True if a due time came so long ago that it may have been missed."""
     return due < now - MISSED_AFTER_SECONDS
 
 
@@ -66,7 +66,7 @@ class Missed:
         return is_new
 
     def has(self, schedule: Schedule, due: float, now: float) -> bool:
-        """Whether this due time was missed, as far as `first_made` has not decided otherwise."""
+        """True if this due time was missed, as far as `first_made` has not decided otherwise."""
         if not is_late(due, now) or due <= self._held.get(schedule.name, -math.inf):
             return False
         return not schedule.catch_up or due > self._searched.get(schedule.name, -math.inf)
@@ -99,7 +99,7 @@ class Missed:
                 marks.pop(name, None)
 
     def undo(self, name: str) -> None:
-        """What was skipped of a schedule could not be written."""
+        """Take back what was skipped of a schedule: it could not be written."""
         self._searched.pop(name, None)
 
 

@@ -15,7 +15,7 @@ from afterwards.registry.state.queues import Crowd, Line
 
 @dataclass
 class WorkerRecord:
-    """What the registry knows of one worker."""
+    """The registry's record of one worker."""
 
     worker: Worker
     lease_ends: float
@@ -32,13 +32,13 @@ class WorkerRecord:
     """Its process has ended. Its claims are ended in every group until one is committed, so this is
     a state and not an event."""
     beaten_at: float = 0.0
-    """When it has sent its last `Beat`, or joined, on the registry's running clock."""
+    """The time of its last `Beat`, or of its `Join`, on the registry's running clock."""
     is_heard: bool = False
-    """Whether it has said that it is alive since that was looked at; set by any thread."""
+    """True if it has said that it is alive since that was looked at; set by any thread."""
     slots: Mapping[str, int] = field(default_factory=dict)
     stuck: Mapping[str, int] = field(default_factory=dict)
     report: WorkerReport | None = None
-    """What it said of its process and its hosts last."""
+    """The last report on its process and its hosts."""
     generation: int = 0
     user_types: frozenset[str] = frozenset()
     known_types: frozenset[str] = frozenset()
@@ -54,19 +54,19 @@ class WorkerRecord:
     """Set when an exchange would bring it something; what `Registry.watch` waits for."""
 
     def free(self, kind: str) -> int:
-        """How many more claims of this kind it may get."""
+        """The number of further claims of this kind that it may get."""
         if not self.joined or self.draining:
             return 0
         return max(0, self.slots.get(kind, 0) - self.used[kind])
 
     def has_room(self, crowd: Crowd) -> bool:
-        """Whether one more suspect fits: into a host with others of its crowd, or a free one."""
+        """True if one more suspect fits: into a host with others of its crowd, or a free one."""
         if not self.joined or self.draining or not self.slots.get(crowd.executor):
             return False
         return self._in_part_of_a_host(crowd) > 0 or self.free(SUSPECTED) > 0
 
     def runs_own(self, type_name: str) -> bool:
-        """Whether a type is the service's own, as far as this worker knows."""
+        """True if a type is the service's own, as far as this worker knows."""
         if self.known_types and type_name not in self.known_types:
             return False
         return type_name not in self.user_types
@@ -92,7 +92,7 @@ class WorkerRecord:
             del self.crowds[line.executor, line.size]
 
     def _in_part_of_a_host(self, crowd: Crowd) -> int:
-        """How many of this crowd are beyond what fills hosts."""
+        """The number of this crowd beyond what fills hosts."""
         return self.crowds[crowd.executor, crowd.size] % crowd.size
 
 
@@ -145,7 +145,7 @@ class Ledger:
             record.untold.pop(task.id, None)
 
     def omitted(self, record: WorkerRecord, held: Iterable[Held]) -> list[Task]:
-        """What the record says the worker holds and the worker's own list does not."""
+        """The tasks that the record says the worker holds and the worker's own list does not."""
         listed = set(held)
         return [task for task in record.held.values() if (task.id, task.attempt) not in listed]
 

@@ -21,7 +21,7 @@ MAX_STARTS_KEPT: Final = 100_000
 
 
 class Throttle:
-    """What bounds one type."""
+    """The limits of one type."""
 
     __slots__ = ("max_concurrency", "paused", "rate_count", "rate_seconds", "starts")
 
@@ -44,11 +44,11 @@ class Throttle:
 
     @property
     def bounds_nothing(self) -> bool:
-        """Whether there need not be a throttle."""
+        """True if there need not be a throttle."""
         return not self.paused and self.max_concurrency is None and self.rate_count is None
 
     def rate_opens_at(self) -> float | None:
-        """When the rate allows another start; None: it does."""
+        """The time at which the rate allows another start; None: it allows one now."""
         count, starts = self.rate_count, self.starts
         if count is None or len(starts) < count:
             return None
@@ -68,16 +68,18 @@ class Throttles:
         self._throttles: dict[str, Throttle] = {}
         self._limits: Mapping[str, TypeLimits] = {}
         self.any_rate = False
-        """Whether any type has a limited rate."""
+        """True if any type has a limited rate."""
         self._numbers: dict[str, int] = {}
-        """Of a type's next start. Numbers go on when a limit is lifted: the journal has them."""
+        """The number of each type's next start. Numbers go on when a limit is lifted: the journal
+        has them."""
         self._remembered: dict[str, list[Start]] = {}
         """The journal's, until a worker says which types have a rate limit."""
         self.running: dict[str, int] = {}
         """Attempts by task type; kept by the store."""
         self._paused: dict[str, float] = {}
         self._before: dict[str, float | None] = {}
-        """What the group at work has paused or resumed: since when it was paused before."""
+        """The types that the group at work has paused or resumed, each with its pause as it was
+        before."""
         self.started: list[Start] = []
         """By the group at work, of types with a rate limit."""
         self.verbs: Mapping[type, Callable[[Any], Any]] = {
@@ -88,7 +90,7 @@ class Throttles:
     # -- reading -------------------------------------------------------------------------------
 
     def is_open(self, type_name: str) -> bool:
-        """Whether an attempt at a task of this type may start now."""
+        """True if an attempt at a task of this type may start now."""
         throttle = self._throttles.get(type_name)
         if throttle is None:
             return True
@@ -98,7 +100,7 @@ class Throttles:
         return opens_at is None or opens_at <= self._clock.elapsed()
 
     def opens_at(self, type_name: str) -> float | None:
-        """When (`elapsed` clock) the passing of time opens it, or has; None: it does not wait."""
+        """The time (`elapsed` clock) at which it opens, or has opened; None: no time is awaited."""
         throttle = self._throttles.get(type_name)
         if throttle is None or self._is_shut(throttle, type_name):
             return None
@@ -109,7 +111,7 @@ class Throttles:
         return throttle.paused or (most is not None and self.running.get(type_name, 0) >= most)
 
     def is_paused(self, type_name: str) -> bool:
-        """Whether somebody has paused it."""
+        """True if the type is paused."""
         return type_name in self._paused
 
     def paused(self) -> list[str]:
@@ -196,7 +198,7 @@ class Throttles:
 
     @property
     def has_changed(self) -> bool:
-        """Whether the group at work has changed anything that is to be written."""
+        """True if the group at work has changed anything that is to be written."""
         return bool(self.started or self._before)
 
     def paused_changes(self) -> dict[str, float | None]:
@@ -233,7 +235,7 @@ class Throttles:
 
 
 def _age(start: Start, wall: float, elapsed: float) -> float:
-    """How long ago it was, at least.
+    """The least age of a start.
 
     The wall clock may have been set, and the `elapsed` clock begins anew when the machine does. So
     while the latter cannot have begun anew, the shorter of both: no limit is lifted too early.

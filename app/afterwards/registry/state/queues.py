@@ -23,7 +23,7 @@ class Crowd(NamedTuple):
 
     executor: str
     size: int
-    """How many may be in one host."""
+    """The number of attempts that may be in one host."""
     solo: bool = False
     """At most one such attempt runs at a time, whoever runs it."""
 
@@ -33,7 +33,7 @@ Line = str | Crowd
 
 
 Place = tuple[int, int, str]
-"""Where a task stands: priority downwards, age, id; the smallest comes first."""
+"""A task's place in the queue: priority downwards, age, id; the smallest comes first."""
 
 
 class Lane:
@@ -61,7 +61,7 @@ class Lane:
             self._compact()
 
     def first(self) -> Place | None:
-        """Where its first task stands."""
+        """The place of its first task."""
         while self._used:
             priority = self._used.bit_length() - 1
             entry = self._head(priority)
@@ -132,7 +132,7 @@ class ReadyQueue:
         return [line for line in self._lanes if isinstance(line, Crowd)]
 
     def waits(self, line: Line, may: Callable[[str], bool] | None = None) -> bool:
-        """Whether any task of this line is ready, and its type may start one.
+        """True if any task of this line is ready, and its type may start one.
 
         Args:
             may: which types count; None: all.
@@ -161,7 +161,7 @@ class ReadyQueue:
         return best
 
     def next_opening(self, now: float) -> float | None:
-        """When (`elapsed` clock) the next type whose tasks wait may start one again."""
+        """The time (`elapsed` clock) at which the next type with waiting tasks opens."""
         if not self._throttles.any_rate:
             return None
         opens_at = self._throttles.opens_at
@@ -204,7 +204,7 @@ class DueQueue:
         self._members.pop(task_id, None)
 
     def next_due(self) -> float | None:
-        """When the first of them is due; None if there is none."""
+        """The time at which the first of them is due; None if there is none."""
         while self._heap:
             due, task_id = self._heap[0]
             if self._members.get(task_id) == due:

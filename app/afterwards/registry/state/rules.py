@@ -179,7 +179,7 @@ class Rules:
             self.schedules.hold()
 
     def plan_changes(self) -> PlanChanges | None:
-        """What the group at work has changed besides tasks; None: nothing."""
+        """The changes of the group at work besides tasks; None: there are none."""
         throttles, schedules = self.store.throttles, self.schedules
         if not (throttles.has_changed or schedules.has_changed):
             return None

@@ -20,7 +20,7 @@ class ScheduleTable:
         self._names: list[str] = []
         """In order."""
         self.payload_bytes = 0
-        """Of all of them."""
+        """The size of all payloads together."""
 
     def __len__(self) -> int:
         return len(self._names)

@@ -36,10 +36,11 @@ log = get_logger(__name__)
 
 MAX_SCHEDULES: Final = 10_000
 RETRY_SECONDS: Final = 0.25
-"""When a due time for which there was no room is tried again."""
+"""The time until a due time for which there was no room is tried again."""
 
 FIRING_SECONDS: Final = 0.02
-"""Of the processor, in one group: others wait meanwhile, and what is left comes in the next."""
+"""The processor time for due schedules in one group: others wait meanwhile, and the rest comes in
+the next."""
 
 
 class Maker(Protocol):
@@ -68,12 +69,13 @@ class ScheduleBook:
         self._maker = maker
         self._due = DueQueue()
         self._before: dict[str, Schedule | None] = {}
-        """What the group at work has changed, as it was before."""
+        """The schedules that the group at work has changed, as they were before."""
         self._defined: set[str] = set()
-        """Of those, the ones whose definition has changed."""
+        """Those of the changed ones whose definition has changed."""
         self._missed = Missed()
         self._waiting: set[str] = set()
-        """What there was no room for, and is not tried before `_retry_at` (`elapsed` clock)."""
+        """The schedules that there was no room for; not tried before `_retry_at` (`elapsed`
+        clock)."""
         self._retry_at = 0.0
         self.verbs: Mapping[type, Callable[[Any], Any]] = {
             PutSchedule: self._put,
@@ -103,7 +105,7 @@ class ScheduleBook:
         return self._schedules.page(query)
 
     def next_due(self) -> float | None:
-        """When (`wall` clock) the next one is due that does not wait for room."""
+        """The time (`wall` clock) at which the next one is due that does not wait for room."""
         return self._due.next_due()
 
     # -- the verbs -----------------------------------------------------------------------------
@@ -240,7 +242,7 @@ class ScheduleBook:
 
     @property
     def has_changed(self) -> bool:
-        """Whether the group at work has changed anything."""
+        """True if the group at work has changed anything."""
         return bool(self._before)
 
     def definitions(self) -> dict[str, Schedule | None]:

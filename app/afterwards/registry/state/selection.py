@@ -23,7 +23,7 @@ _AT_ONCE: Final = 256
 """Tasks that are looked at before others get their turn: Python's lock is everybody's."""
 
 _Entry = tuple[float, int, Task]
-"""What comes first is least."""
+"""A task of a heap; the least entry comes first."""
 
 
 def _fits(task: Task, wanted: Filter) -> bool:

@@ -32,7 +32,7 @@ class Slots:
         return None if best is None else best[2]
 
     def wanted(self, record: WorkerRecord) -> bool:
-        """Whether any task waits for a slot that this worker has free."""
+        """True if any task waits for a slot that this worker has free."""
         may = self._types(record)
         for kind in record.slots:
             if kind == SUSPECTED:

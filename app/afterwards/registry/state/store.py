@@ -22,7 +22,7 @@ FINISHED_CACHE_BYTES = 64 * 2**20
 
 
 class Archive(Protocol):
-    """Where tasks are that are not in memory."""
+    """The tasks that are not in memory."""
 
     def read(self, task_id: str) -> Task | None:
         """The task as committed; None if there is none."""
@@ -34,7 +34,7 @@ class Archive(Protocol):
         """Ids of the other tasks of a batch that are kept, as committed; `first` has its key."""
 
     def was_deleted(self, task_id: str) -> bool:
-        """Whether a task of this id was deleted, as far back as that is remembered."""
+        """True if a task of this id was deleted, as far back as that is remembered."""
 
 
 class TaskStore:
@@ -53,7 +53,7 @@ class TaskStore:
         self._solo: set[str] = set()
         """Unfinished tasks of which one at a time runs once they have to be alone."""
         self._backoffs: dict[str, float] = {}
-        """When those that back off are due, on the `elapsed` clock."""
+        """The times at which tasks that back off are due, on the `elapsed` clock."""
         self.throttles = Throttles(clock)
         self.ready = ReadyQueue(self.throttles)
         self.backing_off = DueQueue()
@@ -61,14 +61,14 @@ class TaskStore:
         self.scheduled = DueQueue()
         """By the `wall` clock."""
         self.deadlines = DueQueue()
-        """Of the waiting tasks that have one, by the `wall` clock."""
+        """The deadlines of the waiting tasks that have one, by the `wall` clock."""
         self.unfinished_bytes = 0
         self.changes: list[Change] = []
         """Since the last `commit` or `undo`."""
         self._deleted: set[str] = set()
-        """Of those changes, what was deleted."""
+        """The ids of the tasks that were deleted among those changes."""
         self._deleted_unseen: set[str] = set()
-        """Of these, tasks that are not in memory."""
+        """The ids of those that are not in memory."""
 
     # -- reading -------------------------------------------------------------------------------
 
@@ -87,7 +87,7 @@ class TaskStore:
         return [self._by_key[key] for key in keys if key in self._by_key]
 
     def unfinished(self) -> int:
-        """How many tasks are not finished."""
+        """The number of tasks that are not finished."""
         return len(self._unfinished)
 
     def unfinished_by_type(self) -> Counter[str]:
@@ -126,7 +126,7 @@ class TaskStore:
             self._deleted_unseen.add(task.id)
 
     def is_deleted(self, task_id: str) -> bool:
-        """Whether the group at work has deleted it."""
+        """True if the group at work has deleted it."""
         return task_id in self._deleted
 
     def load(self, task: Task, *, may_end_the_service: bool = False) -> None:
@@ -244,7 +244,7 @@ class TaskStore:
                 self.backing_off.push(new.id, due)
 
     def _line(self, task: Task) -> Line:
-        """Where it waits, and what its claim takes."""
+        """The line in which it waits; it says what its claim takes."""
         if task.crowd == 0:
             return task.executor
         return Crowd(task.executor, task.crowd, task.crowd == 1 and task.id in self._solo)

@@ -1,4 +1,4 @@
-"""Who takes part: workers join, beat, drain, leave, fall silent and die, and their claims too.
+"""The workers: they join, beat, drain, leave, fall silent and die, and their claims too.
 
 What a worker says of itself is remembered at once. What follows from it for its tasks is a
 transition like any other, and is done again in the next group if it could not be written; so the
