@@ -1,1 +1,1 @@
-"""What a worker does with its claims: hand them to executors, run one attempt, report."""
+"""The attempts of a worker: it hands claims to executors, runs an attempt, reports its end."""

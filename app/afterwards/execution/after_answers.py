@@ -9,8 +9,8 @@ from collections.abc import Callable
 from typing import Final
 
 _TURNS: Final = 3
-"""Of the loop: an answer of the registry wakes the coroutines that wait for it, these write their
-answers, and what was written is sent."""
+"""Turns of the loop: an answer of the registry wakes the coroutines that wait for it, these write
+their answers, and what was written is sent."""
 
 
 class AfterAnswers:
@@ -24,7 +24,7 @@ class AfterAnswers:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = 0
         self._turns: deque[list[Callable[[], None]]] = deque([] for _ in range(_TURNS))
-        """What is due after so many turns; the first after the next one."""
+        """The calls that are due after so many turns; the first list is due after the next turn."""
         self._is_turning = False
 
     def bind(self, loop: asyncio.AbstractEventLoop) -> None:

@@ -48,7 +48,7 @@ class Attempt(NamedTuple):
     """JSON, as the task type's payload model wrote it."""
     context: TaskContext
     max_attempts: int | None = None
-    """Of this task; None: its type's."""
+    """The bound of this task's attempts; None: its type's."""
 
 
 def prepare(environment: Environment) -> None:
@@ -105,7 +105,7 @@ async def run_attempt_async(attempt: Attempt) -> Outcome:
 FUNCTIONS: Final[Mapping[str, Callable[[Attempt], Any]]] = MappingProxyType(
     {"async": run_attempt_async, "thread": run_attempt, "process": run_attempt}
 )
-"""What goes into `afterwards_executors.base.Work` for each kind of executor."""
+"""The function of `afterwards_executors.base.Work` for each kind of executor."""
 
 
 # -- the steps ---------------------------------------------------------------------------------
@@ -213,11 +213,11 @@ _to_json: Final = json.JSONEncoder(
 
 
 _OBJECTS: Final = (dict, Mapping)
-"""What JSON has as an object. An abstract class alone would take twice as long to tell."""
+"""The types of a JSON object. An abstract class alone would take twice as long to tell."""
 
 
 def encode_result(result: object, limit_bytes: int) -> bytes:
-    """What a task type's `run` returned, as it is stored.
+    """Encode the result of a task type's `run` as it is stored.
 
     Raises:
         PermanentError: it is no JSON object, or larger than `limit_bytes`.

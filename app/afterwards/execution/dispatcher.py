@@ -102,7 +102,7 @@ class Dispatcher:
         self._changed = threading.Condition()
         self._unstarted = 0
         self._closed = False
-        """Whether the executors may be shut down by now."""
+        """True once the executors may be shut down."""
 
     # -- starting ------------------------------------------------------------------------------
 
@@ -203,7 +203,7 @@ class Dispatcher:
         )
 
     def _noted(self, claim: Claim, note: bytes) -> None:
-        """What an attempt notes is its progress."""
+        """Keep an attempt's note as its progress."""
         try:
             fraction, message = Progress.decoded(note)
         except ValueError as error:

@@ -1,4 +1,4 @@
-"""What becomes of an attempt that has raised: cancelled, starved or failed, and in which words."""
+"""The outcome of an attempt that has raised: cancelled, starved or failed, with its message."""
 
 from __future__ import annotations
 
@@ -68,14 +68,14 @@ def failure(
 
 
 def _was_asked_to_stop(context: TaskContext, errors: Sequence[BaseException]) -> bool:
-    """Whether it was cancelled, or its process is about to end, and it has stopped for that."""
+    """True if it was cancelled, or its process is about to end, and it has stopped for that."""
     if all(isinstance(one, Interrupted) for one in errors):
         return context.stopping
     return context.cancelled and all(isinstance(one, Cancelled) for one in errors)
 
 
 def _is_starved(error: BaseException) -> bool:
-    """Whether what it needed has run out in the whole process, which is not its own fault.
+    """True if something has run out in the whole process, which is not the attempt's own fault.
 
     The descriptors and threads of a host for one attempt are that attempt's own, and memory may be
     anybody's: there the task type decides.

@@ -1,4 +1,4 @@
-"""What happens in hosts besides attempts, for the log and the metrics."""
+"""The log and the metrics of what happens in hosts besides attempts."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class HostLog:
         self._counts: dict[tuple[str, str], int] = {}
 
     def counts(self) -> Mapping[tuple[str, str], int]:
-        """How often each kind of host did what; any thread may ask."""
+        """The number of each event in each kind of host; any thread may ask."""
         return dict(self._counts)
 
     def printed(self, kind: str, pid: int, line: str) -> None:

@@ -21,7 +21,7 @@ from afterwards_executors.retry import TransientError
 log = get_logger(__name__)
 
 LEAVE_SECONDS: Final = 1.5
-"""How long a lifespan may take to be left; its process is killed soon after that."""
+"""The time in which a lifespan has to be left; its process is killed soon after that."""
 
 
 class LifespanFailed(TransientError):
@@ -40,11 +40,11 @@ class _Lifespan:
 
     @property
     def has_failed(self) -> bool:
-        """Whether it has ended, and has to be entered anew."""
+        """True if it has ended, and has to be entered anew."""
         return self._task.done()
 
     async def resources(self) -> Any:
-        """What it has yielded. Raises `LifespanFailed`."""
+        """The value that it has yielded. Raises `LifespanFailed`."""
         # Whoever waits may be cancelled; others wait for the same.
         return await asyncio.shield(self._entered)
 
@@ -84,7 +84,7 @@ class Lifespans:
         self._lifespans: dict[TaskModule, _Lifespan] = {}
 
     async def resources(self, module: TaskModule, name: str) -> Any:
-        """What the module's lifespan has yielded here; enters it if need be.
+        """The value that the module's lifespan has yielded here; enters it if need be.
 
         Raises:
             LifespanFailed: it cannot be entered.
@@ -139,7 +139,7 @@ class ThreadedLifespans:
 
 
 ON_LOOP: Final = Lifespans()
-"""Of the event loop that this process' attempts run on."""
+"""The lifespans of the event loop that this process' attempts run on."""
 
 IN_THREAD: Final = ThreadedLifespans()
-"""Of attempts of this process that are plain functions."""
+"""The lifespans of attempts of this process that are plain functions."""

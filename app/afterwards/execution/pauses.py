@@ -49,6 +49,6 @@ class Pauses:
             )
 
     def is_resting(self, kind: str) -> bool:
-        """Whether no attempt of this kind is to be claimed now."""
+        """True if no attempt of this kind is to be claimed now."""
         until = self._until.get(kind)
         return until is not None and time.monotonic() < until

@@ -63,7 +63,7 @@ class Reports:
                 return self._of_the_innocent(claim, outcome.end, error, is_cancelled=is_cancelled)
 
     def _of_the_innocent(self, claim: Claim, end: End, error: str, *, is_cancelled: bool) -> Report:
-        """Of an attempt whose end is not its own doing."""
+        """The report of an attempt whose end is not its own doing."""
         if end is End.RELEASED:
             return self._released_for_a_neighbour(claim, error)
         if end is End.CANCELLED and is_cancelled:
@@ -94,7 +94,7 @@ def _traceback(outcome: Outcome) -> str | None:
 
 
 def _delay_seconds(claim: Claim, outcome: Outcome) -> float | None:
-    """How long until the next attempt; None: there is none.
+    """The time until the next attempt; None: there is none.
 
     Its type's policy has said so where the attempt ran. Where it could not, the default does.
     """

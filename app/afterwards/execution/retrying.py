@@ -1,4 +1,4 @@
-"""When a task is tried again: its type's policy is asked where its code is."""
+"""The decision to try a task again: its type's policy is asked where its code is."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def leaves(error: BaseException) -> Iterator[BaseException]:
 
 
 def is_transient(policy: RetryPolicy, error: BaseException) -> bool:
-    """Whether `error` is worth another attempt; by the default policy if this one is broken."""
+    """True if `error` is worth another attempt; by the default policy if this one is broken."""
     if any(isinstance(one, Cancelled | Interrupted) for one in leaves(error)):
         return False
     try:

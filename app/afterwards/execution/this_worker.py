@@ -1,4 +1,4 @@
-"""What a worker tells the registry of its process and its hosts, for people who look."""
+"""The report of a worker on its process and its hosts, for people who look."""
 
 from __future__ import annotations
 

@@ -33,10 +33,10 @@ class AdmittedHttpProtocol(BoundedHttpProtocol):
         """None before the connection is made, and once it has given way or is lost."""
         self._is_on_trial = False
         self._bytes_taken = 0
-        """Of `Connections.take`: of a body that is being received, and of an answer that is being
-        given, or was and is not read yet."""
+        """The bytes of `Connections.take`: of a body that is being received, and of an answer that
+        is being given, or was and is not read yet."""
         self._body_counted = 0
-        """Of the body at hand."""
+        """The counted bytes of the body at hand."""
 
     @property
     def _client(self) -> Client:
@@ -79,7 +79,7 @@ class AdmittedHttpProtocol(BoundedHttpProtocol):
         self._all.become_busy(self, self._client)
 
     def _is_let_in(self) -> bool:
-        """Whether a connection on trial may be answered; the trial ends if there is room by now."""
+        """True if a connection on trial may be answered; the trial ends if there is room by now."""
         if self._all.admit(self, self._client):
             self._is_on_trial = False
             return True

@@ -31,7 +31,7 @@ Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 class Connection(Protocol):
-    """What a connection is here."""
+    """A counted connection, which can be closed for the sake of another."""
 
     def give_way(self) -> None:
         """Close, for another one's sake."""
@@ -49,7 +49,7 @@ class Client:
     held: int = 0
     """Connections it has, those on trial, too."""
     count: int = 0
-    """Of them, those with a place of their own."""
+    """The number of them that have a place of their own."""
     bytes_in_flight: int = 0
     idle: dict[Connection, None] = field(default_factory=dict)
     """Connections that no request is answered on, the longest idle first."""
@@ -79,7 +79,7 @@ class Connections:
         self._warned_at = -_SECONDS_BETWEEN_WARNINGS
 
     def client_of(self, address: str | None) -> Client:
-        """What counts the connections of a peer; None is one without an address.
+        """The client that the connections of a peer count for; None is a peer without an address.
 
         A site with IPv6 has a network of 64 bits at least, and counts as one address.
         """
@@ -158,7 +158,7 @@ class Connections:
         client.bytes_in_flight += length
 
     def has_room(self, length: int, client: Client) -> bool:
-        """Whether so many more bytes may be in flight."""
+        """True if so many more bytes may be in flight."""
         return (
             self._bytes_in_flight + length <= BYTES_IN_FLIGHT
             and client.bytes_in_flight + length <= client.most_bytes

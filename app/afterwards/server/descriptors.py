@@ -13,7 +13,7 @@ from afterwards.settings import Settings
 log = get_logger(__name__)
 
 _OWN: Final = 64
-"""What a worker has open without connections and attempts is about half of it."""
+"""The descriptors of a worker without connections and attempts; about half of them are open."""
 
 _FOR_A_PROCESS: Final = 4
 _FOR_A_THREAD: Final = 2
@@ -43,7 +43,7 @@ def raise_limit() -> int:
 
 
 def connections_that_fit(settings: Settings, limit: int) -> int:
-    """How many connections a worker can hold and still open what itself and its attempts need.
+    """The number of connections that a worker can hold and still open what its attempts need.
 
     Args:
         limit: of open files, of each process; -1 is none.

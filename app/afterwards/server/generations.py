@@ -27,22 +27,22 @@ from afterwards_executors.prctl import end_with_parent
 log = get_logger(__name__)
 
 LOOK_SECONDS: Final = 75.0
-"""How long the child may look; it has a limit of its own, which is shorter."""
+"""The time for which the child may look; it has a limit of its own, which is shorter."""
 
 TAKE_SECONDS: Final = 20.0
-"""How long workers are waited for: each starts a host, which imports the modules."""
+"""The time for which workers are waited for: each starts a host, which imports the modules."""
 
 _FAILED: Final = b"-"
 _DONE: Final = b"+"
 
 
 class Result(NamedTuple):
-    """What became of a look at the modules."""
+    """The result of a look at the modules."""
 
     number: int
-    """Of the latest generation now."""
+    """The number of the latest generation now."""
     text: str
-    """What is in it, or the reason why it is no new one."""
+    """The summary of the generation, or the reason why it is no new one."""
     failed: bool
 
 
@@ -86,7 +86,7 @@ class Generations:
         self._published: Result | None = None
         """The latest generation, while workers are waited for to take it."""
         self._taken_by = 0.0
-        """When they are not waited for any longer."""
+        """The moment at which they are not waited for any longer."""
         self.board.publish(self.latest)
 
     def open(self) -> None:
@@ -191,7 +191,7 @@ class _Child:
         self._until = time.monotonic() + LOOK_SECONDS
 
     def has_ended(self) -> bool:
-        """Whether it has; it is killed if it takes too long."""
+        """True if it has ended; it is killed if it takes too long."""
         if time.monotonic() >= self._until:
             self.kill()
         poll = select.poll()
@@ -204,7 +204,7 @@ class _Child:
             signal.pidfd_send_signal(self._death, signal.SIGKILL)
 
     def answer(self) -> bytes:
-        """What it has said; empty: nothing. Frees everything."""
+        """The answer of the child; empty: none. Frees everything."""
         try:
             with contextlib.suppress(ChildProcessError):  # somebody else has reaped it
                 os.waitid(os.P_PIDFD, self._death, os.WEXITED)

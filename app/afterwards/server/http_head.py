@@ -1,4 +1,4 @@
-"""What HTTP asks of a request's head and the parser leaves to others (RFC 9112)."""
+"""Rules of HTTP for a request's head that the parser leaves to others (RFC 9112)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Headers = list[tuple[bytes, bytes]]
 
 
 def fault_of(headers: Sequence[tuple[bytes, bytes]], version: str) -> tuple[HTTPStatus, str] | None:
-    """What is wrong with a head, and the status that says so; None: nothing."""
+    """The fault of a head, and the status that says so; None: there is none."""
     hosts = 0
     for name, value in headers:
         if name == b"host":

@@ -20,7 +20,7 @@ from afterwards.server.transport import OneWriteTransport
 from afterwards.server.upgrades import without_upgrade
 
 MAX_HEAD_BYTES: Final = 64 * 1024
-"""Of a request line and its headers together; also of a body's trailers."""
+"""The bound of a request line and its headers together; also of a body's trailers."""
 
 MAX_WAITING: Final = 8
 """Requests of one connection that wait for the answer to an earlier one."""
@@ -57,14 +57,14 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     """Between two parts of a body."""
 
     stall_seconds: ClassVar[float] = 30.0
-    """How long a client may read nothing of what is sent to it."""
+    """The time for which a client may read nothing of what is sent to it."""
 
     haste_seconds: ClassVar[float] = 0.5
     """Instead of either, once the server stops."""
 
     linger_seconds: ClassVar[float] = 1.0
-    """How long a refused client may go on sending. Closing with unread data in the connection would
-    reset it, and take the answer away from the client."""
+    """The time for which a refused client may go on sending. Closing with unread data in the
+    connection would reset it, and take the answer away from the client."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -72,22 +72,23 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._refused = False
         self._timer: asyncio.TimerHandle | None = None
         self._late: Callable[[], None] | None = None
-        """What the timer calls."""
+        """The callback of the timer."""
         self._part_bytes = 0
-        """Of the data at hand."""
+        """The size of the data at hand."""
         self._is_part_begun = False
-        """Whether something in it came before what the parser is at."""
+        """True if something in it came before what the parser is at."""
         self._held_bytes = 0
         """Since a head began, or the last part of a body: at most this much is in the parser."""
         self._others_bytes = 0
         """At most this much of it was not of this head, but came with its beginning."""
         self._unparsed = b""
         self._unparsed_at = 0
-        """Where in `_unparsed` the parser goes on, once fewer requests wait."""
+        """The place in `_unparsed` where the parser goes on, once fewer requests wait."""
         self._has_begun = False
-        """Whether a request began in the data at hand."""
+        """True if a request began in the data at hand."""
         self._plain_head = b""
-        """Of a request that asks for another protocol: to be parsed in the place of its own."""
+        """The head of a request that asks for another protocol: to be parsed in the place of its
+        own."""
         self._body_began = 0.0
         self._body_bytes = 0
         self._is_half_closed = False
@@ -332,6 +333,6 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
 
 def is_busy(connection: Any) -> bool:
-    """Whether a request of this connection is being answered."""
+    """True if a request of this connection is being answered."""
     cycle = getattr(connection, "cycle", None)
     return cycle is not None and not cycle.response_complete

@@ -16,11 +16,12 @@ from afterwards.errors import ConfigurationError
 from afterwards.settings import Settings
 
 IN_USE_SECONDS: Final = 3.0
-"""How long an address that is in use is tried: the workers of a master that was killed hear of it
+"""The time for which an address in use is tried: the workers of a master that was killed hear of it
 from the kernel, and close theirs a moment later."""
 
 UNIX_SOCKET_MODE: Final = 0o666
-"""Whoever may enter its directory may connect: a proxy often runs as another user."""
+"""The mode of a Unix socket: all who may enter its directory may connect, as a proxy often runs as
+another user."""
 
 _LOOPBACK_OF: Final[Mapping[str, str]] = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - read, not bound
 _BACKLOG: Final = 2048
@@ -115,7 +116,7 @@ def _listen_unix(path: Path) -> socket.socket:
 
 @dataclass(frozen=True)
 class Address:
-    """Where a listener is: as text, as people are told it."""
+    """The address of a listener, as text for people."""
 
     host: str
     """A host or an IP address without brackets; of a Unix socket, its path."""
@@ -144,7 +145,7 @@ class Address:
         return self._url(self.host) + (" (all interfaces)" if self.host in _LOOPBACK_OF else "")
 
     def for_curl(self) -> str:
-        """What curl is told to open it on this machine."""
+        """The arguments with which curl opens it on this machine."""
         if self.port is None:
             return f"--unix-socket {shlex.quote(self.host)} http://localhost"
         return self._url(_LOOPBACK_OF.get(self.host, self.host))

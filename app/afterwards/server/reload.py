@@ -35,19 +35,19 @@ _MOST_BYTES: Final = 1024 * 1024
 
 @dataclass(frozen=True)
 class _Record:
-    """What the file says."""
+    """The contents of the file."""
 
     pid: int
     born: int
     boot: str
-    """Who the master is."""
+    """The boot in which the master was started; with `pid` and `born` it identifies the master."""
     begun: int = 0
     """Looks at the task modules, numbered from 1."""
     ended: int = 0
     generation: int = 1
     text: str = ""
     failed: bool = False
-    """What became of the last look that has ended."""
+    """True if the last look that has ended has failed; `text` says why."""
 
 
 class ReloadFile:
@@ -156,7 +156,7 @@ def _wait(data_dir: Path, master: int, begun: int) -> _Record:
 
 
 def _read(data_dir: Path) -> _Record | None:
-    """What the file says; None: there is none that makes sense."""
+    """The record in the file; None: there is none that makes sense."""
     try:
         with os.fdopen(open_own(str(data_dir / FILE)), encoding="utf-8") as file:
             return _Record(**json.loads(file.read(_MOST_BYTES)))

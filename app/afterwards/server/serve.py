@@ -153,7 +153,7 @@ class WebApplication(BaseApplication):  # type: ignore[misc] # gunicorn has no t
         return main.create_app(self._settings, endpoint=endpoint, news=news)
 
     def welcome(self) -> str:
-        """Where the service is and how to try it."""
+        """The address of the service, and a first command to try it."""
         count = self._settings.workers
         workers = "1 worker" if count == 1 else f"{count} workers"
         body = '{"email": "success@simulator.example", "message": "Hello"}'

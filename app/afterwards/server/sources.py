@@ -34,7 +34,7 @@ class Sources:
         self._seen = self._look()
 
     def have_changed(self) -> bool:
-        """Whether any file is another one than at the last call."""
+        """True if any file is another one than at the last call."""
         before, self._seen = self._seen, self._look()
         return self._seen != before
 

@@ -21,7 +21,7 @@ class StallWatch:
         self._seconds = seconds
         self._timer: asyncio.TimerHandle | None = None
         self._taken_bytes = 0
-        """When the timer was set."""
+        """The taken bytes when the timer was set."""
 
     def begin(self) -> None:
         """Something is left to be taken."""

@@ -32,15 +32,15 @@ _ENDED_NOT_REAPED: Final = os.WEXITED | os.WNOHANG | os.WNOWAIT
 
 
 class RegistryProcess(Protocol):
-    """What the master needs of `afterwards.registry.process.supervised.RegistryProcess`."""
+    """`afterwards.registry.process.supervised.RegistryProcess`, as the master uses it."""
 
     @property
     def endpoint(self) -> Any:
-        """Where workers find the registry; handed to them by fork."""
+        """The address of the registry; handed to workers by fork."""
 
     @property
     def pid(self) -> int | None:
-        """Of the child, if it was started."""
+        """The pid of the child, if it was started."""
 
     def start(self) -> None:
         """Start it and wait until it serves. Raises `AfterwardsError`."""

@@ -1,4 +1,4 @@
-"""What the environment says to gunicorn, looked at before gunicorn is imported."""
+"""The environment variables for gunicorn, checked before gunicorn is imported."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ class OneWriteTransport:
 
     @property
     def taken_bytes(self) -> int:
-        """What the client, or the system for it, has taken so far."""
+        """The number of bytes that the client, or the system for it, has taken so far."""
         return self._handed_bytes - self._transport.get_write_buffer_size()
 
     def write(self, data: bytes) -> None:

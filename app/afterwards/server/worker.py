@@ -31,11 +31,13 @@ from afterwards_executors.prctl import end_with_parent
 log = get_logger(__name__)
 
 IDLE_SECONDS: Final = 1.0
-"""How long an exit waits for idle connections. A client that uses one within that time is answered
-and told `connection: close`; closing it at once would cut off a request already under way."""
+"""The time for which an exit waits for idle connections. A client that uses one within that time is
+answered and told `connection: close`; closing it at once would cut off a request already under
+way."""
 
 REQUEST_DRAIN_SECONDS: Final = 5.0
-"""How long an exit waits for requests that are being answered; then they are cancelled."""
+"""The time for which an exit waits for requests that are being answered; then they are
+cancelled."""
 
 STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP)
 """SIGHUP, because a terminal that is closed sends it to the workers, too, and its default meaning
@@ -191,7 +193,7 @@ class DrainingUvicornWorker(UvicornWorker):  # type: ignore[misc] # has no types
             await asyncio.sleep(_BEAT_SECONDS)
 
     def has_beaten(self) -> bool:
-        """Whether it serves; asked by the master.
+        """True if it serves; asked by the master.
 
         A new heartbeat file bears the wall clock's time, and each beat the monotonic clock's.
         """

@@ -41,18 +41,18 @@ Call = Callable[[Request], Awaitable[Any]]
 
 
 class Replacement(NamedTuple):
-    """What takes the place of what a task has; None: it stays."""
+    """The new payload and type of a task; None: it keeps its own."""
 
     payload: bytes | None = None
     """It has been validated."""
     kind: Kind | None = None
-    """Of the type it is moved to, which takes its payload."""
+    """The type that the task is moved to, which takes its payload."""
 
 
 AS_IT_WAS: Final = Replacement()
 
 Prepare = Callable[[Task], Awaitable[Replacement | None]]
-"""How a task is retried; None: it is not."""
+"""Prepares the retry of a task; None: it is not retried."""
 
 
 RequestFor = Callable[..., Awaitable[Request | None]]
@@ -72,7 +72,7 @@ class Selection(NamedTuple):
 
     states: Sequence[TaskState]
     limit: int
-    """How many to take up, the newest of the first state first."""
+    """The number of tasks to take up, the newest of the first state first."""
     filter: Filter = Filter()
     """The other conditions; its states mean nothing here."""
     ids: Sequence[str] | None = None
@@ -96,7 +96,7 @@ class Selection(NamedTuple):
 
 @dataclass
 class Tally:
-    """What a bulk verb has done so far."""
+    """The counts of a bulk verb so far."""
 
     changed: int = 0
     requested: int = 0
@@ -110,7 +110,7 @@ class Tally:
 
     @property
     def matched(self) -> int:
-        """How many tasks were taken up."""
+        """The number of tasks that were taken up."""
         return self.changed + self.requested + self.skipped
 
     def count(self, answer: Task | AfterwardsError | None) -> None:

@@ -41,7 +41,7 @@ class AcceptedTask(NamedTuple):
 
     task: Task
     replayed: bool = False
-    """Whether it was accepted before, under the same idempotency key."""
+    """True if it was accepted before, under the same idempotency key."""
 
 
 class AcceptedBatch(NamedTuple):
@@ -82,12 +82,12 @@ class Intake:
         return task
 
     def pattern(self, wanted: TaskRequest) -> Task:
-        """What each task of a schedule is like: no id, no times. Raises as `task`."""
+        """The pattern of a schedule's tasks: no id, no times. Raises as `task`."""
         task = self.task(wanted.type, wanted.payload, 0.0)
         return replace(self._shaped(wanted, task), id="")
 
     def kind(self, type_name: str) -> Kind:
-        """What a task that is moved to this type takes from it. Raises as `task`."""
+        """The part of a type that a task moved to it takes over. Raises as `task`."""
         pattern = self.task(type_name, b"", 0.0)
         return Kind(pattern.type, pattern.executor, pattern.max_attempts)
 
@@ -125,7 +125,7 @@ _WITH_NUMBERS: Final = frozenset({float, list, dict})
 
 
 def fingerprint(sent: Any, type_name: str = "") -> bytes:
-    """What tells two submissions apart: what was sent, as canonical JSON.
+    """The fingerprint that tells two submissions apart: a hash of the canonical JSON that was sent.
 
     Args:
         type_name: of a submission whose body does not name its type; its labels follow, if any.

@@ -1,4 +1,4 @@
-"""What decides which tasks are started when: task types at rest, and schedules."""
+"""Operations on what starts tasks: paused task types, and schedules."""
 
 from __future__ import annotations
 

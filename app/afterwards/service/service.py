@@ -1,4 +1,4 @@
-"""What the HTTP layer, or anything else in front, asks of the service."""
+"""The service as the HTTP layer, or anything else in front, uses it."""
 
 from __future__ import annotations
 
@@ -62,24 +62,24 @@ from afterwards.task_types.description import Catalogue
 from afterwards.task_types.validating import Check, Refusal
 
 CANCEL_SECONDS: Final = 5.0
-"""How long a cancellation waits for what the worker makes of it."""
+"""The time for which a cancellation waits for the worker."""
 
 _UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
 LOOK_AGAIN_SECONDS: Final = 1.0
-"""How often a task that is waited for is looked at while its events cannot be followed."""
+"""The period in which an awaited task is read while its events cannot be followed."""
 
 
 class Submission(NamedTuple):
-    """What has become of a submission."""
+    """The outcome of a submission."""
 
     task_id: str
     replayed: bool = False
-    """Whether the task was accepted before, under the same idempotency key."""
+    """True if the task was accepted before, under the same idempotency key."""
 
 
 class CancelOutcome(StrEnum):
-    """What has become of a cancellation."""
+    """The outcome of a cancellation."""
 
     PREVENTED = "prevented"
     """It was not running, and will not."""
@@ -120,7 +120,7 @@ class TaskService:
         self._dispatcher = dispatcher
         self._intake = Intake(catalogue)
         self.validator = validator
-        """Of payloads of users' task types; None: there are none."""
+        """The validator of payloads of users' task types; None: there are none."""
         self.operations = Operations(client, self._intake)
         self.bulk = bulk.BulkVerbs(self._ask, self.start, lambda: self.draining)
         self.draining = False
@@ -352,7 +352,7 @@ class TaskService:
     # -- changing ------------------------------------------------------------------------------
 
     def kind(self, type_name: str) -> Kind:
-        """What a task that is moved to this type takes from it. Raises `UnknownTaskType`."""
+        """The part of a type that a task moved to it takes over. Raises `UnknownTaskType`."""
         return self._intake.kind(type_name)
 
     async def retry(
@@ -429,7 +429,7 @@ class TaskService:
     # -- operating -----------------------------------------------------------------------------
 
     async def probe(self) -> None:
-        """Whether tasks would be accepted now: writes to the journal.
+        """Check that tasks would be accepted now: write to the journal.
 
         Raises:
             Draining, RegistryUnavailable, JournalUnavailable: they would not be, or not for long.

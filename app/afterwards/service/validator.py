@@ -38,25 +38,25 @@ from afterwards_executors.submissions import soon
 log = get_logger(__name__)
 
 LIMIT_SECONDS: Final = 1.0
-"""How long a request may take the host, once that is ready."""
+"""The time that a request may take the host, once that is ready."""
 
 LONGEST_WAIT_SECONDS: Final = 10.0
-"""How long a request waits for its turn, and for hosts to be replaced."""
+"""The time for which a request waits for its turn, and for hosts to be replaced."""
 
 DRAIN_SECONDS: Final = 1.5
-"""How long requests may still wait once the process is about to stop. Their connections are cut off
-later than that, which would leave them without an answer."""
+"""The time for which requests may still wait once the process is about to stop. Their connections
+are cut off later than that, which would leave them without an answer."""
 
 START_SECONDS: Final = 60.0
-"""How long the host may take to import the task modules."""
+"""The time in which the host has to import the task modules."""
 
 MESSAGE_REQUESTS: Final = 128
 MESSAGE_BYTES: Final = 1024 * 1024
-"""What goes together, unless one request has more."""
+"""The size of a message to the host, unless one request has more."""
 
 _POLL_SECONDS: Final = 0.05
 _LOOK_SECONDS: Final = 1.0
-"""How often the host is looked after, if there is nothing else to do."""
+"""The period in which the host is looked after, if there is nothing else to do."""
 
 
 class _Request:
@@ -67,7 +67,7 @@ class _Request:
         self.answer = answer
         self.size = sum(len(check.payload) for check in checks)
         self.alone = False
-        """Whether it was in a message that failed."""
+        """True if it was in a message that failed."""
         self.timer: asyncio.TimerHandle | None = None
 
     def end(self, answer: Refusal | AfterwardsError | None) -> None:
@@ -108,7 +108,7 @@ class Validator:
         self._warming: asyncio.Future[None] | None = None
         """Somebody waits for the host to be warm."""
         self._is_broken = False
-        """Whether the last host could not load the modules, and that was logged."""
+        """True if the last host could not load the modules, and that was logged."""
         self._rests_until = 0.0
 
     def start(self) -> None:

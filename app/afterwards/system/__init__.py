@@ -1,1 +1,1 @@
-"""What the service asks of the machine it runs on: threads, files, rights, processes."""
+"""The machine that the service runs on: threads, files, rights, processes."""

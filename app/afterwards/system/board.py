@@ -17,7 +17,7 @@ _TAKEN: Final = struct.Struct("=QQ")
 
 
 class Notice(NamedTuple):
-    """What was published."""
+    """The message that was published."""
 
     number: int
     data: bytes
@@ -55,7 +55,7 @@ class Board:
         _write(self._fd, head, 0)
 
     def read(self, after: int) -> Notice | None:
-        """What is there, if its number is higher than `after`; None: nothing, or not yet."""
+        """The notice, if its number is higher than `after`; None: there is none, or not yet."""
         head = os.pread(self._fd, _HEAD.size, 0)
         if len(head) < _HEAD.size:
             return None

@@ -1,4 +1,4 @@
-"""What task code finds in its environment."""
+"""The environment of task code."""
 
 from __future__ import annotations
 

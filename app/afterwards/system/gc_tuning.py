@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from typing import Final
 
 YOUNG_OBJECTS: Final = 10_000
-"""How many containers may be made, less those freed, before the young are looked through: by
-default 700 or 2,000, which a busy worker makes in a few requests."""
+"""The number of containers that may be made, less those freed, before the young are looked through:
+by default 700 or 2,000, which a busy worker makes in a few requests."""
 
 GENERATIONS: Final = (20, 20)
 

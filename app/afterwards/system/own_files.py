@@ -12,7 +12,7 @@ _ALWAYS: Final = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 class NotOwn(PermissionError):
-    """What is there may be somebody else's; `problem` says what it is."""
+    """The path may lead to another user's file; `problem` says why."""
 
     def __init__(self, problem: str, path: str) -> None:
         super().__init__(errno.EPERM, problem, path)

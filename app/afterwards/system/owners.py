@@ -1,4 +1,4 @@
-"""Whose a place in the file system is: root works in one of another user with that user's rights.
+"""The owners of places in the file system: root works in another user's with that user's rights.
 
 Whoever owns a directory decides, at any moment, what its names lead to. A check before a file is
 opened by name proves nothing then; rights that are the owner's own are enough at every moment.
@@ -58,7 +58,7 @@ def as_owner_of(path: Path) -> Iterator[None]:
 
 
 def stranger_at(directory: Path) -> int | None:
-    """Who else than root owns a directory, or a link on the way to it; None: nobody.
+    """The owner, other than root, of a directory or a link on the way to it; None: there is none.
 
     Raises:
         OSError: the way cannot be looked at.

@@ -1,4 +1,4 @@
-"""What cannot be done just now, because something has run out: told apart, survived, said once."""
+"""Shortages: something has run out just now. They are told apart, survived, said once."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _SHORTAGES: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.E
 
 
 def is_shortage(error: BaseException) -> bool:
-    """Whether descriptors, memory or processes have run out, which says nothing else."""
+    """True if descriptors, memory or processes have run out, which says nothing else."""
     if isinstance(error, OSError):
         return error.errno in _SHORTAGES
     return isinstance(error, MemoryError)
@@ -31,7 +31,7 @@ class Trouble:
         self._log = log
         self._line = line
         self.is_on = False
-        """Whether it did not work when it was tried last."""
+        """True if it did not work when it was tried last."""
 
     def failed(self, error: BaseException) -> None:
         """It did not work; said, unless that has been since it last worked."""
