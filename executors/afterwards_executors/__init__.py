@@ -1,4 +1,4 @@
-"""How to run a function, time it out and decide on another try. Knows nothing of tasks or HTTP.
+"""Executors: they run a function, time it out and decide on another try.
 
 `EXECUTORS` has every kind there is; `base` is their contract. `note` and `current_line` are for the
 functions that they run.

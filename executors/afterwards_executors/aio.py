@@ -40,7 +40,7 @@ else:
     _new_event_loop = uvloop.new_event_loop
 
 STOP_GRACE_SECONDS: Final = 1.0
-"""How long a cancelled coroutine may take to clean up before its slot counts as stuck."""
+"""The time in which a cancelled coroutine has to clean up before its slot counts as stuck."""
 
 
 class _Coroutine(Call):
@@ -91,7 +91,7 @@ class AsyncExecutor:
         self._thread = thread
 
     def slots(self) -> Slots:
-        """What the slots are doing now."""
+        """The numbers of slots by state."""
         return self._calls.slots()
 
     def submit(self, work: Work) -> Future[Outcome]:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class End(StrEnum):
-    """How an attempt ended."""
+    """The end of an attempt, by kind."""
 
     SUCCEEDED = "succeeded"
     FAILED = "failed"
@@ -40,7 +40,7 @@ class End(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How an attempt ended and what it left, as plain data that always crosses a process border."""
+    """The end of an attempt and what it left, as plain data that can cross a process border."""
 
     end: End
     value: bytes | None = None
@@ -48,18 +48,18 @@ class Outcome:
     error: str | None = None
     """A message for people; set when it did not succeed."""
     transient: bool = False
-    """Whether the same work may succeed if it is tried again."""
+    """True if the same work may succeed when it is tried again."""
     run_seconds: float = 0.0
     retry_in_seconds: float | None = None
-    """When whoever ran it wants the same work to be tried again; None: not at all."""
+    """The time after which the function's policy wants another try; None: not at all."""
     crowd: int = 0
-    """Of a suspected call: how many had begun in the process that died."""
+    """The number of calls that had begun in the process that died; of a suspected call only."""
     log_lines: tuple[str, ...] = ()
     """The last lines that it printed or logged; bounded by `LOG_LINES` and `LOG_BYTES`."""
     cpu_seconds: float | None = None
-    """Of its process while it ran, and of what it has waited for; None: it shared one."""
+    """The processor time of its process and of the children waited for; None: it shared one."""
     peak_memory_bytes: int | None = None
-    """Of its process while it ran; None: it shared one."""
+    """The peak memory of its process while it ran; None: it shared one."""
 
 
 LOG_LINES: Final = 64
@@ -90,7 +90,7 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class Slots:
-    """What an executor's slots are doing: `total` = busy + stuck + free."""
+    """The numbers of an executor's slots by state: `total` = busy + stuck + free."""
 
     total: int
     busy: int
@@ -99,7 +99,7 @@ class Slots:
 
     @property
     def free(self) -> int:
-        """How many more calls would start at once."""
+        """The number of further calls that would start at once."""
         return max(0, self.total - self.busy - self.stuck)
 
 
@@ -109,13 +109,14 @@ class HostView(NamedTuple):
     pid: int
     kind: str
     generation: int
-    """How often hosts were renewed before it was started (`HostedExecutor.renew`)."""
+    """The number of times that hosts were renewed before it was started
+    (`HostedExecutor.renew`)."""
     is_leaving: bool
-    """Whether it takes no more calls."""
+    """True if it takes no more calls."""
     crowd: int | None
     """Its calls may share it with so many at most; None: with any number."""
     calls: Mapping[int, Any]
-    """What it runs, live: futures that `submit` has returned, with `is_overdue`."""
+    """The calls that it runs, live: futures that `submit` has returned, with `is_overdue`."""
 
 
 class Executor(Protocol):
@@ -127,7 +128,7 @@ class Executor(Protocol):
 
     @property
     def can_stop(self) -> bool:
-        """Whether one running call can be stopped, and no other. False only for threads."""
+        """True if one running call can be stopped, and no other. False only for threads."""
 
     def start(self) -> None:
         """Acquire threads and whatever else is needed. Call once, before `submit`.
@@ -137,7 +138,7 @@ class Executor(Protocol):
         """
 
     def slots(self) -> Slots:
-        """What the slots are doing now."""
+        """The numbers of slots by state."""
 
     def submit(self, work: Work) -> Future[Outcome]:
         """Run `work` as soon as a slot is free and resolve the future with its outcome.

@@ -1,4 +1,4 @@
-"""Where a host says how many of its calls have begun: a page of memory that its parent reads.
+"""The page of memory on which a host counts the calls that have begun, for its parent to read.
 
 The host writes before a call can do anything, so whatever the call does to the process, it is known
 that it had begun. A message would tell the same, at the price of waking the parent for each call.
@@ -16,12 +16,12 @@ _LAYOUT: Final = struct.Struct("=dQ")
 
 
 class Begun(NamedTuple):
-    """What a host has written; zeros at first."""
+    """The contents of the page; zeros at first."""
 
     kept_seconds: float
-    """How long its event loop had been kept from its work by then."""
+    """The time for which its event loop had been kept from its work by then."""
     calls: int
-    """How many of the calls that it was given have begun, in their order on the wire."""
+    """The number of its calls that have begun, in their order on the wire."""
 
 
 class Board:
@@ -40,11 +40,11 @@ class Board:
             raise
 
     def fileno(self) -> int:
-        """What the host inherits."""
+        """The descriptor that the host inherits."""
         return self._fd
 
     def read(self) -> Begun:
-        """What is written there now."""
+        """The present contents of the page."""
         return Begun(*_LAYOUT.unpack(os.pread(self._fd, _LAYOUT.size, 0)))
 
     def close(self) -> None:

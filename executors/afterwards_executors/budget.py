@@ -1,4 +1,4 @@
-"""How much output is passed on: a burst, and so much a second from then on."""
+"""The budget of a host's output: a burst, and so much a second from then on."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ BYTES_A_SECOND: Final = 256 * 1024
 
 
 class Budget:
-    """What may be passed on now. What goes beyond is dropped and counted."""
+    """The output that may be passed on now. Output beyond it is dropped and counted."""
 
     def __init__(self) -> None:
         self._left = float(BURST_BYTES)
@@ -18,7 +18,7 @@ class Budget:
         self._dropped = 0
 
     def take(self, size: int) -> bool:
-        """Whether a line of `size` bytes may be passed on; it then counts."""
+        """True if a line of `size` bytes may be passed on; it then counts."""
         now = monotonic()
         self._left = min(BURST_BYTES, self._left + (now - self._at) * BYTES_A_SECOND)
         self._at = now
@@ -29,7 +29,7 @@ class Budget:
         return True
 
     def gap(self) -> str | None:
-        """What to say before the next line that is passed on; None: nothing was dropped."""
+        """The words on dropped lines for the next line; None: nothing was dropped."""
         dropped, self._dropped = self._dropped, 0
         return (
             f"{dropped} lines before this one were dropped: too many at once" if dropped else None

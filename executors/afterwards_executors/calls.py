@@ -36,18 +36,18 @@ class Call(Future[Outcome]):
         self.set_running_or_notify_cancel()
         self.work = work
         self.started_at: float | None = None
-        """When its function began, monotonic; None until then."""
+        """The moment at which its function began, monotonic; None until then."""
         self.verdict: Outcome | None = None
-        """How it ends, once that is settled. Written by `Calls` only."""
+        """The outcome, once it is settled. Written by `Calls` only."""
         self.is_cancel_asked = False
-        """Whether a cancellation was asked for that cannot be had."""
+        """True if a cancellation was asked for that cannot be had."""
         self.after_time_out: float | None = None
-        """How long to wait after a time-out; None: nobody has said, and the default holds."""
+        """The delay until the next attempt after a time-out; None: the default holds."""
         self._notepad: Notepad | None = None
 
     @property
     def run_seconds(self) -> float:
-        """How long its function has been running."""
+        """The time for which its function has been running."""
         return 0.0 if self.started_at is None else monotonic() - self.started_at
 
     @property
@@ -155,11 +155,11 @@ class Calls:
             return tuple(self._unresolved)
 
     def is_idle(self) -> bool:
-        """Whether no call holds a slot or waits for one."""
+        """True if no call holds a slot or waits for one."""
         return not self._unresolved and not self._stuck
 
     def slots(self) -> Slots:
-        """What the slots are doing; a call counts from its admission."""
+        """The numbers of slots by state; a call counts from its admission."""
         with self._lock:
             stuck = len(self._stuck)
             return Slots(self.total, min(len(self._unresolved), self.total - stuck), stuck)
@@ -175,7 +175,7 @@ class Calls:
 
 
 def outcome_of(value: object, run_seconds: float) -> Outcome:
-    """What a function returned, as an outcome; a permanent failure if it is none."""
+    """The returned value of a function as an outcome; a permanent failure if it is none."""
     if not isinstance(value, Outcome):
         kind = type(value).__name__
         return Outcome(
@@ -189,7 +189,7 @@ def outcome_of(value: object, run_seconds: float) -> Outcome:
 
 
 def failure_of(error: BaseException, run_seconds: float) -> Outcome:
-    """What a function raised, as a permanent failure."""
+    """The raised error of a function as a permanent failure."""
     kind, message = type(error).__name__, describe(error)
     if message != kind:
         message = f"{kind}: {message}"

@@ -22,7 +22,7 @@ VERSION: Final = 2
 
 
 class Kind(IntEnum):
-    """What a frame says. Kinds below 16 go to a host, the others come from one."""
+    """The kind of a frame. Kinds below 16 go to a host, the others come from one."""
 
     SETUP = 1
     """The first frame; its body is a pickled `Setup`."""
@@ -39,7 +39,7 @@ class Kind(IntEnum):
     READY = 16
     """It takes calls; its body is the version of the wire."""
     NOTE = 18
-    """What the call notes."""
+    """The note of a call."""
     DELAY = 19
     """Seconds to wait after a time-out of the call, as a double; NaN: the default holds."""
     ENDED = 20
@@ -66,7 +66,7 @@ class Frame(NamedTuple):
 
 @dataclass(frozen=True)
 class Setup:
-    """What a host has to know before its first call."""
+    """The settings that a host has to know before its first call."""
 
     parent: int
     """The process that it works for, which it does not outlive."""
@@ -77,7 +77,7 @@ class Setup:
     blocked_seconds: float
     """A call that keeps the event loop for so long is told of."""
     is_terminal: bool
-    """Whether what is logged ends up on one."""
+    """True if the log ends up on a terminal."""
     prepare: bytes | None = None
     """A call, as `encode_call` writes it, that is made before the host is ready."""
 
@@ -98,7 +98,7 @@ def frame(kind: Kind, call: int = 0, body: bytes = b"") -> bytes:
 
 
 class BrokenWire(Exception):
-    """What comes cannot be a frame."""
+    """The received bytes cannot be a frame."""
 
 
 class Incoming:

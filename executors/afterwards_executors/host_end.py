@@ -1,4 +1,4 @@
-"""What is to be done when a host ends in order, such as closing what its calls have opened."""
+"""The callbacks at the orderly end of a host, such as closing what its calls have opened."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a running call can tell whoever submitted it, and hear from him, before it ends.
+"""The talk of a running call with its submitter, before its end: notes out, requests to stop in.
 
     in the call:  note(b"...")  ->  Notepad: the latest, now and then  ->  Work.on_note
     in the call:  is_stop_asked()
@@ -30,14 +30,14 @@ class Line(Protocol):
 
     @property
     def is_stop_asked(self) -> bool:
-        """Whether the call had better end: it was cancelled, or its time is up.
+        """True if the call should end: it was cancelled, or its time is up.
 
         Only calls that cannot be stopped get to see much of it: the others are stopped.
         """
 
     @property
     def is_stopping(self) -> bool:
-        """Whether the process that the call runs in is to be ended soon, through no fault of it."""
+        """True if the call's process is to be ended soon, through no fault of the call."""
 
     def note(self, data: bytes) -> None:
         """Have `Work.on_note` called with `data`, or with what is noted after it. Never waits."""

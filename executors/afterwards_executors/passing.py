@@ -27,7 +27,7 @@ _THROTTLED: Final = frozenset(
         "TooManyRequestsException",
     }
 )
-"""What AWS calls 429, mostly with another status."""
+"""The error codes that AWS uses for 429, mostly with another status."""
 
 Judge = Callable[[Any], bool]
 
@@ -125,7 +125,7 @@ JUDGES: Final[Mapping[str, Judge]] = MappingProxyType(
 
 
 def is_passing(error: BaseException) -> bool:
-    """Whether it is a connection that broke, a limit that ran out, or a server that says "not now".
+    """True for a broken connection, a limit that ran out, or a server that says "not now".
 
     Never raises, whatever the error has become in its library.
     """

@@ -1,4 +1,4 @@
-"""What a process asks the kernel about its relatives (prctl(2)), on Linux."""
+"""The requests of a process to the kernel about its relatives (prctl(2)), on Linux."""
 
 from __future__ import annotations
 

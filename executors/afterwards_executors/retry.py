@@ -73,7 +73,7 @@ def _default_retry() -> retry_base:
 
 
 DEFAULT_WAIT: Final[wait_base] = wait_exponential_jitter(initial=1, max=60, jitter=1)
-"""How long everybody waits whose policy does not say."""
+"""The wait of a policy that does not set its own."""
 
 
 @dataclass(frozen=True)
@@ -85,12 +85,12 @@ class RetryPolicy:
 
     max_attempts: int = 3
     wait: wait_base = DEFAULT_WAIT
-    """How long to wait before the next attempt, in seconds."""
+    """The time until the next attempt, in seconds."""
     retry: retry_base = field(default_factory=_default_retry)
     """Which exceptions are worth another attempt."""
 
     def is_transient(self, error: BaseException) -> bool:
-        """Whether `error` is worth another attempt.
+        """True if `error` is worth another attempt.
 
         A `TransientError` and a `PermanentError` say so themselves. A group is if all are that are
         in it.

@@ -14,7 +14,7 @@ C = TypeVar("C", bound=Call)
 
 
 def soon(loop: asyncio.AbstractEventLoop) -> Callable[..., object]:
-    """How to have this loop call something soon, whatever thread asks.
+    """A function that has this loop call something soon, from any thread.
 
     Its own thread need not wake it, which costs a write, a read and a turn of the loop.
     """

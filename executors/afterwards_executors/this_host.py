@@ -1,4 +1,4 @@
-"""What code that runs in a host may ask about it."""
+"""The host, for the code that runs in it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def kind() -> str | None:
 
 
 def log_stream() -> TextIO | None:
-    """Where finished lines for the log of the service go; None: this process is no host."""
+    """The stream of finished lines for the service's log; None: this process is no host."""
     return _log
 
 

@@ -58,7 +58,7 @@ class ThreadExecutor:
         self._watcher = _started(self._watch, "executor-thread-deadlines")
 
     def slots(self) -> Slots:
-        """What the slots are doing now."""
+        """The numbers of slots by state."""
         return self._calls.slots()
 
     def submit(self, work: Work) -> Future[Outcome]:

@@ -1,4 +1,4 @@
-"""What a task type is: a name, a payload model, a function, and how its attempts are run."""
+"""The definition of a task type: a name, a payload model, a function, and how its attempts run."""
 
 from __future__ import annotations
 
@@ -90,7 +90,8 @@ class TaskType:
     max_attempts: int | None = None
     """Overrides the retry policy's."""
     max_concurrency: int | None = None
-    """How many attempts may run at once in the whole service; None: as many as there are slots."""
+    """The number of attempts that may run at once in the whole service; None: as many as there are
+    slots."""
     rate_limit: RateLimit | None = None
 
     @property
@@ -192,7 +193,7 @@ def _require_seconds(what: str, value: object, most: float) -> None:
 
 
 MAX_ADDRESS_CHARACTERS: Final = 254
-"""What a path of SMTP may have (RFC 5321, 4.5.3.1.3), less its brackets."""
+"""The bound of a path in SMTP (RFC 5321, 4.5.3.1.3), less its brackets."""
 
 
 def _normal_address(address: str) -> str:
@@ -218,7 +219,7 @@ _WITH_NUMBERS: Final = frozenset({float, list, dict})
 
 
 def is_finite(value: Any) -> bool:
-    """Whether no number in a JSON value is infinite or NaN.
+    """True if no number in a JSON value is infinite or NaN.
 
     In Python: to let `json.dumps` find out keeps Python's lock for 60 ms over a mebibyte.
     """

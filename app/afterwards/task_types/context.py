@@ -1,4 +1,4 @@
-"""What an attempt may know of itself, tell, and ask: `TaskContext`."""
+"""The context of an attempt: what it may know of itself, tell, and ask (`TaskContext`)."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Interrupted(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """What the service gives every attempt: settings that task types need, in whichever process."""
+    """The settings that the service gives every attempt, in whichever process."""
 
     output_dir: Path
     notification_delay_seconds: float
@@ -43,11 +43,11 @@ class Environment:
     log_level: LogLevel = "info"
     log_format: LogFormat = "auto"
     task_modules: tuple[str, ...] = ()
-    """Where the task types are that do not come with the service."""
+    """The modules of the task types that do not come with the service."""
 
 
 class Progress(NamedTuple):
-    """How far an attempt says it is."""
+    """The progress of an attempt, as it says itself."""
 
     fraction: float
     """0 to 1."""
@@ -59,7 +59,7 @@ class Progress(NamedTuple):
 
     @classmethod
     def decoded(cls, data: bytes) -> Progress:
-        """What `encoded` made; from a child, so that anything may be in it.
+        """The progress that `encoded` made; it comes from a child, so anything may be in it.
 
         Raises:
             ValueError: it is no progress.
@@ -97,12 +97,14 @@ class TaskContext:
     """Attempts of this round that ended in an error; 0 in the first attempt after a submission or
     a retry by hand."""
     environment: Environment
-    """What comes with the service needs it; task types of one's own have their own settings."""
+    """The settings for the types that come with the service; task types of one's own have their
+    own."""
     type: str = ""
     line: Line | None = field(default=None, repr=False, compare=False)
     """To the executor; whoever runs the attempt sets it there, as it crosses no process border."""
     resources: Any = field(default=None, repr=False, compare=False)
-    """What the lifespan of its task module has yielded (`TaskModule`); None: it has none."""
+    """The value that the lifespan of its task module has yielded (`TaskModule`); None: it has
+    none."""
     _logger: FilteringBoundLogger | None = field(default=None, repr=False, compare=False)
 
     def progress(self, fraction: float, message: str | None = None) -> None:
@@ -120,7 +122,7 @@ class TaskContext:
 
     @property
     def cancelled(self) -> bool:
-        """Whether the attempt should stop: it was cancelled, or its time is up.
+        """True if the attempt should stop: it was cancelled, or its time is up.
 
         For the executor `thread`, whose attempts cannot be stopped from outside: look at it now and
         then, and raise `Cancelled`. Attempts of the others are stopped without being asked.
@@ -129,7 +131,7 @@ class TaskContext:
 
     @property
     def stopping(self) -> bool:
-        """Whether the process that the attempt runs in is about to be ended.
+        """True if the process that the attempt runs in is about to be ended.
 
         That is so when the service stops, until `AFTERWARDS_GRACE_SECONDS` are over, and when newer
         task code has taken its place for long. The attempt may still finish; or it saves what it

@@ -21,14 +21,14 @@ from afterwards.task_types.description import MAX_BYTES, Catalogue, decoded, in_
 from afterwards.task_types.modules import wrong
 
 TIMEOUT_SECONDS: Final = 60.0
-"""How long the modules may take to be imported and described."""
+"""The time in which the modules have to be imported and described."""
 
 _END_SECONDS: Final = 5.0
 _CHUNK_BYTES: Final = 64 * 1024
 
 
 class Described(NamedTuple):
-    """What is known of task modules as they are on the disk."""
+    """The description of task modules as they are on the disk."""
 
     catalogue: Catalogue
     """The built-in task types and those of the modules, by their names."""
@@ -85,7 +85,7 @@ class _Child:
         self.said = 0
 
     def lines(self, deadline: float) -> Iterator[bytes]:
-        """What it writes, line by line, until it ends, says too much, or its time is up."""
+        """The lines that it writes, until it ends, says too much, or its time is up."""
         rest = b""
         poll = select.poll()
         poll.register(self._pipe, select.POLLIN)
@@ -104,7 +104,7 @@ class _Child:
         return os.pread(self._code, os.fstat(self._code).st_size, 0)
 
     def end(self, deadline: float) -> str:
-        """How it has ended; it is killed if it does not."""
+        """The end of the process, in words; it is killed if it does not end."""
         # Not `Popen.wait`: the group of a leader that is reaped may be somebody else's.
         self._wait(min(_END_SECONDS, deadline - monotonic()))
         self.kill()

@@ -1,4 +1,4 @@
-"""What a child process does that describes task modules: `python -m` this, started by `described`.
+"""The child process that describes task modules: `python -m` this, started by `described`.
 
 It writes lines of JSON to the descriptor that it is given: the module that it is about to import,
 each time, and at last what it has found, or what is wrong. To another one it writes the code.

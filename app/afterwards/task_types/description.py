@@ -1,4 +1,4 @@
-"""What the service knows of a task type without its code: `TypeDescription`, plain data.
+"""The description of a task type, for processes without its code: `TypeDescription`, plain data.
 
 Task modules are imported by the processes that run their code, and by no other. One of those
 describes the types; everybody else has the descriptions.
@@ -18,7 +18,7 @@ from pydantic.errors import PydanticInvalidForJsonSchema
 from afterwards.task_types.base import ExecutorKind, RateLimit, TaskType
 
 MAX_BYTES: Final = 4 * 2**20
-"""What the descriptions of all modules may have together, as JSON."""
+"""The bound of all modules' descriptions together, as JSON."""
 
 _REFERENCE: Final = '"#/$defs/'
 
@@ -95,7 +95,7 @@ def encoded(description: TypeDescription) -> dict[str, Any]:
 
 
 def decoded(members: Mapping[str, Any]) -> TypeDescription:
-    """What `encoded` made.
+    """The description that `encoded` made.
 
     Raises:
         TypeError, ValueError: it is no description.

@@ -13,7 +13,7 @@ _SENT: Final = {"message": "Email sent successfully"}
 
 
 class EmailPayload(BaseModel):
-    """What goes to whom."""
+    """The message to send."""
 
     model_config = ConfigDict(
         json_schema_extra={

@@ -26,10 +26,10 @@ from afterwards_executors.retry import Starved
 log = get_logger(__name__)
 
 _STARVING: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN})
-"""What has run out in the process or the machine, and has nothing to do with the file."""
+"""Errors of a process or machine that has run out of something; the file is not at fault."""
 
 _PASSING: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EINTR})
-"""What goes away by itself or by somebody's cleaning up; other errors stay until the place is
+"""Errors that pass by themselves or when room is made; other errors stay until the place is
 repaired, and then the task is retried by hand."""
 
 MAX_INDENTED_CHARACTERS: Final = 64 * 1024
@@ -39,7 +39,7 @@ _WRITERS: Final = OwnThreads("file-writer", 8)
 
 
 class FilePayload(BaseModel):
-    """What is saved."""
+    """The file to save."""
 
     model_config = ConfigDict(
         json_schema_extra={"examples": [{"content": {"user": "johndoe", "activity": "export"}}]}

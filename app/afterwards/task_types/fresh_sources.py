@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 SETTLED_SECONDS: Final = 2.0
-"""How much younger than its source bytecode has to be to be believed."""
+"""The least time from the last change of a source to its bytecode, for that to be believed."""
 
 _STANDARD_LIBRARY: Final = sysconfig.get_path("stdlib")
 _INSTALLED: Final = frozenset({"site-packages", "dist-packages"})
@@ -45,7 +45,7 @@ def _settled_path_stats(loader: SourceFileLoader, path: str) -> Mapping[str, Any
 
 
 def comes_with_its_bytecode(path: str) -> bool:
-    """Whether it is of an installed package, or of Python itself."""
+    """True for a file of an installed package, or of Python itself."""
     parts = Path(path).parts
     return path.startswith(f"{_STANDARD_LIBRARY}{os.sep}") or not _INSTALLED.isdisjoint(parts)
 

@@ -23,10 +23,10 @@ from afterwards.task_types.description import (
 log = get_logger(__name__)
 
 LOOK_SECONDS: Final = 0.25
-"""How often a worker looks for a new generation."""
+"""The period in which a worker looks for a new generation."""
 
 AGAIN_SECONDS: Final = 1.0
-"""How long it waits if it could not take to one."""
+"""The time until a worker that could not take to a generation tries again."""
 
 
 class Generation(NamedTuple):
@@ -60,7 +60,7 @@ class LiveCatalogue(Mapping[str, TypeDescription]):
 
 
 class News(NamedTuple):
-    """Where a worker finds the latest generation, and what was the latest when it was forked."""
+    """The board with the latest generation, and the notice that was on it at the fork."""
 
     board: Board
     first: Notice
@@ -89,14 +89,14 @@ class News(NamedTuple):
 
 
 def packed(described: Described) -> bytes:
-    """What is published of task modules: not what comes with the service."""
+    """The published description of task modules: without the types of the service."""
     own = [encoded(one) for one in described.catalogue.values() if one.module is not None]
     # JSON in ASCII has no line break.
     return json.dumps(own).encode() + b"\n" + described.code
 
 
 def unpacked(data: bytes) -> Described:
-    """What `packed` has made, and what comes with the service."""
+    """The description that `packed` has made, with the types that come with the service."""
     types, _, code = data.partition(b"\n")
     own = map(decoded, json.loads(types))
     built_in = in_process(task_types.CATALOGUE)
@@ -104,6 +104,6 @@ def unpacked(data: bytes) -> Described:
 
 
 def summary(data: bytes) -> str:
-    """How many task types have been packed, in words."""
+    """The number of packed task types, in words."""
     count = len(json.loads(data.partition(b"\n")[0]))
     return "1 task type" if count == 1 else f"{count} task types"

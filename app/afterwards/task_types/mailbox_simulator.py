@@ -21,8 +21,8 @@ FLAKY: Final = "flaky@simulator.example"
 
 
 REFUSAL_SECONDS: Final = 0.25
-"""How long a refusal takes at most. Not nothing: of two people who retry the same bounced message
-at once, the second is to find it under way, as with a real mail server."""
+"""The longest time of a refusal. Not nothing: of two people who retry the same bounced message at
+once, the second is to find it under way, as with a real mail server."""
 
 
 async def deliver(address: str, attempts_used: int, delay_seconds: float) -> None:

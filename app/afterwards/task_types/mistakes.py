@@ -1,4 +1,4 @@
-"""What a model does not take of what was sent, as plain data."""
+"""The mistakes that a model finds in what was sent, as plain data."""
 
 from __future__ import annotations
 

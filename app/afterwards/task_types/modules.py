@@ -29,7 +29,7 @@ _OWN_DIRECTORIES: Final = (Path(__file__).parents[1], Path(afterwards_executors.
 
 
 class Loaded(NamedTuple):
-    """What task modules have, beside what comes with the service."""
+    """The contents of task modules, besides what comes with the service."""
 
     catalogue: Mapping[str, TaskType]
     """The built-in task types and those of the modules, by their names."""
@@ -150,7 +150,7 @@ def one_line(error: BaseException) -> str:
 
 
 def _is_somebodys(path: Path) -> bool:
-    """Whether it is a file of whoever wrote the module: not Python's, a library's or the service's.
+    """True for a file of the module's author: not Python's, a library's or the service's.
 
     What is raised in those on his behalf, he has to mend in his own.
     """

@@ -13,7 +13,7 @@ _SENT: Final = {"message": "Notification sent"}
 
 
 class NotificationPayload(BaseModel):
-    """Who is notified, and of what."""
+    """The message to a user."""
 
     model_config = ConfigDict(
         json_schema_extra={

@@ -125,7 +125,7 @@ class CodeFile:
 
     @property
     def environment(self) -> dict[str, Any]:
-        """What tells a host of it."""
+        """The environment variables that tell a host of it."""
         return {VARIABLE: f"/proc/{os.getpid()}/fd/{self._fd}"}
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""What a task module says of itself as a whole: `TaskModule`."""
+"""The declaration of a task module as a whole: `TaskModule`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a host does that validates payloads of users' task types: many requests in one message.
+"""The host that validates payloads of users' task types: many requests in one message.
 
 Validators are task code: they may hang, exit, or say more than anybody wants to read. So a message
 gets an answer in plain data, of a bounded size, and soon: what there was no time for is left to the
@@ -59,7 +59,7 @@ class Refusal(NamedTuple):
     mistakes: Sequence[Mapping[str, Any]]
     """As `mistakes.mistakes_of` has them; not all, if they are many or long."""
     unlisted: int
-    """How many there are besides."""
+    """The number of further ones that are not listed."""
 
 
 class Fault(NamedTuple):
@@ -102,7 +102,7 @@ def validate(modules: tuple[str, ...], requests: Sequence[Sequence[tuple[str, by
 
 
 def answers_in(value: bytes) -> list[Refusal | Fault | None]:
-    """What `validate` has answered.
+    """The answers of `validate`.
 
     Raises:
         ValueError, TypeError: it is no answer.

@@ -22,12 +22,12 @@ class HostedCall(Call):
         self.place = 0
         """Among the calls that its host was given."""
         self.has_begun = False
-        """Whether it is known to have begun."""
+        """True if it is known to have begun."""
         self.hosts_lost = 0
         """Hosts that have ended before they began with it."""
         self.timer: asyncio.TimerHandle | None = None
         self.kept_before = 0.0
-        """How long its loop had been kept from its work when it began, in seconds."""
+        """The time for which its loop had been kept from its work when it began, in seconds."""
         self.is_overdue = False
         """Its time is up or it was cancelled, and it goes on all the same."""
         self._lines: deque[str] = deque(maxlen=LOG_LINES)

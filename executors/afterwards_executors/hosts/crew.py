@@ -25,14 +25,14 @@ RESTART_SECONDS: Final = 1.0
 """A host that is to be kept, and did not come to be ready, is replaced after this pause."""
 
 ORPHAN_SECONDS: Final = 0.05
-"""How long after orphans were killed it is looked whether all have ended."""
+"""The time after which it is checked whether killed orphans have ended."""
 
 LOOK_SECONDS: Final = 5.0
-"""How often hosts are looked after that say nothing by themselves."""
+"""The period in which silent hosts are looked after."""
 
 
 class CrewOwner(HostOwner, Protocol):
-    """What the crew tells the executor."""
+    """The part of the executor that its crew speaks to."""
 
     def cannot_start(self, calls: Sequence[HostedCall], error: Exception) -> None:
         """The host that these calls were given to could not be started."""
@@ -228,7 +228,7 @@ class Crew:
                 host.leave(seconds)
 
     def is_empty(self) -> bool:
-        """Whether all have ended."""
+        """True if all hosts have ended."""
         return not self._hosts
 
     def close(self, timeout_seconds: float) -> None:

@@ -41,16 +41,17 @@ MAX_HOSTS_A_CALL: Final = 2
 """A host that ends before it has begun with its call costs nothing, once; twice is no accident."""
 
 GENERATIONS: Final = 3
-"""Of so many, the present one included, calls may run; those of earlier ones are ended."""
+"""The number of generations, the present one included, whose calls may run; older ones are
+ended."""
 
 WIND_UP_SECONDS: Final = 30.0
-"""How long calls may go on that were asked to end, before they are."""
+"""The time for which calls may go on after they were asked to end."""
 
 REPLACED: Final = "released: newer code has taken the place of what it ran"
 WOUND_UP: Final = "was ended: newer code has taken its place"
 
 KILL_SECONDS: Final = 5.0
-"""How long killed hosts are waited for; one that hangs in the kernel is left behind."""
+"""The time for which killed hosts are waited for; one that hangs in the kernel is left behind."""
 
 
 class HostExecutor:
@@ -86,7 +87,7 @@ class HostExecutor:
     # -- from any thread -----------------------------------------------------------------------
 
     def slots(self) -> Slots:
-        """What the slots are doing now."""
+        """The numbers of slots by state."""
         slots = self._calls.slots()
         stuck = min(self._limits.overdue(), slots.busy)
         return Slots(slots.total + self._crew.reserve, slots.busy - stuck, stuck)

@@ -26,13 +26,13 @@ from afterwards_executors.hosts.wire import CLOSED, HostWire
 from afterwards_executors.notes import MAX_NOTE_BYTES
 
 START_TIMEOUT_SECONDS: Final = 60.0
-"""How long a host may take to import what it needs; the clock of a call starts after that."""
+"""The time in which a host has to import what it needs; the clock of a call starts after that."""
 
 LEAVE_SECONDS: Final = 2.0
-"""How long a host without calls may take to end by itself."""
+"""The time in which a host without calls has to end by itself."""
 
 CLOSED_SECONDS: Final = 1.0
-"""How long a host that has closed its end of the wire may take to end."""
+"""The time in which a host that has closed its end of the wire has to end."""
 
 SILENT: Final = "did not answer any more"
 
@@ -40,7 +40,7 @@ _NOT_NEEDED: Final = "was not needed any more"
 
 
 class HostOwner(Protocol):
-    """What a host tells the executor."""
+    """The part of the executor that a host speaks to."""
 
     def begun(self, call: HostedCall) -> None:
         """The call's clock runs."""
@@ -91,18 +91,18 @@ class Host:
         """Those it has been given and that are not over, by number."""
         self.is_ready = False
         self.is_retiring = False
-        """Whether it takes no more calls."""
+        """True if it takes no more calls."""
         self.is_gone = False
         self.ended_for: HostedCall | None = None
         """The call that it had to be ended for."""
         self.blocker: HostedCall | None = None
         """The call that keeps its loop, as far as it is known."""
         self.is_blocked = False
-        """Whether something keeps its loop."""
+        """True if something keeps its loop."""
         self.overdue_at: float | None = None
-        """When the first of its calls was overdue, monotonic."""
+        """The moment at which the first of its calls was overdue, monotonic."""
         self.winds_up = False
-        """Whether its calls have been asked to end."""
+        """True if its calls have been asked to end."""
         self.idle_since = monotonic()
         self._process: HostProcess | None = None
         self._output: Output | None = None
@@ -136,7 +136,7 @@ class Host:
 
     @property
     def served(self) -> int:
-        """How many calls it was given so far."""
+        """The number of calls that it was given so far."""
         return self._unbegun.given
 
     def begun_calls(self) -> list[HostedCall]:
@@ -145,7 +145,7 @@ class Host:
         return [call for call in self.calls.values() if call.has_begun]
 
     def takes_calls(self) -> bool:
-        """Whether calls are well placed here. One that does not begin with them may be blocked."""
+        """True if calls are well placed here. A host that does not begin them may be blocked."""
         if self.is_retiring or self.is_blocked:
             return False
         return self._unbegun.silent_seconds() < self._settings.blocked_seconds

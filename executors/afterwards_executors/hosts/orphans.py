@@ -24,7 +24,8 @@ VARIABLE: Final = "EXECUTOR_HOST"
 """In the environment of hosts: which one it is."""
 
 OOM_SCORE_ADJUSTMENT: Final = 517
-"""When memory runs out, hosts go before the service does (proc(5)). The odd number is the mark."""
+"""The score by which hosts go before the service does when memory runs out (proc(5)). The odd
+number is the mark."""
 
 _numbers: Final = count(1)
 _hosts: Final[dict[str, int]] = {}
@@ -95,7 +96,7 @@ def _children() -> list[int]:
 
 
 def _is_orphan(pid: int) -> bool:
-    """Whether the child comes from a host that is gone, as far as it can be told."""
+    """True if the child comes from a host that is gone, as far as it can be told."""
     host = _host_of(Path(f"/proc/{pid}"))
     return host is not None and host not in _hosts
 

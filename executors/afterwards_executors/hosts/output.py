@@ -1,4 +1,4 @@
-"""What a host and its children write to the standard descriptors: lines, and not too many."""
+"""The output of a host and its children on the standard descriptors: lines, up to a budget."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from afterwards_executors.budget import Budget
 
 MAX_LINE_BYTES: Final = 4_000
 READ_BYTES_A_SECOND: Final = 16 * 1024 * 1024
-"""Whoever writes more has to wait, and so does everybody else on the same event loop. What is read
-and beyond the budget is dropped."""
+"""The bound on what is read of a host's output. A host that writes more has to wait, and so does
+everything else on its event loop. Output that is read beyond the budget is dropped."""
 
 _CHUNK_BYTES: Final = 64 * 1024
 
@@ -34,7 +34,7 @@ class Output:
         self._budget = Budget()
         self._begun = b""
         self._is_long = False
-        """Whether the line that is being read has been said as far as it may be."""
+        """True if the current line has been passed on as far as it may be."""
         self._timer: asyncio.TimerHandle | None = None
         self._is_closed = False
         self._loop.add_reader(fd, self._read)
@@ -63,7 +63,7 @@ class Output:
             self._loop.add_reader(self._fd, self._read)
 
     def _take(self) -> int:
-        """How much was there; 0: nobody can write any more."""
+        """Read a part of the pipe; 0: no writer is left."""
         try:
             part = os.read(self._fd, _CHUNK_BYTES)
         except BlockingIOError:

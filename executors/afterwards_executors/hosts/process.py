@@ -65,7 +65,7 @@ class HostProcess:
             undo.pop_all()
 
     def begun(self) -> Begun:
-        """How many of its calls have begun; until `reap`."""
+        """The number of its calls that have begun; until `reap`."""
         return self._board.read()
 
     def kill(self) -> None:
@@ -102,7 +102,7 @@ class HostProcess:
 
 
 def how_it_ended(exit_code: int) -> str:
-    """How a process ended, as the end of a sentence."""
+    """The words for the end of a process, to finish a sentence with."""
     if exit_code >= 0:
         return f"exited with status {exit_code}"
     try:

@@ -1,4 +1,4 @@
-"""What a set of hosts is given besides its calls."""
+"""The settings of a set of hosts."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Final, Protocol
 log = logging.getLogger(__name__)
 
 FRAME_MARGIN_BYTES: Final = 64 * 1024
-"""What an outcome takes on the wire besides its value."""
+"""The bytes of an outcome on the wire besides its value."""
 
 
 class Listener(Protocol):
@@ -53,7 +53,8 @@ class HostSettings:
 
     environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
     max_value_bytes: int = 16 * 2**20
-    """Of an outcome; a longer one is a failure, and a frame that is longer yet ends its host."""
+    """The bound of an outcome's value; a longer one is a failure, and a frame that is longer yet
+    ends its host."""
     overdue_seconds: float = 60.0
     """A call that goes on so long after its time is up ends with its host."""
     blocked_seconds: float = 5.0
@@ -74,7 +75,7 @@ class HostSettings:
     """A function, importable by name, and its arguments: called in each host before its first call,
     whose clock does not run meanwhile. What it raises is logged there, and nothing else."""
     adopts_orphans: bool = False
-    """Whether what hosts leave behind becomes this process' own children, which are then ended."""
+    """True if orphans of hosts become children of this process, which then ends them."""
     is_terminal: bool = False
-    """Whether the log ends up on one."""
+    """True if the log ends up on a terminal."""
     listener: Listener = field(default_factory=_Log)

@@ -48,7 +48,7 @@ class Starter:
         self._orders.put((setup, environment, started))
 
     def take(self, process: HostProcess) -> bool:
-        """Whether the host is the caller's from now on; False: it has been ended. In any thread."""
+        """True if the host is the caller's from now on; False: it has been ended. In any thread."""
         return self._offered.pop(process.pid, None) is not None
 
     def close(self, timeout_seconds: float) -> None:

@@ -1,4 +1,4 @@
-"""What happens to calls whose time is up, and to those that share a host with them.
+"""Time limits: the end of overdue calls, and of those that share a host with them.
 
 | kind | a call whose time is up |
 |---|---|
@@ -25,7 +25,7 @@ from afterwards_executors.hosts.host import SILENT, Host
 from afterwards_executors.hosts.settings import HostSettings
 
 STOP_SECONDS: Final = 1.0
-"""How long a cancelled coroutine may take to clean up before it counts as overdue."""
+"""The time in which a cancelled coroutine has to clean up before it counts as overdue."""
 
 OVERDUE_HOSTS: Final = 2
 """So many hosts with overdue calls there may be; then the first of them is ended."""
@@ -53,7 +53,7 @@ class TimeLimits:
         self._overdue: set[HostedCall] = set()
 
     def overdue(self) -> int:
-        """How many calls go on although they should not. From any thread."""
+        """The number of calls that go on after their time. From any thread."""
         return len(self._overdue)
 
     def begin(self, call: HostedCall) -> None:

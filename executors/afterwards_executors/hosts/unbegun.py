@@ -36,7 +36,7 @@ class Unbegun:
         self._since: float | None = None
         self._timer: asyncio.TimerHandle | None = None
         self.given = 0
-        """How many calls the host was given, all in all."""
+        """The number of calls that the host was given."""
 
     def add(self, call: HostedCall) -> None:
         """The host was given the call, after all others."""

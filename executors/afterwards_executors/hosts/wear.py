@@ -1,4 +1,4 @@
-"""What a host has used up, as it can be seen from outside."""
+"""The wear of a host: what it has used up, as seen from outside."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ MAX_THREADS: Final = 2_000
 
 
 def is_worn_out(pid: int, slots: int, max_memory_bytes: int | None) -> bool:
-    """Whether a host had better take no more calls; False if that cannot be told."""
+    """True if a host should take no more calls; False if that cannot be told."""
     process = Path(f"/proc/{pid}")
     try:
         if max_memory_bytes is not None and _resident_bytes(process) > max_memory_bytes:

@@ -1,4 +1,4 @@
-"""What runs in a host: a process that does nothing but run calls, whatever those do to it.
+"""The inside of a host: a process that only runs calls, whatever those do to it.
 
     python -P -m afterwards_executors.inside WIRE BOARD
 

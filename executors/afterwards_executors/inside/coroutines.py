@@ -36,7 +36,7 @@ else:
 log = logging.getLogger(__name__)
 
 STRAYS_SECONDS: Final = 1.0
-"""How long tasks that calls have left behind may take to clean up when the host ends."""
+"""The time in which tasks that calls have left behind have to clean up when the host ends."""
 
 
 def serve(wire: Wire, setup: Setup) -> None:

@@ -1,4 +1,4 @@
-"""What becomes of a fork that a coroutine makes by itself, once that coroutine gives way.
+"""The end of a fork that a coroutine makes by itself, once that coroutine gives way.
 
 The fork has the whole event loop in it: going on, it would run the other calls once more. So it
 ends when the step is over in which it was made. A fork that executes a program, or that ends by

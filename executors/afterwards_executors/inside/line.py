@@ -22,7 +22,7 @@ class HostLine:
 
     @property
     def is_stopping(self) -> bool:
-        """Whether the host is to be ended soon."""
+        """True if the host is to be ended soon."""
         return self._wire.is_winding_up()
 
     def note(self, data: bytes) -> None:

@@ -45,7 +45,7 @@ def serve(wire: Wire, setup: Setup) -> None:
 
 
 class _Usage:
-    """What calls take of the machine."""
+    """The processor time and the memory of a call."""
 
     def __init__(self) -> None:
         self._started = self._cpu = 0.0
@@ -66,7 +66,7 @@ class _Usage:
 
 
 def _cpu_seconds() -> float:
-    """Of this process and the children that it has waited for."""
+    """The processor time of this process and the children that it has waited for."""
     children = resource.getrusage(resource.RUSAGE_CHILDREN)
     return time.process_time() + children.ru_utime + children.ru_stime
 

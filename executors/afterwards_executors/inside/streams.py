@@ -43,7 +43,7 @@ class LineStream(io.TextIOBase):
 
     @property
     def encoding(self) -> str:  # type: ignore[override]
-        """What `buffer` is encoded in."""
+        """The encoding of `buffer`."""
         return "utf-8"
 
     @property
@@ -56,7 +56,7 @@ class LineStream(io.TextIOBase):
         return self._number
 
     def isatty(self) -> bool:
-        """Whether what is logged ends up on a terminal."""
+        """True if the log ends up on a terminal."""
         return self._is_terminal
 
     def writable(self) -> bool:

@@ -1,4 +1,4 @@
-"""What a host sets up around the calls, and undoes of what they have done to it."""
+"""The surroundings of calls: what a host sets up for them, and undoes of what they have done."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class ProcessState:
                 self._standard.append((fd, spare, _identity(fd)))
 
     def is_short_of_descriptors(self) -> bool:
-        """Whether calls have kept most of the descriptors. From any thread."""
+        """True if calls have kept most of the descriptors. From any thread."""
         soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         if soft == resource.RLIM_INFINITY:
             return False

@@ -55,7 +55,7 @@ class _Pool:
         self._lines: dict[int, HostLine] = {}
 
     def is_idle(self) -> bool:
-        """Whether no call runs."""
+        """True if no call runs."""
         return not self._lines
 
     def run(self, request: Frame) -> None:
@@ -87,7 +87,7 @@ class _Pool:
             request = self._next()
 
     def _next(self) -> Frame | None:
-        """What to run next; None: nothing, and this thread is not counted on any more."""
+        """The next frame to run; None: there is none, and this thread is counted off."""
         with self._changed:
             if not self._waiting:
                 self._changed.wait(_IDLE_SECONDS)

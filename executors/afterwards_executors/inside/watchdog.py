@@ -52,7 +52,7 @@ class Watchdog:
         threading.Thread(target=self._watch, name="watchdog", daemon=True).start()
 
     def kept_seconds(self) -> float:
-        """How long the loop has been kept from its work so far, all in all."""
+        """The time for which the loop has been kept from its work so far, all in all."""
         return self._kept_seconds + self._late_seconds()
 
     def _late_seconds(self) -> float:

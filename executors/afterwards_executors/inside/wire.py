@@ -48,16 +48,16 @@ class Wire:
         self._unsent = b""
         self.max_frame_bytes = 0
         self.winds_up = False
-        """Whether this host is to be ended soon, as far as somebody has read it."""
+        """True if this host is to be ended soon, as far as the frames were read."""
         self.is_read_between_calls = False
-        """Whether nobody reads while a call runs."""
+        """True if the wire is not read while a call runs."""
 
     def fileno(self) -> int:
         """For an event loop to watch."""
         return self._fd
 
     def is_open(self) -> bool:
-        """Whether this process may use it: what a call has forked may not."""
+        """True if this process may use it: a fork that a call has made may not."""
         return self._fd >= 0
 
     # -- in ------------------------------------------------------------------------------------
@@ -88,7 +88,7 @@ class Wire:
         return self._take()
 
     def is_winding_up(self) -> bool:
-        """Whether this host is to be ended soon. From any thread."""
+        """True if this host is to be ended soon. From any thread."""
         if self.winds_up or not self.is_read_between_calls or self._fd < 0:
             return self.winds_up
         # It stays there: whoever reads between calls has no use for it.
