@@ -41,7 +41,7 @@ def executors(settings: Settings, hosts: HostSettings) -> Executors:
 
 
 def validator(settings: Settings, hosts: HostSettings) -> Validator | None:
-    """What validates payloads of users' task types, not started; None: there are none."""
+    """The validator of payloads of users' task types, not started; None: there are none."""
     if not settings.task_modules:
         return None
     # Kept, and never worn by what it does: it runs nothing else.
@@ -50,7 +50,7 @@ def validator(settings: Settings, hosts: HostSettings) -> Validator | None:
 
 
 def host_settings(settings: Settings, code: CodeFile, log: HostLog) -> HostSettings:
-    """What hosts of task code are started with from now on."""
+    """The settings with which hosts of task code are started from now on."""
     return HostSettings(
         environment={**child_environment(), **code.environment},
         max_value_bytes=settings.max_result_bytes,
@@ -67,7 +67,7 @@ def host_settings(settings: Settings, code: CodeFile, log: HostLog) -> HostSetti
 
 
 def environment(settings: Settings) -> Environment:
-    """What task types get to know of the settings."""
+    """The settings that task types get to know."""
     return Environment(
         output_dir=settings.output_dir.absolute(),
         notification_delay_seconds=settings.notification_delay_seconds,
@@ -82,13 +82,13 @@ def environment(settings: Settings) -> Environment:
 
 
 def task_code(catalogue: Catalogue, generation: int) -> TaskCode:
-    """What a worker with these task types can run."""
+    """The task code of a worker with these task types."""
     known = frozenset(catalogue)
     return TaskCode(known, known - frozenset(CATALOGUE), generation, limits(catalogue))
 
 
 def limits(catalogue: Catalogue) -> dict[str, TypeLimits]:
-    """What bounds the attempts of those task types that are bounded."""
+    """The limits of those task types that have any."""
     return {
         name: TypeLimits(
             task_type.max_concurrency,
@@ -100,7 +100,7 @@ def limits(catalogue: Catalogue) -> dict[str, TypeLimits]:
 
 
 def registry_config(settings: Settings) -> RegistryConfig:
-    """What the registry process gets to know of the settings."""
+    """The settings that the registry process gets to know."""
     return RegistryConfig(
         data_dir=str(settings.data_dir.absolute()),
         max_pending=settings.max_pending,

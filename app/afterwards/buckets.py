@@ -1,4 +1,4 @@
-"""What happened in a span of time, as numbers that add up: the buckets of series.
+"""Buckets of series: the events of a span of time, as numbers that add up.
 
 A bucket has the counts of its span, how many tasks were stored at its end, by how much that has
 changed in it, and the histograms of the waits and the runs that ended in it.
@@ -14,12 +14,12 @@ from typing import Final, NamedTuple
 from afterwards.counts import TASK_SECONDS
 
 COUNTED: Final = ("submitted", "succeeded", "failed", "cancelled", "retried")
-"""What is counted of a span."""
+"""The events that are counted in a span."""
 
 STORED: Final = (
     "scheduled", "pending", "retrying", "processing", "success", "failed", "cancelled",
 )  # fmt: skip
-"""What tasks are told apart by at the end of a span; `retrying` ones are waiting ones, too."""
+"""The counts of stored tasks at the end of a span; `retrying` tasks are waiting ones, too."""
 
 
 class Step(NamedTuple):
@@ -56,11 +56,11 @@ class Bucket:
     grown: list[int]
     """As `STORED`: by how much each has changed in it."""
     wait: list[int]
-    """How many waits ended in it, by the bounds of `TASK_SECONDS`, and one above."""
+    """The number of waits that ended in it, by the bounds of `TASK_SECONDS`, and one above."""
     run: list[int]
     quiet: int = 0
-    """Of all types: so many buckets right before it, in which the service ran, have nothing to
-    tell and are not stored."""
+    """The number of buckets right before it, in which the service ran, that have nothing to tell
+    and are not stored; of the series of all types."""
 
     @classmethod
     def empty(cls, stored: Sequence[int] = (0,) * len(STORED)) -> Bucket:

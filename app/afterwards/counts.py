@@ -1,4 +1,4 @@
-"""What is counted of tasks, and of HTTP, and what a transition adds to it.
+"""The counts of tasks and of HTTP, and what a transition adds to them.
 
 The numbers of tasks are plain counts in cells, because they have to be exact: they are written to
 the journal in the same transaction as the transitions, and taken back with them. Everything else is
@@ -34,7 +34,7 @@ RETRIED: Final = "retried"
 """Attempts that failed and are followed by another."""
 
 OUTCOMES: Final = ("success", "failure", "timeout", "lost", "suspected", "released", "cancelled")
-"""How attempts end."""
+"""The ends of attempts."""
 
 HTTP_SECONDS: Final = (
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10,
@@ -53,11 +53,11 @@ ENDED_HOST: Final = "ended"
 """A host ended with attempts in it, or before it was ready."""
 
 HOST_EVENTS: Final = tuple(product(("async", "process", "thread"), (BLOCKED, ENDED_HOST)))
-"""What is counted of hosts: (executor kind, event)."""
+"""The counted events of hosts: (executor kind, event)."""
 
 
 class WorkerCounts(NamedTuple):
-    """What one worker has counted since it started: of HTTP, and of its hosts."""
+    """The counts of one worker since it started: of HTTP, and of its hosts."""
 
     requests: Mapping[tuple[str, str, str], int]
     """(method, route template, status) -> number."""
@@ -79,7 +79,7 @@ Cells = Mapping[str, Sequence[float]]
 
 
 class Kept(NamedTuple):
-    """What the registry counts in memory, at one moment.
+    """The registry's counts in memory, at one moment.
 
     No number of it ever falls, so that it is kept for the registry's successor before it is shown.
     """
@@ -104,11 +104,11 @@ class Snapshot:
     workers: int
     paused_types: Sequence[str] = ()
     wal_bytes: int = 0
-    """Of the journal's write-ahead log on disk; 0 without a journal."""
+    """The size of the journal's write-ahead log on disk; 0 without a journal."""
 
 
 def tally(changes: Iterable[Change]) -> Tally:
-    """What these transitions add to the counts."""
+    """The amounts that these transitions add to the counts."""
     counts: Tally = Counter()
     for change in changes:
         old, new = change.old, change.new
@@ -148,7 +148,7 @@ def retrying(counts: Mapping[Cell, int], type_name: str | None = None) -> int:
 
 
 def counts_by_state(counts: Mapping[Cell, int]) -> dict[tuple[str, TaskState], int]:
-    """How many tasks there are of each type in each state."""
+    """The number of tasks of each type in each state."""
     return {
         (type_name, TaskState(state)): number
         for (counter, type_name, state), number in counts.items()
@@ -194,7 +194,7 @@ ENDED: Final = ""
 
 
 class WorkerTotals:
-    """What all workers have counted, those that have ended included.
+    """The counts of all workers, those that have ended included.
 
     Args:
         by_worker: what was reported before, as `by_worker` gave it.

@@ -61,7 +61,7 @@ MAX_ERROR_CHARACTERS: Final = 4_000
 
 
 class TaskState(StrEnum):
-    """Where a task stands; each member says what can still go wrong there."""
+    """The state of a task; each member says what can still go wrong in it."""
 
     SCHEDULED = "scheduled"
     """Waits for its time (`run_at`). Nothing runs; it can be cancelled, and its deadline pass."""
@@ -83,7 +83,7 @@ class TaskState(StrEnum):
 
     @property
     def is_final(self) -> bool:
-        """Whether the task is finished."""
+        """True if the task is finished."""
         return self in FINAL_STATES
 
 
@@ -92,7 +92,7 @@ _WAITING: Final = frozenset({TaskState.SCHEDULED, TaskState.PENDING})
 
 
 class Kind(NamedTuple):
-    """What a task takes from its type."""
+    """The part of a task that comes from its type."""
 
     type: str
     executor: str
@@ -113,7 +113,8 @@ class Task:
     created_at: float
     """Never before that of a task accepted earlier, even if the clock was set back."""
     run_at: float
-    """When it is, or was, due: since when its latest attempt could have been started."""
+    """The time at which it is, or was, due: since then its latest attempt could have been
+    started."""
     order: int = 0
     """Acceptance order, given by the registry; also the task's key in the journal."""
     state: TaskState = TaskState.PENDING
@@ -145,15 +146,16 @@ class Task:
     idempotency_key: str | None = None
     """The submitter's name for the submission: a repeated one gets this task again."""
     fingerprint: bytes | None = None
-    """Of what was submitted under the key; the key with anything else is a mistake."""
+    """The fingerprint of what was submitted under the key; the key with anything else is a
+    mistake."""
     worker: str | None = None
     """The incarnation that holds it, while PROCESSING."""
     crowd: int = 0
     """So many attempts may share the host of its next one, itself included; 0: any number."""
     generation: int = 0
-    """Of task code: which its latest attempt was claimed for."""
+    """The generation of task code that its latest attempt was claimed for."""
     owner: str | None = None
-    """Who submitted it; None: nobody in particular."""
+    """The client that submitted it; None: not known."""
     labels: str | None = None
     """Short pairs, as a JSON object."""
     parent: str | None = None
@@ -172,7 +174,7 @@ class Task:
 
     @property
     def is_retrying(self) -> bool:
-        """Whether it waits for a further attempt after one that failed."""
+        """True if it waits for a further attempt after one that failed."""
         return self.attempts_used > 0 and self.state in _WAITING
 
     # -- in ------------------------------------------------------------------------------------
@@ -252,7 +254,7 @@ class Task:
         )
 
     def is_late(self, now: float) -> bool:
-        """Whether its deadline has passed: no attempt may start any more."""
+        """True if its deadline has passed: no attempt may start any more."""
         return self.deadline is not None and now >= self.deadline
 
     def expire(self, now: float) -> Task:
@@ -520,12 +522,12 @@ def _restored(*values: Any) -> Task:
 
 
 class Usage(NamedTuple):
-    """What an attempt has taken of the machine."""
+    """The processor time and the memory of an attempt."""
 
     peak_memory_bytes: int
     """The most that its process had in memory."""
     cpu_seconds: float
-    """Of its process, user and system."""
+    """The processor time of its process, user and system."""
 
 
 class Change(NamedTuple):
@@ -536,15 +538,15 @@ class Change(NamedTuple):
     new: Task | None
     """None: deleted, by hand or by retention."""
     outcome: str | None = None
-    """How the attempt ended, if one did: a label of `afterwards_task_attempts_total`."""
+    """The end of the attempt, if one ended: a label of `afterwards_task_attempts_total`."""
     run_seconds: float | None = None
-    """How long it ran, as its worker measured it."""
+    """The time that it ran, as its worker measured it."""
     usage: Usage | None = None
-    """What the attempt has taken; None: nobody knows."""
+    """The usage of the attempt; None: not known."""
     log_lines: Sequence[str] = ()
-    """What the attempt has printed and logged last."""
+    """The last lines that the attempt has printed and logged."""
     traceback: str | None = None
-    """Of what the attempt's function has raised."""
+    """The traceback of what the attempt's function has raised."""
 
     @property
     def task(self) -> Task:

@@ -105,7 +105,7 @@ class TaskMetrics:
                     self._wait(new.type, max(0.0, new.started_at - new.run_at))
 
     def task_seconds(self, type_name: str) -> tuple[list[int], list[int]]:
-        """How many waits and runs of a type there were, by the bounds of `TASK_SECONDS`."""
+        """The numbers of waits and runs of a type, by the bounds of `TASK_SECONDS`."""
         wait, run = (self._histograms[family.name].numbers(type_name) for family in (_WAIT, _RUN))
         return wait, run
 
@@ -122,7 +122,7 @@ def render(snapshot: Snapshot, kept: Kept) -> bytes:
 
 
 class _Collector:
-    """What is counted, as prometheus_client wants it."""
+    """The counts as prometheus_client wants them."""
 
     def __init__(self, snapshot: Snapshot, kept: Kept) -> None:
         self._snapshot = snapshot
@@ -180,7 +180,7 @@ class _Collector:
         yield from families.values()
 
     def _with_zeros(self) -> dict[Cell, int]:
-        """What could be counted of each type too, so that its first time is seen as an increase."""
+        """The counts, with zeros so that the first event of each type is seen as an increase."""
         counts = dict(self._snapshot.counts)
         for type_name in {type_name for _, type_name, _ in counts}:
             for state in TaskState:

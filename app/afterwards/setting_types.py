@@ -1,4 +1,4 @@
-"""What the values of settings may be: types with their checks."""
+"""The types of settings' values, with their checks."""
 
 from __future__ import annotations
 

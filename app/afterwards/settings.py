@@ -67,7 +67,7 @@ _MIB: Final = 2**20
 
 
 class Settings(BaseSettings):
-    """What an operator may decide. Make it with `Settings.load`; tests may call it directly."""
+    """The decisions of an operator. Make it with `Settings.load`; tests may call it directly."""
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX,
@@ -278,7 +278,7 @@ class Settings(BaseSettings):
         return () if self.bind.startswith(UNIX) else (host,)
 
     def name_of(self, field: str) -> str:
-        """What whoever set `field` calls it: its flag, or its environment variable."""
+        """The name by which `field` was set: its flag, or its environment variable."""
         return _name(field, self._given)
 
     def _with_one_worker(self) -> Self:
@@ -388,7 +388,7 @@ def _name(field: str, given: Mapping[str, str]) -> str:
 
 
 def _problem(name: str, detail: ErrorDetails) -> str:
-    """What the value must be, from the validator's message."""
+    """The rule for the value, from the validator's message."""
     value = str(detail["input"])
     if name == PLAIN_NAMES["bind"]:
         return f"must be a port number (got {value.removeprefix(_ALL_INTERFACES)!r})"

@@ -55,7 +55,7 @@ class _RecordingLine:
         self.reported.append(Progress.decoded(data))
 
     def time_out_delay(self, seconds: float | None) -> None:
-        """Nobody ends this attempt."""
+        """Do nothing: this attempt has no time limit."""
 
 
 def run_once(

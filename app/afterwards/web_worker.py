@@ -41,7 +41,7 @@ CODE_KEPT_SECONDS: Final = 60.0
 
 
 class WebWorker:
-    """What a web worker is made of besides its routes, and the order it starts and stops in."""
+    """The parts of a web worker besides its routes, and the order in which they start and stop."""
 
     def __init__(
         self,
@@ -218,7 +218,7 @@ class WebWorker:
         return max(0.0, self._draining_since + self._settings.grace_seconds - time.monotonic())
 
     def _guard_registry(self, guard: Callable[[], None]) -> None:
-        """Where no master looks after the registry process, look after it here.
+        """Look after the registry process here, where no master does.
 
         In a thread of its own, which lasts: it reads files and starts a process, and the kernel
         ends that process with the thread that has started it.

@@ -70,7 +70,7 @@ def _decode(body: bytes) -> str:
 
 
 def summarise_text(text: str) -> dict[str, Any]:
-    """What is in a CSV file whose first line has the names of its columns.
+    """The summary of a CSV file whose first line has the names of its columns.
 
     Raises:
         PermanentError: it is none.

@@ -14,8 +14,8 @@ from afterwards.api.problems import Problem
 
 DISCARD_SECONDS: Final = 1.0
 DISCARD_FACTOR: Final = 16
-"""What of a refused body is still received, so that its sender gets to read the answer: for so long
-and so many times the limit."""
+"""The part of a refused body that is still received, so that its sender gets to read the answer:
+for so long and so many times the limit."""
 
 _MANY_DIGITS: Final = 19
 """More than any real length has; `int` refuses thousands of them."""
@@ -118,7 +118,7 @@ def _announced_bytes(scope: Scope) -> int:
 
 
 def _asks_first(scope: Scope) -> bool:
-    """Whether the client waits for leave to send its body (RFC 9110, 10.1.1)."""
+    """True if the client waits for leave to send its body (RFC 9110, 10.1.1)."""
     return any(
         name == b"expect" and value.lower() == b"100-continue" for name, value in scope["headers"]
     )

@@ -1,4 +1,4 @@
-"""What stands between the service and the web pages of strangers.
+"""Guards against the web pages of strangers.
 
 A browser sends the requests of any page to any address it can reach, loopback included. Three
 things tell such a request from a user's own:
@@ -102,7 +102,7 @@ def _name_of(host: bytes) -> str:
 
 
 def _is_address(host: bytes) -> bool:
-    """Whether a Host is an IP address, which no page can make lead elsewhere."""
+    """True if a Host is an IP address, which no page can make lead elsewhere."""
     name = _name_of(host)
     if name.startswith("[") and name.endswith("]"):
         name = name[1:-1]
@@ -114,7 +114,7 @@ def _is_address(host: bytes) -> bool:
 
 
 def _is_same(origin: bytes, host: bytes | None) -> bool:
-    """Whether a page is of this very host and port; the scheme may be a proxy's."""
+    """True if a page is of this very host and port; the scheme may be a proxy's."""
     scheme, _, place = origin.lower().partition(b"://")
     if not place or host is None:
         return False

@@ -131,7 +131,7 @@ class _Body:
         self._model = TypeAdapter[Any](annotation)
 
     async def read(self, request: Request) -> Any:
-        """What the body says."""
+        """The validated body."""
         try:
             body = await request.body()
         except ClientDisconnect:

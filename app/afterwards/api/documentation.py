@@ -1,4 +1,4 @@
-"""How the API explains itself: OpenAPI, a page to try it out that needs no network, and `/`."""
+"""The API's description of itself: OpenAPI, a page to try it out that needs no network, and `/`."""
 
 from __future__ import annotations
 
@@ -182,7 +182,7 @@ def _restore_examples(schema: dict[str, Any], routes: Sequence[BaseRoute]) -> No
 
 
 def _bodies(routes: Sequence[BaseRoute]) -> Iterator[tuple[JsonSchemaMode, Any]]:
-    """What the routes take and give."""
+    """The types of the routes' bodies and answers."""
     for route in routes:
         if isinstance(route, APIRoute):
             if route.body_field is not None:

@@ -14,7 +14,7 @@ from afterwards.lifecycle import TaskState
 from afterwards.registry.protocol.answers import Event
 
 RETRY_MILLISECONDS: Final = 1_000
-"""How soon a client should come back when its connection has ended."""
+"""The time after which a client should come back when its connection has ended."""
 
 _MAX_JOINED: Final = 4
 """Selections of a portion that are kept for others. To put one together again costs little."""
@@ -23,7 +23,7 @@ _encode: Final = json.JSONEncoder(separators=(",", ":")).encode
 
 
 def opening(position: Position | None = None) -> bytes:
-    """How a stream begins. An id alone is remembered by the client, and is no event for it."""
+    """The first frame of a stream. An id alone is remembered by the client and is no event."""
     return b"retry: %d\n%b\n" % (RETRY_MILLISECONDS, b"" if position is None else _id(position))
 
 
@@ -40,14 +40,14 @@ def heartbeat(position: Position) -> bytes:
 
 
 def snapshot_frame(snapshot: Snapshot) -> bytes:
-    """Where a task stands."""
+    """The state of a task."""
     # JSON of others may have line breaks, as white space.
     document = base_document(snapshot.task, snapshot.progress).replace(b"\r", b" ")
     return _frame(snapshot.position, b"task", document.replace(b"\n", b" "))
 
 
 def reset_frame(reset: Reset) -> bytes:
-    """Where everything stands, after events were missed."""
+    """The state of everything, after events were missed."""
     counts: dict[str, dict[str, int]] = {}
     for (type_name, state), number in sorted(reset.counts.items()):
         if number:
@@ -78,7 +78,7 @@ class Wanted:
         self.task_ids = frozenset(task_ids)
 
     def takes(self, type_name: str, state: TaskState) -> bool:
-        """Whether events of this type and state are some of them."""
+        """True if events of this type and state are some of them."""
         return (not self._types or type_name in self._types) and (
             not self._states or state in self._states
         )

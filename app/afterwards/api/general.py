@@ -323,7 +323,7 @@ async def get_task(task_id: schemas.TaskId, request: Request) -> Response:
 
 
 def _is_known(request: Request, etag: str) -> bool:
-    """Whether the client has this answer already (RFC 9110, 13.1.2)."""
+    """True if the client has this answer already (RFC 9110, 13.1.2)."""
     known = ",".join(request.headers.getlist("if-none-match"))
     # Weak ones count, too: what matters is that the content is the same.
     return known.strip() == "*" or etag in re.findall(r'"[^"]*"', known)

@@ -43,7 +43,7 @@ def parsed(body: bytes) -> Any:
 
 
 def validated(model: TypeAdapter[Any], body: bytes) -> Any:
-    """What the model makes of the body.
+    """The body as the model validates it.
 
     Raises:
         RequestValidationError: it is not JSON, or the model does not take it.
@@ -60,7 +60,7 @@ def validated(model: TypeAdapter[Any], body: bytes) -> Any:
 
 
 def refusal(error: ValidationError, path: Sequence[str | int]) -> RequestValidationError:
-    """What the model did not take, as the request's error.
+    """The request's error for the mistakes that the model has found.
 
     Args:
         path: where that stands in the request.
@@ -81,7 +81,7 @@ def _require_few_containers(body: bytes) -> None:
 
 
 def containers_in(body: bytes) -> int:
-    """How many lists and objects there are in JSON, one in another included."""
+    """The number of lists and objects in JSON, nested ones included."""
     number = 0
     end = 0
     # Not `sub`, which keeps Python's lock for 70 ms over half a million strings.

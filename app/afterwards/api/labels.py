@@ -18,7 +18,7 @@ EXAMPLE_LABELS: Final = "tenant=acme, plan=pro"
 
 MAX_LABELS: Final = 8
 MAX_LABEL_CHARACTERS: Final = 64
-"""Of a key, and of a value."""
+"""The bound of a key, and of a value."""
 KEY_PATTERN: Final = r"^[A-Za-z0-9_.*/-]+$"
 VALUE_PATTERN: Final = r"^[^\x00-\x1f\x7f-\x9f]+$"
 _KEY: Final = r"[a-z*][a-z0-9_.*-]*"

@@ -49,10 +49,10 @@ STATUSES: Final[Mapping[type[AfterwardsError], int]] = MappingProxyType(
 TITLES: Final[Mapping[int, str]] = MappingProxyType(
     {413: "Content Too Large", 422: "Unprocessable Content"}
 )
-"""Where Python's versions do not agree on the name of a status (RFC 9110's is right)."""
+"""The names of statuses on which Python's versions do not agree (RFC 9110's is right)."""
 
 UNEXPECTED: Final = "Something went wrong here; the service's log has more under the request id"
-"""What a 500 says, before the id."""
+"""The text of a 500, before the id."""
 
 _INVALID_JSON: Final = frozenset({"json_invalid", "json_type"})
 _MAX_ECHOED_CHARACTERS: Final = 200

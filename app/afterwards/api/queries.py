@@ -1,4 +1,4 @@
-"""What stands behind the question mark: nothing that would be passed over in silence."""
+"""The query of a request: an unknown parameter is refused, none is passed over in silence."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the API's answers lead, for clients that may see it under a prefix.
+"""References in the API's answers, for clients that may see it under a prefix.
 
 A proxy may serve the API under a path of its own and take that off. What an answer names by an
 absolute path would then lead past the prefix, so headers and pages have references that are

@@ -1,4 +1,4 @@
-"""What happens to every request: an id, a measurement, a limit to what is unread. Plain ASGI.
+"""The context of each request: an id, a measurement, a limit to what is unread. Plain ASGI.
 
 Starlette's BaseHTTPMiddleware would cost 220 us a request; this costs about 5.
 """
@@ -135,7 +135,7 @@ class _Exchange:
         self.room: Callable[..., bool] | None = None
         """The server's, if it has one."""
         self.must = False
-        """Whether the answer is given even where there is no room for it."""
+        """True if the answer is given even where there is no room for it."""
         self.status = 0
         self.answered = False
 

@@ -64,7 +64,7 @@ class Route(DirectRoute):
         if "GET" in self.allowed:
             self.allowed.append("HEAD")
         self.offered = self.allowed
-        """What its path takes, other routes of the same path included."""
+        """The methods that its path takes, those of other routes of the same path included."""
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer. HEAD is served as GET, of which the server sends the head only."""

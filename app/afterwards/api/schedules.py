@@ -262,7 +262,7 @@ async def _restored(request: Request, name: str, new: NewSchedule) -> NewSchedul
 
 
 def _payload(name: str, new: NewSchedule, request: Request) -> bytes:
-    """What it sends each time, once its name and its type are right."""
+    """The payload of its tasks, once its name and its type are right."""
     if SCHEDULE_NAME.fullmatch(name) is None:
         allowed = "up to 100 letters, digits, '.', '_' and '-', no dot to begin with"
         raise invalid("name", ("path", "name"), f"a name has {allowed}")

@@ -1,4 +1,4 @@
-"""What all accepting routes have in common: store the task, answer, then let it be started."""
+"""The common way of a submission: store the task, answer, then let it start."""
 
 from __future__ import annotations
 

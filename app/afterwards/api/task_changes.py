@@ -94,7 +94,7 @@ async def replaced(
     new_type: str | None,
     member: str = "new_type",
 ) -> Replacement:
-    """What is to take the place of a task's payload and type, validated.
+    """The new payload and type of a task, validated.
 
     Raises:
         RequestValidationError: there is no such type, or it does not take the payload.
@@ -123,7 +123,7 @@ async def replaced(
 async def prepared(
     request: Request, payload: dict[str, Any] | None, new_type: str | None
 ) -> bulk.Prepare:
-    """How each of many tasks is retried; those that cannot be so are not.
+    """A function that prepares the retry of each of many tasks, or leaves the task out.
 
     Raises:
         RequestValidationError: none can.

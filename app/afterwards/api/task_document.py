@@ -19,7 +19,7 @@ _encode: Final = json.JSONEncoder(separators=(",", ":")).encode
 
 
 def base_document(task: Task, progress: ProgressMark | None = None) -> bytes:
-    """What every answer says of a task."""
+    """The members of a task that every answer has."""
     return b"{%b}" % _base_members(task, progress)
 
 

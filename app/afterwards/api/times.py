@@ -11,7 +11,7 @@ from afterwards.lifecycle import LATEST_SHOWN
 EXAMPLE_TIME: Final = "2026-11-21T10:00:00.000000+00:00"
 
 LATEST: Final = LATEST_SHOWN
-"""What later times are taken for, so that every time can be shown in UTC."""
+"""The time that stands for all later ones, so that every time can be shown in UTC."""
 
 _RFC_3339: Final = re.compile(
     r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)?", re.IGNORECASE | re.ASCII

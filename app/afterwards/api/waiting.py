@@ -10,14 +10,14 @@ from fastapi import Request
 from afterwards.api.checks import invalid
 
 LONGEST_SECONDS: Final = 60
-"""What is asked for beyond that is cut: proxies and clients do not wait much longer."""
+"""The bound of a wait; a longer one is cut: proxies and clients do not wait much longer."""
 
 _NAME: Final = "wait"
 _SECONDS: Final = re.compile(r"[0-9]+", re.ASCII)
 
 
 class Wait(NamedTuple):
-    """How long an answer may wait."""
+    """The time for which an answer may wait."""
 
     seconds: int
     """0: not at all."""
@@ -25,14 +25,14 @@ class Wait(NamedTuple):
     """Asked for by the header; the answer says so."""
 
     def headers(self) -> dict[str, str]:
-        """What the answer says of it."""
+        """The headers that confirm the wait."""
         if not self.preferred:
             return {}
         return {"Preference-Applied": f"{_NAME}={self.seconds}"}
 
 
 def wait_of(request: Request) -> Wait:
-    """How long the client wants to wait; the query goes before the header.
+    """The time for which the client wants to wait; the query goes before the header.
 
     Raises:
         RequestValidationError: the query's `wait` is no number of seconds. A header that makes no

@@ -14,7 +14,7 @@ from afterwards_client import DEFAULT_URL, TaskStatus
 
 
 def add_submit(parser: argparse.ArgumentParser) -> None:
-    """Of `afterwards submit`."""
+    """Add the arguments of `afterwards submit`."""
     parser.add_argument("type", metavar="TYPE", help="the task type")
     _add_payload(parser)
     _add_wait(parser)
@@ -41,7 +41,7 @@ def add_submit(parser: argparse.ArgumentParser) -> None:
 
 
 def add_status(parser: argparse.ArgumentParser) -> None:
-    """Of `afterwards status`."""
+    """Add the arguments of `afterwards status`."""
     _add_id(parser)
     parser.add_argument(
         "--watch", action="store_true", help="show its progress until it is finished"
@@ -55,7 +55,7 @@ def add_status(parser: argparse.ArgumentParser) -> None:
 
 
 def add_list(parser: argparse.ArgumentParser) -> None:
-    """Of `afterwards list`."""
+    """Add the arguments of `afterwards list`."""
     _add_filters(parser)
     parser.add_argument("--after", metavar="TIME", type=_time, help="created at this time or later")
     parser.add_argument("--before", metavar="TIME", type=_time, help="created before this time")
@@ -66,7 +66,7 @@ def add_list(parser: argparse.ArgumentParser) -> None:
 
 
 def add_retry(parser: argparse.ArgumentParser) -> None:
-    """Of `afterwards retry`."""
+    """Add the arguments of `afterwards retry`."""
     _add_id(parser)
     _add_payload(parser)
     _add_new_type(parser)
@@ -75,7 +75,7 @@ def add_retry(parser: argparse.ArgumentParser) -> None:
 
 
 def add_change(parser: argparse.ArgumentParser) -> None:
-    """Of `afterwards change`."""
+    """Add the arguments of `afterwards change`."""
     _add_id(parser)
     _add_payload(parser)
     _add_new_type(parser)
@@ -84,13 +84,13 @@ def add_change(parser: argparse.ArgumentParser) -> None:
 
 
 def add_cancel(parser: argparse.ArgumentParser) -> None:
-    """Of `afterwards cancel`."""
+    """Add the arguments of `afterwards cancel`."""
     _add_id(parser)
     _add_common(parser)
 
 
 def add_tail(parser: argparse.ArgumentParser) -> None:
-    """Of `afterwards tail`."""
+    """Add the arguments of `afterwards tail`."""
     _add_filters(parser)
     _add_common(parser)
 

@@ -1,4 +1,4 @@
-"""What the commands about tasks print: for programs as JSON, for pipes as plain lines.
+"""The output of the commands about tasks: for programs as JSON, for pipes as plain lines.
 
 Plain output is stable: fields are only ever added at the end. It holds one line for each thing.
 `afterwards.cli.terminal` prints for people.
@@ -39,7 +39,7 @@ class Output(Protocol):
         ...
 
     def cancelled(self, outcome: str, task: Task) -> None:
-        """What became of the wish to cancel."""
+        """The outcome of a cancellation."""
         ...
 
     def event(self, event: Event) -> None:

@@ -1,4 +1,4 @@
-"""What the commands about tasks print on a terminal."""
+"""The output of the commands about tasks on a terminal."""
 
 from __future__ import annotations
 

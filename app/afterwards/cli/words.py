@@ -18,7 +18,7 @@ OUTCOMES: Mapping[str, str] = {
     "unstoppable": "asked to stop; it runs in a thread, which ends by itself or at its time limit",
     "requested": "asked to stop; its worker has not answered yet",
 }
-"""What became of the wish to cancel, in words."""
+"""The outcomes of a cancellation, in words."""
 
 
 def fields(task: Task) -> list[tuple[str, str]]:
@@ -37,7 +37,7 @@ def fields(task: Task) -> list[tuple[str, str]]:
 
 
 def log_lines(task: Task) -> list[str] | None:
-    """What an attempt has printed and logged; None: nobody asked."""
+    """The output of an attempt, line by line; None: it was not asked for."""
     lines = task.document.get("log_lines")
     return None if lines is None else [one_line(line) for line in lines]
 

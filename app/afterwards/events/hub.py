@@ -1,4 +1,4 @@
-"""What of the registry's events reaches the listeners of one worker.
+"""The hub between the registry's events and the listeners of one worker.
 
     registry --follow, one call at a time--> follower's thread --> hub --+--> listeners of a task
                                                                          +--> listeners to all
@@ -27,7 +27,7 @@ from afterwards.registry.protocol.requests import Changes, Request
 T = TypeVar("T")
 
 LINGER_SECONDS: Final = 10.0
-"""How long the registry is followed once nobody listens any more."""
+"""The time for which the registry is followed after the last listener has gone."""
 
 READY_SECONDS: Final = 3.0
 _LOOK_SECONDS: Final = 1.0
@@ -66,11 +66,11 @@ class EventHub:
 
     @property
     def is_live(self) -> bool:
-        """Whether the registry is being followed, so that no event is missed."""
+        """True if the registry is being followed, so that no event is missed."""
         return self._live.is_set()
 
     def shared(self, key: Hashable, make: Callable[[], T]) -> T:
-        """What was made under this key in this round, or else is now; always of the same type."""
+        """The value made under this key in this round, or made now; always of the same type."""
         found: T | None = self._shared.get(key)
         if found is None:
             found = make()
@@ -138,7 +138,7 @@ class EventHub:
             raise RegistryUnavailable
 
     async def reaches(self, position: Position) -> bool:
-        """Whether the window has everything after the position, or will; asks the registry.
+        """True if the window has everything after the position, or will; asks the registry.
 
         Raises:
             Unavailable: nobody knows.

@@ -1,4 +1,4 @@
-"""Who listens: to one task, or to all."""
+"""Listeners: to one task, or to all."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import Final
 from afterwards.registry.protocol.answers import Event
 
 QUEUED_EVENTS: Final = 1_000
-"""Of one listener to a task; who is slower than that misses events, and looks at the task again."""
+"""The bound of one listener's events of a task; a slower listener misses events, and looks at the
+task again."""
 
 
 class FeedListener:
@@ -42,7 +43,7 @@ class TaskListener(FeedListener):
 
     @property
     def is_empty(self) -> bool:
-        """Whether there is nothing to take."""
+        """True if there is nothing to take."""
         return not self._events and not self._missed
 
     def put(self, event: Event) -> None:
@@ -60,7 +61,7 @@ class TaskListener(FeedListener):
         self.wake()
 
     def take(self) -> list[Event] | None:
-        """What has come since the last time; None: events may have been missed."""
+        """The events since the last time; None: events may have been missed."""
         events, missed = self._events, self._missed
         self._events, self._missed = [], False
         return None if missed else events

@@ -39,7 +39,7 @@ class Reset(NamedTuple):
 
 
 class Snapshot(NamedTuple):
-    """Where a task stands; what happens to it afterwards follows."""
+    """The state of a task; its later events follow."""
 
     position: Position
     task: Task
@@ -51,19 +51,19 @@ class AllStream:
 
     def __init__(self, hub: EventHub, listener: FeedListener, position: Position | None) -> None:
         self.position = position or hub.window.end
-        """What has come was up to here."""
+        """The position up to which events have come."""
         self._hub = hub
         self._listener = listener
         self._is_to_reach = position is not None
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing comes any more."""
+        """True if nothing comes any more."""
         return self._hub.closed
 
     @property
     def is_waiting(self) -> bool:
-        """Whether the registry is away, and nothing comes before it is back."""
+        """True if the registry is away, and nothing comes before it is back."""
         return not self._hub.is_live
 
     async def begin(self) -> None:
@@ -77,7 +77,7 @@ class AllStream:
             self._is_to_reach = False
 
     async def next(self, seconds: float) -> Portion | Reset | None:
-        """What comes next; None: nothing within `seconds`, or nothing any more."""
+        """The next portion; None: nothing within `seconds`, or nothing any more."""
         until = time.monotonic() + seconds
         while not self.is_over:
             window = self._hub.window
@@ -94,7 +94,7 @@ class AllStream:
         return None
 
     def shared(self, key: Hashable, make: Callable[[], T]) -> T:
-        """What `make` gives, made once for all streams that come by it under this key."""
+        """The value of `make`, made once for all streams that come by it under this key."""
         return self._hub.shared(key, make)
 
     def _portion(self) -> Portion:
@@ -129,7 +129,7 @@ class TaskStream:
         position: Position | None,
     ) -> None:
         self.position = hub.window.end
-        """What has come was up to here."""
+        """The position up to which events have come."""
         self._hub = hub
         self._listener = listener
         self._ask = ask
@@ -137,19 +137,19 @@ class TaskStream:
         self._after = position
         self._has_begun = False
         self._ready: Snapshot | list[Event] = []
-        """What is to come before anything that the listener hears."""
+        """The portion that comes before anything that the listener hears."""
         self._missed = False
         self.has_ended = False
-        """Whether the task's last event has been told, or seen before."""
+        """True if the task's last event has been told, or seen before."""
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing comes any more."""
+        """True if nothing comes any more."""
         return self.has_ended or self._hub.closed
 
     @property
     def is_waiting(self) -> bool:
-        """Whether the registry is away, and nothing comes before it is back."""
+        """True if the registry is away, and nothing comes before it is back."""
         return not self._has_begun
 
     async def begin(self) -> None:
@@ -172,7 +172,7 @@ class TaskStream:
         self._has_begun = True
 
     async def next(self, seconds: float) -> Portion | Snapshot | None:
-        """What comes next; None: nothing within `seconds`, or nothing any more."""
+        """The next portion; None: nothing within `seconds`, or nothing any more."""
         until = time.monotonic() + seconds
         while not self.is_over:
             left = until - time.monotonic()

@@ -45,7 +45,7 @@ class Window:
 
     @property
     def end(self) -> Position:
-        """Where the next event comes."""
+        """The position of the next event."""
         return Position(self.epoch, self.last)
 
     @property
@@ -75,7 +75,7 @@ class Window:
             self._events[:0] = before
 
     def has(self, position: Position) -> bool:
-        """Whether everything after the position is here, or will come."""
+        """True if everything after the position is here, or will come."""
         return position.epoch == self.epoch and self.start <= position.sequence <= self._known
 
     def after(self, sequence: int, limit: int | None = None) -> Sequence[Event]:

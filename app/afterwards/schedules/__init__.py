@@ -1,1 +1,1 @@
-"""When a schedule is due."""
+"""Schedules and their due times."""

@@ -1,4 +1,4 @@
-"""When something is due again: by a cron expression in a time zone, or every so many seconds.
+"""The recurrence of due times: by a cron expression in a time zone, or every so many seconds.
 
 Why cronsim, and what happens when clocks are put forward or back, is in
 docs/decisions/0007-recurrence.md.
@@ -31,7 +31,8 @@ MAX_CRON_CHARACTERS: Final = 200
 _PARSED_RECURRENCES: Final = 256
 """Kept as cronsim parses them; each takes up to 20 KiB."""
 _KNOWN_RECURRENCES: Final = 16_384
-"""Whose next due times are kept: all there can be in a service, and more."""
+"""The number of recurrences whose next due times are kept: all there can be in a service, and
+more."""
 
 _NO_PLACES: Final = ("right", "posix", "posixrules", "localtime", "Factory")
 """Names under which an operating system may keep what is no zone of its own, or is one with leap
@@ -150,7 +151,7 @@ Recurrence = Cron | Every
 
 
 def count(recurrence: Recurrence, first: float, end: float, at_most: int) -> int:
-    """How many due times there are from `first`, which is one, up to `end`, which does not count.
+    """The number of due times from `first`, which is one, up to `end`, which does not count.
 
     More than `at_most` are not counted.
     """

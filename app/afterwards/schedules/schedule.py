@@ -14,15 +14,15 @@ class Schedule:
 
     name: str
     pattern: Task
-    """What each of its tasks is like; has no id and no times."""
+    """The pattern of its tasks; has no id and no times."""
     cron: str | None
     """Five fields, as crontab(5) has them; None: `every_seconds` is set."""
     every_seconds: float | None
     timezone: str
     """An IANA name; what a cron expression's hours are of."""
     catch_up: bool
-    """Whether times that were missed, because the service was down, are made up for: each gets
-    its task once, late."""
+    """True if due times that were missed while the service was down are made up for: each gets its
+    task once, late."""
     created_at: float
     paused: bool = False
     next_due: float | None = None
@@ -32,7 +32,7 @@ class Schedule:
 
     @property
     def recurrence(self) -> Recurrence:
-        """What gives its due times; equal ones give the same."""
+        """The recurrence that gives its due times; equal ones give the same."""
         if self.cron is not None:
             return Cron(self.cron, self.timezone)
         assert self.every_seconds is not None

@@ -1,4 +1,4 @@
-"""What a client with an event loop sends its calls with: `sender`, awaited."""
+"""The calls of a client with an event loop: `sender`, awaited."""
 
 from __future__ import annotations
 

@@ -12,7 +12,8 @@ class _BulkAnswer:
     dry_run: bool
     """Nothing was changed: they were counted only."""
     matched: int
-    """How many were taken up; in a dry run, how many there are, whatever the limit."""
+    """The number of tasks that were taken up; in a dry run, the number of those there are, whatever
+    the limit."""
     skipped: int
     """Taken up and left as they were: their state had changed, or the new type does not take their
     payload."""
@@ -29,14 +30,14 @@ class _BulkAnswer:
 
 @dataclass(frozen=True, kw_only=True)
 class BulkRetry(_BulkAnswer):
-    """What a retry of many tasks has done."""
+    """The outcome of a retry of many tasks."""
 
     retried: int
 
 
 @dataclass(frozen=True, kw_only=True)
 class BulkCancel(_BulkAnswer):
-    """What a cancellation of many tasks has done."""
+    """The outcome of a cancellation of many tasks."""
 
     cancelled: int
     requested: int

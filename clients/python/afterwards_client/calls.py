@@ -29,10 +29,11 @@ PAGE_SIZE = 500
 """The largest that the service gives."""
 
 UNREADABLE: Final = (KeyError, TypeError, ValueError, OverflowError, RecursionError)
-"""What is raised by reading what this API does not say; the last two by huge numbers and depths."""
+"""Errors of reading an answer that is not this API's; the last two come of huge numbers and
+depths."""
 
 BROKEN: Final = (httpx.DecodingError, httpx.TooManyRedirects, UnicodeError)
-"""What httpx raises for an answer, and not for none. It decodes a name in `Location`."""
+"""Errors that httpx raises for an answer, and not for none. It decodes a name in `Location`."""
 
 _CANCEL_SECONDS = 5.0
 """So long the service waits for the worker that runs the task."""
@@ -41,7 +42,7 @@ _BULK_SECONDS = 60.0
 """So long the service may be about ten thousand tasks, payloads validated anew and all."""
 
 _SHORTEST_SECONDS = 0.01
-"""Of a time limit: none at all would be no time limit but an error of the socket."""
+"""The least time limit: none at all would be no time limit but an error of the socket."""
 
 _SILENCE_SECONDS = 45.0
 """A stream has a heartbeat every 15 s; after three are missing, nobody is there any more."""
@@ -59,9 +60,9 @@ class Call(Generic[T]):
     headers: Mapping[str, str] = field(default_factory=dict)
     body: Any = None
     repeatable: bool = True
-    """Whether sent twice it does no more than sent once."""
+    """True if sending it twice does no more than sending it once."""
     wait_seconds: float = 0.0
-    """How much longer than others the answer may take."""
+    """The additional time that the answer may take."""
     limit_seconds: float | None = None
     """Connecting, sending and the answer may each take no longer than that, whatever is usual."""
     stream: bool = False
@@ -80,7 +81,7 @@ class Call(Generic[T]):
         return httpx.Timeout(**limits)
 
     def result(self, response: httpx.Response) -> T:
-        """What the answer says.
+        """The value that the answer holds.
 
         Raises:
             ApiError: no.
@@ -96,7 +97,7 @@ class Call(Generic[T]):
 
 @dataclass(frozen=True)
 class Cancellation:
-    """What became of the wish to cancel, and the task as it is now."""
+    """The outcome of a cancellation, and the task as it is now."""
 
     outcome: CancelOutcome
     task: Task
@@ -223,7 +224,7 @@ def _bulk(path: str, read: Callable[[Any], T], selection: Mapping[str, Any]) -> 
 
 
 def _said(members: Mapping[str, Any]) -> dict[str, Any]:
-    """What is not None, as JSON has it."""
+    """The members that are not None, as JSON has them."""
     return {
         name: value.isoformat() if isinstance(value, datetime) else value
         for name, value in members.items()
@@ -257,7 +258,7 @@ def _segment(task_id: str) -> str:
 
 
 def _is_unicode(text: str) -> bool:
-    """Whether UTF-8 can encode it: half of a surrogate pair is no character (RFC 3629, 3)."""
+    """True if UTF-8 can encode it: half of a surrogate pair is no character (RFC 3629, 3)."""
     return not any("\ud800" <= character <= "\udfff" for character in text)
 
 

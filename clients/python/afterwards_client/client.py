@@ -222,7 +222,7 @@ class Client(Sender):
         status: str | None = None,
         last_event_id: str | None = None,
     ) -> Generator[Event, None, None]:
-        """What happens, as it happens: to one task until its end, or to all, without end.
+        """The events of one task until its end, or of all without end.
 
         A connection that breaks is made again and goes on after the last event; what cannot be made
         up for is a ResetEvent or TaskEvent. The filters are for the stream of all. Leaving the loop

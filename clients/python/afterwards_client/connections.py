@@ -75,7 +75,7 @@ class Connections(Generic[H]):
 
 
 def clients(base_url: str, timeout: float) -> Callable[[], httpx.Client]:
-    """What makes httpx clients for this URL. The environment is read now, once.
+    """A function that makes httpx clients for this URL. The environment is read now, once.
 
     Raises:
         WrongEnvironment: a variable about proxies or certificates cannot be used.

@@ -1,4 +1,4 @@
-"""What the environment says of proxies and certificates: the variables of curl and of OpenSSL.
+"""Proxies and certificates in the environment: the variables of curl and of OpenSSL.
 
 httpx reads them, too; but its errors name no variable, and show the value, password included.
 """
@@ -129,7 +129,7 @@ def _without_user(record: logging.LogRecord) -> bool:
 
 
 def _excepts(entry: str, url: httpx.URL, value: str) -> bool:
-    """Whether this entry of `NO_PROXY` means the URL: an address, a network, or a domain."""
+    """True if this entry of `NO_PROXY` means the URL: an address, a network, or a domain."""
     network = _network(entry)
     if network is not None:
         address = address_of(url.host)

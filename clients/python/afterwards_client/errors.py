@@ -1,4 +1,4 @@
-"""What can go wrong, as a tree.
+"""The errors of the client, as a tree.
 
 AfterwardsClientError
 ├── WrongEnvironment     a proxy or certificates in the environment cannot be used
@@ -111,7 +111,7 @@ class FieldError:
     """One wrong field of a request."""
 
     location: str
-    """Where it is: `body`, `query`, `path` or `header`."""
+    """The part of the request that it is in: `body`, `query`, `path` or `header`."""
     pointer: str
     """Which it is, as a JSON pointer in a fragment: `#/payload/email`."""
     message: str

@@ -15,7 +15,7 @@ class Message:
     """`message` where the server names none."""
     data: str
     id: str
-    """Of this event, or of the last before it that had one."""
+    """The id of this event, or of the last before it that had one."""
 
 
 class EventStreamParser:

@@ -1,4 +1,4 @@
-"""What happens to tasks, as it happens."""
+"""The events of tasks."""
 
 from __future__ import annotations
 

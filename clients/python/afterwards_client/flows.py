@@ -54,7 +54,8 @@ _UNSENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 _WRONG_URL = (httpx.UnsupportedProtocol, httpx.LocalProtocolError)
 
 LONGEST_LEG_SECONDS = 25
-"""How long one request waits for a task's end: less than the 30 s that proxies often allow."""
+"""The time for which one request waits for a task's end: less than the 30 s that proxies often
+allow."""
 
 _LEAST_SECONDS = 1.0
 """Any submission has that long to be answered, however short the wait for the task is to be."""
@@ -236,7 +237,7 @@ def _key(key: str | None) -> str:
 
 
 def _leg_seconds(left: float | None) -> int:
-    """How long to have the service wait; it takes whole seconds only."""
+    """The time for which the service is asked to wait; it takes whole seconds only."""
     longest = LONGEST_LEG_SECONDS
     return longest if left is None or left > longest else max(0, math.ceil(left))
 

@@ -26,7 +26,7 @@ KEPT_SECONDS: Final = 5.0
 LIMITS: Final = httpx.Limits(
     max_connections=None, max_keepalive_connections=1, keepalive_expiry=KEPT_SECONDS
 )
-"""Of a line's transport."""
+"""The limits of a line's transport."""
 
 T = TypeVar("T", httpx.HTTPTransport, httpx.AsyncHTTPTransport)
 
@@ -45,7 +45,7 @@ class Line(Generic[T]):
         self.transport: T = transport
         self.opened: list[Any] = []
         self.request: httpx.Request | None = None
-        """Whose it is; only who has it may cut it or give it back."""
+        """The request that has the line; only its owner may cut it or give it back."""
 
     def note(self, event: str, info: dict[str, Any]) -> None:
         """Take note of an event of httpcore's extension `trace`."""

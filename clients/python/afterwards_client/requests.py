@@ -81,7 +81,7 @@ def sendable(headers: Mapping[str, str] | None) -> httpx.Headers:
 
 
 def is_sendable(value: str, name: str = "X") -> bool:
-    """Whether a header can have this value, and this name."""
+    """True if a header can have this value, and this name."""
     try:
         ((raw_name, raw_value),) = httpx.Headers({name: value}).raw
     except UnicodeError:

@@ -1,4 +1,4 @@
-"""When to try again, and when to give up."""
+"""The schedule of tries: when to try again, and when to give up."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _LONGEST_SECONDS = 366 * 86400.0
 
 @dataclass(frozen=True)
 class Retries:
-    """How patient a client is with a service that is away or full.
+    """The policy of a client for a service that is away or full.
 
     After a failure it waits a random time up to `first_delay_seconds`, twice that after the next,
     up to `max_delay_seconds`; where the service says `Retry-After`, so long and that random time on
@@ -39,7 +39,7 @@ class Retries:
 
 
 class Patience:
-    """What is left of it, for one call or one stream.
+    """The patience that is left, for one call or one stream.
 
     Args:
         deadline: by the clock of `retries`; nothing is tried again after it.
@@ -56,7 +56,7 @@ class Patience:
         self._failures = 0
 
     def delay_seconds(self, at_least: float | None = None) -> float | None:
-        """How long to wait after one more failure; None: give up."""
+        """The time to wait after one more failure; None: give up."""
         retries = self._retries
         now = retries.clock()
         if self._failures == 0:
@@ -73,7 +73,7 @@ class Patience:
 
 
 def retry_after_seconds(response: httpx.Response) -> float | None:
-    """What `Retry-After` asks for, be it seconds or a date; None if it asks for nothing."""
+    """The time that `Retry-After` asks for, as seconds or a date; None if it asks for nothing."""
     value = response.headers.get("Retry-After", "").strip()
     if value.isascii() and value.isdigit():
         return float(value)

@@ -1,4 +1,4 @@
-"""What a client without an event loop sends its calls with. `async_sender` is its twin."""
+"""The calls of a client without an event loop. `async_sender` is its twin."""
 
 from __future__ import annotations
 

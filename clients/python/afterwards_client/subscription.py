@@ -18,7 +18,7 @@ from afterwards_client.retries import RETRIED_STATUSES, Patience, Retries, retry
 
 
 class Subscription:
-    """Where a listener is in a stream, and what to do when a connection ends.
+    """The place of a listener in a stream, and its next step when a connection ends.
 
     Within `connection()` a client sends `call()`, gives the response to `opened`, and if that says
     so its bytes to `feed`, until it `is_over`. Then it waits for `pause_seconds()`, and so on.
@@ -54,7 +54,7 @@ class Subscription:
         return calls.events(self._task_id, self._filters, self._parser.last_event_id)
 
     def opened(self, response: httpx.Response) -> bool:
-        """Whether events follow. The body of anything but a 200 has been read.
+        """True if events follow. The body of anything but a 200 has been read.
 
         Raises:
             ApiError: there is no such stream.

@@ -10,7 +10,7 @@ from typing import Any, Self
 
 
 class TaskStatus(StrEnum):
-    """Where a task is; the last three are final."""
+    """The state of a task; the last three are final."""
 
     SCHEDULED = "scheduled"
     PENDING = "pending"
@@ -21,7 +21,7 @@ class TaskStatus(StrEnum):
 
     @property
     def is_final(self) -> bool:
-        """Whether only a retry by hand leaves it."""
+        """True if only a retry by hand leaves it."""
         return self in _FINAL
 
 
@@ -29,7 +29,7 @@ _FINAL = frozenset({TaskStatus.SUCCESS, TaskStatus.FAILED, TaskStatus.CANCELLED}
 
 
 class CancelOutcome(StrEnum):
-    """What became of the wish to cancel."""
+    """The outcome of a cancellation."""
 
     PREVENTED = "prevented"
     """It had not started, and will not."""
@@ -46,7 +46,7 @@ class CancelOutcome(StrEnum):
 
 @dataclass(frozen=True)
 class Progress:
-    """What the running attempt said of itself last."""
+    """The progress that the running attempt has reported last."""
 
     fraction: float
     """0 to 1."""
@@ -76,7 +76,7 @@ class Attempt:
     error: str | None
     peak_memory_bytes: int | None = None
     cpu_seconds: float | None = None
-    """What its process has taken; None: many share one, or the service does not say."""
+    """The processor time of its process; None: many share one, or the service does not say."""
 
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> Self:
@@ -105,7 +105,7 @@ class Task:
     payload: Mapping[str, Any]
     result: Mapping[str, Any] | None
     error: str | None
-    """Of the last attempt; None after a success."""
+    """The error of the last attempt; None after a success."""
     created_at: datetime
     run_at: datetime
     started_at: datetime | None
@@ -122,12 +122,12 @@ class Task:
 
     @property
     def is_finished(self) -> bool:
-        """Whether it has reached its final state."""
+        """True if it has reached its final state."""
         return self.status.is_final
 
     @property
     def succeeded(self) -> bool:
-        """Whether it is finished, and well."""
+        """True if it is finished, and well."""
         return self.status is TaskStatus.SUCCESS
 
     @classmethod
@@ -156,8 +156,8 @@ class TaskDetails(Task):
     history: tuple[Attempt, ...]
     """Oldest first."""
     log_lines: tuple[str, ...] | None = None
-    """What the last attempt that has ended has printed and logged, up to 64 lines and 8 KiB; None:
-    they were not asked for."""
+    """The output of the last attempt that has ended, up to 64 lines and 8 KiB; None: it was not
+    asked for."""
 
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> Self:

@@ -58,7 +58,7 @@ def unreachable(url: httpx.URL) -> str | None:
 
 
 def is_host(name: bytes) -> bool:
-    """Whether it can be a name, in ASCII, or is an address as `httpx.URL` has it."""
+    """True if it can be a name, in ASCII, or is an address as `httpx.URL` has it."""
     return b":" in name or _NAME.fullmatch(name) is not None
 
 
@@ -82,7 +82,7 @@ def without_password(url: str) -> str:
 
 
 def without_all_before_at(text: str) -> str:
-    """What was meant as a URL and is none, as it may be shown: its password may be anywhere."""
+    """The part of a wrong URL that may be shown: all before its last `@` may be a password."""
     return _BEFORE_LAST_AT.sub(r"\1", text)
 
 
@@ -100,7 +100,7 @@ def _problem(url: str) -> str | None:
 
 
 def _is_readable(url: httpx.URL) -> bool:
-    """Whether httpx can decode a name that begins with `xn--` (RFC 5890, 2.3.2.1)."""
+    """True if httpx can decode a name that begins with `xn--` (RFC 5890, 2.3.2.1)."""
     try:
         return bool(url.host)
     except UnicodeError:

@@ -1,4 +1,4 @@
-"""What the API says and takes, for its documentation: bodies, answers, problems, their examples.
+"""The models of the API, for its documentation: bodies, answers, problems, their examples.
 
 One module for each surface's models, `problems` for how a route documents its answers, `fields` for
 what several of them have in common. Answers are written by hand where they are given (see

@@ -15,7 +15,7 @@ _EXAMPLE_REQUEST_ID: Final = "9f86d081884c-17"
 
 
 class FieldError(BaseModel):
-    """What is wrong with one field."""
+    """The mistake in one field."""
 
     location: str = Field(description="Where the field is: `body`, `query`, `path` or `header`.")
     pointer: str = Field(description="JSON pointer to the field; `#` points to the whole.")
@@ -121,12 +121,12 @@ _BODY_OR_OTHER_KEY: Final = (
 _NO_KEY: Final = ("The idempotency key is not valid. Nothing was stored.", INVALID_KEY)
 
 COMMON_PROBLEMS: Final = (403, 405, 413, 421, 500)
-"""Of every route. Also 413: a body that is announced is measured, of use or not."""
+"""The problems of every route. Also 413: a body that is announced is measured, of use or not."""
 
 SUBMISSION_PROBLEMS: Final = (415, 422, 503)
 LOOKUP_PROBLEMS: Final = (404, 503)
 KNOWN_PROBLEMS: Final = (404, 410, 503)
-"""Of those routes to a task that tell a deleted one from one that never was."""
+"""The problems of those routes to a task that tell a deleted one from one that never was."""
 
 
 def accepting(
@@ -136,7 +136,7 @@ def accepting(
     headers: Mapping[str, Any] = LOCATION,
     parameters: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
-    """What all accepting routes have in common, as options of theirs."""
+    """The options that all accepting routes share."""
     responses = answers(
         *problems,
         headers_of={status: {**headers, **REPLAYED}},

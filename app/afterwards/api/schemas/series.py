@@ -26,7 +26,7 @@ class SeriesFilter(BaseModel):
 
 
 class StoredTasks(BaseModel):
-    """How many tasks were stored at each bucket's end, by status."""
+    """The number of tasks stored at the end of each bucket, by status."""
 
     scheduled: Counts
     pending: Counts

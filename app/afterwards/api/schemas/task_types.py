@@ -23,7 +23,7 @@ TypeName = Annotated[
 
 
 class RateLimit(BaseModel):
-    """How many attempts may start in a period."""
+    """The number of attempts that may start in a period."""
 
     count: int = Field(ge=1)
     period_seconds: float = Field(gt=0)

@@ -1,4 +1,4 @@
-"""What the general routes for tasks give."""
+"""The answers of the general routes for tasks."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from afterwards.lifecycle import HIGHEST_PRIORITY, TaskState
 
 
 class Progress(BaseModel):
-    """How far the running attempt is, as it reports."""
+    """The progress of the running attempt, as it reports it."""
 
     fraction: float = Field(ge=0, le=1)
     message: str | None
@@ -171,7 +171,7 @@ class TaskList(BaseModel):
 
 
 class TaskScan(BaseModel):
-    """How far tasks were looked at one by one."""
+    """The extent of a look at tasks one by one."""
 
     examined: int = Field(ge=0, description="How many tasks were looked at.")
     reached: str | None = Field(
@@ -210,7 +210,7 @@ class TaskPage(BaseModel):
 
 
 class TaskCount(BaseModel):
-    """How many tasks match."""
+    """The number of tasks that match."""
 
     model_config = example(count=12, exact=True)
 
@@ -256,7 +256,7 @@ class _BulkAnswer(BaseModel):
 
 
 class BulkRetry(_BulkAnswer):
-    """What a bulk retry did."""
+    """The outcome of a bulk retry."""
 
     model_config = example(
         dry_run=False, matched=12, retried=12, skipped=0, more=False, interrupted=None
@@ -266,7 +266,7 @@ class BulkRetry(_BulkAnswer):
 
 
 class BulkCancel(_BulkAnswer):
-    """What a bulk cancellation did."""
+    """The outcome of a bulk cancellation."""
 
     model_config = example(
         dry_run=False,
@@ -283,7 +283,7 @@ class BulkCancel(_BulkAnswer):
 
 
 class BulkRun(_BulkAnswer):
-    """What running many tasks now did."""
+    """The outcome of running many tasks now."""
 
     model_config = example(
         dry_run=False, matched=12, run=12, skipped=0, more=False, interrupted=None
@@ -293,7 +293,7 @@ class BulkRun(_BulkAnswer):
 
 
 class BulkDelete(_BulkAnswer):
-    """What a bulk deletion did."""
+    """The outcome of a bulk deletion."""
 
     model_config = example(
         dry_run=False, matched=12, deleted=12, skipped=0, more=False, interrupted=None
