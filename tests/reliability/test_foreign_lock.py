@@ -13,6 +13,8 @@ from tests.reliability.conftest import FaultyService, NewService
 
 HELD_SECONDS = 14.0
 """Longer than two leases, and than the master waits for signs of life."""
+QUICK_SECONDS = HELD_SECONDS / 2
+"""Far from what waits for the lock, on a machine that is busy with other tests."""
 NOTIFICATION = {"email": "johndoe@example.com", "message": "x"}
 READS = ("/healthz", "/metrics", "/tasks", "/tasks?status=processing", "/stats", "/schedules")
 
@@ -48,7 +50,7 @@ def test_a_foreign_lock_on_the_journal_delays_writers_only_and_stops_no_attempt(
         foreign.execute("ROLLBACK")
         task_id, refusal = submitted.result(10)
 
-    assert max(slowest.values()) < 1.0, slowest
+    assert max(slowest.values()) < QUICK_SECONDS, slowest
     assert "locked by another process" in refusal
     assert service.registry_pid() == registry
     service.open_gate()
@@ -61,7 +63,7 @@ def test_a_foreign_lock_on_the_journal_delays_writers_only_and_stops_no_attempt(
 def readiness(service: FaultyService) -> str:
     began = time.monotonic()
     answer = service.get("/readyz")
-    assert time.monotonic() - began < 1.0
+    assert time.monotonic() - began < QUICK_SECONDS
     assert answer.status_code == 503
     return answer.text
 

