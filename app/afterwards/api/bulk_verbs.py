@@ -25,7 +25,7 @@ from afterwards.api.schemas.bulk import (
 from afterwards.api.schemas.tasks import BulkCancel, BulkDelete, BulkRetry, BulkRun
 from afterwards.api.submission import service_of
 from afterwards.api.task_changes import prepared
-from afterwards.api.task_filter import filter_of
+from afterwards.api.task_filter import RETRYING, filter_of
 from afterwards.lifecycle import FINAL_STATES, TaskState
 from afterwards.service import bulk
 
@@ -135,7 +135,7 @@ def _chosen(
     """
     require_known(request, (), _IN_BODY)
     chosen = bulk.Selection(
-        [TaskState(status) for status in dict.fromkeys(selection.status)],
+        [TaskState(one) for one in dict.fromkeys(selection.status) if one != RETRYING],
         selection.limit,
         filter_of(selection, redaction_of(request)),
         what=selection.as_text(),

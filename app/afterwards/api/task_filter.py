@@ -16,6 +16,9 @@ from afterwards.api.schemas.requests import TaskConditions, TaskFilter
 from afterwards.lifecycle import TaskState
 from afterwards.registry.protocol.filters import Filter, Order, PageEnd, Search
 
+RETRYING: Final = "retrying"
+"""The value of `status` for tasks that wait for a further attempt after one that failed."""
+
 REPEATABLE: Final = frozenset({"status", "type", "label"})
 
 _MEMBER: Final = re.compile(r"payload((?:\.[A-Za-z0-9_-]{1,100}){1,20})=(.*)", re.DOTALL)
@@ -30,10 +33,10 @@ def filter_of(query: TaskConditions | BulkSelection, redaction: Redaction) -> Fi
     Raises:
         RequestValidationError: a secret is searched for by its path.
     """
-    states = frozenset(TaskState(one) for one in query.status if one != "retrying")
+    states = frozenset(TaskState(one) for one in query.status if one != RETRYING)
     return Filter(
         states,
-        "retrying" in query.status,
+        RETRYING in query.status,
         frozenset(query.type),
         tuple(dict.fromkeys(query.label)),
         error=query.error,

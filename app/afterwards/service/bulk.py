@@ -17,7 +17,7 @@ from afterwards.errors import AfterwardsError, Draining, Unavailable
 from afterwards.lifecycle import Kind, Task, TaskState
 from afterwards.registry.protocol.activity import Bulk, By, Outcome
 from afterwards.registry.protocol.answers import Counted, Page
-from afterwards.registry.protocol.filters import Filter, PageEnd
+from afterwards.registry.protocol.filters import WAITING, Filter, PageEnd
 from afterwards.registry.protocol.requests import (
     Cancel,
     Count,
@@ -74,7 +74,7 @@ class Selection(NamedTuple):
     limit: int
     """The number of tasks to take up, the newest of the first state first."""
     filter: Filter = Filter()
-    """The other conditions; its states mean nothing here."""
+    """The other conditions, and `retrying`; its states mean nothing here."""
     ids: Sequence[str] | None = None
     """Those with these ids only."""
     what: str = ""
@@ -82,13 +82,19 @@ class Selection(NamedTuple):
     detail: str | None = None
     """Their changes, as text."""
 
-    def find(self, state: TaskState, before: PageEnd | None) -> Find:
-        """A page of those in a state."""
-        return Find(self._of(state), AT_ONCE, before)
+    @property
+    def passes(self) -> list[Filter]:
+        """The filters that find each task that fits, one state after the other.
 
-    def count_of(self, state: TaskState) -> Count:
-        """The number of those in a state."""
-        return Count(self._of(state))
+        Running tasks come last, as in the table of states: what is started meanwhile is met there.
+        Tasks that wait for a further attempt are in either waiting state, and share one pass.
+        """
+        states = sorted(self.states, key=list(TaskState).index)
+        waiting = WAITING.intersection(states)
+        if not self.filter.retrying or waiting == WAITING:
+            return [self._of(state) for state in states]
+        others = [self._of(state) for state in states if state not in WAITING]
+        return [self.filter._replace(states=waiting), *others]
 
     def _of(self, state: TaskState) -> Filter:
         return self.filter._replace(states=frozenset({state}), retrying=False)
@@ -153,8 +159,8 @@ class BulkVerbs:
         if selection.ids is not None:
             return sum([len(found.tasks) async for found in _named(call, selection)])
         total = 0
-        for state in selection.states:
-            counted: Counted = await call(selection.count_of(state))
+        for wanted in selection.passes:
+            counted: Counted = await call(Count(wanted))
             if not counted.exact:
                 return await _looked_for(call, selection)
             total += counted.number
@@ -286,11 +292,10 @@ class _Found(NamedTuple):
 
 
 async def _pages(call: Call, selection: Selection) -> AsyncIterator[_Found]:
-    # Those that run come last in the table of states: what is started meanwhile is met there.
-    for state in sorted(selection.states, key=list(TaskState).index):
+    for wanted in selection.passes:
         before: PageEnd | None = None
         while True:
-            page: Page = await call(selection.find(state, before))
+            page: Page = await call(Find(wanted, AT_ONCE, before))
             yield _Found(page.tasks)
             before = page.next
             if before is None:

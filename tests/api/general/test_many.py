@@ -103,6 +103,42 @@ async def test_deleting_everything_has_to_be_said(api: httpx.AsyncClient) -> Non
         assert answer.json()["detail"] == ("#: say which tasks: send ids or a member of the filter")
 
 
+@pytest.mark.parametrize("verb", ["cancel", "run", "retry"])
+@pytest.mark.parametrize("member", ["q", "error", "created_after"])
+async def test_a_condition_that_is_null_does_not_stand_for_all_tasks(
+    api: httpx.AsyncClient, hand: Hand, verb: str, member: str
+) -> None:
+    before = await some_tasks(api, hand)
+    answer = await api.post(f"/tasks/{verb}", json={member: None})
+    assert answer.status_code == 422
+    said = f"#: {member} is null: send a value, or leave it out for all tasks"
+    assert answer.json()["detail"] == said
+    assert await stands(api) == before
+    # Beside a condition it says nothing.
+    await bulk(api, verb, **{member: None}, type="slow")
+    assert await stands(api) != before
+
+
+@pytest.mark.parametrize(
+    ("verb", "changed"), [("cancel", "cancelled"), ("run", "pending")], ids=["cancel", "run"]
+)
+async def test_verbs_are_for_what_waits_for_a_further_attempt_alone_and_with_others(
+    api: httpx.AsyncClient, hand: Hand, verb: str, changed: str
+) -> None:
+    later = (await submitted(api, delay_seconds=3600))["id"]
+    retrying = [(await submitted(api))["id"] for _ in range(2)]
+    for task_id in retrying:
+        hand.fail(hand.claim(task_id), retry_in=3600.0)
+
+    assert (await bulk(api, verb, status="retrying", dry_run=True))["matched"] == 2
+    both = ["scheduled", "retrying"]
+    assert (await bulk(api, verb, status=both, dry_run=True))["matched"] == 3
+    assert (await bulk(api, verb, status="retrying"))["skipped"] == 0
+    stood = await stands(api)
+    assert stood.pop(later) == "scheduled"
+    assert stood == dict.fromkeys(retrying, changed)
+
+
 @pytest.mark.parametrize(
     ("verb", "done"),
     [("cancel", "cancelled"), ("run", "run"), ("retry", "retried"), ("delete", "deleted")],

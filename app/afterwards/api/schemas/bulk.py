@@ -95,6 +95,10 @@ class BulkSelection(Sent):
             raise ValueError("send ids or a filter, not both")
         if self.ids is None and not conditions and not self.everything:
             raise ValueError("say which tasks: send ids or a member of the filter")
+        empty = sorted(self.model_fields_set - _OPTIONS) if not conditions else []
+        if self.ids is None and empty:
+            # A client whose variable was empty does not mean all tasks.
+            raise ValueError(f"{empty[0]} is null: send a value, or leave it out for all tasks")
         return self
 
     def conditions(self) -> dict[str, Any]:
@@ -150,9 +154,9 @@ class CancelSelection(BulkSelection):
         json_schema_extra={"examples": [{"type": "report", "status": ["scheduled", "pending"]}]}
     )
 
-    status: Annotated[list[Literal["scheduled", "pending", "processing"]], *_STATUSES] = Field(
-        ["scheduled", "pending", "processing"]
-    )
+    status: Annotated[
+        list[Literal["scheduled", "pending", "retrying", "processing"]], *_STATUSES
+    ] = Field(["scheduled", "pending", "processing"])
 
 
 class RunSelection(BulkSelection):
@@ -160,7 +164,7 @@ class RunSelection(BulkSelection):
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"type": "report"}]})
 
-    status: Annotated[list[Literal["scheduled"]], *_STATUSES] = Field(["scheduled"])
+    status: Annotated[list[Literal["scheduled", "retrying"]], *_STATUSES] = Field(["scheduled"])
 
 
 class DeleteSelection(BulkSelection):

@@ -88,11 +88,9 @@ function Doing({ filter, list, selection }) {
       ${!list.tasks.length ? null : html`<button type="button" class="button quiet small" onClick=${() => selection.all(list.tasks.map((task) => task.id))}>Select</button>`}</div>`;
   }
   const target = isAll ? forApi(filter) : idsOf(selection);
-  // Verbs take no such state: it would stand for all that are scheduled.
-  const canTakeAll = !filter.status.includes("retrying");
   return html`<div class="doing chosen" role="toolbar" aria-label="What to do with the selected tasks"><b role="status">${isAll ? `All ${total} that match` : `${plural(selection.count, "task")} selected`}</b>
     ${Object.entries(VERBS).map(([verb, { word }]) => html`<${Verb} key=${verb} icon=${ICONS[verb]} kind="small" onClick=${() => bulk(verb, target, done, isAll ? [] : selected(list, selection))}>${word}<//>`)}
-    ${canTakeAll && !isAll && (counted.data?.count ?? 0) > selection.count && html`<button type="button" class="button quiet small" onClick=${() => setAll(true)}>Select all ${total} that match</button>`}
+    ${!isAll && (counted.data?.count ?? 0) > selection.count && html`<button type="button" class="button quiet small" onClick=${() => setAll(true)}>Select all ${total} that match</button>`}
     <button type="button" class="button quiet small" onClick=${selection.clear}>Clear</button></div>`;
 }
 
