@@ -23,7 +23,7 @@ Address = tuple[str, int]
 
 
 class Answer(NamedTuple):
-    """What a request was answered."""
+    """The answer to a request."""
 
     status: int
     body: bytes
@@ -123,7 +123,7 @@ def checked(status: int, answer: Answer) -> bytes:
 
 
 def id_in(body: bytes) -> str:
-    """Of a task that was accepted: `/tasks` answers all of it, other routes what their API says.
+    """The id of an accepted task: `/tasks` answers all of it, other routes what their API says.
 
     Of a batch, the id of its first task.
     """
@@ -138,9 +138,9 @@ class Submitted(NamedTuple):
 
     task_ids: list[str]
     started: float
-    """When the first was sent (`time.perf_counter`)."""
+    """The moment at which the first was sent (`time.perf_counter`)."""
     ended: float
-    """When the last was accepted."""
+    """The moment at which the last was accepted."""
 
 
 def submit(address: Address, request: bytes, number: int, connections: int) -> Submitted:

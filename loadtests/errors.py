@@ -1,4 +1,4 @@
-"""What makes a run worthless: it says so instead of giving figures."""
+"""Errors that make a run worthless: it says so instead of giving figures."""
 
 
 class LoadTestError(Exception):

@@ -10,10 +10,10 @@ _FINAL: Final = ("success", "failed", "cancelled")
 
 @dataclass(frozen=True)
 class Counts:
-    """What a service has done since its journal was made, and its registry since it started."""
+    """The counts of a service since its journal was made, and of its registry since it started."""
 
     at: float
-    """When they were read (`time.perf_counter`)."""
+    """The moment at which they were read (`time.perf_counter`)."""
     submitted: int
     """Tasks accepted."""
     succeeded: int

@@ -33,7 +33,7 @@ _OTHERS: Final = ("AFTERWARDS_", "PORT", "REQUEST_TIMEOUT", "WEB_CONCURRENCY", "
 
 
 class Memory(NamedTuple):
-    """Of all processes of a server together."""
+    """The memory of all processes of a server together."""
 
     rss_bytes: int
     """Pages that several processes share count in each."""
@@ -68,7 +68,7 @@ class Server:
 
     @property
     def pid(self) -> int:
-        """Of the master."""
+        """The pid of the master."""
         assert self._process is not None, "the server was not started"
         return self._process.pid
 
@@ -105,7 +105,7 @@ class Server:
 
     @property
     def log_file(self) -> Path:
-        """What the server writes."""
+        """The file with the server's output."""
         return self.directory / "log"
 
     def connect(self) -> Connection:
@@ -122,7 +122,7 @@ class Server:
         return found
 
     def memory(self) -> Memory:
-        """What all processes hold now."""
+        """The memory of all processes now."""
         rss = pss = 0
         for pid in self.processes():
             with contextlib.suppress(OSError):
@@ -195,7 +195,7 @@ class Service(Server):
         return pid
 
     def counts(self) -> Counts:
-        """What `/metrics` says now."""
+        """The counts of `/metrics` now."""
         with self.connect() as connection:
             return _read_counts(connection)
 

@@ -1,4 +1,4 @@
-"""Whether a load test was passed: no failed request, no task lost, no p95 over its limit.
+"""The verdict of a load test: no failed request, no task lost, no p95 over its limit.
 
 Every accepted task is noted, and after the load the service is asked for each until it is finished.
 What is found goes into Locust's own report, as failures, and so into its exit status.
@@ -37,7 +37,7 @@ _PAUSE_SECONDS: Final = 0.2
 
 @dataclass(frozen=True)
 class Limits:
-    """What `limits.toml` says."""
+    """The limits in `limits.toml`."""
 
     settle_seconds: float
     p95_ms: Mapping[str, float]

@@ -1,4 +1,4 @@
-"""What holds for every test: the environment it sees, no skips in CI, and which are quick."""
+"""The surroundings of every test: the environment it sees, no skips in CI, and which are quick."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def no_settings_of_ones_own() -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def plain_tracebacks() -> None:
-    """Where a test sets up no logging, structlog would have rich draw tracebacks: 0.3 s each."""
+    """Keep tracebacks plain: rich would take 0.3 s to draw one where no logging is set up."""
     # On the renderer that a reset of structlog brings back, too.
     renderer = structlog.get_config()["processors"][-1]
     assert isinstance(renderer, structlog.dev.ConsoleRenderer)
@@ -116,7 +116,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtestloop() -> None:
-    """What was started while the tests were imported is nobody's."""
+    """Disown the processes that were started while the tests were imported."""
     _started.clear()
 
 

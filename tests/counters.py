@@ -22,7 +22,7 @@ def counters(text: str) -> Counters:
 
 
 def fallen(before: Counters, after: Counters) -> dict[object, tuple[float, float | None]]:
-    """What is less than before, or gone; with both values."""
+    """The counters that have fallen, or are gone; with both values."""
     return {
         name: (value, after.get(name))
         for name, value in before.items()

@@ -69,7 +69,7 @@ SOURCES = {
     ROOT / "executors" / "afterwards_executors": ("afterwards_executors", "executors"),
     ROOT / "clients" / "python" / "afterwards_client": ("afterwards_client", "client"),
 }
-"""Where modules are: what a room of theirs is called, and the tests' folder for them."""
+"""The places of modules: what a room of theirs is called, and the tests' folder for them."""
 
 
 def without_a_test_of_their_name() -> set[tuple[str, str]]:

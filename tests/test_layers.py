@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 
 
 class May(NamedTuple):
-    """What the modules of a room may import besides each other and the standard library."""
+    """The imports of a room's modules besides each other and the standard library."""
 
     ours: str = ""
     """Rooms of the service, or modules of one."""

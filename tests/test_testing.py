@@ -1,4 +1,4 @@
-"""What authors of task types test them with."""
+"""The tools with which authors of task types test them."""
 
 from __future__ import annotations
 

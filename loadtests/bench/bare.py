@@ -9,7 +9,7 @@ app = FastAPI()
 
 
 class Notification(BaseModel):
-    """Who is notified, and of what; any text is an address here."""
+    """The payload of a notification; any text is an address here."""
 
     email: str
     message: str

@@ -10,7 +10,7 @@ from loadtests.bench.figures import Figure, Row
 
 _WIDTH: Final = 860
 _BARS_AT: Final = 190
-"""Where bars begin; the names of what was measured have a line of their own."""
+"""The place where bars begin; the names of what was measured have a line of their own."""
 _LONGEST: Final = 470
 _ROW_HEIGHT: Final = 74
 _BAR_HEIGHT: Final = 16

@@ -25,7 +25,7 @@ class Checkout:
     program: Path
     """Its command."""
     name: str
-    """What it is called in the report: its commit, or else its folder."""
+    """The name in the report: the checkout's commit, or else its folder."""
 
     @classmethod
     def at(cls, directory: Path) -> Self:

@@ -14,7 +14,7 @@ _NOT_ON_DISK: Final = frozenset({"tmpfs", "ramfs"})
 
 
 def sync_milliseconds(directory: Path, syncs: int = 200) -> tuple[float, float]:
-    """How long an fdatasync takes after a page was appended: median and 99th percentile."""
+    """The time of an fdatasync after a page was appended: median and 99th percentile."""
     took = []
     path = directory / "synced"
     file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
@@ -41,5 +41,5 @@ def file_system(directory: Path) -> str:
 
 
 def is_volatile(kind: str) -> bool:
-    """Whether a sync means nothing there."""
+    """True if a sync means nothing on this kind of file system."""
     return kind in _NOT_ON_DISK

@@ -25,7 +25,7 @@ class Figure:
 
     @property
     def median(self) -> float:
-        """Of the rounds."""
+        """The median of the rounds."""
         return statistics.median(self.values)
 
     @property
@@ -52,7 +52,7 @@ class Row:
     """The same rounds of what it is compared with."""
     beside_name: str = ""
     durable: str = ""
-    """What was seen of syncing while it was measured; empty where nothing is stored."""
+    """The result of the trace of syncs; empty where nothing is stored."""
     note: str = ""
 
     @property

@@ -23,12 +23,12 @@ _HEAD: Final = ("measured", "unit", "median (min..max)", "beside", "median (min.
 
 @dataclass(frozen=True)
 class Machine:
-    """What the figures depend on besides the code."""
+    """The machine, on which the figures depend besides the code."""
 
     cpus: int
     cpu: str
     load_average: float
-    """Of the last minute before the run: other work makes every figure worse."""
+    """The load of the last minute before the run: other work makes every figure worse."""
     python: str
     packages: dict[str, str]
     file_system: str
@@ -89,7 +89,7 @@ def document(machine: Machine, sizes: Sizes, rows: Iterable[Row]) -> str:
 
 
 def picture(machine: Machine, sizes: Sizes, rows: Iterable[Row]) -> str:
-    """What is beside something, as bars (SVG)."""
+    """The rows that have another one beside them, as bars (SVG)."""
     title = (
         f"{machine.cpus} CPUs ({machine.cpu}), Python {machine.python}, {sizes.workers} web "
         f"worker(s), {sizes.rounds} rounds of {sizes.seconds} s; medians, and the least and the "

@@ -1,4 +1,4 @@
-"""How large a run is."""
+"""The sizes of a run."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class Sizes:
     """Web workers, of the service and of the bare application."""
     rounds: int = 5
     seconds: int = 8
-    """Of load, in each round and for each side."""
+    """The length of the load, in each round and for each side."""
     warmup_seconds: int = 1
     connections: int = 32
     crowd: int = 256
@@ -30,7 +30,7 @@ class Sizes:
     """Unfinished tasks in the registry while `/metrics` is read."""
     scrapes: int = 50
     calls: int = 20_000
-    """Of a function that does nothing, on an executor."""
+    """The number of calls of a function that does nothing, on an executor."""
     executor_workers: int = 4
     """Threads or processes of an executor and of the pool beside it."""
     waiting: int = 10_000

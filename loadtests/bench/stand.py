@@ -17,7 +17,7 @@ from loadtests.servers import PROGRAM, Bare, Server, Service
 
 @dataclass
 class Stand:
-    """What every measurement is given.
+    """The surroundings of every measurement.
 
     Args:
         directory: on the disk that is to be measured; each server gets a directory in it, and
@@ -85,7 +85,7 @@ class Stand:
 
 
 def check_accepted(answers: int, connections: int, before: Counts, after: Counts) -> int:
-    """How many tasks were accepted, if that is what was answered and all of them succeeded.
+    """The number of accepted tasks, if that is what was answered and all of them succeeded.
 
     When wrk ends it does not wait for what it has asked last on each connection.
 
@@ -103,7 +103,7 @@ def check_accepted(answers: int, connections: int, before: Counts, after: Counts
 
 
 def durable_text(durability: Durability, before: Counts, after: Counts) -> str:
-    """What is printed beside a figure: what was traced, and what was written for it."""
+    """The words beside a figure: what was traced, and what was written for it."""
     tasks, commits = after.submitted - before.submitted, after.commits - before.commits
     mean_ms = (after.commit_seconds - before.commit_seconds) / max(commits, 1) * 1e3
     return f"{durability}; {tasks:,} tasks in {commits:,} commits of {mean_ms:.2f} ms"

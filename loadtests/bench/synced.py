@@ -1,4 +1,4 @@
-"""Whether a 202 really means: on disk. Seen from outside, in the system calls of the registry.
+"""The proof that a 202 means "on disk", seen from outside in the registry's system calls.
 
     client:    send ------------------------------------ 202
     registry:        write ... fdatasync(journal) = 0
@@ -39,7 +39,7 @@ _CALL: Final = re.compile(
 
 
 class _NotTraceableError(Exception):
-    """Nobody can say whether tasks are synced; the message says why."""
+    """The syncs of tasks cannot be traced; the message says why."""
 
 
 class Interval(NamedTuple):
@@ -51,7 +51,7 @@ class Interval(NamedTuple):
 
 @dataclass(frozen=True)
 class Durability:
-    """Of so many traced submissions, how many were synced before their 202."""
+    """The number of traced submissions, and of those that were synced before their 202."""
 
     traced: int = 0
     synced: int = 0

@@ -29,13 +29,13 @@ _MARGIN_SECONDS: Final = 60
 
 @dataclass(frozen=True)
 class Load:
-    """What one run of wrk did."""
+    """The result of one run of wrk."""
 
     answers: int
     """All of them of a status below 400."""
     seconds: float
     started: float
-    """When it began to send (`time.perf_counter`)."""
+    """The moment at which it began to send (`time.perf_counter`)."""
 
     @property
     def per_second(self) -> float:
@@ -67,7 +67,7 @@ def run(
 
 
 def parse(output: str, problems: str, ended: float) -> Load:
-    """What the scripts have wrk print at its end."""
+    """The result that the scripts have wrk print at its end."""
     _, found, summary = output.rpartition(_MARK)
     if not found:
         raise LoadTestError(f"wrk failed: {problems or output}")

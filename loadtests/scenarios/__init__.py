@@ -1,1 +1,1 @@
-"""How users behave; one module a scenario."""
+"""The scenarios of users, one module each."""

@@ -43,5 +43,5 @@ class ReadHeavy(TaskUser):
 
     @task(1)
     def scrape(self) -> None:
-        """What Prometheus does."""
+        """Read the metrics as Prometheus does."""
         self.client.get("/metrics")

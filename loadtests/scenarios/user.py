@@ -1,4 +1,4 @@
-"""What all users do: submit, note what was accepted, and look how it stands."""
+"""The behaviour of all users: submit, note what was accepted, and read its state."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from locust import FastHttpUser
 from loadtests.verdict import ledger
 
 POLL_SECONDS: Final = 0.5
-"""How long a person waits before looking again."""
+"""The time for which a person waits before looking again."""
 
 NOTIFICATION: Final = {"email": "johndoe@example.com", "message": "Your submission was received."}
 
@@ -45,7 +45,7 @@ class TaskUser(FastHttpUser):
             return task_id
 
     def status(self, task_id: str) -> dict[str, Any] | None:
-        """How a task stands, if the service knows."""
+        """The task's document, if the service knows the task."""
         with self.client.get(
             f"/status/{task_id}", name="/status/{task_id}", catch_response=True
         ) as answer:

@@ -62,7 +62,7 @@ class FakeService:
         self.tasks: dict[str, Task] = {}
         self.started: list[str] = []
         self.streamed: list[Any] = [None]
-        """What a stream gives; None: it was quiet for a while."""
+        """The items of a stream; None: it is quiet for a while."""
         self.made: dict[Hashable, Any] = {}
         self.asked_from: list[Position | None] = []
         self.unavailable: Unavailable | None = None

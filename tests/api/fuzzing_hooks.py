@@ -1,4 +1,4 @@
-"""What schemathesis cannot know of valid requests; loaded by it, see `test_fuzzing`."""
+"""The rules of valid requests that schemathesis cannot know; loaded by it, see `test_fuzzing`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ schemathesis.openapi.format("email", st.emails(domains=st.just("example.com")))
 _numbers = itertools.count()
 
 _CURSORS = {"due": "ZDEuMDox", "finished": "ZjEuMDox"}
-"""Of the first task, at the first second."""
+"""The cursors after the first task, at the first second."""
 
 
 @schemathesis.hook

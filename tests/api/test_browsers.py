@@ -1,4 +1,4 @@
-"""What a browser sends on behalf of a stranger's page is refused; programs notice nothing."""
+"""Requests that a browser sends for a stranger's page are refused; programs notice nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What shows on a real connection only: refusals that arrive, and limits to what a client may send.
+"""Real connections: refusals arrive, and a client's data is bounded.
 
 uvicorn with the web worker's protocol, in a thread of its own.
 """
@@ -350,7 +350,7 @@ def test_an_answer_that_did_not_need_the_body_is_the_only_one(serve: Serve) -> N
 
 
 def is_awaited(connection: Any) -> bool:
-    """Whether the rest of a request is waited for."""
+    """True if the rest of a request is waited for."""
     return connection._late in (connection._head_is_late, connection._body_is_late)
 
 

@@ -302,7 +302,7 @@ SCOPE = {
 async def test_a_stream_counts_as_answered_with_its_first_part(
     app: FastAPI, service: FakeService, http_metrics: HttpMetrics
 ) -> None:
-    """How long a client listens is not how slow the service is."""
+    """A client that listens for long does not make the service slow."""
     service.streamed = [None, portion(FAILURE)]
     counted: list[int] = []
 

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.anyio
 
 Place = tuple[str, ...]
 Example = tuple[Place, Any, Any]
-"""Where it is, its schema, and the example."""
+"""The place of an example, its schema, and the example."""
 
 
 def examples(node: Any, place: Place = ()) -> Iterator[Example]:

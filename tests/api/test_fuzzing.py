@@ -27,12 +27,13 @@ pytestmark = pytest.mark.processes
 
 HERE = Path(__file__).parent
 EXAMPLES = 20
-"""Of each operation, valid and invalid, besides those at the edges of the schema."""
+"""The number of requests for each operation, valid and invalid, besides those at the schema's
+edges."""
 
 
 @pytest.fixture
 def url(tmp_path: Path) -> Iterator[str]:
-    """Where a whole service listens."""
+    """The address of a whole service."""
     settings = Settings(
         _env_file=None,
         registry="memory",

@@ -1,4 +1,4 @@
-"""What `afterwards.api.install` makes of the settings."""
+"""The settings' effect on `afterwards.api.install`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How many lists and objects a body has, and what is told of one that is wrong."""
+"""The number of lists and objects in a body, and the mistakes told of a wrong one."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ class Acknowledged(NamedTuple):
     task_id: str
     kind: str
     content: Mapping[str, Any] | None
-    """What a file task has to write."""
+    """The content that a file task has to write."""
 
 
 def submission(rng: random.Random, number: int) -> tuple[str, str, Mapping[str, Any] | None]:
@@ -77,7 +77,7 @@ class Clients:
             thread.join()
 
     def acknowledged(self) -> list[Acknowledged]:
-        """What the log has."""
+        """The acknowledged submissions in the log."""
         if not self._log_file.exists():
             return []
         lines = self._log_file.read_text().splitlines()

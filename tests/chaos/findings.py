@@ -1,4 +1,4 @@
-"""What a run has shown: from the clients' log, the tasks' trace and the killer's notes."""
+"""The findings of a run: from the clients' log, the tasks' trace and the killer's notes."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ from tests.chaos.killer import KINDS, Kill
 from tests.reliability.conftest import Mark
 
 LATE_SECONDS = 15.0
-"""How long after a strike its victim may still begin or end attempts: draining, or frozen."""
+"""The time after a strike in which its victim may still begin or end attempts: draining, or
+frozen."""
 
 AWAKE_SECONDS = 1.0
-"""What was frozen takes a moment to notice that it was."""
+"""The time in which a frozen process notices that it was frozen."""
 
 HOW = {"end": "it finished, its report did not arrive", "cut": "it was stopped", "": "it vanished"}
 
@@ -31,15 +32,15 @@ class Again:
     task_id: str
     attempt: int
     how: str
-    """What became of it."""
+    """The end of the attempt."""
     kill: Kill | None
-    """Whose doing it was; None: nobody's, which is a failure of the service."""
+    """The strike that ended it; None: a failure of the service."""
     after_seconds: float
     """From the strike to the beginning of the next attempt."""
     meanwhile: int
     """Strikes between that and the next attempt: the service may have been down all the time."""
     overlapped: bool
-    """Whether it ended when the next one had begun."""
+    """True if it ended after the next one had begun."""
 
 
 @dataclass
@@ -120,7 +121,7 @@ class Findings:
 
 
 def _recovery(again: Sequence[Again]) -> list[str]:
-    """How long it takes from a strike that no other followed to a task's next attempt."""
+    """The time from a strike that no other followed to a task's next attempt."""
     seconds: dict[str, list[float]] = {}
     for each in again:
         if each.kill is not None and not each.meanwhile:

@@ -23,7 +23,7 @@ def parent(pid: int) -> int:
 
 
 class Fleet:
-    """Who is who among a service's processes, as `/proc` has it."""
+    """The processes of a service by their parts, as `/proc` has them."""
 
     def __init__(self, service: FaultyService) -> None:
         self._service = service
@@ -35,7 +35,7 @@ class Fleet:
         return master.pid if master is not None and master.poll() is None else None
 
     def registry(self) -> int | None:
-        """Of the running master."""
+        """The registry of the running master."""
         master = self.master()
         for pid in self._service.processes():
             if "afterwards.registry.process" in _words(pid) and parent(pid) == master:
@@ -43,7 +43,7 @@ class Fleet:
         return None
 
     def workers(self) -> list[int]:
-        """Of the running master."""
+        """The workers of the running master."""
         master, registry = self.master(), self.registry()
         return sorted(
             pid

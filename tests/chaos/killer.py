@@ -30,7 +30,7 @@ KINDS: Final = (
     "everything SIGKILL",
 )
 VICTIM_SECONDS: Final = 5.0
-"""How long a kind waits for somebody to kill, and for attempts under way."""
+"""The time for which a strike waits for a victim, and for attempts under way."""
 
 MISSING_SECONDS: Final = 60.0
 """The same for a kind that has met none so far: it is to be met, on a slow machine, too."""
@@ -46,11 +46,11 @@ class Kill:
     kind: str
     at: float
     pids: frozenset[int]
-    """Whose attempts it may end: the victim's, and those of all that depend on it."""
+    """The processes whose attempts it may end: the victim, and all that depend on it."""
     in_flight: int
     """Attempts under way in those; for the registry, whose death should end none, in all."""
     until: float = 0.0
-    """When those that were frozen go on."""
+    """The moment at which frozen processes go on."""
 
 
 @dataclass
@@ -62,7 +62,7 @@ class Killer:
     rng: random.Random
     kills: list[Kill] = field(default_factory=list)
     _frozen: dict[int, float] = field(default_factory=dict)
-    """When to continue whom."""
+    """The moments at which frozen processes are continued."""
 
     def run(self, over: threading.Event) -> None:
         """Strike until `over` and until no kind is missing, then leave everybody running."""
@@ -141,7 +141,7 @@ class Killer:
     # -- who looks after the service ---------------------------------------------------------------
 
     def _raise_master(self) -> None:
-        """What a supervisor would do."""
+        """Start the master again, as a supervisor would."""
         if self.fleet.master() is None:
             self.service.start(ready=False)
 

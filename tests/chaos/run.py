@@ -28,7 +28,7 @@ SETTINGS: Final = {
     "log_level": "warning",
 }
 SETTLE_SECONDS: Final = 60.0
-"""How long tasks may take to end once nobody strikes any more."""
+"""The time in which tasks have to end after the last strike."""
 
 END_SECONDS: Final = 40.0
 
@@ -75,7 +75,7 @@ def _settle(service: FaultyService, clients: Clients, killer: Killer) -> Finding
 
 
 def _check_sums(service: FaultyService, findings: Findings) -> None:
-    """What was submitted is in some state."""
+    """Each submitted task is in some state."""
     sums = {"afterwards_tasks_submitted_total": 0.0, "afterwards_tasks": 0.0}
 
     def add_up() -> bool:

@@ -1,4 +1,4 @@
-"""What the judge makes of a trace and the killer's notes."""
+"""The judge's findings in a trace and the killer's notes."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ class Handler:
         return answer
 
     def answer(self, status: int, document: Any = None, **headers: str) -> None:
-        """What the next request is answered with."""
+        """Set the answer to the next request."""
         self.answers.append(httpx.Response(status, json=document, headers=headers))
 
     def stream(self, *chunks: bytes, error: Exception | None = None) -> None:

@@ -1,4 +1,4 @@
-"""What the service answers with, as the API's contract has it."""
+"""The service's answers, as the API's contract has them."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def succeeded(**members: Any) -> dict[str, Any]:
 
 
 def bulk(**members: Any) -> dict[str, Any]:
-    """What a bulk verb has done, but for these members: nothing."""
+    """The outcome of a bulk verb: nothing, but for these members."""
     return {
         "dry_run": False,
         "matched": 0,

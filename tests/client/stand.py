@@ -125,7 +125,7 @@ class Proxy(Server):
     upstream: str
     patience_seconds: float
     status: int | None = 504
-    """What it says then; None cuts the connection."""
+    """The status that it then answers with; None cuts the connection."""
     gave_up: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:

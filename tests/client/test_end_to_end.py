@@ -86,7 +86,7 @@ def stopped(tmp_path: Path) -> Iterator[Service]:
 
 
 def run(running: Service, *arguments: str, status: int = 0, stdin: str = "") -> str:
-    """What a command prints."""
+    """The output of a command."""
     command = subprocess.run(
         [AFTERWARDS, *arguments],
         env={**os.environ, "AFTERWARDS_URL": running.url},
@@ -331,7 +331,7 @@ def test_the_command_line_changes_and_cancels(running: Service) -> None:
 
 @pytest.fixture
 def ctrl_c_heard() -> Iterator[None]:
-    """What a shell starts in the background ignores SIGINT, and so does what that starts."""
+    """Heed SIGINT: children of a shell's background job ignore it."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)

@@ -1,4 +1,4 @@
-"""What the environment says of proxies and certificates, and what it says wrong."""
+"""Proxies and certificates in the environment, and wrong values of them."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def _nothing_said(monkeypatch: pytest.MonkeyPatch) -> None:
 def refused(
     request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]
 ) -> Callable[[str], str]:
-    """What somebody is told who wants to reach this URL, by whichever way."""
+    """The message to a user who wants to reach this URL, by whichever way."""
 
     def told(url: str) -> str:
         if request.param == "command":

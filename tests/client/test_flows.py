@@ -241,7 +241,7 @@ def test_waiting_is_not_longer_because_the_service_is_away() -> None:
 
 
 def cut(status: int = 504) -> httpx.Response:
-    """What a proxy says."""
+    """The answer of a proxy."""
     request = httpx.Request("GET", URL)
     return httpx.Response(status, text="<html>", request=request)
 

@@ -183,7 +183,7 @@ def test_interrupted_calls_close_their_connections(service: Service) -> None:
 
 @pytest.fixture
 def ctrl_c_heard() -> Iterator[None]:
-    """What a shell starts in the background ignores SIGINT, and so does what that starts."""
+    """Heed SIGINT: children of a shell's background job ignore it."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)

@@ -93,7 +93,7 @@ def test_the_command_says_the_id_before_it_waits(
 
 @pytest.fixture(params=["refused", "silent"])
 def away(request: pytest.FixtureRequest) -> Iterator[str]:
-    """Where nobody listens, or somebody does and never answers, as a stopped process."""
+    """An address that is closed, or one that never answers, as a stopped process."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         url = f"http://127.0.0.1:{listening.getsockname()[1]}"
         if request.param == "refused":

@@ -1,4 +1,4 @@
-"""How long a stream waits for its next connection, without a network or a clock."""
+"""The waits of a stream for its next connection, without a network or a clock."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is in `deploy/`, read as its users read it."""
+"""The files in `deploy/`, read as their users read them."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ def free_port() -> int:
 
 
 class Stack:
-    """What `docker compose` makes of the committed file; nothing of it stays."""
+    """The containers that `docker compose` makes of the committed file; nothing of them stays."""
 
     def __init__(self) -> None:
         self.project = f"afterwards-test-{os.getpid()}"
@@ -74,17 +74,17 @@ class Stack:
         self.compose(*profile, "down", "--volumes", "--rmi", "local", "--remove-orphans", "-t", "5")
 
     def logs(self) -> str:
-        """What the containers wrote."""
+        """The output of the containers."""
         return self.compose("logs", "--no-color", check=False).stdout
 
     def inspect(self, service: str = "api") -> dict[str, Any]:
-        """What the engine knows of a service's container."""
+        """The engine's description of a service's container."""
         container = self.compose("ps", "--all", "--quiet", service).stdout.strip()
         found: list[dict[str, Any]] = json.loads(self._docker("inspect", container).stdout)
         return found[0]
 
     def added_bytes(self) -> int:
-        """What the image adds to its base."""
+        """The size that the image adds to its base."""
         image = self.inspect()["Image"]
         history = self._docker(
             "history", "--no-trunc", "--human=false", "--format", "{{.Size}} {{.CreatedBy}}", image
@@ -124,7 +124,7 @@ class Stack:
         return None if status in UNFINISHED else status
 
     def is_ready(self) -> bool:
-        """Whether tasks would be accepted."""
+        """True if tasks would be accepted."""
         try:
             return self.api.get("/readyz").status_code == 200
         except httpx.TransportError:

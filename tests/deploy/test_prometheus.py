@@ -28,7 +28,7 @@ def test_every_alert_does_what_its_tests_say() -> None:
 
 
 def expected(name: str) -> list[list[Any]]:
-    """What each test of an alert expects: the alerts that fire."""
+    """The expectation of each test of an alert: the alerts that fire."""
     return [
         case["exp_alerts"]
         for test in read_yaml(ALERT_TESTS)["tests"]

@@ -1,4 +1,4 @@
-"""What rules and panels ask for is what a service that has been through something shows."""
+"""Rules and panels ask for series that a service with a past shows."""
 
 from __future__ import annotations
 

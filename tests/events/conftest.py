@@ -44,7 +44,7 @@ def new_registry() -> MemoryRegistry:
 
 @dataclass
 class Line:
-    """What leads to the registry; may be cut."""
+    """The way to the registry; may be cut."""
 
     registry: MemoryRegistry = field(default_factory=new_registry)
     follows: int = 0
@@ -52,9 +52,9 @@ class Line:
     under_way: int = 0
     most_under_way: int = 0
     cut: bool = False
-    """Nobody gets through to follow; everything else works."""
+    """True: no connection to follow succeeds; everything else works."""
     failed: bool = False
-    """Nobody gets through at all."""
+    """True: no connection succeeds at all."""
 
     def __post_init__(self) -> None:
         self._lock = threading.Lock()

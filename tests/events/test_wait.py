@@ -20,7 +20,7 @@ LONG = 3_600.0
 
 @pytest.fixture(autouse=True)
 def no_looking_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What ends a wait here is an event."""
+    """Have only an event end a wait."""
     monkeypatch.setattr("afterwards.service.service.LOOK_AGAIN_SECONDS", LONG)
 
 

@@ -1,4 +1,4 @@
-"""What starts attempts waits for the answers of its turn."""
+"""Attempts start after the answers of their turn."""
 
 from __future__ import annotations
 

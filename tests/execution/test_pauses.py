@@ -25,7 +25,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 def rest_of(pauses: Pauses, clock: Clock) -> float:
-    """How long a kind rests that rests now."""
+    """The rest of a kind that rests now."""
     began = clock.now
     while pauses.is_resting("process"):
         clock.now += 0.5

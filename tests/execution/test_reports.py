@@ -1,4 +1,4 @@
-"""What has become of an attempt is told to the registry with all that it left."""
+"""The end of an attempt is told to the registry with all that it left."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When a task is tried again is said by its type's policy, where its code runs."""
+"""A type's policy says when a task is tried again, where its code runs."""
 
 from __future__ import annotations
 

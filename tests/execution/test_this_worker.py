@@ -1,4 +1,4 @@
-"""What a worker says of itself: bounded, and as its hosts are."""
+"""The report of a worker: bounded, and true of its hosts."""
 
 from __future__ import annotations
 

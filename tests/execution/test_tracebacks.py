@@ -1,4 +1,4 @@
-"""What of a traceback is told of an attempt that has failed."""
+"""The part of a traceback that is told of a failed attempt."""
 
 from __future__ import annotations
 

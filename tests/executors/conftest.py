@@ -102,14 +102,14 @@ def looked_after_often(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def gate(tmp_path: Path) -> Iterator[Path]:
-    """What `wait_for` waits for. Opened after the test, so that no thread is left waiting."""
+    """The file that `wait_for` waits for; made after the test, so that no thread stays."""
     path = tmp_path / "gate"
     yield path
     path.touch()
 
 
 def is_running(gate: Path) -> bool:
-    """Whether `wait_for` has begun to wait for the gate."""
+    """True if `wait_for` has begun to wait for the gate."""
     return gate.with_name(gate.name + ".running").exists()
 
 
@@ -136,7 +136,7 @@ def count_of_descriptors() -> int:
 
 
 def is_gone(pid: int) -> bool:
-    """Whether no process has this id, or only a dead one that nobody has reaped."""
+    """True if no process has this id, or only a zombie."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="ascii")
     except (FileNotFoundError, ProcessLookupError):

@@ -1,4 +1,4 @@
-"""What a module does to its process when it is imported, as task modules may."""
+"""A module that changes its process when it is imported, as task modules may."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What calls do while the code that they run is replaced. Hosts import it by name."""
+"""Calls for the time in which the code that they run is replaced. Hosts import it by name."""
 
 from __future__ import annotations
 

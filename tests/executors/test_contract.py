@@ -1,4 +1,4 @@
-"""What `afterwards_executors.base.Executor` promises, for every executor in the table."""
+"""The promises of `afterwards_executors.base.Executor`, for every executor in the table."""
 
 from __future__ import annotations
 

@@ -122,7 +122,7 @@ HARMLESS: Final[tuple[tuple[str, tuple[Any, ...]], ...]] = (
     ("async thread process", (guests.leak_descriptors,)),
     ("async thread process", (guests.break_a_thread,)),
 )
-"""What costs at most the call that does it."""
+"""Calls that cost at most themselves."""
 
 DEADLY: Final[tuple[tuple[str, tuple[Any, ...]], ...]] = (
     *[
@@ -136,7 +136,7 @@ DEADLY: Final[tuple[tuple[str, tuple[Any, ...]], ...]] = (
     ],
     ("async thread process", (guests.run_over_the_stack,)),
 )
-"""What ends the host."""
+"""Calls that end the host."""
 
 HANGING: Final[tuple[tuple[str, tuple[Any, ...]], ...]] = (
     ("async thread process", (guests.sleep_long,)),
@@ -146,7 +146,7 @@ HANGING: Final[tuple[tuple[str, tuple[Any, ...]], ...]] = (
     ("async", (guests.in_a_subtask, guests.sleep_long)),
     ("async", (guests.in_a_callback, guests.sleep_long)),
 )
-"""What never ends by itself."""
+"""Calls that never end by themselves."""
 
 
 def each(table: tuple[tuple[str, tuple[Any, ...]], ...]) -> pytest.MarkDecorator:

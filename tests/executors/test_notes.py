@@ -1,4 +1,4 @@
-"""What running calls note arrives, whichever executor runs them; and never too much of it."""
+"""Notes of running calls arrive, whichever executor runs them; and never too many."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What hosts leave behind ends with them, wherever it went; nobody else's children do."""
+"""Orphans of hosts end with their hosts, wherever they went; other children do not."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ kind, directory = sys.argv[1:]
 
 
 def printed_by(script: str, *args: str) -> Any:
-    """What a process that runs the script prints, as JSON."""
+    """The output of a process that runs the script, as JSON."""
     done = subprocess.run(
         [sys.executable, "-c", PRELUDE + script, *args],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},

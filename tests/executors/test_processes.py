@@ -33,7 +33,7 @@ def executor(make_executor: Callable[..., Executor]) -> Executor:
 
 @pytest.fixture
 def any_executor(hosted: str, make_executor: Callable[..., Executor]) -> Executor:
-    """Of each kind."""
+    """An executor of each kind."""
     return make_executor(hosted, slots=2)
 
 

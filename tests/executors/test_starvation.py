@@ -1,4 +1,4 @@
-"""What runs out for a moment costs that moment: no slot, and no call that runs after all."""
+"""A shortage costs its moment: no slot is lost, and no refused call runs."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ ACQUISITIONS: Final[tuple[tuple[Any, str, Exception], ...]] = (
     (asyncio.BaseEventLoop, "call_later", MemoryError()),
     (selectors.EpollSelector, "register", OSError(errno.ENOSPC, "No space left on device")),
 )
-"""Where whatever can run out is asked for, and how it is refused."""
+"""The calls that ask for something that can run out, and how each is refused."""
 
 NEEDED: Final = {
     "async in process": {"call_soon_threadsafe", "create_task", "call_later"},
@@ -56,7 +56,7 @@ NEEDED: Final = {
         | {"_fork_exec", "pidfd_open", "register"},
     ),
 }
-"""What each kind asks for on the way to its first call."""
+"""The resources that each kind asks for on the way to its first call."""
 
 
 class Shortage:

@@ -1,4 +1,4 @@
-"""What becomes of a call whose time is up, of its host, and of the others in it."""
+"""The end of an overdue call, of its host, and of the others in it."""
 
 from __future__ import annotations
 

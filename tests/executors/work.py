@@ -86,7 +86,7 @@ def wait_for(path: str) -> Outcome:
 
 
 def bind(name: str) -> Outcome:
-    """What the previous call on this slot left bound, and bind `name`."""
+    """The name that the previous call on this slot left bound, after which `name` is bound."""
     before = _bound.get("nothing")
     _bound.set(name)
     return Outcome(End.SUCCEEDED, value=before.encode())

@@ -47,7 +47,7 @@ class Service:
         self.output_dir = directory / "outputs"
         self.log_file = directory / "log"
         self.directory = directory
-        """Where it is started."""
+        """The directory in which it is started."""
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.address = f"127.0.0.1:{probe.getsockname()[1]}"
@@ -98,7 +98,7 @@ class Service:
             wait_for(self.is_ready, f"service ready; its log: {self.log_file}")
 
     def is_ready(self) -> bool:
-        """Whether tasks would be accepted."""
+        """True if tasks would be accepted."""
         assert self.master is not None
         if self.master.poll() is not None:
             pytest.fail(f"the service ended at its start: {self.log_file.read_text()[-2000:]}")

@@ -29,7 +29,7 @@ CHECKOUT: Final = Path(__file__).parents[2]
 ROOTS: Final = {"app": "afterwards", "executors": "afterwards_executors"}
 EXAMPLE_ADDRESS: Final = "https://git.example.org/afterwards.git"
 LOCK: Final = CHECKOUT / "requirements.lock"
-"""What the service needs, and what it is built with."""
+"""The requirements of the service, and of its build."""
 CLIENT_ROOT: Final = CHECKOUT / "clients" / "python"
 
 JOBS: Final = """

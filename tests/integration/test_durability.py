@@ -1,4 +1,4 @@
-"""What a 202 promises, shown with SIGKILL; and what a stop that is asked for does."""
+"""The promise of a 202, shown with SIGKILL; and the course of an ordered stop."""
 
 from __future__ import annotations
 

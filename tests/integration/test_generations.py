@@ -103,7 +103,7 @@ class Shop(OwnTypesService):
         return version
 
     def all_run(self, version: int) -> bool:
-        """Whether all workers run this version; as far as ten tasks can tell."""
+        """True if all workers run this version; as far as ten tasks can tell."""
         return {self.told() for _ in range(10)} == {version}
 
     def log(self, event: str) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""Nobody but hosts imports task modules, and a validator that misbehaves costs its own request."""
+"""Only hosts import task modules, and a validator that misbehaves costs its own request."""
 
 from __future__ import annotations
 

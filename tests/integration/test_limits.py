@@ -1,4 +1,4 @@
-"""What a task type says of its limits, kept by two real workers together."""
+"""The limits of a task type, kept by two real workers together."""
 
 from __future__ import annotations
 

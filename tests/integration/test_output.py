@@ -1,4 +1,4 @@
-"""Nobody reads what the service writes, or its disk is full: the work goes on."""
+"""The work goes on while the service's output is not read, or its disk is full."""
 
 from __future__ import annotations
 

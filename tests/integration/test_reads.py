@@ -14,7 +14,7 @@ from tests.integration.conftest import Service
 
 CLIENTS = 6
 TASKS = 40
-"""Of each client."""
+"""The number of tasks of each client."""
 FINISHED = 2
 STAGES = {"pending": 0, "processing": 1, "success": FINISHED, "completed": FINISHED}
 

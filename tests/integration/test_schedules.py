@@ -18,7 +18,7 @@ SECOND = timedelta(seconds=1)
 
 
 def due_times(service: Service) -> list[datetime]:
-    """Of the tasks that are finished."""
+    """The due times of the finished tasks."""
     answer = service.get("/tasks?type=notification&status=success&limit=500")
     assert answer.status_code in (200, 503), answer.text
     tasks = answer.json()["tasks"] if answer.status_code == 200 else []

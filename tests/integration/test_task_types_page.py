@@ -123,7 +123,7 @@ def shown_json(text: str) -> Any:
 
 
 def is_part_of(shown: Any, answer: Any) -> bool:
-    """Whether everything that is shown is in the answer; lists have to be whole."""
+    """True if everything that is shown is in the answer; lists have to be whole."""
     if isinstance(shown, dict) and isinstance(answer, dict):
         return all(key in answer and is_part_of(shown[key], answer[key]) for key in shown)
     if isinstance(shown, list) and isinstance(answer, list):

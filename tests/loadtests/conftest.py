@@ -45,7 +45,7 @@ def stand(tmp_path: Path) -> Stand:
 
 
 class Journal:
-    """What a service has written, read without any of its code."""
+    """The journal of a service, read without any of its code."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
@@ -64,5 +64,5 @@ class Journal:
 
 @pytest.fixture
 def journal(tmp_path: Path) -> Journal:
-    """Of the only service that the test has had on its stand."""
+    """The journal of the only service that the test has had on its stand."""
     return Journal(tmp_path / "service-0" / "data" / "journal.sqlite3")

@@ -199,7 +199,7 @@ class Peer:
 
 
 def ask(registry: Registry, request: Request) -> Any:
-    """What someone who is no worker is answered."""
+    """The answer to a caller that is no worker."""
     [answer] = registry.exchange(None, 0, [request]).answers
     return answer
 
@@ -211,7 +211,7 @@ def get(registry: Registry, task_id: str) -> Task:
 
 
 def counts(registry: Registry) -> dict[TaskState, int]:
-    """How many tasks there are in each state."""
+    """The number of tasks in each state."""
     totals: dict[TaskState, int] = {}
     for (_, state), number in ask(registry, Counts()).items():
         totals[state] = totals.get(state, 0) + number

@@ -298,7 +298,7 @@ def ask_all(registry: Registry, requests: Sequence[Report | Add]) -> None:
 
 
 def run_hosts(peer: Peer, guilty: str) -> bool:
-    """What a worker does with its claims: hosts by their crowd, one of which may die.
+    """Run a worker's claims: hosts by their crowd, one of which may die.
 
     Returns:
         Whether one died.

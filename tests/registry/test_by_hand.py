@@ -1,4 +1,4 @@
-"""What people do to tasks by hand besides retrying and cancelling: run now, delete, put back."""
+"""Acts by hand besides retrying and cancelling: run now, delete, put back."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What lists and counts can be asked for: filters, orders, searches, and how far a scan comes."""
+"""Lists and counts: filters, orders, searches, and the extent of a scan."""
 
 from __future__ import annotations
 

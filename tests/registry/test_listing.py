@@ -181,7 +181,7 @@ QUERIES = [
 
 
 def steps_of(journal: SqliteJournal, query: Find) -> int:
-    """How many instructions of its virtual machine SQLite carries out for a page."""
+    """The instructions of SQLite's virtual machine for a page."""
     steps = 0
 
     def count() -> int:

@@ -1,4 +1,4 @@
-"""What schedules may hold and fill: pages of them, their payloads, and what is made late."""
+"""The bounds of schedules: pages of them, their payloads, and tasks that are made late."""
 
 from __future__ import annotations
 

@@ -68,7 +68,7 @@ def made(registry: Registry) -> list[Task]:
 
 
 def dues(registry: Registry, since: float) -> list[float]:
-    """When what was made was due, in seconds since a moment."""
+    """The due times of the tasks, in seconds since a moment."""
     return [round(task.run_at - since, 6) for task in made(registry)]
 
 

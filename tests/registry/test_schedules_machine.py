@@ -62,7 +62,7 @@ class ScheduleMachine(RuleBasedStateMachine):
         self.seen: set[str] = set()
         self.last_wall = self.since
         self.forgotten = False
-        """Whether a crash has forgotten which due times wait for room."""
+        """True if a crash has forgotten which due times wait for room."""
 
     def open(self) -> SteppedRegistry:
         return self.bench.registry(

@@ -99,7 +99,7 @@ LIMITS = {
 }
 
 WRITTEN, NO_NEW_WORK, NOTHING = 0, 1, 2
-"""How much of a group was written: one more failed write, one step down."""
+"""The part of a group that was written: one more failed write, one step down."""
 
 
 # -- the model ------------------------------------------------------------------------------------
@@ -107,7 +107,7 @@ WRITTEN, NO_NEW_WORK, NOTHING = 0, 1, 2
 
 @dataclass
 class ModelTask:
-    """Of a task, what a transition may change and everyone may know."""
+    """The part of a task that a transition may change and everyone may know."""
 
     id: str
     type: str
@@ -133,7 +133,7 @@ class ModelTask:
     cancel_requested: bool = False
 
     def seen(self) -> tuple[object, ...]:
-        """What `visible` says of the real one."""
+        """The same as `visible` of the real one."""
         return (
             self.type,
             self.executor,
@@ -212,7 +212,7 @@ def visible(task: Task) -> tuple[object, ...]:
 
 @dataclass
 class ModelWorker:
-    """What the registry should know of a worker."""
+    """The record that the registry should have of a worker."""
 
     name: str
     lease_ends: float
@@ -234,14 +234,14 @@ class Model:
     keys: dict[str, tuple[str, bytes | None]] = field(default_factory=dict)
     """Idempotency keys: which task has it, and the fingerprint it came with."""
     batches: dict[str, list[str]] = field(default_factory=dict)
-    """Of the keys that came with a batch: its tasks."""
+    """The tasks of each key that came with a batch."""
     deleted: set[str] = field(default_factory=set)
     step: int = 0
     generation: int = 0
     """The latest that was announced."""
     paused: set[str] = field(default_factory=set)
     starts: list[float] = field(default_factory=list)
-    """Of attempts at tasks of the type that has a limited rate."""
+    """The starts of attempts at tasks of the type with a limited rate."""
 
     def held(self, worker: str) -> list[ModelTask]:
         return [task for task in self.tasks.values() if task.worker == worker]
@@ -257,7 +257,7 @@ class Model:
         alive: set[str],
         heard: str | None = None,
     ) -> None:
-        """What happens by itself before a group's requests.
+        """Do what happens by itself before a group's requests.
 
         Args:
             alive: workers that have said that they are, since the group before.
@@ -297,7 +297,7 @@ class Model:
         self.generation = max(self.generation, generation)
 
     def may(self, worker: str, task: ModelTask) -> bool:
-        """Whether the worker's task code is no older than it may be for this task."""
+        """True if the worker's task code is no older than it may be for this task."""
         is_behind = self.workers[worker].generation < self.generation
         return not (is_behind and task.type in USER_TYPES)
 
@@ -470,7 +470,7 @@ class Model:
         return None
 
     def is_shut(self, task: ModelTask) -> bool:
-        """Whether no attempt at a task of this type may start now, as far as the model knows."""
+        """True if no attempt at a task of this type may start now, as far as the model knows."""
         running = [t for t in self.tasks.values() if t.type == task.type and t.state is PROCESSING]
         return task.type in self.paused or (task.type == "narrow" and bool(running))
 
@@ -510,7 +510,7 @@ class Model:
         task.state, task.attempt, task.worker = PROCESSING, claim.attempt, worker
 
     def has_room(self, worker: str, task: ModelTask) -> bool:
-        """Whether the worker has a slot, or a host, for this task beside what it holds."""
+        """True if the worker has a slot, or a host, for this task beside what it holds."""
         held = self.held(worker)
         if not task.crowd:
             alike = [t for t in held if not t.crowd and t.executor == task.executor]
@@ -549,7 +549,7 @@ class RegistryMachine(RuleBasedStateMachine):
 
     most_crashes: ClassVar[int]
     weather: ClassVar[bool] = True
-    """Whether clocks and disks can be played with."""
+    """True if clocks and disks can be played with."""
     limits: ClassVar[dict[str, TypeLimits]] = LIMITS
 
     def __init__(self) -> None:
@@ -558,7 +558,7 @@ class RegistryMachine(RuleBasedStateMachine):
         self.crashes_left = self.most_crashes
         self.reported: list[Held] = []
         self.heard: set[str] = set()
-        """Who has said to be alive since the last group."""
+        """The workers that have said to be alive since the last group."""
         self.specs: dict[str, Task] = {}
         self.sent_batches: list[Sequence[Task]] = []
         self.directory = Path(tempfile.mkdtemp(prefix="afterwards-test-"))
@@ -991,7 +991,7 @@ class RegistryMachine(RuleBasedStateMachine):
         self.join(self.peers[worker])
 
     def settle_death(self, peer: Peer) -> None:
-        """Where deaths are seen a moment later: wait for it."""
+        """Wait for a death to be seen where that takes a moment."""
 
     # -- rules: the weather --
 
@@ -1069,7 +1069,7 @@ class RegistryMachine(RuleBasedStateMachine):
         assert running == ([task.attempt] if task.state is PROCESSING else [])
 
     def check_committed(self, task: Task) -> None:
-        """What can be read is on disk."""
+        """A task that can be read is on disk."""
 
     def teardown(self) -> None:
         """From wherever the rules have led, every task comes to a final state."""
@@ -1241,7 +1241,7 @@ class ManagerMachine(RegistryMachine):
         return 0.0
 
     def let_time_pass(self, seconds: float) -> None:
-        """What backs off cannot be waited for."""
+        """Do nothing: the backoff of a real registry is too long to wait for."""
         for task in self.model.tasks.values():
             if task.state is SCHEDULED:
                 self.cancel_task(task.id)

@@ -52,7 +52,7 @@ class Mark(NamedTuple):
     at: float
     """`time.monotonic`, which is the same in all processes."""
     grandparent: int
-    """Of a pool child: the master its worker belongs to. 0: the parent had ended."""
+    """The master of a pool child's worker. 0: the parent had ended."""
 
     @classmethod
     def parse(cls, line: str) -> Mark:

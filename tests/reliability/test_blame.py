@@ -1,4 +1,4 @@
-"""Of all that were in a host when it died, the one that did it is found, and no other is blamed."""
+"""The attempt that ended its host is found among all in it, and no other is blamed."""
 
 from __future__ import annotations
 

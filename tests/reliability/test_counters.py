@@ -25,7 +25,7 @@ class Scraper:
         self.shown: Counters = {}
 
     def look(self) -> bool:
-        """Whether there were counters to see."""
+        """True if there were counters to see."""
         try:
             self._service.post("/notify/", NOTIFICATION)
             answer = self._service.get("/metrics")

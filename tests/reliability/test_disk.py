@@ -143,7 +143,7 @@ def move_wal_into_file(journal: Path) -> None:
 
 
 def fingerprints(data_dir: Path) -> dict[str, str]:
-    """Of the journal's files that hold data."""
+    """The fingerprints of the journal's files that hold data."""
     files = [
         path
         for path in data_dir.glob("journal*")

@@ -99,7 +99,7 @@ def test_memory_is_bounded_however_much_is_thrown_at_a_slow_service(
 
 
 def memory_bytes(service: FaultyService) -> int:
-    """What all its processes together have in memory and share with nobody."""
+    """The memory of all its processes together that they share with no other."""
     return sum(
         int(kilobytes) * 1024
         for pid in service.processes()

@@ -1,4 +1,4 @@
-"""What goes on after each kind of death, and that nothing has to run out before it does.
+"""The work goes on after each kind of death, and nothing has to run out before it does.
 
 Most leases here are longer than any test waits: what begins again does so because the death was
 noticed. `make chaos` says how long it takes.

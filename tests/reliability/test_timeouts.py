@@ -1,4 +1,4 @@
-"""What a time limit does: real for coroutines and processes, and honest about threads."""
+"""Time limits: real for coroutines and processes, and honest about threads."""
 
 from __future__ import annotations
 

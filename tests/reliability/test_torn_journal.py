@@ -43,7 +43,7 @@ class Written:
         journal.close()
 
     def opened_with(self, wal: bytes) -> tuple[list[Task], int, str]:
-        """What a start finds if this is what is left of the WAL: tasks, their count, soundness."""
+        """The start with this rest of the WAL: tasks, their count, soundness."""
         self.path.with_name("journal.sqlite3-shm").unlink(missing_ok=True)
         shutil.copy(self.kept, self.path)
         self.wal.write_bytes(wal)

@@ -231,7 +231,7 @@ def leave_as_after_a_crash(tmp_path: Path, data_dir: Path, task: Task) -> None:
 
 
 class Killed(BaseException):
-    """What no handler is for."""
+    """An exception that no handler is for."""
 
 
 def kill_before(patch: pytest.MonkeyPatch, step: int) -> None:

@@ -1,4 +1,4 @@
-"""What root does in a data directory of another user: nothing that this user could not do."""
+"""Root may do no more in another user's data directory than that user may."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who gives way to whom, and what counts as whose."""
+"""Connections that give way to others, and the addresses that they count for."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How many files a process may have open, and how many of them may be connections."""
+"""The number of files that a process may have open, and the share of connections."""
 
 from __future__ import annotations
 

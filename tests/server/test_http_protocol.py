@@ -1,4 +1,4 @@
-"""What one client can make a worker hold: waiting requests, unread answers, idle connections."""
+"""The bounds of one client: waiting requests, unread answers, idle connections."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def received(connection: socket.socket) -> bytes:
 
 
 def closes(connection: socket.socket) -> bool:
-    """Whether the server ends the connection; its end may be a reset."""
+    """True if the server ends the connection; its end may be a reset."""
     try:
         received(connection)
     except ConnectionResetError:

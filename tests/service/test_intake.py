@@ -1,4 +1,4 @@
-"""What tells two submissions apart."""
+"""The fingerprint that tells two submissions apart."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What task code finds in its environment: its own settings, and none of the service's."""
+"""The environment of task code: its own settings, and none of the service's."""
 
 from __future__ import annotations
 

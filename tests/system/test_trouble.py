@@ -1,4 +1,4 @@
-"""What cannot be done for a while is one line, and the next time another."""
+"""A shortage is one line for its first failure and another for the next success."""
 
 from __future__ import annotations
 

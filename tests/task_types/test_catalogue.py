@@ -1,4 +1,4 @@
-"""What holds for every task type, and what each promises."""
+"""The rules for every task type, and the promise of each."""
 
 from __future__ import annotations
 

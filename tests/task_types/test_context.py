@@ -1,4 +1,4 @@
-"""What a `TaskContext` tells and hears; its line is a double here, and real in `test_own_types`."""
+"""The talk of a `TaskContext`; its line is a double here, and real in `test_own_types`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is recorded of modules is imported elsewhere, whatever has become of their files."""
+"""Recorded modules are imported elsewhere, whatever has become of their files."""
 
 from __future__ import annotations
 

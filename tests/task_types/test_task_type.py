@@ -1,4 +1,4 @@
-"""What a `TaskType` accepts, and how it says what it does not."""
+"""The definitions that a `TaskType` accepts, and its words for the others."""
 
 from __future__ import annotations
 

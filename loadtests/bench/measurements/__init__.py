@@ -1,4 +1,4 @@
-"""What is measured: one module a subject, and the table of them all."""
+"""The measurements: one module a subject, and the table of them all."""
 
 from __future__ import annotations
 
@@ -41,4 +41,4 @@ MEASUREMENTS: Final[Mapping[str, Measurement]] = MappingProxyType(
 """By the name that `make bench ONLY=...` selects them by, in the order of the report."""
 
 OF_THIS_PROCESS: Final = frozenset({"executors"})
-"""What is measured without a service, so that there is nothing to have another checkout beside."""
+"""The measurements without a service, which cannot have another checkout beside them."""

@@ -1,4 +1,4 @@
-"""How long it takes until one task is finished, seen by whoever has submitted it."""
+"""The time until one task is finished, as its submitter sees it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a long history costs: speed, memory and start-up with finished tasks in the journal."""
+"""The cost of a long history: speed, memory and start-up with finished tasks in the journal."""
 
 from __future__ import annotations
 

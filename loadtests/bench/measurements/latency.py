@@ -1,4 +1,4 @@
-"""How long a submission takes on a quiet service, beside the bare route."""
+"""The latency of a submission on a quiet service, beside the bare route."""
 
 from __future__ import annotations
 

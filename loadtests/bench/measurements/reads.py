@@ -13,7 +13,7 @@ from loadtests.servers import running
 
 
 def measure(stand: Stand) -> Iterator[Row]:
-    """Of random tasks among those that were just finished."""
+    """Measure reads of random tasks among those that were just finished."""
     service, bare = stand.service(), stand.bare()
     sizes = stand.sizes
     read: list[float] = []

@@ -1,4 +1,4 @@
-"""How long `/metrics` takes while many tasks are in the registry."""
+"""The time that `/metrics` takes while many tasks are in the registry."""
 
 from __future__ import annotations
 

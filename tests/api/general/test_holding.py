@@ -38,7 +38,7 @@ LISTS: Final[Mapping[str, tuple[str, int]]] = {
     "short lists": ("[0,1,2,3]", 1),
     "short objects": ('{"a":1}', 1),
 }
-"""What is repeated, and how many lists and objects it has."""
+"""The repeated text, and the number of its lists and objects."""
 
 
 def repeated(piece: str, containers: int, *, most: int = MAX_CONTAINERS - 10) -> str:

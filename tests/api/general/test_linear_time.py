@@ -45,7 +45,7 @@ FORMS: Final[dict[str, Callable[[int], str]]] = {
     "pluses": lambda n: "application/" + "+" * n,
     "stars": lambda n: "*/" * (n // 2),
 }
-"""Of about so many characters, in ASCII."""
+"""Texts of about so many ASCII characters."""
 
 WIDE_FORMS: Final[dict[str, Callable[[int], str]]] = {
     "combining marks": lambda n: "a" + "\u0301\u0327" * (n // 4) + "@example.com",
@@ -53,7 +53,7 @@ WIDE_FORMS: Final[dict[str, Callable[[int], str]]] = {
     "labels": lambda n: "a@" + "xn--a." * (n // 6) + "com",
     "ideographic dots": lambda n: "a@" + "\u3002" * (n // 3),
 }
-"""Of about so many bytes."""
+"""Texts of about so many bytes."""
 
 HEADERS: Final = (
     "Prefer", "Idempotency-Key", "If-None-Match", "Content-Type", "X-Request-ID", "Last-Event-ID",
@@ -87,7 +87,7 @@ CRON_EXPRESSIONS: Final = (
     ",".join(["0-59"] * 36) + " 0 * 2 1#5", "0 0 " + ",".join(["*"] * 92) + " 2 1#5",
     "59 23 31 12 " + ",".join(["1#5"] * 46),
 )  # fmt: skip
-"""Of days that come every 28 years or never, and as long as they may be."""
+"""Expressions for days that come every 28 years or never, as long as they may be."""
 
 JSON: Final = ((b"content-type", b"application/json"),)
 
@@ -112,7 +112,7 @@ async def seconds_of(
     body: bytes = b"",
     tries: int = TRIES,
 ) -> float:
-    """What a request costs the thread of the event loop, at best of so many tries."""
+    """The time that a request costs the event loop's thread, at best of so many tries."""
     scope = {
         "type": "http", "http_version": "1.1", "method": method, "scheme": "http", "path": path,
         "raw_path": path.encode(), "query_string": query, "root_path": "",

@@ -51,7 +51,7 @@ async def test_tasks_are_listed_newest_first_and_not_to_be_cached(
 
 
 async def submitted_document(api: httpx.AsyncClient, task_id: str) -> Any:
-    """What lists show of a task."""
+    """The task's document as lists show it."""
     full = (await api.get(f"/tasks/{task_id}")).json()
     own = ("executor", "timeout_seconds", "deadline", "idempotency_key", "schedule")
     return {

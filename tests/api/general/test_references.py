@@ -22,7 +22,7 @@ PREFIX = "/tasks-service"
 
 
 class Stripped:
-    """What a proxy does: `location /tasks-service/ { proxy_pass http://api/; }`."""
+    """A proxy with `location /tasks-service/ { proxy_pass http://api/; }`."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -43,7 +43,7 @@ async def below(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
 
 
 async def led_to(client: httpx.AsyncClient, answer: httpx.Response) -> httpx.Response:
-    """What the header Location leads to."""
+    """The answer at the address in the header Location."""
     return await client.get(answer.url.join(answer.headers["location"]))
 
 

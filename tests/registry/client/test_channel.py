@@ -1,4 +1,4 @@
-"""What the event loop says over a registry's socket is what a proxy would have said."""
+"""The event loop's messages on a registry's socket are those of a proxy."""
 
 from __future__ import annotations
 

@@ -115,7 +115,7 @@ class Line:
         self.break_after: Callable[[Sequence[Request]], bool] = lambda requests: False
         self.refuse_reports = False
         self.is_locked = False
-        """Whether another process has the lock of the registry's journal."""
+        """True if another process has the lock of the registry's journal."""
         self.up = True
         self.exchanges: list[Sequence[Request]] = []
         self.reads: list[Sequence[ReadById]] = []

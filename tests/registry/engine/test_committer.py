@@ -440,7 +440,7 @@ def test_a_claim_that_could_not_be_written_is_given_to_nobody(
 
 @pytest.fixture
 def ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What would end the process raises `ProcessEnded` in the caller of the registry."""
+    """Raise `ProcessEnded` in the caller of the registry instead of ending the process."""
 
     def end(status: int) -> None:
         raise ProcessEnded(status)

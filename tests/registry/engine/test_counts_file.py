@@ -1,4 +1,4 @@
-"""What a registry counts in memory outlives it, and is never shown before it would."""
+"""The registry's counts in memory outlive it, and none is shown before it would."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who works when several bring something, and that nobody is left waiting."""
+"""The worker of a turn when several bring something; none of them is left waiting."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class Workshop:
         return holder
 
     def has(self, number: int) -> bool:
-        """Whether so many items wait for the next turn."""
+        """True if so many items wait for the next turn."""
         return len(self.turns._brought) == number
 
 

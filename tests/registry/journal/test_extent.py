@@ -38,7 +38,7 @@ def found(path: Path) -> list[str]:
 
 
 def found_after_a_kill(journal: SqliteJournal) -> list[str]:
-    """What the next process would find: nothing but the files there are."""
+    """The contents that the next process would find in the files that there are."""
     survivor = journal._path.parent.with_name("survivor")
     shutil.copytree(journal._path.parent, survivor)
     return found(survivor / journal._path.name)

@@ -1,4 +1,4 @@
-"""What clients hear of SQLite's errors."""
+"""The words for SQLite's errors that clients hear."""
 
 from __future__ import annotations
 

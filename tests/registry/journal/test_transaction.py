@@ -1,4 +1,4 @@
-"""How a transaction of the journal ends: written, not written, or nobody knows."""
+"""The end of a transaction of the journal: written, not written, or not known."""
 
 from __future__ import annotations
 

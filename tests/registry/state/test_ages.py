@@ -21,7 +21,7 @@ def time(clock: TurnedClock) -> TrustedTime:
 
 
 def behind(clock: TurnedClock, time: TrustedTime) -> float:
-    """How far the time is behind the wall clock."""
+    """The time by which the clock is behind the wall clock."""
     return round(clock.wall() - time.now(), 3)
 
 
