@@ -1241,7 +1241,7 @@ class ManagerMachine(RegistryMachine):
         return 0.0
 
     def let_time_pass(self, seconds: float) -> None:
-        """Do nothing: the backoff of a real registry is too long to wait for."""
+        """Cancel what backs off: the real clock is too slow to wait for it."""
         for task in self.model.tasks.values():
             if task.state is SCHEDULED:
                 self.cancel_task(task.id)
