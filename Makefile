@@ -18,7 +18,7 @@ TOOLS := $(VENV)/tools
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install run test quick tools check lint format typecheck chaos flood bench load load-ui \
+.PHONY: help install run test test-all quick tools check lint format typecheck chaos flood bench load load-ui \
 	load-tools deploy-test vendor lock clean
 
 help: ## list these targets
@@ -32,7 +32,12 @@ run: $(RUNTIME) ## start the service on http://127.0.0.1:8000 (settings: docs/co
 # Many tests wait for processes to start, end or run out of time, so there are more of them than
 # processors; a file stays with one of them. Those that take times come last, on their own, and
 # without coverage, which would be part of the times.
-test: check tools ## run every check: lint, format, types, tests with coverage
+test: check tools ## run lint, format, types and the tests: under ten minutes
+	@EXAMPLES_AT_MOST=20 $(BIN)/python -m pytest --quiet --numprocesses 4 --dist loadfile \
+		--no-loadscope-reorder -m 'not engine and not measures and not thorough'
+	@$(BIN)/python -m pytest --quiet --numprocesses 2 --dist worksteal -m measures
+
+test-all: check tools ## run every test there is, with coverage: what CI runs
 	@$(BIN)/python -m pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder \
 		-m 'not engine and not measures' --cov --cov-report=term
 	@$(BIN)/python -m pytest --quiet --numprocesses 2 --dist worksteal -m measures

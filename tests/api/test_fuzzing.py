@@ -26,7 +26,7 @@ from tests.registry.peers import eventually
 pytestmark = pytest.mark.processes
 
 HERE = Path(__file__).parent
-EXAMPLES = 20
+EXAMPLES = min(20, int(os.environ.get("EXAMPLES_AT_MOST", "1000")) // 2)
 """The number of requests for each operation, valid and invalid, besides those at the schema's
 edges."""
 

@@ -9,6 +9,7 @@ import pytest
 from tests.chaos.run import run
 
 
+@pytest.mark.thorough
 @pytest.mark.timeout(600)
 def test_every_acknowledged_task_ends_by_itself_whatever_is_killed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]

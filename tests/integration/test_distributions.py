@@ -195,6 +195,7 @@ def test_the_service_runs_from_the_wheels_beside_a_project_with_an_app(service: 
         assert document["result"] == {"found": "NAME", "whose": "the project", "sample": 7}
 
 
+@pytest.mark.thorough
 def test_every_command_works_from_the_wheels(
     service: Service, programs: Path, project: Path, tmp_path: Path
 ) -> None:
@@ -244,6 +245,7 @@ class QuietHandler(SimpleHTTPRequestHandler):
         pass
 
 
+@pytest.mark.thorough
 def test_both_are_installed_from_a_git_address_in_one_command(
     git_address: str, tmp_path: Path
 ) -> None:

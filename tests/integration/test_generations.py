@@ -159,6 +159,7 @@ class Requests:
                 self._stop.wait(0.02)
 
 
+@pytest.mark.thorough
 @pytest.mark.timeout(240)
 def test_ten_deployments_in_a_row_fail_no_request(service: Shop) -> None:
     workers = service.worker_pids()

@@ -142,6 +142,7 @@ def reader(tmp_path: Path) -> Iterator[Reader]:
     reader.leave()
 
 
+@pytest.mark.thorough
 @pytest.mark.timeout(180)
 def test_whoever_follows_the_page_sees_what_it_shows(reader: Reader) -> None:
     done = {"files": 0, "commands": 0}

@@ -39,6 +39,7 @@ def test_a_task_that_kills_its_process_fails_alone_and_says_how(
     service.gate.unlink()
 
 
+@pytest.mark.thorough
 def test_a_poisonous_task_that_takes_everything_down_is_stopped_after_restarts(
     new_service: NewService,
 ) -> None:

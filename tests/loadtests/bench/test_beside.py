@@ -67,6 +67,7 @@ def test_figures_of_other_names_are_not_compared(tmp_path: Path) -> None:
 
 
 @needs_wrk
+@pytest.mark.thorough
 @pytest.mark.timeout(180)
 def test_a_run_measures_the_other_checkout_s_service_too(checkout: Path, tmp_path: Path) -> None:
     text, _ = run(

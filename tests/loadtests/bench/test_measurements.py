@@ -14,7 +14,7 @@ from loadtests.bench.stand import Stand
 from loadtests.errors import LoadTestError
 from tests.loadtests.conftest import SMALL, Journal, needs_wrk
 
-pytestmark = [needs_wrk, pytest.mark.timeout(180)]
+pytestmark = [needs_wrk, pytest.mark.thorough, pytest.mark.timeout(180)]
 
 
 def measured(stand: Stand, name: str) -> list[Row]:
