@@ -26,8 +26,17 @@ def task(**members: Any) -> dict[str, Any]:
         "max_attempts": 3,
         "priority": 4,
         "progress": None,
+        "labels": {},
+        "retrying": False,
         **members,
     }
+
+
+def summary(**members: Any) -> dict[str, Any]:
+    """The same in a list of summaries."""
+    found = {**task(), "digest": '{"email":"a@example.com"', **members}
+    del found["payload"], found["result"]
+    return found
 
 
 def details(**members: Any) -> dict[str, Any]:

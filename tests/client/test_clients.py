@@ -45,8 +45,12 @@ def test_the_clients_are_twins() -> None:
 def test_the_twins_are_described_alike() -> None:
     def described(cls: type) -> dict[str, str | None]:
         # How to leave an asynchronous generator early is a matter of its own.
-        names = [name for name in vars(cls) if not name.startswith("_") and name != "stream"]
-        return {name: inspect.getdoc(getattr(cls, name)) for name in names}
+        methods = inspect.getmembers(cls, inspect.isfunction)
+        return {
+            name: inspect.getdoc(method)
+            for name, method in methods
+            if not name.startswith("_") and name != "stream"
+        }
 
     assert described(Client) == described(AsyncClient)
 
@@ -118,6 +122,32 @@ def test_log_lines_come_when_they_are_asked_for(client: Any, service: Handler) -
     assert asked == [{"logs": "1"}, {"logs": "1"}, {}]
 
 
+def test_a_task_has_its_labels_and_says_whether_it_is_retrying(
+    client: Any, service: Handler
+) -> None:
+    service.answer(202, task(labels={"tenant": "acme"}))
+    submitted = client.submit("notification", labels={"tenant": "acme"})
+    assert json.loads(service.requests[0].content)["labels"] == {"tenant": "acme"}
+    assert (submitted.labels, submitted.retrying) == ({"tenant": "acme"}, False)
+    service.answer(200, details(status="scheduled", retrying=True))
+    assert client.get(ID).retrying
+    former = details()
+    del former["labels"], former["retrying"]
+    service.answer(200, former)
+    assert client.get(ID).labels == {}
+
+
+def test_tracebacks_come_when_they_are_asked_for(client: Any, service: Handler) -> None:
+    attempt = {**succeeded()["history"][0], "traceback": "File …"}
+    service.answer(200, details(history=[attempt, {**attempt, "traceback": None}]))
+    service.answer(200, succeeded())
+    found = client.get(ID, tracebacks=True, logs=True)
+    assert [one.traceback for one in found.history] == ["File …", None]
+    assert client.get(ID).history[0].traceback is None
+    asked = [dict(request.url.params) for request in service.requests]
+    assert asked == [{"logs": "1", "tracebacks": "1"}, {}]
+
+
 def test_progress_is_read(client: Any, service: Handler) -> None:
     progress = {"fraction": 0.5, "message": "half", "at": AT}
     service.answer(200, details(status="processing", progress=progress))
@@ -174,6 +204,47 @@ def test_a_task_is_retried(
     service.answer(202, task(retries=1))
     assert client.retry(ID, **given).retries == 1
     assert service.requests[0].content == body
+
+
+def test_a_cancelled_task_goes_back_to_where_it_was(client: Any, service: Handler) -> None:
+    service.answer(202, task(status="scheduled"))
+    due = datetime(2027, 1, 31, tzinfo=UTC)
+    assert client.retry(ID, run_at=due).status == "scheduled"
+    assert json.loads(service.requests[0].content) == {"run_at": due.isoformat()}
+
+
+def test_a_scheduled_task_is_run_now(client: Any, service: Handler) -> None:
+    service.answers = [httpx.ReadError("cut")]
+    service.answer(200, task())
+    assert client.run(ID).status == "pending"
+    assert {(r.method, r.url.path) for r in service.requests} == {
+        ("POST", f"/below/tasks/{ID}/run")
+    }
+
+
+def test_a_finished_task_is_deleted(client: Any, service: Handler) -> None:
+    service.answers = [httpx.Response(204)]
+    assert client.delete(ID) is None
+    (request,) = service.requests
+    assert (request.method, request.url.path) == ("DELETE", f"/below/tasks/{ID}")
+
+
+def test_a_task_that_was_deleted_before_is_gone(client: Any, service: Handler) -> None:
+    service.answers = [httpx.ConnectError("refused")]
+    service.answer(410, problem(410))
+    with pytest.raises(Gone):
+        client.delete(ID)
+
+
+@pytest.mark.parametrize("failures", [["cut"], [503], [504, "cut"]])
+def test_a_task_that_is_gone_when_its_deletion_is_sent_again_is_deleted(
+    client: Any, service: Handler, failures: list[Any]
+) -> None:
+    for failure in failures:
+        cut = httpx.ReadError("cut")
+        service.answers.append(cut if failure == "cut" else httpx.Response(failure))
+    service.answer(410, problem(410))
+    assert client.delete(ID) is None
 
 
 def test_a_change_sends_what_is_given_alone(client: Any, service: Handler) -> None:

@@ -22,6 +22,7 @@ from afterwards_client import (
     AsyncClient,
     Client,
     Conflict,
+    Gone,
     Invalid,
     NewTask,
     NotFound,
@@ -52,11 +53,13 @@ class Card(BaseModel):
     number: str
 
 async def charge(payload: Card, context: TaskContext) -> dict[str, str]:
+    if payload.number == "fail":
+        raise ValueError("no such card")
     print(f"charging card {payload.number}")
     print("charged")
     return {}
 
-CHARGE = TaskType("charge", Card, charge)
+CHARGE = TaskType("charge", Card, charge, max_attempts=1)
 """
 
 
@@ -187,6 +190,41 @@ def test_many_are_cancelled_and_retried_at_once(client: Client) -> None:
     )
     assert (retried.retried, retried.more, retried.interrupted) == (3, False, None)
     assert all(client.wait(task_id, timeout=20).type == "notification" for task_id in ids)
+
+
+def test_labelled_tasks_are_listed_counted_run_and_deleted(client: Client) -> None:
+    labels = {"tenant": "acme", "batch": "to-delete"}
+    waiting = [NewTask("notification", HELLO, delay=3600, labels=labels) for _ in range(3)]
+    ids = [task.id for task in client.submit_many(waiting)]
+    chosen: dict[str, Any] = {"type": "notification", "labels": labels}
+    assert client.count(**chosen, status=["scheduled", "retrying"]).count == 3
+    assert [task.id for task in client.summaries(**chosen, order="due")] == ids
+    assert client.run(ids[0]).status in ("pending", "processing", "success")
+    assert client.run_many(ids=ids[1:]).run == 2
+    assert all(client.wait(task_id, timeout=20).succeeded for task_id in ids)
+    with pytest.raises(Conflict, match="batch"):
+        client.delete(ids[0])
+    client.delete(ids[-1])
+    with pytest.raises(Gone):
+        client.get(ids[-1])
+    page = client.page(**chosen, status="success", limit=1)
+    assert (len(page.tasks), page.scan is not None) == (1, True)
+    assert client.delete_many(**chosen, dry_run=True).matched == 2
+    assert client.delete_many(**chosen).deleted == 2
+    assert list(client.list(**chosen)) == []
+
+
+def test_an_undone_cancellation_and_a_traceback(client: Client) -> None:
+    task = client.submit("charge", {"number": "fail"}, delay=3600)
+    due = client.cancel(task.id).task.run_at
+    back = client.retry(task.id, run_at=due)
+    assert (back.status, back.run_at) == ("scheduled", due)
+    client.run(task.id)
+    failed = client.wait(task.id, timeout=20)
+    assert (failed.status, failed.history[-1].traceback) == ("failed", None)
+    traceback = client.get(task.id, tracebacks=True).history[-1].traceback
+    assert traceback is not None
+    assert "in charge" in traceback
 
 
 def test_what_a_task_prints_is_shown_to_who_asks(running: Service, client: Client) -> None:

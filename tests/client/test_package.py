@@ -29,7 +29,18 @@ def test_it_needs_httpx_and_nothing_of_the_service(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["retries", "calls", "requests", "flows", "subscription", "event_stream"]
+    "name",
+    [
+        "retries",
+        "calls",
+        "requests",
+        "flows",
+        "subscription",
+        "event_stream",
+        "selection",
+        "listing",
+        "bulk",
+    ],
 )
 def test_its_logic_does_no_io(name: str) -> None:
     text = (PACKAGE / f"{name}.py").read_text()

@@ -102,6 +102,21 @@ def test_the_stream_of_all_passes_its_filters_on_and_does_not_end_with_a_task(
     assert service.requests[1].headers["Last-Event-ID"] == "e-4"
 
 
+def test_the_stream_of_all_may_be_of_some_tasks_and_of_several_states(
+    client: Any, service: Handler
+) -> None:
+    service.answers.append(httpx.Response(204))
+    assert list(client.stream(task_ids=["a", "b"], status=["failed", "success"])) == []
+    (request,) = service.requests
+    assert request.url.path == "/below/events"
+    assert request.url.params.multi_items() == [
+        ("status", "failed"),
+        ("status", "success"),
+        ("task_id", "a"),
+        ("task_id", "b"),
+    ]
+
+
 def test_whoever_stops_listening_closes_the_connection(client: Any, service: Handler) -> None:
     body = Chunks((event("e-1", "state", state("pending")),) * 2, None)
     headers = {"Content-Type": "text/event-stream"}

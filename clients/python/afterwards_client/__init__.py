@@ -8,7 +8,7 @@
 """
 
 from afterwards_client.async_client import AsyncClient
-from afterwards_client.bulk import BulkCancel, BulkRetry
+from afterwards_client.bulk import BulkCancel, BulkDelete, BulkRetry, BulkRun
 from afterwards_client.calls import Cancellation
 from afterwards_client.client import Client
 from afterwards_client.connections import DEFAULT_URL
@@ -30,7 +30,9 @@ from afterwards_client.errors import (
     WrongEnvironment,
 )
 from afterwards_client.events import Event, ProgressEvent, ResetEvent, StateEvent, TaskEvent
+from afterwards_client.listing import Page, Scan, TaskCount
 from afterwards_client.retries import Retries
+from afterwards_client.selection import Conditions
 from afterwards_client.tasks import (
     Attempt,
     CancelOutcome,
@@ -39,6 +41,7 @@ from afterwards_client.tasks import (
     Task,
     TaskDetails,
     TaskStatus,
+    TaskSummary,
 )
 from afterwards_client.version import __version__
 
@@ -49,10 +52,13 @@ __all__ = [
     "AsyncClient",
     "Attempt",
     "BulkCancel",
+    "BulkDelete",
     "BulkRetry",
+    "BulkRun",
     "CancelOutcome",
     "Cancellation",
     "Client",
+    "Conditions",
     "Conflict",
     "ConnectionFailed",
     "Event",
@@ -63,16 +69,20 @@ __all__ = [
     "InvalidKey",
     "NewTask",
     "NotFound",
+    "Page",
     "Progress",
     "ProgressEvent",
     "ResetEvent",
     "Retries",
+    "Scan",
     "StateEvent",
     "Task",
+    "TaskCount",
     "TaskDetails",
     "TaskEvent",
     "TaskFailed",
     "TaskStatus",
+    "TaskSummary",
     "Unavailable",
     "UnexpectedAnswer",
     "WaitTimeout",

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 from afterwards_client import calls, flows
-from afterwards_client.async_sender import AsyncSender
-from afterwards_client.bulk import BulkCancel, BulkRetry
+from afterwards_client.async_many import AsyncManyTasks
 from afterwards_client.calls import Cancellation
 from afterwards_client.events import Event
 from afterwards_client.subscription import Subscription
 from afterwards_client.tasks import NewTask, Task, TaskDetails
 
 
-class AsyncClient(AsyncSender):
+class AsyncClient(AsyncManyTasks):
     """Connections to one service, for one event loop. Close it, or use it with `async with`.
 
     Its arguments and methods are those of `Client`, where they are described.
@@ -32,12 +31,14 @@ class AsyncClient(AsyncSender):
         max_attempts: int | None = None,
         timeout: float | timedelta | None = None,
         deadline: datetime | None = None,
+        labels: Mapping[str, str] | None = None,
         idempotency_key: str | None = None,
         wait: float | timedelta | None = None,
     ) -> Task:
         """Hand over a task; when this returns, it is on the service's disk.
 
         Args:
+            labels: up to 8 pairs to find it by, such as its tenant.
             idempotency_key: one of your own makes repeated calls one task; without it, only the
                 repetitions within this call are one.
             wait: how long to wait for the task's end; 0 is not at all. It bounds the whole call,
@@ -49,7 +50,9 @@ class AsyncClient(AsyncSender):
             ConnectionFailed, Unavailable: it is not known to be accepted, neither within `wait` nor
                 by the patience of `retries`. Sent again under the same key, it is one task.
         """
-        task = NewTask(type, payload, delay, run_at, priority, max_attempts, timeout, deadline)
+        task = NewTask(
+            type, payload, delay, run_at, priority, max_attempts, timeout, deadline, labels
+        )
         return await self._run(flows.submit(task, idempotency_key, wait, self._retries))
 
     async def submit_many(
@@ -58,13 +61,16 @@ class AsyncClient(AsyncSender):
         """Hand over up to 1000 tasks, all or none. The order stays."""
         return await self._run(flows.submit_many(tasks, idempotency_key, self._retries))
 
-    async def get(self, task_id: str, *, logs: bool = False) -> TaskDetails:
+    async def get(
+        self, task_id: str, *, logs: bool = False, tracebacks: bool = False
+    ) -> TaskDetails:
         """The task as it is now, with its history.
 
         Args:
             logs: with `log_lines`, what the last attempt that has ended has printed and logged.
+            tracebacks: with the `traceback` of each attempt that has one; the last three keep it.
         """
-        return await self._perform(calls.get(task_id, logs=logs))
+        return await self._perform(calls.get(task_id, logs=logs, tracebacks=tracebacks))
 
     async def wait(self, task_id: str, timeout: float | timedelta | None = None) -> TaskDetails:
         """The task as soon as it is finished, well or not.
@@ -94,17 +100,21 @@ class AsyncClient(AsyncSender):
         payload: Mapping[str, Any] | None = None,
         *,
         new_type: str | None = None,
+        run_at: datetime | None = None,
     ) -> Task:
         """Have a failed or cancelled task run again, with another payload if one is given.
 
         Args:
             new_type: the task type it moves to, which has to take its payload.
+            run_at: when it is due, at once without it. The `run_at` of a cancelled task puts it
+                back to where it was.
 
         Raises:
             Conflict: it is neither failed nor cancelled.
             ConnectionFailed, Unavailable: it may have been retried all the same.
         """
-        return await self._perform(calls.retry(task_id, payload=payload, new_type=new_type))
+        call = calls.retry(task_id, payload=payload, new_type=new_type, run_at=run_at)
+        return await self._perform(call)
 
     async def change(
         self,
@@ -130,114 +140,47 @@ class AsyncClient(AsyncSender):
         call = calls.change(task_id, type=type, payload=payload, run_at=run_at)
         return await self._perform(call)
 
+    async def run(self, task_id: str) -> Task:
+        """Make a scheduled task due, also one that waits for another attempt.
+
+        It is sent again when there was no answer.
+
+        Raises:
+            Conflict: it is not scheduled. If an answer was lost, it may have been so until then.
+        """
+        return await self._perform(calls.run(task_id))
+
+    async def delete(self, task_id: str) -> None:
+        """Delete a finished task and its history, before its retention is over.
+
+        It is sent again when there was no answer: a task that is gone then is deleted.
+
+        Raises:
+            Conflict: it is not finished, or is the first of a batch others of which are kept.
+            Gone: it was deleted before.
+        """
+        await self._perform(calls.delete(task_id))
+
     async def cancel(self, task_id: str) -> Cancellation:
         """Cancel a task; the outcome says whether that came in time."""
         return await self._perform(calls.cancel(task_id))
-
-    async def retry_many(
-        self,
-        *,
-        type: str | None = None,  # noqa: A002 - the API's word
-        status: str | Sequence[str] | None = None,
-        created_after: datetime | None = None,
-        created_before: datetime | None = None,
-        limit: int | None = None,
-        payload: Mapping[str, Any] | None = None,
-        new_type: str | None = None,
-        dry_run: bool = False,
-    ) -> BulkRetry:
-        """Have all tasks run again that fit, the newest first.
-
-        Args:
-            status: `failed`, `cancelled` or both; without it, `failed`.
-            limit: how many at most, up to 10,000; without it, 1,000.
-            payload: takes the place of the payload of each.
-            new_type: the task type they move to. Those whose payload it does not take are skipped.
-            dry_run: change nothing, count only; `payload` and `new_type` are not looked at.
-
-        Raises:
-            ConnectionFailed, Unavailable: some may have been retried all the same.
-        """
-        call = calls.retry_many(
-            type=type,
-            status=status,
-            created_after=created_after,
-            created_before=created_before,
-            limit=limit,
-            payload=payload,
-            new_type=new_type,
-            dry_run=dry_run,
-        )
-        return await self._perform(call)
-
-    async def cancel_many(
-        self,
-        *,
-        type: str | None = None,  # noqa: A002 - the API's word
-        status: str | Sequence[str] | None = None,
-        created_after: datetime | None = None,
-        created_before: datetime | None = None,
-        limit: int | None = None,
-        dry_run: bool = False,
-    ) -> BulkCancel:
-        """Cancel all unfinished tasks that fit, the newest first.
-
-        Those that run are asked to stop, and their end is not waited for.
-
-        Args:
-            status: `scheduled`, `pending`, `processing` or several; without it, all three.
-            limit: how many at most, up to 10,000; without it, 1,000.
-            dry_run: change nothing, count only.
-
-        Raises:
-            ConnectionFailed, Unavailable: some may have been cancelled all the same.
-        """
-        call = calls.cancel_many(
-            type=type,
-            status=status,
-            created_after=created_after,
-            created_before=created_before,
-            limit=limit,
-            dry_run=dry_run,
-        )
-        return await self._perform(call)
 
     def stream(
         self,
         task_id: str | None = None,
         *,
-        type: str | None = None,  # noqa: A002 - the API's word
-        status: str | None = None,
+        type: str | Sequence[str] | None = None,  # noqa: A002 - the API's word
+        status: str | Sequence[str] | None = None,
+        task_ids: Sequence[str] | None = None,
         last_event_id: str | None = None,
     ) -> AsyncGenerator[Event, None]:
         """The events of one task until its end, or of all without end.
 
         A connection that breaks is made again and goes on after the last event; what cannot be made
-        up for is a ResetEvent or TaskEvent. The filters are for the stream of all. Leaving the loop
-        early closes the connection only in time with `contextlib.aclosing` around the stream.
+        up for is a ResetEvent or TaskEvent. The filters are for the stream of all, and so is
+        `task_ids`, up to 100. Leaving the loop early closes the connection only in time with
+        `contextlib.aclosing` around the stream.
         """
-        filters = {"type": type, "status": status}
+        filters = {"type": type, "status": status, "task_id": task_ids}
         subscription = Subscription(task_id, filters, last_event_id, self._retries)
         return self._follow(subscription)
-
-    async def list(
-        self,
-        *,
-        status: str | None = None,
-        type: str | None = None,  # noqa: A002 - the API's word
-        created_after: datetime | None = None,
-        created_before: datetime | None = None,
-        limit: int | None = None,
-    ) -> AsyncIterator[Task]:
-        """Tasks, newest first, up to `limit`; fetched page by page as they are taken."""
-        listing = flows.Listing(
-            limit,
-            self._retries,
-            status=status,
-            type=type,
-            created_after=created_after,
-            created_before=created_before,
-        )
-        while not listing.is_over:
-            for task in await self._run(listing.next_page()):
-                yield task

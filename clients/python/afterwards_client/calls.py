@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from http import HTTPStatus
 from typing import Any, Final, Generic, TypeVar
 from urllib.parse import quote
 
 import httpx
 
-from afterwards_client.bulk import BulkCancel, BulkRetry
 from afterwards_client.errors import (
     InvalidArgument,
     InvalidKey,
@@ -25,9 +25,6 @@ T = TypeVar("T")
 
 MAX_KEY_CHARACTERS = 255
 
-PAGE_SIZE = 500
-"""The largest that the service gives."""
-
 UNREADABLE: Final = (KeyError, TypeError, ValueError, OverflowError, RecursionError)
 """Errors of reading an answer that is not this API's; the last two come of huge numbers and
 depths."""
@@ -37,9 +34,6 @@ BROKEN: Final = (httpx.DecodingError, httpx.TooManyRedirects, UnicodeError)
 
 _CANCEL_SECONDS = 5.0
 """So long the service waits for the worker that runs the task."""
-
-_BULK_SECONDS = 60.0
-"""So long the service may be about ten thousand tasks, payloads validated anew and all."""
 
 _SHORTEST_SECONDS = 0.01
 """The least time limit: none at all would be no time limit but an error of the socket."""
@@ -55,12 +49,15 @@ class Call(Generic[T]):
     method: str
     path: str
     read: Callable[[Any], T]
-    """From the answer's JSON. Raises one of `UNREADABLE` if it is something else."""
-    params: Mapping[str, str] = field(default_factory=dict)
+    """From the answer's JSON, or None if it has no content. Raises one of `UNREADABLE` if it is
+    something else."""
+    params: Mapping[str, str | Sequence[str]] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
     body: Any = None
     repeatable: bool = True
     """True if sending it twice does no more than sending it once."""
+    done_status: int | None = None
+    """The refusal that says, of a request that is sent again, that it was done before."""
     wait_seconds: float = 0.0
     """The additional time that the answer may take."""
     limit_seconds: float | None = None
@@ -89,7 +86,8 @@ class Call(Generic[T]):
         """
         check(response)
         try:
-            return self.read(response.json())
+            has_content = response.status_code != HTTPStatus.NO_CONTENT
+            return self.read(response.json() if has_content else None)
         except UNREADABLE as error:
             problem = f"{type(error).__name__}: {error} in the answer to {self.method} {self.path}"
             raise UnexpectedAnswer(str(response.url), problem) from error
@@ -101,14 +99,6 @@ class Cancellation:
 
     outcome: CancelOutcome
     task: Task
-
-
-@dataclass(frozen=True)
-class Page:
-    """Some tasks of a list, and where the next are."""
-
-    tasks: Sequence[Task]
-    next: str | None
 
 
 def check(response: httpx.Response) -> None:
@@ -146,31 +136,35 @@ def submit_many(tasks: Sequence[NewTask], key: str) -> Call[list[Task]]:
     )
 
 
-def get(task_id: str, wait_seconds: int = 0, *, logs: bool = False) -> Call[TaskDetails]:
+def get(
+    task_id: str, wait_seconds: int = 0, *, logs: bool = False, tracebacks: bool = False
+) -> Call[TaskDetails]:
     """Look at a task; with a wait (RFC 7240), not before it is finished or the time is up."""
+    wanted = {"logs": logs, "tracebacks": tracebacks}
     return Call(
         "GET",
-        f"/tasks/{_segment(task_id)}",
+        _task(task_id),
         TaskDetails.of,
-        params={"logs": "1"} if logs else {},
+        params={name: "1" for name, is_wanted in wanted.items() if is_wanted},
         headers={"Prefer": f"wait={wait_seconds}"} if wait_seconds else {},
         wait_seconds=wait_seconds,
     )
 
 
-def page(
-    filters: Mapping[str, str | datetime | None], limit: int, cursor: str | None
-) -> Call[Page]:
-    """List tasks, newest first."""
-    said = {name: str(value) for name, value in _said(filters).items()}
-    said |= {"limit": str(limit)} | ({"cursor": cursor} if cursor else {})
-    return Call("GET", "/tasks", _page, params=said)
-
-
 def retry(task_id: str, **changes: Any) -> Call[Task]:
     """Run a failed or cancelled task again, with these members if any is not None."""
-    path = f"/tasks/{_segment(task_id)}/retry"
-    return Call("POST", path, Task.of, body=_said(changes) or None, repeatable=False)
+    path = f"{_task(task_id)}/retry"
+    return Call("POST", path, Task.of, body=said(changes) or None, repeatable=False)
+
+
+def run(task_id: str) -> Call[Task]:
+    """Make a scheduled task due."""
+    return Call("POST", f"{_task(task_id)}/run", Task.of)
+
+
+def delete(task_id: str) -> Call[None]:
+    """Delete a finished task."""
+    return Call("DELETE", _task(task_id), no_content, done_status=HTTPStatus.GONE)
 
 
 def change(task_id: str, **changes: Any) -> Call[Task]:
@@ -179,51 +173,35 @@ def change(task_id: str, **changes: Any) -> Call[Task]:
     Raises:
         InvalidArgument: all are.
     """
-    body = _said(changes)
-    path = f"/tasks/{_segment(task_id)}"
+    body = said(changes)
     if not body:
         problem = "it has to say something: a payload, a type or a time"
         raise InvalidArgument(f"change of task {shortened(str(task_id))}", problem)
-    return Call("PATCH", path, Task.of, body=body)
+    return Call("PATCH", _task(task_id), Task.of, body=body)
 
 
 def cancel(task_id: str) -> Call[Cancellation]:
     """Cancel a task that is not finished."""
-    path = f"/tasks/{_segment(task_id)}/cancel"
+    path = f"{_task(task_id)}/cancel"
     return Call("POST", path, _cancellation, repeatable=False, wait_seconds=_CANCEL_SECONDS)
 
 
-def retry_many(**selection: Any) -> Call[BulkRetry]:
-    """Run all again that fit the members of it that are not None."""
-    return _bulk("/tasks/retry", BulkRetry.of, selection)
-
-
-def cancel_many(**selection: Any) -> Call[BulkCancel]:
-    """Cancel all that fit the members of it that are not None."""
-    return _bulk("/tasks/cancel", BulkCancel.of, selection)
-
-
 def events(
-    task_id: str | None, filters: Mapping[str, str | datetime | None], last_event_id: str
+    task_id: str | None, filters: Mapping[str, str | Sequence[str] | None], last_event_id: str
 ) -> Call[None]:
     """Open a stream of events: of one task, or of all that the filters let through."""
     headers = {"Accept": "text/event-stream", "Cache-Control": "no-store"}
     if last_event_id:
         headers["Last-Event-ID"] = last_event_id
-    path = "/events" if task_id is None else f"/tasks/{_segment(task_id)}/events"
-    params = {name: str(value) for name, value in _said(filters).items()}
-    return Call("GET", path, lambda _: None, params=params, headers=headers, stream=True)
+    path = "/events" if task_id is None else f"{_task(task_id)}/events"
+    return Call("GET", path, no_content, params=said(filters), headers=headers, stream=True)
 
 
-def _bulk(path: str, read: Callable[[Any], T], selection: Mapping[str, Any]) -> Call[T]:
-    body = _said(selection)
-    if isinstance(body.get("status"), str):
-        body["status"] = [body["status"]]
-    only_counts = body.get("dry_run") is True
-    return Call("POST", path, read, body=body, repeatable=only_counts, wait_seconds=_BULK_SECONDS)
+def no_content(_: Any) -> None:
+    """Read an answer that has no content."""
 
 
-def _said(members: Mapping[str, Any]) -> dict[str, Any]:
+def said(members: Mapping[str, Any]) -> dict[str, Any]:
     """The members that are not None, as JSON has them."""
     return {
         name: value.isoformat() if isinstance(value, datetime) else value
@@ -243,17 +221,24 @@ def _quoted(key: str) -> str:
     return '"' + key.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
-def _segment(task_id: str) -> str:
+def _task(task_id: str) -> str:
+    return f"/tasks/{segment(task_id, 'task id')}"
+
+
+def segment(name: str, what: str) -> str:
     """One segment of a path.
+
+    Args:
+        what: what it names, for the error.
 
     Raises:
         InvalidArgument: it cannot be one. Dots alone are taken out even when encoded (RFC 3986,
             6.2.2), and servers decode a slash before they look for what a path means.
     """
-    text = str(task_id)
+    text = str(name)
     if text in ("", ".", "..") or "/" in text or not _is_unicode(text):
         problem = "it must not be empty, '.' or '..', nor have a slash or a lone surrogate"
-        raise InvalidArgument(f"task id {shortened(text)!r}", problem)
+        raise InvalidArgument(f"{what} {shortened(text)!r}", problem)
     return quote(text, safe="")
 
 
@@ -264,10 +249,6 @@ def _is_unicode(text: str) -> bool:
 
 def _tasks(document: Any) -> list[Task]:
     return [Task.of(one) for one in document["tasks"]]
-
-
-def _page(document: Any) -> Page:
-    return Page(_tasks(document), document["next"])
 
 
 def _cancellation(document: Any) -> Cancellation:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any, TypeVar
 from uuid import uuid4
 
@@ -73,7 +73,8 @@ def perform(
     """Send it until it is answered.
 
     A call that is not repeatable is sent again only if nothing of it was sent before: a 503, too,
-    may come after the deed.
+    may come after the deed. For the same reason one that is sent again may be refused because it is
+    done: its `done_status` is a success then.
 
     Args:
         deadline: by the clock of `retries`; it is not sent again after that.
@@ -85,6 +86,7 @@ def perform(
         ConnectionFailed: there was no answer to the last.
     """
     patience = Patience(retries, deadline)
+    was_sent = False
     while True:
         asked = None
         try:
@@ -95,11 +97,15 @@ def perform(
                 raise
             if not (call.repeatable or isinstance(error, _UNSENT)):
                 raise ConnectionFailed(_url(error), explained(error)) from error
+            was_sent = was_sent or not isinstance(error, _UNSENT)
             failure: Exception = error
         else:
             assert response is not None
+            if was_sent and response.status_code == call.done_status:
+                return call.read(None)
             if response.status_code not in RETRIED_STATUSES or not call.repeatable:
                 return call.result(response)
+            was_sent = True
             asked = retry_after_seconds(response)
             failure = _refusal(response)
         delay = patience.delay_seconds(asked)
@@ -201,34 +207,6 @@ def result_of(
     if not task.succeeded:
         raise TaskFailed(task)
     return task.result or {}
-
-
-class Listing:
-    """Tasks, newest first, page by page: run `next_page` until it `is_over`.
-
-    Args:
-        limit: how many at most; None: all.
-        filters: those that are not None say which.
-    """
-
-    def __init__(
-        self, limit: int | None, retries: Retries, **filters: str | datetime | None
-    ) -> None:
-        self.is_over = limit is not None and limit <= 0
-        self._left = limit
-        self._retries = retries
-        self._filters = filters
-        self._cursor: str | None = None
-
-    def next_page(self) -> Flow[Sequence[Task]]:
-        """Fetch a page."""
-        size = calls.PAGE_SIZE if self._left is None else min(self._left, calls.PAGE_SIZE)
-        page = yield from perform(calls.page(self._filters, size, self._cursor), self._retries)
-        self._cursor = page.next
-        if self._left is not None:
-            self._left -= len(page.tasks)
-        self.is_over = page.next is None or (self._left is not None and self._left <= 0)
-        return page.tasks
 
 
 def _key(key: str | None) -> str:

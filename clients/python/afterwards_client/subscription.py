@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import datetime
 
 import httpx
 
@@ -27,7 +26,7 @@ class Subscription:
     def __init__(
         self,
         task_id: str | None,
-        filters: Mapping[str, str | datetime | None],
+        filters: Mapping[str, str | Sequence[str] | None],
         last_event_id: str | None,
         retries: Retries,
     ) -> None:

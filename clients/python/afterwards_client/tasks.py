@@ -77,6 +77,8 @@ class Attempt:
     peak_memory_bytes: int | None = None
     cpu_seconds: float | None = None
     """The processor time of its process; None: many share one, or the service does not say."""
+    traceback: str | None = None
+    """The place where its error was raised; None: there is none, it is not kept, or nobody asked."""
 
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> Self:
@@ -92,18 +94,17 @@ class Attempt:
             error=document["error"],
             peak_memory_bytes=document.get("peak_memory_bytes"),
             cpu_seconds=document.get("cpu_seconds"),
+            traceback=document.get("traceback"),
         )
 
 
 @dataclass(frozen=True, kw_only=True)
-class Task:
-    """A task. Times are in UTC and aware of it."""
+class _Facts:
+    """A task but for its payload and its result. Times are in UTC and aware of it."""
 
     id: str
     type: str
     status: TaskStatus
-    payload: Mapping[str, Any]
-    result: Mapping[str, Any] | None
     error: str | None
     """The error of the last attempt; None after a success."""
     created_at: datetime
@@ -117,6 +118,10 @@ class Task:
     max_attempts: int
     priority: int
     progress: Progress | None
+    labels: Mapping[str, str] = field(default_factory=dict)
+    """The pairs it was labelled with at its submission."""
+    retrying: bool = False
+    """It waits for a further attempt after one that failed."""
     document: Mapping[str, Any] = field(repr=False, compare=False)
     """The JSON this was read from."""
 
@@ -130,6 +135,14 @@ class Task:
         """True if it is finished, and well."""
         return self.status is TaskStatus.SUCCESS
 
+
+@dataclass(frozen=True, kw_only=True)
+class Task(_Facts):
+    """A task. Times are in UTC and aware of it."""
+
+    payload: Mapping[str, Any]
+    result: Mapping[str, Any] | None
+
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> Self:
         """Read it from JSON.
@@ -138,6 +151,19 @@ class Task:
             KeyError, TypeError, ValueError, OverflowError: it is no task.
         """
         return cls(**_members(document))
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskSummary(_Facts):
+    """A task in a list, with the beginning of its payload only."""
+
+    digest: str
+    """The first 120 characters of the payload's JSON."""
+
+    @classmethod
+    def of(cls, document: Mapping[str, Any]) -> Self:
+        """Read it from JSON; raises what `Task.of` does."""
+        return cls(**_facts(document), digest=document["digest"])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -190,6 +216,8 @@ class NewTask:
     timeout: float | timedelta | None = None
     """For one attempt."""
     deadline: datetime | None = None
+    labels: Mapping[str, str] | None = None
+    """Up to 8 pairs to find it by; keys and values have 1 to 64 characters."""
 
     def body(self) -> dict[str, Any]:
         """As JSON; what is not said is left to the service."""
@@ -202,6 +230,7 @@ class NewTask:
             "max_attempts": self.max_attempts,
             "timeout_seconds": seconds_of(self.timeout),
             "deadline": self.deadline and self.deadline.isoformat(),
+            "labels": self.labels and dict(self.labels),
         }
         return {name: value for name, value in members.items() if value is not None}
 
@@ -212,13 +241,19 @@ def seconds_of(duration: float | timedelta | None) -> float | None:
 
 
 def _members(document: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        **_facts(document),
+        "payload": document["payload"],
+        "result": document["result"],
+    }
+
+
+def _facts(document: Mapping[str, Any]) -> dict[str, Any]:
     progress = document["progress"]
     return {
         "id": document["id"],
         "type": document["type"],
         "status": TaskStatus(document["status"]),
-        "payload": document["payload"],
-        "result": document["result"],
         "error": document["error"],
         "created_at": datetime.fromisoformat(document["created_at"]),
         "run_at": datetime.fromisoformat(document["run_at"]),
@@ -229,6 +264,8 @@ def _members(document: Mapping[str, Any]) -> dict[str, Any]:
         "max_attempts": document["max_attempts"],
         "priority": document["priority"],
         "progress": None if progress is None else Progress.of(progress),
+        "labels": document.get("labels", {}),
+        "retrying": document.get("retrying", False),
         "document": document,
     }
 
