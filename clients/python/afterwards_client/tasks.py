@@ -78,7 +78,8 @@ class Attempt:
     cpu_seconds: float | None = None
     """The processor time of its process; None: many share one, or the service does not say."""
     traceback: str | None = None
-    """The place where its error was raised; None: there is none, it is not kept, or nobody asked."""
+    """The place where its error was raised; None: there is none, it is not kept, or was not
+    asked for."""
 
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> Self:
