@@ -104,7 +104,8 @@ class Settings(BaseSettings):
     )
     grace_seconds: DelaySeconds = Field(
         25.0,
-        description="How long running attempts may go on after SIGTERM before they are released.",
+        description="The time for which running attempts may go on after SIGTERM before they are "
+        "released.",
     )
     request_timeout_seconds: Annotated[float, Field(gt=0, le=7 * DAY, allow_inf_nan=False)] = Field(
         60.0,
@@ -112,16 +113,16 @@ class Settings(BaseSettings):
         "its own. `REQUEST_TIMEOUT` sets it, too.",
     )
     notification_delay_seconds: DelaySeconds = Field(
-        2.0, description="How long the simulated sending of a notification takes."
+        2.0, description="The time that the simulated sending of a notification takes."
     )
     report_delay_seconds: DelaySeconds = Field(
-        3.0, description="How long the simulated generation of a report takes."
+        3.0, description="The time that the simulated generation of a report takes."
     )
     file_delay_seconds: DelaySeconds = Field(
-        2.0, description="How long a file task waits before it writes."
+        2.0, description="The time for which a file task waits before it writes."
     )
     email_delay_seconds: DelaySeconds = Field(
-        5.0, description="How long the simulated sending of an email takes."
+        5.0, description="The time that the simulated sending of an email takes."
     )
     max_body_bytes: Count = Field(
         1 * _MIB,
@@ -140,12 +141,12 @@ class Settings(BaseSettings):
         1 * _MIB, description="An attempt with a larger result fails, and its error says so."
     )
     retention_hours: Annotated[float, Field(ge=0, le=876_000, allow_inf_nan=False)] = Field(
-        168.0, description="How long finished tasks are kept."
+        168.0, description="The time for which finished tasks are kept."
     )
     activity_days: Annotated[float, Field(ge=0, le=36_500, allow_inf_nan=False)] = Field(
         90.0,
-        description="How long the log of activity (`GET /activity`) goes back. It has at most a "
-        "million entries.",
+        description="The time that the log of activity (`GET /activity`) goes back. It has at most "
+        "a million entries.",
     )
     clock_confirmed: bool = Field(
         False,
@@ -165,13 +166,13 @@ class Settings(BaseSettings):
     )
     overdue_seconds: Annotated[float, Field(gt=0, le=DAY, allow_inf_nan=False)] = Field(
         60.0,
-        description="How long an attempt may go on after its time limit before it ends with its "
-        "host: [Time limits](reliability.md#time-limits).",
+        description="The time for which an attempt may go on after its time limit before it ends "
+        "with its host: [Time limits](reliability.md#time-limits).",
     )
     blocked_seconds: Annotated[float, Field(gt=0, le=DAY, allow_inf_nan=False)] = Field(
         5.0,
-        description="How long an attempt may block the event loop of its host before the log "
-        "names it, with its stack.",
+        description="The time for which an attempt may block the event loop of its host before the "
+        "log names it, with its stack.",
     )
     host_max_attempts: Annotated[int, Field(ge=0)] = Field(
         0, description="A host is replaced by a fresh one after so many attempts; 0: never."
@@ -183,13 +184,14 @@ class Settings(BaseSettings):
     )
     handover_seconds: Annotated[float, Field(gt=0, le=7 * DAY, allow_inf_nan=False)] = Field(
         3600.0,
-        description="How long attempts may go on under the old code after "
+        description="The time for which attempts may go on under the old code after "
         "[new task code](deployment.md#deploying-task-code).",
     )
     lease_seconds: Annotated[float, Field(ge=5, le=DAY, allow_inf_nan=False)] = Field(
         10.0,
-        description="How long a worker may give no sign of life before its process is ended and "
-        "its tasks are given away; at least 5. The worker itself stops the tasks a fifth earlier.",
+        description="The time for which a worker may give no sign of life before its process is ended "
+        "and its tasks are given away; at least 5. The worker itself stops the tasks a fifth "
+        "earlier.",
     )
     task_modules: Names = Field(
         (),

@@ -42,7 +42,7 @@ router = new_router("Activity")
 async def list_activity(query: Annotated[ActivityFilter, Query()], request: Request) -> Response:
     """List who has cancelled, retried, run, deleted, changed, paused or resumed what, newest first.
 
-    What was refused is there, too. Submissions are not. A verb for many tasks is one entry.
+    Refused requests are there, too. Submissions are not. A verb for many tasks is one entry.
     """
     require_once(request)
     page = await service_of(request).operations.activity(

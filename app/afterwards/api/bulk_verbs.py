@@ -43,7 +43,7 @@ _UNFINISHED: Final = tuple(state for state in TaskState if state not in FINAL_ST
     summary="Retry many tasks",
     operation_id="retryTasks",
     response_model=BulkRetry,
-    response_description="What the call did",
+    response_description="The outcome of the call",
     responses=_PROBLEMS,
 )
 @needs(Role.OPERATOR)
@@ -66,7 +66,7 @@ async def retry_tasks(selection: RetrySelection, request: Request) -> Response:
     summary="Cancel many tasks",
     operation_id="cancelTasks",
     response_model=BulkCancel,
-    response_description="What the call did",
+    response_description="The outcome of the call",
     responses=_PROBLEMS,
 )
 @needs(Role.OPERATOR)
@@ -89,7 +89,7 @@ async def cancel_tasks(selection: CancelSelection, request: Request) -> Response
     summary="Run many tasks now",
     operation_id="runTasks",
     response_model=BulkRun,
-    response_description="What the call did",
+    response_description="The outcome of the call",
     responses=_PROBLEMS,
 )
 @needs(Role.OPERATOR)
@@ -111,7 +111,7 @@ async def run_tasks(selection: RunSelection, request: Request) -> Response:
     summary="Delete many tasks",
     operation_id="deleteTasks",
     response_model=BulkDelete,
-    response_description="What the call did",
+    response_description="The outcome of the call",
     responses=_PROBLEMS,
 )
 @needs(Role.OPERATOR)

@@ -40,10 +40,10 @@ and without a slash at its end.
 
 Errors are problem documents (RFC 9457).
 
-Every answer to a request has an `X-Request-ID`: the one that was sent, if it is 1 to 128 characters
-of `A-Z`, `a-z`, `0-9`, `.`, `_` and `-`; any other is replaced by a new one. Warnings and errors
-that are logged while the request is served carry it as `request_id`. A request that succeeds is
-logged at the log level `debug` only, with the same field.
+Every answer to a request has an `X-Request-ID`: the one that was sent, if it has 1 to 128
+characters of `A-Z`, `a-z`, `0-9`, `.`, `_` and `-`. Any other is replaced by a new one. Warnings
+and errors that are logged while the request is served carry it as `request_id`. A request that
+succeeds is logged at the log level `debug` only, with the same field.
 
 The service refuses these without a request id, and closes the connection:
 
@@ -63,13 +63,16 @@ _TAGS: Final = [
     },
     {
         "name": "Statistics",
-        "description": "What the service has done, and what it does it with.",
+        "description": "The work that the service has done, and the processes that do it.",
     },
     {
         "name": "Schedules",
         "description": "Tasks that the service submits by the calendar or at an interval.",
     },
-    {"name": "Activity", "description": "Who has done what by hand, and when."},
+    {
+        "name": "Activity",
+        "description": "The log of what people have done by hand, with author and time.",
+    },
     {
         "name": "Tasks",
         "description": "Submit notifications, reports and files; read their status; retry.",

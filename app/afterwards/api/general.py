@@ -102,7 +102,7 @@ _CHECKED_AT_ONCE: Final = 50
 async def list_tasks(query: Annotated[TaskFilter, Query()], request: Request) -> Response:
     """List tasks, newest first unless `order` says otherwise. New tasks never shift a page.
 
-    Where no index knows what is asked for (a search, or several conditions), a page ends after a
+    If no index knows what is asked for (a search, or several conditions), a page ends after a
     tenth of a second, and `scan` says how far it came.
     """
     require_once(request, REPEATABLE)
@@ -138,7 +138,7 @@ def _scan(scan: Scan | None) -> dict[str, Any] | None:
     summary="Count tasks",
     operation_id="countTasks",
     response_model=TaskCount,
-    response_description="How many match",
+    response_description="The number of matching tasks",
     responses=schemas.answers(422, 503, said={422: _WRONG_QUERY}),
 )
 @needs(Role.VIEWER)

@@ -33,8 +33,8 @@ router = new_router("Statistics")
 async def get_series(query: Annotated[SeriesFilter, Query()], request: Request) -> Response:
     """Tell what happened in the last hour, day or month, of one task type or of all.
 
-    Series outlive restarts. The last bucket is not over yet. Where the service was down there is
-    null.
+    Series outlive restarts. The last bucket is not over yet. Buckets of a time in which the service
+    was down are null.
     """
     require_once(request)
     document = await service_of(request).operations.series(query.range, query.type)

@@ -63,7 +63,7 @@ async def retry_task(
 
     The body may give the task another payload, move it to another type, or say when it is due.
 
-    Of two retries at once, one succeeds.
+    One of two retries at once succeeds.
     """
     service = service_of(request)
     changes = AS_IT_WAS

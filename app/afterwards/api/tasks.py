@@ -122,7 +122,7 @@ async def retry_task(
 ) -> Response:
     """Give a failed or cancelled task a fresh round of attempts.
 
-    Of two retries at once, one succeeds.
+    One of two retries at once succeeds.
     """
     service = service_of(request)
     try:

@@ -43,12 +43,12 @@ class EntryDocument(BaseModel):
     model_config = example(**_ENTRY)
 
     at: str = Field(json_schema_extra={"format": "date-time"})
-    actor: str | None = Field(description="Who has asked for it; null if nobody had to say.")
+    actor: str | None = Field(description="The author; null if none had to be given.")
     verb: Literal[
         "cancel", "retry", "run", "delete", "change", "pause", "resume", "create", "replace"
     ]
     object: Literal["task", "tasks", "task type", "schedule"]
-    name: str = Field(description="Its id or name. Of `tasks`: the filter, or the ids.")
+    name: str = Field(description="Its id or name. For `tasks`, the filter or the ids.")
     count: int = Field(ge=0, description="To how many it was done.")
     outcome: Literal["done", "refused", "failed", "begun"] = Field(
         description=(
@@ -56,7 +56,9 @@ class EntryDocument(BaseModel):
             "are done, and nothing has said that this is the end."
         )
     )
-    detail: str | None = Field(description="What came with it, or why it was not done.")
+    detail: str | None = Field(
+        description="The change that came with it, or the reason why it was not done."
+    )
     request_id: str | None = Field(description="The `X-Request-ID` of its answer.")
 
 

@@ -49,18 +49,18 @@ class ErrorGroupDocument(BaseModel):
             "what is in quotes. At most 500 characters."
         )
     )
-    count: int = Field(ge=1, description="How many tasks are in the group.")
+    count: int = Field(ge=1, description="The number of tasks in the group.")
     first_seen: str = Field(
         json_schema_extra={"format": "date-time"},
-        description="When the first task failed since the group was empty.",
+        description="The time at which the first task failed since the group was empty.",
     )
     last_seen: str = Field(json_schema_extra={"format": "date-time"})
     series: list[int] = Field(
         min_length=24,
         max_length=24,
         description=(
-            "How many tasks failed in each of the last 24 hours, oldest first, whatever has become "
-            "of them since."
+            "The number of failures in each of the last 24 hours, oldest first, whatever has "
+            "become of them since."
         ),
     )
     sample_ids: list[str] = Field(max_length=3, description="The newest tasks of the group.")

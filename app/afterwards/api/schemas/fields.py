@@ -103,7 +103,7 @@ WAIT: Final[dict[str, Any]] = {
     "in": "query",
     "required": False,
     "description": (
-        "How many seconds to wait for the task's end before answering. More than 60 counts as 60."
+        "The seconds to wait for the task's end before answering. More than 60 counts as 60."
     ),
     "schema": {"type": "integer", "minimum": 0},
     "example": 20,

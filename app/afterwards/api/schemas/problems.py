@@ -17,7 +17,9 @@ _EXAMPLE_REQUEST_ID: Final = "9f86d081884c-17"
 class FieldError(BaseModel):
     """The mistake in one field."""
 
-    location: str = Field(description="Where the field is: `body`, `query`, `path` or `header`.")
+    location: str = Field(
+        description="The place of the field: `body`, `query`, `path` or `header`."
+    )
     pointer: str = Field(description="JSON pointer to the field; `#` points to the whole.")
     message: str
 
@@ -30,7 +32,7 @@ class ProblemDocument(BaseModel):
     )
     title: str = Field(description="The status in words.")
     status: int
-    detail: str = Field(description="What is wrong, and what to do about it.")
+    detail: str = Field(description="The mistake, and what to do about it.")
     errors: list[FieldError] | None = Field(
         default=None, description="Set only when fields are not valid."
     )

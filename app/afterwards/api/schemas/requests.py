@@ -142,8 +142,8 @@ class NewPayload(Sent):
     run_at: Time | None = Field(
         None,
         description=(
-            "When the task is due; at once if that is past, or without it. RFC 3339, with an "
-            "offset. The `run_at` of a cancelled task puts it back to where it was."
+            "The time at which the task is due; at once if that is past, or without it. RFC 3339, "
+            "with an offset. The `run_at` of a cancelled task puts it back to where it was."
         ),
     )
 
@@ -158,7 +158,10 @@ class TaskChange(Sent):
     )
     payload: dict[str, Any] | None = Field(None, description="Replaces the task's payload.")
     run_at: Time | None = Field(
-        None, description="When the task is due; at once if that is past. RFC 3339, with an offset."
+        None,
+        description=(
+            "The time at which the task is due; at once if that is past. RFC 3339, with an offset."
+        ),
     )
 
     @model_validator(mode="after")

@@ -71,7 +71,7 @@ class SeriesDocument(BaseModel):
     step_seconds: int = Field(ge=1, description="The length of a bucket.")
     type: str | None
     times: list[int] = Field(
-        description="When each bucket begins, in seconds since 1970. The last is not over yet."
+        description="The beginning of each bucket, in seconds since 1970. The last is not over yet."
     )
     submitted: Counts = Field(description="Tasks accepted; null where the service was down.")
     succeeded: Counts

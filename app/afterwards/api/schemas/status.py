@@ -58,8 +58,8 @@ class TaskStatus(BaseModel):
     )
     result: dict[str, JsonValue] | None = Field(description="Set when the status is `success`.")
     error: str | None = Field(description="Set when the status is `failed`.")
-    timestamp: datetime = Field(description="When the task was accepted, in UTC.")
-    retries: int = Field(ge=0, description="How often the task was retried by hand.")
+    timestamp: datetime = Field(description="The time at which the task was accepted, in UTC.")
+    retries: int = Field(ge=0, description="The number of retries by hand.")
 
 
 class ProcessingStatus(BaseModel):

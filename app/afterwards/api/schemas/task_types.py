@@ -45,7 +45,9 @@ class TaskTypeDocument(BaseModel):
     )
 
     name: str
-    executor: str = Field(description="Where its attempts run: `async`, `thread` or `process`.")
+    executor: str = Field(
+        description="The executor of its attempts: `async`, `thread` or `process`."
+    )
     max_attempts: int = Field(ge=1, description="For tasks that do not set their own.")
     timeout_seconds: float = Field(gt=0, description="For tasks that do not set their own.")
     max_concurrency: int | None = Field(
@@ -54,7 +56,7 @@ class TaskTypeDocument(BaseModel):
     rate_limit: RateLimit | None
     paused: bool = Field(description="While true, its tasks are accepted and wait.")
     payload_schema: dict[str, JsonValue] = Field(description="JSON Schema of the payload.")
-    tasks: dict[str, int] = Field(description="How many tasks are stored, by status.")
+    tasks: dict[str, int] = Field(description="The number of stored tasks, by status.")
 
 
 class TaskTypeList(BaseModel):
@@ -99,9 +101,9 @@ class StatisticsDocument(BaseModel):
     )
 
     version: str
-    uptime_seconds: float = Field(ge=0, description="Of the registry process.")
+    uptime_seconds: float = Field(ge=0, description="The uptime of the registry process.")
     workers: int = Field(ge=0)
-    tasks: dict[str, int] = Field(description="How many tasks are stored, by status.")
+    tasks: dict[str, int] = Field(description="The number of stored tasks, by status.")
     retrying: int = Field(
         ge=0,
         description="Tasks that wait for a further attempt after one that failed. `scheduled` and "

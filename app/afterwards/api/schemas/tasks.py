@@ -56,20 +56,21 @@ class _Task(BaseModel):
     )
     created_at: str = Field(json_schema_extra={"format": "date-time"})
     run_at: str = Field(
-        json_schema_extra={"format": "date-time"}, description="When the task is or was due."
+        json_schema_extra={"format": "date-time"},
+        description="The time at which the task is or was due.",
     )
-    started_at: str | None = Field(description="When the last attempt was started.")
+    started_at: str | None = Field(description="The time at which the last attempt was started.")
     finished_at: str | None
     attempts: int = Field(ge=0, description="Attempts started so far, in all rounds.")
-    retries: int = Field(ge=0, description="How often the task was retried by hand.")
+    retries: int = Field(ge=0, description="The number of retries by hand.")
     max_attempts: int = Field(
         ge=1, description="Attempts in each round. A retry by hand starts a new round."
     )
     priority: int = Field(ge=0, le=HIGHEST_PRIORITY)
     progress: Progress | None = Field(description="Progress of the running attempt.")
-    labels: dict[str, str] = Field(description="What the task was labelled with at submission.")
+    labels: dict[str, str] = Field(description="The labels of the task, given at submission.")
     retrying: bool = Field(
-        description="Whether the task waits for a further attempt after one that failed."
+        description="True if the task waits for a further attempt after one that failed."
     )
 
 
@@ -93,7 +94,7 @@ class AttemptDocument(BaseModel):
     finished_at: str | None
     wait_seconds: float = Field(ge=0, description="From when the attempt was due to its start.")
     run_seconds: float | None = Field(
-        ge=0, description="How long the attempt ran, as its worker measured it."
+        ge=0, description="The time that the attempt ran, as its worker measured it."
     )
     outcome: (
         Literal["success", "failure", "timeout", "lost", "suspected", "released", "cancelled"]
@@ -149,7 +150,7 @@ class FullTaskDocument(TaskDocument):
     deadline: str | None
     idempotency_key: str | None
     schedule: str | None = Field(description="The schedule that made the task.")
-    cancel_requested: bool = Field(description="Whether the worker was asked to stop the task.")
+    cancel_requested: bool = Field(description="True if the worker was asked to stop the task.")
     history: list[AttemptDocument] = Field(
         description="The attempts, oldest first. A running one is last."
     )
@@ -173,14 +174,14 @@ class TaskList(BaseModel):
 class TaskScan(BaseModel):
     """The extent of a look at tasks one by one."""
 
-    examined: int = Field(ge=0, description="How many tasks were looked at.")
+    examined: int = Field(ge=0, description="The number of tasks that were looked at.")
     reached: str | None = Field(
         json_schema_extra={"format": "date-time"},
         description="The time, of those that the list is in the order of, of the last one.",
     )
     complete: bool = Field(
         description=(
-            "Whether that was all of them. False with `next` null: successes besides the newest "
+            "True if that was all of them. False with `next` null: successes besides the newest "
             "10,000 are not looked for by their end."
         )
     )
@@ -216,7 +217,7 @@ class TaskCount(BaseModel):
 
     count: int = Field(ge=0)
     exact: bool = Field(
-        description="Whether it is all of them; otherwise there are at least so many."
+        description="True if it is all of them; otherwise there are at least so many."
     )
 
 
@@ -240,7 +241,7 @@ class Cancellation(BaseModel):
 class _BulkAnswer(BaseModel):
     dry_run: bool
     matched: int = Field(
-        ge=0, description="How many tasks the call took up; in a dry run, how many match."
+        ge=0, description="The number of tasks taken up; in a dry run, of matching tasks."
     )
     skipped: int = Field(
         ge=0,
@@ -249,7 +250,7 @@ class _BulkAnswer(BaseModel):
             "new type or payload."
         ),
     )
-    more: bool = Field(description="Whether more tasks match.")
+    more: bool = Field(description="True if more tasks match.")
     interrupted: str | None = Field(
         description="Why the call ended early, with `more` left to do; else null."
     )

@@ -18,10 +18,10 @@ class HostDocument(BaseModel):
 
     pid: int
     kind: str = Field(description="The executor that it belongs to.")
-    generation: int = Field(description="Of the task code that it runs.")
+    generation: int = Field(description="The generation of the task code that it runs.")
     started_at: str | None = Field(json_schema_extra=_DATE_TIME)
     memory_bytes: int | None
-    attempts: int = Field(ge=0, description="How many run in it.")
+    attempts: int = Field(ge=0, description="The number of attempts that run in it.")
     stuck: int = Field(ge=0, description="Those that go on after their time limit.")
     state: Literal["running", "leaving", "suspects"] = Field(
         description="`leaving`: it takes no more attempts. `suspects`: it runs attempts of which "
@@ -47,8 +47,8 @@ class WorkerDocument(BaseModel):
     id: str = Field(description="As in the history of tasks: service, pid, start, boot.")
     pid: int
     started_at: str | None = Field(json_schema_extra=_DATE_TIME)
-    generation: int = Field(description="Of the task code that its new hosts run.")
-    draining: bool = Field(description="Whether it takes no more tasks, because it stops.")
+    generation: int = Field(description="The generation of the task code that its new hosts run.")
+    draining: bool = Field(description="True if it takes no more tasks, because it stops.")
     memory_bytes: int | None = Field(
         description="Without its hosts. Null where the machine does not tell."
     )
