@@ -189,8 +189,8 @@ class Settings(BaseSettings):
     )
     lease_seconds: Annotated[float, Field(ge=5, le=DAY, allow_inf_nan=False)] = Field(
         10.0,
-        description="The time for which a worker may give no sign of life before its process is ended "
-        "and its tasks are given away; at least 5. The worker itself stops the tasks a fifth "
+        description="The time for which a worker may give no sign of life before its process is "
+        "ended and its tasks are given away; at least 5. The worker itself stops the tasks a fifth "
         "earlier.",
     )
     task_modules: Names = Field(

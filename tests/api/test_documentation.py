@@ -251,8 +251,8 @@ async def test_the_answer_of_the_metrics_has_an_example(openapi: Any) -> None:
 
 async def test_the_description_says_what_becomes_of_a_request_id(openapi: Any) -> None:
     description = " ".join(openapi["info"]["description"].split())
-    assert "`X-Request-ID`: the one that was sent, if it is 1 to 128 characters" in description
-    assert "any other is replaced" in description
+    assert "`X-Request-ID`: the one that was sent, if it has 1 to 128 characters" in description
+    assert "Any other is replaced" in description
     assert "Warnings and errors that are logged while the request is served carry it" in description
     assert "logged at the log level `debug` only" in description
 
