@@ -18,8 +18,8 @@ TOOLS := $(VENV)/tools
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install run test test-all quick tools check lint format typecheck chaos flood bench load load-ui \
-	load-tools deploy-test vendor lock clean
+.PHONY: help install run test test-all quick tools check lint format typecheck chaos flood bench load \
+	load-ui load-tools browser deploy-test vendor lock clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -46,7 +46,7 @@ quick: check ## run lint, types and the quick tests: under a minute
 	@EXAMPLES_AT_MOST=20 $(BIN)/python -m pytest --quiet --numprocesses 3 --dist worksteal \
 		-m 'not engine and not processes and not measures'
 
-tools: load-tools ## get promtool, nginx, wrk and strace, which some tests need, where possible
+tools: load-tools browser ## get promtool, nginx, chromium, wrk and strace, which some tests need
 	@for tool in promtool nginx; do \
 		command -v $$tool >/dev/null || test -x $(TOOLS)/$$tool \
 			|| $(MAKE) --no-print-directory $(TOOLS)/$$tool 2>/dev/null \
@@ -91,10 +91,9 @@ load: $(DEVELOPMENT) ## have USERS=50 use it for SECONDS=30 (Locust), and judge
 load-ui: $(DEVELOPMENT) ## the same on Locust's web page, http://127.0.0.1:8089
 	@$(BIN)/python -m loadtests.load --users $(USERS) --ui
 
-# wrk makes the load of the benchmark; strace sees whether tasks are synced. Only root can install
-# them, and whoever needs one that is missing says so himself.
-load-tools:
-	@for tool in wrk strace; do \
+# Only root can install these, and whoever needs one that is missing says so himself.
+define apt_install
+	@for tool in $(1); do \
 		command -v $$tool >/dev/null && continue; \
 		test "$$(id -u)" = 0 || { echo "$$tool is missing: apt-get install $$tool"; continue; }; \
 		export DEBIAN_FRONTEND=noninteractive; \
@@ -102,13 +101,23 @@ load-tools:
 			|| { apt-get -qq update && apt-get -qq install $$tool; } >/dev/null 2>&1 \
 			|| echo "$$tool is not to be had here."; \
 	done
+endef
+
+# wrk makes the load of the benchmark; strace sees whether tasks are synced.
+load-tools:
+	$(call apt_install,wrk strace)
+
+# Opens the dashboard in tests and in the benchmark.
+browser:
+	$(call apt_install,chromium)
 
 # The service needs neither: what this makes is committed.
-vendor: ## bundle anew what the dashboard takes from others (needs npm)
+vendor: ## bundle anew what the dashboard and its tests take from others (needs npm)
 	@packages=$$(mktemp -d) && trap 'rm -rf "$$packages"' EXIT \
 		&& cp vendoring/package.json vendoring/package-lock.json "$$packages" \
 		&& (cd "$$packages" && npm ci --no-audit --no-fund --loglevel=error) \
-		&& node vendoring/build.mjs "$$packages" app/afterwards/dashboard/static/vendor
+		&& node vendoring/build.mjs "$$packages" \
+			app/afterwards/dashboard/static/vendor tests/dashboard/vendor
 
 lock: ## write the locks anew from pyproject.toml (needs uv)
 	@command -v $(UV) >/dev/null || { echo "make lock needs uv: https://docs.astral.sh/uv/"; exit 1; }

@@ -47,7 +47,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 # -- which tests start processes ------------------------------------------------------------------
 
 _WITH_PROCESSES: Final = frozenset(
-    {"chaos", "deploy", "examples", "integration", "loadtests", "reliability"}
+    {"browser", "chaos", "deploy", "examples", "integration", "loadtests", "reliability"}
 )
 """Folders whose tests start processes."""
 _FIXTURES_WITH_PROCESSES: Final = frozenset({"hosted", "processes"})

@@ -1,19 +1,20 @@
 /**
  * Makes app/afterwards/dashboard/static/vendor/: what the dashboard takes from others, as files
- * that a browser loads as they are. The service and its users need neither node nor npm.
+ * that a browser loads as they are. The service and its users need neither node nor npm. What only
+ * the dashboard's tests load goes to a folder of theirs.
  *
- *     node build.mjs PACKAGES TARGET
+ *     node build.mjs PACKAGES TARGET TESTS
  *
  * PACKAGES is a folder with the `node_modules` of package-lock.json. The same lock gives the same
- * bytes; their digests are in manifest.json, which tests/dashboard/test_vendor.py holds against
- * the files.
+ * bytes; their digests are in a manifest.json in each folder, which tests/dashboard/test_vendor.py
+ * holds against the files.
  */
 import { createHash } from "node:crypto";
 import { cp, mkdir, readFile, readdir, rm, writeFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { join, resolve } from "node:path";
 
-const [packages, target] = process.argv.slice(2).map((path) => resolve(path));
+const [packages, target, tests] = process.argv.slice(2).map((path) => resolve(path));
 const modules = join(packages, "node_modules");
 const esbuild = createRequire(join(packages, "package.json"))("esbuild");
 
@@ -51,8 +52,12 @@ const ICONS = {
 };
 const BUNDLED = ["preact", "htm", "@preact/signals", "@preact/signals-core", "uplot", "lucide-static"];
 
-await rm(target, { recursive: true, force: true });
-await mkdir(join(target, "licences"), { recursive: true });
+const OF_TESTS = ["axe-core"];
+
+for (const folder of [target, tests]) {
+  await rm(folder, { recursive: true, force: true });
+  await mkdir(join(folder, "licences"), { recursive: true });
+}
 await bundle("preact.js", [
   'export * from "preact";',
   'export * from "preact/hooks";',
@@ -62,7 +67,9 @@ await bundle("preact.js", [
 await bundle("uplot.js", ['export { default } from "uplot";']);
 await minifyStyle("uplot.css", join(modules, "uplot/dist/uPlot.min.css"));
 await writeFile(join(target, "icons.svg"), await sprite());
-await writeManifest();
+await writeManifest(target, BUNDLED, { esbuild: esbuild.version });
+await cp(join(modules, "axe-core/axe.min.js"), join(tests, "axe.js"));
+await writeManifest(tests, OF_TESTS, {});
 
 async function bundle(name, lines) {
   await esbuild.build({
@@ -95,19 +102,19 @@ async function sprite() {
   return `<svg xmlns="http://www.w3.org/2000/svg">\n${symbols.join("\n")}\n</svg>\n`;
 }
 
-async function writeManifest() {
+async function writeManifest(folder, names, madeWith) {
   const made = {};
-  for (const name of BUNDLED) {
+  for (const name of names) {
     const { version, license } = JSON.parse(await readFile(join(modules, name, "package.json"), "utf8"));
     const licenceFile = `licences/${name.replace("@", "").replace("/", "-")}.txt`;
-    await cp(join(modules, name, "LICENSE"), join(target, licenceFile));
+    await cp(join(modules, name, "LICENSE"), join(folder, licenceFile));
     made[name] = { version, licence: license, licence_file: licenceFile };
   }
   const files = {};
-  for (const name of (await readdir(target, { recursive: true })).sort()) {
-    const bytes = await readFile(join(target, name)).catch(() => null);
+  for (const name of (await readdir(folder, { recursive: true })).sort()) {
+    const bytes = await readFile(join(folder, name)).catch(() => null);
     if (bytes) files[name] = createHash("sha256").update(bytes).digest("hex");
   }
-  const manifest = { made_with: { esbuild: esbuild.version }, packages: made, sha256: files };
-  await writeFile(join(target, "manifest.json"), `${JSON.stringify(manifest, null, 2)}\n`);
+  const manifest = { made_with: madeWith, packages: made, sha256: files };
+  await writeFile(join(folder, "manifest.json"), `${JSON.stringify(manifest, null, 2)}\n`);
 }

@@ -1,0 +1,104 @@
+"""Chromium as the tests drive it, and what they find wrong in its windows."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    ConsoleMessage,
+    Page,
+    expect,
+    sync_playwright,
+)
+
+CHROMIUM: Final = shutil.which("chromium") or shutil.which("chromium-browser")
+AXE: Final = (Path(__file__).parents[1] / "dashboard" / "vendor" / "axe.js").read_text()
+SECONDS: Final = 20
+"""How long a window may take for what it is to show."""
+_ARGUMENTS: Final = (
+    "--disable-gpu",
+    # Containers have little shared memory.
+    "--disable-dev-shm-usage",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--no-first-run",
+)
+_REPORT: Final = """addEventListener("securitypolicyviolation", (event) =>
+    console.error(`CSP: ${event.violatedDirective} ${event.blockedURI}`))"""
+_VIOLATIONS: Final = """async () => (await axe.run(document, {resultTypes: ["violations"]}))
+    .violations.map(({id, help, nodes}) => ({id, help, where: nodes.map(
+        ({target, failureSummary: why}) => [target.join(" "), why])}))"""
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    """A browser; the test is skipped where there is none."""
+    if CHROMIUM is None:
+        pytest.skip("chromium is not there; make tools gets it")
+    # Its sandbox does not let root in.
+    sandbox = ["--no-sandbox"] if os.geteuid() == 0 else []
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM,
+            args=[*_ARGUMENTS, *sandbox],
+            # Users see them, and they take room.
+            ignore_default_args=["--hide-scrollbars"],
+        )
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+class Window:
+    """A window of the dashboard, and the faults that the browser has told of."""
+
+    def __init__(self, context: BrowserContext, url: str) -> None:
+        self.url = url
+        self.context = context
+        self.faults: list[str] = []
+        self.page: Page = context.new_page()
+        self.page.set_default_timeout(SECONDS * 1_000)
+        self.page.add_init_script(_REPORT)
+        self.page.on("console", self._console)
+        self.page.on("pageerror", lambda error: self.faults.append(str(error)))
+
+    def _console(self, message: ConsoleMessage) -> None:
+        if message.type in ("error", "warning"):
+            self.faults.append(message.text)
+
+    def open(self, path: str = "") -> Page:
+        """Go to a page below `/dashboard/`, and wait until it has its data."""
+        self.page.goto(f"{self.url}/dashboard/{path}")
+        self.settle()
+        return self.page
+
+    def settle(self) -> None:
+        """Wait until nothing is loading any more, charts included."""
+        expect(self.page.locator("main h1")).to_be_attached(timeout=SECONDS * 1_000)
+        expect(self.page.locator(".skeleton")).to_have_count(0, timeout=SECONDS * 1_000)
+        for canvas in self.page.locator(".canvas").all():
+            expect(canvas.locator("canvas")).to_be_attached(timeout=SECONDS * 1_000)
+
+    def violations(self) -> list[str]:
+        """What axe finds wrong with the page as it is."""
+        if not self.page.evaluate("() => 'axe' in window"):
+            self.page.evaluate(AXE)
+        found: list[dict[str, Any]] = self.page.evaluate(_VIOLATIONS)
+        return [json.dumps(each) for each in found]
+
+    def overhang(self) -> int:
+        """By how many pixels the page is wider than its window; below 0: it is narrower."""
+        wide: int = self.page.evaluate(
+            "() => document.documentElement.scrollWidth - document.documentElement.clientWidth"
+        )
+        return wide

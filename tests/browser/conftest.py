@@ -1,0 +1,50 @@
+"""One service and one browser for each file of tests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser
+
+from tests.browser.chromium import Window, chromium
+from tests.integration.conftest import Service
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def service(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """A service with one worker and the task types of `work.py`; not started without a browser."""
+    running = Service(tmp_path_factory.mktemp("service"), workers="1", task_modules="work")
+    running.directory = Path(__file__).parent
+    running.start()
+    yield running
+    running.kill_everything()
+    running.client.close()
+
+
+@pytest.fixture
+def new_window(browser: Browser, service: Service) -> Iterator[Callable[..., Window]]:
+    """Makes windows, each of a browser profile of its own; no one may have told of a fault."""
+    made: list[Window] = []
+
+    def make(**options: Any) -> Window:
+        made.append(Window(browser.new_context(**options), service.url))
+        return made[-1]
+
+    yield make
+    for window in made:
+        window.context.close()
+    assert [fault for window in made for fault in window.faults] == []
+
+
+@pytest.fixture
+def window(new_window: Callable[..., Window]) -> Window:
+    return new_window(viewport={"width": 1280, "height": 900})

@@ -1,0 +1,67 @@
+"""Every page as it is with data: light and dark, wide and narrow."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final, Literal
+
+import pytest
+from playwright.sync_api import Browser
+
+from afterwards.dashboard.shell import PAGES
+from tests.browser.chromium import Window
+from tests.browser.state import filled
+from tests.integration.conftest import Service
+
+SCHEMES: Final[tuple[Literal["light", "dark"], ...]] = ("light", "dark")
+WIDTHS: Final = (1280, 390)
+
+
+@pytest.fixture(scope="module")
+def ids(service: Service) -> dict[str, str]:
+    return filled(service)
+
+
+@pytest.fixture(scope="module")
+def shown(browser: Browser, service: Service) -> Iterator[Window]:
+    """One window for all pages: only the first loads what they share."""
+    window = Window(browser.new_context(), service.url)
+    yield window
+    window.context.close()
+
+
+@pytest.fixture
+def opened(shown: Window, ids: dict[str, str], request: pytest.FixtureRequest) -> Window:
+    path: str = request.param
+    shown.faults.clear()
+    name = {"tasks/": ids["failed"], "types/": "charge"}.get(path, "")
+    shown.open(path + name)
+    return shown
+
+
+@pytest.mark.parametrize("opened", PAGES, indirect=True, ids=PAGES.values())
+def test_a_page_is_for_everyone_in_any_light_and_at_any_width(opened: Window) -> None:
+    found = []
+    for width in WIDTHS:
+        opened.page.set_viewport_size({"width": width, "height": 900})
+        assert opened.overhang() <= 0, width
+        for scheme in SCHEMES:
+            opened.page.emulate_media(color_scheme=scheme)
+            found += [f"{scheme}, {width}: {each}" for each in opened.violations()]
+    assert found + opened.faults == []
+
+
+@pytest.mark.parametrize(
+    ("doing", "said"),
+    [
+        ("document.querySelector('main').append(document.createElement('img'))", "image-alt"),
+        ("console.error('broken')", "broken"),
+        ("document.body.append(Object.assign(document.createElement('script'),{text:'0'}))", "CSP"),
+        ("setTimeout(() => { throw new Error('thrown') })", "thrown"),
+    ],
+)
+def test_what_is_wrong_with_a_page_is_found(shown: Window, doing: str, said: str) -> None:
+    shown.open("activity")
+    shown.faults.clear()
+    shown.page.evaluate(f"() => {{ {doing} }}")
+    assert any(said in fault for fault in shown.violations() + shown.faults)
