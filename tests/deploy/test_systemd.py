@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from afterwards.registry.process.pulse import FIRST_SECONDS, SILENT_SECONDS
 from afterwards.settings import Settings, variable
-from tests.deploy.files import DEPLOY
+from tests.deploy.files import COMPOSE, DEPLOY
 
 UNIT = DEPLOY / "afterwards.service"
 SOCKET = DEPLOY / "afterwards.socket"
@@ -40,9 +41,20 @@ def test_systemd_understands_every_line(tmp_path: Path) -> None:
 
 
 @needs_systemd_analyze
-def test_the_service_is_exposed_by_less_than_3_of_10() -> None:
-    status, said = analyze("security", "--offline=true", "--threshold=29", str(UNIT))
+def test_the_service_is_exposed_by_at_most_1_2_of_10() -> None:
+    status, said = analyze("security", "--offline=true", "--threshold=12", str(UNIT))
     assert status == 0, said[-200:]
+
+
+def test_a_registry_that_is_replaced_does_not_have_the_service_restarted() -> None:
+    watchdog = re.search(r"^WatchdogSec=(\d+)$", TEXT, re.MULTILINE)
+    assert watchdog is not None
+    assert int(watchdog[1]) > SILENT_SECONDS + FIRST_SECONDS
+
+
+def test_it_may_use_as_much_memory_as_the_container() -> None:
+    [memory] = re.findall(r"^MemoryMax=(.*)$", TEXT, re.MULTILINE)
+    assert f"API_MEMORY:-{memory.lower()}" in COMPOSE.read_text()
 
 
 def test_it_is_waited_for_longer_than_it_may_take_to_stop() -> None:

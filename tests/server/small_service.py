@@ -17,6 +17,8 @@ from afterwards.task_types.generations import News
 
 EVENTS = Path(os.environ["EVENTS"])
 GATE = EVENTS.with_name("gate")
+BREATHLESS = EVENTS.with_name("breathless")
+"""While there is such a file, the registry gives no sign of life."""
 IDLE = "import signal; signal.pause()"
 
 
@@ -58,6 +60,9 @@ class Registry:
 
     def end_if_silent(self) -> None:
         assert not self._stopped, "looked after once it was stopped"
+
+    def is_beating(self) -> bool:
+        return self._child is not None and not BREATHLESS.exists()
 
     def stop(self, timeout_seconds: float) -> None:
         self._stopped = True

@@ -48,7 +48,7 @@ def make(witness: Witness) -> Iterator[Make]:
     made: list[Generations] = []
 
     def one(describe: Callable[[], bytes]) -> Generations:
-        made.append(Generations(b"first", describe, lambda data: f"{len(data)} bytes", witness))
+        made.append(Generations(b"first", describe, lambda data: f"{len(data)} bytes", [witness]))
         return made[-1]
 
     yield one

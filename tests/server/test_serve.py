@@ -260,6 +260,55 @@ def test_a_reload_renews_the_task_code_and_leaves_the_workers(start: Start) -> N
     assert service.names().count("begin-drain") == 2
 
 
+def test_a_service_manager_hears_when_it_is_ready_reloads_lives_and_stops(
+    start: Start, tmp_path: Path
+) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.settimeout(DEADLINE_SECONDS)
+        manager.bind(str(tmp_path / "notify"))
+        names = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "90000000"}
+        service = start(**names)
+
+        def hear(said: bytes) -> bytes:
+            while not (heard := manager.recv(1000)).startswith(said):
+                assert heard == b"WATCHDOG=1", heard
+            return heard
+
+        hear(b"READY=1")
+        assert "worker-started" in service.names()
+        assert hear(b"WATCHDOG=1")
+
+        before = time.monotonic_ns() // 1000
+        service.process.send_signal(signal.SIGHUP)
+        reloading = hear(b"RELOADING=1").decode()
+        at = int(reloading.removeprefix("RELOADING=1\nMONOTONIC_USEC="))
+        assert before <= at <= time.monotonic_ns() // 1000
+        hear(b"READY=1")
+
+        environment = Path(f"/proc/{service.registries()[0]}/environ").read_bytes()
+        assert not any(name.encode() in environment for name in names)
+        assert service.stop() == 0
+        hear(b"STOPPING=1")
+
+
+def test_a_service_whose_registry_gives_no_sign_of_life_is_not_alive(
+    start: Start, tmp_path: Path
+) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.settimeout(DEADLINE_SECONDS)
+        manager.bind(str(tmp_path / "notify"))
+        breathless = tmp_path / "breathless"
+        breathless.touch()
+        service = start(NOTIFY_SOCKET=str(tmp_path / "notify"), WATCHDOG_USEC="90000000")
+        assert manager.recv(1000) == b"READY=1"
+        # A whole turn of the master's loop, which says nothing.
+        service.process.send_signal(signal.SIGHUP)
+        assert manager.recv(1000).startswith(b"RELOADING=1")
+        assert manager.recv(1000) == b"READY=1"
+        breathless.unlink()
+        assert manager.recv(1000) == b"WATCHDOG=1"
+
+
 def test_a_stop_does_not_wait_for_a_look_at_the_task_code(start: Start) -> None:
     service = start()
     for _ in range(3):

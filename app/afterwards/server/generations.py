@@ -15,7 +15,7 @@ import os
 import select
 import signal
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import Final, NamedTuple, NoReturn, Protocol
 
 from afterwards.errors import AfterwardsError
@@ -66,6 +66,7 @@ class Generations:
         first: what the first one consists of.
         describe: says what the next one consists of, in a child; raises `AfterwardsError`.
         summary: says it in a few words.
+        witnesses: are told of each look, in this order.
     """
 
     def __init__(
@@ -73,13 +74,13 @@ class Generations:
         first: bytes,
         describe: Callable[[], bytes],
         summary: Callable[[bytes], str],
-        witness: Witness,
+        witnesses: Sequence[Witness],
     ) -> None:
         self.board = Board()
         self.latest = Notice(1, first)
         self._describe = describe
         self._summary = summary
-        self._witness = witness
+        self._witnesses = witnesses
         self._child: _Child | None = None
         self._looks = 0
         self._is_wanted = False
@@ -91,7 +92,8 @@ class Generations:
 
     def open(self) -> None:
         """Tell that looks can be asked for."""
-        self._witness.open()
+        for witness in self._witnesses:
+            witness.open()
 
     def renew(self) -> None:
         """Look at the modules: now, or once more as soon as the look that is under way ends."""
@@ -128,7 +130,8 @@ class Generations:
         if self._published is not None:
             self._see_taken(self._published, ())
         self._looks += 1
-        self._witness.begun(self._looks)
+        for witness in self._witnesses:
+            witness.begun(self._looks)
         try:
             self._child = _Child(self._describe)
         except (OSError, MemoryError) as error:
@@ -161,12 +164,16 @@ class Generations:
         if late:
             text = f"{published.text}; not yet in use by {len(late)} of {len(workers)} workers"
             published = published._replace(text=text)
-        self._witness.ended(self._looks, published)
+        self._tell_end(published)
 
     def _fail(self, reason: str) -> None:
         number = self.latest.number
         log.error("task code is not renewed; it goes on as it was", generation=number, error=reason)
-        self._witness.ended(self._looks, Result(number, reason, failed=True))
+        self._tell_end(Result(number, reason, failed=True))
+
+    def _tell_end(self, result: Result) -> None:
+        for witness in self._witnesses:
+            witness.ended(self._looks, result)
 
 
 class _Child:

@@ -23,11 +23,13 @@ from afterwards.server.descriptors import connections_that_fit, raise_limit
 from afterwards.server.generations import Generations
 from afterwards.server.listener import Address, handed_in, listen
 from afterwards.server.reload import ReloadFile
+from afterwards.server.service_manager import ServiceManager
 from afterwards.server.sources import Sources
 from afterwards.server.supervisor import RegistryProcess, Supervisor
 from afterwards.server.worker import IDLE_SECONDS, REQUEST_DRAIN_SECONDS, DrainingUvicornWorker
 from afterwards.settings import ENV_FILE, Settings, unknown_variables
 from afterwards.system.directories import prepare_directories, require_temporary_directory
+from afterwards.system.notify_socket import NotifySocket
 from afterwards.task_types.described import described
 from afterwards.task_types.generations import News, packed, summary
 
@@ -57,6 +59,8 @@ def serve(settings: Settings, *, watches_files: bool = False) -> None:
     configure(settings.log_level, settings.log_format)
     for message in unknown_variables():
         log.warning(message)
+    # Before any child inherits them.
+    manager = ServiceManager(NotifySocket.handed_in())
     listener = handed_in()
     if is_handed_in := listener is not None:
         settings = _listening_at(settings, Address.of(listener))
@@ -75,12 +79,17 @@ def serve(settings: Settings, *, watches_files: bool = False) -> None:
     else:
         log.warning("memory registry: nothing outlives this process")
     generations = Generations(
-        first, partial(_described, settings), summary, ReloadFile(settings.data_dir)
+        first,
+        partial(_described, settings),
+        summary,
+        # The manager first: it knows of the end by when `afterwards reload` does.
+        [manager, ReloadFile(settings.data_dir)],
     )
     Supervisor(
         WebApplication(settings, generations, listener, registry),
         registry,
         generations,
+        manager,
         sources=Sources(settings.task_modules, [Path(ENV_FILE)]) if watches_files else None,
         keeps_listener=is_handed_in,
     ).run()

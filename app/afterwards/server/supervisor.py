@@ -18,6 +18,7 @@ from gunicorn.errors import HaltServer
 from afterwards.errors import AfterwardsError
 from afterwards.logs import flush_or_discard, get_logger
 from afterwards.server.generations import Generations
+from afterwards.server.service_manager import ServiceManager
 from afterwards.server.sources import Sources
 from afterwards.server.worker import HELD_SIGNALS, leave
 from afterwards.system.trouble import Trouble
@@ -51,6 +52,9 @@ class RegistryProcess(Protocol):
     def end_if_silent(self) -> None:
         """Kill it if it is stopped (SIGSTOP) and serves nobody. Cheap; never raises."""
 
+    def is_beating(self) -> bool:
+        """Whether it gives signs of life. Cheap."""
+
     def stop(self, timeout_seconds: float) -> None:
         """Stop it. May be called again."""
 
@@ -60,6 +64,7 @@ class Supervisor(Arbiter):  # type: ignore[misc] # gunicorn has no types
 
     Args:
         generations: of the task code.
+        manager: is told of the service's life.
         sources: files that the task code is renewed for when they change; None: only if asked.
         registry: not started; None: there is no such process.
         keeps_listener: the listening socket is somebody else's, too, who needs it afterwards.
@@ -70,12 +75,14 @@ class Supervisor(Arbiter):  # type: ignore[misc] # gunicorn has no types
         application: BaseApplication,
         registry: RegistryProcess | None,
         generations: Generations,
+        manager: ServiceManager,
         *,
         sources: Sources | None = None,
         keeps_listener: bool = False,
     ) -> None:
         self._registry = registry
         self._generations = generations
+        self._manager = manager
         self._sources = sources
         self._registry_started = False
         self._registry_gone_since = math.inf
@@ -116,6 +123,8 @@ class Supervisor(Arbiter):  # type: ignore[misc] # gunicorn has no types
         # What task code has left behind by way of a worker that was killed.
         orphans.end_orphans()
         super().manage_workers()
+        if any(worker.has_beaten() for worker in self.WORKERS.values()):
+            self._manager.ready()
 
     def reap_workers(self) -> None:
         """The only hook that is called while a stop waits for workers."""
@@ -149,10 +158,15 @@ class Supervisor(Arbiter):  # type: ignore[misc] # gunicorn has no types
         self._generations.renew()
 
     def _ensure_registry(self) -> None:
+        if self._registry is None:
+            self._manager.alive()
+            return
         # Not once it has been stopped: gunicorn may stop twice, and reaps each time.
-        if self._registry is None or not self._registry_started:
+        if not self._registry_started:
             return
         with self._no_look.survived():
+            if self._registry.is_beating():
+                self._manager.alive()
             self._registry.end_if_silent()
             if not self._stopping or (self.WORKERS and self._is_registry_missed()):
                 self._registry.ensure_running()
@@ -202,6 +216,7 @@ class Supervisor(Arbiter):  # type: ignore[misc] # gunicorn has no types
     def stop(self, graceful: bool = True) -> None:
         """Stop the workers, then the registry, which takes their last reports."""
         self._stopping = True
+        self._manager.stopping()
         self._generations.close()
         try:
             super().stop(graceful=True)

@@ -56,6 +56,18 @@ def test_a_child_may_take_longer_to_its_first_sign(pulse: Pulse, clock: TurnedCl
     assert pulse.is_silent()
 
 
+def test_a_child_beats_from_its_first_sign_until_it_falls_silent(
+    pulse: Pulse, clock: TurnedClock
+) -> None:
+    assert not pulse.is_beating()
+    give_sign(pulse)
+    assert pulse.is_beating()
+    clock.turn(SILENT_SECONDS)
+    assert not pulse.is_beating()
+    give_sign(pulse)
+    assert pulse.is_beating()
+
+
 def test_a_sign_that_came_while_nobody_listened_counts(pulse: Pulse, clock: TurnedClock) -> None:
     clock.turn(FIRST_SECONDS + 1)
     give_sign(pulse)

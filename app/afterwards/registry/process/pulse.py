@@ -55,6 +55,7 @@ class Pulse:
         """`writer` is for the child; `started` closes it here."""
         os.set_blocking(self._reader, False)
         self._silent_after = self._clock.running() + FIRST_SECONDS
+        self._has_beaten = False
 
     def started(self) -> None:
         """The child has its end of the pipe."""
@@ -68,8 +69,13 @@ class Pulse:
         except BlockingIOError:
             heard = b""
         if heard:
+            self._has_beaten = True
             self._silent_after = now + SILENT_SECONDS
         return now >= self._silent_after
+
+    def is_beating(self) -> bool:
+        """Whether the child has given its first sign of life, and is not silent since."""
+        return not self.is_silent() and self._has_beaten
 
     def close(self) -> None:
         """Stop listening."""

@@ -124,6 +124,10 @@ class RegistryProcess:
             log.error("registry process gives no sign of life; ending it", registry_pid=self.pid)
             self._signal(signal.SIGKILL)
 
+    def is_beating(self) -> bool:
+        """Whether it has given signs of life, and still does. Cheap."""
+        return self._is_running() and self._pulse is not None and self._pulse.is_beating()
+
     def stop(self, timeout_seconds: float) -> None:
         """Stop it: SIGTERM, then SIGKILL after `timeout_seconds`. May be called again."""
         self._stopped = True
