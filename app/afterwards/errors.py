@@ -10,6 +10,9 @@
     ├── TooManySchedules            the limit of schedules is reached
     ├── IllegalTransition           the task's state does not allow this verb
     ├── IdempotencyMismatch         the key was used for another submission
+    ├── NotAuthenticated            no key was shown where one is needed
+    │   └── InvalidKey              one was, and it is unknown, expired or revoked
+    ├── NotAllowed                  the key that was shown does not reach so far
     ├── StaleReport                 a report of an attempt that is not the running one
     ├── NotJoined                   a worker speaks that the registry does not know (yet, any more)
     ├── FileFault                   something is the matter with a file; `path` and `problem` say it
@@ -27,6 +30,7 @@
         │   └── JournalUnreadable   it cannot be read, whether or not it can be written
         ├── RegistryUnavailable     the registry does not answer
         ├── Unvalidated             nobody knows whether a task type takes this payload
+        ├── KeysUnknown             which keys there are has not been told yet
         └── Draining                this process is about to stop
 
 They cross process boundaries as values: `args` are what the constructor takes, so that pickle
@@ -141,6 +145,37 @@ class IdempotencyMismatch(AfterwardsError):
             f"The idempotency key {self.key!r} was used for another submission, which became "
             f"task {self.task_id}; use a new key for a new submission"
         )
+
+
+class NotAuthenticated(AfterwardsError):
+    """No key was shown where one is needed."""
+
+    def __str__(self) -> str:
+        return (
+            "This needs a key: send it as 'Authorization: Bearer aw_...'; "
+            "`afterwards keys create` makes one"
+        )
+
+
+class InvalidKey(NotAuthenticated):
+    """The key that was shown is unknown, expired or revoked: which of them, nobody is told."""
+
+    def __str__(self) -> str:
+        return (
+            "The key that was sent is unknown, expired or revoked; "
+            "`afterwards keys create` makes another"
+        )
+
+
+class NotAllowed(AfterwardsError):
+    """The key that was shown does not reach so far; `problem` says what it may, or needs."""
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(problem)
+        self.problem = problem
+
+    def __str__(self) -> str:
+        return self.problem
 
 
 class StaleReport(AfterwardsError):
@@ -339,6 +374,13 @@ class Unvalidated(Unavailable):
 
     def __str__(self) -> str:
         return f"The payload for task type {self.type_name!r} was not validated: {self.problem}"
+
+
+class KeysUnknown(Unavailable):
+    """The registry has not told this process yet which keys there are."""
+
+    def __str__(self) -> str:
+        return "Which keys there are is not known yet, and so nobody is let in; try again in 1 s"
 
 
 class Draining(Unavailable):

@@ -23,6 +23,7 @@ from fastapi.telemetry import TelemetryConfig
 
 from afterwards import __version__, api
 from afterwards.api.http_metrics import HttpMetrics
+from afterwards.api.routing import require_declared
 from afterwards.assembly import registry_config
 from afterwards.errors import ConfigurationError
 from afterwards.logs import configure, get_logger
@@ -97,6 +98,7 @@ async def _live(
     make_worker: Callable[[], WebWorker], stopped_early: threading.Event, app: FastAPI
 ) -> AsyncIterator[None]:
     """The lifespan of an application: that of its worker."""
+    require_declared(app.routes)
     worker = make_worker()
     # Before it joins: a worker that is stopped while it starts would be given the tasks that the
     # others release just then.

@@ -11,6 +11,7 @@ from fastapi import BackgroundTasks, Depends, FastAPI, Header, Request
 from pydantic import BaseModel
 from starlette.responses import Response
 
+from afterwards.api.roles import Role, needs
 from afterwards.api.routing import Route, new_router
 
 pytestmark = pytest.mark.anyio
@@ -57,7 +58,7 @@ def application(path: str, endpoint: Callable[..., Any], method: str) -> FastAPI
     app = FastAPI()
     app.state.done = []
     router = new_router("Test")
-    router.add_api_route(path, endpoint, methods=[method])
+    router.add_api_route(path, needs(Role.PUBLIC)(endpoint), methods=[method])
     app.router.routes[:0] = router.routes
     return app
 

@@ -13,6 +13,7 @@ from starlette.types import Receive, Scope, Send
 from afterwards.api import install
 from afterwards.api.direct import Shortcut
 from afterwards.api.http_metrics import HttpMetrics
+from afterwards.api.roles import Role, needs
 from afterwards.api.routing import new_router
 from afterwards.errors import RegistryUnavailable
 from afterwards.settings import Settings
@@ -28,6 +29,7 @@ async def router(scope: Scope, receive: Receive, send: Send) -> None:
     await Response("router")(scope, receive, send)
 
 
+@needs(Role.PUBLIC)
 async def shortcut() -> Response:
     return Response("shortcut")
 

@@ -1,16 +1,13 @@
-"""Each route says which role it needs; no client is asked for it yet."""
+"""Each route says which role it needs."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import httpx
 import pytest
 from fastapi import FastAPI
 
 from afterwards.api import SURFACES
-from afterwards.api.roles import Needs, Role
-from afterwards.api.routing import new_router
+from afterwards.api.roles import Grant, Needs, Role
 
 pytestmark = pytest.mark.anyio
 
@@ -26,34 +23,16 @@ SUBMISSIONS = {
 OF_ONES_OWN = {"/tasks/{task_id}/cancel", "/tasks/{task_id}/retry", "/retry-task/{task_id}"}
 
 
-def undeclared(app: FastAPI) -> list[Any]:
-    return [route for route in app.routes if getattr(route, "needs", None) is None]
-
-
-async def test_every_route_declares_its_role(app: FastAPI) -> None:
-    assert len(app.routes) > 40
-    assert undeclared(app) == []
-
-
-async def test_a_route_that_declares_none_is_found(app: FastAPI) -> None:
-    router = new_router("New")
-
-    @router.get("/new")
-    async def new() -> None:
-        """It was forgotten."""
-
-    app.router.routes.append(router.routes[0])
-    assert undeclared(app) == router.routes
-
-
 async def test_the_roles_are_those_of_the_table(app: FastAPI) -> None:
     for route in (route for surface in SURFACES for route in surface.router.routes):
         methods, path, found = set(route.methods), route.path, route.needs
         expected = Needs(Role.OPERATOR)
-        if methods <= READING:
+        if path == "/metrics":
+            expected = Needs(Role.VIEWER, grant=Grant.METRICS)
+        elif methods <= READING:
             expected = Needs(Role.PUBLIC if path in PUBLIC else Role.VIEWER)
         elif path in SUBMISSIONS:
-            expected = Needs(Role.SUBMITTER)
+            expected = Needs(Role.SUBMITTER, grant=Grant.SUBMIT)
         elif path in OF_ONES_OWN:
             expected = Needs(Role.OPERATOR, own=Role.SUBMITTER)
         assert found == expected, (methods, path)
@@ -66,6 +45,7 @@ async def test_openapi_tells_the_roles(client: httpx.AsyncClient) -> None:
             assert operation["x-role"] in set(Role), (method, path)
     assert paths["/tasks/{task_id}/cancel"]["post"]["x-role-for-own-tasks"] == "submitter"
     assert "x-role-for-own-tasks" not in paths["/tasks"]["post"]
+    assert paths["/tasks"]["post"]["x-grant"] == "submit"
 
 
 async def test_head_is_answered_by_the_route_that_answers_get(client: httpx.AsyncClient) -> None:

@@ -31,12 +31,13 @@ from afterwards.api import (
     tasks,
     workers,
 )
+from afterwards.api.authorise import Gate
 from afterwards.api.body_limit import BodyLimit
 from afterwards.api.browsers import Browsers
 from afterwards.api.direct import Shortcut
 from afterwards.api.http_metrics import OTHER_METHOD, UNMATCHED
 from afterwards.api.request_context import RequestContext, request_ids
-from afterwards.api.routing import share_paths
+from afterwards.api.routing import require_declared, share_paths
 from afterwards.dashboard.assets import load
 from afterwards.task_types import CATALOGUE
 from afterwards.task_types.description import in_process
@@ -83,16 +84,22 @@ def install(
     settings: Settings,
     http_metrics: HttpMetrics,
     catalogue: Catalogue | None = None,
+    gate: Gate | None = None,
 ) -> None:
     """Add the routes, error answers and middleware.
 
     Args:
         catalogue: the task types there are; None: those that come with the service.
+        gate: lets requests in; None: all of them.
+
+    Raises:
+        TypeError: a route does not declare whom it is for.
 
     `app` has to be made with `docs_url=None` and `redoc_url=None`; the pages here need no network.
     Requests find the `TaskService` at `app.state.service`; it may be put there later.
     """
     app.state.catalogue = in_process(CATALOGUE) if catalogue is None else catalogue
+    gate = app.state.gate = Gate() if gate is None else gate
     app.state.redacted_names = settings.redacted_names
     app.state.root_path = settings.root_path
     app.state.timeout_seconds = settings.request_timeout_seconds
@@ -110,6 +117,7 @@ def install(
         Browsers,
         hosts=(*settings.allowed_hosts, *settings.bound_names),
         origins=settings.cors_origins,
+        takes_any_host=lambda: gate.asks_for_keys and not settings.allowed_hosts,
     )
     new_id = request_ids()
     always_answered = frozenset(path + end for path in operations.PATHS for end in ("", "/"))
@@ -138,6 +146,7 @@ def _add_routes(app: FastAPI) -> list[BaseRoute]:
     app.router.routes[:0] = routes
     # Both spellings are one route (`afterwards.api.routing`): nothing is redirected.
     app.router.redirect_slashes = False
+    require_declared(app.router.routes)
     return routes
 
 

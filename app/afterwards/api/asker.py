@@ -13,4 +13,5 @@ def asker(request: Request) -> By:
     request_id = structlog.contextvars.get_contextvars().get("request_id")
     # A client on a Unix socket has no address.
     address = request.client.host if request.client else None
-    return By(request_id=request_id, address=address)
+    actor = request.scope["principal"].actor
+    return By(actor=actor, request_id=request_id, address=address)

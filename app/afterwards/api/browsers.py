@@ -8,12 +8,15 @@ things tell such a request from a user's own:
 - `Sec-Fetch-Site` says `cross-site` (Fetch Metadata), also of what needs no CORS.
 
 Programs send neither of the last two, and a `Host` that is an address or a name of the service.
+
+Where a key is required, any `Host` will do unless the service's names are set: the page of a
+stranger has no key.
 """
 
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -39,12 +42,20 @@ class Browsers:
     Args:
         hosts: names of this service, besides addresses and localhost; `*` for any.
         origins: pages of these may do everything (CORS); `*` for all.
+        takes_any_host: tells whether every name will do just now; None: never.
     """
 
-    def __init__(self, app: ASGIApp, hosts: Sequence[str], origins: Sequence[str]) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        hosts: Sequence[str],
+        origins: Sequence[str],
+        takes_any_host: Callable[[], bool] | None = None,
+    ) -> None:
         self._app = app
         self._hosts = frozenset(_name(host) for host in (*hosts, _LOCALHOST))
-        self._takes_any_host = ANY in hosts
+        self._takes_every_host = ANY in hosts
+        self._takes_any_host = takes_any_host
         self._origins = frozenset(origin.encode() for origin in origins)
         self._takes_any_origin = ANY in origins
         self._known: set[bytes] = set()
@@ -77,7 +88,9 @@ class Browsers:
         return None
 
     def _is_ours(self, host: bytes) -> bool:
-        if self._takes_any_host or host in self._known:
+        if host in self._known or self._takes_every_host:
+            return True
+        if self._takes_any_host is not None and self._takes_any_host():
             return True
         if len(host) > _LONGEST_HOST:
             return False

@@ -26,8 +26,10 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Match
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from afterwards.api.authorise import authorise
 from afterwards.api.json_body import validated
 from afterwards.api.problems import answer_to
+from afterwards.api.roles import needs_of
 from afterwards.system.large_bodies import aside
 
 MISSING: Final = {"type": "missing", "loc": ("body",), "msg": "Field required", "input": None}
@@ -40,6 +42,8 @@ class DirectRoute(APIRoute):
     """A route that calls its endpoint directly, if that is enough."""
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
+        self.needs = needs_of(endpoint)
+        """Whom it is for; None: it was forgotten, which ends the start."""
         super().__init__(path, endpoint, **options)
         self.respond = self._direct()
         """None: it needs more. Errors are the caller's to answer."""
@@ -56,22 +60,22 @@ class DirectRoute(APIRoute):
         await response(scope, receive, send)
 
     def _direct(self) -> Endpoint | None:
-        found = None if self.dependencies else _needs_of(self.endpoint, self.param_convertors)
+        found = None if self.dependencies else _parameters_of(self.endpoint, self.param_convertors)
         if found is None:
             return None
-        needs, make_request = found, self.make_request
+        wanted, make_request = found, self.make_request
         endpoint = cast("Callable[..., Awaitable[Response]]", self.endpoint)
 
         async def respond(scope: Scope, receive: Receive) -> Response:
             request = make_request(scope, receive)
-            values: dict[str, Any] = {name: scope["path_params"][name] for name in needs.paths}
-            if needs.body is not None:
-                values[needs.body.name] = await needs.body.read(request)
-            if needs.request is not None:
-                values[needs.request] = request
+            values: dict[str, Any] = {name: scope["path_params"][name] for name in wanted.paths}
+            if wanted.body is not None:
+                values[wanted.body.name] = await wanted.body.read(request)
+            if wanted.request is not None:
+                values[wanted.request] = request
             background = None
-            if needs.background is not None:
-                background = values[needs.background] = BackgroundTasks()
+            if wanted.background is not None:
+                background = values[wanted.background] = BackgroundTasks()
             response = await endpoint(**values)
             if response.background is None:
                 response.background = background
@@ -110,6 +114,7 @@ class Shortcut:
         scope["route"] = route
         scope["path_params"] = {}
         try:
+            authorise(route, scope)
             response = await route.respond(scope, receive)
         except Exception as error:
             answer = await answer_to(Request(scope), error)
@@ -146,7 +151,7 @@ class _Body:
 
 
 @dataclass
-class _Needs:
+class _Parameters:
     """The names of an endpoint's parameters, by what they are."""
 
     paths: list[str]
@@ -155,26 +160,26 @@ class _Needs:
     background: str | None = None
 
 
-def _needs_of(endpoint: Callable[..., Any], in_path: dict[str, Any]) -> _Needs | None:
-    """The needs that the signature tells; None: more than this module can give."""
+def _parameters_of(endpoint: Callable[..., Any], in_path: dict[str, Any]) -> _Parameters | None:
+    """The parameters that the signature has; None: more than this module can give."""
     hints = get_type_hints(endpoint, include_extras=True)
     answer = hints.get("return")
     if not (isinstance(answer, type) and issubclass(answer, Response)):
         return None
-    needs = _Needs([])
+    found = _Parameters([])
     for name, parameter in inspect.signature(endpoint).parameters.items():
         hint = hints.get(name)
         if hint is Request:
-            needs.request = name
+            found.request = name
         elif hint is BackgroundTasks:
-            needs.background = name
+            found.background = name
         elif name in in_path and _is_text(hint):
-            needs.paths.append(name)
-        elif name not in in_path and needs.body is None and _is_model(hint):
-            needs.body = _Body(parameter, hint)
+            found.paths.append(name)
+        elif name not in in_path and found.body is None and _is_model(hint):
+            found.body = _Body(parameter, hint)
         else:
             return None
-    return needs
+    return found
 
 
 def _is_text(hint: Any) -> bool:

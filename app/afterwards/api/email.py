@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from afterwards.api import schemas
 from afterwards.api.redaction import shown
-from afterwards.api.roles import Role, needs
+from afterwards.api.roles import Grant, Role, needs
 from afterwards.api.routing import new_router
 from afterwards.api.schemas.fields import TASK_LABELS
 from afterwards.api.submission import kept_task, started, submit
@@ -42,7 +42,7 @@ SHOWN_AS: Final[Mapping[TaskState, str]] = MappingProxyType(
     response_description="Accepted",
     **schemas.accepting(200, parameters=[TASK_LABELS]),
 )
-@needs(Role.SUBMITTER)
+@needs(Role.SUBMITTER, grant=Grant.SUBMIT)
 async def send_email(
     payload: EmailPayload, background: BackgroundTasks, request: Request
 ) -> Response:

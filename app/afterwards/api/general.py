@@ -27,7 +27,7 @@ from afterwards.api.idempotency import REPLAYED, key_of
 from afterwards.api.queries import flag_of, require_once
 from afterwards.api.redaction import redaction_of, shown, shown_details, shown_tasks
 from afterwards.api.references import reference
-from afterwards.api.roles import Role, needs
+from afterwards.api.roles import Grant, Role, needs
 from afterwards.api.routing import new_router
 from afterwards.api.schemas import fields
 from afterwards.api.schemas.requests import NewTask, NewTasks, TaskConditions, TaskFilter
@@ -163,7 +163,7 @@ async def count_tasks(query: Annotated[TaskConditions, Query()], request: Reques
     response_description="Accepted",
     **_SUBMITTING,
 )
-@needs(Role.SUBMITTER)
+@needs(Role.SUBMITTER, grant=Grant.SUBMIT)
 async def submit_task(new: NewTask, background: BackgroundTasks, request: Request) -> Response:
     """Submit a task, to run now, after a delay or at a given time.
 
@@ -218,7 +218,7 @@ def _submitted(request: Request, task: Task, wait: Wait, *, replayed: bool) -> R
     response_description="All accepted",
     **schemas.accepting(202, headers={}),
 )
-@needs(Role.SUBMITTER)
+@needs(Role.SUBMITTER, grant=Grant.SUBMIT)
 async def submit_tasks(batch: NewTasks, background: BackgroundTasks, request: Request) -> Response:
     """Submit up to 1,000 tasks, all or none. The answer lists them in the same order."""
     key = key_of(request.scope)

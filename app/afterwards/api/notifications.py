@@ -8,7 +8,7 @@ from fastapi import BackgroundTasks, Request
 from starlette.responses import Response
 
 from afterwards.api import schemas
-from afterwards.api.roles import Role, needs
+from afterwards.api.roles import Grant, Role, needs
 from afterwards.api.routing import new_router
 from afterwards.api.schemas.fields import TASK_LABELS
 from afterwards.api.submission import AcceptedResponse, submit
@@ -29,7 +29,7 @@ _SCHEDULED: Final = b'{"ok":true,"message":"Notification scheduled in background
     response_description="Scheduled",
     **schemas.accepting(200, problems=(422, 503), parameters=[TASK_LABELS]),
 )
-@needs(Role.SUBMITTER)
+@needs(Role.SUBMITTER, grant=Grant.SUBMIT)
 async def notify(background: BackgroundTasks, request: Request) -> Response:
     """Send a notification to `success@simulator.example`. A body is ignored."""
     submission = await submit(request, background, NOTIFICATION.name, _PAYLOAD)

@@ -20,6 +20,9 @@ from afterwards.errors import (
     ErrorGroupNotFound,
     IdempotencyMismatch,
     IllegalTransition,
+    InvalidKey,
+    NotAllowed,
+    NotAuthenticated,
     ScheduleNotFound,
     TaskDeleted,
     TaskNotFound,
@@ -40,6 +43,8 @@ STATUSES: Final[Mapping[type[AfterwardsError], int]] = MappingProxyType(
         TooManySchedules: 409,
         UnknownTaskType: 422,
         IdempotencyMismatch: 422,
+        NotAuthenticated: 401,
+        NotAllowed: 403,
         Unavailable: 503,
         AfterwardsError: 500,
     }
@@ -50,6 +55,9 @@ TITLES: Final[Mapping[int, str]] = MappingProxyType(
     {413: "Content Too Large", 422: "Unprocessable Content"}
 )
 """The names of statuses on which Python's versions do not agree (RFC 9110's is right)."""
+
+CHALLENGES: Final = ("Bearer", 'Bearer error="invalid_token"')
+"""What a 401 asks for (RFC 6750, 3): where no key was shown, and where one was."""
 
 UNEXPECTED: Final = "Something went wrong here; the service's log has more under the request id"
 """The text of a 500, before the id."""
@@ -122,6 +130,8 @@ async def _service_error(_request: Request, error: Exception) -> Response:
     headers = {}
     if isinstance(error, Unavailable):
         headers["Retry-After"] = str(max(1, math.ceil(error.retry_after_seconds)))
+    if isinstance(error, NotAuthenticated):
+        headers["WWW-Authenticate"] = CHALLENGES[isinstance(error, InvalidKey)]
     return Problem(status_of(error), str(error), headers=headers)
 
 

@@ -1,7 +1,6 @@
 """The role that each route needs: declared where the route is, and by every one of them.
 
-No key is asked for yet, so each client has every role. A check of keys reads `Needs` of the route
-that matched, never the path's text.
+`afterwards.api.authorise` holds each request against the `Needs` of the route that has matched it.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 
 from afterwards.access.roles import Grant, Role
 
-__all__ = ["Needs", "Role", "as_extension", "needs", "needs_of"]
+__all__ = ["Grant", "Needs", "Role", "as_extension", "needs", "needs_of"]
 
 _ATTRIBUTE: Final = "needs"
 
@@ -51,4 +50,6 @@ def as_extension(declared: Needs) -> dict[str, str]:
     extension = {"x-role": declared.role.value}
     if declared.own is not None:
         extension["x-role-for-own-tasks"] = declared.own.value
+    if declared.grant is not None:
+        extension["x-grant"] = declared.grant.value
     return extension

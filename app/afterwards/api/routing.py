@@ -15,6 +15,7 @@ from starlette.routing import BaseRoute
 from starlette.types import Receive, Scope, Send
 
 from afterwards.api import schemas
+from afterwards.api.authorise import authorise
 from afterwards.api.direct import DirectRoute
 from afterwards.api.json_body import parsed
 from afterwards.api.roles import as_extension, needs_of
@@ -51,11 +52,10 @@ class Route(DirectRoute):
     """A route that answers with and without the slash at its end, in one entry of the schema."""
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
-        self.needs = needs_of(endpoint)
-        """Whom it is for; None: it was forgotten, which a test finds."""
-        if self.needs is not None:
+        declared = needs_of(endpoint)
+        if declared is not None:
             extra = options.get("openapi_extra") or {}
-            options["openapi_extra"] = {**extra, **as_extension(self.needs)}
+            options["openapi_extra"] = {**extra, **as_extension(declared)}
         super().__init__(path, endpoint, **options)
         self.path_regex = re.compile(
             self.path_regex.pattern.removesuffix("$").rstrip("/") + r"/?\Z"
@@ -70,6 +70,7 @@ class Route(DirectRoute):
         """Answer. HEAD is served as GET, of which the server sends the head only."""
         if scope["method"] not in self.allowed:
             raise HTTPException(405, headers={"Allow": ", ".join(self.offered)})
+        authorise(self, scope)
         await self.app(scope, receive, send)
 
     def make_request(self, scope: Scope, receive: Receive) -> StrictRequest:
@@ -102,6 +103,20 @@ def share_paths(routes: Iterable[BaseRoute]) -> None:
         offered = sorted({method for route in sharing for method in route.allowed})
         for route in sharing:
             route.offered = offered
+
+
+def require_declared(routes: Iterable[BaseRoute]) -> None:
+    """Have each route say whom it is for, and ask for that.
+
+    Raises:
+        TypeError: one says nothing, or is of a kind that asks nobody, such as a mount.
+    """
+    for route in routes:
+        if getattr(route, "needs", None) is None or not isinstance(route, Route):
+            path = getattr(route, "path", route)
+            raise TypeError(
+                f"The route {path} is no `Route` that declares its role: see afterwards.api.roles"
+            )
 
 
 def new_router(tag: str) -> APIRouter:

@@ -15,7 +15,7 @@ from afterwards.api import schemas
 from afterwards.api.asker import asker
 from afterwards.api.redaction import shown
 from afterwards.api.references import reference
-from afterwards.api.roles import Role, needs
+from afterwards.api.roles import Grant, Role, needs
 from afterwards.api.routing import new_router
 from afterwards.api.schemas.fields import TASK_LABELS
 from afterwards.api.submission import kept_task, service_of, started, submit
@@ -53,7 +53,7 @@ SHOWN_AS: Final[Mapping[TaskState, str]] = MappingProxyType(
     operation_id="notify",
     **_ACCEPTING,
 )
-@needs(Role.SUBMITTER)
+@needs(Role.SUBMITTER, grant=Grant.SUBMIT)
 async def notify(
     payload: NotificationPayload, background: BackgroundTasks, request: Request
 ) -> Response:
@@ -71,7 +71,7 @@ async def notify(
     operation_id="generateReport",
     **_ACCEPTING,
 )
-@needs(Role.SUBMITTER)
+@needs(Role.SUBMITTER, grant=Grant.SUBMIT)
 async def generate_report(
     payload: ReportPayload, background: BackgroundTasks, request: Request
 ) -> Response:
@@ -85,7 +85,7 @@ async def generate_report(
     operation_id="saveFile",
     **_ACCEPTING,
 )
-@needs(Role.SUBMITTER)
+@needs(Role.SUBMITTER, grant=Grant.SUBMIT)
 async def save_file(
     payload: FilePayload, background: BackgroundTasks, request: Request
 ) -> Response:

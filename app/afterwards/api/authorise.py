@@ -1,0 +1,110 @@
+"""Who is let in: each request is held against the needs of the route that has matched it.
+
+The routes call this before they read a body (`routing.Route`, `direct.Shortcut`). Nothing here
+looks at a path: however one is written, it leads to a route, and the route says whom it is for.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Final, Protocol
+
+from starlette.types import Scope
+
+from afterwards.access.keyring import NO_KEYS, Keyring
+from afterwards.access.principal import ANYONE, Principal
+from afterwards.access.roles import Role
+from afterwards.api.roles import Needs
+from afterwards.errors import InvalidKey, KeysUnknown, NotAllowed, NotAuthenticated
+
+_SCHEME: Final = b"bearer "
+
+
+class Declared(Protocol):
+    """A route."""
+
+    @property
+    def needs(self) -> Needs | None:
+        """Whom it is for."""
+
+
+class Gate:
+    """Lets requests in, by the keys as this worker knows them.
+
+    Args:
+        ring: None: they are not known yet, and nobody is let in.
+    """
+
+    def __init__(self, ring: Keyring | None = NO_KEYS) -> None:
+        self.renew(ring)
+
+    def renew(self, ring: Keyring | None) -> None:
+        """Decide by this ring from now on."""
+        self._ring = ring
+        self.is_open = ring is not None and not ring.required
+        """True while no key is required."""
+        self.asks_for_keys = ring is not None and ring.required
+        """True while one is; neither is true while nobody knows."""
+
+    def let_in(self, needs: Needs, scope: Scope) -> None:
+        """Note the sender of a request in its scope, if it may what the route needs.
+
+        `scope["own_only"]` is True if it may that for tasks of its own, and for no others.
+
+        Raises:
+            NotAuthenticated: it has shown no valid key.
+            NotAllowed: its key does not reach so far.
+            KeysUnknown: nobody knows.
+        """
+        if self._ring is None:
+            raise KeysUnknown
+        key = self._ring.find(_token(scope), time.time())
+        if key is None:
+            raise InvalidKey
+        principal = Principal(key)
+        own_only = not principal.may(needs)
+        if own_only and not principal.may_for_own(needs):
+            raise NotAllowed(f"This needs the role {needs.role.value}; {described(principal)}")
+        scope["principal"], scope["own_only"] = principal, own_only
+
+
+def authorise(route: Declared, scope: Scope) -> None:
+    """Let a request to a route in, and note its sender as `scope["principal"]`.
+
+    A public route asks for nobody: nothing is noted, and it reaches no task.
+
+    Raises:
+        As `Gate.let_in`.
+    """
+    needs = route.needs
+    if needs is None:
+        raise TypeError("the route was added after the start and declares no role: see `needs`")
+    if needs.role is Role.PUBLIC:
+        return
+    gate: Gate = scope["app"].state.gate
+    if gate.is_open:
+        scope["principal"] = ANYONE
+    else:
+        gate.let_in(needs, scope)
+
+
+def _token(scope: Scope) -> bytes:
+    """The token that the request shows (RFC 6750, 2.1). Raises `NotAuthenticated`: none."""
+    found = [value for name, value in scope["headers"] if name == b"authorization"]
+    if not found:
+        raise NotAuthenticated
+    # With two of them, a proxy before the service may have looked at the other one.
+    if len(found) > 1 or found[0][: len(_SCHEME)].lower() != _SCHEME:
+        raise InvalidKey
+    token: bytes = found[0][len(_SCHEME) :].strip()
+    return token
+
+
+def described(principal: Principal) -> str:
+    """A key and its role, for whoever has shown it."""
+    key = principal.key
+    assert key is not None
+    if key.role is not None:
+        return f"the key {key.name!r} has the role {key.role.value}"
+    grants = " and ".join(sorted(grant.value for grant in key.grants)) or "nothing"
+    return f"the key {key.name!r} has no role and may only {grants}"
