@@ -100,3 +100,27 @@ def state(status: str, **members: Any) -> dict[str, Any]:
         "attempt": 1,
         **members,
     }
+
+
+def schedule(**members: Any) -> dict[str, Any]:
+    """A schedule that has made no task yet, but for these members."""
+    return {
+        "name": "daily",
+        "type": "report",
+        "cron": "30 6 * * 1-5",
+        "every_seconds": None,
+        "timezone": "Europe/Berlin",
+        "catch_up": False,
+        "paused": False,
+        "priority": 4,
+        "max_attempts": 3,
+        "timeout_seconds": None,
+        "labels": {},
+        "created_at": AT,
+        "last_due": None,
+        "last_task_id": None,
+        "next_runs": [],
+        "payload": {"name": "Sales"},
+        "later_member": 1,
+        **members,
+    }

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import IO, Any
@@ -24,6 +25,7 @@ from afterwards_client import (
     Conflict,
     Gone,
     Invalid,
+    NewSchedule,
     NewTask,
     NotFound,
     ResetEvent,
@@ -212,6 +214,23 @@ def test_labelled_tasks_are_listed_counted_run_and_deleted(client: Client) -> No
     assert client.delete_many(**chosen, dry_run=True).matched == 2
     assert client.delete_many(**chosen).deleted == 2
     assert list(client.list(**chosen)) == []
+
+
+def test_a_schedule_is_made_replaced_run_paused_and_deleted(client: Client) -> None:
+    new = NewSchedule("notification", HELLO, every=timedelta(days=1), labels={"by": "clock"})
+    assert len(client.put_schedule("greeting", new).next_runs) == 5
+    replaced = client.put_schedule("greeting", replace(new, cron="0 6 * * *", every=None))
+    assert (replaced.cron, replaced.every_seconds) == ("0 6 * * *", None)
+    task = client.run_schedule("greeting")
+    done = client.wait(task.id, timeout=20)
+    assert (done.succeeded, done.labels, done.schedule) == (True, {"by": "clock"}, "greeting")
+    assert client.pause_schedule("greeting").next_runs == ()
+    assert client.resume_schedule("greeting").next_runs != ()
+    assert [one.name for one in client.schedules()] == ["greeting"]
+    assert client.schedule("greeting").payload == HELLO
+    client.delete_schedule("greeting")
+    with pytest.raises(NotFound):
+        client.delete_schedule("greeting")
 
 
 def test_an_undone_cancellation_and_a_traceback(client: Client) -> None:

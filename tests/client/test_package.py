@@ -39,6 +39,8 @@ def test_it_needs_httpx_and_nothing_of_the_service(path: Path) -> None:
         "event_stream",
         "selection",
         "listing",
+        "pages",
+        "schedules",
         "bulk",
     ],
 )

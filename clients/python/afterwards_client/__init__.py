@@ -32,6 +32,7 @@ from afterwards_client.errors import (
 from afterwards_client.events import Event, ProgressEvent, ResetEvent, StateEvent, TaskEvent
 from afterwards_client.listing import Page, Scan, TaskCount
 from afterwards_client.retries import Retries
+from afterwards_client.schedules import NewSchedule, Schedule
 from afterwards_client.selection import Conditions
 from afterwards_client.tasks import (
     Attempt,
@@ -67,6 +68,7 @@ __all__ = [
     "Invalid",
     "InvalidArgument",
     "InvalidKey",
+    "NewSchedule",
     "NewTask",
     "NotFound",
     "Page",
@@ -75,6 +77,7 @@ __all__ = [
     "ResetEvent",
     "Retries",
     "Scan",
+    "Schedule",
     "StateEvent",
     "Task",
     "TaskCount",

@@ -54,7 +54,7 @@ class AsyncManyTasks(AsyncSender):
         limit: int = 50,
         cursor: str | None = None,
         **conditions: Unpack[Conditions],
-    ) -> Page[Task]:
+    ) -> Page:
         """One page of a list, with the cursor of the next one and how far a scan came.
 
         Args:

@@ -10,9 +10,9 @@ AfterwardsClientError
 ├── TaskFailed           the task ended without a result
 └── ApiError             the service said no; the problem document's members
     ├── Invalid          400, 413, 415, 422: the request is wrong and will stay so
-    ├── NotFound         404: no such task
-    ├── Gone             410: there was one; retention has deleted it
-    ├── Conflict         409: the task's state does not allow it
+    ├── NotFound         404: no such task, or whatever was named
+    ├── Gone             410: there was one; it was deleted, by hand or by retention
+    ├── Conflict         409: the state of things does not allow it
     └── Unavailable      429, 502, 503, 504: later perhaps
 
 All of them can be pickled and copied: a process of a pool may raise one. Their URLs have no
@@ -137,15 +137,15 @@ class Invalid(ApiError):
 
 
 class NotFound(ApiError):
-    """There is no such task."""
+    """There is no such task, schedule, type or group of errors."""
 
 
 class Gone(ApiError):
-    """The task was finished long ago, and retention has deleted it."""
+    """The task was finished, and has been deleted, by hand or by retention."""
 
 
 class Conflict(ApiError):
-    """The task is not in a state that allows this."""
+    """The task, or whatever it is, is not in a state that allows this."""
 
 
 class Unavailable(ApiError):

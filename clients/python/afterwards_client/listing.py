@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final, Generic, Self, TypeVar
+from typing import Any, Self
 
 from afterwards_client.calls import Call
-from afterwards_client.flows import Flow, perform
+from afterwards_client.pages import Listing, page_query
 from afterwards_client.retries import Retries
 from afterwards_client.selection import members
 from afterwards_client.tasks import Task, TaskSummary
-
-L = TypeVar("L", Task, TaskSummary)
-
-PAGE_SIZE: Final = 500
-"""The largest that the service gives."""
+from afterwards_client.times import optional_time
 
 
 @dataclass(frozen=True)
@@ -32,16 +28,15 @@ class Scan:
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> Self:
         """Read it from JSON."""
-        reached = document["reached"]
-        at = None if reached is None else datetime.fromisoformat(reached)
-        return cls(document["examined"], at, document["complete"])
+        reached = optional_time(document["reached"])
+        return cls(document["examined"], reached, document["complete"])
 
 
 @dataclass(frozen=True)
-class Page(Generic[L]):
+class Page:
     """Some tasks of a list, and where the next are. It may have none and be followed by others."""
 
-    tasks: Sequence[L]
+    tasks: Sequence[Task]
     next: str | None
     """The cursor of the next page; None: this is the last one."""
     scan: Scan | None
@@ -59,9 +54,10 @@ class TaskCount:
 
 def page(
     conditions: Mapping[str, Any], order: str | None, limit: int, cursor: str | None
-) -> Call[Page[Task]]:
+) -> Call[Page]:
     """A page of a list of whole tasks."""
-    return _page(Task.of, _query(conditions, order), limit, cursor)
+    params = page_query(_query(conditions, order), limit, cursor)
+    return Call("GET", "/tasks", _page, params=params)
 
 
 def count(conditions: Mapping[str, Any]) -> Call[TaskCount]:
@@ -73,46 +69,12 @@ def count(conditions: Mapping[str, Any]) -> Call[TaskCount]:
     return Call("GET", "/tasks/count", read, params=members(conditions))
 
 
-class Listing(Generic[L]):
-    """Tasks page by page: run `next_page` until it `is_over`.
-
-    Args:
-        of: reads one from JSON.
-        query: says which, and how they are shown.
-        limit: how many at most; None: all.
-    """
-
-    def __init__(
-        self,
-        of: Callable[[Any], L],
-        query: Mapping[str, Any],
-        limit: int | None,
-        retries: Retries,
-    ) -> None:
-        self.is_over = limit is not None and limit <= 0
-        self._of: Callable[[Any], L] = of
-        self._query = query
-        self._left = limit
-        self._retries = retries
-        self._cursor: str | None = None
-
-    def next_page(self) -> Flow[Sequence[L]]:
-        """Fetch a page."""
-        size = PAGE_SIZE if self._left is None else min(self._left, PAGE_SIZE)
-        call = _page(self._of, self._query, size, self._cursor)
-        found = yield from perform(call, self._retries)
-        self._cursor = found.next
-        if self._left is not None:
-            self._left -= len(found.tasks)
-        self.is_over = found.next is None or (self._left is not None and self._left <= 0)
-        return found.tasks
-
-
 def whole(
     conditions: Mapping[str, Any], order: str | None, limit: int | None, retries: Retries
 ) -> Listing[Task]:
     """A list of tasks."""
-    return Listing(Task.of, _query(conditions, order), limit, retries)
+    query = _query(conditions, order)
+    return Listing("/tasks", "tasks", Task.of, limit=limit, retries=retries, query=query)
 
 
 def summed_up(
@@ -120,20 +82,14 @@ def summed_up(
 ) -> Listing[TaskSummary]:
     """A list of tasks without payloads and results."""
     query = _query(conditions, order) | {"summary": "true"}
-    return Listing(TaskSummary.of, query, limit, retries)
+    return Listing("/tasks", "tasks", TaskSummary.of, limit=limit, retries=retries, query=query)
 
 
 def _query(conditions: Mapping[str, Any], order: str | None) -> dict[str, Any]:
     return members(conditions) | ({} if order is None else {"order": order})
 
 
-def _page(
-    of: Callable[[Any], L], query: Mapping[str, Any], limit: int, cursor: str | None
-) -> Call[Page[L]]:
-    def read(document: Any) -> Page[L]:
-        scan = document.get("scan")
-        tasks = [of(one) for one in document["tasks"]]
-        return Page(tasks, document["next"], None if scan is None else Scan.of(scan))
-
-    params = {**query, "limit": str(limit)} | ({"cursor": cursor} if cursor else {})
-    return Call("GET", "/tasks", read, params=params)
+def _page(document: Any) -> Page:
+    scan = document.get("scan")
+    tasks = [Task.of(one) for one in document["tasks"]]
+    return Page(tasks, document["next"], None if scan is None else Scan.of(scan))

@@ -8,6 +8,8 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Self
 
+from afterwards_client.times import optional_time
+
 
 class TaskStatus(StrEnum):
     """The state of a task; the last three are final."""
@@ -88,7 +90,7 @@ class Attempt:
             attempt=document["attempt"],
             worker=document["worker"],
             started_at=datetime.fromisoformat(document["started_at"]),
-            finished_at=_time(document["finished_at"]),
+            finished_at=optional_time(document["finished_at"]),
             wait_seconds=document["wait_seconds"],
             run_seconds=document["run_seconds"],
             outcome=document["outcome"],
@@ -193,7 +195,7 @@ class TaskDetails(Task):
             **_members(document),
             executor=document["executor"],
             timeout_seconds=document["timeout_seconds"],
-            deadline=_time(document["deadline"]),
+            deadline=optional_time(document["deadline"]),
             idempotency_key=document["idempotency_key"],
             schedule=document["schedule"],
             cancel_requested=document["cancel_requested"],
@@ -258,8 +260,8 @@ def _facts(document: Mapping[str, Any]) -> dict[str, Any]:
         "error": document["error"],
         "created_at": datetime.fromisoformat(document["created_at"]),
         "run_at": datetime.fromisoformat(document["run_at"]),
-        "started_at": _time(document["started_at"]),
-        "finished_at": _time(document["finished_at"]),
+        "started_at": optional_time(document["started_at"]),
+        "finished_at": optional_time(document["finished_at"]),
         "attempts": document["attempts"],
         "retries": document["retries"],
         "max_attempts": document["max_attempts"],
@@ -269,7 +271,3 @@ def _facts(document: Mapping[str, Any]) -> dict[str, Any]:
         "retrying": document.get("retrying", False),
         "document": document,
     }
-
-
-def _time(text: str | None) -> datetime | None:
-    return None if text is None else datetime.fromisoformat(text)
