@@ -233,6 +233,44 @@ def test_a_schedule_is_made_replaced_run_paused_and_deleted(client: Client) -> N
         client.delete_schedule("greeting")
 
 
+def test_a_paused_type_lets_its_tasks_wait(client: Client) -> None:
+    assert client.pause_type("report").paused
+    task = client.submit("report", {"name": "Q3", "details": {}})
+    assert "report" in client.stats().paused_types
+    assert client.get(task.id).status == "pending"
+    resumed = client.resume_type("report")
+    assert resumed is not None
+    assert not resumed.paused
+    assert client.wait(task.id, timeout=20).succeeded
+    entries = [(one.verb, one.object, one.name) for one in client.activity(limit=2)]
+    assert entries == [("resume", "task type", "report"), ("pause", "task type", "report")]
+
+
+def test_a_group_of_errors_is_found_and_retried(client: Client) -> None:
+    ids = [client.submit("notification", BOUNCE, wait=20).id for _ in range(2)]
+    (group,) = [
+        one for one in client.errors(type="notification").groups if ids[1] in one.sample_ids
+    ]
+    assert client.error(group.id).count >= 2
+    assert set(ids) <= {task.id for task in client.list(error=group.id)}
+    retried = client.retry_many(error=group.id, payload=HELLO)
+    assert (retried.retried, retried.more) == (group.count, False)
+    assert all(client.wait(task_id, timeout=20).succeeded for task_id in ids)
+
+
+def test_the_service_tells_of_itself(client: Client) -> None:
+    client.submit("notification", HELLO, wait=20)
+    assert client.stats().tasks["success"] >= 1
+    assert {one.name for one in client.task_types()} >= {"notification", "charge"}
+    assert client.task_type("charge").executor == "async"
+    series = client.series("24h", type="notification")
+    assert len(series.times) == len(series.submitted) == 1_440
+    assert any(series.submitted)
+    found = client.workers()
+    assert len(found.workers) == client.stats().workers == 2
+    assert found.registry.uptime_seconds > 0
+
+
 def test_an_undone_cancellation_and_a_traceback(client: Client) -> None:
     task = client.submit("charge", {"number": "fail"}, delay=3600)
     due = client.cancel(task.id).task.run_at

@@ -41,6 +41,11 @@ def test_it_needs_httpx_and_nothing_of_the_service(path: Path) -> None:
         "listing",
         "pages",
         "schedules",
+        "task_types",
+        "statistics",
+        "workers",
+        "error_groups",
+        "activity",
         "bulk",
     ],
 )

@@ -7,11 +7,13 @@
 `AsyncClient` is the same, awaited. What can go wrong is drawn in `afterwards_client.errors`.
 """
 
+from afterwards_client.activity import ActivityEntry
 from afterwards_client.async_client import AsyncClient
 from afterwards_client.bulk import BulkCancel, BulkDelete, BulkRetry, BulkRun
 from afterwards_client.calls import Cancellation
 from afterwards_client.client import Client
 from afterwards_client.connections import DEFAULT_URL
+from afterwards_client.error_groups import ErrorGroup, ErrorGroups
 from afterwards_client.errors import (
     AfterwardsClientError,
     ApiError,
@@ -34,6 +36,8 @@ from afterwards_client.listing import Page, Scan, TaskCount
 from afterwards_client.retries import Retries
 from afterwards_client.schedules import NewSchedule, Schedule
 from afterwards_client.selection import Conditions
+from afterwards_client.statistics import Series, Slots, Statistics
+from afterwards_client.task_types import RateLimit, TaskType
 from afterwards_client.tasks import (
     Attempt,
     CancelOutcome,
@@ -45,9 +49,11 @@ from afterwards_client.tasks import (
     TaskSummary,
 )
 from afterwards_client.version import __version__
+from afterwards_client.workers import Host, RegistryProcess, RunningAttempt, Worker, Workers
 
 __all__ = [
     "DEFAULT_URL",
+    "ActivityEntry",
     "AfterwardsClientError",
     "ApiError",
     "AsyncClient",
@@ -62,9 +68,12 @@ __all__ = [
     "Conditions",
     "Conflict",
     "ConnectionFailed",
+    "ErrorGroup",
+    "ErrorGroups",
     "Event",
     "FieldError",
     "Gone",
+    "Host",
     "Invalid",
     "InvalidArgument",
     "InvalidKey",
@@ -74,11 +83,17 @@ __all__ = [
     "Page",
     "Progress",
     "ProgressEvent",
+    "RateLimit",
+    "RegistryProcess",
     "ResetEvent",
     "Retries",
+    "RunningAttempt",
     "Scan",
     "Schedule",
+    "Series",
+    "Slots",
     "StateEvent",
+    "Statistics",
     "Task",
     "TaskCount",
     "TaskDetails",
@@ -86,9 +101,12 @@ __all__ = [
     "TaskFailed",
     "TaskStatus",
     "TaskSummary",
+    "TaskType",
     "Unavailable",
     "UnexpectedAnswer",
     "WaitTimeout",
+    "Worker",
+    "Workers",
     "WrongEnvironment",
     "__version__",
 ]

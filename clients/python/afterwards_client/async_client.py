@@ -8,6 +8,7 @@ from typing import Any
 
 from afterwards_client import calls, flows
 from afterwards_client.async_many import AsyncManyTasks
+from afterwards_client.async_operations import AsyncOperations
 from afterwards_client.async_scheduling import AsyncScheduling
 from afterwards_client.calls import Cancellation
 from afterwards_client.events import Event
@@ -15,7 +16,7 @@ from afterwards_client.subscription import Subscription
 from afterwards_client.tasks import NewTask, Task, TaskDetails
 
 
-class AsyncClient(AsyncManyTasks, AsyncScheduling):
+class AsyncClient(AsyncManyTasks, AsyncScheduling, AsyncOperations):
     """Connections to one service, for one event loop. Close it, or use it with `async with`.
 
     Its arguments and methods are those of `Client`, where they are described.

@@ -1,0 +1,87 @@
+"""What a client can do with the service as a whole. `async_operations` is its twin."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from afterwards_client import activity, error_groups, statistics, task_types, workers
+from afterwards_client.activity import ActivityEntry
+from afterwards_client.error_groups import ErrorGroup, ErrorGroups
+from afterwards_client.sender import Sender
+from afterwards_client.statistics import Series, Statistics
+from afterwards_client.task_types import TaskType
+from afterwards_client.workers import Workers
+
+
+class Operations(Sender):
+    """Task types and their pauses, and what the service tells of itself."""
+
+    def task_types(self) -> Sequence[TaskType]:
+        """All task types, with their limits and their numbers of tasks."""
+        return self._perform(task_types.listing())
+
+    def task_type(self, name: str) -> TaskType:
+        """One task type."""
+        return self._perform(task_types.get(name))
+
+    def pause_type(self, name: str) -> TaskType:
+        """Have no attempts of a type start until it is resumed, beyond a restart too.
+
+        Its tasks are accepted, and wait; its running attempts go on.
+        """
+        return self._perform(task_types.pause(name))
+
+    def resume_type(self, name: str) -> TaskType | None:
+        """End the pause of a type. None: the service no longer has it, and its tasks fail."""
+        return self._perform(task_types.resume(name))
+
+    def stats(self) -> Statistics:
+        """The service as it is now, whichever worker answers."""
+        return self._perform(statistics.now())
+
+    def series(
+        self,
+        range: str | None = None,  # noqa: A002 - the API's word
+        *,
+        type: str | None = None,  # noqa: A002 - the same
+    ) -> Series:
+        """What happened in the past, of one task type or of all.
+
+        Args:
+            range: `1h` (also without it), in buckets of ten seconds; `24h`, of a minute; `30d`, of
+                an hour.
+        """
+        return self._perform(statistics.series(range=range, type=type))
+
+    def workers(self) -> Workers:
+        """What the service runs tasks with: workers, their hosts, and the registry process."""
+        return self._perform(workers.listing())
+
+    def errors(
+        self,
+        *,
+        type: str | None = None,  # noqa: A002 - the API's word
+        order: str | None = None,
+        limit: int | None = None,
+    ) -> ErrorGroups:
+        """The tasks that are failed now, grouped by type and error.
+
+        Args:
+            order: `count`, the largest first, unless it is `latest`, the one seen last first.
+            limit: how many groups at most, up to 1,000.
+        """
+        return self._perform(error_groups.listing(type=type, order=order, limit=limit))
+
+    def error(self, error_id: str) -> ErrorGroup:
+        """One group of errors.
+
+        Raises:
+            NotFound: there is none, or it has no tasks any more.
+        """
+        return self._perform(error_groups.get(error_id))
+
+    def activity(self, *, limit: int | None = None) -> Iterator[ActivityEntry]:
+        """What was done by hand, newest first, up to `limit`; fetched page by page."""
+        found = activity.listing(limit, self._retries)
+        while not found.is_over:
+            yield from self._run(found.next_page())
