@@ -93,7 +93,8 @@ def test_no_text_of_a_key_has_its_digest() -> None:
     assert repr(TOKEN.digest) not in shown
 
 
-@pytest.mark.parametrize("token", [BEARER, new_token().text.encode()])
+@pytest.mark.measures
+@pytest.mark.parametrize("token", [BEARER, new_token().text.encode()], ids=["known", "unknown"])
 def test_a_look_up_among_ten_thousand_takes_microseconds(token: bytes) -> None:
     others = (a_key(id=new_token().id) for _ in range(9_999))
     ring = ring_of(a_key(), *others)
