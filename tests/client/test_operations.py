@@ -20,7 +20,7 @@ from tests.client.documents import problem
 
 
 def example(model: type[BaseModel], **members: Any) -> dict[str, Any]:
-    """What the service documents as an answer, with a member of a later version."""
+    """An answer as the service documents it, with a member of a later version."""
     extra: Any = model.model_config["json_schema_extra"]
     return {**extra["examples"][0], "later_member": 1, **members}
 

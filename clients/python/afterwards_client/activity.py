@@ -1,4 +1,4 @@
-"""What was done by hand, and how it is listed. Nothing here does I/O."""
+"""The log of what was done by hand. Nothing here does I/O."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class ActivityEntry:
 
     at: datetime
     actor: str | None
-    """Who has asked for it; None if nobody had to say."""
+    """The one who has asked for it; None: the service did not ask who it was."""
     verb: str
     """`cancel`, `retry`, `run`, `delete`, `change`, `pause`, `resume`, `create`, `replace`."""
     object: str

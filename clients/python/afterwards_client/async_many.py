@@ -1,4 +1,4 @@
-"""What a client with an event loop can do with many tasks: `many`, awaited."""
+"""Lists, counts and bulk verbs of the client with an event loop: `many`, awaited."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class AsyncManyTasks(AsyncSender):
         return await self._perform(listing.page(conditions, order, limit, cursor))
 
     async def count(self, **conditions: Unpack[Conditions]) -> TaskCount:
-        """How many tasks meet the conditions; exact up to 10,000 at least, where an index knows."""
+        """The number of tasks that meet the conditions; exact up to 10,000 where an index knows."""
         return await self._perform(listing.count(conditions))
 
     async def retry_many(

@@ -1,4 +1,4 @@
-"""What a client with an event loop can do with the service as a whole: `operations`, awaited."""
+"""Verbs for the service as a whole, of the client with an event loop: `operations`, awaited."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class AsyncOperations(AsyncSender):
         *,
         type: str | None = None,  # noqa: A002 - the same
     ) -> Series:
-        """What happened in the past, of one task type or of all.
+        """The numbers of the past, of one task type or of all.
 
         Args:
             range: `1h` (also without it), in buckets of ten seconds; `24h`, of a minute; `30d`, of
@@ -54,7 +54,7 @@ class AsyncOperations(AsyncSender):
         return await self._perform(statistics.series(range=range, type=type))
 
     async def workers(self) -> Workers:
-        """What the service runs tasks with: workers, their hosts, and the registry process."""
+        """The processes of the service: workers, their hosts, and the registry process."""
         return await self._perform(workers.listing())
 
     async def errors(
@@ -81,7 +81,7 @@ class AsyncOperations(AsyncSender):
         return await self._perform(error_groups.get(error_id))
 
     async def activity(self, *, limit: int | None = None) -> AsyncIterator[ActivityEntry]:
-        """What was done by hand, newest first, up to `limit`; fetched page by page."""
+        """The log of what was done by hand, newest first, up to `limit`; fetched page by page."""
         found = activity.listing(limit, self._retries)
         while not found.is_over:
             for one in await self._run(found.next_page()):

@@ -1,4 +1,4 @@
-"""What a client with an event loop can do with schedules: `scheduling`, awaited."""
+"""Verbs for schedules, of the client with an event loop: `scheduling`, awaited."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ _BULK_SECONDS: Final = 60.0
 @dataclass(frozen=True, kw_only=True)
 class _BulkAnswer:
     path: ClassVar[str]
-    """Where the verb is."""
+    """The place of the verb."""
 
     dry_run: bool
     """Nothing was changed: they were counted only."""
@@ -46,7 +46,7 @@ class _BulkAnswer:
         return cls(**{member.name: document[member.name] for member in fields(cls)})
 
     def followed_by(self, later: Self) -> Self:
-        """What both have done together."""
+        """The outcome of both together."""
         numbers = {
             member.name: getattr(self, member.name) + getattr(later, member.name)
             for member in fields(self)
@@ -77,7 +77,7 @@ class BulkCancel(_BulkAnswer):
 
 @dataclass(frozen=True, kw_only=True)
 class BulkRun(_BulkAnswer):
-    """What running many tasks now has done."""
+    """The outcome of running many tasks now."""
 
     path = "/tasks/run"
 
@@ -87,7 +87,7 @@ class BulkRun(_BulkAnswer):
 
 @dataclass(frozen=True, kw_only=True)
 class BulkDelete(_BulkAnswer):
-    """What a deletion of many tasks has done."""
+    """The outcome of a deletion of many tasks."""
 
     path = "/tasks/delete"
 

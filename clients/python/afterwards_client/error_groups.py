@@ -15,16 +15,17 @@ class ErrorGroup:
     """The tasks of one type that are failed now for one reason."""
 
     id: str
-    """What lists, counts and bulk verbs take as `error`."""
+    """Lists, counts and bulk verbs take it as `error`."""
     type: str
     message: str
     """Their error; `#` stands for numbers, `<id>` for ids, `…` for what is in quotes."""
     count: int
     first_seen: datetime
-    """When the first one failed since the group was empty."""
+    """The time when the first one failed since the group was empty."""
     last_seen: datetime
     series: Sequence[int]
-    """How many failed in each of the last 24 hours, oldest first, whatever has become of them."""
+    """The numbers of those that failed in each of the last 24 hours, oldest first, whatever has
+    become of them."""
     sample_ids: Sequence[str]
     """The newest tasks, up to three."""
     document: Mapping[str, Any] = field(repr=False, compare=False)

@@ -17,7 +17,7 @@ from afterwards_client.times import optional_time
 
 @dataclass(frozen=True)
 class Scan:
-    """How far the service came with looking at tasks one by one."""
+    """The way that the service came with looking at tasks one by one."""
 
     examined: int
     reached: datetime | None
@@ -45,11 +45,11 @@ class Page:
 
 @dataclass(frozen=True)
 class TaskCount:
-    """How many tasks meet conditions."""
+    """The number of tasks that meet conditions."""
 
     count: int
     exact: bool
-    """Whether these are all; otherwise there are at least so many."""
+    """These are all; otherwise there are at least so many."""
 
 
 def page(

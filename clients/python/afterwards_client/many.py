@@ -1,4 +1,4 @@
-"""What a client can do with many tasks: lists, counts and bulk verbs. `async_many` is its twin."""
+"""Lists, counts and bulk verbs of the client. `async_many` is its twin."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class ManyTasks(Sender):
         return self._perform(listing.page(conditions, order, limit, cursor))
 
     def count(self, **conditions: Unpack[Conditions]) -> TaskCount:
-        """How many tasks meet the conditions; exact up to 10,000 at least, where an index knows."""
+        """The number of tasks that meet the conditions; exact up to 10,000 where an index knows."""
         return self._perform(listing.count(conditions))
 
     def retry_many(

@@ -1,4 +1,4 @@
-"""What a client can do with the service as a whole. `async_operations` is its twin."""
+"""Verbs for the service as a whole. `async_operations` is their twin."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Operations(Sender):
         *,
         type: str | None = None,  # noqa: A002 - the same
     ) -> Series:
-        """What happened in the past, of one task type or of all.
+        """The numbers of the past, of one task type or of all.
 
         Args:
             range: `1h` (also without it), in buckets of ten seconds; `24h`, of a minute; `30d`, of
@@ -54,7 +54,7 @@ class Operations(Sender):
         return self._perform(statistics.series(range=range, type=type))
 
     def workers(self) -> Workers:
-        """What the service runs tasks with: workers, their hosts, and the registry process."""
+        """The processes of the service: workers, their hosts, and the registry process."""
         return self._perform(workers.listing())
 
     def errors(
@@ -81,7 +81,7 @@ class Operations(Sender):
         return self._perform(error_groups.get(error_id))
 
     def activity(self, *, limit: int | None = None) -> Iterator[ActivityEntry]:
-        """What was done by hand, newest first, up to `limit`; fetched page by page."""
+        """The log of what was done by hand, newest first, up to `limit`; fetched page by page."""
         found = activity.listing(limit, self._retries)
         while not found.is_over:
             yield from self._run(found.next_page())

@@ -26,7 +26,7 @@ class NewSchedule:
     every: float | timedelta | None = None
     """A period from when it is made, in seconds unless it says otherwise."""
     timezone: str | None = None
-    """Of the cron expression, an IANA name; UTC without it."""
+    """That of the cron expression, an IANA name; UTC without it."""
     catch_up: bool = False
     """Make up for due times that passed while the service was down."""
     paused: bool = False
@@ -36,7 +36,7 @@ class NewSchedule:
     timeout: float | timedelta | None = None
     """For one attempt."""
     labels: Mapping[str, str] | None = None
-    """Of each of its tasks."""
+    """Each of its tasks has them."""
 
     def body(self) -> dict[str, Any]:
         """As JSON; what is not said is left to the service."""

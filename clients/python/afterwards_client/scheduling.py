@@ -1,4 +1,4 @@
-"""What a client can do with schedules. `async_scheduling` is its twin."""
+"""Verbs for schedules. `async_scheduling` is their twin."""
 
 from __future__ import annotations
 

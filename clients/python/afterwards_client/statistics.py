@@ -20,7 +20,7 @@ class Slots:
     busy: int
     free: int
     stuck: int
-    """Of attempts that go on after their time limit."""
+    """Slots of attempts that go on after their time limit."""
 
     @classmethod
     def by_kind(cls, document: Mapping[str, Any]) -> Mapping[str, Self]:
@@ -37,10 +37,10 @@ class Statistics:
 
     version: str
     uptime_seconds: float
-    """Of the registry process."""
+    """That of the registry process."""
     workers: int
     tasks: Mapping[str, int]
-    """How many tasks are stored, by status."""
+    """The numbers of stored tasks, by status."""
     retrying: int
     """Those that wait for a further attempt after one that failed."""
     by_type: Mapping[str, Mapping[str, int]]
@@ -96,7 +96,7 @@ class Series:
     """The length of a bucket."""
     type: str | None
     times: Sequence[datetime]
-    """When each bucket begins."""
+    """The beginning of each bucket."""
     submitted: Counts
     succeeded: Counts
     failed: Counts
@@ -104,15 +104,15 @@ class Series:
     retried: Counts
     """Attempts that failed and were followed by another."""
     wait_p50: Seconds
-    """How long attempts that began in the bucket had waited."""
+    """Seconds that attempts that began in the bucket had waited."""
     wait_p95: Seconds
     wait_p99: Seconds
     run_p50: Seconds
-    """How long attempts that ended in the bucket ran."""
+    """Seconds that attempts that ended in the bucket ran."""
     run_p95: Seconds
     run_p99: Seconds
     tasks: Mapping[str, Counts]
-    """How many tasks were stored at the end of the bucket, by status, and `retrying`."""
+    """The numbers of stored tasks at the end of the bucket, by status, and `retrying`."""
     document: Mapping[str, Any] = field(repr=False, compare=False)
     """The JSON this was read from."""
 
@@ -150,5 +150,5 @@ def now() -> Call[Statistics]:
 
 
 def series(**query: str | None) -> Call[Series]:
-    """What happened in the past."""
+    """Ask what happened in the past."""
     return Call("GET", "/stats/series", Series.of, params=said(query))

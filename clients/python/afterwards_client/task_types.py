@@ -11,7 +11,7 @@ from afterwards_client.calls import Call, segment
 
 @dataclass(frozen=True)
 class RateLimit:
-    """How many attempts may start in a period."""
+    """The number of attempts that may start in a period."""
 
     count: int
     period_seconds: float
@@ -35,7 +35,7 @@ class TaskType:
     payload_schema: Mapping[str, Any]
     """JSON Schema of the payload."""
     tasks: Mapping[str, int]
-    """How many tasks are stored, by status."""
+    """The numbers of stored tasks, by status."""
     document: Mapping[str, Any] = field(repr=False, compare=False)
     """The JSON this was read from."""
 

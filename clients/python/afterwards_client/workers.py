@@ -20,7 +20,7 @@ class Host:
     kind: str
     """The executor that it belongs to."""
     generation: int
-    """Of the task code that it runs."""
+    """That of the task code that it runs."""
     started_at: datetime | None
     memory_bytes: int | None
     attempts: int
@@ -77,7 +77,7 @@ class Worker:
     pid: int
     started_at: datetime | None
     generation: int
-    """Of the task code that its new hosts run."""
+    """That of the task code that its new hosts run."""
     draining: bool
     """It takes no more tasks, because it stops."""
     memory_bytes: int | None
@@ -142,5 +142,5 @@ class Workers:
 
 
 def listing() -> Call[Workers]:
-    """What the service runs tasks with."""
+    """List the processes that the service runs tasks with."""
     return Call("GET", "/workers", Workers.of)
