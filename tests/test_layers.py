@@ -42,10 +42,10 @@ ROOMS: Final[dict[str, May]] = {
     ),
     "": May("task_types"),  # the package itself: what modules of task types import
     "registry": May(),
-    "registry.protocol": May("counts errors lifecycle logs schedules system"),
-    "registry.journal": May("counts errors lifecycle logs registry.protocol schedules"),
+    "registry.protocol": May("access counts errors lifecycle logs schedules system"),
+    "registry.journal": May("access counts errors lifecycle logs registry.protocol schedules"),
     "registry.state": May(
-        "errors lifecycle logs registry.journal registry.protocol schedules task_ids"
+        "access errors lifecycle logs registry.journal registry.protocol schedules task_ids"
     ),
     "registry.engine": May(
         "buckets counts errors lifecycle logs metrics registry.journal registry.protocol "

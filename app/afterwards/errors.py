@@ -8,6 +8,10 @@
     ├── ScheduleNotFound            no schedule has this name
     ├── ErrorGroupNotFound          no group of failed tasks has this id (any more)
     ├── TooManySchedules            the limit of schedules is reached
+    ├── KeyNotFound                 no key has this id
+    ├── KeyNotUsable                the key is expired, revoked or rotated already
+    ├── KeyNameTaken                a valid key has this name
+    ├── TooManyKeys                 the limit of keys is reached
     ├── IllegalTransition           the task's state does not allow this verb
     ├── IdempotencyMismatch         the key was used for another submission
     ├── NotAuthenticated            no key was shown where one is needed
@@ -117,6 +121,55 @@ class TooManySchedules(AfterwardsError):
 
     def __str__(self) -> str:
         return f"There are {self.limit} schedules, which is the limit; delete one first"
+
+
+class KeyNotFound(AfterwardsError):
+    """No key has this id."""
+
+    def __init__(self, key_id: str) -> None:
+        super().__init__(key_id)
+        self.key_id = key_id
+
+    def __str__(self) -> str:
+        return f"There is no key with the id {self.key_id[:100]!r}"
+
+
+class KeyNotUsable(AfterwardsError):
+    """The key cannot be used for this: `problem` says why, and what to do instead."""
+
+    def __init__(self, key_id: str, problem: str) -> None:
+        super().__init__(key_id, problem)
+        self.key_id = key_id
+        self.problem = problem
+
+    def __str__(self) -> str:
+        return f"The key {self.key_id} {self.problem}"
+
+
+class KeyNameTaken(AfterwardsError):
+    """A valid key has this name; nothing was stored."""
+
+    def __init__(self, name: str, key_id: str) -> None:
+        super().__init__(name, key_id)
+        self.name = name
+        self.key_id = key_id
+
+    def __str__(self) -> str:
+        return (
+            f"The key {self.key_id} has the name {self.name!r}; choose another name, rotate that "
+            "key, or revoke it first"
+        )
+
+
+class TooManyKeys(AfterwardsError):
+    """The limit of keys is reached, and all are valid; nothing was stored."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(limit)
+        self.limit = limit
+
+    def __str__(self) -> str:
+        return f"There are {self.limit} valid keys, which is the limit; revoke one first"
 
 
 class IllegalTransition(AfterwardsError):

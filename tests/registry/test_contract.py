@@ -19,7 +19,7 @@ from afterwards.errors import (
     TooManyUnfinished,
 )
 from afterwards.lifecycle import MAX_LOST_ATTEMPTS, Kind, Task, TaskState
-from afterwards.registry.protocol.answers import Claim, Page
+from afterwards.registry.protocol.answers import Claim, Page, Reply
 from afterwards.registry.protocol.filters import Filter
 from afterwards.registry.protocol.requests import (
     Add,
@@ -585,7 +585,7 @@ def test_someone_who_is_no_worker_may_say_nothing_about_a_worker(reach: Reach) -
 def test_someone_who_is_no_worker_may_add_and_gets_no_claims(reach: Reach) -> None:
     task = make_task()
 
-    assert reach.registry.exchange(None, 0, [Add(task)]) == ([None], [], [])
+    assert reach.registry.exchange(None, 0, [Add(task)]) == Reply([None], [], [])
     assert reach.state(task) is PENDING
 
 

@@ -12,7 +12,14 @@ LONGEST_NAME: Final = 64
 """In characters."""
 
 MOST_KEYS: Final = 10_000
-"""That a service has, revoked and expired ones included."""
+"""The keys of a service, revoked and expired ones included. Of these, those that ended first make
+room for new keys."""
+
+MOST_SESSIONS: Final = 10_000
+"""The sessions of a service. The one that ends first makes room for a new one."""
+
+MOST_SESSIONS_OF_A_KEY: Final = 100
+"""The sessions of one key; likewise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +69,8 @@ class Key:
     """None: it is not."""
     last_used_at: float | None = None
     """To the minute. None: never, as far as is known."""
+    replaced_by: str | None = None
+    """The id of the key that a rotation made in its place."""
     digest: bytes = field(repr=False)
     """SHA-256 of the token's secret."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from hmac import compare_digest
 from typing import Final
 
@@ -57,6 +57,11 @@ class Keyring:
         if session is None or now >= session.ends_at:
             return None
         return self.key(session.key_id, now)
+
+    @property
+    def keys(self) -> Collection[Key]:
+        """All of them, revoked and expired ones included."""
+        return self._keys.values()
 
     def key(self, key_id: str, now: float) -> Key | None:
         """The valid key of this id, for a request that goes on; None: there is none any more."""

@@ -31,6 +31,8 @@ class Call(WorkItem):
     those that are a `Deferred` at the end are left to whoever has brought the call."""
     claims: list[Claim] = field(default_factory=list)
     cancels: list[Held] = field(default_factory=list)
+    keys: int | None = None
+    """The version of the keys; None: it is not told, as to a caller that is no worker."""
     tell: Callable[[Reply], None] | None = None
     """Is given the reply as soon as the commit allows it, in the midst of the turn, and must not
     block; None: whoever has brought the call waits for the end of the turn. What needs more than
@@ -38,4 +40,4 @@ class Call(WorkItem):
 
     def reply(self) -> Reply:
         """The answer to the call."""
-        return Reply(self.answers, self.claims, self.cancels)
+        return Reply(self.answers, self.claims, self.cancels, self.keys)

@@ -276,6 +276,7 @@ class Committer:
             forget_deleted_before=self._retention.forget_before,
             activity=rules.activity.entries,
             overdue_activity=self._retention.activity.overdue,
+            keys=rules.keys.changes(),
         )
         if group.is_empty:
             rules.commit()
@@ -320,7 +321,8 @@ class Committer:
             self._rules.room.drain_rate = self._views.drain_rate.per_second
 
     def _draw_attention(self) -> None:
-        """Wake the workers that could claim more, or have to be told of a cancellation."""
+        """Wake the workers that could claim more, or have to be told of a cancellation or a key."""
+        version = self._rules.keys.version
         for record in self._rules.ledger:
-            if record.untold or self._rules.slots.wanted(record):
+            if record.untold or record.keys_told != version or self._rules.slots.wanted(record):
                 record.attention.set()

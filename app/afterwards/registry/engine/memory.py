@@ -107,7 +107,7 @@ class MemoryRegistry(TaskMapping):
             next_order=contents.next_order,
             last_created_at=contents.last_created_at,
         )
-        self.rules.load(contents.plans)
+        self.rules.load(contents.plans, contents.keys)
         self._counts_file = CountsFile(counts_file)
         self.views = Views(
             self.rules,
@@ -210,7 +210,8 @@ class MemoryRegistry(TaskMapping):
             self._watches.watch(worker)
         if Beat in kinds:
             self._watches.try_again()
-        return Reply([completed(answer) for answer in call.answers], call.claims, call.cancels)
+        answers = [completed(answer) for answer in call.answers]
+        return Reply(answers, call.claims, call.cancels, call.keys)
 
     def read(self, requests: Sequence[ReadById]) -> Sequence[Answer]:
         return [completed(self._reads.answer(request)) for request in requests]

@@ -31,6 +31,7 @@ from afterwards.registry.protocol.answers import (
     Statistics,
 )
 from afterwards.registry.protocol.filters import Order
+from afterwards.registry.protocol.key_requests import Keys
 from afterwards.registry.protocol.requests import (
     Activity,
     Changes,
@@ -104,6 +105,7 @@ class Reads:
             Counts: lambda _: views.by_state(),
             Changes: views.changes,
             GetSchedule: self._schedule,
+            Keys: lambda _: rules.keys.ring(),
             ListWorkers: lambda _: worker_list(rules, views.uptime_seconds()),
             Schedules: rules.schedules.page,
             Series: lambda request: Deferred(partial(self._with_kept, views.series.rows(request))),

@@ -67,7 +67,8 @@ class Replies:
     def settle(self, call: Call) -> bool:
         """Fill in what follows from the commit alone; whether the answers are whole by that."""
         if call.worker is not None:
-            call.cancels = self._rules.workers.cancellations(call.worker, call.connection)
+            call.keys = self._rules.keys.version
+            call.cancels = self._rules.workers.tell(call.worker, call.connection, call.keys)
         whole = True
         for position, request in enumerate(call.requests):
             if type(request) is Get:
@@ -116,6 +117,7 @@ class Replies:
         for call in calls:
             call.answers = [refused for _ in call.requests]
             call.claims = []
+            call.keys = None
 
     def note_refused_reports(self, calls: Sequence[Call]) -> None:
         """Count and log them."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 from enum import Enum
 from typing import Final
 
+from afterwards.registry.protocol.key_requests import CreateKey, OpenSession, RotateKey
 from afterwards.registry.protocol.requests import (
     ABOUT_THE_WORKER,
     Add,
@@ -18,7 +19,12 @@ from afterwards.registry.protocol.requests import (
     RunSchedule,
 )
 
-_NEEDS_ROOM: Final = frozenset({Add, AddAll, Amend, PutSchedule, Retry, RunSchedule})
+_NEEDS_ROOM: Final = frozenset(
+    {
+        *(Add, AddAll, Amend, PutSchedule, Retry, RunSchedule),
+        *(CreateKey, RotateKey, OpenSession),
+    }
+)
 
 
 class Round(Enum):

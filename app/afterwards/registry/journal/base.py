@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 from afterwards.counts import Tally
 from afterwards.lifecycle import Change, Task
+from afterwards.registry.journal.keys import KeyChanges, KeyState
 from afterwards.registry.journal.plans import PlanChanges, Plans
 from afterwards.registry.journal.series_rows import Found, Key, SeriesChanges
 from afterwards.registry.protocol.activity import ActivityPage, Entry
 from afterwards.registry.protocol.answers import Counted, Details, ErrorPage, Page
 from afterwards.registry.protocol.requests import Activity, Count, Errors, Find
+
+_NO_KEYS: Final = KeyState()
 
 
 @dataclass
@@ -39,6 +42,8 @@ class Group:
     """The entries of what was done by hand."""
     overdue_activity: Sequence[int] = ()
     """Entries to be deleted."""
+    keys: KeyChanges | None = None
+    """None: no key and no session has changed."""
 
     @property
     def is_empty(self) -> bool:
@@ -51,6 +56,7 @@ class Group:
             or self.forget_deleted_before
             or self.activity
             or self.overdue_activity
+            or self.keys
         )
 
 
@@ -66,6 +72,7 @@ class Contents:
     """The time at which the last task was accepted."""
     trusted_at: float = 0.0
     """The time that ages went by when it was noted last; 0: never."""
+    keys: KeyState = _NO_KEYS
 
 
 class Journal(Protocol):

@@ -19,7 +19,15 @@ from afterwards.counts import Cell, Tally
 from afterwards.errors import JournalError, JournalUnreadable
 from afterwards.lifecycle import Task
 from afterwards.logs import get_logger
-from afterwards.registry.journal import activity, failures, listing, plans, rescue, series_rows
+from afterwards.registry.journal import (
+    activity,
+    failures,
+    keys,
+    listing,
+    plans,
+    rescue,
+    series_rows,
+)
 from afterwards.registry.journal.base import Contents, Group
 from afterwards.registry.journal.batch import rest_of
 from afterwards.registry.journal.columns import (
@@ -132,6 +140,8 @@ class SqliteJournal:
                 series_rows.write(db, group.series)
             if group.activity or group.overdue_activity:
                 activity.write(db, group.activity, group.overdue_activity)
+            if group.keys is not None:
+                keys.write(db, group.keys)
             if group.probe:
                 db.execute(PUT_PROBE, (group.at,))
             if group.trusted_at is not None:
@@ -206,7 +216,9 @@ class SqliteJournal:
         unfinished = map(to_task, db.execute(listing.SELECT_UNFINISHED))
         # An earlier version has noted none.
         (trusted_at,) = db.execute(SELECT_TRUSTED_TIME).fetchone() or (created_at,)
-        return Contents(unfinished, counts, plans.load(db), order + 1, created_at, trusted_at)
+        return Contents(
+            unfinished, counts, plans.load(db), order + 1, created_at, trusted_at, keys.load(db)
+        )
 
     def read(self, task_id: str) -> Task | None:
         found = self._query(f"{SELECT_TASK} WHERE id = ?", (lookup_key(task_id),))

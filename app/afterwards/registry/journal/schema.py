@@ -9,7 +9,7 @@ from typing import Final
 APPLICATION_ID: Final = 0x62677473
 """Marks a SQLite file as a journal of this program. It stays, so that every version is opened."""
 
-VERSION: Final = 5
+VERSION: Final = 6
 
 # Plans: pauses, the starts that rates go by, schedules (see `afterwards.registry.journal.plans`).
 # Due times move often and definitions hardly ever, and those have payloads, so they are in tables
@@ -117,6 +117,35 @@ CREATE INDEX tasks_by_end ON tasks (state, finished_at)
     WHERE state = 'failed' OR state = 'cancelled';
 """
 
+# Who may do what (see `afterwards.registry.journal.keys`), and with which key something was done by
+# hand. A key's digest and that of a session's cookie are hashes of secrets that are stored nowhere.
+_KEYS: Final = """
+CREATE TABLE keys (
+    id TEXT PRIMARY KEY,
+    name TEXT NOT NULL,
+    principal TEXT NOT NULL,
+    role TEXT,
+    grants TEXT NOT NULL,
+    types TEXT,
+    labels TEXT,
+    payloads INTEGER NOT NULL,
+    limits TEXT NOT NULL,
+    created_at REAL NOT NULL,
+    expires_at REAL,
+    revoked_at REAL,
+    last_used_at REAL,
+    replaced_by TEXT,
+    digest BLOB NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE sessions (
+    digest BLOB PRIMARY KEY, key_id TEXT NOT NULL, opened_at REAL NOT NULL, ends_at REAL NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE keys_state (
+    one INTEGER PRIMARY KEY, version INTEGER NOT NULL, required INTEGER NOT NULL
+);
+ALTER TABLE activity ADD COLUMN key_id TEXT;
+"""
+
 # Payloads have a table of their own: SQLite writes a changed row whole, and a task's row changes
 # at least twice while its payload hardly ever does. Results come last for a like reason: what
 # stands behind a large value in a row cannot be read without it. The index by type and state ends
@@ -199,6 +228,7 @@ CREATE TABLE probe (one INTEGER PRIMARY KEY, at REAL NOT NULL);
 {_TRACEBACKS}
 {_ERRORS}
 {_ENDS}
+{_KEYS}
 """
 
 MIGRATIONS: Final[Mapping[int, str]] = MappingProxyType(
@@ -266,6 +296,7 @@ INSERT INTO labels
     SELECT label.key || '=' || label.value, ord
     FROM tasks, json_each(labels) AS label WHERE labels IS NOT NULL;
 """,
+        5: _KEYS,
     }
 )
 """The statements that make the next version of each."""

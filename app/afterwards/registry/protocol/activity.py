@@ -41,6 +41,8 @@ class By(NamedTuple):
     address: str | None = None
     bulk: Bulk | None = None
     """The call that this is a part of."""
+    key_id: str | None = None
+    """The id of the key that was shown."""
 
 
 class Entry(NamedTuple):
@@ -49,7 +51,7 @@ class Entry(NamedTuple):
     at: float
     verb: str
     object: str
-    """`task`, `tasks`, `task type` or `schedule`."""
+    """`task`, `tasks`, `task type`, `schedule`, `key`, `keys` or `session`."""
     name: str
     """Its id or name; of tasks, which ones."""
     affected: int
@@ -61,6 +63,7 @@ class Entry(NamedTuple):
     address: str | None = None
     bulk: str | None = None
     """Set: what comes with the same `Bulk.id` later is added to this entry."""
+    key_id: str | None = None
 
 
 class ActivityPage(NamedTuple):

@@ -268,3 +268,6 @@ class Reply(NamedTuple):
     """New claims for the calling worker, within its free slots; committed."""
     cancels: Sequence[Held]
     """Claims of the calling worker whose cancellation was asked for, told once per connection."""
+    keys: int | None = None
+    """`Keyring.version`; with another one than it knows, a worker asks for `Keys`. None: this reply
+    does not say."""

@@ -62,6 +62,10 @@ The rules
         most one attempt with crowd 1 runs at a time.
     23. A worker whose generation of task code is behind the latest that any has announced is given
         no claims on types of task modules.
+    24. Keys are required once one was made, until `KeysOff`, however many of them are left. What
+        changes anybody's rights raises the version of the keys. Each reply to a worker tells it,
+        `watch` returns when it has risen, and a worker that knows another version asks for `Keys`.
+        A worker that knows none lets nobody in.
 """
 
 from __future__ import annotations

@@ -9,6 +9,16 @@ from afterwards.counts import WorkerCounts
 from afterwards.lifecycle import Kind, Task, Usage
 from afterwards.registry.protocol.activity import By
 from afterwards.registry.protocol.filters import Filter, Order, PageEnd
+from afterwards.registry.protocol.key_requests import (
+    CreateKey,
+    EndSession,
+    Keys,
+    KeysOff,
+    OpenSession,
+    RevokeKey,
+    RotateKey,
+    Touch,
+)
 from afterwards.schedules.schedule import Schedule
 
 
@@ -529,4 +539,5 @@ Request = (
     | Note | Activity
     | Get | Inspect | Find | Count | Errors | Counts | Changes | GetSchedule | Schedules | Stats
     | Series | ListWorkers | Scrape | Probe
+    | CreateKey | RotateKey | RevokeKey | KeysOff | OpenSession | EndSession | Touch | Keys
 )  # fmt: skip

@@ -9,12 +9,21 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
+from afterwards.access.key import Key
 from afterwards.errors import AfterwardsError, JournalUnavailable
 from afterwards.lifecycle import LATEST_SHOWN
 from afterwards.logs import get_logger
 from afterwards.registry.journal.base import Journal
 from afterwards.registry.protocol.activity import By, Entry, Outcome, cut
 from afterwards.registry.protocol.clock import Clock
+from afterwards.registry.protocol.key_requests import (
+    CreateKey,
+    EndSession,
+    KeysOff,
+    OpenSession,
+    RevokeKey,
+    RotateKey,
+)
 from afterwards.registry.protocol.requests import (
     Amend,
     Cancel,
@@ -30,6 +39,7 @@ from afterwards.registry.protocol.requests import (
     RunSchedule,
 )
 from afterwards.registry.state.ages import TrustedTime
+from afterwards.registry.state.keys import KeyBook
 from afterwards.registry.state.schedule_table import ScheduleTable
 
 log = get_logger(__name__)
@@ -59,7 +69,7 @@ class ActivityBook:
         schedules: those there are.
     """
 
-    def __init__(self, clock: Clock, schedules: ScheduleTable) -> None:
+    def __init__(self, clock: Clock, schedules: ScheduleTable, keys: KeyBook) -> None:
         self._clock = clock
         self._schedules = schedules
         self.entries: list[Entry] = []
@@ -79,6 +89,7 @@ class ActivityBook:
             ),
             DeleteSchedule: lambda it: _Words("delete", "schedule", it.name),
             RunSchedule: lambda it: _Words("run", "schedule", it.name, f"task {it.task_id}"),
+            **_words_of_keys(keys),
         }
 
     def noting(self, verbs: Mapping[type, Verb]) -> dict[type, Verb]:
@@ -133,6 +144,7 @@ class ActivityBook:
             by.request_id,
             by.address,
             bulk,
+            by.key_id,
         )
         if bulk is None:
             self.entries.append(entry)
@@ -151,6 +163,27 @@ class ActivityBook:
         verb = "create" if self._schedules.get(schedule.name) is None else "replace"
         times = schedule.cron or f"every {schedule.every_seconds:g} s"
         return _Words(verb, "schedule", schedule.name, f"{schedule.pattern.type}: {times}")
+
+
+def _words_of_keys(keys: KeyBook) -> dict[type, Callable[[Any], _Words]]:
+    """The words for requests about keys. They are looked for before the request is carried out."""
+
+    def of_key(verb: str, key_id: str, detail: str) -> _Words:
+        return _Words(verb, "key", keys.name_of(key_id), detail)
+
+    return {
+        CreateKey: lambda it: _Words("create", "key", it.key.name, _rights(it.key)),
+        RotateKey: lambda it: of_key("rotate", it.key_id, f"{it.key_id} by {it.new_id}"),
+        RevokeKey: lambda it: of_key("revoke", it.key_id, it.key_id),
+        KeysOff: lambda _: _Words("turn off", "keys", "all"),
+        OpenSession: lambda it: _Words("open", "session", keys.name_of(it.session.key_id)),
+        EndSession: lambda it: _Words("end", "session", keys.name_of_session(it.digest)),
+    }
+
+
+def _rights(key: Key) -> str:
+    rights = key.role or " and ".join(sorted(key.grants)) or "nothing"
+    return f"{key.id}: {rights}"
 
 
 def _changes(request: Retry | Amend) -> str | None:

@@ -50,6 +50,8 @@ class WorkerRecord:
     """Claims on suspects by executor kind and crowd."""
     untold: dict[str, Held] = field(default_factory=dict)
     """Claims by task id whose cancellation was asked for and that it has not been told of."""
+    keys_told: int = 0
+    """The version of the keys that it was told last."""
     attention: threading.Event = field(default_factory=threading.Event)
     """Set when an exchange would bring it something; what `Registry.watch` waits for."""
 

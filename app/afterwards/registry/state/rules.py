@@ -17,6 +17,7 @@ from afterwards.errors import (
     TaskNotFound,
 )
 from afterwards.lifecycle import Task
+from afterwards.registry.journal.keys import KeyState
 from afterwards.registry.journal.plans import PlanChanges, Plans
 from afterwards.registry.protocol.answers import Claim
 from afterwards.registry.protocol.base import MAX_BATCH_BYTES, Worker
@@ -39,6 +40,7 @@ from afterwards.registry.protocol.requests import (
 from afterwards.registry.state.acceptance import Acceptance, Limits, Room
 from afterwards.registry.state.activity import ActivityBook
 from afterwards.registry.state.gone_types import GoneTypes
+from afterwards.registry.state.keys import KeyBook
 from afterwards.registry.state.ledger import Ledger, WorkerRecord
 from afterwards.registry.state.schedule_table import ScheduleTable
 from afterwards.registry.state.schedules import ScheduleBook
@@ -81,7 +83,8 @@ class Rules:
         self.slots = Slots(self.store.ready, self.ledger)
         self._gone_types = GoneTypes(self.ledger, self.store, table)
         self._archive = archive
-        self.activity = ActivityBook(clock, table)
+        self.keys = KeyBook(clock)
+        self.activity = ActivityBook(clock, table, self.keys)
         verbs: dict[type, Callable[[Any], Any]] = {
             **self.acceptance.verbs,
             Succeeded: self._succeeded,
@@ -97,11 +100,13 @@ class Rules:
             Delete: self._delete,
             **self.store.throttles.verbs,
             **self.schedules.verbs,
+            **self.keys.verbs,
         }
         self._verbs = self.activity.noting(verbs)
 
-    def load(self, plans: Plans) -> None:
-        """Take in the pauses, starts and schedules that are in the journal."""
+    def load(self, plans: Plans, keys: KeyState) -> None:
+        """Take in the pauses, starts, schedules and keys that are in the journal."""
+        self.keys.load(keys)
         self.store.throttles.load(plans.paused, plans.starts)
         for schedule in plans.schedules:
             self.schedules.load(schedule)
@@ -199,6 +204,7 @@ class Rules:
         self.schedules.commit()
         if self.activity.entries:
             self.activity.clear()
+        self.keys.commit()
         self.workers.commit()
 
     def undo(self) -> None:
@@ -218,6 +224,7 @@ class Rules:
     def _undo_tasks(self) -> None:
         self.store.undo()
         self.schedules.undo()
+        self.keys.undo()
         self.activity.clear()
 
     # -- tasks ---------------------------------------------------------------------------------

@@ -82,11 +82,16 @@ class Workers:
             raise NotJoined(str(worker))
         return record
 
-    def cancellations(self, worker: Worker, connection: int) -> list[Held]:
-        """Which claims the worker has to be told to cancel, each once."""
+    def tell(self, worker: Worker, connection: int, keys: int) -> list[Held]:
+        """The claims that the worker has to be told to cancel, each once.
+
+        Args:
+            keys: the version of the keys, which it is told together with them.
+        """
         record = self.find(worker, connection)
         if record is None:
             return []
+        record.keys_told = keys
         untold, record.untold = record.untold, {}
         return list(untold.values())
 
