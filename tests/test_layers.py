@@ -55,7 +55,7 @@ ROOMS: Final[dict[str, May]] = {
         "errors logs registry.engine registry.journal registry.protocol registry.state system",
         "afterwards_executors.prctl",
     ),
-    "registry.client": May("counts errors logs registry.protocol system", "tenacity"),
+    "registry.client": May("access counts errors logs registry.protocol system", "tenacity"),
     "execution": May(
         "counts errors lifecycle logs registry.protocol system task_types",
         "afterwards_executors pydantic structlog",
@@ -85,7 +85,8 @@ ROOMS: Final[dict[str, May]] = {
         "afterwards_executors",
     ),
     "main": May(
-        "api assembly errors logs registry.process service settings system task_types web_worker",
+        "api assembly errors logs registry.client.ring registry.process service settings system "
+        "task_types web_worker",
         "fastapi uvicorn",
     ),
     "server": May(

@@ -22,11 +22,13 @@ from fastapi import FastAPI
 from fastapi.telemetry import TelemetryConfig
 
 from afterwards import __version__, api
+from afterwards.api.authorise import Gate
 from afterwards.api.http_metrics import HttpMetrics
 from afterwards.api.routing import require_declared
 from afterwards.assembly import registry_config
 from afterwards.errors import ConfigurationError
 from afterwards.logs import configure, get_logger
+from afterwards.registry.client.ring import Ring
 from afterwards.registry.process.access import REGISTRIES, Access, of_service
 from afterwards.registry.process.lock import Endpoint
 from afterwards.settings import Settings
@@ -68,11 +70,14 @@ def create_app(
         chosen, generation = settings, Generation.of(news.first)
     catalogue = LiveCatalogue(generation.catalogue)
     http_metrics = HttpMetrics()
+    gate = Gate(None)
+    ring = Ring(gate.renew)
+    gate.used = ring.used
     stopped_early = threading.Event()
 
     def make_worker() -> WebWorker:
         access = _reach(chosen, endpoint)
-        worker = WebWorker(chosen, catalogue, access, http_metrics, generation)
+        worker = WebWorker(chosen, catalogue, access, http_metrics, generation, ring=ring)
         if news is not None:
             worker.follow(news, partial(setattr, app, "openapi_schema", None))
         return worker
@@ -89,7 +94,7 @@ def create_app(
         ),
     )
     app.state.begin_drain = stopped_early.set
-    api.install(app, chosen, http_metrics, catalogue)
+    api.install(app, chosen, http_metrics, catalogue, gate)
     return app
 
 

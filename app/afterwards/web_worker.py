@@ -20,6 +20,7 @@ from afterwards.logs import get_logger
 from afterwards.registry.client.client import RegistryClient
 from afterwards.registry.client.connection import RegistryConnection
 from afterwards.registry.client.list_reader import ListReader
+from afterwards.registry.client.ring import Ring
 from afterwards.registry.process.access import Access
 from afterwards.registry.protocol.base import FENCE_SHARE
 from afterwards.registry.protocol.incarnation import this_process
@@ -50,6 +51,8 @@ class WebWorker:
         access: Access,
         http_metrics: HttpMetrics,
         generation: Generation,
+        *,
+        ring: Ring,
     ) -> None:
         self._settings = settings
         self._access = access
@@ -80,6 +83,7 @@ class WebWorker:
             task_code(catalogue, generation.number),
             settled=self._settled,
             itself=self._itself,
+            ring=ring,
         )
         self._connection = RegistryConnection(
             access.connect,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import structlog
 from fastapi import Request
 
+from afterwards.access.principal import Principal
 from afterwards.registry.protocol.activity import By
 
 
@@ -13,5 +14,5 @@ def asker(request: Request) -> By:
     request_id = structlog.contextvars.get_contextvars().get("request_id")
     # A client on a Unix socket has no address.
     address = request.client.host if request.client else None
-    actor = request.scope["principal"].actor
-    return By(actor=actor, request_id=request_id, address=address)
+    principal: Principal = request.scope["principal"]
+    return By(principal.actor, request_id, address, key_id=principal.key_id)

@@ -36,6 +36,8 @@ class Gate:
     """
 
     def __init__(self, ring: Keyring | None = NO_KEYS) -> None:
+        self.used: dict[str, float] = {}
+        """The last use of each key, by its id, until whoever remembers them takes it away."""
         self.renew(ring)
 
     def renew(self, ring: Keyring | None) -> None:
@@ -58,9 +60,11 @@ class Gate:
         """
         if self._ring is None:
             raise KeysUnknown
-        key = self._ring.find(_token(scope), time.time())
+        now = time.time()
+        key = self._ring.find(_token(scope), now)
         if key is None:
             raise InvalidKey
+        self.used[key.id] = now
         principal = Principal(key)
         own_only = not principal.may(needs)
         if own_only and not principal.may_for_own(needs):

@@ -244,7 +244,7 @@ def test_a_worker_says_its_task_types_limits_when_it_joins() -> None:
     limits = {"note": TypeLimits(max_concurrency=3)}
     client = RegistryClient(Holder(1), NoHttp(), TaskCode(limits=limits))
 
-    [join] = [pending.request for pending in client.first_batch()]
+    join, *_ = [pending.request for pending in client.first_batch()]
 
     assert join == Join(Holder(1).slots(), [], limits)
 

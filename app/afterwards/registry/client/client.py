@@ -23,10 +23,12 @@ from afterwards.errors import (
     Unavailable,
 )
 from afterwards.registry.client.reader import Reader
+from afterwards.registry.client.ring import Ring
 from afterwards.registry.client.send_queue import Outbox, Pending, awaited_tasks
 from afterwards.registry.client.worker_side import ClaimHolder, CountsSource, SelfReporter, TaskCode
 from afterwards.registry.protocol.answers import Reply
 from afterwards.registry.protocol.base import HEARTBEAT_SECONDS
+from afterwards.registry.protocol.key_requests import Keys
 from afterwards.registry.protocol.requests import (
     Beat,
     Drain,
@@ -76,6 +78,7 @@ class RegistryClient:
         code: what this worker can run, until `announce` says otherwise.
         settled: hears of each task that was reported, once that is answered. From any thread.
         itself: has what it says of its process and its hosts; None: nothing.
+        ring: is given the keys, and whenever they have changed; None: nobody is.
     """
 
     def __init__(
@@ -85,7 +88,10 @@ class RegistryClient:
         code: TaskCode | None = None,
         settled: Callable[[str], None] = lambda _: None,
         itself: SelfReporter | None = None,
+        *,
+        ring: Ring | None = None,
     ) -> None:
+        self._ring = ring or Ring(lambda _: None)
         self._holder = holder
         self._settled = settled
         self._code = code or TaskCode()
@@ -249,7 +255,7 @@ class RegistryClient:
 
     def first_batch(self) -> list[Pending]:
         """The first batch of a connection: join with the claims at hand, then the unanswered."""
-        batch = [Pending(self._join())]
+        batch = [Pending(self._join()), Pending(Keys())]
         if self._draining:
             batch.append(Pending(Drain()))
         self._last_beat = self._report_due = 0.0
@@ -279,9 +285,13 @@ class RegistryClient:
         # were taken, so that it has the slots that `slots_changed` was called for before them.
         if self._leaving or self._is_beat_due():
             batch.insert(0, Pending(self._beat()))
+            if uses := self._ring.uses():
+                batch.append(Pending(uses))
         if not self._announced:
             # On a connection that has joined it says the same again, and what is new.
             batch.insert(0, Pending(self._join()))
+        if self._ring.is_outdated:
+            batch.append(Pending(Keys()))
         return batch or ([] if nudged else None)
 
     def settle(self, batch: Sequence[Pending], reply: Reply) -> Answered:
@@ -308,10 +318,9 @@ class RegistryClient:
                 answered.append((pending.future, answer))
             elif pending.future is not None:
                 self._outbox.defer(pending)
-            elif isinstance(pending.request, Report):
-                self._settle_report(pending, pending.request, answer)
-            elif isinstance(pending.request, Leave):
-                self.has_left = True
+            else:
+                self._settle_own(pending, answer)
+        self._ring.heard(reply.keys)
         return answered
 
     def _may_try_again(self, pending: Pending, answer: Any) -> bool:
@@ -320,6 +329,16 @@ class RegistryClient:
         return (
             isinstance(answer, JournalLocked) and tried_seconds < WAIT_SECONDS - _LAST_TRY_SECONDS
         )
+
+    def _settle_own(self, pending: Pending, answer: Any) -> None:
+        """A request of the worker itself was answered."""
+        request = pending.request
+        if isinstance(request, Report):
+            self._settle_report(pending, request, answer)
+        elif isinstance(request, Leave):
+            self.has_left = True
+        elif isinstance(request, Keys):
+            self._ring.take(answer)
 
     def _settle_report(self, pending: Pending, report: Report, answer: Any) -> None:
         if isinstance(answer, Unavailable):
