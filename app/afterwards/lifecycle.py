@@ -50,6 +50,9 @@ HIGHEST_PRIORITY: Final = 9
 INTERNAL_KEY: Final = "\x1f"
 """In idempotency keys that the registry makes itself: no client can send it."""
 
+OWNED_KEY: Final = "\x1e"
+"""In idempotency keys, between the key as its client sent it and the owner that it belongs to."""
+
 LATEST_SHOWN: Final = 253_402_214_400.0
 """9999-12-31: later times are shown as this one."""
 
@@ -176,6 +179,23 @@ class Task:
     def is_retrying(self) -> bool:
         """True if it waits for a further attempt after one that failed."""
         return self.attempts_used > 0 and self.state in _WAITING
+
+    @property
+    def sent_key(self) -> str | None:
+        """The idempotency key as a client sent it; None: none was sent."""
+        key = self.idempotency_key
+        if key is None or INTERNAL_KEY in key:
+            return None
+        sent = key.partition(OWNED_KEY)[0]
+        # The keys of schedules' tasks have a line break.
+        return sent if sent.isprintable() else None
+
+    def with_key_of_its_owner(self) -> Task:
+        """The same task, with an idempotency key that is not met by those of other owners."""
+        key = self.idempotency_key
+        if key is None or self.owner is None or OWNED_KEY in key:
+            return self
+        return self._evolve(idempotency_key=f"{key}{OWNED_KEY}{self.owner}")
 
     # -- in ------------------------------------------------------------------------------------
 

@@ -50,6 +50,35 @@ def test_a_repeated_key_with_another_submission_is_refused(reach: Reach) -> None
     assert stored(reach.registry) == 1
 
 
+def test_a_key_belongs_to_the_owner_who_has_sent_it(reach: Reach) -> None:
+    mine, theirs, nobodys = keyed(owner="ann"), keyed(owner="bob"), keyed()
+    for task in (mine, theirs, nobodys):
+        assert reach.ask(Add(task)) is None
+    assert reach.ask(Add(keyed(owner="bob"))).id == theirs.id
+    assert reach.ask(Add(keyed())).id == nobodys.id
+    assert {reach.get(task).sent_key for task in (mine, theirs, nobodys)} == {"k"}
+
+
+def test_a_refusal_names_the_key_as_it_was_sent_and_no_task_of_others(reach: Reach) -> None:
+    mine = keyed(owner="ann")
+    reach.ask(Add(keyed(owner="bob")))
+    reach.ask(Add(mine))
+    refused = reach.ask(Add(keyed(fingerprint=b"g", owner="ann")))
+    assert isinstance(refused, IdempotencyMismatch)
+    assert (refused.key, refused.task_id) == ("k", mine.id)
+
+
+def test_a_batch_under_the_key_of_an_owner_is_found_again(reach: Reach) -> None:
+    batch = [keyed(owner="ann"), make_task(owner="ann"), make_task(owner="ann")]
+    assert reach.ask(AddAll(batch)) is None
+    assert reach.ask(AddAll([keyed(owner="bob"), make_task(owner="bob")])) is None
+
+    again = reach.ask(AddAll([keyed(owner="ann"), *(make_task(owner="ann") for _ in range(2))]))
+
+    assert [task.id for task in again] == [task.id for task in batch]
+    assert [task.sent_key for task in again] == ["k", None, None]
+
+
 def test_keys_are_told_apart(reach: Reach) -> None:
     for task in (keyed("a"), keyed("b"), make_task(), make_task()):
         assert reach.ask(Add(task)) is None

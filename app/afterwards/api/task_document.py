@@ -42,7 +42,7 @@ def full_document(details: Details, *, logs: bool = False, tracebacks: bool = Fa
         "executor": task.executor,
         "timeout_seconds": task.timeout_seconds,
         "deadline": _time_or_none(task.deadline),
-        "idempotency_key": _sent_key(task),
+        "idempotency_key": task.sent_key,
         "schedule": task.schedule,
         "cancel_requested": task.cancel_requested,
         "history": [_attempt(record) for record in details.attempts],
@@ -114,12 +114,6 @@ def _attempt(record: AttemptRecord) -> dict[str, Any]:
         "peak_memory_bytes": record.peak_memory_bytes,
         "cpu_seconds": None if record.cpu_seconds is None else round(record.cpu_seconds, 6),
     }
-
-
-def _sent_key(task: Task) -> str | None:
-    """The key as a client sent it; the service's own keys have characters that nobody can send."""
-    key = task.idempotency_key
-    return key if key is not None and key.isprintable() else None
 
 
 def _time_or_none(seconds: float | None) -> str | None:

@@ -20,8 +20,9 @@ The rules
     6.  The registry keeps the ledger of slots: a worker never holds more claims of a kind than it
         has slots of it.
     7.  `Add` is idempotent by task id and by `Task.idempotency_key`, which is kept as long as its
-        task. A repeated key waits for the same commit as everything else. `AddAll` likewise: its
-        tasks are one submission, and the first, which has the key, is the last to be deleted.
+        task and belongs to its owner. A repeated key waits for the same commit as everything else.
+        `AddAll` likewise: its tasks are one submission, and the first, which has the key, is the
+        last to be deleted.
     8.  A claim names the worker's incarnation (`Worker`). After a restart of the registry, claims
         of dead incarnations, or of another service's, are lost at once; living ones have a full
         lease to present theirs.

@@ -121,7 +121,7 @@ class Acceptance:
         self.verbs: dict[type, Callable[[Any], Any]] = {Add: self._add, AddAll: self._add_all}
 
     def _add(self, request: Add) -> Task | None:
-        task = request.task
+        task = request.task.with_key_of_its_owner()
         if self._is_known(task.id, request.again):
             return None
         first = self._accepted_before(task)
@@ -132,7 +132,7 @@ class Acceptance:
         return None
 
     def _add_all(self, request: AddAll) -> list[Task] | None:
-        tasks = as_batch(request.tasks)
+        tasks = as_batch([task.with_key_of_its_owner() for task in request.tasks])
         # All or none were accepted, so one of them tells it of all.
         if not tasks or self._is_known(tasks[0].id, request.again):
             return None
@@ -190,7 +190,7 @@ class Acceptance:
             return None
         first = self._with_key(key)
         if first is not None and first.fingerprint != task.fingerprint:
-            raise IdempotencyMismatch(key, first.id)
+            raise IdempotencyMismatch(task.sent_key or key, first.id)
         return first
 
     def make_by_hand(self, schedule: Schedule, task_id: str) -> Task:
