@@ -63,7 +63,7 @@ ROOMS: Final[dict[str, May]] = {
     "testing": May("execution task_types", "pydantic"),
     "events": May("errors lifecycle logs registry.client.follower registry.protocol"),
     "service": May(
-        "buckets errors events execution lifecycle logs registry.client.client "
+        "access buckets errors events execution lifecycle logs registry.client.client "
         "registry.client.list_reader registry.protocol schedules system task_ids task_types",
         "afterwards_executors pydantic pydantic_core",
     ),

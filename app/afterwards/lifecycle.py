@@ -199,9 +199,9 @@ class Task:
 
     # -- in ------------------------------------------------------------------------------------
 
-    def submitted(self, task_id: str, payload: bytes, now: float) -> Task:
+    def submitted(self, task_id: str, payload: bytes, now: float, owner: str | None = None) -> Task:
         """A new task like this one, which is a mere pattern."""
-        return self._evolve(id=task_id, payload=payload, created_at=now, run_at=now)
+        return self._evolve(id=task_id, payload=payload, created_at=now, run_at=now, owner=owner)
 
     def postponed(self, run_at: float, delay_seconds: float | None = None) -> Task:
         """A new task that is not due yet: SCHEDULED in the place of PENDING.

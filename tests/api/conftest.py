@@ -68,6 +68,9 @@ class FakeService:
         self.unavailable: Unavailable | None = None
         self.broken: Exception | None = None
 
+    def seen_by(self, principal: object, *, own_only: bool) -> FakeService:
+        return self
+
     async def submit(
         self,
         type_name: str,

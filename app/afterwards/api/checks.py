@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Final, NamedTuple, cast
 
 from fastapi import Request
@@ -15,6 +15,7 @@ from afterwards.api.labels import stored
 from afterwards.api.problems import PayloadRefused
 from afterwards.api.schemas.requests import NewTask
 from afterwards.api.submission import service_of
+from afterwards.errors import NotAllowed
 from afterwards.service.intake import TaskRequest
 from afterwards.task_types.base import is_finite
 from afterwards.task_types.description import Catalogue, TypeDescription
@@ -26,8 +27,17 @@ BODY: Final[Path] = ("body",)
 
 
 def catalogue_of(request: Request) -> Catalogue:
-    """The task types there are, by name."""
-    return cast("Catalogue", request.app.state.catalogue)
+    """The task types there are within reach of the request's sender, by name."""
+    catalogue = cast("Catalogue", request.app.state.catalogue)
+    types = request.scope["principal"].types
+    return catalogue if types is None else WithinReach(catalogue, types)
+
+
+class WithinReach(dict[str, TypeDescription]):
+    """The task types that a key reaches, of those there are."""
+
+    def __init__(self, catalogue: Catalogue, types: Collection[str]) -> None:
+        super().__init__((name, found) for name, found in catalogue.items() if name in types)
 
 
 def checked_task(new: NewTask, catalogue: Catalogue, path: Path = BODY) -> TaskRequest:
@@ -54,8 +64,12 @@ def checked_task(new: NewTask, catalogue: Catalogue, path: Path = BODY) -> TaskR
 
 
 def known_type(name: str, catalogue: Catalogue, path: Path) -> TypeDescription:
-    """The task type of this name. Raises `RequestValidationError`."""
+    """The task type of this name. Raises `RequestValidationError`, `NotAllowed`."""
     task_type = catalogue.get(name)
+    if task_type is None and isinstance(catalogue, WithinReach):
+        # Whether there is such a type is not told.
+        known = ", ".join(sorted(catalogue)) or "none"
+        raise NotAllowed(f"The key reaches no tasks of type {name[:100]!r}; it reaches {known}")
     if task_type is None:
         shown = name if len(name) <= 100 else f"{name[:100]}…"
         known = ", ".join(sorted(catalogue))

@@ -16,7 +16,9 @@ from afterwards.api.roles import Grant, Role, needs
 from afterwards.api.routing import new_router
 from afterwards.api.schemas.fields import TASK_LABELS
 from afterwards.api.submission import kept_task, started, submit
+from afterwards.api.task_document import REDACTED
 from afterwards.lifecycle import Task, TaskState
+from afterwards.service.hidden import HIDDEN
 from afterwards.task_types.email import EMAIL, EmailPayload
 
 router = new_router("Email")
@@ -71,9 +73,10 @@ async def get_processing_status(task_id: schemas.TaskId, request: Request) -> Re
 
 def _status_document(task: Task) -> bytes:
     shown_as = SHOWN_AS[task.state]
-    return b'{"task_id":"%b","status":"%b","result":%b,"error":%b}' % (
+    return b'{"task_id":"%b","status":"%b","result":%b,"error":%b%b}' % (
         task.id.encode(),
         shown_as.encode(),
         task.result if task.result is not None else b"null",
         json.dumps(task.error if shown_as == "failed" else None).encode(),
+        REDACTED if task.payload is HIDDEN else b"",
     )

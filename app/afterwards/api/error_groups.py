@@ -59,7 +59,8 @@ async def list_errors(query: Annotated[ErrorFilter, Query()], request: Request) 
     page = await service_of(request).errors(
         type_name=query.type, latest_first=query.order == "latest", limit=query.limit
     )
-    return _answer({"groups": [_document(one) for one in page.groups], "ungrouped": page.ungrouped})
+    groups = [_document(one, request) for one in page.groups]
+    return _answer({"groups": groups, "ungrouped": page.ungrouped})
 
 
 @router.get(
@@ -76,15 +77,17 @@ async def get_error(error_id: ErrorIdPath, request: Request) -> Response:
     if ERROR_ID.fullmatch(error_id) is not None:
         page = await service_of(request).errors(error=error_id)
         for group in page.groups:
-            return _answer(_document(group))
+            return _answer(_document(group, request))
     raise ErrorGroupNotFound(error_id)
 
 
-def _document(group: ErrorGroup) -> dict[str, Any]:
+def _document(group: ErrorGroup, request: Request) -> dict[str, Any]:
+    is_seen = request.scope["principal"].sees_payloads
     return {
         "id": group.id,
         "type": group.type,
-        "message": group.message,
+        "message": group.message if is_seen else None,
+        **({} if is_seen else {"redacted": True}),
         "count": group.number,
         "first_seen": shown_time(group.first_seen),
         "last_seen": shown_time(group.last_seen),

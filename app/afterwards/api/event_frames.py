@@ -12,6 +12,7 @@ from afterwards.events.streams import Portion, Reset, Snapshot
 from afterwards.events.window import Position
 from afterwards.lifecycle import TaskState
 from afterwards.registry.protocol.answers import Event
+from afterwards.service.hidden import NO_REASON
 
 RETRY_MILLISECONDS: Final = 1_000
 """The time after which a client should come back when its connection has ended."""
@@ -148,6 +149,8 @@ def _event_frame(epoch: str, event: Event) -> bytes:
             "reason": event.reason,
             "attempt": event.attempt,
         }
+        if event.reason == NO_REASON:
+            data = {**data, "reason": None, "redacted": True}
     else:
         name = b"progress"
         data = {

@@ -41,11 +41,12 @@ from afterwards.api.schemas.schedules import (
 )
 from afterwards.api.schemas.tasks import TaskDocument
 from afterwards.api.submission import service_of
-from afterwards.api.task_document import base_document
+from afterwards.api.task_document import REDACTED, base_document
 from afterwards.api.times import shown_time
 from afterwards.errors import ScheduleNotFound
 from afterwards.schedules.recurrence import check_cron, zone
 from afterwards.schedules.schedule import Schedule
+from afterwards.service.hidden import HIDDEN
 from afterwards.service.intake import TaskRequest
 from afterwards.service.operations import Operations
 from afterwards.system.large_bodies import aside
@@ -321,6 +322,8 @@ def _document(schedule: Schedule, now: float, *, with_payload: bool = True) -> b
     document = json.dumps(members, separators=(",", ":")).encode()
     if not with_payload:
         return document
+    if pattern.payload is HIDDEN:
+        return b'%b,"payload":null%b}' % (document[:-1], REDACTED)
     # The payload is JSON already.
     return b'%b,"payload":%b}' % (document[:-1], pattern.payload)
 

@@ -8,6 +8,7 @@ from fastapi import BackgroundTasks, Request
 from pydantic import BaseModel
 from starlette.responses import Response
 
+from afterwards.access.principal import ANYONE
 from afterwards.api.idempotency import REPLAYED, key_of
 from afterwards.api.labels import labels_of
 from afterwards.api.references import reference
@@ -21,11 +22,16 @@ _JSON: Final = (b"content-type", b"application/json")
 
 
 def service_of(request: Request) -> TaskService:
-    """The service that `afterwards.main` put on the application.
+    """The service that `afterwards.main` put on the application, as the request's sender sees it.
 
     Called, not declared with `Depends`: solving a dependency costs 9 us, a sixth of a request.
     """
-    return cast("TaskService", request.app.state.service)
+    scope = request.scope
+    service = cast("TaskService", scope["app"].state.service)
+    principal = scope["principal"]
+    if principal is ANYONE:
+        return service
+    return service.seen_by(principal, own_only=scope["own_only"])
 
 
 async def kept_task(request: Request, task_id: str) -> Task:

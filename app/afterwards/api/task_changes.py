@@ -26,10 +26,11 @@ from afterwards.api.schemas.requests import TaskChange
 from afterwards.api.schemas.tasks import TaskDocument
 from afterwards.api.submission import service_of
 from afterwards.api.task_document import base_document
-from afterwards.errors import UnknownTaskType
+from afterwards.errors import NotAllowed, UnknownTaskType
 from afterwards.lifecycle import Task
 from afterwards.service import bulk
 from afterwards.service.bulk import AS_IT_WAS, Replacement
+from afterwards.service.hidden import HIDDEN
 from afterwards.system.large_bodies import aside
 
 router = new_router("Tasks of any type")
@@ -100,6 +101,7 @@ async def replaced(
         RequestValidationError: there is no such type, or it does not take the payload.
         UnknownTaskType: the task's own type is gone.
         Unvalidated: a host could not say whether it is valid.
+        NotAllowed: that would tell what the sender may not see.
     """
     catalogue = catalogue_of(request)
     if new_type is not None:
@@ -109,6 +111,11 @@ async def replaced(
     else:
         raise UnknownTaskType(task.type)
     size = max(len(task.payload), len(await request.body()))
+    if payload is None and task.payload is HIDDEN:
+        raise NotAllowed(
+            "Another type takes the payload there is, or does not, and to find out needs a key "
+            "with `payloads`; send a payload with it"
+        )
     if payload is None:
         given = from_json(task.payload)
     else:

@@ -12,8 +12,12 @@ from typing import Any, Final
 from afterwards.api.times import shown_time
 from afterwards.lifecycle import Task
 from afterwards.registry.protocol.answers import AttemptRecord, Details, ProgressMark
+from afterwards.service.hidden import HIDDEN
 
 DIGEST_CHARACTERS: Final = 120
+
+REDACTED: Final = b',"redacted":true'
+"""Says that what may not be seen is null, or left out."""
 
 _encode: Final = json.JSONEncoder(separators=(",", ":")).encode
 
@@ -25,6 +29,8 @@ def base_document(task: Task, progress: ProgressMark | None = None) -> bytes:
 
 def summary_document(task: Task, progress: ProgressMark | None = None) -> bytes:
     """The same with the beginning of the payload, and without the result."""
+    if task.payload is HIDDEN:
+        return b"{%b}" % _base_members(task, progress, b'"digest":null')
     text = task.payload.decode(errors="ignore")
     digest = text if len(text) <= DIGEST_CHARACTERS else f"{text[: DIGEST_CHARACTERS - 1]}…"
     return b"{%b}" % _base_members(task, progress, b'"digest":%b' % _encode(digest).encode())
@@ -65,6 +71,8 @@ def list_document(tasks: Iterable[bytes], **members: Any) -> bytes:
 
 def _base_members(task: Task, progress: ProgressMark | None, digest: bytes | None = None) -> bytes:
     content = digest or b'"payload":%b,"result":%b' % (task.payload, task.result or b"null")
+    if task.payload is HIDDEN:
+        content += REDACTED
     return (
         b'"id":"%b","type":%b,"status":"%b",%b,"error":%b,'
         b'"created_at":"%b","run_at":"%b","started_at":%b,"finished_at":%b,'

@@ -19,9 +19,11 @@ from afterwards.api.roles import Grant, Role, needs
 from afterwards.api.routing import new_router
 from afterwards.api.schemas.fields import TASK_LABELS
 from afterwards.api.submission import kept_task, service_of, started, submit
+from afterwards.api.task_document import REDACTED
 from afterwards.api.times import shown_time
 from afterwards.errors import IllegalTransition, TaskDeleted, TaskNotFound
 from afterwards.lifecycle import Task, TaskState
+from afterwards.service.hidden import HIDDEN
 from afterwards.task_types.file import FILE, FilePayload
 from afterwards.task_types.notification import NOTIFICATION, NotificationPayload
 from afterwards.task_types.report import REPORT, ReportPayload
@@ -145,7 +147,7 @@ async def retry_task(
 def _status_document(task: Task) -> bytes:
     shown_as = SHOWN_AS[task.state]
     # The result is JSON already; it may be large, and is not parsed to be written again.
-    return b'{"id":"%b","type":%b,"status":"%b","result":%b,"error":%b,%b,"retries":%d}' % (
+    return b'{"id":"%b","type":%b,"status":"%b","result":%b,"error":%b,%b,"retries":%d%b}' % (
         task.id.encode(),
         json.dumps(task.type).encode(),
         shown_as.encode(),
@@ -153,4 +155,5 @@ def _status_document(task: Task) -> bytes:
         json.dumps(task.error if shown_as == "failed" else None).encode(),
         b'"timestamp":"%b"' % shown_time(task.created_at).encode(),
         task.retries,
+        REDACTED if task.payload is HIDDEN else b"",
     )

@@ -36,6 +36,9 @@ class StatisticsFrame(NamedTuple):
     """None: the registry is away."""
 
 
+Narrow = Callable[[Statistics], Statistics]
+
+
 class StatisticsFeed:
     """Asks the registry while there are listeners. Belongs to one event loop.
 
@@ -54,8 +57,11 @@ class StatisticsFeed:
         self._asking: asyncio.Task[None] | None = None
 
     @contextlib.asynccontextmanager
-    async def stream(self) -> AsyncIterator[StatisticsStream]:
+    async def stream(self, narrow: Narrow | None = None) -> AsyncIterator[StatisticsStream]:
         """The frames from now on; the first one is there as soon as this begins.
+
+        Args:
+            narrow: leaves of statistics what the listener may see; None: everything.
 
         Raises:
             Draining: this process is about to stop.
@@ -68,7 +74,7 @@ class StatisticsFeed:
                 await listener.sleep(FRAME_SECONDS)
             if self.closed:
                 raise Draining
-            yield StatisticsStream(self, listener)
+            yield StatisticsStream(self, listener, narrow)
         finally:
             self._listeners.discard(listener)
             if not self._listeners:
@@ -119,8 +125,11 @@ class StatisticsStream:
     position = NOWHERE
     """There is nothing to go on after: the next frame tells all."""
 
-    def __init__(self, feed: StatisticsFeed, listener: FeedListener) -> None:
+    def __init__(
+        self, feed: StatisticsFeed, listener: FeedListener, narrow: Narrow | None = None
+    ) -> None:
         self._feed = feed
+        self._narrow = narrow
         self._listener = listener
         self._seen = 0
         self._was_away = self.is_waiting
@@ -148,7 +157,7 @@ class StatisticsStream:
                 self._seen = frame.number
                 was_away, self._was_away = self._was_away, frame.statistics is None
                 if not (was_away and self._was_away):
-                    return frame
+                    return self._narrowed(frame)
             left = until - time.monotonic()
             if not await self._listener.sleep(left) and time.monotonic() >= until:
                 break
@@ -156,4 +165,10 @@ class StatisticsStream:
 
     def shown(self, frame: StatisticsFrame, render: Callable[[StatisticsFrame], bytes]) -> bytes:
         """See `StatisticsFeed.shown`."""
-        return self._feed.shown(frame, render)
+        # What is narrowed is not what others get under the same number.
+        return self._feed.shown(frame, render) if self._narrow is None else render(frame)
+
+    def _narrowed(self, frame: StatisticsFrame) -> StatisticsFrame:
+        if self._narrow is None or frame.statistics is None:
+            return frame
+        return frame._replace(statistics=self._narrow(frame.statistics))

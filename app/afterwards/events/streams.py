@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Mapping, Sequence
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple, Protocol, TypeVar
 
 from afterwards.errors import RegistryUnavailable, TaskNotFound, Unavailable
 from afterwards.events.hub import EventHub
@@ -46,15 +46,40 @@ class Snapshot(NamedTuple):
     progress: ProgressMark | None
 
 
-class AllStream:
-    """The events of all tasks."""
+class Sight(Protocol):
+    """The part of events that one listener may see."""
 
-    def __init__(self, hub: EventHub, listener: FeedListener, position: Position | None) -> None:
+    @property
+    def key(self) -> Hashable:
+        """Equal for listeners that may see the same."""
+
+    def has_type(self, name: str) -> bool:
+        """True if tasks of this type may be seen."""
+
+    def event(self, event: Event) -> Event | None:
+        """An event as it may be seen; None: not at all."""
+
+
+class AllStream:
+    """The events of all tasks.
+
+    Args:
+        sight: of the listener; None: everything.
+    """
+
+    def __init__(
+        self,
+        hub: EventHub,
+        listener: FeedListener,
+        position: Position | None,
+        sight: Sight | None = None,
+    ) -> None:
         self.position = position or hub.window.end
         """The position up to which events have come."""
         self._hub = hub
         self._listener = listener
         self._is_to_reach = position is not None
+        self._sight = sight
 
     @property
     def is_over(self) -> bool:
@@ -85,17 +110,24 @@ class AllStream:
             if not window.has(self.position):
                 reset = await self._reset()
                 if reset is not None:
-                    return reset
+                    return _seen_reset(reset, self._sight)
                 left = min(left, _AGAIN_SECONDS)
             elif self.position.sequence < self._hub.told_up_to:
-                return self._portion()
+                return self._seen(self._portion())
             if not await self._listener.sleep(left) and time.monotonic() >= until:
                 break
         return None
 
     def shared(self, key: Hashable, make: Callable[[], T]) -> T:
-        """The value of `make`, made once for all streams that come by it under this key."""
-        return self._hub.shared(key, make)
+        """The value of `make`, made once for all streams that see the same under this key."""
+        view = None if self._sight is None else self._sight.key
+        return self._hub.shared((view, key), make)
+
+    def _seen(self, portion: Portion) -> Portion:
+        if self._sight is None:
+            return portion
+        key = ("seen", portion.start, portion.end)
+        return self.shared(key, lambda: _seen(portion, self._sight))
 
     def _portion(self) -> Portion:
         start = self.position
@@ -127,6 +159,8 @@ class TaskStream:
         ask: Callable[[Request], Awaitable[Any]],
         task_id: str,
         position: Position | None,
+        *,
+        sight: Sight | None = None,
     ) -> None:
         self.position = hub.window.end
         """The position up to which events have come."""
@@ -135,6 +169,7 @@ class TaskStream:
         self._ask = ask
         self._task_id = task_id
         self._after = position
+        self._sight = sight
         self._has_begun = False
         self._ready: Snapshot | list[Event] = []
         """The portion that comes before anything that the listener hears."""
@@ -205,7 +240,7 @@ class TaskStream:
         self.position = Position(self._hub.window.epoch, events[-1].sequence)
         states = [event.state for event in events if event.progress is None]
         self.has_ended = bool(states) and states[-1].is_final
-        return Portion(start, self.position, events)
+        return _seen(Portion(start, self.position, events), self._sight)
 
     async def _begin_late(self) -> bool:
         if self._hub.is_live:
@@ -274,11 +309,31 @@ class TaskStream:
         return since, task
 
 
+def _seen(portion: Portion, sight: Sight | None) -> Portion:
+    """What a listener may see of it, which may be nothing."""
+    if sight is None:
+        return portion
+    events = [event for event in map(sight.event, portion.events) if event is not None]
+    return portion._replace(events=events)
+
+
+def _seen_reset(reset: Reset, sight: Sight | None) -> Reset:
+    if sight is None:
+        return reset
+    counts = {cell: number for cell, number in reset.counts.items() if sight.has_type(cell[0])}
+    return reset._replace(counts=counts)
+
+
 @contextlib.asynccontextmanager
-async def of_all(hub: EventHub, position: Position | None) -> AsyncIterator[AllStream]:
+async def of_all(
+    hub: EventHub, position: Position | None, sight: Sight | None = None
+) -> AsyncIterator[AllStream]:
     """The events of all tasks from `position` on; None: from now on.
 
     While the registry is away the stream waits for it.
+
+    Args:
+        sight: of the listener; None: everything.
 
     Raises:
         Draining: this process is about to stop.
@@ -286,7 +341,7 @@ async def of_all(hub: EventHub, position: Position | None) -> AsyncIterator[AllS
     with hub.of_all() as listener:
         with contextlib.suppress(RegistryUnavailable):
             await hub.ready()
-        stream = AllStream(hub, listener, position)
+        stream = AllStream(hub, listener, position, sight)
         with contextlib.suppress(Unavailable):
             await stream.begin()
         yield stream
@@ -298,10 +353,16 @@ async def of_task(
     ask: Callable[[Request], Awaitable[Any]],
     task_id: str,
     position: Position | None,
+    *,
+    sight: Sight | None = None,
 ) -> AsyncIterator[TaskStream]:
     """The events of a task from `position` on; None: from now on, after a `Snapshot`.
 
     While the registry is away the stream waits for it, and ends then if there is no such task.
+
+    Args:
+        ask: asks the registry for the listener, with its sight.
+        sight: of the listener; None: everything.
 
     Raises:
         TaskNotFound: there is none.
@@ -310,7 +371,7 @@ async def of_task(
     with hub.of_task(task_id) as listener:
         with contextlib.suppress(RegistryUnavailable):
             await hub.ready()
-        stream = TaskStream(hub, listener, ask, task_id, position)
+        stream = TaskStream(hub, listener, ask, task_id, position, sight=sight)
         with contextlib.suppress(Unavailable):
             await stream.begin()
         yield stream

@@ -61,7 +61,7 @@ class Intake:
         """Take these types from now on, and no others."""
         self._patterns = {name: _pattern(task_type) for name, task_type in catalogue.items()}
 
-    def task(self, type_name: str, payload: bytes, now: float) -> Task:
+    def task(self, type_name: str, payload: bytes, now: float, owner: str | None = None) -> Task:
         """A task to be done at once, as its type says.
 
         Raises:
@@ -70,11 +70,11 @@ class Intake:
         pattern = self._patterns.get(type_name)
         if pattern is None:
             raise UnknownTaskType(type_name)
-        return pattern.submitted(new_id(), payload, now)
+        return pattern.submitted(new_id(), payload, now, owner)
 
-    def requested(self, wanted: TaskRequest, now: float) -> Task:
+    def requested(self, wanted: TaskRequest, now: float, owner: str | None = None) -> Task:
         """A task as it was requested. Raises as `task`."""
-        task = self._shaped(wanted, self.task(wanted.type, wanted.payload, now))
+        task = self._shaped(wanted, self.task(wanted.type, wanted.payload, now, owner))
         if wanted.delay_seconds:
             return task.postponed(now + wanted.delay_seconds, wanted.delay_seconds)
         if wanted.run_at is not None and wanted.run_at > now:

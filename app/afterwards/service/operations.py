@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Final
 
 from afterwards.lifecycle import Task
-from afterwards.registry.client.client import RegistryClient
 from afterwards.registry.protocol.activity import ActivityPage, By
 from afterwards.registry.protocol.answers import SchedulePage, SeriesRows, Statistics, WorkerList
 from afterwards.registry.protocol.requests import (
@@ -24,6 +23,7 @@ from afterwards.registry.protocol.requests import (
 )
 from afterwards.schedules.schedule import Schedule
 from afterwards.service.intake import Intake, TaskRequest
+from afterwards.service.narrowed import Asks
 from afterwards.service.series_columns import columns
 from afterwards.system.own_threads import NoThread, OwnThreads
 from afterwards.task_ids import new_id
@@ -37,7 +37,7 @@ class Operations:
     `by` is who asks: it is remembered together with what was done.
     """
 
-    def __init__(self, client: RegistryClient, intake: Intake) -> None:
+    def __init__(self, client: Asks, intake: Intake) -> None:
         self._client = client
         self._intake = intake
 

@@ -8,10 +8,12 @@ from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from enum import StrEnum
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 from pydantic import BaseModel
 
+from afterwards.access.principal import Principal
 from afterwards.errors import (
     Draining,
     IllegalTransition,
@@ -55,7 +57,9 @@ from afterwards.service.intake import (
     TaskRequest,
     fingerprint_of_json,
 )
+from afterwards.service.narrowed import Asks, Narrowed, carried_out
 from afterwards.service.operations import Operations
+from afterwards.service.sight import Ask, Sight
 from afterwards.service.validator import Validator
 from afterwards.system.large_bodies import aside
 from afterwards.task_types.description import Catalogue
@@ -114,8 +118,10 @@ class TaskService:
         *,
         lists: ListReader | None = None,
     ) -> None:
-        self._client = client
-        self._lists = lists
+        self._client: Asks = client
+        self._list: Ask | None = None if lists is None else lists.call
+        self._owner: str | None = None
+        self._sight: Sight | None = None
         self._events = events
         self._dispatcher = dispatcher
         self._intake = Intake(catalogue)
@@ -125,6 +131,26 @@ class TaskService:
         self.bulk = bulk.BulkVerbs(self._ask, self.start, lambda: self.draining)
         self.draining = False
         """Set when this process is about to stop."""
+
+    def seen_by(self, principal: Principal, *, own_only: bool = False) -> TaskService:
+        """The same service as a principal sees it, who owns what is submitted.
+
+        Args:
+            own_only: what is asked for may be done to its own tasks only.
+        """
+        view = object.__new__(type(self))
+        # Each request with a key needs one: this takes 0.3 us, `copy` ten times as long.
+        view.__dict__.update(self.__dict__)
+        view._owner = principal.owner
+        sight = Sight(principal, own_only=own_only)
+        if not sight.is_all:
+            view._sight = sight
+            view._client = Narrowed(self._client, sight)
+            if self._list is not None:
+                view._list = partial(carried_out, sight, self._list)
+            view.operations = Operations(view._client, self._intake)
+            view.bulk = bulk.BulkVerbs(view._ask, self.start, lambda: self.draining)
+        return view
 
     def renew(self, catalogue: Catalogue, validator: Validator | None) -> Validator | None:
         """Take other task types from now on, with what validates their payloads.
@@ -170,7 +196,7 @@ class TaskService:
             IdempotencyMismatch: the key came before with another type, payload or labels.
         """
         stored = payload.model_dump_json().encode()
-        task = self._intake.task(type_name, stored, time.time())
+        task = self._intake.task(type_name, stored, time.time(), self._owner)
         if labels is not None:
             task = replace(task, labels=labels)
         if idempotency_key is not None:
@@ -196,11 +222,13 @@ class TaskService:
         Raises:
             As `submit`.
         """
-        task = self._intake.requested(wanted, time.time())
+        task = self._intake.requested(wanted, time.time(), self._owner)
         if idempotency_key is not None:
             task = _under_key(task, idempotency_key, print_of_body)
         first: Task | None = await self._client.call(Add(task))
-        return AcceptedTask(task) if first is None else AcceptedTask(first, replayed=True)
+        if first is not None:
+            return AcceptedTask(first, replayed=True)
+        return AcceptedTask(self._shown(task))
 
     async def submit_batch(
         self,
@@ -214,11 +242,18 @@ class TaskService:
             As `submit`.
         """
         now = time.time()
-        tasks = [self._intake.requested(one, now) for one in wanted]
+        tasks = [self._intake.requested(one, now, self._owner) for one in wanted]
         if idempotency_key is not None:
             tasks[0] = _under_key(tasks[0], idempotency_key, print_of_body)
         first: Sequence[Task] | None = await self._client.call(AddAll(tasks))
-        return AcceptedBatch(tasks) if first is None else AcceptedBatch(list(first), replayed=True)
+        if first is not None:
+            return AcceptedBatch(list(first), replayed=True)
+        return AcceptedBatch([self._shown(task) for task in tasks])
+
+    def _shown(self, task: Task) -> Task:
+        """A task as its submitter may see it: what the registry answers has been looked at."""
+        shown: Task = task if self._sight is None else self._sight.shown(task)
+        return shown
 
     async def start(self, *task_ids: str) -> None:
         """Start tasks that were accepted or retried here, if slots were free. Never raises.
@@ -291,15 +326,22 @@ class TaskService:
         self, task_id: str, position: Position | None
     ) -> AbstractAsyncContextManager[TaskStream]:
         """The events of a task; see `afterwards.events.streams.of_task`."""
-        return of_task(self._events, self._client.call, _checked(task_id), position)
+        ask, sight = self._client.call, self._sight
+        return of_task(self._events, ask, _checked(task_id), position, sight=sight)
 
     def all_streams(self, position: Position | None) -> AbstractAsyncContextManager[AllStream]:
         """The events of all tasks; see `afterwards.events.streams.of_all`."""
-        return of_all(self._events, position)
+        if self._sight is not None:
+            self._sight.reach.require_whole_types("Events tell")
+        return of_all(self._events, position, self._sight)
 
     def statistics_stream(self) -> AbstractAsyncContextManager[StatisticsStream]:
         """The service once a second; see `afterwards.events.statistics.StatisticsFeed.stream`."""
-        return self._events.statistics.stream()
+        narrow = None
+        if self._sight is not None:
+            self._sight.reach.require_whole_types("Statistics tell")
+            narrow = self._sight.statistics
+        return self._events.statistics.stream(narrow)
 
     async def find(
         self,
@@ -327,7 +369,7 @@ class TaskService:
 
     async def _read(self, query: Find | Count) -> Any:
         """Ask beside everything else: it may take longer than others should wait."""
-        call = self._client.call if self._lists is None else self._lists.call
+        call = self._client.call if self._list is None else self._list
         return await call(query)
 
     async def errors(

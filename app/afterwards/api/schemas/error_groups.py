@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final, Literal
 from fastapi import Path
 from pydantic import BaseModel, ConfigDict, Field
 
-from afterwards.api.schemas.fields import EXAMPLE_ID, example
+from afterwards.api.schemas.fields import EXAMPLE_ID, Redacted, example
 from afterwards.api.times import EXAMPLE_TIME
 
 MAX_GROUPS: Final = 1_000
@@ -36,14 +36,14 @@ _GROUP: Final[dict[str, Any]] = {
 }
 
 
-class ErrorGroupDocument(BaseModel):
+class ErrorGroupDocument(Redacted):
     """Tasks of one type that are failed now, with the same error but for details."""
 
     model_config = example(**_GROUP)
 
     id: str = Field(pattern=ERROR_ID.pattern)
     type: str
-    message: str = Field(
+    message: str | None = Field(
         description=(
             "Their error. `#` stands for numbers, `<id>` for UUIDs and hexadecimal ids, `…` for "
             "what is in quotes. At most 500 characters."

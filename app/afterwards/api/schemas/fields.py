@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Final
 
 from fastapi import Path
-from pydantic import BeforeValidator, ConfigDict, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from afterwards.api.idempotency import EXAMPLE_KEY, HEADER, MAX_KEY_CHARACTERS, PATTERN
 from afterwards.api.labels import EXAMPLE_LABELS, HEADER_PATTERN
@@ -22,6 +22,18 @@ TaskId = Annotated[
     ),
 ]
 """The parameter of paths that lead to a task."""
+
+
+class Redacted(BaseModel):
+    """A document of which some keys see less."""
+
+    redacted: bool = Field(
+        False,
+        description=(
+            "True for a key without `payloads`. Payload, result, errors, reasons, progress, log "
+            "lines and tracebacks are null or left out then."
+        ),
+    )
 
 
 def example(**members: Any) -> ConfigDict:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final, Self
 from fastapi import Path
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
-from afterwards.api.schemas.fields import EXAMPLE_ID, example
+from afterwards.api.schemas.fields import EXAMPLE_ID, Redacted, example
 from afterwards.api.schemas.requests import (
     Labels,
     MaxAttempts,
@@ -93,7 +93,7 @@ _SCHEDULE: Final[dict[str, Any]] = {
 }
 
 
-class _Schedule(BaseModel):
+class _Schedule(Redacted):
     name: str
     type: str
     cron: str | None
@@ -116,7 +116,7 @@ class ScheduleDocument(_Schedule):
 
     model_config = example(**_SCHEDULE)
 
-    payload: dict[str, JsonValue]
+    payload: dict[str, JsonValue] | None = Field(description="Null only if redacted.")
 
 
 class ListedSchedule(_Schedule):
@@ -124,8 +124,8 @@ class ListedSchedule(_Schedule):
 
     model_config = example(**{k: v for k, v in _SCHEDULE.items() if k != "payload"})
 
-    payload: dict[str, JsonValue] = Field(
-        default_factory=dict, description="Only with `payloads=true`."
+    payload: dict[str, JsonValue] | None = Field(
+        default_factory=dict, description="Only with `payloads=true`; null only if redacted."
     )
 
 

@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import BaseModel, Field, JsonValue
 
-from afterwards.api.schemas.fields import EXAMPLE_ID
+from afterwards.api.schemas.fields import EXAMPLE_ID, Redacted
 from afterwards.api.schemas.fields import example as _example
 
 
@@ -38,7 +38,7 @@ class Scheduled(BaseModel):
     message: str
 
 
-class TaskStatus(BaseModel):
+class TaskStatus(Redacted):
     """A task's status."""
 
     model_config = _example(
@@ -62,7 +62,7 @@ class TaskStatus(BaseModel):
     retries: int = Field(ge=0, description="The number of retries by hand.")
 
 
-class ProcessingStatus(BaseModel):
+class ProcessingStatus(Redacted):
     """A task's status, which tells processing from waiting."""
 
     model_config = _example(

@@ -6,7 +6,7 @@ from typing import Any, Final, Literal
 
 from pydantic import BaseModel, Field, JsonValue
 
-from afterwards.api.schemas.fields import EXAMPLE_ID, example
+from afterwards.api.schemas.fields import EXAMPLE_ID, Redacted, example
 from afterwards.api.schemas.requests import EXAMPLE_PAYLOAD
 from afterwards.api.times import EXAMPLE_TIME
 from afterwards.lifecycle import HIGHEST_PRIORITY, TaskState
@@ -47,7 +47,7 @@ _SUMMARY: Final[dict[str, Any]] = {
 }
 
 
-class _Task(BaseModel):
+class _Task(Redacted):
     id: str
     type: str
     status: TaskState
@@ -79,7 +79,7 @@ class TaskDocument(_Task):
 
     model_config = example(**_TASK)
 
-    payload: dict[str, JsonValue]
+    payload: dict[str, JsonValue] | None = Field(description="Null only if redacted.")
     result: dict[str, JsonValue] | None = Field(description="Set when the status is `success`.")
 
 
@@ -192,7 +192,9 @@ class TaskSummary(_Task):
 
     model_config = example(**_SUMMARY)
 
-    digest: str = Field(description="The first 120 characters of the payload.")
+    digest: str | None = Field(
+        description="The first 120 characters of the payload; null only if redacted."
+    )
 
 
 class TaskPage(BaseModel):
