@@ -14,6 +14,7 @@ from starlette.types import Scope
 from afterwards.access.keyring import NO_KEYS, Keyring
 from afterwards.access.principal import ANYONE, Principal
 from afterwards.access.roles import Role
+from afterwards.api.lapses import Lapses
 from afterwards.api.roles import Needs
 from afterwards.errors import InvalidKey, KeysUnknown, NotAllowed, NotAuthenticated
 
@@ -39,6 +40,8 @@ class Gate:
         self.used: dict[str, float] = {}
         """The last use of each key, by its id, until whoever remembers them takes it away."""
         self.renew(ring)
+        self.lapses: Final = Lapses(self.holds)
+        """Of the keys that something goes on with."""
 
     def renew(self, ring: Keyring | None) -> None:
         """Decide by this ring from now on."""
@@ -47,6 +50,13 @@ class Gate:
         """True while no key is required."""
         self.asks_for_keys = ring is not None and ring.required
         """True while one is; neither is true while nobody knows."""
+
+    def holds(self, principal: Principal) -> bool:
+        """True if what a principal was let in for may go on."""
+        if self._ring is None or not self._ring.required:
+            return True
+        key_id = principal.key_id
+        return key_id is not None and self._ring.key(key_id, time.time()) is not None
 
     def let_in(self, needs: Needs, scope: Scope) -> None:
         """Note the sender of a request in its scope, if it may what the route needs.

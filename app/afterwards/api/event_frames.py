@@ -32,6 +32,10 @@ WAITING: Final = b": the registry is away; the stream goes on when it is back\n\
 """Follows the opening of a stream that cannot begin yet."""
 
 
+END: Final = b'event: end\ndata: {"reason":"The key was revoked, or has expired"}\n\n'
+"""Follows what a key had a right to. A client that comes back is told so (401)."""
+
+
 def heartbeat(position: Position) -> bytes:
     """A sign of life, and how far the stream is.
 

@@ -15,6 +15,7 @@ from starlette.types import Receive, Scope, Send
 
 from afterwards.api import schemas
 from afterwards.api.event_frames import (
+    END,
     WAITING,
     SharedFrames,
     Wanted,
@@ -24,6 +25,7 @@ from afterwards.api.event_frames import (
     reset_frame,
     snapshot_frame,
 )
+from afterwards.api.lapses import Lapses
 from afterwards.api.queries import require_known
 from afterwards.api.redaction import redaction_of
 from afterwards.api.roles import Role, needs
@@ -133,6 +135,7 @@ class EventStream(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer."""
+        lapses: Lapses = scope["app"].state.gate.lapses
         async with self._leave:
             await send(
                 {
@@ -141,14 +144,20 @@ class EventStream(Response):
                     "headers": self.raw_headers,
                 }
             )
+            last = b""
             if scope["method"] != "HEAD":
-                await self._until_gone(receive, asyncio.create_task(self._send_all(send)))
-            await send({"type": "http.response.body", "body": b""})
+                with lapses.watched(scope["principal"]) as lapse:
+                    sending = asyncio.create_task(self._send_all(send))
+                    await self._until_gone(receive, sending, lapse)
+                    last = END if lapse.done() else b""
+            await send({"type": "http.response.body", "body": last})
 
-    async def _until_gone(self, receive: Receive, sending: asyncio.Task[None]) -> None:
+    async def _until_gone(
+        self, receive: Receive, sending: asyncio.Task[None], lapse: asyncio.Future[None]
+    ) -> None:
         gone = asyncio.create_task(_gone(receive))
         try:
-            await asyncio.wait((sending, gone), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((sending, gone, lapse), return_when=asyncio.FIRST_COMPLETED)
         finally:
             gone.cancel()
             if not sending.done():

@@ -24,6 +24,7 @@ from afterwards.api.checks import (
     require_valid,
 )
 from afterwards.api.idempotency import REPLAYED, key_of
+from afterwards.api.lapses import while_allowed
 from afterwards.api.queries import flag_of, require_once
 from afterwards.api.redaction import redaction_of, shown, shown_details, shown_tasks
 from afterwards.api.references import reference
@@ -196,7 +197,7 @@ async def _waited(request: Request, task: Task, seconds: float) -> Task:
     await service.start(task.id)
     # It is accepted, whatever becomes of the waiting; an error would say that it is not.
     with suppress(AfterwardsError):
-        return await service.wait(task.id, seconds)
+        return await while_allowed(request, service.wait(task.id, seconds))
     return task
 
 
@@ -311,7 +312,7 @@ async def get_task(task_id: schemas.TaskId, request: Request) -> Response:
     logs, tracebacks = flag_of(request, "logs"), flag_of(request, "tracebacks")
     service = service_of(request)
     if wait.seconds:
-        await service.wait(task_id, wait.seconds)
+        await while_allowed(request, service.wait(task_id, wait.seconds))
     details = await service.inspect(task_id, tracebacks=tracebacks)
     details = await shown_details(request, details)
     document = full_document(details, logs=logs, tracebacks=tracebacks)
