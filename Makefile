@@ -46,8 +46,8 @@ quick: check ## run lint, types and the quick tests: under a minute
 	@EXAMPLES_AT_MOST=20 $(BIN)/python -m pytest --quiet --numprocesses 3 --dist worksteal \
 		-m 'not engine and not processes and not measures'
 
-tools: load-tools browser ## get promtool, nginx, chromium, wrk and strace, which some tests need
-	@for tool in promtool nginx; do \
+tools: load-tools browser ## get promtool, nginx, caddy, chromium, wrk and strace, which some tests need
+	@for tool in promtool nginx caddy; do \
 		command -v $$tool >/dev/null || test -x $(TOOLS)/$$tool \
 			|| $(MAKE) --no-print-directory $(TOOLS)/$$tool 2>/dev/null \
 			|| echo "$$tool is not to be had here; the tests that need it say so."; \
@@ -154,7 +154,9 @@ $(TOOLS)/promtool: PACKAGE := prometheus
 $(TOOLS)/promtool: FILE := usr/bin/promtool
 $(TOOLS)/nginx: PACKAGE := nginx
 $(TOOLS)/nginx: FILE := usr/sbin/nginx
-$(TOOLS)/promtool $(TOOLS)/nginx: | $(BIN)/python
+$(TOOLS)/caddy: PACKAGE := caddy
+$(TOOLS)/caddy: FILE := usr/bin/caddy
+$(TOOLS)/promtool $(TOOLS)/nginx $(TOOLS)/caddy: | $(BIN)/python
 	@echo "Getting $(@F); this is done once."
 	@mkdir -p $(@D)
 	@cd $(@D) && { apt-get -qq download $(PACKAGE) \

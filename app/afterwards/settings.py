@@ -233,7 +233,8 @@ class Settings(BaseSettings):
     trusted_proxies: Networks = Field(
         (),
         description="Addresses or networks (`10.0.0.0/8`) of proxies in front of the service, "
-        "separated by commas. Each may hold all connections, not only a quarter.",
+        "separated by commas. Each may hold all connections, not only a quarter, and its "
+        "`X-Forwarded-For` says who the client is.",
     )
     root_path: RootPath = Field(
         "",

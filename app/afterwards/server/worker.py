@@ -147,7 +147,7 @@ class DrainingUvicornWorker(UvicornWorker):  # type: ignore[misc] # has no types
         "lifespan": "on",
         "access_log": False,
         "server_header": False,
-        # Nothing here depends on the client's address or scheme.
+        # Of a trusted proxy only: `_serve`.
         "proxy_headers": False,
         "callback_notify": None,
     }
@@ -170,7 +170,10 @@ class DrainingUvicornWorker(UvicornWorker):  # type: ignore[misc] # has no types
     async def _serve(self) -> None:
         self.config.app = self.wsgi
         # gunicorn's names for them; it has no use of its own for either in a worker like this.
-        connections = Connections(self.cfg.worker_connections, self.cfg.forwarded_allow_ips)
+        proxies = self.cfg.forwarded_allow_ips
+        connections = Connections(self.cfg.worker_connections, proxies)
+        # The client is whom a trusted proxy names. Without one no request pays for the look.
+        self.config.proxy_headers = bool(proxies)
         self.config.http = functools.partial(AdmittedHttpProtocol, connections=connections)
         server = DrainingServer(
             self.config, on_start=self._start_beating, on_stop=self._begin_drain
