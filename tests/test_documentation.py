@@ -53,10 +53,19 @@ def test_the_example_file_has_only_settings_that_exist() -> None:
 # -- deployment.md -----------------------------------------------------------------------------
 
 
-def test_the_proxy_of_the_documents_lets_every_wait_end() -> None:
-    text = (ROOT / "docs" / "deployment.md").read_text()
-    (seconds,) = re.findall(r"^ +proxy_read_timeout (\d+)s;$", text, re.MULTILINE)
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [("nginx.conf", "proxy_read_timeout"), ("Caddyfile", "response_header_timeout")],
+)
+def test_a_proxy_lets_every_wait_end(file: str, name: str) -> None:
+    (seconds,) = re.findall(
+        rf"^\s+{name} (\d+)s;?$", (ROOT / "deploy" / file).read_text(), re.MULTILINE
+    )
     assert int(seconds) > LONGEST_SECONDS > LONGEST_LEG_SECONDS
+
+
+def test_the_longest_waits_are_those_of_the_page() -> None:
+    text = (ROOT / "docs" / "deployment.md").read_text()
     assert f"| {LONGEST_LEG_SECONDS} s, then it asks again |" in text
     assert f"at most {LONGEST_SECONDS} s |" in text
 
