@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
+
 from afterwards.api.waiting import LONGEST_SECONDS
 from afterwards.settings import FLAGS, PLAIN_NAMES, Settings, variable
 from afterwards_client.flows import LONGEST_LEG_SECONDS
