@@ -33,8 +33,8 @@
         │   ├── JournalLocked       another process has its lock, for a moment perhaps
         │   └── JournalUnreadable   it cannot be read, whether or not it can be written
         ├── RegistryUnavailable     the registry does not answer
-        ├── Unvalidated             nobody knows whether a task type takes this payload
-        ├── KeysUnknown             which keys there are has not been told yet
+        ├── Unvalidated             it is not known whether a task type takes it
+        ├── KeysUnknown             the registry has not told yet which keys there are
         └── Draining                this process is about to stop
 
 They cross process boundaries as values: `args` are what the constructor takes, so that pickle
@@ -87,7 +87,9 @@ class UnknownTaskType(AfterwardsError):
         self.name = name
 
     def __str__(self) -> str:
-        return f"There is no task type {self.name!r}"
+        return (
+            f"There is no task type {self.name!r}; its module belongs into AFTERWARDS_TASK_MODULES"
+        )
 
 
 class ScheduleNotFound(AfterwardsError):
@@ -408,7 +410,7 @@ class JournalUnreadable(JournalUnavailable):
 
 
 class RegistryUnavailable(Unavailable):
-    """The registry did not answer in time; nobody knows whether the request was carried out."""
+    """The registry did not answer in time; the request was carried out or not."""
 
     def __str__(self) -> str:
         return (
@@ -426,18 +428,21 @@ class Unvalidated(Unavailable):
         self.problem = problem
 
     def __str__(self) -> str:
-        return f"The payload for task type {self.type_name!r} was not validated: {self.problem}"
+        return (
+            f"The payload for task type {self.type_name!r} was not validated: {self.problem}; "
+            "try again"
+        )
 
 
 class KeysUnknown(Unavailable):
     """The registry has not told this process yet which keys there are."""
 
     def __str__(self) -> str:
-        return "Which keys there are is not known yet, and so nobody is let in; try again in 1 s"
+        return "The keys of this service are not known to it yet, so it lets no request in; try again in 1 s"
 
 
 class Draining(Unavailable):
     """This process is about to stop."""
 
     def __str__(self) -> str:
-        return "The service is stopping"
+        return "The service is stopping; try again when it is up again"

@@ -429,7 +429,7 @@ def test_output_that_cannot_be_written_is_one_line() -> None:
             check=False,
         )
     assert run.returncode == 1
-    assert run.stderr.startswith(b"afterwards: cannot write: ")
+    assert run.stderr.startswith(b"afterwards: cannot write the output: ")
     assert run.stderr.count(b"\n") == 1
 
 

@@ -103,7 +103,10 @@ def test_the_clock_covers_the_run(run_it: RunIt) -> None:
 def test_an_unknown_type_fails_for_good(run_it: RunIt) -> None:
     outcome = run_it(returning({}), type_name="gone")
     assert (outcome.end, outcome.transient) == (End.FAILED, False)
-    assert outcome.error == "There is no task type 'gone'"
+    assert (
+        outcome.error
+        == "There is no task type 'gone'; its module belongs into AFTERWARDS_TASK_MODULES"
+    )
 
 
 @pytest.mark.parametrize(
@@ -256,7 +259,7 @@ def test_a_task_that_stops_is_cancelled_if_that_was_asked_for_and_else_fails_for
         assert (outcome.end, outcome.error) == (End.CANCELLED, "Stopped when it was asked to")
     else:
         assert outcome.end is End.FAILED
-        assert outcome.error == "The task raised Cancelled, but nobody had cancelled it: enough"
+        assert outcome.error == "The task raised Cancelled, but was not cancelled: enough"
 
 
 @pytest.mark.parametrize("is_stopping", [True, False])

@@ -84,8 +84,16 @@ def answer_to(service: Service, request: bytes) -> bytes:
     ("variable", "value", "problem"),
     [
         ("AFTERWARDS_WORKERS", "x", "must be a valid integer (got 'x')"),
-        ("AFTERWARDS_DATA_DIR", "/etc/passwd", "/etc/passwd is not a directory"),
-        ("AFTERWARDS_OUTPUT_DIR", "/etc/passwd", "/etc/passwd is not a directory"),
+        (
+            "AFTERWARDS_DATA_DIR",
+            "/etc/passwd",
+            "/etc/passwd is not a directory; move it away, or set another",
+        ),
+        (
+            "AFTERWARDS_OUTPUT_DIR",
+            "/etc/passwd",
+            "/etc/passwd is not a directory; move it away, or set another",
+        ),
     ],
 )
 def test_a_wrong_setting_is_one_line_and_status_2(

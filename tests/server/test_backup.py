@@ -384,7 +384,10 @@ def broken(file: Path, how: str) -> None:
         ("no database", "file is not a database"),
         ("empty", "it is empty"),
         ("another program's", "it is a SQLite file of another program"),
-        ("later", f"it has version {VERSION + 1}, and this program knows {VERSION}"),
+        (
+            "later",
+            f"it has version {VERSION + 1}, and this program knows {VERSION}; use a later program",
+        ),
         ("missing", "No such file or directory"),
         ("a directory", "Is a directory"),
     ],

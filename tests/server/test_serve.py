@@ -464,8 +464,8 @@ def test_an_address_in_use_is_one_line(start: Start) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         service = start("--bind", address)
-        problem = f"afterwards: --bind: cannot listen at {address}: Address already in use"
-        assert refused(service) == (2, problem)
+        problem = f"cannot listen at {address}: Address already in use; set another address"
+        assert refused(service) == (2, f"afterwards: --bind: {problem}")
     assert service.stderr().count("\n") == 1
 
 
@@ -475,10 +475,8 @@ def test_a_unix_socket_in_use_is_one_line(start: Start, tmp_path: Path) -> None:
         taken.bind(str(path))
         taken.listen()
         status, line = refused(start("--bind", f"unix:{path}"))
-    assert (status, line) == (
-        2,
-        f"afterwards: --bind: cannot listen at unix:{path}: Address already in use",
-    )
+    problem = f"cannot listen at unix:{path}: Address already in use; set another address"
+    assert (status, line) == (2, f"afterwards: --bind: {problem}")
 
 
 @pytest.mark.parametrize(("field", "flag"), [("data", "--data-dir"), ("output", "--output-dir")])
@@ -489,14 +487,18 @@ def test_a_directory_that_cannot_be_is_one_line(
     file.touch()
     status, line = refused(start(flag, str(file / field)))
     assert status == 2
-    assert line == f"afterwards: {flag}: {file / field} cannot be used: Not a directory"
+    problem = f"{file / field} cannot be used: Not a directory; mend that, or set another"
+    assert line == f"afterwards: {flag}: {problem}"
 
 
 @pytest.mark.parametrize("flag", ["--data-dir", "--output-dir"])
 def test_a_directory_that_is_a_file_is_one_line(start: Start, tmp_path: Path, flag: str) -> None:
     file = tmp_path / "file"
     file.touch()
-    assert refused(start(flag, str(file))) == (2, f"afterwards: {flag}: {file} is not a directory")
+    assert refused(start(flag, str(file))) == (
+        2,
+        f"afterwards: {flag}: {file} is not a directory; move it away, or set another",
+    )
 
 
 def test_a_registry_that_leaves_during_a_stop_is_not_started_again(start: Start) -> None:

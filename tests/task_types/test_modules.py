@@ -162,11 +162,11 @@ def test_a_module_that_is_not_there_is_named(write: Write, here: Path) -> None:
         ),
         (
             PREAMBLE + "A = TaskType('email', Payload, run)",
-            "the name 'email' is taken by the service itself",
+            "the name 'email' is taken by the service itself; rename one",
         ),
         (
             PREAMBLE + "A = TaskType('a', Payload, run)\nB = TaskType('a', Payload, run)",
-            "the name 'a' is taken by broken",
+            "the name 'a' is taken by broken; rename one",
         ),
     ],
 )
@@ -193,4 +193,4 @@ def test_a_module_that_hides_another_one_is_named_with_its_file(write: Write) ->
 def test_a_name_that_two_modules_have_is_refused_with_both(write: Write) -> None:
     write("one.py", PREAMBLE + "A = TaskType('a', Payload, run)")
     write("two.py", PREAMBLE + "A = TaskType('a', Payload, run)")
-    assert problem("one", "two") == "two: the name 'a' is taken by one"
+    assert problem("one", "two") == "two: the name 'a' is taken by one; rename one"

@@ -72,7 +72,7 @@ class _LimitedExchange:
         self._more_to_come = more_to_come
         return HTTPException(
             413,
-            f"The body may have {self._limit} bytes (AFTERWARDS_MAX_BODY_BYTES)",
+            f"The body has more than {self._limit} bytes, the limit of AFTERWARDS_MAX_BODY_BYTES",
             {"Connection": "close"},
         )
 

@@ -76,7 +76,7 @@ def _require_few_containers(body: bytes) -> None:
     number = containers_in(body)
     if number > MAX_CONTAINERS:
         raise HTTPException(
-            413, f"The body may have {MAX_CONTAINERS} lists and objects; it has {number}"
+            413, f"The body has {number} lists and objects; send at most {MAX_CONTAINERS}"
         )
 
 

@@ -171,7 +171,7 @@ def _to_the_service(run: Run) -> Callable[[argparse.Namespace], int]:
             # Whoever read has enough, as `head` does.
             return _BROKEN_PIPE
         except OSError as error:
-            return refuse(f"cannot write: {error}", 1)
+            return refuse(f"cannot write the output: {error}", 1)
 
     return command
 

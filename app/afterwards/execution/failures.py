@@ -95,7 +95,7 @@ def _message(error: BaseException) -> str:
         return _messages(error)
     message, kind = describe(error), type(error).__name__
     if isinstance(error, Cancelled):
-        return f"The task raised {kind}, but nobody had cancelled it: {message}"
+        return f"The task raised {kind}, but was not cancelled: {message}"
     if isinstance(error, Interrupted):
         return f"The task raised {kind}, but nothing was stopping: {message}"
     if isinstance(error, PermanentError | TransientError) or message == kind:

@@ -45,15 +45,15 @@ def back_up(data_dir: Path, file: Path) -> int:
         with as_owner_of(data_dir):
             place = data_dir.resolve()
             if not inspect(journal, check=False):
-                raise NotBackedUp(str(file), f"there is no journal in {data_dir}")
+                raise NotBackedUp(str(file), f"there is no journal in {data_dir}; set --data-dir")
         with as_owner_of(file):
             if file.exists() and not file.is_file():
-                raise NotBackedUp(str(file), "what is there is no regular file")
+                raise NotBackedUp(str(file), "it is no regular file; choose another name")
             # The file and not a link to it is replaced.
             file = file.resolve()
             if file.parent == place:
                 # One mistaken for the journal would replace it under the running service.
-                raise NotBackedUp(str(file), "the data directory is the service's; choose another")
+                raise NotBackedUp(str(file), "it would lie in the data directory; choose another")
             with _beside(file) as copy:
                 unfinished = _copy(journal, copy)
                 sync(copy)

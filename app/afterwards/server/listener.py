@@ -50,7 +50,7 @@ def handed_in() -> socket.socket | None:
     try:
         listener = socket.socket(fileno=_FIRST_HANDED_IN)
     except OSError as error:
-        problem = f"descriptor {_FIRST_HANDED_IN} is no socket: {error.strerror or error}"
+        problem = f"descriptor {_FIRST_HANDED_IN} is no socket: {error.strerror or error}; unset it"
         raise ConfigurationError("LISTEN_FDS", problem) from None
     is_listening = listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
     if listener.family not in _FAMILIES or listener.type != socket.SOCK_STREAM or not is_listening:
@@ -73,7 +73,8 @@ def listen(settings: Settings) -> socket.socket:
             return _listen(settings.bind)
         except OSError as error:
             if error.errno != errno.EADDRINUSE or time.monotonic() >= deadline:
-                problem = f"cannot listen at {settings.bind}: {error.strerror or error}"
+                reason = error.strerror or error
+                problem = f"cannot listen at {settings.bind}: {reason}; set another address"
                 raise ConfigurationError(settings.name_of("bind"), problem) from None
         time.sleep(_POLL_SECONDS)
 

@@ -103,19 +103,19 @@ def reload(data_dir: Path) -> str:
 
 def _reload(data_dir: Path) -> str:
     before = _read(data_dir)
-    nobody = (
-        f"no service that `afterwards serve` has started works on {data_dir}; one under uvicorn "
-        "has no master, and takes new task code when it is restarted"
+    no_service = (
+        f"no service that `afterwards serve` has started works on {data_dir}; restart one "
+        "under uvicorn, which has no master, for it to take new task code"
     )
     if before is None:
-        raise NotReloaded(nobody)
+        raise NotReloaded(no_service)
     try:
         master = os.pidfd_open(before.pid)
     except ProcessLookupError:
-        raise NotReloaded(nobody) from None
+        raise NotReloaded(no_service) from None
     try:
         if not runs(before.pid, before.born, before.boot):
-            raise NotReloaded(_hidden(before.pid) if _is_hidden(before.pid, master) else nobody)
+            raise NotReloaded(_hidden(before.pid) if _is_hidden(before.pid, master) else no_service)
         signal.pidfd_send_signal(master, signal.SIGHUP)
         after = _wait(data_dir, master, before.begun)
     finally:
@@ -151,7 +151,7 @@ def _wait(data_dir: Path, master: int, begun: int) -> _Record:
         if record is not None and record.ended > begun:
             return record
         if poll.poll(_POLL_SECONDS * 1000):
-            raise NotReloaded("the service has ended meanwhile")
+            raise NotReloaded("the service has ended meanwhile; start it again")
     raise NotReloaded("the service does not answer; its log may say more")
 
 

@@ -36,7 +36,7 @@ def prepare_directories(settings: Settings) -> None:
         str(settings.output_dir).encode()
     except UnicodeEncodeError:
         # The results of file tasks name it, and they are JSON.
-        problem = f"{str(settings.output_dir)!a} is not UTF-8"
+        problem = f"{str(settings.output_dir)!a} is not UTF-8; set another directory"
         raise ConfigurationError(settings.name_of("output_dir"), problem) from None
     for field, directory, mode in (
         ("data_dir", settings.data_dir, 0o700),
@@ -49,11 +49,11 @@ def prepare_directories(settings: Settings) -> None:
             with tempfile.TemporaryFile(dir=directory):
                 pass
         except FileExistsError:
-            raise ConfigurationError(
-                settings.name_of(field), f"{directory} is not a directory"
-            ) from None
+            problem = f"{directory} is not a directory; move it away, or set another"
+            raise ConfigurationError(settings.name_of(field), problem) from None
         except OSError as error:
-            problem = f"{directory} cannot be used: {error.strerror or error}"
+            reason = error.strerror or error
+            problem = f"{directory} cannot be used: {reason}; mend that, or set another"
             raise ConfigurationError(settings.name_of(field), problem) from None
 
 

@@ -83,7 +83,7 @@ def load(modules: tuple[str, ...]) -> Loaded:
             # One that a module has imported from another is there twice.
             if found.setdefault(task_type.name, task_type) is not task_type:
                 owner = owners[task_type.name]
-                raise wrong(name, f"the name {task_type.name!r} is taken by {owner}")
+                raise wrong(name, f"the name {task_type.name!r} is taken by {owner}; rename one")
             owners.setdefault(task_type.name, name)
     own_owners = {name: owner for name, owner in owners.items() if name not in built_in}
     return Loaded(MappingProxyType(found), own_owners, task_modules)

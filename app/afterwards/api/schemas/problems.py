@@ -92,7 +92,7 @@ _WHEN: Final[dict[int, tuple[str, str]]] = {
     ),
     413: (
         "The body is too large.",
-        "The body may have 1048576 bytes (AFTERWARDS_MAX_BODY_BYTES)",
+        "The body has more than 1048576 bytes, the limit of AFTERWARDS_MAX_BODY_BYTES",
     ),
     415: (
         "The body is not declared as JSON.",

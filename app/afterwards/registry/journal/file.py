@@ -154,7 +154,8 @@ def inspect(path: Path, *, check: bool) -> bool:
     if tables and application_id != APPLICATION_ID:
         raise JournalError(str(path), "it is a SQLite file of another program")
     if version > VERSION:
-        raise JournalError(str(path), f"it has version {version}, and this program knows {VERSION}")
+        problem = f"it has version {version}, and this program knows {VERSION}; use a later program"
+        raise JournalError(str(path), problem)
     return bool(tables)
 
 
@@ -186,9 +187,9 @@ def require_regular(journal: Path) -> None:
         with contextlib.suppress(FileNotFoundError):
             mode = path.lstat().st_mode
             if stat.S_ISLNK(mode):
-                raise JournalError(str(path), "it is a symbolic link")
+                raise JournalError(str(path), "it is a symbolic link; put the file in its place")
             if not stat.S_ISREG(mode):
-                raise JournalError(str(path), "it is no regular file")
+                raise JournalError(str(path), "it is no regular file; move it away")
 
 
 def prepare(db: sqlite3.Connection) -> None:
