@@ -438,7 +438,7 @@ class KeysUnknown(Unavailable):
     """The registry has not told this process yet which keys there are."""
 
     def __str__(self) -> str:
-        return "The keys of this service are not known to it yet, so it lets no request in; try again in 1 s"
+        return "This worker does not know the keys of the service yet; try again in 1 s"
 
 
 class Draining(Unavailable):

@@ -18,7 +18,7 @@ class Holder(NamedTuple):
 
     @property
     def headers(self) -> dict[str, str]:
-        """What it sends with each request."""
+        """The headers that it sends with each request."""
         return {"Authorization": f"Bearer {self.token}"}
 
 

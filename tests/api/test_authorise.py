@@ -1,4 +1,4 @@
-"""Who is let in, and what the others are told."""
+"""Requests that are let in, and the refusals of the others."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ def test_what_is_no_json_is_counted_somehow(body: bytes) -> None:
 
 def test_a_body_has_as_many_lists_as_are_allowed_and_no_more() -> None:
     assert len(parsed(b"[" + b"[]," * (MAX_CONTAINERS - 2) + b"{}]")) == MAX_CONTAINERS - 1
-    message = "may have 100000 lists and objects; it has 100001"
+    message = "has 100001 lists and objects; send at most 100000"
     with pytest.raises(HTTPException, match=message) as raised:
         parsed(b"[" + b"[]," * (MAX_CONTAINERS - 1) + b"{}]")
     assert raised.value.status_code == 413

@@ -23,7 +23,7 @@ from playwright.sync_api import (
 CHROMIUM: Final = shutil.which("chromium") or shutil.which("chromium-browser")
 AXE: Final = (Path(__file__).parents[1] / "dashboard" / "vendor" / "axe.js").read_text()
 SECONDS: Final = 20
-"""How long a window may take for what it is to show."""
+"""The time that a window may take for what it is to show."""
 _ARGUMENTS: Final = (
     "--disable-gpu",
     # Containers have little shared memory.
@@ -90,7 +90,7 @@ class Window:
             expect(canvas.locator("canvas")).to_be_attached(timeout=SECONDS * 1_000)
 
     def violations(self) -> list[str]:
-        """What axe finds wrong with the page as it is."""
+        """The violations that axe finds on the page as it is."""
         if not self.page.evaluate("() => 'axe' in window"):
             self.page.evaluate(AXE)
         found: list[dict[str, Any]] = self.page.evaluate(_VIOLATIONS)

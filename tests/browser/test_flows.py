@@ -1,4 +1,4 @@
-"""What users do, from the page they begin on to what the service says of it afterwards."""
+"""Users' tasks, from the page they begin on to what the service says of it afterwards."""
 
 from __future__ import annotations
 

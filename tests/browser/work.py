@@ -12,7 +12,7 @@ from afterwards import PermanentError, TaskContext, TaskType
 
 
 class Charge(BaseModel):
-    """What a customer owes."""
+    """The debt of a customer."""
 
     customer: int = Field(ge=1, description="The number on the invoice.")
     card: Literal["good", "declined", "expired"] = "good"
@@ -21,7 +21,7 @@ class Charge(BaseModel):
 
 
 class Export(BaseModel):
-    """How long it takes."""
+    """The time that it takes."""
 
     seconds: float = 60.0
 

@@ -1,4 +1,4 @@
-"""What the service manager is told, and when."""
+"""The messages to the service manager, and their moments."""
 
 from __future__ import annotations
 

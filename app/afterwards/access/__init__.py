@@ -1,1 +1,1 @@
-"""Who may do what: roles, keys, and the ring of keys that a worker decides by."""
+"""Roles, keys, and the ring of keys by which a worker decides who may do what."""

@@ -60,7 +60,7 @@ class Key:
     labels: Mapping[str, str] | None = None
     """Labels that each task it reaches has; None: any or none."""
     payloads: bool = False
-    """Whether it sees payloads, results, errors and what tasks print."""
+    """True if it sees payloads, results, errors and what tasks print."""
     limits: Limits = NO_LIMITS
     created_at: float
     expires_at: float | None = None

@@ -11,7 +11,7 @@ from afterwards.access.key import Key, Session
 from afterwards.access.tokens import digest_of, parsed
 
 _NO_DIGEST: Final = secrets.token_bytes(32)
-"""What an unknown id's secret is compared with, so that it takes as long as a known one's."""
+"""The digest that an unknown id's secret is compared with: it takes as long as a known one's."""
 
 
 class Keyring:

@@ -28,7 +28,7 @@ class Needed(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """What a request is allowed.
+    """The rights of a request.
 
     Args:
         key: its key; None: no key is required, and everything is allowed.

@@ -17,7 +17,7 @@ _ID_CHARACTERS: Final = string.ascii_lowercase + string.digits
 ID_LENGTH: Final = 12
 SECRET_BYTES: Final = 32
 _SECRET_LENGTH: Final = 43
-"""Of `SECRET_BYTES` in base64url without padding (RFC 4648, section 5)."""
+"""The length of `SECRET_BYTES` in base64url without padding (RFC 4648, section 5)."""
 _TOKEN: Final = re.compile(
     rf"{_PREFIX}_([a-z0-9]{{{ID_LENGTH}}})_([A-Za-z0-9_-]{{{_SECRET_LENGTH}}})".encode()
 )

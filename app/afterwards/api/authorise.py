@@ -1,4 +1,4 @@
-"""Who is let in: each request is held against the needs of the route that has matched it.
+"""The check of keys: each request is held against the needs of the route that has matched it.
 
 The routes call this before they read a body (`routing.Route`, `direct.Shortcut`). Nothing here
 looks at a path: however one is written, it leads to a route, and the route says whom it is for.
@@ -41,7 +41,7 @@ class Gate:
         """The last use of each key, by its id, until whoever remembers them takes it away."""
         self.renew(ring)
         self.lapses: Final = Lapses(self.holds)
-        """Of the keys that something goes on with."""
+        """The keys that something goes on with."""
 
     def renew(self, ring: Keyring | None) -> None:
         """Decide by this ring from now on."""

@@ -16,7 +16,7 @@ from afterwards.errors import InvalidKey
 T = TypeVar("T")
 
 LOOK_SECONDS: Final = 1.0
-"""How often all keys are looked at that something goes on with."""
+"""The time between two looks at all keys that something goes on with."""
 
 
 class Lapses:

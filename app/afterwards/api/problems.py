@@ -57,7 +57,7 @@ TITLES: Final[Mapping[int, str]] = MappingProxyType(
 """The names of statuses on which Python's versions do not agree (RFC 9110's is right)."""
 
 CHALLENGES: Final = ("Bearer", 'Bearer error="invalid_token"')
-"""What a 401 asks for (RFC 6750, 3): where no key was shown, and where one was."""
+"""The challenges of a 401 (RFC 6750, 3): where no key was shown, and where one was."""
 
 UNEXPECTED: Final = "Something went wrong here; the service's log has more under the request id"
 """The text of a 500, before the id."""

@@ -310,7 +310,7 @@ class TaskStream:
 
 
 def _seen(portion: Portion, sight: Sight | None) -> Portion:
-    """What a listener may see of it, which may be nothing."""
+    """The part of it that a listener may see, which may be nothing."""
     if sight is None:
         return portion
     events = [event for event in map(sight.event, portion.events) if event is not None]

@@ -1,4 +1,4 @@
-"""What the service manager, such as systemd, is told of the service (sd_notify(3)).
+"""Messages to the service manager, such as systemd, about the service (sd_notify(3)).
 
 READY=1                  a worker serves; and again after each reload
 RELOADING=1              a look at the task modules begins
@@ -72,7 +72,7 @@ class ServiceManager:
             self._is_ready = self._tell("READY=1")
 
     def _tell(self, *assignments: str) -> bool:
-        """Whether the manager, if there is one, has heard it."""
+        """True if the manager, if there is one, has heard it."""
         if self._socket is not None:
             with self._unheard.survived():
                 self._socket.send(*assignments)

@@ -53,7 +53,7 @@ class RegistryProcess(Protocol):
         """Kill it if it is stopped (SIGSTOP) and serves nobody. Cheap; never raises."""
 
     def is_beating(self) -> bool:
-        """Whether it gives signs of life. Cheap."""
+        """True if it gives signs of life. Cheap."""
 
     def stop(self, timeout_seconds: float) -> None:
         """Stop it. May be called again."""

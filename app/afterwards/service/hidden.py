@@ -1,4 +1,4 @@
-"""What is told to whom may not see payloads: where tasks stand, and nothing of what is in them."""
+"""Answers for keys that may not see payloads: the states of tasks, and nothing of their content."""
 
 from __future__ import annotations
 

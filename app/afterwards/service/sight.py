@@ -1,4 +1,4 @@
-"""What one key sees: what is within its reach, and of that what it may see."""
+"""The sight of one key: the tasks within its reach, and the parts of them that it may see."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Ask = Callable[[Any], Awaitable[Any]]
 
 
 class Sight:
-    """What one key reaches, and what it sees of that.
+    """The tasks that one key reaches, and the parts of them that it sees.
 
     Args:
         own_only: as `Reach`.

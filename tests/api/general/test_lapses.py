@@ -1,4 +1,4 @@
-"""What was begun with a key ends with it: streams with an event, waits with a refusal."""
+"""Streams and waits end with their key: streams with an event, waits with a refusal."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ class Ring:
             self._renewed(answer)
 
     def uses(self) -> Touch | None:
-        """What the registry has to be told of uses, each key once a minute; None: nothing."""
+        """The uses that the registry has to be told of, each key once a minute; None: no uses."""
         if not self.used:
             return None
         minutes = {key_id: at // _MINUTE * _MINUTE for key_id, at in self.used.items()}

@@ -55,7 +55,7 @@ def write(db: sqlite3.Connection, changes: KeyChanges) -> None:
 
 
 def load(db: sqlite3.Connection) -> KeyState:
-    """What is in the journal."""
+    """The content of the journal."""
     state = db.execute("SELECT version, required FROM keys_state").fetchone() or (0, False)
     keys = db.execute(f"SELECT {', '.join(_KEY)} FROM keys")
     sessions = db.execute(f"SELECT {', '.join(_SESSION)} FROM sessions")

@@ -125,7 +125,7 @@ class RegistryProcess:
             self._signal(signal.SIGKILL)
 
     def is_beating(self) -> bool:
-        """Whether it has given signs of life, and still does. Cheap."""
+        """True if it has given signs of life, and still does. Cheap."""
         return self._is_running() and self._pulse is not None and self._pulse.is_beating()
 
     def stop(self, timeout_seconds: float) -> None:

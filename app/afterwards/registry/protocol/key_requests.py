@@ -24,7 +24,7 @@ class CreateKey(NamedTuple):
     only_first: bool = False
     """Only if there never was one."""
     by: By | None = None
-    """Who asks for it by hand: then it leaves an entry in the log of activity."""
+    """The asker, if it is done by hand: then it leaves an entry in the log of activity."""
 
 
 class RotateKey(NamedTuple):
@@ -41,7 +41,7 @@ class RotateKey(NamedTuple):
     digest: bytes
     overlap_seconds: float
     by: By | None = None
-    """Who asks for it by hand: then it leaves an entry in the log of activity."""
+    """The asker, if it is done by hand: then it leaves an entry in the log of activity."""
 
 
 class RevokeKey(NamedTuple):
@@ -52,7 +52,7 @@ class RevokeKey(NamedTuple):
 
     key_id: str
     by: By | None = None
-    """Who asks for it by hand: then it leaves an entry in the log of activity."""
+    """The asker, if it is done by hand: then it leaves an entry in the log of activity."""
 
 
 class KeysOff(NamedTuple):
@@ -62,7 +62,7 @@ class KeysOff(NamedTuple):
     """
 
     by: By | None = None
-    """Who asks for it by hand: then it leaves an entry in the log of activity."""
+    """The asker, if it is done by hand: then it leaves an entry in the log of activity."""
 
 
 class OpenSession(NamedTuple):
@@ -73,7 +73,7 @@ class OpenSession(NamedTuple):
 
     session: Session
     by: By | None = None
-    """Who asks for it by hand: then it leaves an entry in the log of activity."""
+    """The asker, if it is done by hand: then it leaves an entry in the log of activity."""
 
 
 class EndSession(NamedTuple):
@@ -81,7 +81,7 @@ class EndSession(NamedTuple):
 
     digest: bytes
     by: By | None = None
-    """Who asks for it by hand: then it leaves an entry in the log of activity."""
+    """The asker, if it is done by hand: then it leaves an entry in the log of activity."""
 
 
 class Touch(NamedTuple):
