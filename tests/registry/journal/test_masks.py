@@ -43,6 +43,7 @@ def test_a_kind_belongs_to_a_type() -> None:
     assert kind_of("a", "no 1")[1:] == ("a", "no #")
 
 
+@pytest.mark.measures
 @pytest.mark.parametrize(
     "piece", ["'", '"', "“", "«", "' x", "a", "0", "1.", "0x", "a1b2", "0-", " "]
 )
