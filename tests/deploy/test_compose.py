@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -13,7 +14,9 @@ import pytest
 from afterwards.settings import Settings, variable
 from tests.deploy.files import COMPOSE, DEPLOY, read_yaml
 
-SERVICES: dict[str, dict[str, Any]] = read_yaml(COMPOSE)["services"]
+FILE = read_yaml(COMPOSE)
+SERVICES: dict[str, dict[str, Any]] = FILE["services"]
+NETWORKS: dict[str, Any] = FILE["networks"]
 SAID_BY_THE_IMAGE = {"AFTERWARDS_BIND", "AFTERWARDS_DATA_DIR", "AFTERWARDS_OUTPUT_DIR"}
 SETTINGS = {variable(name) for name in Settings.model_fields} - SAID_BY_THE_IMAGE
 
@@ -65,7 +68,8 @@ def test_a_service_is_reached_from_this_machine_only_and_is_kept_small(name: str
     assert all(port.startswith("127.0.0.1:") for port in service["ports"])
     assert service["cap_drop"] == ["ALL"]
     assert service["security_opt"] == ["no-new-privileges:true"]
-    assert {"cpus", "memory"} <= set(service["deploy"]["resources"]["limits"])
+    assert service["read_only"]
+    assert {"cpus", "memory", "pids"} == set(service["deploy"]["resources"]["limits"])
 
 
 @pytest.mark.parametrize("name", sorted(set(SERVICES) - {"api"}))
@@ -88,6 +92,63 @@ def test_what_has_to_be_there_first_is_waited_for() -> None:
         "grafana": {"prometheus": healthy},
         "locust": {"api": healthy},
     }
+
+
+def test_a_service_is_known_to_be_healthy_or_not() -> None:
+    assert {n for n, service in SERVICES.items() if "healthcheck" not in service} == {"api"}
+    assert "\nHEALTHCHECK " in (DEPLOY / "Dockerfile").read_text()
+
+
+def reached_by(name: str) -> set[str]:
+    mine = set(SERVICES[name]["networks"])
+    return {other for other, service in SERVICES.items() if mine & set(service["networks"])} - {
+        name
+    }
+
+
+def test_a_service_reaches_only_what_it_asks() -> None:
+    assert reached_by("grafana") == {"prometheus"}
+    assert reached_by("locust") == {"api"}
+    assert reached_by("prometheus") == {"api", "grafana"}
+
+
+def test_what_is_scraped_leads_nowhere_else() -> None:
+    shared = set(SERVICES["api"]["networks"]) & set(SERVICES["prometheus"]["networks"])
+    assert [NETWORKS[name] for name in shared] == [{"internal": True}]
+
+
+START = DEPLOY / "grafana" / "start.sh"
+
+
+def password_of_grafana(directory: Path, given: str = "") -> str:
+    """What Grafana would be started with."""
+    environment = {"GF_PATHS_DATA": str(directory), "GF_SECURITY_ADMIN_PASSWORD": given}
+    command = ["sh", str(START), "sh", "-c", 'printf %s "$GF_SECURITY_ADMIN_PASSWORD"']
+    run = subprocess.run(
+        command, env=environment | {"PATH": os.environ["PATH"]}, check=True, capture_output=True
+    )
+    return run.stdout.decode()
+
+
+def test_grafana_has_no_default_password(tmp_path: Path) -> None:
+    service = SERVICES["grafana"]
+    assert service["environment"]["GF_SECURITY_ADMIN_PASSWORD"] == "${GRAFANA_ADMIN_PASSWORD:-}"
+    script = service["entrypoint"][1]
+    assert f"./grafana/{START.name}:{script}:ro" in service["volumes"]
+
+    (other := tmp_path / "other").mkdir()
+    made, others = password_of_grafana(tmp_path), password_of_grafana(other)
+    assert len(made) >= 32
+    assert made != others
+    assert password_of_grafana(tmp_path) == made
+    file = other / "admin-password"
+    assert file.read_text().strip() == others
+    assert file.stat().st_mode & 0o077 == 0
+
+
+def test_grafana_takes_the_password_that_it_is_given(tmp_path: Path) -> None:
+    assert password_of_grafana(tmp_path, "mine") == "mine"
+    assert not list(tmp_path.iterdir())
 
 
 def test_nobody_sees_the_dashboard_without_a_login_unless_that_is_asked_for() -> None:
