@@ -1,0 +1,187 @@
+"""Nothing that the service says has a secret in it, at the most talkative level and in trouble."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import signal
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+import pytest
+
+from afterwards.registry.process.lock import holder_of
+from tests.integration.conftest import Service, wait_for
+
+SECRETS: Final = {
+    name: f"hidden{number}{name}"
+    for number, name in enumerate(
+        (
+            "variable",
+            "written",
+            "mistyped",
+            "bearer",
+            "basic",
+            "cookie",
+            "card",
+            "password",
+            "query",
+        )
+    )
+}
+MODULE: Final = """
+import os
+from pydantic import BaseModel, SecretStr
+from afterwards import TaskContext, TaskType
+
+class Charge(BaseModel):
+    card: SecretStr
+    password: str
+    amount: int
+
+def charge(payload: Charge, context: TaskContext) -> None:
+    assert os.environ["DATABASE_URL"] and os.environ["SMTP_URL"]
+    if payload.amount == 13:
+        os._exit(1)
+    raise RuntimeError(f"the bank refuses {payload.amount} from {payload.card}")
+
+CHARGE = TaskType("charge", Charge, charge, executor="process", max_attempts=1)
+"""
+LOOKED_AT: Final = (
+    "/",
+    "/openapi.json",
+    "/docs",
+    "/metrics",
+    "/readyz",
+    "/stats",
+    "/task-types",
+    "/workers",
+    "/activity",
+    "/tasks",
+    "/schedules?payloads=true",
+    "/errors",
+)
+
+
+def credentials() -> list[dict[str, str]]:
+    """Headers of clients that have, or believe to have, something to show."""
+    basic = base64.b64encode(f"somebody:{SECRETS['basic']}".encode()).decode()
+    bearer = f"Bearer aw_abcdefghijkl_{SECRETS['bearer'].ljust(43, 'x')}"
+    cookie = {"Cookie": f"session={SECRETS['cookie']}"}
+    return [
+        {"Authorization": bearer, **cookie},
+        {"Authorization": f"Basic {basic}", **cookie},
+        {"Authorization": SECRETS["bearer"], "Cookie": SECRETS["cookie"]},
+    ]
+
+
+def charge(amount: object, card: object = SECRETS["card"]) -> dict[str, Any]:
+    return {
+        "type": "charge",
+        "payload": {"card": card, "password": SECRETS["password"], "amount": amount},
+    }
+
+
+@pytest.fixture(params=["json", "console"])
+def service(request: pytest.FixtureRequest, new_service: Callable[..., Service]) -> Service:
+    made = new_service(
+        log_level="debug",
+        log_format=request.param,
+        workers="1",
+        task_modules="shop",
+        smtp_pasword=SECRETS["mistyped"],
+    )
+    made.set_plain(
+        DATABASE_URL=f"postgres://shop:{SECRETS['variable']}@db.example/shop",
+        PYTHONPATH=str(made.directory),
+    )
+    (made.directory / ".env").write_text(f"SMTP_URL=smtp://{SECRETS['written']}@mail.example\n")
+    (made.directory / "shop.py").write_text(MODULE)
+    made.start()
+    return made
+
+
+def ask(service: Service, headers: dict[str, str]) -> list[str]:
+    """The answers to requests of all kinds, most of which are mistaken."""
+    client, secret = service.client, SECRETS["card"]
+    plain = {**headers, "Content-Type": "text/plain"}
+    as_json = {**headers, "Content-Type": "application/json"}
+    answers = [
+        client.post("/tasks", json=charge(1), headers=headers),
+        client.post("/tasks", json=charge("much"), headers=headers),
+        client.post("/tasks", json=charge(1, [secret]), headers=headers),
+        client.post("/tasks", content=json.dumps(charge(1))[:-1], headers=as_json),
+        client.post("/tasks", content=json.dumps(charge(1)), headers=plain),
+        client.post("/tasks", content=secret * 200_000, headers=as_json),
+        client.put("/tasks", headers=headers),
+        client.get("/nowhere", headers=headers),
+        client.get("/tasks", params={"token": SECRETS["query"]}, headers=headers),
+        client.get("/tasks", headers={**headers, "Host": "elsewhere.example"}),
+        client.post("/tasks", headers={**headers, "Origin": "https://elsewhere.example"}),
+    ]
+    assert {answer.status_code for answer in answers} >= {404, 405, 413, 415, 421, 422}
+    return [answer.text for answer in answers]
+
+
+def ask_badly(service: Service, head: str) -> str:
+    """The answer to what is not HTTP, or too much of it."""
+    host, _, port = service.address.rpartition(":")
+    with socket.create_connection((host, int(port)), timeout=20) as connection:
+        connection.sendall(f"GET /tasks HTTP/1.1\r\nHost: {host}\r\n{head}\r\n\r\n".encode())
+        return connection.recv(65536).decode()
+
+
+def disturb(service: Service) -> None:
+    """Kill what can be killed, and break what can be broken."""
+    broken = service.directory / "shop.py"
+    broken.write_text(MODULE + "\nraise RuntimeError")
+    assert service.master is not None
+    service.master.send_signal(signal.SIGHUP)
+    log = service.log_file
+    wait_for(lambda: "task code is not renewed" in log.read_text(), "the broken module is seen")
+    for pid in (service.registry_pid(), *service.worker_pids()):
+        os.kill(pid, signal.SIGKILL)
+    wait_for(lambda: "registry process died" in log.read_text(), "the registry's death is seen")
+
+
+def command_lines(service: Service) -> str:
+    return "".join(
+        Path(f"/proc/{pid}/cmdline").read_text(errors="replace") for pid in service.processes()
+    )
+
+
+def test_nothing_that_is_said_has_a_secret_in_it(service: Service) -> None:
+    holder = holder_of(service.data_dir)
+    assert holder is not None
+    hidden = {**SECRETS, "the registry's key": holder.endpoint.authkey().hex()}
+    said = {"answers": ""}
+    for headers in credentials():
+        said["answers"] += "".join(ask(service, headers))
+        authorization = f"Authorization: {headers['Authorization']}"
+        said["answers"] += ask_badly(service, f"{authorization}\r\nno header")
+        said["answers"] += ask_badly(service, f"{authorization}{'x' * 100_000}")
+    tasks = [service.post("/tasks", charge(amount)).json()["id"] for amount in (1, 13)]
+    for task_id in tasks:
+        assert service.finished(task_id)["status"] == "failed"
+    said["command lines"] = command_lines(service)
+    disturb(service)
+    for headers in credentials():
+        try:
+            said["answers"] += service.client.post("/tasks", json=charge(1), headers=headers).text
+        except httpx.TransportError:
+            continue
+    wait_for(service.is_ready, "the service is ready again")
+    for path in (*LOOKED_AT, *(f"/tasks/{task_id}" for task_id in tasks)):
+        answer = service.get(path)
+        assert answer.status_code == 200, path
+        said[path] = answer.text
+    assert service.stop() == 0
+    said["log"] = service.log_file.read_text()
+
+    assert all(line in said["log"] for line in ("attempt failed", "PASWORD", "RuntimeError"))
+    found = [(name, where) for name, s in hidden.items() for where, t in said.items() if s in t]
+    assert found == []
