@@ -22,7 +22,15 @@ EVERYWHERE = {"403", "405", "413", "421", "500"}
 SUBMISSION = {"400", "415", "422", "503"}
 KNOWN = {"404", "410", "503"}
 
-GENERAL = {"Tasks of any type", "Task types", "Statistics", "Errors", "Schedules", "Activity"}
+GENERAL = {
+    "Tasks of any type",
+    "Task types",
+    "Statistics",
+    "Errors",
+    "Schedules",
+    "Activity",
+    "Keys",
+}
 """The surfaces that these tests' service does not know; see `general/` and `test_fuzzing`."""
 
 OPERATIONS = {
@@ -66,6 +74,11 @@ OPERATIONS = {
     ("POST", "/schedules/{name}/resume"): {"200", "404", "503"} | EVERYWHERE,
     ("POST", "/schedules/{name}/run"): {"202", "404", "503"} | EVERYWHERE,
     ("GET", "/activity"): {"200", "422", "503"} | EVERYWHERE,
+    ("GET", "/audit"): {"200", "422", "503"} | EVERYWHERE,
+    ("GET", "/keys"): {"200", "422", "503"} | EVERYWHERE,
+    ("POST", "/keys"): {"201", "409", "415", "422", "503"} | EVERYWHERE,
+    ("POST", "/keys/{key_id}/rotate"): {"201", "404", "409", "415", "422", "503"} | EVERYWHERE,
+    ("DELETE", "/keys/{key_id}"): {"204", "404", "503"} | EVERYWHERE,
     ("GET", "/errors"): {"200", "422", "503"} | EVERYWHERE,
     ("GET", "/errors/{error_id}"): {"200", "404", "503"} | EVERYWHERE,
     ("GET", "/healthz"): {"200"} | EVERYWHERE,
@@ -222,10 +235,11 @@ async def test_every_parameter_has_a_description_and_an_example(openapi: Any) ->
         "finished_after": 2,
         "finished_before": 2,
         "summary": 1,
-        "limit": 4,
-        "cursor": 3,
+        "limit": 6,
+        "cursor": 5,
         "payloads": 1,
         "range": 1,
+        "key_id": 2,
     }
     for parameter in parameters:
         assert parameter["description"]

@@ -20,6 +20,7 @@ SUBMISSIONS = {
     "/notify/", "/report/", "/file/", "/send-email", "/api/notifications/notify", "/tasks",
     "/tasks/batch",
 }  # fmt: skip
+ADMINISTRATION = {"/audit", "/keys", "/keys/{key_id}", "/keys/{key_id}/rotate"}
 OF_ONES_OWN = {"/tasks/{task_id}/cancel", "/tasks/{task_id}/retry", "/retry-task/{task_id}"}
 
 
@@ -29,6 +30,8 @@ async def test_the_roles_are_those_of_the_table(app: FastAPI) -> None:
         expected = Needs(Role.OPERATOR)
         if path == "/metrics":
             expected = Needs(Role.VIEWER, grant=Grant.METRICS)
+        elif path in ADMINISTRATION:
+            expected = Needs(Role.ADMIN)
         elif methods <= READING:
             expected = Needs(Role.PUBLIC if path in PUBLIC else Role.VIEWER)
         elif path in SUBMISSIONS:

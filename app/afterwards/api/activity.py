@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any
+from collections.abc import Callable
+from typing import Annotated, Any, Final
 from urllib.parse import urlencode
 
 from fastapi import Query, Request
@@ -14,13 +15,20 @@ from afterwards.api.cursors import cursor_of, number_of, position_of
 from afterwards.api.queries import require_once
 from afterwards.api.roles import Role, needs
 from afterwards.api.routing import new_router
-from afterwards.api.schemas.activity import ActivityDocument, ActivityFilter
+from afterwards.api.schemas.activity import ActivityDocument, ActivityFilter, AuditDocument
 from afterwards.api.schemas.fields import header
 from afterwards.api.submission import service_of
 from afterwards.api.times import shown_time
 from afterwards.registry.protocol.activity import Entry
 
 router = new_router("Activity")
+
+_ANSWERS: Final = schemas.answers(
+    422,
+    503,
+    headers_of={200: {"Link": header("The next page.", '<?cursor=MTI0NQ>; rel="next"')}},
+    said={422: ("The query is not valid.", "#/limit: Input should be less than or equal to 500")},
+)
 
 
 @router.get(
@@ -29,14 +37,7 @@ router = new_router("Activity")
     operation_id="listActivity",
     response_model=ActivityDocument,
     response_description="A page of the log",
-    responses=schemas.answers(
-        422,
-        503,
-        headers_of={200: {"Link": header("The next page.", '<?cursor=MTI0NQ>; rel="next"')}},
-        said={
-            422: ("The query is not valid.", "#/limit: Input should be less than or equal to 500")
-        },
-    ),
+    responses=_ANSWERS,
 )
 @needs(Role.VIEWER)
 async def list_activity(query: Annotated[ActivityFilter, Query()], request: Request) -> Response:
@@ -44,6 +45,26 @@ async def list_activity(query: Annotated[ActivityFilter, Query()], request: Requ
 
     Refused requests are there, too. Submissions are not. A verb for many tasks is one entry.
     """
+    return await _page(query, request, _document)
+
+
+@router.get(
+    "/audit",
+    summary="List what was done by hand, with keys and addresses",
+    operation_id="listAudit",
+    response_model=AuditDocument,
+    response_description="A page of the log",
+    responses=_ANSWERS,
+)
+@needs(Role.ADMIN)
+async def list_audit(query: Annotated[ActivityFilter, Query()], request: Request) -> Response:
+    """List the same log with the id of the key that was shown, and the client's address."""
+    return await _page(query, request, _audited)
+
+
+async def _page(
+    query: ActivityFilter, request: Request, document: Callable[[Entry], dict[str, Any]]
+) -> Response:
     require_once(request)
     page = await service_of(request).operations.activity(
         limit=query.limit,
@@ -55,14 +76,18 @@ async def list_activity(query: Annotated[ActivityFilter, Query()], request: Requ
         cursor = cursor_of(str(page.next))
         following = urlencode({**query.model_dump(exclude_unset=True), "cursor": cursor})
         headers["Link"] = f'<?{following}>; rel="next"'
-    answer = {"entries": [_document(entry) for entry in page.entries], "next": cursor}
+    answer = {"entries": [document(entry) for entry in page.entries], "next": cursor}
     return Response(
         json.dumps(answer, separators=(",", ":")), headers=headers, media_type="application/json"
     )
 
 
+def _audited(entry: Entry) -> dict[str, Any]:
+    return {**_document(entry), "key_id": entry.key_id, "address": entry.address}
+
+
 def _document(entry: Entry) -> dict[str, Any]:
-    # Without its address, which not all readers of this may know.
+    # Without its address and key, which not all readers of this may know.
     return {
         "at": shown_time(entry.at),
         "actor": entry.actor,

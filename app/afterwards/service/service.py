@@ -57,6 +57,7 @@ from afterwards.service.intake import (
     TaskRequest,
     fingerprint_of_json,
 )
+from afterwards.service.keys import KeyVerbs
 from afterwards.service.narrowed import Asks, Narrowed, carried_out
 from afterwards.service.operations import Operations
 from afterwards.service.sight import Ask, Sight
@@ -467,6 +468,13 @@ class TaskService:
             return await self._read(request)
         answer: object = await self._client.call(request)
         return answer
+
+    # -- administering ------------------------------------------------------------------------
+
+    @property
+    def keys(self) -> KeyVerbs:
+        """The keys of the service."""
+        return KeyVerbs(self._client.call)
 
     # -- operating -----------------------------------------------------------------------------
 

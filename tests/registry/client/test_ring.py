@@ -25,7 +25,7 @@ def create(registry: MemoryRegistry, token: NewToken) -> None:
         id=token.id, name=token.id, principal="ci", role=Role.VIEWER, created_at=0.0,
         digest=token.digest,
     )  # fmt: skip
-    assert ask(registry, CreateKey(key)) is True
+    assert isinstance(ask(registry, CreateKey(key)), Key)
 
 
 def test_a_worker_has_the_ring_when_it_has_joined_and_after_changes_and_reconnects() -> None:

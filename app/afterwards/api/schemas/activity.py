@@ -22,6 +22,12 @@ _ENTRY: Final[dict[str, Any]] = {
     "detail": "2 skipped",
     "request_id": "c1f7a9d2b604-18",
 }
+_AUDITED: Final[dict[str, Any]] = {
+    **_ENTRY,
+    "actor": "ann",
+    "key_id": "k3v9x0m2p7qd",
+    "address": "192.0.2.7",
+}
 
 
 class ActivityFilter(BaseModel):
@@ -45,9 +51,22 @@ class EntryDocument(BaseModel):
     at: str = Field(json_schema_extra={"format": "date-time"})
     actor: str | None = Field(description="The author; null if none had to be given.")
     verb: Literal[
-        "cancel", "retry", "run", "delete", "change", "pause", "resume", "create", "replace"
+        "cancel",
+        "retry",
+        "run",
+        "delete",
+        "change",
+        "pause",
+        "resume",
+        "create",
+        "replace",
+        "rotate",
+        "revoke",
+        "turn off",
+        "open",
+        "end",
     ]
-    object: Literal["task", "tasks", "task type", "schedule"]
+    object: Literal["task", "tasks", "task type", "schedule", "key", "keys", "session"]
     name: str = Field(description="Its id or name. For `tasks`, the filter or the ids.")
     count: int = Field(ge=0, description="To how many it was done.")
     outcome: Literal["done", "refused", "failed", "begun"] = Field(
@@ -68,4 +87,22 @@ class ActivityDocument(BaseModel):
     model_config = example(entries=[_ENTRY], next="MTI0NQ")
 
     entries: list[EntryDocument]
+    next: str | None = Field(description="The `cursor` of the next page; null on the last page.")
+
+
+class AuditEntryDocument(EntryDocument):
+    """The same, with what only administrators may know."""
+
+    model_config = example(**_AUDITED)
+
+    key_id: str | None = Field(description="The id of the key that was shown; null: none was.")
+    address: str | None = Field(description="The client's address; null on a Unix socket.")
+
+
+class AuditDocument(BaseModel):
+    """A page of the log, newest first."""
+
+    model_config = example(entries=[_AUDITED], next="MTI0NQ")
+
+    entries: list[AuditEntryDocument]
     next: str | None = Field(description="The `cursor` of the next page; null on the last page.")

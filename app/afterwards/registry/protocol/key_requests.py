@@ -15,7 +15,7 @@ from afterwards.registry.protocol.activity import By
 class CreateKey(NamedTuple):
     """Have a new key, and from then on require one. Idempotent by its id and digest.
 
-    Answer: whether there is this key now; False if it was to be the first and is not.
+    Answer: the `Key` as it is kept; None if it was to be the first and is not.
 
     Errors: `KeyNameTaken`, `TooManyKeys`, `JournalUnavailable`.
     """

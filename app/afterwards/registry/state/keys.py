@@ -81,17 +81,18 @@ class KeyBook:
 
     # -- the verbs -----------------------------------------------------------------------------
 
-    def _create(self, request: CreateKey) -> bool:
+    def _create(self, request: CreateKey) -> Key | None:
         if self._is_there(request.key.id, request.key.digest):
-            return True
+            return self._keys.rows[request.key.id]
         if request.only_first and (self.required or self._keys.rows):
-            return False
+            return None
         now = self._clock.wall()
         namesake = next((key for key in self._valid(now) if key.name == request.key.name), None)
         if namesake is not None:
             raise KeyNameTaken(namesake.name, namesake.id)
-        self._add(replace(request.key, created_at=now))
-        return True
+        key = replace(request.key, created_at=now)
+        self._add(key)
+        return key
 
     def _rotate(self, request: RotateKey) -> Key:
         if self._is_there(request.new_id, request.digest):
