@@ -90,11 +90,11 @@ ROOMS: Final[dict[str, May]] = {
         "fastapi uvicorn",
     ),
     "server": May(
-        "errors logs registry.journal registry.process registry.protocol settings system "
-        "task_types",
+        "access errors logs registry.journal registry.process registry.protocol registry.state "
+        "settings system task_types",
         "afterwards_executors gunicorn httptools uvicorn uvicorn_worker",
     ),
-    "cli": May("errors logs server settings", "afterwards_client httpx rich"),
+    "cli": May("access errors logs server settings", "afterwards_client httpx rich"),
 }
 """The lowest floor first: a room imports only from rooms that are listed before it.
 

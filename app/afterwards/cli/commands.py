@@ -16,6 +16,11 @@ SERVICE: Final[Mapping[str, str]] = {
 }
 """The commands of `afterwards.cli.service_commands`, on this machine's files, with what they do."""
 
+KEYS: Final[Mapping[str, str]] = {
+    "keys": "say who may use the service: create, list, rotate, revoke; off ends it"
+}
+"""The command of `afterwards.cli.key_commands`, on this machine's files."""
+
 TASKS: Final[Mapping[str, str]] = {
     "submit": "submit a task to a running service",
     "status": "show a task; --watch follows it to its end",
