@@ -8,17 +8,23 @@ from typing import Any
 
 import httpx
 import pytest
+from fastapi import FastAPI
 from prometheus_client.parser import text_string_to_metric_families
 from pydantic import BaseModel
 
+from afterwards.access.keyring import NO_KEYS
+from afterwards.access.roles import Role
 from afterwards.api import schemas
 from afterwards.api.idempotency import key_of
 from afterwards.errors import RegistryUnavailable
 from afterwards.lifecycle import TaskState
+from tests.access.holders import holder, ring_of
 
 pytestmark = pytest.mark.anyio
 
 EVERYWHERE = {"403", "405", "413", "421", "500"}
+KEYED = {"401", "503"}
+PUBLIC = {"/healthz", "/readyz"}
 SUBMISSION = {"400", "415", "422", "503"}
 KNOWN = {"404", "410", "503"}
 
@@ -109,7 +115,21 @@ async def test_every_operation_is_there_once_with_every_answer(openapi: Any) -> 
     assert {
         (method, path): set(operation["responses"])
         for method, path, operation in operations(openapi)
-    } == OPERATIONS
+    } == {call: found if call[1] in PUBLIC else found | KEYED for call, found in OPERATIONS.items()}
+
+
+async def test_a_key_is_sent_as_a_bearer_token_to_all_but_the_public_operations(
+    openapi: Any, client: httpx.AsyncClient, app: FastAPI
+) -> None:
+    [(name, scheme)] = openapi["components"]["securitySchemes"].items()
+    assert (scheme["type"], scheme["scheme"]) == ("http", "bearer")
+    for _, path, operation in operations(openapi):
+        assert operation.get("security") == ([] if path in PUBLIC else None)
+    assert openapi["security"] == [{name: []}, {}]
+    viewer = holder(Role.VIEWER)
+    app.state.gate.renew(ring_of(viewer))
+    required = (await client.get("/openapi.json", headers=viewer.headers)).json()
+    assert required["security"] == [{name: []}]
 
 
 async def test_every_operation_explains_itself(openapi: Any) -> None:
@@ -174,7 +194,7 @@ PROVOCATIONS: list[tuple[str, dict[str, Any]]] = [
 
 
 async def test_every_problem_that_can_be_provoked_is_documented_and_the_other_way_round(
-    openapi: Any, client: httpx.AsyncClient, service: Any
+    openapi: Any, client: httpx.AsyncClient, service: Any, app: FastAPI
 ) -> None:
     task = service.put(TaskState.SUCCESS)
     service.put(TaskState.SUCCESS, idempotency_key="taken")
@@ -194,6 +214,9 @@ async def test_every_problem_that_can_be_provoked_is_documented_and_the_other_wa
                     answer = await client.request(method, path, json=example, headers=headers)
                     provoked.add(answer.status_code)
         service.broken = None
+        for ring in (ring_of(), None, NO_KEYS):
+            app.state.gate.renew(ring)
+            provoked.add((await client.request(method, path)).status_code)
         documented = {int(status) for status in operation["responses"]}
         # Where the service is not asked, it cannot fail.
         assert (

@@ -30,6 +30,8 @@ router = new_router("Documentation")
 # The page's code comes with a package: a service without a network has its documentation too.
 _ASSETS: Final = StaticFiles(packages=[("fastapi_swagger", "resources")])
 
+_SCHEME: Final = "key"
+
 _DESCRIPTION: Final = """\
 The answer now, the work afterwards, and nothing accepted is ever lost.
 
@@ -116,8 +118,12 @@ async def root(request: Request) -> Response:
 @router.get("/openapi.json", include_in_schema=False)
 @needs(Role.VIEWER)
 async def openapi(request: Request) -> Response:
-    """The description of the API, and the prefix it is served under."""
-    document, base = request.app.openapi(), base_path(request)
+    """The description of the API, whether it asks for keys, and the prefix it is served under."""
+    app, base = request.app, base_path(request)
+    security: list[dict[str, list[str]]] = [{_SCHEME: []}]
+    if not app.state.gate.asks_for_keys:
+        security.append({})
+    document = {**app.openapi(), "security": security}
     return JSONResponse({**document, "servers": [{"url": base}]} if base else document)
 
 
@@ -167,6 +173,7 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
         )
         _restore_examples(schema, app.routes)
         _describe_problems(schema)
+        _describe_keys(schema)
         describe_payloads(schema, app.state.catalogue)
         app.openapi_schema = schema
     return app.openapi_schema
@@ -194,6 +201,22 @@ def _bodies(routes: Sequence[BaseRoute]) -> Iterator[tuple[JsonSchemaMode, Any]]
             for model in (route.response_model, *answers):
                 if model is not None:
                     yield "serialization", model
+
+
+def _describe_keys(schema: dict[str, Any]) -> None:
+    """Say how a key is sent; the operations for all clients need none."""
+    schema["components"]["securitySchemes"] = {
+        _SCHEME: {
+            "type": "http",
+            "scheme": "bearer",
+            "bearerFormat": "aw_...",
+            "description": "A key. `x-role` names the role that an operation needs.",
+        }
+    }
+    for item in schema["paths"].values():
+        for operation in item.values():
+            if operation["x-role"] == Role.PUBLIC:
+                operation["security"] = []
 
 
 def _describe_problems(schema: dict[str, Any]) -> None:

@@ -18,7 +18,7 @@ from afterwards.api import schemas
 from afterwards.api.authorise import authorise
 from afterwards.api.direct import DirectRoute
 from afterwards.api.json_body import parsed
-from afterwards.api.roles import as_extension, needs_of
+from afterwards.api.roles import Role, as_extension, needs_of
 from afterwards.system.large_bodies import aside
 
 _JSON: Final = re.compile(r"application/([\w!#$&^.+-]+\+)?json\s*(;|$)", re.IGNORECASE)
@@ -56,6 +56,9 @@ class Route(DirectRoute):
         if declared is not None:
             extra = options.get("openapi_extra") or {}
             options["openapi_extra"] = {**extra, **as_extension(declared)}
+        if declared is not None and declared.role is not Role.PUBLIC:
+            keyed = schemas.answers(*schemas.KEYED_PROBLEMS)
+            options["responses"] = {**keyed, **(options.get("responses") or {})}
         super().__init__(path, endpoint, **options)
         self.path_regex = re.compile(
             self.path_regex.pattern.removesuffix("$").rstrip("/") + r"/?\Z"

@@ -9,6 +9,7 @@ model costs more than the rest of the handler; tests hold them to these schemas.
 from afterwards.api.schemas.fields import EXAMPLE_ID, LOCATION, TASK_LOCATION, TaskId
 from afterwards.api.schemas.problems import (
     COMMON_PROBLEMS,
+    KEYED_PROBLEMS,
     KNOWN_PROBLEMS,
     LOOKUP_PROBLEMS,
     SUBMISSION_PROBLEMS,
@@ -29,6 +30,7 @@ from afterwards.api.schemas.status import (
 __all__ = [
     "COMMON_PROBLEMS",
     "EXAMPLE_ID",
+    "KEYED_PROBLEMS",
     "KNOWN_PROBLEMS",
     "LOCATION",
     "LOOKUP_PROBLEMS",

@@ -42,6 +42,13 @@ class ProblemDocument(BaseModel):
 
 
 _PROBLEM_HEADERS: Final[dict[int, dict[str, Any]]] = {
+    401: {
+        "WWW-Authenticate": {
+            "description": "`Bearer`, with an error if a key was sent (RFC 6750, 3).",
+            "schema": {"type": "string"},
+            "example": "Bearer",
+        }
+    },
     405: {
         "Allow": {
             "description": "The methods that the path allows.",
@@ -63,8 +70,15 @@ _WHEN: Final[dict[int, tuple[str, str]]] = {
         "The task is neither failed nor cancelled.",
         f"Only a failed task can be retried; task {EXAMPLE_ID} is success",
     ),
+    401: (
+        "Keys are required, and the request has none that is valid.",
+        (
+            "This needs a key: send it as 'Authorization: Bearer aw_...'; "
+            "`afterwards keys create` makes one"
+        ),
+    ),
     403: (
-        "A page of another site sent the request.",
+        "A page of another site sent the request, or the key does not reach so far.",
         (
             "A page of 'https://evil.example' may not do this; if it should, add its origin to "
             "AFTERWARDS_CORS_ORIGINS"
@@ -124,6 +138,9 @@ _NO_KEY: Final = ("The idempotency key is not valid. Nothing was stored.", INVAL
 
 COMMON_PROBLEMS: Final = (403, 405, 413, 421, 500)
 """The problems of every route. Also 413: a body that is announced is measured, of use or not."""
+
+KEYED_PROBLEMS: Final = (401, 503)
+"""Of every route that asks for a key. Also 503: which keys there are may not be known yet."""
 
 SUBMISSION_PROBLEMS: Final = (415, 422, 503)
 LOOKUP_PROBLEMS: Final = (404, 503)
