@@ -171,6 +171,8 @@ class Task:
     """At most one unfinished task of an owner has it."""
     webhook: int = 0
     """A mark: somebody is to be told that it has finished."""
+    trace: str | None = None
+    """The trace of its submission, as `afterwards.trace_context` has it; None: it has none."""
     cancel_requested: bool = False
     reason: str = "submitted"
     """Why the last transition happened, for people."""

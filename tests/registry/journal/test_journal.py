@@ -170,6 +170,24 @@ def test_the_labels_of_a_task_are_found_as_long_as_the_task_is(path: Path) -> No
     assert found == [[("a", 2), ("a=b", 2), ("c", 2), ("c=d=e", 2)], []]
 
 
+def test_the_trace_of_a_task_is_stored_as_long_as_the_task_is(path: Path) -> None:
+    trace = f"00-{'4' * 32}-{'2' * 16}-01 a=1"
+    tasks = [make_task(order=n, trace=trace if n == 2 else None) for n in (1, 2)]
+    done = replace(tasks[1], state=TaskState.SUCCESS, finished_at=5.0)
+    with opened(path) as journal:
+        journal.write(written(*tasks))
+        journal.write(Group([Change(tasks[1], done)], Counter()))
+    with opened(path) as journal:
+        found = [journal.read(task.id) for task in tasks]
+        assert [task and task.trace for task in found] == [None, trace]
+        [unfinished] = journal.load().unfinished
+        assert unfinished.trace is None
+        # Retention looks at the heads of tasks only.
+        [overdue], _ = journal.overdue(6.0, 0)
+        journal.write(Group([Change(overdue, None)], Counter()))
+        assert journal._writer.execute("SELECT * FROM traces").fetchall() == []
+
+
 def test_an_attempt_survives_the_journal_in_every_field(path: Path) -> None:
     task = make_task(order=1, crowd=9)
     held = task.claim("service:1:2", 5.0, 2)

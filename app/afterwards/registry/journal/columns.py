@@ -54,8 +54,12 @@ _RARE: Final = (
 _INSERTED: Final = ("ord", "id", *_IMMUTABLE, *_MUTABLE)
 # What may be large comes last: the error and the result.
 _COLUMNS: Final = (*_RARE, *_INSERTED)
-# "group" is a word of SQL's.
-_FIELDS: Final = tuple("group" if column == "task_group" else column for column in _COLUMNS)
+# "group" is a word of SQL's. Only tasks with a trace have a row for it, in a table of its own.
+_FIELDS: Final = (
+    "trace",
+    *("group" if column == "task_group" else column for column in _COLUMNS),
+)
+_TRACE: Final = "(SELECT trace FROM traces WHERE traces.ord = tasks.ord)"
 
 
 def _insert(table: str, columns: Sequence[str]) -> str:
@@ -70,7 +74,9 @@ INSERT_TASK: Final = _insert("tasks", _INSERTED)
 UPDATE_TASK: Final = _update(_MUTABLE)
 UPDATE_KIND: Final = _update(Kind._fields)
 UPDATE_RARE: Final = _update(_RARE)
-SELECT_TASK: Final = f"SELECT {', '.join(_COLUMNS)}, payload FROM tasks JOIN payloads USING (ord)"
+SELECT_TASK: Final = (
+    f"SELECT {_TRACE}, {', '.join(_COLUMNS)}, payload FROM tasks JOIN payloads USING (ord)"
+)
 PUT_PAYLOAD: Final = "REPLACE INTO payloads VALUES (?, ?)"
 # Two times have their row in `probe`: when it was written to for the sake of writing, and the time
 # that ages went by (`afterwards.registry.state.ages`).
@@ -95,12 +101,12 @@ INSERT_WHOLE_ATTEMPT: Final = _insert("attempts", ("ord", *_WHOLE_ATTEMPT))
 SELECT_ATTEMPTS: Final = f"SELECT {', '.join(_WHOLE_ATTEMPT)} FROM attempts"
 FORGET_LOG: Final = "UPDATE attempts SET log = NULL WHERE ord = ? AND attempt = ?"
 SELECT_SUMMARY: Final = (
-    f"SELECT {', '.join(_COLUMNS[:-1])}, NULL, substr(payload, 1, {SUMMARY_BYTES}) "
+    f"SELECT NULL, {', '.join(_COLUMNS[:-1])}, NULL, substr(payload, 1, {SUMMARY_BYTES}) "
     "FROM tasks JOIN payloads USING (ord)"
 )
-"""Tasks without their result, and with the beginning of their payload."""
-SELECT_HEADS: Final = f"SELECT {', '.join(_COLUMNS[:-2])}, NULL, NULL, x'' FROM tasks"
-"""Tasks without what may be large: their error, result and payload."""
+"""Tasks without their result and trace, and with the beginning of their payload."""
+SELECT_HEADS: Final = f"SELECT NULL, {', '.join(_COLUMNS[:-2])}, NULL, NULL, x'' FROM tasks"
+"""Tasks without their trace, and without what may be large: their error, result and payload."""
 
 PUT_TRACEBACK: Final = "REPLACE INTO tracebacks VALUES (?, ?, ?)"
 FORGET_TRACEBACKS: Final = f"""

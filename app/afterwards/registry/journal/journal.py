@@ -164,6 +164,8 @@ class SqliteJournal:
         if rows.rare:
             db.executemany(UPDATE_RARE, [(*rare_columns(t), t.order) for t in rows.rare])
             db.executemany("INSERT INTO labels VALUES (?, ?)", rows.labels)
+        if rows.traces:
+            db.executemany("INSERT INTO traces VALUES (?, ?)", rows.traces)
         if rows.payloads:
             db.executemany(PUT_PAYLOAD, rows.payloads)
         self._write_attempts(rows)
@@ -192,7 +194,7 @@ class SqliteJournal:
         if not rows.gone:
             return
         db, orders = self._writer, [(task.order,) for task in rows.gone]
-        for table in ("payloads", "attempts", "tracebacks"):
+        for table in ("payloads", "attempts", "tracebacks", "traces"):
             db.executemany(f"DELETE FROM {table} WHERE ord = ?", orders)
         db.executemany("DELETE FROM labels WHERE pair = ? AND ord = ?", rows.old_labels)
         remembered = [(key(task.id), at) for task in rows.gone]

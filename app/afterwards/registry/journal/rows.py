@@ -41,6 +41,8 @@ class Rows(NamedTuple):
     """The pairs that new tasks are found by, and their order."""
     old_labels: list[tuple[str, int]]
     """The same of those that are gone."""
+    traces: list[tuple[int, str]]
+    """The order of new tasks that have one, and their trace."""
     tracebacks: list[tuple[int, int, str]]
     """Tracebacks of attempts that have ended: their task's order, their number, the text."""
     failed: list[Task]
@@ -51,7 +53,7 @@ class Rows(NamedTuple):
 
 def rows_of(changes: Iterable[Change]) -> Rows:
     """Sort the changes of a group."""
-    rows = Rows([], [], [], [], [], [], [], [], [], [], [], [], [], [])
+    rows = Rows([], [], [], [], [], [], [], [], [], [], [], [], [], [], [])
     first: dict[str, Change] = {}
     last: dict[str, Change] = {}
     for change in changes:
@@ -83,6 +85,8 @@ def _add_new(rows: Rows, task: Task) -> None:
     if rare_columns(task) != NOTHING_RARE:
         rows.rare.append(task)
         rows.labels.extend(_labels(task))
+    if task.trace is not None:
+        rows.traces.append((task.order, task.trace))
     rows.payloads.append((task.order, task.payload))
 
 

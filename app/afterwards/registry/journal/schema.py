@@ -93,6 +93,11 @@ CREATE TABLE tracebacks (
 ) WITHOUT ROWID;
 """
 
+# Only tasks whose submission was traced have a row.
+_TRACES: Final = """
+CREATE TABLE traces (ord INTEGER PRIMARY KEY, trace TEXT NOT NULL);
+"""
+
 # Which tasks are failed now, by their order, and in which group of errors; what there is of each
 # group. The index ends with the order: it lists a group's tasks, the newest first.
 _ERRORS: Final = """
@@ -229,6 +234,7 @@ CREATE TABLE probe (one INTEGER PRIMARY KEY, at REAL NOT NULL);
 {_ERRORS}
 {_ENDS}
 {_KEYS}
+{_TRACES}
 """
 
 MIGRATIONS: Final[Mapping[int, str]] = MappingProxyType(
@@ -296,7 +302,7 @@ INSERT INTO labels
     SELECT label.key || '=' || label.value, ord
     FROM tasks, json_each(labels) AS label WHERE labels IS NOT NULL;
 """,
-        5: _KEYS,
+        5: f"{_KEYS}{_TRACES}",
     }
 )
 """The statements that make the next version of each."""

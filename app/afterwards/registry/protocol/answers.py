@@ -32,6 +32,8 @@ class Claim(NamedTuple):
     generation: int = 0
     """The generation of task code that its worker has announced; 0: the type is the service's
     own."""
+    trace: str | None = None
+    """As `Task.trace`."""
 
 
 class AttemptRecord(NamedTuple):

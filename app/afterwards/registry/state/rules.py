@@ -245,6 +245,7 @@ class Rules:
             claimed.timeout_seconds,
             claimed.crowd,
             claimed.generation,
+            claimed.trace,
         )
 
     def _succeeded(self, report: Succeeded) -> None:
