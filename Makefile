@@ -121,8 +121,8 @@ vendor: ## bundle anew what the dashboard and its tests take from others (needs 
 
 lock: ## write the locks anew from pyproject.toml (needs uv)
 	@command -v $(UV) >/dev/null || { echo "make lock needs uv: https://docs.astral.sh/uv/"; exit 1; }
-	$(LOCK) --upgrade --group build pyproject.toml -o requirements.lock
-	$(LOCK) --upgrade --group build --extra dev -c requirements.lock pyproject.toml \
+	$(LOCK) --upgrade --group build --extra traces pyproject.toml -o requirements.lock
+	$(LOCK) --upgrade --group build --extra traces --extra dev -c requirements.lock pyproject.toml \
 		-o requirements-dev.lock
 
 clean: ## remove .venv and every cache; data/ and outputs/ stay

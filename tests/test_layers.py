@@ -28,6 +28,7 @@ ROOMS: Final[dict[str, May]] = {
     "logs": May("", "structlog"),
     "task_ids": May(),
     "access": May(),
+    "trace_context": May(),
     "lifecycle": May("errors"),
     "counts": May("lifecycle"),
     "buckets": May("counts"),
@@ -37,7 +38,7 @@ ROOMS: Final[dict[str, May]] = {
     "system": May("errors settings", "dotenv structlog"),
     "schedules": May("lifecycle", "cronsim"),
     "task_types": May(
-        "errors logs system",
+        "errors logs system trace_context",
         "afterwards_executors email_validator pydantic pydantic_core structlog",
     ),
     "": May("task_types"),  # the package itself: what modules of task types import
@@ -56,27 +57,32 @@ ROOMS: Final[dict[str, May]] = {
         "afterwards_executors.prctl",
     ),
     "registry.client": May("access counts errors logs registry.protocol system", "tenacity"),
+    "traces": May(
+        "errors lifecycle logs registry.protocol system trace_context", "opentelemetry structlog"
+    ),
     "execution": May(
-        "counts errors lifecycle logs registry.protocol system task_types",
+        "counts errors lifecycle logs registry.protocol system task_types trace_context "
+        "traces.base",
         "afterwards_executors pydantic structlog",
     ),
     "testing": May("execution task_types", "pydantic"),
     "events": May("errors lifecycle logs registry.client.follower registry.protocol"),
     "service": May(
         "access buckets errors events execution lifecycle logs registry.client.client "
-        "registry.client.list_reader registry.protocol schedules system task_ids task_types",
+        "registry.client.list_reader registry.protocol schedules system task_ids task_types "
+        "traces.base",
         "afterwards_executors pydantic pydantic_core",
     ),
     "dashboard": May(),
     "api": May(
         "access counts dashboard errors events.statistics events.streams events.window lifecycle "
         "logs registry.protocol.activity registry.protocol.answers registry.protocol.filters "
-        "schedules service settings system task_types",
+        "schedules service settings system task_types trace_context",
         "fastapi prometheus_client pydantic pydantic_core starlette structlog",
     ),
     "assembly": May(
         "execution logs registry.client registry.process registry.protocol service settings system "
-        "task_types",
+        "task_types traces.base",
         "afterwards_executors",
     ),
     "web_worker": May(
@@ -86,12 +92,12 @@ ROOMS: Final[dict[str, May]] = {
     ),
     "main": May(
         "api assembly errors logs registry.client.ring registry.process service settings system "
-        "task_types web_worker",
+        "task_types traces.base web_worker",
         "fastapi uvicorn",
     ),
     "server": May(
         "access errors logs registry.journal registry.process registry.protocol registry.state "
-        "settings system task_types",
+        "settings system task_types traces.base",
         "afterwards_executors gunicorn httptools uvicorn uvicorn_worker",
     ),
     "cli": May("access errors logs server settings", "afterwards_client httpx rich"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import os
 import sys
 from dataclasses import replace
 from typing import Final
@@ -9,8 +11,10 @@ from typing import Final
 from afterwards.execution.attempt import prepare
 from afterwards.execution.executors import Executors
 from afterwards.execution.host_log import HostLog
+from afterwards.logs import get_logger
 from afterwards.registry.client.worker_side import TaskCode
 from afterwards.registry.process.access import RegistryConfig
+from afterwards.registry.protocol.base import Worker
 from afterwards.registry.protocol.requests import TypeLimits
 from afterwards.service.validator import Validator
 from afterwards.settings import Settings
@@ -20,8 +24,11 @@ from afterwards.task_types.base import Environment
 from afterwards.task_types.description import Catalogue
 from afterwards.task_types.snapshot import CodeFile
 from afterwards.task_types.validating import MAX_ANSWER_BYTES
+from afterwards.traces.base import Traces
 from afterwards_executors import EXECUTORS, IN_PROCESS
 from afterwards_executors.hosts.settings import HostSettings
+
+log = get_logger(__name__)
 
 _LINGER_MARGIN_SECONDS: Final = 15.0
 
@@ -79,6 +86,23 @@ def environment(settings: Settings) -> Environment:
         log_format=settings.log_format,
         task_modules=settings.task_modules,
     )
+
+
+def traces(settings: Settings, worker: Worker) -> Traces | None:
+    """The maker and sender of this worker's traces; None: they are off.
+
+    A value that OpenTelemetry does not take costs the traces, and nothing else.
+    """
+    if not settings.otlp_endpoint or os.environ.get("OTEL_SDK_DISABLED", "").lower() == "true":
+        return None
+    # By name: a worker without traces loads nothing of OpenTelemetry's.
+    tracer = importlib.import_module("afterwards.traces.tracer")
+    try:
+        made: Traces = tracer.Tracer(settings.otlp_endpoint, str(worker))
+    except ValueError as error:
+        log.error("a variable OTEL_… has a wrong value; there are no traces", error=str(error))
+        return None
+    return made
 
 
 def task_code(catalogue: Catalogue, generation: int) -> TaskCode:

@@ -35,6 +35,7 @@ from afterwards.settings import Settings
 from afterwards.system.directories import prepare_directories, require_temporary_directory
 from afterwards.task_types.described import Described, described
 from afterwards.task_types.generations import Generation, LiveCatalogue, News
+from afterwards.traces.base import require_packages
 from afterwards.web_worker import WebWorker
 
 log = get_logger(__name__)
@@ -151,6 +152,7 @@ def _own_settings() -> tuple[Settings, Described]:
         settings = Settings.load()
         configure(settings.log_level, settings.log_format)
         require_temporary_directory()
+        require_packages(settings.name_of("otlp_endpoint"), settings.otlp_endpoint)
         described_now = described(settings.task_modules)
         prepare_directories(settings)
     except ConfigurationError as error:

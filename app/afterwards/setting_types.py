@@ -18,6 +18,8 @@ _HOST: Final = re.compile(r"[\w-]+(\.[\w-]+)*\.?", re.ASCII)
 
 _MEMBER: Final = re.compile(r"[\w-]+", re.ASCII)
 
+_WEB_ADDRESS: Final = re.compile(r"https?://[!-~]+")
+
 _ROOT_PATH: Final = re.compile(r"(/[\w.~!$&'()*+,;=:@%-]+)*", re.ASCII)
 """The paths of RFC 3986, 3.3, without empty segments."""
 
@@ -93,6 +95,18 @@ def _root_path(value: str) -> str:
     return path
 
 
+def _web_address(value: str) -> str:
+    if value and not _WEB_ADDRESS.fullmatch(value):
+        raise ValueError("must be an address like http://collector:4318")
+    return value
+
+
+def _trace_link(value: str) -> str:
+    if value and not ("{trace_id}" in value and _WEB_ADDRESS.fullmatch(value)):
+        raise ValueError("must be an address with {trace_id}, like https://example.org/{trace_id}")
+    return value
+
+
 Address = Annotated[str, AfterValidator(_address)]
 Directory = Annotated[Path, AfterValidator(_directory)]
 Origins = Annotated[
@@ -111,4 +125,6 @@ Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_comma_separated)]
 Count = Annotated[int, Field(ge=1)]
 DelaySeconds = Annotated[float, Field(ge=0, le=DAY, allow_inf_nan=False)]
 RootPath = Annotated[str, AfterValidator(_root_path)]
+WebAddress = Annotated[str, AfterValidator(_web_address)]
+TraceLink = Annotated[str, AfterValidator(_trace_link)]
 LowerCase = BeforeValidator(_lower)

@@ -38,6 +38,8 @@ from afterwards.setting_types import (
     Networks,
     Origins,
     RootPath,
+    TraceLink,
+    WebAddress,
 )
 
 PREFIX: Final = "AFTERWARDS_"
@@ -247,6 +249,18 @@ class Settings(BaseSettings):
     log_format: Annotated[LogFormat, LowerCase] = Field(
         "auto",
         description="`json`, `console` or `auto`. `auto` is `console` on a terminal, else `json`.",
+    )
+
+    otlp_endpoint: WebAddress = Field(
+        "",
+        description="A collector's address for traces, such as `http://collector:4318`; none: no "
+        "traces. It needs `pip install 'afterwards[traces]'`: [Traces](deployment.md#traces).",
+    )
+    trace_link: TraceLink = Field(
+        "",
+        description="The address that shows a trace, with `{trace_id}` in the place of its id, "
+        "such as `https://grafana.example.org/explore?traceId={trace_id}`. A task's page links to "
+        "it.",
     )
 
     _given: Mapping[str, str] = PrivateAttr(default_factory=dict)

@@ -9,7 +9,14 @@ from collections.abc import Callable
 from typing import Final
 
 from afterwards.api.http_metrics import HttpMetrics
-from afterwards.assembly import environment, executors, host_settings, task_code, validator
+from afterwards.assembly import (
+    environment,
+    executors,
+    host_settings,
+    task_code,
+    traces,
+    validator,
+)
 from afterwards.counts import WorkerCounts
 from afterwards.events.hub import EventHub
 from afterwards.execution.after_answers import AfterAnswers
@@ -66,6 +73,8 @@ class WebWorker:
         self._hosts = host_settings(settings, self._code, self._host_log)
         self._executors = executors(settings, self._hosts)
         self._after_answers = AfterAnswers()
+        worker = this_process(access.service)
+        self._traces = traces(settings, worker)
         self._dispatcher = Dispatcher(
             self._executors,
             catalogue,
@@ -75,6 +84,7 @@ class WebWorker:
             progress=self._progress,
             slots_changed=self._slots_changed,
             later=self._after_answers,
+            traces=self._traces,
         )
         self._itself = ThisWorker(self._executors, self._dispatcher, generation.number)
         self._client = RegistryClient(
@@ -87,7 +97,7 @@ class WebWorker:
         )
         self._connection = RegistryConnection(
             access.connect,
-            this_process(access.service),
+            worker,
             self._client,
             self._dispatcher,
             fence_seconds=settings.lease_seconds * FENCE_SHARE,
@@ -100,6 +110,7 @@ class WebWorker:
             self._events,
             validator(settings, self._hosts),
             lists=ListReader(access.connect),
+            traces=self._traces,
         )
         self._draining_since: float | None = None
         self._over = threading.Event()
@@ -202,6 +213,8 @@ class WebWorker:
         if self.service.validator is not None:
             await asyncio.to_thread(self.service.validator.close, EXECUTOR_STOP_SECONDS)
         await asyncio.to_thread(self._connection.close, FLUSH_SECONDS)
+        if self._traces is not None:
+            await asyncio.to_thread(self._traces.close, FLUSH_SECONDS)
         self._client.unbind()
         self._over.set()
         if self._guard is not None:

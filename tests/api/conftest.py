@@ -26,6 +26,7 @@ from afterwards.lifecycle import Task, TaskState
 from afterwards.registry.protocol.activity import By
 from afterwards.service.service import Submission
 from afterwards.settings import Settings
+from afterwards.traces.base import Headers
 
 
 class FakeStream:
@@ -77,6 +78,7 @@ class FakeService:
         payload: BaseModel,
         idempotency_key: str | None = None,
         labels: str | None = None,
+        headers: Headers = (),
     ) -> Submission:
         self._answer()
         for first in self.tasks.values():

@@ -58,8 +58,8 @@ def test_the_example_file_s_values_are_the_defaults() -> None:
     defaults = {variable(n): written_as(f.default) for n, f in Settings.model_fields.items()}
     defaults |= written
     differ = {name for name, value in example if value != defaults[name].removesuffix(".0")}
-    lists_and_paths = ("CORS_ORIGINS", "ROOT_PATH", "TASK_MODULES", "TRUSTED_PROXIES")
-    assert differ == {f"AFTERWARDS_{name}" for name in lists_and_paths}
+    without = ("CORS_ORIGINS", "OTLP_ENDPOINT", "ROOT_PATH", "TASK_MODULES", "TRACE_LINK")
+    assert differ == {f"AFTERWARDS_{name}" for name in (*without, "TRUSTED_PROXIES")}
 
 
 @pytest.mark.parametrize("name", SERVICES)

@@ -105,6 +105,7 @@ def install(
     app.state.redacted_names = settings.redacted_names
     app.state.root_path = settings.root_path
     app.state.timeout_seconds = settings.request_timeout_seconds
+    app.state.trace_link = settings.trace_link or None
     # Before requests come: no event loop waits for the disk.
     load()
     routes = _add_routes(app)

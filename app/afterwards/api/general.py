@@ -177,7 +177,10 @@ async def submit_task(new: NewTask, background: BackgroundTasks, request: Reques
     wanted = await aside(size, checked_task, new, catalogue_of(request))
     await require_valid(request, [Placed(wanted.type, wanted.payload, (*BODY, "payload"))])
     accepted = await service.submit_one(
-        wanted, key, None if key is None else await _fingerprint(request)
+        wanted,
+        key,
+        None if key is None else await _fingerprint(request),
+        request.scope["headers"],
     )
     task = accepted.task
     if wait.seconds:
@@ -236,7 +239,10 @@ async def submit_tasks(batch: NewTasks, background: BackgroundTasks, request: Re
         if len(part) == _CHECKED_AT_ONCE:
             await sleep(0)
     accepted = await service.submit_batch(
-        wanted, key, None if key is None else await _fingerprint(request)
+        wanted,
+        key,
+        None if key is None else await _fingerprint(request),
+        request.scope["headers"],
     )
     background.add_task(service.start, *(task.id for task in accepted.tasks))
     tasks = await shown_tasks(request, accepted.tasks)
@@ -315,7 +321,9 @@ async def get_task(task_id: schemas.TaskId, request: Request) -> Response:
         await while_allowed(request, service.wait(task_id, wait.seconds))
     details = await service.inspect(task_id, tracebacks=tracebacks)
     details = await shown_details(request, details)
-    document = full_document(details, logs=logs, tracebacks=tracebacks)
+    document = full_document(
+        details, logs=logs, tracebacks=tracebacks, trace_link=request.app.state.trace_link
+    )
     etag = f'"{base64.urlsafe_b64encode(hashlib.sha256(document).digest()[:15]).decode()}"'
     headers = {"ETag": etag, "Cache-Control": "no-cache", **wait.headers()}
     if _is_known(request, etag):

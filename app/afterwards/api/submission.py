@@ -52,7 +52,9 @@ async def submit(
     """Have a task accepted, and started once the answer is out. It is on disk on return."""
     service = service_of(request)
     scope = request.scope
-    submission = await service.submit(type_name, payload, key_of(scope), labels_of(scope))
+    submission = await service.submit(
+        type_name, payload, key_of(scope), labels_of(scope), scope["headers"]
+    )
     background.add_task(service.start, submission.task_id)
     return submission
 

@@ -13,6 +13,7 @@ from afterwards.api.times import shown_time
 from afterwards.lifecycle import Task
 from afterwards.registry.protocol.answers import AttemptRecord, Details, ProgressMark
 from afterwards.service.hidden import HIDDEN
+from afterwards.trace_context import attempt_span_id, ids, is_sampled
 
 DIGEST_CHARACTERS: Final = 120
 
@@ -36,12 +37,19 @@ def summary_document(task: Task, progress: ProgressMark | None = None) -> bytes:
     return b"{%b}" % _base_members(task, progress, b'"digest":%b' % _encode(digest).encode())
 
 
-def full_document(details: Details, *, logs: bool = False, tracebacks: bool = False) -> bytes:
+def full_document(
+    details: Details,
+    *,
+    logs: bool = False,
+    tracebacks: bool = False,
+    trace_link: str | None = None,
+) -> bytes:
     """Everything that is known of a task.
 
     Args:
         logs: what the last attempt that has ended has printed and logged, too.
         tracebacks: of its latest failed attempts, too.
+        trace_link: where a trace is shown, as the setting has it.
     """
     task = details.task
     members: dict[str, Any] = {
@@ -51,7 +59,8 @@ def full_document(details: Details, *, logs: bool = False, tracebacks: bool = Fa
         "idempotency_key": task.sent_key,
         "schedule": task.schedule,
         "cancel_requested": task.cancel_requested,
-        "history": [_attempt(record) for record in details.attempts],
+        **_trace(task, trace_link),
+        "history": [_attempt(task, record) for record in details.attempts],
     }
     if logs:
         ended = [record for record in details.attempts[-2:] if record.outcome is not None]
@@ -108,7 +117,17 @@ def _progress(progress: ProgressMark) -> bytes:
     return _encode(members).encode()
 
 
-def _attempt(record: AttemptRecord) -> dict[str, Any]:
+def _trace(task: Task, link: str | None) -> dict[str, str | None]:
+    if task.trace is None:
+        return {"trace_id": None, "trace_link": None}
+    trace_id = ids(task.trace)["trace_id"]
+    # Where spans are not recorded there is nothing to see.
+    if link is not None:
+        link = link.replace("{trace_id}", trace_id) if is_sampled(task.trace) else None
+    return {"trace_id": trace_id, "trace_link": link}
+
+
+def _attempt(task: Task, record: AttemptRecord) -> dict[str, Any]:
     return {
         "attempt": record.attempt,
         "worker": record.worker,
@@ -121,6 +140,7 @@ def _attempt(record: AttemptRecord) -> dict[str, Any]:
         "error": record.error,
         "peak_memory_bytes": record.peak_memory_bytes,
         "cpu_seconds": None if record.cpu_seconds is None else round(record.cpu_seconds, 6),
+        "span_id": None if task.trace is None else attempt_span_id(task.id, record.attempt),
     }
 
 

@@ -9,6 +9,7 @@ child loads this module and the task types, and nothing of the HTTP layer.
 from __future__ import annotations
 
 import asyncio
+import importlib
 import inspect
 import json
 from collections.abc import Callable, Mapping
@@ -34,6 +35,7 @@ from afterwards.task_types.base import (
     TaskType,
 )
 from afterwards.task_types.modules import load, load_catalogue
+from afterwards.trace_context import ids
 from afterwards_executors import this_host
 from afterwards_executors.base import End, Outcome, describe
 from afterwards_executors.notes import current_line
@@ -126,6 +128,8 @@ class _Run:
         context = attempt.context
         context.line = current_line()
         bind_contextvars(task_id=context.task_id, type=attempt.type, attempt=context.attempt)
+        if context.trace is not None:
+            _go_on_with(context.trace)
         self._started = perf_counter()
 
     def start_clock(self) -> None:
@@ -167,6 +171,13 @@ class _Run:
         """Take the line from the attempt, whatever has become of it."""
         # The line is the call, which holds the attempt: a circle is work for the collector.
         self._attempt.context.line = self._attempt.context.resources = None
+
+
+def _go_on_with(trace: str) -> None:
+    """Have its trace own all that the attempt logs, and all spans that it makes."""
+    bind_contextvars(**ids(trace))
+    # By name: hosts without traces load nothing of OpenTelemetry's.
+    importlib.import_module("afterwards.traces.current").make_current(trace)
 
 
 def _configure_host(environment: Environment) -> None:

@@ -28,6 +28,8 @@ from afterwards.registry.protocol.requests import Held, Released, Report
 from afterwards.task_types.base import Environment, TaskContext
 from afterwards.task_types.context import Progress
 from afterwards.task_types.description import Catalogue
+from afterwards.trace_context import ids
+from afterwards.traces.base import AttemptSpan, Traces
 from afterwards_executors.base import End, Outcome, Work, describe
 
 log = get_logger(__name__)
@@ -46,13 +48,14 @@ class _Stop(Enum):
 class _Attempt:
     """A claim, and how far this worker is with it."""
 
-    __slots__ = ("claim", "future", "started", "stop", "taken_at")
+    __slots__ = ("claim", "future", "span", "started", "stop", "taken_at")
 
     def __init__(self, claim: Claim) -> None:
         self.claim = claim
         self.future: Future[Outcome] | None = None
         self.started = False
         self.stop: _Stop | None = None
+        self.span: AttemptSpan | None = None
         self.taken_at = time.monotonic()
 
 
@@ -74,6 +77,7 @@ class Dispatcher:
         progress: hears how far an attempt is: task id, attempt, fraction, message. Must not wait.
         slots_changed: the registry is to hear of `slots` before the next report. Must not wait.
         later: calls what starts an attempt, once nobody's answer has to wait for it.
+        traces: makes spans of attempts; None: there are none.
     """
 
     def __init__(
@@ -87,6 +91,7 @@ class Dispatcher:
         progress: Callable[[str, int, float, str | None], None] = lambda *_: None,
         slots_changed: Callable[[], None] = lambda: None,
         later: Callable[[Callable[[], None]], None] = _at_once,
+        traces: Traces | None = None,
     ) -> None:
         self._executors = executors
         self._catalogue = catalogue
@@ -96,6 +101,7 @@ class Dispatcher:
         self._progress = progress
         self._slots_changed = slots_changed
         self._later = later
+        self._traces = traces
         self._pauses = Pauses()
         self._reports = Reports()
         self._table: dict[str, _Attempt] = {}
@@ -159,13 +165,15 @@ class Dispatcher:
         log.debug(
             "attempt starts", task_id=claim.task_id, type=claim.type, attempt=claim.attempt, by=by
         )
+        if self._traces is not None:
+            attempt.span = self._traces.attempt(claim)
         try:
             executor = self._executors.of(claim)
-            future = executor.submit(self._work(claim))
+            future = executor.submit(self._work(attempt))
         except MemoryError as error:
             reason = f"Could not be started: {describe(error)}"
             self._rest(claim, reason)
-            self._report(Released(claim.task_id, claim.attempt, reason))
+            self._end(attempt, Released(claim.task_id, claim.attempt, reason))
             return
         except Exception as error:
             # A kind this worker does not have, or an executor that is shut down: the claim must not
@@ -176,30 +184,42 @@ class Dispatcher:
                 type=claim.type,
                 attempt=claim.attempt,
             )
-            self._report(Released(claim.task_id, claim.attempt, f"could not be started: {error}"))
+            reason = f"could not be started: {error}"
+            self._end(attempt, Released(claim.task_id, claim.attempt, reason))
             return
         attempt.future = future
         future.add_done_callback(partial(self._ended, attempt))
         if attempt.stop is not None:
             self._cancel(attempt, future, attempt.stop)
 
-    def _work(self, claim: Claim) -> Work:
+    def _work(self, attempt: _Attempt) -> Work:
+        claim, span = attempt.claim, attempt.span
         context = TaskContext(
-            claim.task_id, claim.attempt, claim.attempts_used, self._environment, claim.type
+            claim.task_id,
+            claim.attempt,
+            claim.attempts_used,
+            self._environment,
+            claim.type,
+            None if span is None else span.trace,
         )
         return Work(
             FUNCTIONS[claim.executor],
             (Attempt(claim.type, claim.payload, context, claim.max_attempts),),
             self._limit(claim),
             partial(self._noted, claim),
-            partial(self._printed, claim),
+            partial(self._printed, claim, {} if span is None else ids(span.trace)),
             claim.crowd or None,
         )
 
-    def _printed(self, claim: Claim, line: str) -> None:
+    def _printed(self, claim: Claim, of_trace: Mapping[str, str], line: str) -> None:
         """A line that an attempt has printed is one of the log."""
         log.info(
-            "task printed", line=line, task_id=claim.task_id, type=claim.type, attempt=claim.attempt
+            "task printed",
+            line=line,
+            task_id=claim.task_id,
+            type=claim.type,
+            attempt=claim.attempt,
+            **of_trace,
         )
 
     def _noted(self, claim: Claim, note: bytes) -> None:
@@ -229,8 +249,15 @@ class Dispatcher:
 
     def _ended(self, attempt: _Attempt, future: Future[Outcome]) -> None:
         if attempt.stop is _Stop.FENCE:
+            if attempt.span is not None:
+                attempt.span.end(None)
             return
-        self._report(self._report_of(attempt, future.result()))
+        self._end(attempt, self._report_of(attempt, future.result()))
+
+    def _end(self, attempt: _Attempt, report: Report) -> None:
+        if attempt.span is not None:
+            attempt.span.end(report)
+        self._report(report)
 
     def _report_of(self, attempt: _Attempt, outcome: Outcome) -> Report:
         claim = attempt.claim

@@ -32,6 +32,7 @@ from afterwards.system.directories import prepare_directories, require_temporary
 from afterwards.system.notify_socket import NotifySocket
 from afterwards.task_types.described import described
 from afterwards.task_types.generations import News, packed, summary
+from afterwards.traces.base import require_packages
 
 log = get_logger(__name__)
 
@@ -68,6 +69,7 @@ def serve(settings: Settings, *, watches_files: bool = False) -> None:
     assembly = importlib.import_module("afterwards.assembly")
     importlib.import_module("afterwards.main")
     require_temporary_directory()
+    require_packages(settings.name_of("otlp_endpoint"), settings.otlp_endpoint)
     # Once, for all workers; a mistake in a module is to be said before anything starts.
     first = packed(described(settings.task_modules))
     prepare_directories(settings)

@@ -65,6 +65,7 @@ from afterwards.service.validator import Validator
 from afterwards.system.large_bodies import aside
 from afterwards.task_types.description import Catalogue
 from afterwards.task_types.validating import Check, Refusal
+from afterwards.traces.base import Headers, Traces
 
 CANCEL_SECONDS: Final = 5.0
 """The time for which a cancellation waits for the worker."""
@@ -107,6 +108,7 @@ class TaskService:
 
     Args:
         lists: asks for lists and counts; None: they go with everything else.
+        traces: makes spans of submissions; None: there are none.
     """
 
     def __init__(
@@ -118,11 +120,13 @@ class TaskService:
         validator: Validator | None = None,
         *,
         lists: ListReader | None = None,
+        traces: Traces | None = None,
     ) -> None:
         self._client: Asks = client
         self._list: Ask | None = None if lists is None else lists.call
         self._owner: str | None = None
         self._sight: Sight | None = None
+        self._traces = traces
         self._events = events
         self._dispatcher = dispatcher
         self._intake = Intake(catalogue)
@@ -181,6 +185,7 @@ class TaskService:
         payload: BaseModel,
         idempotency_key: str | None = None,
         labels: str | None = None,
+        headers: Headers = (),
     ) -> Submission:
         """Accept a task. When this returns, the task is on disk.
 
@@ -188,6 +193,7 @@ class TaskService:
             idempotency_key: the submitter's name for this submission; the same again gives the
                 task of the first one, as long as that is kept.
             labels: as `Task.labels`.
+            headers: of the request; they may name the trace that it belongs to.
 
         Returns:
             Its id. `start` with it, once the answer is sent, starts the task if it can be.
@@ -204,7 +210,10 @@ class TaskService:
             kind = type_name if labels is None else f"{type_name} {labels}"
             print_of_body = await aside(len(stored), _fingerprint, payload, kind)
             task = _under_key(task, idempotency_key, print_of_body)
-        first: Task | None = await self._client.call(Add(task))
+        if self._traces is None:
+            first: Task | None = await self._client.call(Add(task))
+        else:
+            first = await self._add_traced(self._traces, task, headers)
         if first is not None:
             return Submission(first.id, replayed=True)
         return Submission(task.id)
@@ -214,11 +223,13 @@ class TaskService:
         wanted: TaskRequest,
         idempotency_key: str | None = None,
         print_of_body: bytes | None = None,
+        headers: Headers = (),
     ) -> AcceptedTask:
         """Accept a task that says when and how it is done. When this returns, it is on disk.
 
         Args:
             print_of_body: the fingerprint of what was sent, which the key stands for.
+            headers: as in `submit`.
 
         Raises:
             As `submit`.
@@ -226,7 +237,10 @@ class TaskService:
         task = self._intake.requested(wanted, time.time(), self._owner)
         if idempotency_key is not None:
             task = _under_key(task, idempotency_key, print_of_body)
-        first: Task | None = await self._client.call(Add(task))
+        if self._traces is None:
+            first: Task | None = await self._client.call(Add(task))
+        else:
+            first = await self._add_traced(self._traces, task, headers)
         if first is not None:
             return AcceptedTask(first, replayed=True)
         return AcceptedTask(self._shown(task))
@@ -236,6 +250,7 @@ class TaskService:
         wanted: Sequence[TaskRequest],
         idempotency_key: str | None = None,
         print_of_body: bytes | None = None,
+        headers: Headers = (),
     ) -> AcceptedBatch:
         """Accept several tasks, all or none. When this returns, they are on disk.
 
@@ -246,7 +261,14 @@ class TaskService:
         tasks = [self._intake.requested(one, now, self._owner) for one in wanted]
         if idempotency_key is not None:
             tasks[0] = _under_key(tasks[0], idempotency_key, print_of_body)
-        first: Sequence[Task] | None = await self._client.call(AddAll(tasks))
+        if self._traces is None:
+            first: Sequence[Task] | None = await self._client.call(AddAll(tasks))
+        else:
+            with self._traces.submission(tasks, headers) as span:
+                traced = [replace(task, trace=span.trace) for task in tasks]
+                first = await self._client.call(AddAll(traced))
+                if first is not None:
+                    span.replayed(first)
         if first is not None:
             return AcceptedBatch(list(first), replayed=True)
         return AcceptedBatch([self._shown(task) for task in tasks])
@@ -255,6 +277,13 @@ class TaskService:
         """A task as its submitter may see it: what the registry answers has been looked at."""
         shown: Task = task if self._sight is None else self._sight.shown(task)
         return shown
+
+    async def _add_traced(self, traces: Traces, task: Task, headers: Headers) -> Task | None:
+        with traces.submission([task], headers) as span:
+            first: Task | None = await self._client.call(Add(replace(task, trace=span.trace)))
+            if first is not None:
+                span.replayed([first])
+            return first
 
     async def start(self, *task_ids: str) -> None:
         """Start tasks that were accepted or retried here, if slots were free. Never raises.

@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple
 
 from structlog.typing import FilteringBoundLogger
 
+from afterwards import trace_context
 from afterwards.logs import LogFormat, LogLevel, get_logger
 from afterwards_executors.notes import Line
 
@@ -100,6 +101,8 @@ class TaskContext:
     """The settings for the types that come with the service; task types of one's own have their
     own."""
     type: str = ""
+    trace: str | None = field(default=None, repr=False, compare=False)
+    """As `afterwards.trace_context` has it; see `traceparent`."""
     line: Line | None = field(default=None, repr=False, compare=False)
     """To the executor; whoever runs the attempt sets it there, as it crosses no process border."""
     resources: Any = field(default=None, repr=False, compare=False)
@@ -140,10 +143,26 @@ class TaskContext:
         return self.line is not None and self.line.is_stopping
 
     @property
+    def traceparent(self) -> str | None:
+        """The header `traceparent` (W3C Trace Context) for requests that the attempt makes.
+
+        With it, and with `tracestate`, they go on with the task's trace. None: traces are off.
+        """
+        return None if self.trace is None else trace_context.traceparent(self.trace)
+
+    @property
+    def tracestate(self) -> str | None:
+        """The header `tracestate` that goes with `traceparent`; None: there is none."""
+        return None if self.trace is None else trace_context.tracestate(self.trace) or None
+
+    @property
     def logger(self) -> FilteringBoundLogger:
-        """A structlog logger whose lines carry the task's id, its type and the attempt."""
+        """A structlog logger whose lines carry ids of task and trace, the type and the attempt."""
         if self._logger is None:
             self._logger = get_logger(f"task.{self.type}").bind(
-                task_id=self.task_id, type=self.type, attempt=self.attempt
+                task_id=self.task_id,
+                type=self.type,
+                attempt=self.attempt,
+                **({} if self.trace is None else trace_context.ids(self.trace)),
             )
         return self._logger

@@ -108,6 +108,11 @@ class AttemptDocument(BaseModel):
     cpu_seconds: float | None = Field(
         ge=0, description="CPU time of its process; null where attempts share a process."
     )
+    span_id: str | None = Field(
+        description=(
+            "The id of the attempt's span in the trace that `trace_id` names; null without one."
+        )
+    )
     traceback: str | None = Field(
         None,
         description=(
@@ -128,6 +133,8 @@ class FullTaskDocument(TaskDocument):
         idempotency_key=None,
         schedule=None,
         cancel_requested=False,
+        trace_id="4bf92f3577b34da6a3ce929d0e0e4736",
+        trace_link="https://traces.example.org/4bf92f3577b34da6a3ce929d0e0e4736",
         history=[
             {
                 "attempt": 1,
@@ -140,6 +147,7 @@ class FullTaskDocument(TaskDocument):
                 "error": None,
                 "peak_memory_bytes": None,
                 "cpu_seconds": None,
+                "span_id": "2a7c4e0f9b1d5368",
             }
         ],
         log_lines=["charging card 1234", "charged"],
@@ -151,6 +159,18 @@ class FullTaskDocument(TaskDocument):
     idempotency_key: str | None
     schedule: str | None = Field(description="The schedule that made the task.")
     cancel_requested: bool = Field(description="True if the worker was asked to stop the task.")
+    trace_id: str | None = Field(
+        description=(
+            "The trace that the submission belongs to, and all attempts with it. Null without "
+            "traces, and for tasks of schedules."
+        )
+    )
+    trace_link: str | None = Field(
+        description=(
+            "The address that shows the trace, as `AFTERWARDS_TRACE_LINK` says. Null without that "
+            "setting, and if the trace is not recorded."
+        )
+    )
     history: list[AttemptDocument] = Field(
         description="The attempts, oldest first. A running one is last."
     )
