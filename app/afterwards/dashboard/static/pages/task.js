@@ -103,6 +103,12 @@ const Details = ({ task }) => html`<div class="task">
 
 const Fact = ({ name, children }) => html`<div><dt>${name}</dt><dd>${children}</dd></div>`;
 
+const Trace = ({ id, link }) => html`${
+  link
+    ? html`<a class="mono" href=${link} target="_blank" rel="noreferrer" aria-label=${`Trace ${id}`}>${shortId(id)}</a>`
+    : html`<span class="mono">${shortId(id)}</span>`
+}<${Copy} text=${id} label="Copy the id of the trace" />`;
+
 const Facts = ({ task }) => html`<dl class="facts-list" aria-label="Facts">
   <${Fact} name="Type"><${TypeLink} name=${task.type} /><//>
   <${Fact} name="Created"><${Time} at=${task.created_at} /><//>
@@ -112,6 +118,7 @@ const Facts = ({ task }) => html`<dl class="facts-list" aria-label="Facts">
   ${task.deadline && html`<${Fact} name="Deadline"><${Time} at=${task.deadline} /><//>`}
   ${Object.keys(task.labels ?? {}).length > 0 && html`<${Fact} name="Labels"><${Labels} labels=${task.labels} /><//>`}
   ${task.schedule && html`<${Fact} name="Schedule"><a href=${href("schedules", { name: task.schedule })}>${task.schedule}</a><//>`}
+  ${task.trace_id && html`<${Fact} name="Trace"><${Trace} id=${task.trace_id} link=${task.trace_link} /><//>`}
   <${Fact} name="Priority">${task.priority}<//>
   <${Fact} name="Retried by hand">${task.retries}<//>
   <${Fact} name="Runs in">${task.executor}<//>

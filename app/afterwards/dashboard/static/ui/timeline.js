@@ -48,7 +48,7 @@ function Attempt({ attempt, span: { due, started, ended }, backoff, place }) {
       <span class="faint"><${Time} at=${attempt.started_at} /></span></div>
     <div class="track" aria-hidden="true"><i class="wait" style=${{ left: place(due), width: widthOf(due, started) }}></i><i class="run" style=${{ left: place(started), width: widthOf(started, ended) }}></i></div>
     ${attempt.error && html`<${Failure} attempt=${attempt} />`}
-    <p class="faint">worker <span class="mono">${attempt.worker}</span>${attempt.peak_memory_bytes ? ` · ${bytes(attempt.peak_memory_bytes)} at most` : ""}${attempt.cpu_seconds ? ` · ${duration(attempt.cpu_seconds)} CPU` : ""}</p></li>`;
+    <p class="faint">worker <span class="mono">${attempt.worker}</span>${attempt.peak_memory_bytes ? ` · ${bytes(attempt.peak_memory_bytes)} at most` : ""}${attempt.cpu_seconds ? ` · ${duration(attempt.cpu_seconds)} CPU` : ""}${attempt.span_id && html` · span <span class="mono">${attempt.span_id}</span>`}</p></li>`;
 }
 
 function Failure({ attempt: { error, traceback } }) {
