@@ -12,7 +12,7 @@ from typing import Any, Final
 import pytest
 
 from afterwards.cli import _command, _parser
-from afterwards.cli.commands import SERVICE, TASKS
+from afterwards.cli.commands import ALL
 from afterwards.main import create_app
 from afterwards.settings import Settings
 
@@ -135,7 +135,7 @@ def settings() -> Iterator[Text]:
 
 def helps() -> Iterator[Text]:
     """The help of each command and of its arguments."""
-    for name in (*SERVICE, *TASKS):
+    for name in ALL:
         parser = _parser(name, _command(name))
         subparsers = next(
             action for action in parser._actions if isinstance(action, argparse._SubParsersAction)

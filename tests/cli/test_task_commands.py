@@ -17,31 +17,11 @@ import pytest
 from rich.console import Console
 
 from afterwards.cli import main
-from afterwards.cli import task_commands as commands
-from afterwards.cli.commands import TASKS
 from afterwards.cli.terminal import COLOURS, Terminal
-from afterwards_client import Client, ResetEvent, Retries, TaskStatus
-from tests.client.conftest import IMPATIENT, Handler
-from tests.client.documents import AT, ID, details, problem, state, succeeded, task
+from afterwards_client import ResetEvent, TaskStatus
+from tests.client.conftest import Handler
+from tests.client.documents import AT, ID, details, problem, state, succeeded, summary, task
 from tests.client.test_streams import PROGRESS, event
-
-
-@pytest.fixture
-def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[Handler]:
-    handler = Handler()
-    transport = httpx.MockTransport(handler)
-    with httpx.Client(transport=transport) as http:
-
-        def client(arguments: Any, retries: Retries = IMPATIENT) -> Client:
-            return Client(commands._url(arguments), retries=IMPATIENT, http=http)
-
-        monkeypatch.setattr(commands, "_client", client)
-        yield handler
-
-
-@pytest.fixture
-def out(capsys: pytest.CaptureFixture[str]) -> Callable[[], str]:
-    return lambda: capsys.readouterr().out
 
 
 def test_submit_prints_the_id_alone(service: Handler, out: Callable[[], str]) -> None:
@@ -66,7 +46,7 @@ def test_submit_passes_everything_on(service: Handler) -> None:
         "--key",
         "k",
     ]
-    deadline = ["--deadline", "2027-01-01T00:00:00+00:00"]
+    deadline = ["--deadline", "2027-01-01T00:00:00+00:00", "--label", "tenant=acme"]
     assert main(["submit", "report", *options, *deadline]) == 0
     sent = json.loads(service.requests[0].content)
     assert sent.pop("deadline")
@@ -76,6 +56,7 @@ def test_submit_passes_everything_on(service: Handler) -> None:
         "priority": 9,
         "max_attempts": 2,
         "timeout_seconds": 1.5,
+        "labels": {"tenant": "acme"},
     }
     assert service.requests[0].headers["Idempotency-Key"] == '"k"'
 
@@ -103,9 +84,13 @@ def test_a_payload_is_read_from_standard_input_or_a_file(
         ["submit", "report", "--delay", "nan"],
         ["submit", "report", "--delay", "soon"],
         ["submit", "report", "--priority", "high"],
-        ["submit", "report", "--run-at", "tomorrow"],
+        ["submit", "report", "--run-at", "some day"],
+        ["submit", "report", "--label", "tenant"],
         ["list", "--status", "lost"],
         ["list", "--limit", "0"],
+        ["list", "--limit", "5", "--all"],
+        ["list", "--label", "=acme"],
+        ["list", "--order", "random"],
         ["status"],
         ["status", ID, "--wat"],
         ["launch"],
@@ -154,6 +139,15 @@ def test_status_shows_log_lines_at_its_end(service: Handler, out: Callable[[], s
     assert dict(service.requests[0].url.params) == {"logs": "1"}
 
 
+def test_status_shows_tracebacks_at_its_end(service: Handler, out: Callable[[], str]) -> None:
+    attempt = {**succeeded()["history"][0], "attempt": 2, "outcome": "failure", "error": "no"}
+    history = [attempt, {**attempt, "attempt": 3, "traceback": "File x\n  raise\x1b[31m"}]
+    service.answer(200, details(status="failed", history=history))
+    assert main(["status", ID, "--tracebacks"]) == 1
+    assert out().splitlines()[-2:] == ["traceback 3: File x", "traceback 3:   raise [31m"]
+    assert dict(service.requests[0].url.params) == {"tracebacks": "1"}
+
+
 def test_log_lines_are_those_of_the_end_that_was_watched(
     service: Handler, out: Callable[[], str]
 ) -> None:
@@ -187,15 +181,92 @@ def test_watch_of_a_finished_task_only_shows_it(service: Handler, out: Callable[
 
 
 def test_list_is_columns_between_tabs(service: Handler, out: Callable[[], str]) -> None:
-    tasks = [task(), task(status="failed", error="no\tsuch\nmailbox", attempts=3)]
+    tasks = [summary(), summary(status="failed", error="no\tsuch\nmailbox", attempts=3)]
     service.answer(200, {"tasks": tasks, "next": None})
     assert main(["list", "--status", "failed", "--type", "notification"]) == 0
     assert out().splitlines() == [
         f"{ID}\tpending\tnotification\t{AT}\t0\t",
         f"{ID}\tfailed\tnotification\t{AT}\t3\tno such mailbox",
     ]
-    expected = {"status": "failed", "type": "notification", "limit": "50"}
+    expected = {"status": "failed", "type": "notification", "limit": "50", "summary": "true"}
     assert dict(service.requests[0].url.params) == expected
+
+
+def rest(number: int, *, exact: bool = True) -> dict[str, Any]:
+    return {"count": number, "exact": exact}
+
+
+@pytest.mark.parametrize(
+    ("counted", "said"),
+    [
+        (rest(1_252), "afterwards: 1,250 more match; --all lists them, too\n"),
+        (
+            rest(10_000, exact=False),
+            "afterwards: at least 9,998 more match; --all lists them, too\n",
+        ),
+        (rest(2), ""),
+        (rest(1, exact=False), "afterwards: more may match; --all looks for them, too\n"),
+    ],
+)
+def test_a_list_that_ends_at_its_limit_says_how_many_more_there_are(
+    service: Handler, capsys: pytest.CaptureFixture[str], counted: dict[str, Any], said: str
+) -> None:
+    service.answer(200, {"tasks": [summary(), summary()], "next": "x"})
+    service.answer(200, counted)
+    assert main(["list", "--limit", "2", "--status", "failed", "--label", "tenant=acme"]) == 0
+    printed = capsys.readouterr()
+    assert len(printed.out.splitlines()) == 2
+    assert printed.err == said
+    assert service.requests[1].url.path == "/tasks/count"
+    assert dict(service.requests[1].url.params) == {"status": "failed", "label": "tenant=acme"}
+
+
+def test_a_list_of_all_goes_on_to_the_end(
+    service: Handler, capsys: pytest.CaptureFixture[str]
+) -> None:
+    service.answer(200, {"tasks": [summary()] * 500, "next": "x"})
+    service.answer(200, {"tasks": [], "next": "y"})
+    service.answer(200, {"tasks": [summary()], "next": None})
+    assert main(["list", "--all"]) == 0
+    printed = capsys.readouterr()
+    assert (len(printed.out.splitlines()), printed.err) == (501, "")
+
+
+def test_a_list_by_end_says_what_it_could_not_find(
+    service: Handler, capsys: pytest.CaptureFixture[str]
+) -> None:
+    service.answer(200, {"tasks": [summary(status="success")], "next": None})
+    service.answer(200, {"count": 20_001, "exact": True})
+    assert main(["list", "--order", "finished", "--all"]) == 0
+    assert "20,000 more match: by their end only the newest" in capsys.readouterr().err
+    assert service.requests[1].url.params.get_list("status") == ["success", "failed", "cancelled"]
+
+
+def test_a_list_in_an_order_counts_what_the_order_has(service: Handler) -> None:
+    service.answer(200, {"tasks": [summary()], "next": "x"})
+    service.answer(200, {"count": 1, "exact": True})
+    arguments = ["--status", "failed", "--status", "pending", "--limit", "1"]
+    assert main(["list", "--order", "due", *arguments]) == 0
+    assert service.requests[1].url.params.get_list("status") == ["pending"]
+
+
+def test_a_list_has_all_conditions(service: Handler) -> None:
+    service.answer(200, {"tasks": [], "next": None})
+    arguments = ["--status", "failed", "--status", "retrying", "--type", "report", "--type", "file"]
+    arguments += ["--label", "tenant=acme", "--label", "plan", "--search", "payload.a=1"]
+    arguments += ["--error", "5f0c9a1be27d4c83", "--before", "2026-11-21T00:00:00+00:00"]
+    arguments += ["--finished-after", "2026-11-21T00:00:00+00:00", "--finished-before", "now"]
+    assert main(["list", *arguments, "--json"]) == 0
+    sent = service.requests[0].url.params
+    assert sent.get_list("status") == ["failed", "retrying"]
+    assert sent.get_list("type") == ["report", "file"]
+    assert sent.get_list("label") == ["tenant=acme", "plan"]
+    assert (sent["q"], sent["error"]) == ("payload.a=1", "5f0c9a1be27d4c83")
+    moment = datetime.fromisoformat("2026-11-21T00:00:00+00:00")
+    assert datetime.fromisoformat(sent["created_before"]) == moment
+    assert datetime.fromisoformat(sent["finished_after"]) == moment
+    assert "finished_before" in sent
+    assert "summary" not in sent
 
 
 def test_a_time_without_an_offset_is_local(
@@ -206,21 +277,6 @@ def test_a_time_without_an_offset_is_local(
     sent = service.requests[0].url.params["created_after"]
     assert sent.startswith("2027-01-31T08:00:00")
     assert len(sent) > len("2027-01-31T08:00:00")
-
-
-def test_retry_sends_another_payload_if_there_is_one(
-    service: Handler, out: Callable[[], str]
-) -> None:
-    service.answer(202, task())
-    assert main(["retry", ID, '{"a": 1}']) == 0
-    assert out() == f"{ID}\n"
-    assert json.loads(service.requests[0].content) == {"payload": {"a": 1}}
-
-
-def test_retry_moves_the_task_to_another_type_if_one_is_given(service: Handler) -> None:
-    service.answer(202, task())
-    assert main(["retry", ID, "--type", "report"]) == 0
-    assert json.loads(service.requests[0].content) == {"new_type": "report"}
 
 
 def test_change_sends_what_is_given(service: Handler, out: Callable[[], str]) -> None:
@@ -244,18 +300,6 @@ def test_a_change_of_nothing_is_one_line_and_status_2(
     (line,) = capsys.readouterr().err.splitlines()
     assert line.endswith("it has to say something: a payload, a type or a time")
     assert service.requests == []
-
-
-@pytest.mark.parametrize(
-    ("outcome", "status"),
-    [("prevented", 0), ("stopped", 0), ("requested", 0), ("finished", 1), ("unstoppable", 1)],
-)
-def test_cancel_says_what_became_of_it(
-    service: Handler, out: Callable[[], str], outcome: str, status: int
-) -> None:
-    service.answer(200, {"outcome": outcome, "task": task()})
-    assert main(["cancel", ID]) == status
-    assert out().startswith(f"{ID}: ")
 
 
 def test_tail_shows_each_event_until_the_stream_ends(
@@ -282,7 +326,8 @@ def test_tail_prints_json_for_programs(service: Handler, out: Callable[[], str])
     service.answer(200, {"tasks": [], "next": None})
     service.stream(event("e-2", "state", state("failed")), event("e-3", "task", task()))
     service.answers.append(httpx.Response(204))
-    assert main(["tail", "--json"]) == 0
+    assert main(["tail", "--json", "--status", "failed", "--status", "success"]) == 0
+    assert service.requests[1].url.params.get_list("status") == ["failed", "success"]
     first, second = (json.loads(line) for line in out().splitlines())
     assert first == {"event": "state", "id": "e-2", **state("failed")}
     assert second == {"event": "task", "id": "e-3", "task": task()}
@@ -370,26 +415,12 @@ def _without(module: str, error: ModuleNotFoundError) -> Callable[..., Any]:
     return imported
 
 
-def test_the_help_names_every_command(out: Callable[[], str]) -> None:
-    assert main([]) == 0
-    text = out()
-    assert all(f"    {name} " in text for name in TASKS)
-    assert set(TASKS) == set(commands.COMMANDS)
-
-
-@pytest.mark.parametrize("name", list(TASKS))
-def test_each_command_has_its_help(name: str, out: Callable[[], str]) -> None:
-    with pytest.raises(SystemExit) as leaving:
-        main([name, "--help"])
-    assert leaving.value.code == 0
-    assert "--url URL" in out()
-
-
 SCRIPT = """
 import sys
 from afterwards.cli import main
 from afterwards.cli import task_commands
 from afterwards.cli.commands import Command
+from afterwards.cli.remote import to_the_service
 
 def run(arguments, output):
     output.submitted(type("Task", (), {"id": "x"}))
@@ -397,7 +428,7 @@ def run(arguments, output):
 def add_arguments(parser):
     parser.add_argument("--json", action="store_true")
 
-task_commands.COMMANDS["list"] = Command("", add_arguments, task_commands._to_the_service(run))
+task_commands.COMMANDS["list"] = Command("", add_arguments, to_the_service(run))
 sys.exit(main(["list"]))
 """
 
@@ -455,6 +486,17 @@ class TestOnATerminal:
         terminal.tasks([Task.of(task(status="failed", error=error))])
         assert screen.getvalue().count("[red]no[/red]") == 2
         assert "\x1b]" not in screen.getvalue()
+
+    def test_tracebacks_are_shown_below_the_rest(
+        self, terminal: Terminal, screen: io.StringIO
+    ) -> None:
+        from afterwards_client import TaskDetails
+
+        attempt = {**succeeded()["history"][0], "traceback": "File [b]x[/b]\n  " + "y" * 130}
+        terminal.task(TaskDetails.of(details(history=[attempt])))
+        lines = screen.getvalue().splitlines()
+        assert "traceback of attempt 1" in lines[-3]
+        assert lines[-2:] == ["File [b]x[/b]", "  " + "y" * 130]
 
     def test_log_lines_are_shown_below_the_rest(
         self, terminal: Terminal, screen: io.StringIO

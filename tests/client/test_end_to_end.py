@@ -40,7 +40,11 @@ from tests.integration.conftest import AFTERWARDS, Service, wait_for
 pytestmark = pytest.mark.processes
 
 README = Path(__file__).parents[2] / "clients" / "python" / "README.md"
-EXAMPLES = re.findall(r"^```python\n(.+?)^```$", README.read_text(), re.MULTILINE | re.DOTALL)
+PAGE = Path(__file__).parents[2] / "docs" / "client.md"
+EXAMPLES = re.findall(
+    r"^```python\n(.+?)^```$", README.read_text() + PAGE.read_text(), re.MULTILINE | re.DOTALL
+)
+COMMANDS = re.findall(r"^```(?:console|sh)\n(.+?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL)
 
 HELLO = {"email": "johndoe@example.com", "message": "Hello"}
 BOUNCE = {**HELLO, "email": "bounce@simulator.example"}
@@ -384,8 +388,28 @@ def test_the_stream_of_all_begins_anew_after_the_service_did(stopped: Service) -
         assert reset.counts["notification"]["success"] == 1
 
 
+@pytest.mark.parametrize("script", COMMANDS)
+def test_the_commands_of_the_page_work(running: Service, tmp_path: Path, script: str) -> None:
+    (tmp_path / "tenants.txt").write_text("acme\n")
+    ran = subprocess.run(
+        ["bash", "-e", "-u", "-o", "pipefail", "-c", re.sub(r"(?m)^\$ ", "", script)],
+        env={
+            **os.environ,
+            "AFTERWARDS_URL": running.url,
+            "PATH": f"{AFTERWARDS.parent}:{os.environ['PATH']}",
+        },
+        cwd=tmp_path,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr
+
+
 @pytest.mark.parametrize("example", EXAMPLES)
-def test_the_examples_of_the_readme_work(running: Service, example: str) -> None:
+def test_the_examples_of_the_pages_work(running: Service, example: str) -> None:
     code = example.replace("http://127.0.0.1:8000", running.url)
     ran = subprocess.run(
         [sys.executable, "-W", "error", "-c", code],
@@ -422,6 +446,25 @@ def test_the_command_line_changes_and_cancels(running: Service) -> None:
     assert "cancelled before it started" in run(running, "cancel", task_id)
     run(running, "cancel", task_id, status=1)
     run(running, "status", UNKNOWN, status=1)
+
+
+def test_the_command_line_acts_on_many(running: Service, client: Client) -> None:
+    labels = {"batch": "by-hand"}
+    client.submit_many([NewTask("notification", BOUNCE, delay=999, labels=labels)] * 3)
+    chosen = ("--label", "batch=by-hand")
+    run(running, "cancel", *chosen, status=1)  # nobody can be asked
+    assert client.count(labels=labels, status="scheduled").count == 3
+    assert "cancelled: 3\n" in run(running, "cancel", *chosen, "--yes")
+    retried = run(running, "retry", *chosen, "--status", "cancelled", json.dumps(HELLO), "--yes")
+    assert "retried: 3\n" in retried
+    for task in client.list(labels=labels):
+        assert client.wait(task.id, timeout=20).succeeded
+    found = run(running, "list", *chosen, "--after", "1h", "--limit", "2").splitlines()
+    assert len(found) == 2
+    ids = [json.loads(line)["id"] for line in run(running, "list", *chosen, "--json").splitlines()]
+    assert "deleted: 3\n" in run(running, "delete", *ids)
+    entries = [json.loads(line) for line in run(running, "activity", "--json").splitlines()]
+    assert ("delete", "tasks", 3) in [(e["verb"], e["object"], e["count"]) for e in entries]
 
 
 @pytest.fixture

@@ -15,7 +15,16 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from afterwards import __version__
-from afterwards.cli.commands import KEYS, SERVICE, TASKS, Command, refuse
+from afterwards.cli.commands import (
+    ALL,
+    KEYS,
+    OPERATIONS,
+    SERVICE,
+    TASKS,
+    VERBS,
+    Command,
+    refuse,
+)
 
 _CLIENT_PACKAGES: Final = frozenset({"afterwards_client", "httpx", "rich"})
 _INTERRUPTED: Final = 130
@@ -101,6 +110,14 @@ def _command(name: str) -> Command | None:
         from afterwards.cli.task_commands import COMMANDS  # noqa: PLC0415 - see the module
 
         return COMMANDS[name]
+    if name in VERBS:
+        from afterwards.cli.verb_commands import COMMANDS  # noqa: PLC0415 - see the module
+
+        return COMMANDS[name]
+    if name in OPERATIONS:
+        from afterwards.cli.operation_commands import COMMANDS  # noqa: PLC0415 - see the module
+
+        return COMMANDS[name]
     return None
 
 
@@ -120,7 +137,7 @@ def _parser(chosen: str | None, command: Command | None) -> argparse.ArgumentPar
     )
     parser.add_argument("--version", action="version", version=f"afterwards {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
-    for name, text in {**SERVICE, **KEYS, **TASKS}.items():
+    for name, text in ALL.items():
         description = command.description if command and name == chosen else text
         one = commands.add_parser(name, help=text, description=description, allow_abbrev=False)
         if command and name == chosen:

@@ -1,4 +1,4 @@
-"""The arguments of the commands about tasks."""
+"""The arguments of the commands about one task, and those that several commands have."""
 
 from __future__ import annotations
 
@@ -6,38 +6,33 @@ import argparse
 import json
 import math
 import sys
-from datetime import datetime
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 
+from afterwards.cli.filters import add_conditions, add_statuses, add_types
+from afterwards.cli.times import future
 from afterwards_client import DEFAULT_URL, TaskStatus
+
+ORDERS: Final = ("created", "due", "finished")
 
 
 def add_submit(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `afterwards submit`."""
     parser.add_argument("type", metavar="TYPE", help="the task type")
-    _add_payload(parser)
-    _add_wait(parser)
+    add_payload(parser)
+    add_wait(parser)
     parser.add_argument(
         "--delay", metavar="SECONDS", type=_seconds, help="start the task so much later"
     )
-    _add_run_at(parser)
+    add_run_at(parser)
+    add_limits(parser)
     parser.add_argument(
-        "--priority", metavar="N", type=_integer, help="0 to 9; higher starts sooner"
-    )
-    parser.add_argument(
-        "--max-attempts", metavar="N", type=_integer, help="give up after so many attempts"
-    )
-    parser.add_argument(
-        "--timeout", metavar="SECONDS", type=_seconds, help="time limit for one attempt"
-    )
-    parser.add_argument(
-        "--deadline", metavar="TIME", type=_time, help="start no attempt after this time"
+        "--deadline", metavar="TIME", type=future, help="start no attempt after this time"
     )
     parser.add_argument(
         "--key", metavar="KEY", help="idempotency key: the same key gives the same task"
     )
-    _add_common(parser)
+    add_common(parser)
 
 
 def add_status(parser: argparse.ArgumentParser) -> None:
@@ -51,99 +46,131 @@ def add_status(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="show what its last ended attempt has printed and logged",
     )
-    _add_common(parser)
+    parser.add_argument(
+        "--tracebacks",
+        action="store_true",
+        help="show where its attempts raised their errors; the last three are kept",
+    )
+    add_common(parser)
 
 
 def add_list(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `afterwards list`."""
-    _add_filters(parser)
-    parser.add_argument("--after", metavar="TIME", type=_time, help="created at this time or later")
-    parser.add_argument("--before", metavar="TIME", type=_time, help="created before this time")
+    add_conditions(parser, [*TaskStatus, "retrying"])
     parser.add_argument(
-        "--limit", metavar="N", type=_count, default=50, help="at most so many tasks (default 50)"
+        "--order",
+        metavar="ORDER",
+        choices=ORDERS,
+        help="created: the newest first (default); due: unfinished ones, the soonest due first; "
+        "finished: finished ones, the last finished first",
     )
-    _add_common(parser)
-
-
-def add_retry(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of `afterwards retry`."""
-    _add_id(parser)
-    _add_payload(parser)
-    _add_new_type(parser)
-    _add_wait(parser)
-    _add_common(parser)
+    size = parser.add_mutually_exclusive_group()
+    size.add_argument(
+        "--limit", metavar="N", type=count, default=50, help="at most so many tasks (default 50)"
+    )
+    size.add_argument("--all", action="store_true", help="all tasks, however many there are")
+    add_common(parser)
 
 
 def add_change(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `afterwards change`."""
     _add_id(parser)
-    _add_payload(parser)
-    _add_new_type(parser)
-    _add_run_at(parser)
-    _add_common(parser)
-
-
-def add_cancel(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of `afterwards cancel`."""
-    _add_id(parser)
-    _add_common(parser)
+    add_payload(parser)
+    parser.add_argument(
+        "--type", metavar="TYPE", help="move it to this task type, which has to take its payload"
+    )
+    add_run_at(parser)
+    add_common(parser)
 
 
 def add_tail(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `afterwards tail`."""
-    _add_filters(parser)
-    _add_common(parser)
+    add_statuses(parser, TaskStatus)
+    add_types(parser)
+    add_common(parser)
 
 
 def _add_id(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("id", metavar="ID", help="the task's id")
 
 
-def _add_payload(parser: argparse.ArgumentParser) -> None:
+def add_payload(parser: argparse.ArgumentParser) -> None:
+    """Add the payload, which may be left out."""
     parser.add_argument(
         "payload",
         metavar="PAYLOAD",
         nargs="?",
-        type=_payload,
+        type=payload_of,
         help="a JSON object; @FILE reads it from a file, - from standard input",
     )
 
 
-def _add_new_type(parser: argparse.ArgumentParser) -> None:
+def add_limits(parser: argparse.ArgumentParser) -> None:
+    """Add the options of a task's own limits and labels."""
     parser.add_argument(
-        "--type", metavar="TYPE", help="move it to this task type, which has to take its payload"
+        "--priority", metavar="N", type=_integer, help="0 to 9; higher starts sooner"
+    )
+    parser.add_argument(
+        "--max-attempts", metavar="N", type=_integer, help="give up after so many attempts"
+    )
+    parser.add_argument(
+        "--timeout", metavar="SECONDS", type=_seconds, help="time limit for one attempt"
+    )
+    parser.add_argument(
+        "--label",
+        metavar="KEY=VALUE",
+        action="append",
+        type=_pair,
+        help="label of the task; may be repeated",
     )
 
 
-def _add_run_at(parser: argparse.ArgumentParser) -> None:
+def labels_of(arguments: argparse.Namespace) -> dict[str, str] | None:
+    """The labels that were given."""
+    return dict(arguments.label) if arguments.label else None
+
+
+def add_run_at(parser: argparse.ArgumentParser) -> None:
+    """Add the option for the time when a task is due."""
     parser.add_argument(
-        "--run-at", metavar="TIME", type=_time, help="start the task at this time (RFC 3339)"
+        "--run-at",
+        metavar="TIME",
+        type=future,
+        help="start the task at this time, such as 2h (from now) or 10:30",
     )
 
 
-def _add_wait(parser: argparse.ArgumentParser) -> None:
+def add_wait(parser: argparse.ArgumentParser) -> None:
+    """Add the option to wait for the end."""
     parser.add_argument("--wait", action="store_true", help="wait until the task is finished")
 
 
-def _add_filters(parser: argparse.ArgumentParser) -> None:
-    statuses = [str(status) for status in TaskStatus]
+def add_common(parser: argparse.ArgumentParser, default: str | None = None) -> None:
+    """Add the options of every command over HTTP.
+
+    Args:
+        default: `argparse.SUPPRESS` in a command's command, where the options may stand before.
+    """
     parser.add_argument(
-        "--status",
-        metavar="STATUS",
-        choices=statuses,
-        help=f"only this status: {', '.join(statuses)}",
+        "--url",
+        metavar="URL",
+        default=default,
+        help=f"where the service is (AFTERWARDS_URL; default {DEFAULT_URL})",
     )
-    parser.add_argument("--type", metavar="TYPE", help="only this task type")
-
-
-def _add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--url", metavar="URL", help=f"where the service is (AFTERWARDS_URL; default {DEFAULT_URL})"
+        "--json",
+        action="store_true",
+        default=default or False,
+        help="print JSON, one document a line",
     )
-    parser.add_argument("--json", action="store_true", help="print JSON, one document a line")
 
 
-def _payload(text: str) -> dict[str, Any]:
+def payload_of(text: str) -> dict[str, Any]:
+    """The payload that an argument stands for.
+
+    Raises:
+        argparse.ArgumentTypeError: it is none.
+    """
     try:
         if text == "-":
             text = sys.stdin.read()
@@ -157,6 +184,13 @@ def _payload(text: str) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise argparse.ArgumentTypeError('must be a JSON object, like {"name": "value"}')
     return found
+
+
+def _pair(text: str) -> tuple[str, str]:
+    key, _, value = text.partition("=")
+    if not (key and value):
+        raise argparse.ArgumentTypeError(f"must be key=value (got {text!r})")
+    return key, value
 
 
 def _no_number(text: str) -> NoReturn:
@@ -180,16 +214,12 @@ def _integer(text: str) -> int:
         raise argparse.ArgumentTypeError(f"must be a whole number (got {text!r})") from None
 
 
-def _count(text: str) -> int:
+def count(text: str) -> int:
+    """A number of things.
+
+    Raises:
+        argparse.ArgumentTypeError: it is none.
+    """
     if not (text.isascii() and text.isdigit() and int(text) > 0):
         raise argparse.ArgumentTypeError(f"must be a number from 1 on (got {text!r})")
     return int(text)
-
-
-def _time(text: str) -> datetime:
-    """A time without an offset is meant as the clock on the wall shows it."""
-    try:
-        return datetime.fromisoformat(text).astimezone()
-    except (ValueError, OverflowError):
-        message = f"must be a time like 2027-01-31T08:00:00+01:00 (got {text!r})"
-        raise argparse.ArgumentTypeError(message) from None

@@ -25,12 +25,34 @@ TASKS: Final[Mapping[str, str]] = {
     "submit": "submit a task to a running service",
     "status": "show a task; --watch follows it to its end",
     "list": "list tasks, newest first",
-    "retry": "run a failed or cancelled task again",
     "change": "change a scheduled task before it is due",
-    "cancel": "cancel a task",
     "tail": "show the events of tasks as they happen",
 }
 """The commands of `afterwards.cli.task_commands`, over HTTP."""
+
+VERBS: Final[Mapping[str, str]] = {
+    "retry": "run failed or cancelled tasks again",
+    "cancel": "cancel tasks",
+    "run": "run scheduled tasks now",
+    "delete": "delete finished tasks",
+}
+"""The commands of `afterwards.cli.verb_commands`, for one task or many."""
+
+OPERATIONS: Final[Mapping[str, str]] = {
+    "schedules": "list, make, run, pause and delete schedules",
+    "types": "list task types with their numbers of tasks",
+    "pause": "start no more attempts of a task type",
+    "resume": "end the pause of a task type",
+    "stats": "show the service in numbers",
+    "series": "show counts, waits and runs of the past",
+    "workers": "list the processes of the service",
+    "errors": "list failed tasks by their reason",
+    "activity": "list what was done by hand",
+}
+"""The commands of `afterwards.cli.operation_commands`, on the service as a whole."""
+
+OVER_HTTP: Final[Mapping[str, str]] = {**TASKS, **VERBS, **OPERATIONS}
+ALL: Final[Mapping[str, str]] = {**SERVICE, **KEYS, **OVER_HTTP}
 
 
 class Command(NamedTuple):

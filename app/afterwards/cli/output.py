@@ -9,18 +9,21 @@ from __future__ import annotations
 import io
 import json
 import sys
-from collections.abc import Iterable
-from typing import Protocol
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Protocol
 
+from afterwards.cli.tables import Cell, Rows
 from afterwards.cli.words import (
     OUTCOMES,
+    cell,
     described,
     event_document,
     fields,
     log_lines,
     one_line,
+    tracebacks,
 )
-from afterwards_client import Event, Task
+from afterwards_client import Event, Task, TaskSummary
 
 
 class Output(Protocol):
@@ -34,8 +37,20 @@ class Output(Protocol):
         """All about one task."""
         ...
 
-    def tasks(self, tasks: Iterable[Task]) -> None:
+    def tasks(self, tasks: Iterable[Task | TaskSummary]) -> None:
         """A line for each."""
+        ...
+
+    def rows(self, table: Rows) -> None:
+        """A line for each row."""
+        ...
+
+    def facts(self, facts: Sequence[tuple[str, Cell]], document: Mapping[str, Any]) -> None:
+        """A line for each fact, by its name; as JSON, the document."""
+        ...
+
+    def done(self, name: str, outcome: str, document: Mapping[str, Any]) -> None:
+        """The outcome for what has this name; as JSON, the document."""
         ...
 
     def cancelled(self, outcome: str, task: Task) -> None:
@@ -60,9 +75,19 @@ class JsonLines:
     def task(self, task: Task) -> None:
         _print_json(task.document)
 
-    def tasks(self, tasks: Iterable[Task]) -> None:
+    def tasks(self, tasks: Iterable[Task | TaskSummary]) -> None:
         for task in tasks:
-            self.task(task)
+            _print_json(task.document)
+
+    def rows(self, table: Rows) -> None:
+        for document in table.documents:
+            _print_json(document)
+
+    def facts(self, facts: Sequence[tuple[str, Cell]], document: Mapping[str, Any]) -> None:
+        _print_json(document)
+
+    def done(self, name: str, outcome: str, document: Mapping[str, Any]) -> None:
+        _print_json(document)
 
     def cancelled(self, outcome: str, task: Task) -> None:
         _print_json({"outcome": outcome, "task": task.document})
@@ -85,12 +110,26 @@ class Plain:
             _print(f"{name}: {value}")
         for line in log_lines(task) or ():
             _print(f"log: {line}")
+        for attempt, lines in tracebacks(task):
+            for line in lines:
+                _print(f"traceback {attempt}: {line}")
 
-    def tasks(self, tasks: Iterable[Task]) -> None:
+    def tasks(self, tasks: Iterable[Task | TaskSummary]) -> None:
         for task in tasks:
             created = task.created_at.isoformat()
             row = (task.id, task.status, task.type, created, str(task.attempts), task.error or "")
-            _print("\t".join(one_line(cell) for cell in row))
+            _print("\t".join(one_line(text) for text in row))
+
+    def rows(self, table: Rows) -> None:
+        for row in table.rows:
+            _print("\t".join(map(cell, row)))
+
+    def facts(self, facts: Sequence[tuple[str, Cell]], document: Mapping[str, Any]) -> None:
+        for name, value in facts:
+            _print(f"{name}: {cell(value)}")
+
+    def done(self, name: str, outcome: str, document: Mapping[str, Any]) -> None:
+        _print(f"{one_line(name)}: {outcome}")
 
     def cancelled(self, outcome: str, task: Task) -> None:
         _print(f"{one_line(task.id)}: {OUTCOMES[outcome]}")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Final
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final
 
 from rich.console import Console
 from rich.progress import (
@@ -17,8 +18,17 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from afterwards.cli.words import OUTCOMES, described, fields, log_lines, one_line
-from afterwards_client import Event, ProgressEvent, StateEvent, Task, TaskEvent
+from afterwards.cli.tables import Cell, Rows
+from afterwards.cli.words import (
+    OUTCOMES,
+    cell,
+    described,
+    fields,
+    log_lines,
+    one_line,
+    tracebacks,
+)
+from afterwards_client import Event, ProgressEvent, StateEvent, Task, TaskEvent, TaskSummary
 
 ID_WIDTH: Final = 36
 
@@ -30,6 +40,8 @@ COLOURS: Final[Mapping[str, str]] = {
     "failed": "red",
     "cancelled": "magenta",
 }
+
+_PLAIN_TABLE: Final[Mapping[str, Any]] = {"box": None, "header_style": "bold", "pad_edge": False}
 
 
 class Terminal:
@@ -46,20 +58,24 @@ class Terminal:
         self._console.print(Text(one_line(task.id)))
 
     def task(self, task: Task) -> None:
-        grid = Table.grid(padding=(0, 2))
-        grid.add_column(style="bold", no_wrap=True)
-        grid.add_column(overflow="fold")
+        grid = _grid()
         for name, value in fields(task):
             grid.add_row(Text(name), _coloured(value) if name == "status" else Text(value))
         self._console.print(grid)
         lines = log_lines(task)
         if lines is not None:
             self._console.print(Text("\nlog" if lines else "\nno log", style="bold"))
-            for line in lines:
-                self._console.print(Text(line), soft_wrap=True)
+            self._lines(lines)
+        for attempt, lines in tracebacks(task):
+            self._console.print(Text(f"\ntraceback of attempt {attempt}", style="bold"))
+            self._lines(lines)
 
-    def tasks(self, tasks: Iterable[Task]) -> None:
-        table = Table(box=None, header_style="bold", pad_edge=False)
+    def _lines(self, lines: Iterable[str]) -> None:
+        for line in lines:
+            self._console.print(Text(line), soft_wrap=True)
+
+    def tasks(self, tasks: Iterable[Task | TaskSummary]) -> None:
+        table = Table(**_PLAIN_TABLE)
         # An id is copied into the next command: it stays whole. Errors make way first, because rich
         # narrows columns that may wrap before others; their texts stay in one line all the same.
         table.add_column("id", no_wrap=True, min_width=ID_WIDTH)
@@ -72,11 +88,37 @@ class Terminal:
                 Text(one_line(task.id)),
                 _coloured(task.status),
                 Text(one_line(task.type)),
-                Text(f"{task.created_at.astimezone():%Y-%m-%d %H:%M:%S}"),
+                Text(_shown(task.created_at)),
                 Text(str(task.attempts)),
                 Text(one_line(task.error or ""), no_wrap=True, overflow="ellipsis"),
             )
         self._console.print(table if table.row_count else Text("no tasks"))
+
+    def rows(self, table: Rows) -> None:
+        rows = list(table.rows)
+        if not rows:
+            self._console.print(Text(table.nothing))
+            return
+        drawn = Table(**_PLAIN_TABLE)
+        for column, values in zip(table.columns, zip(*rows, strict=True), strict=True):
+            is_number = any(type(value) in (int, float) for value in values)
+            # The last one has the free text, which makes way.
+            last = column == table.columns[-1]
+            drawn.add_column(
+                column, justify="right" if is_number else "left", no_wrap=not last, overflow="fold"
+            )
+        for row in rows:
+            drawn.add_row(*(Text(_shown(value)) for value in row))
+        self._console.print(drawn)
+
+    def facts(self, facts: Sequence[tuple[str, Cell]], document: Mapping[str, Any]) -> None:
+        grid = _grid()
+        for name, value in facts:
+            grid.add_row(Text(name), Text(_shown(value)))
+        self._console.print(grid)
+
+    def done(self, name: str, outcome: str, document: Mapping[str, Any]) -> None:
+        self._console.print(Text(f"{one_line(name)}: {outcome}"))
 
     def cancelled(self, outcome: str, task: Task) -> None:
         self._console.print(Text(f"{one_line(task.id)}: {OUTCOMES[outcome]}"))
@@ -112,6 +154,21 @@ def _show(progress: Progress, bar: TaskID, event: Event) -> None:
         task = event.task
         done = task.progress.fraction if task.progress else 0.0
         progress.update(bar, description=one_line(f"{task.type} {task.status}"), completed=done)
+
+
+def _grid() -> Table:
+    """Names, and what they are, without a frame."""
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style="bold", no_wrap=True)
+    grid.add_column(overflow="fold")
+    return grid
+
+
+def _shown(value: Cell) -> str:
+    """A value for people: times as the clock on the wall shows them."""
+    if isinstance(value, datetime):
+        return f"{value.astimezone():%Y-%m-%d %H:%M:%S}"
+    return f"{value:.3g}" if isinstance(value, float) else cell(value)
 
 
 def _coloured(status: str) -> Text:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 from afterwards_client import Event, ProgressEvent, ResetEvent, StateEvent, Task, TaskEvent
@@ -40,6 +41,38 @@ def log_lines(task: Task) -> list[str] | None:
     """The output of an attempt, line by line; None: it was not asked for."""
     lines = task.document.get("log_lines")
     return None if lines is None else [one_line(line) for line in lines]
+
+
+def tracebacks(task: Task) -> list[tuple[int, list[str]]]:
+    """The tracebacks of attempts that have one, line by line, with the attempt's number."""
+    found = []
+    for one in task.document.get("history", ()):
+        if one.get("traceback"):
+            lines = [one_line(line) for line in one["traceback"].splitlines()]
+            found.append((one["attempt"], lines))
+    return found
+
+
+def cell(value: object) -> str:
+    """A value in a table, as it stays the same everywhere: times in UTC, nothing as nothing."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return value.isoformat() if isinstance(value, datetime) else one_line(str(value))
+
+
+def flat(document: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """All that a document has, by the path to it."""
+    found: list[tuple[str, str]] = []
+    for name, value in document.items():
+        if isinstance(value, Mapping):
+            found += [(f"{name}.{below}", text) for below, text in flat(value)]
+        elif isinstance(value, list):
+            found.append((name, ", ".join(map(cell, value))))
+        else:
+            found.append((name, cell(value)))
+    return found
 
 
 def described(event: Event) -> str:

@@ -1,0 +1,144 @@
+"""`afterwards schedules`, with a command of its own for each thing to do with a schedule."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Mapping
+from typing import Final, NamedTuple
+
+from afterwards.cli import remote, tables
+from afterwards.cli.arguments import add_common, add_limits, add_payload, labels_of
+from afterwards.cli.commands import Command
+from afterwards.cli.output import Output
+from afterwards.cli.remote import Run, to_the_service
+from afterwards.cli.words import flat
+from afterwards_client import NewSchedule, Schedule
+
+
+def _list(arguments: argparse.Namespace, output: Output) -> int:
+    with remote.client(arguments) as client:
+        output.rows(tables.of_schedules(list(client.schedules())))
+    return 0
+
+
+def _show(arguments: argparse.Namespace, output: Output) -> int:
+    with remote.client(arguments) as client:
+        return _shown(output, client.schedule(arguments.name))
+
+
+def _put(arguments: argparse.Namespace, output: Output) -> int:
+    new = NewSchedule(
+        arguments.type,
+        arguments.payload,
+        cron=arguments.cron,
+        every=arguments.every,
+        timezone=arguments.timezone,
+        catch_up=arguments.catch_up,
+        paused=arguments.paused,
+        priority=arguments.priority,
+        max_attempts=arguments.max_attempts,
+        timeout=arguments.timeout,
+        labels=labels_of(arguments),
+    )
+    with remote.client(arguments) as client:
+        return _shown(output, client.put_schedule(arguments.name, new))
+
+
+def _pause(arguments: argparse.Namespace, output: Output) -> int:
+    with remote.client(arguments) as client:
+        paused = client.pause_schedule(arguments.name)
+    output.done(paused.name, "paused", paused.document)
+    return 0
+
+
+def _resume(arguments: argparse.Namespace, output: Output) -> int:
+    with remote.client(arguments) as client:
+        resumed = client.resume_schedule(arguments.name)
+    output.done(resumed.name, "resumed", resumed.document)
+    return 0
+
+
+def _run(arguments: argparse.Namespace, output: Output) -> int:
+    with remote.client(arguments) as client:
+        output.submitted(client.run_schedule(arguments.name))
+    return 0
+
+
+def _delete(arguments: argparse.Namespace, output: Output) -> int:
+    with remote.client(arguments) as client:
+        client.delete_schedule(arguments.name)
+    output.done(arguments.name, "deleted", {"name": arguments.name, "deleted": True})
+    return 0
+
+
+def _shown(output: Output, schedule: Schedule) -> int:
+    output.facts(flat(schedule.document), schedule.document)
+    return 0
+
+
+def _add_name(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", metavar="NAME", help="the schedule's name")
+
+
+def _add_put(parser: argparse.ArgumentParser) -> None:
+    _add_name(parser)
+    parser.add_argument("type", metavar="TYPE", help="the task type")
+    add_payload(parser)
+    recurrence = parser.add_mutually_exclusive_group(required=True)
+    recurrence.add_argument(
+        "--cron", metavar="CRON", help="a cron expression: five fields, such as '30 6 * * 1-5'"
+    )
+    recurrence.add_argument(
+        "--every", metavar="SECONDS", type=float, help="a period, from when it is made"
+    )
+    parser.add_argument(
+        "--timezone", metavar="ZONE", help="the zone of the cron expression (default UTC)"
+    )
+    parser.add_argument(
+        "--catch-up",
+        action="store_true",
+        help="make up for times that passed while the service was down",
+    )
+    parser.add_argument("--paused", action="store_true", help="make no tasks before it is resumed")
+    add_limits(parser)
+
+
+class _Action(NamedTuple):
+    help: str
+    add_arguments: Callable[[argparse.ArgumentParser], None]
+    run: Run
+
+
+_ACTIONS: Final[Mapping[str, _Action]] = {
+    "list": _Action("list the schedules by name (also without an action)", lambda _: None, _list),
+    "show": _Action("show a schedule with its next five times", _add_name, _show),
+    "put": _Action("create a schedule, or replace the one of this name", _add_put, _put),
+    "run": _Action("submit the task of a schedule once more, now", _add_name, _run),
+    "pause": _Action("make no tasks until it is resumed", _add_name, _pause),
+    "resume": _Action("make tasks again, from the next time on", _add_name, _resume),
+    "delete": _Action("delete a schedule; tasks that it has made stay", _add_name, _delete),
+}
+
+
+def _add(parser: argparse.ArgumentParser) -> None:
+    add_common(parser)
+    parser.set_defaults(action="list")
+    actions = parser.add_subparsers(metavar="ACTION", help="one of them")
+    for name, action in _ACTIONS.items():
+        one = actions.add_parser(
+            name, help=action.help, description=action.help, allow_abbrev=False
+        )
+        action.add_arguments(one)
+        add_common(one, default=argparse.SUPPRESS)
+        one.set_defaults(action=name)
+
+
+def _do(arguments: argparse.Namespace, output: Output) -> int:
+    return _ACTIONS[arguments.action].run(arguments, output)
+
+
+SCHEDULES: Final = Command(
+    "List, make, run, pause and delete schedules. Without an action, list them.",
+    _add,
+    to_the_service(_do),
+)
