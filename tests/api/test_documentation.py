@@ -261,6 +261,7 @@ async def test_every_parameter_has_a_description_and_an_example(openapi: Any) ->
         "limit": 6,
         "cursor": 5,
         "payloads": 1,
+        "results": 1,
         "range": 1,
         "key_id": 2,
     }

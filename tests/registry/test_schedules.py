@@ -15,14 +15,17 @@ from cronsim import CronSim
 from afterwards.errors import JournalUnavailable, ScheduleNotFound, TooManySchedules
 from afterwards.lifecycle import Task, TaskState
 from afterwards.registry.process.manager import connect
+from afterwards.registry.protocol.answers import DueTask
 from afterwards.registry.protocol.base import Registry
 from afterwards.registry.protocol.requests import (
     Add,
+    Cancel,
     DeleteSchedule,
     Find,
     GetSchedule,
     PauseSchedule,
     PutSchedule,
+    RunSchedule,
     Schedules,
     Succeeded,
 )
@@ -103,6 +106,30 @@ def test_a_schedule_is_put_shown_listed_and_deleted(reach: Reach) -> None:
     for request in (GetSchedule("b"), DeleteSchedule("b"), PauseSchedule("b", True)):
         assert raised(reach.ask(request)) is ScheduleNotFound
     assert [each.name for each in reach.ask(Schedules()).schedules] == ["a"]
+
+
+def test_a_list_tells_the_latest_tasks_of_due_times_newest_first(reach: Reach) -> None:
+    put(reach.registry, "a", every_seconds=1.0)
+    put(reach.registry, "b", cron="0 3 1 1 *")
+    put(reach.registry, "a.b", cron="0 3 1 1 *")
+    assert isinstance(reach.ask(RunSchedule("b", make_task().id)), Task)
+    first, second = eventually(lambda: len(t := due_ones(reach.registry)) > 1 and t[:2], "two")
+    reach.ask(Cancel(first.id))
+
+    results = reach.ask(Schedules(results=True)).results
+
+    assert set(results) == {"a", "a.b", "b"}
+    assert results["a.b"] == results["b"] == []
+    assert results["a"][-2:] == [
+        DueTask(second.id, second.run_at, TaskState.PENDING),
+        DueTask(first.id, first.run_at, TaskState.CANCELLED),
+    ]
+    assert reach.ask(Schedules()).results is None
+
+
+def due_ones(registry: Registry) -> list[Task]:
+    """The tasks that due times have made."""
+    return [task for task in made(registry) if task.idempotency_key]
 
 
 def test_a_schedule_makes_a_task_each_time_it_is_due(reach: Reach) -> None:

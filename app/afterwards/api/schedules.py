@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from asyncio import sleep
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Annotated, Any, Final
 from urllib.parse import urlencode
@@ -44,6 +45,7 @@ from afterwards.api.submission import service_of
 from afterwards.api.task_document import REDACTED, base_document
 from afterwards.api.times import shown_time
 from afterwards.errors import ScheduleNotFound
+from afterwards.registry.protocol.answers import DueTask
 from afterwards.schedules.recurrence import check_cron, zone
 from afterwards.schedules.schedule import Schedule
 from afterwards.service.hidden import HIDDEN
@@ -80,20 +82,25 @@ _LOOKUP: Final = schemas.answers(404, 503, said=_UNKNOWN)
 async def list_schedules(query: Annotated[ScheduleFilter, Query()], request: Request) -> Response:
     """List schedules by name, each with its next five due times.
 
-    `payloads=true` adds their payloads.
+    `payloads=true` adds their payloads, `results=true` the tasks of their latest due times.
     """
     require_once(request)
     page = await _operations(request).schedules(
         limit=query.limit,
         after=None if query.cursor is None else position_of(query.cursor, _name_of),
         payloads=query.payloads,
+        results=query.results,
     )
     now = time.time()
     documents: list[bytes] = []
     redaction = redaction_of(request)
     for schedule in page.schedules:
         masked = redaction.schedule(schedule)
-        documents.append(_document(masked, now, with_payload=query.payloads))
+        document = _document(masked, now, with_payload=query.payloads)
+        if page.results is not None:
+            results = _results(page.results[schedule.name])
+            document = b'%b,"results":%b}' % (document[:-1], results)
+        documents.append(document)
         # Due times that nobody has asked for yet may take a millisecond and more to find.
         await sleep(0)
     cursor = None if page.next is None else cursor_of(page.next)
@@ -326,6 +333,14 @@ def _document(schedule: Schedule, now: float, *, with_payload: bool = True) -> b
         return b'%b,"payload":null%b}' % (document[:-1], REDACTED)
     # The payload is JSON already.
     return b'%b,"payload":%b}' % (document[:-1], pattern.payload)
+
+
+def _results(tasks: Sequence[DueTask]) -> bytes:
+    members = [
+        {"task_id": task_id, "due": shown_time(due), "status": str(state)}
+        for task_id, due, state in tasks
+    ]
+    return json.dumps(members, separators=(",", ":")).encode()
 
 
 async def _shown(request: Request, schedule: Schedule) -> Response:

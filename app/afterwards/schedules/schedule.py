@@ -63,3 +63,13 @@ def due_key(name: str, due: float) -> str:
     is of this kind, and not for people.
     """
     return f"\n{name}\n{due!r}"
+
+
+def due_keys(name: str) -> tuple[str, str]:
+    """What the keys of all due times of a schedule lie between; they sort as the times do."""
+    return f"\n{name}\n", f"\n{name}\v"
+
+
+def due_of(key: str) -> float:
+    """The due time that a `due_key` is of."""
+    return float(key.rpartition("\n")[2])

@@ -76,7 +76,12 @@ class Operations:
         return schedule
 
     async def schedules(
-        self, *, limit: int, after: str | None = None, payloads: bool = False
+        self,
+        *,
+        limit: int,
+        after: str | None = None,
+        payloads: bool = False,
+        results: bool = False,
     ) -> SchedulePage:
         """A page of schedules, by name.
 
@@ -84,8 +89,9 @@ class Operations:
             limit: how many at most; there are fewer if they are large.
             after: the `next` of the page before.
             payloads: whether their patterns have payloads; otherwise those are empty.
+            results: whether to tell the latest tasks of each.
         """
-        page: SchedulePage = await self._client.call(Schedules(limit, after, payloads))
+        page: SchedulePage = await self._client.call(Schedules(limit, after, payloads, results))
         return page
 
     async def pause_schedule(self, name: str, *, paused: bool, by: By | None = None) -> Schedule:

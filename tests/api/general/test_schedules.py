@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -44,6 +45,24 @@ async def test_a_schedule_is_made_then_replaced_and_tells_when_it_comes_next(
     assert (document["priority"], document["max_attempts"]) == (9, 1)
     assert (document["timeout_seconds"], document["catch_up"]) == (2.5, True)
     assert (await api.get("/schedules/daily/")).json()["priority"] == 9
+
+
+async def test_what_became_of_its_latest_tasks_is_told_when_asked_for(
+    api: httpx.AsyncClient,
+) -> None:
+    await put(api, cron=None, every_seconds=1)
+    results: list[dict[str, str]] = []
+    async with asyncio.timeout(20):
+        while not results:
+            answer = await api.get("/schedules?results=true")
+            SchedulePage.model_validate_json(answer.content)
+            [schedule] = answer.json()["schedules"]
+            results = schedule["results"]
+            await asyncio.sleep(0.05)
+    task = (await api.get(f"/tasks/{results[-1]['task_id']}")).json()
+    assert (task["schedule"], task["run_at"]) == ("daily", results[-1]["due"])
+    assert results[-1]["status"] == "pending"
+    assert "results" not in (await api.get("/schedules")).json()["schedules"][0]
 
 
 async def test_schedules_are_listed_by_name_and_can_be_deleted(api: httpx.AsyncClient) -> None:

@@ -119,6 +119,14 @@ class ScheduleDocument(_Schedule):
     payload: dict[str, JsonValue] | None = Field(description="Null only if redacted.")
 
 
+class DueResult(BaseModel):
+    """The task of a due time, and what has become of it."""
+
+    task_id: str
+    due: str = Field(json_schema_extra={"format": "date-time"})
+    status: str
+
+
 class ListedSchedule(_Schedule):
     """A schedule in a list."""
 
@@ -126,6 +134,10 @@ class ListedSchedule(_Schedule):
 
     payload: dict[str, JsonValue] | None = Field(
         default_factory=dict, description="Only with `payloads=true`; null only if redacted."
+    )
+    results: list[DueResult] = Field(
+        default_factory=list,
+        description="The tasks of its latest due times, newest first. Only with `results=true`.",
     )
 
 
@@ -147,6 +159,9 @@ class ScheduleFilter(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     payloads: bool = Field(False, description="Include the payloads.", examples=[True])
+    results: bool = Field(
+        False, description="Include what became of the latest tasks.", examples=[True]
+    )
     limit: Annotated[int, Field(ge=1, le=MAX_PAGE_SCHEDULES)] = Field(
         50, description="At most so many schedules.", examples=[50]
     )

@@ -27,6 +27,7 @@ from afterwards.registry.protocol.answers import (
     Details,
     ErrorPage,
     Page,
+    SchedulePage,
     SeriesRows,
     Statistics,
 )
@@ -107,7 +108,7 @@ class Reads:
             GetSchedule: self._schedule,
             Keys: lambda _: rules.keys.ring(),
             ListWorkers: lambda _: worker_list(rules, views.uptime_seconds()),
-            Schedules: rules.schedules.page,
+            Schedules: self._schedules,
             Series: lambda request: Deferred(partial(self._with_kept, views.series.rows(request))),
             Stats: lambda _: Deferred(partial(self._with_sizes, views.statistics())),
             Scrape: lambda _: Deferred(partial(self._rendered, views.snapshot(), views.kept())),
@@ -152,6 +153,13 @@ class Reads:
             return self._rules.schedules.get(request.name)
         except ScheduleNotFound as error:
             return error
+
+    def _schedules(self, request: Schedules) -> SchedulePage | Deferred:
+        page = self._rules.schedules.page(request)
+        if not request.results:
+            return page
+        names = [schedule.name for schedule in page.schedules]
+        return Deferred(lambda: page._replace(results=self._journal.due_tasks(names)))
 
     # -- in the asker's thread -----------------------------------------------------------------
 

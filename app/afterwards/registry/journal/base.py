@@ -13,7 +13,7 @@ from afterwards.registry.journal.keys import KeyChanges, KeyState
 from afterwards.registry.journal.plans import PlanChanges, Plans
 from afterwards.registry.journal.series_rows import Found, Key, SeriesChanges
 from afterwards.registry.protocol.activity import ActivityPage, Entry
-from afterwards.registry.protocol.answers import Counted, Details, ErrorPage, Page
+from afterwards.registry.protocol.answers import Counted, Details, DueTask, ErrorPage, Page
 from afterwards.registry.protocol.requests import Activity, Count, Errors, Find
 
 _NO_KEYS: Final = KeyState()
@@ -102,6 +102,9 @@ class Journal(Protocol):
 
     def read_by_key(self, idempotency_key: str) -> Task | None:
         """The task that was accepted under this key, as committed."""
+
+    def due_tasks(self, schedules: Sequence[str]) -> Mapping[str, Sequence[DueTask]]:
+        """The latest tasks that each schedule has made for its due times, newest first."""
 
     def rest_of_batch(self, first: Task) -> Sequence[str]:
         """Ids of the other tasks of a batch, as committed; `first` has its key."""

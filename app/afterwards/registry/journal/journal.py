@@ -21,6 +21,7 @@ from afterwards.lifecycle import Task
 from afterwards.logs import get_logger
 from afterwards.registry.journal import (
     activity,
+    due_tasks,
     failures,
     keys,
     listing,
@@ -75,7 +76,7 @@ from afterwards.registry.journal.reasons import reason_of
 from afterwards.registry.journal.rows import Rows, rows_of
 from afterwards.registry.journal.transaction import transaction
 from afterwards.registry.protocol.activity import ActivityPage
-from afterwards.registry.protocol.answers import Counted, Details, ErrorPage, Page
+from afterwards.registry.protocol.answers import Counted, Details, DueTask, ErrorPage, Page
 from afterwards.registry.protocol.requests import Activity, Count, Errors, Find
 
 log = get_logger(__name__)
@@ -229,6 +230,10 @@ class SqliteJournal:
     def read_by_key(self, idempotency_key: str) -> Task | None:
         found = self._query(f"{SELECT_TASK} WHERE idempotency_key = ?", (idempotency_key,))
         return to_task(found[0]) if found else None
+
+    def due_tasks(self, schedules: Sequence[str]) -> dict[str, list[DueTask]]:
+        with self._reading() as db:
+            return {name: due_tasks.stored(db, name) for name in schedules}
 
     def rest_of_batch(self, first: Task) -> list[str]:
         with self._reading() as db:

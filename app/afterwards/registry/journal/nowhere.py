@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 from afterwards.lifecycle import Change, Task, TaskState
+from afterwards.registry.journal import due_tasks
 from afterwards.registry.journal.activity import ActivityInMemory
 from afterwards.registry.journal.base import Contents, Group
 from afterwards.registry.journal.failures import MOST_SAMPLES, Failures
@@ -22,7 +23,7 @@ from afterwards.registry.journal.history import (
 from afterwards.registry.journal.plans import Plans
 from afterwards.registry.journal.series_rows import Found, Key, MemorySeries
 from afterwards.registry.protocol.activity import ActivityPage
-from afterwards.registry.protocol.answers import Counted, Details, ErrorPage, Page
+from afterwards.registry.protocol.answers import Counted, Details, DueTask, ErrorPage, Page
 from afterwards.registry.protocol.requests import Activity, Count, Errors, Find
 
 DELETED_REMEMBERED: Final = 10_000
@@ -98,6 +99,10 @@ class NullJournal:
 
     def read_by_key(self, idempotency_key: str) -> Task | None:
         return None
+
+    def due_tasks(self, schedules: Sequence[str]) -> dict[str, list[DueTask]]:
+        tasks = [details.task for details in self._details.copy().values()]
+        return due_tasks.gathered(tasks, schedules)
 
     def rest_of_batch(self, first: Task) -> list[str]:
         return []

@@ -146,12 +146,22 @@ class ErrorPage(NamedTuple):
     """Failed tasks that are in no group, because there were too many."""
 
 
+class DueTask(NamedTuple):
+    """The task that a schedule has made for a due time."""
+
+    task_id: str
+    due: float
+    state: TaskState
+
+
 class SchedulePage(NamedTuple):
     """A page of schedules, by name."""
 
     schedules: Sequence[Schedule]
     next: str | None
     """`Schedules.after` for the next page; None: this was the last."""
+    results: Mapping[str, Sequence[DueTask]] | None = None
+    """The latest tasks of each, newest first; None: nobody has asked for them."""
 
 
 class Event(NamedTuple):

@@ -499,6 +499,8 @@ class Schedules(NamedTuple):
     """The `SchedulePage.next` of the page before."""
     payloads: bool = False
     """True if the schedules' patterns have payloads; otherwise those are empty."""
+    results: bool = False
+    """True if the latest tasks of each are told. Errors then: `JournalUnavailable`."""
 
 
 class Stats(NamedTuple):

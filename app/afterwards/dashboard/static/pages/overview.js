@@ -47,7 +47,7 @@ function Tile({ state, column }) {
   return html`<li class="tile" data-state=${state} data-loud=${String(state === "failed" && count > 0)}>
     <a href=${href("tasks", { status: state })}><${Badge} state=${state} /><b title=${number(count)}>${shortNumber(count)}</b></a>
     <${Spark} values=${thinned(column ?? [])} state=${state} />
-    <p class="note">${state === "pending" && count > 0 && html`oldest ${duration(stats.value.oldest_pending_seconds)}`}
+    <p class="note">${state === "pending" && stats.value?.oldest_pending_seconds > 0 && html`oldest ${duration(stats.value.oldest_pending_seconds)}`}
       ${state === "scheduled" && tasks?.retrying > 0 && html`<a href=${href("tasks", { status: "retrying" })}>${number(tasks.retrying)} retrying</a>`}
       ${state === "success" && stats.value?.per_second && rate(stats.value.per_second.finished)}
       ${state === "failed" && stats.value?.per_second && rate(stats.value.per_second.failed)}</p></li>`;

@@ -20,7 +20,7 @@ export default function Schedules() {
   const [limit, setLimit] = useState(PAGE);
   const schedules = useResource(
     `schedules ${limit}`,
-    (signal) => get("schedules", { limit }, signal),
+    (signal) => get("schedules", { limit, results: true }, signal),
     { every: RELOAD_SECONDS },
   );
   document.title = "Schedules · Afterwards";
@@ -43,7 +43,7 @@ const COLUMNS = [
     cell: ({ name, paused }) => html`<b>${name}</b> ${paused && html`<span class="tag">paused</span>`}`,
   },
   {
-    name: "when",
+    name: "recurs",
     title: "Recurs",
     kind: "wrap",
     cell: (schedule) =>
@@ -59,6 +59,11 @@ const COLUMNS = [
         : html`<a href=${href(`tasks/${id}`)}><${Time} at=${due} /></a>`,
   },
   {
+    name: "results",
+    title: "Latest results",
+    cell: ({ results }) => html`<${Strip} results=${results} />`,
+  },
+  {
     name: "next",
     title: "Next",
     kind: "number",
@@ -66,6 +71,20 @@ const COLUMNS = [
       paused ? html`<span class="dim">paused</span>` : html`<${Time} at=${runs[0]} otherwise="never" />`,
   },
 ];
+
+const ENDS = ["success", "failed", "cancelled"];
+
+/** What became of the tasks of the latest due times, the newest at the right: tall and striped is failed. */
+function Strip({ results }) {
+  if (!results.length) return html`<span class="faint">none yet</span>`;
+  const counts = ENDS.map((state) => [state, results.filter(({ status }) => status === state).length]);
+  const words = counts.filter(([, count]) => count).map(([state, count]) => `${count} ${state}`);
+  const open = results.length - counts.reduce((sum, [, count]) => sum + count, 0);
+  if (open) words.push(`${open} unfinished`);
+  return html`<span class="strip" role="img" aria-label="Of the latest ${results.length}: ${words.join(", ")}" title=${words.join(", ")}>${results
+    .toReversed()
+    .map(({ task_id: id, status }) => html`<i key=${id} data-state=${status}></i>`)}</span>`;
+}
 
 function List({ schedules, reload }) {
   const [open, setOpen] = useState(place.value.query.get("name"));

@@ -41,7 +41,7 @@ export default function Task({ name: id }) {
   useKeys(task ? keysOf(task, reload) : {});
   return html`<${Heading} title=${task ? html`<bdi>${task.type}</bdi>` : "Task"} aside=${task && html`<${Verbs} task=${task} reload=${reload} />`}>
       ${task && html`<${Badge} state=${stateOf(task)} />`}
-      <span class="mono dim id">${id}</span><${Copy} text=${id} label="Copy the id" /><//>
+      <span class="id"><span class="mono dim">${id}</span><${Copy} text=${id} label="Copy the id" /></span><//>
     <${Loaded} of=${resource} rows=${8}>${(found) => html`<${Details} task=${found} />`}<//>`;
 }
 
@@ -81,7 +81,7 @@ function Verbs({ task, reload }) {
     ${task.status === "scheduled" && html`<${Verb} icon="now" onClick=${() => runNow(task, reload)}>Run now<//>`}
     ${!isFinished && html`<${Verb} icon="close" kind="danger" disabled=${task.cancel_requested} onClick=${() => cancel(task, reload)}>${task.cancel_requested ? "Asked to stop" : "Cancel"}<//>`}
     <${Verb} icon="add" onClick=${() => submitDialog({ type: task.type, payload: task.payload })}>Duplicate<//>
-    ${!masked(task.payload).length && html`<${Copy} text=${curlOf(task)}>curl<//>`}
+    ${!masked(task.payload).length && html`<${Copy} text=${curlOf(task)}>Copy as curl<//>`}
     ${isFinished && html`<${Verb} icon="remove" kind="quiet" label="Delete" onClick=${() => deleteTask(task, () => go("tasks"))} />`}`;
 }
 

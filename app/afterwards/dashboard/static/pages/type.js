@@ -23,7 +23,7 @@ export default function Type({ name }) {
   const isPaused = stats.value?.paused_types.includes(name) ?? type.data?.paused;
   const aside =
     type.data &&
-    html`<${Verb} icon="add" onClick=${() => submitDialog({ type: name })}>Submit a task<//><${PauseVerb} type=${name} onDone=${type.reload} />
+    html`<${Verb} icon="add" onClick=${() => submitDialog({ type: name })}>Submit a task<//><${PauseVerb} type=${name} onDone=${type.reload} kind="" />
     <${Choice} label="Range" options=${RANGES} value=${range} onChange=${(one) => setQuery({ range: one === "1h" ? null : one })} />`;
   return html`<${Heading} title=${html`<bdi>${name}</bdi>`} aside=${aside}>${isPaused && html`<span class="tag">paused</span>`}<//>
     <${Loaded} of=${type}>${(known) => html`

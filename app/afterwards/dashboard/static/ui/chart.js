@@ -124,6 +124,7 @@ function options(UPlot, place, lines, format, log) {
     ...zone,
     width: place.clientWidth,
     height: HEIGHT,
+    legend: { markers: { dash: (plot, line) => (plot.series[line].dash ? "dashed" : "solid") } },
     cursor: { sync: { key: "time" }, y: false, points: { size: 6 } },
     scales: { y: log ? { distr: 3 } : { range: (_, low, high) => [0, Math.max(1, high * 1.05)] } },
     axes: [
@@ -154,11 +155,15 @@ function options(UPlot, place, lines, format, log) {
         stroke: colour(state),
         fill: fill ? colourOf(place, `color-mix(in srgb, var(--${state}) 13%, transparent)`) : undefined,
         points: { show: false },
-        value: (_, value) => (value === null || value === undefined ? "–" : format(value)),
+        // Without a cursor the legend tells what is now.
+        value: (plot, value, line, index) => told(index === null ? latest(plot.data[line]) : value, format),
       })),
     ],
   };
 }
+
+const told = (value, format) => (value === null || value === undefined ? "–" : format(value));
+const latest = (values) => values.findLast((value) => value !== null && value !== undefined);
 
 /** A logarithmic scale has a line for each power of ten, and none between. */
 const wholePowers = (_, ticks) =>

@@ -1,7 +1,7 @@
 /** The frame of every page: the rail, the live dot, what is wrong with the service. */
 import { html, useEffect, useRef, useState } from "../vendor/preact.js";
 import { API } from "../core/api.js";
-import { duration, hourMinute, number, shortNumber } from "../core/format.js";
+import { duration, hourMinute, number, plural, shortNumber } from "../core/format.js";
 import { SHORTCUTS, helpIsOpen } from "../core/keys.js";
 import { href, place } from "../core/router.js";
 import {
@@ -40,7 +40,7 @@ function countFor(page) {
   return page === "workers" ? workers : null;
 }
 
-const COUNTED = { tasks: "unfinished tasks", errors: "failed tasks", workers: "workers" };
+const COUNTED = { tasks: "unfinished task", errors: "failed task", workers: "worker" };
 
 function RailLink({ page, word, icon }) {
   const count = countFor(page);
@@ -48,7 +48,7 @@ function RailLink({ page, word, icon }) {
   const isLoud = (page === "errors" && count > 0) || (page === "workers" && count === 0);
   return html`<a href=${href(page)} aria-current=${isHere ? "page" : undefined}>
     <${Icon} name=${icon} /><span>${word}</span>
-    ${count !== null && html`<b class=${isLoud ? "loud" : ""} title="${number(count)} ${COUNTED[page]}">${shortNumber(count)}<span class="unseen"> ${COUNTED[page]}</span></b>`}</a>`;
+    ${count !== null && html`<b class=${isLoud ? "loud" : ""} title=${plural(count, COUNTED[page])}><span aria-hidden="true">${shortNumber(count)}</span><span class="unseen">${plural(count, COUNTED[page])}</span></b>`}</a>`;
 }
 
 const THEMES = { system: "System theme", light: "Light theme", dark: "Dark theme" };

@@ -49,7 +49,7 @@ const act = (group, reload, canDelete) => html`<span class="verbs">
   <${PauseVerb} type=${group.type} />
   ${canDelete && html`<${Verb} icon="remove" kind="small quiet" label="Delete the tasks of this group" onClick=${() => bulk("delete", { error: group.id, status: ["failed"] }, reload)} />`}</span>`;
 
-export function PauseVerb({ type, onDone }) {
+export function PauseVerb({ type, onDone, kind = "small" }) {
   const isPaused = stats.value?.paused_types.includes(type) ?? false;
   const done = (isPausedThen) => {
     const known = stats.peek();
@@ -57,7 +57,7 @@ export function PauseVerb({ type, onDone }) {
     if (known) stats.value = { ...known, paused_types: isPausedThen ? [...others, type] : others };
     onDone?.();
   };
-  return html`<${Verb} icon=${isPaused ? "play" : "pause"} kind="small" label="${isPaused ? "Resume" : "Pause"} type ${type}"
+  return html`<${Verb} icon=${isPaused ? "play" : "pause"} kind=${kind} label="${isPaused ? "Resume" : "Pause"} type ${type}"
     onClick=${() => pauseType(type, isPaused, done)}>${isPaused ? "Resume" : "Pause type"}<//>`;
 }
 

@@ -34,7 +34,7 @@ function Node({ name, value, depth, isRoot = false }) {
   if (!entries.length)
     return html`<div class="leaf">${key}<span class="dim">${Array.isArray(value) ? "[]" : "{}"}</span></div>`;
   return html`<div class=${isRoot ? "" : "branch"}><button type="button" class="fold" aria-expanded=${String(isOpen)} onClick=${() => setOpen(!isOpen)}>
-      <${Icon} name="expand" />${key}<span class="faint">${Array.isArray(value) ? `[${number(entries.length)}]` : `{${number(entries.length)}}`}</span></button>
+      <${Icon} name="expand" />${key && html`<span>${key}</span>`}<span class="faint">${Array.isArray(value) ? `[${number(entries.length)}]` : `{${number(entries.length)}}`}</span></button>
     ${isOpen && html`<${Members} entries=${entries} depth=${depth - 1} isList=${Array.isArray(value)} />`}</div>`;
 }
 

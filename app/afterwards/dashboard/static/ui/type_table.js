@@ -47,7 +47,7 @@ const COLUMNS = [
 ];
 
 function Drain({ row: { isPaused, now } }) {
-  if (isPaused && now.trend !== "empty") return html`<span class="dim">waits: paused</span>`;
+  if (isPaused && now.trend !== "empty") return html`<span class="dim">waits</span>`;
   if (now.trend === "draining")
     return html`<span title="At the pace of the last minute">in ${duration(now.seconds)}</span>`;
   if (now.trend === "growing") return html`<b class="loud">growing</b>`;
