@@ -66,6 +66,8 @@ class Window:
         self.url = url
         self.context = context
         self.faults: list[str] = []
+        self.outages_are_meant = False
+        """Whether requests may fail; a browser writes each of those to the console."""
         self.page: Page = context.new_page()
         self.page.set_default_timeout(SECONDS * 1_000)
         self.page.add_init_script(_REPORT)
@@ -73,7 +75,8 @@ class Window:
         self.page.on("pageerror", lambda error: self.faults.append(str(error)))
 
     def _console(self, message: ConsoleMessage) -> None:
-        if message.type in ("error", "warning"):
+        is_meant = self.outages_are_meant and message.text.startswith("Failed to load resource")
+        if message.type in ("error", "warning") and not is_meant:
             self.faults.append(message.text)
 
     def open(self, path: str = "") -> Page:
