@@ -91,7 +91,7 @@ class TaskState(StrEnum):
 
 
 FINAL_STATES: Final = frozenset({TaskState.SUCCESS, TaskState.FAILED, TaskState.CANCELLED})
-_WAITING: Final = frozenset({TaskState.SCHEDULED, TaskState.PENDING})
+WAITING_STATES: Final = frozenset({TaskState.SCHEDULED, TaskState.PENDING})
 
 
 class Kind(NamedTuple):
@@ -180,7 +180,7 @@ class Task:
     @property
     def is_retrying(self) -> bool:
         """True if it waits for a further attempt after one that failed."""
-        return self.attempts_used > 0 and self.state in _WAITING
+        return self.attempts_used > 0 and self.state in WAITING_STATES
 
     @property
     def sent_key(self) -> str | None:

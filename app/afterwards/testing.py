@@ -51,7 +51,7 @@ class _RecordingLine:
         self.is_stop_asked = False
         self.is_stopping = False
 
-    def note(self, data: bytes) -> None:
+    def send_progress(self, data: bytes) -> None:
         self.reported.append(Progress.decoded(data))
 
     def time_out_delay(self, seconds: float | None) -> None:

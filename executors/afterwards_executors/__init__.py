@@ -1,7 +1,7 @@
 """Executors: they run a function, time it out and decide on another try.
 
-`EXECUTORS` has every kind there is; `base` is their contract. `note` and `current_line` are for the
-functions that they run.
+`EXECUTORS` has every kind there is; `base` is their contract. `send_progress` and `current_line`
+are for the functions that they run.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
-from afterwards_executors.notes import current_line, note
+from afterwards_executors.progress import current_line, send_progress
 
 if TYPE_CHECKING:
     from afterwards_executors.base import Executor, ExecutorFactory, HostedExecutor, HostedFactory
     from afterwards_executors.hosts.settings import HostSettings
 
-__all__ = ["EXECUTORS", "IN_PROCESS", "current_line", "note"]
+__all__ = ["EXECUTORS", "IN_PROCESS", "current_line", "send_progress"]
 
 # Each factory imports its own module: a host loads this package on its way to
 # `afterwards_executors.inside`, and has no use for pools and hosts of its own.

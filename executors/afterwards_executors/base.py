@@ -78,10 +78,10 @@ class Work:
     function: Callable[..., Any]
     args: tuple[Any, ...] = ()
     timeout_seconds: float | None = None
-    on_note: Callable[[bytes], None] | None = None
-    """Called with what the function notes (`afterwards_executors.notes`) before its outcome; from
-    any thread but never by two at once. Must not wait. From a host, the bytes are the host's word
-    only."""
+    on_progress: Callable[[bytes], None] | None = None
+    """Called with the function's progress (`afterwards_executors.progress`) before its outcome;
+    from any thread but never by two at once. Must not wait. From a host, the bytes are the host's
+    word only."""
     on_line: Callable[[str], None] | None = None
     """Called with each line that it prints, where it runs in a host. Must not wait."""
     crowd: int | None = None
@@ -163,7 +163,7 @@ class Executor(Protocol):
         """Stop a submitted call; its outcome is `End.CANCELLED` with `reason` as error.
 
         Does not wait: the future is resolved when the call has ended, and in any case soon. A call
-        that cannot be stopped is asked to (`afterwards_executors.notes.Line.is_stop_asked`).
+        that cannot be stopped is asked to (`afterwards_executors.progress.Line.is_stop_asked`).
 
         Args:
             future: what `submit` of this executor returned.

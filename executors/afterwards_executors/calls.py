@@ -17,7 +17,7 @@ from dataclasses import replace
 from time import monotonic
 
 from afterwards_executors.base import End, Outcome, Slots, Work, describe
-from afterwards_executors.notes import Notepad
+from afterwards_executors.progress import ProgressSender
 
 SHUT_DOWN = Outcome(End.CANCELLED, error="The executor was shut down")
 
@@ -28,7 +28,7 @@ class Call(Future[Outcome]):
     It counts as running from the start, so `Future.cancel` always refuses: a future cancelled
     behind the executor's back would have no outcome.
 
-    To the function that runs it is the `afterwards_executors.notes.Line`.
+    To the function that runs it is the `afterwards_executors.progress.Line`.
     """
 
     def __init__(self, work: Work) -> None:
@@ -43,7 +43,7 @@ class Call(Future[Outcome]):
         """True if a cancellation was asked for that cannot be had."""
         self.after_time_out: float | None = None
         """The delay until the next attempt after a time-out; None: the default holds."""
-        self._notepad: Notepad | None = None
+        self._progress: ProgressSender | None = None
 
     @property
     def run_seconds(self) -> float:
@@ -52,43 +52,43 @@ class Call(Future[Outcome]):
 
     @property
     def is_stop_asked(self) -> bool:
-        """See `afterwards_executors.notes.Line`."""
+        """See `afterwards_executors.progress.Line`."""
         return self.is_cancel_asked or self.verdict is not None
 
     @property
     def is_stopping(self) -> bool:
-        """See `afterwards_executors.notes.Line`. Its process is everybody's."""
+        """See `afterwards_executors.progress.Line`. Its process is everybody's."""
         return False
 
-    def note(self, data: bytes) -> None:
-        """See `afterwards_executors.notes.Line`."""
-        (self._notepad or self._new_notepad()).note(data)
+    def send_progress(self, data: bytes) -> None:
+        """See `afterwards_executors.progress.Line`."""
+        (self._progress or self._new_progress()).send(data)
 
     def time_out_delay(self, seconds: float | None) -> None:
-        """See `afterwards_executors.notes.Line`."""
+        """See `afterwards_executors.progress.Line`."""
         self.after_time_out = seconds
 
-    def close_notes(self) -> None:
-        """Deliver no note from now on."""
-        if self._notepad is not None:
-            self._notepad.close()
+    def close_progress(self) -> None:
+        """Deliver no progress from now on."""
+        if self._progress is not None:
+            self._progress.close()
 
-    def _new_notepad(self) -> Notepad:
+    def _new_progress(self) -> ProgressSender:
         # Made when it is needed: most calls have nothing to say.
-        with _NEW_NOTEPAD:
-            if self._notepad is None:
-                self._notepad = Notepad(self._deliver)
-            return self._notepad
+        with _NEW_PROGRESS:
+            if self._progress is None:
+                self._progress = ProgressSender(self._deliver)
+            return self._progress
 
     def _deliver(self, data: bytes) -> bool:
-        # The verdict comes before `close_notes`: a notepad that is made too late for that to close
-        # it delivers nothing, either.
-        if self.work.on_note is not None and self.verdict is None:
-            self.work.on_note(data)
+        # The verdict comes before `close_progress`: a sender that is made too late for that to be
+        # closed delivers nothing, either.
+        if self.work.on_progress is not None and self.verdict is None:
+            self.work.on_progress(data)
         return True
 
 
-_NEW_NOTEPAD = threading.Lock()
+_NEW_PROGRESS = threading.Lock()
 
 
 class Calls:
@@ -132,7 +132,7 @@ class Calls:
             self._stuck.discard(call)
             verdict = self._take(call, outcome)
         if verdict is not None:
-            call.close_notes()
+            call.close_progress()
             call.set_result(verdict)
 
     def give_up(self, call: Call) -> None:
@@ -145,7 +145,7 @@ class Calls:
             if verdict is not None:
                 self._stuck.add(call)
         if verdict is not None:
-            call.close_notes()
+            call.close_progress()
             call.set_result(verdict)
 
     def close(self) -> Sequence[Call]:

@@ -38,8 +38,8 @@ class Kind(IntEnum):
     """This host is to be ended soon: its calls had better end by themselves."""
     READY = 16
     """It takes calls; its body is the version of the wire."""
-    NOTE = 18
-    """The note of a call."""
+    PROGRESS = 18
+    """The progress of a call."""
     DELAY = 19
     """Seconds to wait after a time-out of the call, as a double; NaN: the default holds."""
     ENDED = 20

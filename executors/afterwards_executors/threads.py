@@ -30,7 +30,7 @@ from afterwards_executors.calls import (
     starved,
     time_out_of,
 )
-from afterwards_executors.notes import CURRENT
+from afterwards_executors.progress import CURRENT
 
 
 class ThreadExecutor:

@@ -241,7 +241,7 @@ class ALine:
         self.is_stop_asked = is_stop_asked
         self.is_stopping = is_stopping
 
-    def note(self, data: bytes) -> None:
+    def send_progress(self, data: bytes) -> None:
         pass
 
 

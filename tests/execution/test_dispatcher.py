@@ -263,21 +263,21 @@ def test_a_delay_that_is_none_loses_no_report(bench: Bench, told: float) -> None
 
 def test_what_an_attempt_notes_is_its_progress(bench: Bench) -> None:
     bench.take(claim(attempt=3))
-    on_note = bench.executor.works[0].on_note
-    assert on_note is not None
-    on_note(Progress(0.5, "half").encoded())
-    on_note(Progress(1.0, None).encoded())
+    on_progress = bench.executor.works[0].on_progress
+    assert on_progress is not None
+    on_progress(Progress(0.5, "half").encoded())
+    on_progress(Progress(1.0, None).encoded())
     assert bench.progress == [("t", 3, 0.5, "half"), ("t", 3, 1.0, None)]
 
 
 @pytest.mark.parametrize("data", [b"", b"\xff", b"{}", b"[2, null]", b"[NaN, null]", b"[" * 9_999])
 def test_a_note_that_is_no_progress_is_dropped_with_a_warning(bench: Bench, data: bytes) -> None:
     bench.take(claim())
-    on_note = bench.executor.works[0].on_note
-    assert on_note is not None
+    on_progress = bench.executor.works[0].on_progress
+    assert on_progress is not None
     with capture_logs() as lines:
-        on_note(data)
-    assert [line["event"] for line in lines] == ["attempt's note cannot be read; dropped"]
+        on_progress(data)
+    assert [line["event"] for line in lines] == ["attempt's progress cannot be read; dropped"]
     assert bench.progress == []
 
 

@@ -47,7 +47,7 @@ class ALine:
     def __init__(self) -> None:
         self.told: list[float | None] = []
 
-    def note(self, data: bytes) -> None:
+    def send_progress(self, data: bytes) -> None:
         pass
 
     def time_out_delay(self, seconds: float | None) -> None:

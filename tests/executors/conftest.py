@@ -86,10 +86,10 @@ def call(kind: str) -> Callable[..., Work]:
         name: str,
         *args: Any,
         timeout_seconds: float | None = None,
-        on_note: Callable[[bytes], None] | None = None,
+        on_progress: Callable[[bytes], None] | None = None,
     ) -> Work:
         function = getattr(work, f"{name}_async" if kind.startswith("async") else name)
-        return Work(function, args, timeout_seconds, on_note)
+        return Work(function, args, timeout_seconds, on_progress)
 
     return make
 

@@ -452,7 +452,7 @@ def announce_a_frame_of(size: int) -> Outcome:
     for fd in range(3, 64):
         with contextlib.suppress(OSError):
             if stat.S_ISSOCK(os.fstat(fd).st_mode):
-                os.write(fd, HEAD.pack(size, Kind.NOTE, 1))
+                os.write(fd, HEAD.pack(size, Kind.PROGRESS, 1))
     return OK
 
 

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from afterwards_executors.base import End, Outcome
-from afterwards_executors.notes import current_line
+from afterwards_executors.progress import current_line
 
 
 def wait(path: str) -> Outcome:

@@ -20,8 +20,8 @@ from afterwards_executors.frames import (
 )
 from tests.executors import work
 
-TWO = frame(Kind.NOTE, 7, b"note") + frame(Kind.ENDED, 2**32 - 1, b"outcome")
-FRAMES = [Frame(Kind.NOTE, 7, b"note"), Frame(Kind.ENDED, 2**32 - 1, b"outcome")]
+TWO = frame(Kind.PROGRESS, 7, b"half") + frame(Kind.ENDED, 2**32 - 1, b"outcome")
+FRAMES = [Frame(Kind.PROGRESS, 7, b"half"), Frame(Kind.ENDED, 2**32 - 1, b"outcome")]
 
 
 def test_what_comes_at_once_is_taken_apart() -> None:
@@ -49,16 +49,16 @@ def test_an_empty_body_is_a_frame() -> None:
 def test_a_frame_that_is_too_long_is_refused_after_those_before_it() -> None:
     incoming = Incoming(max_frame_bytes=4)
     heard: list[Frame] = []
-    both = frame(Kind.NOTE, 1, b"four") + frame(Kind.NOTE, 1, b"five!")
+    both = frame(Kind.PROGRESS, 1, b"four") + frame(Kind.PROGRESS, 1, b"five!")
     with pytest.raises(BrokenWire, match="a frame of 5 bytes"):
         heard.extend(incoming.feed(both))
 
-    assert heard == [Frame(Kind.NOTE, 1, b"four")]
+    assert heard == [Frame(Kind.PROGRESS, 1, b"four")]
 
 
 def test_the_length_alone_refuses_a_frame() -> None:
     with pytest.raises(BrokenWire):
-        list(Incoming(max_frame_bytes=4096).feed(HEAD.pack(2**31, Kind.NOTE, 1)))
+        list(Incoming(max_frame_bytes=4096).feed(HEAD.pack(2**31, Kind.PROGRESS, 1)))
 
 
 def test_a_call_arrives_as_it_was_sent() -> None:

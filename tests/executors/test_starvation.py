@@ -20,9 +20,9 @@ from typing import Any, Final
 
 import pytest
 
-from afterwards_executors import EXECUTORS, aio, notes
+from afterwards_executors import EXECUTORS, aio, progress
 from afterwards_executors.base import End, Executor, Outcome, Work
-from afterwards_executors.notes import Notepad
+from afterwards_executors.progress import ProgressSender
 from tests.executors.conftest import (
     DEADLINE_SECONDS,
     FACTORIES,
@@ -180,23 +180,23 @@ def test_a_start_that_fails_may_be_tried_again(kind: str, call: Call) -> None:
 def test_a_note_that_no_thread_can_be_had_for_is_dropped_and_the_next_one_goes(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(notes, "_reminder", notes._Reminder())
+    monkeypatch.setattr(progress, "_reminder", progress._Reminder())
     delivered: list[bytes] = []
 
     def deliver(data: bytes) -> bool:
         delivered.append(data)
         return True
 
-    notepad = Notepad(deliver)
-    notepad.note(b"at once")
+    sender = ProgressSender(deliver)
+    sender.send(b"at once")
     shortage = Shortage(0)
     with shortage.lasts():
-        # The call that notes it knows nothing of the shortage.
-        notepad.note(b"delayed, without a thread")
+        # The call that sends it knows nothing of the shortage.
+        sender.send(b"delayed, without a thread")
     assert shortage.refused == "_start_new_thread"
     assert "can't start new thread" in caplog.text
 
-    notepad.note(b"delayed")
+    sender.send(b"delayed")
     wait_until(lambda: delivered[-1] == b"delayed")
     assert delivered == [b"at once", b"delayed"]
 

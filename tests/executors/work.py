@@ -21,7 +21,7 @@ from typing import Any, Final, NoReturn
 import afterwards_executors
 from afterwards_executors.base import End, Outcome
 from afterwards_executors.frames import Kind, frame
-from afterwards_executors.notes import MAX_NOTE_BYTES
+from afterwards_executors.progress import MAX_PROGRESS_BYTES
 
 _bound: Final = ContextVar[str]("bound")
 
@@ -127,7 +127,7 @@ async def bind_async(name: str) -> Outcome:
 
 
 async def count_all_the_while_async(path: str) -> Outcome:
-    """Note which process runs it, again and again."""
+    """Write down which process runs it, again and again."""
     Path(path + ".running").touch()
     while not Path(path).exists():
         with Path(path + ".count").open("a", encoding="ascii") as file:
@@ -319,34 +319,34 @@ def take(argument: object) -> Outcome:
     return OK
 
 
-# -- what notes ------------------------------------------------------------------------------------
+# -- progress --------------------------------------------------------------------------------------
 
 
-def note_and_wait(path: str, *notes: bytes) -> Outcome:
-    """Note everything in quick succession, then wait."""
-    for data in notes:
-        afterwards_executors.note(data)
+def progress_and_wait(path: str, *progress: bytes) -> Outcome:
+    """Send everything in quick succession, then wait."""
+    for data in progress:
+        afterwards_executors.send_progress(data)
     return wait_for(path)
 
 
-async def note_and_wait_async(path: str, *notes: bytes) -> Outcome:
-    for data in notes:
-        afterwards_executors.note(data)
+async def progress_and_wait_async(path: str, *progress: bytes) -> Outcome:
+    for data in progress:
+        afterwards_executors.send_progress(data)
     return await wait_for_async(path)
 
 
-def note_and_end(*notes: bytes) -> Outcome:
-    for data in notes:
-        afterwards_executors.note(data)
+def progress_and_end(*progress: bytes) -> Outcome:
+    for data in progress:
+        afterwards_executors.send_progress(data)
     return OK
 
 
-async def note_and_end_async(*notes: bytes) -> Outcome:
-    return note_and_end(*notes)
+async def progress_and_end_async(*progress: bytes) -> Outcome:
+    return progress_and_end(*progress)
 
 
 def note_too_much() -> Outcome:
-    afterwards_executors.note(b"x" * (MAX_NOTE_BYTES + 1))
+    afterwards_executors.send_progress(b"x" * (MAX_PROGRESS_BYTES + 1))
     return OK
 
 
@@ -354,28 +354,28 @@ async def note_too_much_async() -> Outcome:
     return note_too_much()
 
 
-def note_from_a_thread(path: str) -> Outcome:
+def progress_from_a_thread(path: str) -> Outcome:
     line = afterwards_executors.current_line()
     assert line is not None
-    thread = threading.Thread(target=line.note, args=[b"from a thread"])
+    thread = threading.Thread(target=line.send_progress, args=[b"from a thread"])
     thread.start()
     thread.join()
     return wait_for(path)
 
 
-async def note_from_a_thread_async(path: str) -> Outcome:
-    await asyncio.to_thread(afterwards_executors.note, b"from a thread")
+async def progress_from_a_thread_async(path: str) -> Outcome:
+    await asyncio.to_thread(afterwards_executors.send_progress, b"from a thread")
     return await wait_for_async(path)
 
 
-def note_all_the_while(path: str) -> Outcome:
+def progress_all_the_while(path: str) -> Outcome:
     """From four threads, until the file is there; then return a large value."""
     line = afterwards_executors.current_line()
     assert line is not None
 
     def flood() -> None:
         while not is_over.is_set():
-            line.note(b"n" * 1000)
+            line.send_progress(b"n" * 1000)
 
     is_over = threading.Event()
     threads = [threading.Thread(target=flood, daemon=True) for _ in range(4)]
@@ -394,8 +394,8 @@ def note_all_the_while(path: str) -> Outcome:
     return Outcome(End.SUCCEEDED, value=b"v" * 3_000_000)
 
 
-async def note_all_the_while_async(path: str) -> Outcome:
-    return await asyncio.to_thread(note_all_the_while, path)
+async def progress_all_the_while_async(path: str) -> Outcome:
+    return await asyncio.to_thread(progress_all_the_while, path)
 
 
 def stop_when_asked(path: str) -> Outcome:
@@ -407,10 +407,10 @@ def stop_when_asked(path: str) -> Outcome:
     return Outcome(End.CANCELLED, error="as asked")
 
 
-def write_notes_by_hand(path: str) -> Outcome:
-    """Fill the pipe with notes without end, as no line would."""
+def write_progress_by_hand(path: str) -> Outcome:
+    """Fill the pipe with progress without end, as no line would."""
     Path(path + ".running").touch()
-    data = frame(Kind.NOTE, 1, b"x") * 10_000
+    data = frame(Kind.PROGRESS, 1, b"x") * 10_000
     while not Path(path).exists():
         for fd in range(3, 64):
             try:
@@ -421,9 +421,9 @@ def write_notes_by_hand(path: str) -> Outcome:
     return OK
 
 
-async def write_notes_by_hand_async(path: str) -> Outcome:
+async def write_progress_by_hand_async(path: str) -> Outcome:
     Path(path + ".running").touch()
-    data = frame(Kind.NOTE, 1, b"x") * 100
+    data = frame(Kind.PROGRESS, 1, b"x") * 100
     while not Path(path).exists():
         for fd in range(3, 64):
             with suppress(OSError):
@@ -433,10 +433,10 @@ async def write_notes_by_hand_async(path: str) -> Outcome:
     return OK
 
 
-def note_from_a_fork(path: str) -> Outcome:
+def progress_from_a_fork(path: str) -> Outcome:
     pid = os.fork()
     if pid == 0:
-        afterwards_executors.note(b"from a fork")
+        afterwards_executors.send_progress(b"from a fork")
         os._exit(0)
     os.waitpid(pid, 0)
-    return note_and_wait(path, b"from the child")
+    return progress_and_wait(path, b"from the child")

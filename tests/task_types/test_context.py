@@ -11,19 +11,19 @@ from structlog.testing import capture_logs
 
 from afterwards.task_types.base import TaskContext
 from afterwards.task_types.context import MAX_MESSAGE_CHARACTERS, Progress
-from afterwards_executors.notes import MAX_NOTE_BYTES
+from afterwards_executors.progress import MAX_PROGRESS_BYTES
 
 MakeContext = Callable[..., TaskContext]
 
 
 class RecordingLine:
     def __init__(self) -> None:
-        self.notes: list[bytes] = []
+        self.progress: list[bytes] = []
         self.is_stop_asked = False
         self.is_stopping = False
 
-    def note(self, data: bytes) -> None:
-        self.notes.append(data)
+    def send_progress(self, data: bytes) -> None:
+        self.progress.append(data)
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def test_progress_arrives_as_it_was_said(
     context: TaskContext, line: RecordingLine, fraction: float, message: str | None
 ) -> None:
     context.progress(fraction, message)
-    assert [Progress.decoded(data) for data in line.notes] == [(float(fraction), message)]
+    assert [Progress.decoded(data) for data in line.progress] == [(float(fraction), message)]
 
 
 @pytest.mark.parametrize("fraction", [-0.01, 1.01, float("nan"), float("inf")])
@@ -57,8 +57,8 @@ def test_a_message_of_any_characters_is_cut_and_fits_into_a_note(
     context: TaskContext, line: RecordingLine, character: str
 ) -> None:
     context.progress(0.5, character * 10_000)
-    assert len(line.notes[0]) <= MAX_NOTE_BYTES
-    message = Progress.decoded(line.notes[0]).message
+    assert len(line.progress[0]) <= MAX_PROGRESS_BYTES
+    message = Progress.decoded(line.progress[0]).message
     assert message is not None
     assert len(message) == MAX_MESSAGE_CHARACTERS
 
@@ -66,7 +66,7 @@ def test_a_message_of_any_characters_is_cut_and_fits_into_a_note(
 def test_what_is_no_text_is_said_as_text(context: TaskContext, line: RecordingLine) -> None:
     message: object = 5
     context.progress(0.5, message)  # type: ignore[arg-type]
-    assert json.loads(line.notes[0]) == [0.5, "5"]
+    assert json.loads(line.progress[0]) == [0.5, "5"]
 
 
 def test_an_attempt_sees_that_it_should_stop(context: TaskContext, line: RecordingLine) -> None:

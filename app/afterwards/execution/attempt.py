@@ -38,7 +38,7 @@ from afterwards.task_types.modules import load, load_catalogue
 from afterwards.trace_context import ids
 from afterwards_executors import this_host
 from afterwards_executors.base import End, Outcome, describe
-from afterwards_executors.notes import current_line
+from afterwards_executors.progress import current_line
 from afterwards_executors.retry import DEFAULT_WAIT
 
 

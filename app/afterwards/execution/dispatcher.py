@@ -206,7 +206,7 @@ class Dispatcher:
             FUNCTIONS[claim.executor],
             (Attempt(claim.type, claim.payload, context, claim.max_attempts),),
             self._limit(claim),
-            partial(self._noted, claim),
+            partial(self._keep_progress, claim),
             partial(self._printed, claim, {} if span is None else ids(span.trace)),
             claim.crowd or None,
         )
@@ -222,14 +222,14 @@ class Dispatcher:
             **of_trace,
         )
 
-    def _noted(self, claim: Claim, note: bytes) -> None:
-        """Keep an attempt's note as its progress."""
+    def _keep_progress(self, claim: Claim, progress: bytes) -> None:
+        """Keep the progress of an attempt."""
         try:
-            fraction, message = Progress.decoded(note)
+            fraction, message = Progress.decoded(progress)
         except ValueError as error:
             # Only a child that is broken says such things.
             log.warning(
-                "attempt's note cannot be read; dropped",
+                "attempt's progress cannot be read; dropped",
                 task_id=claim.task_id,
                 attempt=claim.attempt,
                 error=str(error),

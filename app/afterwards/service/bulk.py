@@ -14,10 +14,10 @@ from functools import partial
 from typing import Any, Final, NamedTuple
 
 from afterwards.errors import AfterwardsError, Draining, Unavailable
-from afterwards.lifecycle import Kind, Task, TaskState
+from afterwards.lifecycle import WAITING_STATES, Kind, Task, TaskState
 from afterwards.registry.protocol.activity import Bulk, By, Outcome
 from afterwards.registry.protocol.answers import Counted, Page
-from afterwards.registry.protocol.filters import WAITING, Filter, PageEnd
+from afterwards.registry.protocol.filters import Filter, PageEnd
 from afterwards.registry.protocol.requests import (
     Cancel,
     Count,
@@ -90,10 +90,10 @@ class Selection(NamedTuple):
         Tasks that wait for a further attempt are in either waiting state, and share one pass.
         """
         states = sorted(self.states, key=list(TaskState).index)
-        waiting = WAITING.intersection(states)
-        if not self.filter.retrying or waiting == WAITING:
+        waiting = WAITING_STATES.intersection(states)
+        if not self.filter.retrying or waiting == WAITING_STATES:
             return [self._of(state) for state in states]
-        others = [self._of(state) for state in states if state not in WAITING]
+        others = [self._of(state) for state in states if state not in WAITING_STATES]
         return [self.filter._replace(states=waiting), *others]
 
     def _of(self, state: TaskState) -> Filter:

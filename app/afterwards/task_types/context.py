@@ -12,7 +12,7 @@ from structlog.typing import FilteringBoundLogger
 
 from afterwards import trace_context
 from afterwards.logs import LogFormat, LogLevel, get_logger
-from afterwards_executors.notes import Line
+from afterwards_executors.progress import Line
 
 MAX_MESSAGE_CHARACTERS: Final = 500
 
@@ -121,7 +121,7 @@ class TaskContext:
         """
         progress = Progress.of(fraction, message)
         if self.line is not None:
-            self.line.note(progress.encoded())
+            self.line.send_progress(progress.encoded())
 
     @property
     def cancelled(self) -> bool:

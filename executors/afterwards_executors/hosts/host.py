@@ -23,7 +23,7 @@ from afterwards_executors.hosts.process import HostProcess
 from afterwards_executors.hosts.settings import FRAME_MARGIN_BYTES, HostSettings
 from afterwards_executors.hosts.unbegun import Unbegun
 from afterwards_executors.hosts.wire import CLOSED, HostWire
-from afterwards_executors.notes import MAX_NOTE_BYTES
+from afterwards_executors.progress import MAX_PROGRESS_BYTES
 
 START_TIMEOUT_SECONDS: Final = 60.0
 """The time in which a host has to import what it needs; the clock of a call starts after that."""
@@ -113,7 +113,7 @@ class Host:
         """Why it was killed."""
         self._of_calls: dict[int, Callable[[HostedCall, bytes], None]] = {
             Kind.ENDED: self._end,
-            Kind.NOTE: self._note,
+            Kind.PROGRESS: self._progress,
             Kind.DELAY: self._note_delay,
         }
         self._of_host: dict[int, Callable[[HostedCall | None, bytes], None]] = {
@@ -259,10 +259,10 @@ class Host:
                 self._loop.call_soon(self.retire)
         self._owner.ended(self, call, outcome)
 
-    def _note(self, call: HostedCall, body: bytes) -> None:
-        if len(body) > MAX_NOTE_BYTES:
-            raise BrokenWire("a note that is too long")
-        call.note(body)
+    def _progress(self, call: HostedCall, body: bytes) -> None:
+        if len(body) > MAX_PROGRESS_BYTES:
+            raise BrokenWire("progress that is too long")
+        call.send_progress(body)
 
     def _note_delay(self, call: HostedCall, body: bytes) -> None:
         (seconds,) = SECONDS.unpack(body)

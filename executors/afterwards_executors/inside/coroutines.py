@@ -23,7 +23,7 @@ from afterwards_executors.inside.surroundings import ProcessState
 from afterwards_executors.inside.tasks import CallTask, make_task
 from afterwards_executors.inside.watchdog import Watchdog
 from afterwards_executors.inside.wire import WORN, Wire, refusal
-from afterwards_executors.notes import CURRENT
+from afterwards_executors.progress import CURRENT
 
 try:
     # A faster loop where there is one; nothing here depends on it.

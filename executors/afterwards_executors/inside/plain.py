@@ -10,7 +10,7 @@ from afterwards_executors.calls import failure_of, outcome_of
 from afterwards_executors.frames import Frame, decode_call
 from afterwards_executors.inside.line import HostLine
 from afterwards_executors.inside.wire import refusal
-from afterwards_executors.notes import CURRENT
+from afterwards_executors.progress import CURRENT
 
 
 def run(request: Frame, line: HostLine) -> Outcome:

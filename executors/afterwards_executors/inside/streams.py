@@ -15,7 +15,7 @@ from typing import Final, TextIO, cast
 from afterwards_executors.budget import Budget
 from afterwards_executors.frames import Kind, frame
 from afterwards_executors.inside.wire import Wire
-from afterwards_executors.notes import CURRENT
+from afterwards_executors.progress import CURRENT
 
 MAX_LINE_CHARACTERS: Final = 4_000
 _MAX_OPEN_LINES: Final = 1_000

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from afterwards_executors.notes import CURRENT
+from afterwards_executors.progress import CURRENT
 
 
 class CallTask(asyncio.Task[Any]):

@@ -43,7 +43,7 @@ WHERE type IN (SELECT DISTINCT type FROM tasks) AND state = 'failed'
 """
 
 
-class Group(NamedTuple):
+class FailureGroup(NamedTuple):
     """Failed tasks with one kind of error."""
 
     id: bytes
@@ -58,7 +58,7 @@ class Group(NamedTuple):
     hours: tuple[int, ...]
     """The number of failures in each hour, whatever became of the tasks, oldest first."""
 
-    def seen(self, at: float) -> Group:
+    def seen(self, at: float) -> FailureGroup:
         """With one more that failed at this time."""
         hour = max(self.hour, int(at // _HOUR_SECONDS))
         hours = list(self.hours_until(hour))
@@ -88,7 +88,7 @@ class Failures:
         groups: as the journal has them.
     """
 
-    def __init__(self, groups: Iterable[Group] = ()) -> None:
+    def __init__(self, groups: Iterable[FailureGroup] = ()) -> None:
         self._groups = {group.id: group for group in groups}
 
     def put(self, failed: Sequence[Task], left: Iterable[bytes]) -> Staged:
@@ -140,10 +140,10 @@ class Failures:
         ungrouped = self._groups.get(UNGROUPED)
         return ErrorPage(groups, 0 if ungrouped is None else ungrouped.number)
 
-    def _found(self, group_id: bytes, staged: Staged) -> Group | None:
+    def _found(self, group_id: bytes, staged: Staged) -> FailureGroup | None:
         return staged.groups.get(group_id) or self._groups.get(group_id)
 
-    def _group_for(self, task: Task, at: float, staged: Staged) -> Group:
+    def _group_for(self, task: Task, at: float, staged: Staged) -> FailureGroup:
         kind = kind_of(task.type, task.error or "")
         group = self._found(kind.id, staged)
         if group is not None and group.number > 0:
@@ -153,7 +153,7 @@ class Failures:
             group = self._found(UNGROUPED, staged)
             if group is not None and group.number > 0:
                 return group
-        return Group(*kind, 0, at, at, int(at // _HOUR_SECONDS), _QUIET)
+        return FailureGroup(*kind, 0, at, at, int(at // _HOUR_SECONDS), _QUIET)
 
     def _is_full(self, staged: Staged) -> bool:
         known = self._groups.keys() | staged.groups.keys()
@@ -163,13 +163,13 @@ class Failures:
 class Staged(NamedTuple):
     """The groups as one transaction leaves them."""
 
-    groups: dict[bytes, Group]
+    groups: dict[bytes, FailureGroup]
     """Those that are touched; of which none is left with `number` 0."""
     places: list[tuple[int, bytes]]
     """Orders of tasks that have failed, and their groups."""
 
 
-def _told(group: Group, hour: int) -> ErrorGroup:
+def _told(group: FailureGroup, hour: int) -> ErrorGroup:
     return ErrorGroup(
         group.id.hex(),
         group.type,
@@ -187,7 +187,7 @@ def _told(group: Group, hour: int) -> ErrorGroup:
 def load(db: sqlite3.Connection) -> Failures:
     """The groups that are in the journal."""
     rows = db.execute("SELECT * FROM error_groups")
-    return Failures(Group._make((*row[:-1], _NUMBERS.unpack(row[-1]))) for row in rows)
+    return Failures(FailureGroup._make((*row[:-1], _NUMBERS.unpack(row[-1]))) for row in rows)
 
 
 def write(

@@ -9,8 +9,8 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
-from afterwards.lifecycle import TaskState
-from afterwards.registry.protocol.filters import WAITING, Filter, Order, Search
+from afterwards.lifecycle import WAITING_STATES, TaskState
+from afterwards.registry.protocol.filters import Filter, Order, Search
 
 SCAN_SECONDS: Final = 0.1
 """The time for which stored tasks are looked at for one answer."""
@@ -85,7 +85,7 @@ def _of_kind(wanted: Filter, order: Order, *, by_kind: bool) -> Iterator[str]:
     walked = wanted.walked_states(order)
     if not by_kind and walked != frozenset(TaskState):
         yield f"state IN ({listed_states(walked)})"
-    if wanted.retrying and not wanted.states >= WAITING:
+    if wanted.retrying and not wanted.states >= WAITING_STATES:
         states = listed_states(wanted.states)
         yield f"(state IN ({states}) OR attempts_used > 0)"
     if wanted.types and (not by_kind or order is Order.FINISHED):

@@ -7,9 +7,8 @@ import re
 from enum import StrEnum
 from typing import Any, Final, NamedTuple
 
-from afterwards.lifecycle import FINAL_STATES, Task, TaskState
+from afterwards.lifecycle import FINAL_STATES, WAITING_STATES, Task, TaskState
 
-WAITING: Final = frozenset({TaskState.SCHEDULED, TaskState.PENDING})
 SURE_DIGITS: Final = 8
 """So many digits of an id are hardly anything else; fewer may be a number of somebody's."""
 
@@ -99,7 +98,7 @@ class Filter(NamedTuple):
 
     def walked_states(self, order: Order = Order.CREATED) -> frozenset[TaskState]:
         """The states that tasks have to be looked for in."""
-        states = self.states | WAITING if self.retrying else self.states
+        states = self.states | WAITING_STATES if self.retrying else self.states
         states = states or frozenset(TaskState)
         if self.error is not None:
             states &= {TaskState.FAILED}

@@ -1,11 +1,11 @@
-"""The talk of a running call with its submitter, before its end: notes out, requests to stop in.
+"""The progress of a running call on its way out, and the requests to stop on their way in.
 
-    in the call:  note(b"...")  ->  Notepad: the latest, now and then  ->  Work.on_note
+    in the call:  send_progress(b"...")  ->  ProgressSender: the latest  ->  Work.on_progress
     in the call:  is_stop_asked()
 
-Notes are for what is soon out of date, such as progress: of those that come faster than one every
-`INTERVAL_SECONDS` only the last is delivered, and none after the call's outcome. So a flood of them
-costs neither memory nor anybody's time.
+Progress is soon out of date. If it comes faster than once every `INTERVAL_SECONDS`, only the last
+is delivered, and none after the call's outcome. So a flood of it costs neither memory nor time of
+others.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from time import monotonic
 from typing import Final, Protocol
 
 INTERVAL_SECONDS: Final = 0.1
-MAX_NOTE_BYTES: Final = 4096
+MAX_PROGRESS_BYTES: Final = 4096
 
 log = logging.getLogger(__name__)
 
 
 class Line(Protocol):
-    """A running call's line to whoever submitted it. For any thread, as long as the call runs."""
+    """A running call's line to its submitter. For any thread, as long as the call runs."""
 
     @property
     def is_stop_asked(self) -> bool:
@@ -39,8 +39,8 @@ class Line(Protocol):
     def is_stopping(self) -> bool:
         """True if the call's process is to be ended soon, through no fault of the call."""
 
-    def note(self, data: bytes) -> None:
-        """Have `Work.on_note` called with `data`, or with what is noted after it. Never waits."""
+    def send_progress(self, data: bytes) -> None:
+        """Have `Work.on_progress` called with `data`, or with later data. Never waits."""
 
     def time_out_delay(self, seconds: float | None) -> None:
         """Have the outcome of a time-out say `retry_in_seconds`; it cannot be asked then."""
@@ -58,28 +58,28 @@ def current_line() -> Line | None:
     return CURRENT.get(None)
 
 
-def note(data: bytes) -> None:
-    """Note something on the line of the call that this code runs in; outside of one, nowhere.
+def send_progress(data: bytes) -> None:
+    """Send progress on the line of the call that this code runs in; outside of one, nowhere.
 
     Raises:
-        ValueError: more than `MAX_NOTE_BYTES`.
+        ValueError: more than `MAX_PROGRESS_BYTES`.
     """
     line = current_line()
     if line is not None:
-        line.note(data)
+        line.send_progress(data)
 
 
-class Notepad:
-    """The latest note of one call, and when it may be delivered.
+class ProgressSender:
+    """The latest progress of one call, and the time at which it may be delivered.
 
     Args:
-        deliver: must not wait; False if the note cannot be delivered just now. What it raises is
-            logged: the call knows nothing of it.
+        deliver: must not wait; False if the progress cannot be delivered just now. What it raises
+            is logged: the call knows nothing of it.
     """
 
     def __init__(self, deliver: Callable[[bytes], bool]) -> None:
         self._deliver = deliver
-        # Held during a delivery: notes keep their order, and none is under way after `close`.
+        # Held during a delivery: progress keeps its order, and none is under way after `close`.
         # Reentrant, so that a delivery may end the call.
         self._lock = threading.RLock()
         self._latest: bytes | None = None
@@ -87,10 +87,10 @@ class Notepad:
         self._is_awaited = False
         self._is_closed = False
 
-    def note(self, data: bytes) -> None:
-        """Deliver `data` at once, or when it is time, unless another note comes meanwhile."""
-        if len(data) > MAX_NOTE_BYTES:
-            raise ValueError(f"a note may have {MAX_NOTE_BYTES} bytes, not {len(data)}")
+    def send(self, data: bytes) -> None:
+        """Deliver `data` at once, or when it is time, unless other progress comes meanwhile."""
+        if len(data) > MAX_PROGRESS_BYTES:
+            raise ValueError(f"progress may have {MAX_PROGRESS_BYTES} bytes, not {len(data)}")
         with self._lock:
             if self._is_closed:
                 return
@@ -99,7 +99,7 @@ class Notepad:
                 self._deliver_if_due()
 
     def flush(self) -> None:
-        """Deliver the latest note; called when it is time."""
+        """Deliver the latest progress; called when it is time."""
         with self._lock:
             self._is_awaited = False
             if self._latest is not None and not self._is_closed:
@@ -119,7 +119,7 @@ class Notepad:
             try:
                 is_delivered = self._deliver(self._latest)
             except Exception:
-                log.exception("a note could not be delivered; it is dropped")
+                log.exception("progress could not be delivered; it is dropped")
                 is_delivered = True
             if is_delivered:
                 self._latest = None
@@ -127,23 +127,23 @@ class Notepad:
         try:
             _reminder.add(self._next_at, self)
         except (RuntimeError, MemoryError) as error:
-            # Whoever notes has not asked for a thread. The next note goes.
+            # The call has not asked for a thread. Its next progress is sent.
             self._latest = None
-            log.warning("a note cannot wait for its time; it is dropped (%r)", error)
+            log.warning("progress cannot wait for its time; it is dropped (%r)", error)
         else:
             self._is_awaited = True
 
 
 class _Reminder:
-    """Flushes notepads when it is time, in a thread that lives while there are any."""
+    """Flushes senders when it is time, in a thread that lives while there are any."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
-        self._due: list[tuple[float, int, Notepad]] = []
+        self._due: list[tuple[float, int, ProgressSender]] = []
         self._numbers = count()
         self._is_running = False
 
-    def add(self, at: float, notepad: Notepad) -> None:
+    def add(self, at: float, sender: ProgressSender) -> None:
         """Flush it at that time.
 
         Raises:
@@ -152,18 +152,18 @@ class _Reminder:
         with self._changed:
             if not self._is_running:
                 # It waits for the lock, and so finds what is added below.
-                threading.Thread(target=self._run, name="executor-notes", daemon=True).start()
+                threading.Thread(target=self._run, name="executor-progress", daemon=True).start()
                 self._is_running = True
-            heappush(self._due, (at, next(self._numbers), notepad))
-            if self._due[0][2] is notepad:
+            heappush(self._due, (at, next(self._numbers), sender))
+            if self._due[0][2] is sender:
                 self._changed.notify()
 
     def _run(self) -> None:
-        while (notepad := self._next()) is not None:
+        while (sender := self._next()) is not None:
             # Without the lock: a delivery may add to the list.
-            notepad.flush()
+            sender.flush()
 
-    def _next(self) -> Notepad | None:
+    def _next(self) -> ProgressSender | None:
         with self._changed:
             while self._due:
                 wait_seconds = self._due[0][0] - monotonic()
