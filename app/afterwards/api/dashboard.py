@@ -10,6 +10,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from afterwards import __version__
+from afterwards.api.compression import VARY, takes_gzip
 from afterwards.api.references import reference
 from afterwards.api.roles import Role, needs
 from afterwards.api.routing import new_router
@@ -20,10 +21,10 @@ router = new_router("Dashboard")
 
 HOME: Final = "/dashboard/"
 
-# The bytes differ by Accept-Encoding, and a URL has its bytes for good.
+# A URL has its bytes for good.
 _ASSET_HEADERS: Final = {
     "Cache-Control": "public, max-age=31536000, immutable",
-    "Vary": "Accept-Encoding",
+    **VARY,
     "X-Content-Type-Options": "nosniff",
 }
 _SHELL_HEADERS: Final = {
@@ -44,22 +45,13 @@ async def dashboard_asset(digest: str, name: str, request: Request) -> Response:
         raise HTTPException(404, "The dashboard has no such file; reload the page")
     headers = {**_ASSET_HEADERS, "ETag": asset.etag}
     content = asset.content
-    if _takes_gzip(request.headers.get("accept-encoding", "")):
+    if takes_gzip(request):
         content = asset.compressed
         headers["Content-Encoding"] = "gzip"
         headers["ETag"] = f'{asset.etag[:-1]}-gzip"'
     if headers["ETag"] in re.findall(r'"[^"]*"', request.headers.get("if-none-match", "")):
         return Response(status_code=304, headers=headers)
     return Response(content, headers=headers, media_type=asset.media_type)
-
-
-def _takes_gzip(accepted: str) -> bool:
-    """True if an Accept-Encoding allows gzip (RFC 9110, 12.5.3)."""
-    for choice in accepted.lower().split(","):
-        coding, _, weight = choice.replace(" ", "").partition(";q=")
-        if coding == "gzip":
-            return not weight or weight.strip("0.") != ""
-    return False
 
 
 @router.get("/dashboard", include_in_schema=False)

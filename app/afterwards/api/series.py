@@ -8,6 +8,7 @@ from fastapi import Query, Request
 from starlette.responses import Response
 
 from afterwards.api import schemas
+from afterwards.api.compression import fitting
 from afterwards.api.queries import require_once
 from afterwards.api.roles import Role, needs
 from afterwards.api.routing import new_router
@@ -38,4 +39,6 @@ async def get_series(query: Annotated[SeriesFilter, Query()], request: Request) 
     """
     require_once(request)
     document = await service_of(request).operations.series(query.range, query.type)
-    return Response(document, headers={"Cache-Control": "no-store"}, media_type="application/json")
+    content, headers = await fitting(request, document)
+    headers = {**headers, "Cache-Control": "no-store"}
+    return Response(content, headers=headers, media_type="application/json")

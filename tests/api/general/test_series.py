@@ -38,3 +38,13 @@ async def test_what_is_not_known_is_named(api: httpx.AsyncClient, query: str, po
     answer = await api.get(f"/stats/series?{query}")
     assert answer.status_code == 422
     assert pointer in answer.text
+
+
+async def test_series_are_compressed_and_what_has_texts_of_users_is_not(
+    api: httpx.AsyncClient,
+) -> None:
+    series = await api.get("/stats/series?range=24h", headers={"Accept-Encoding": "gzip"})
+    assert series.headers["content-encoding"] == "gzip"
+    assert len(series.json()["times"]) > 1_000
+    for path in ("/tasks", "/errors", "/schedules", "/task-types", "/activity"):
+        assert "content-encoding" not in (await api.get(path)).headers, path
