@@ -63,7 +63,7 @@ class _Here(httpx.HTTPTransport):
 
 
 def blocks_of_the_page(language: str) -> str:
-    """The page's part about serving under a path."""
+    """The blocks of the page, which serve under a path."""
     page = (ROOT / "docs" / "deployment.md").read_text()
     return "".join(re.findall(rf"^```{language}\n(.*?)^```$", page, re.DOTALL | re.MULTILINE))
 
@@ -153,7 +153,7 @@ class Proxy(NamedTuple):
     client: Callable[..., httpx.Client]
     """Makes a client of its site; `local` is the client's address."""
     plain: str
-    """The address at which it listens without TLS."""
+    """The URL without TLS."""
 
 
 @contextmanager

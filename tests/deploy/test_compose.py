@@ -121,7 +121,7 @@ START = DEPLOY / "grafana" / "start.sh"
 
 
 def password_of_grafana(directory: Path, given: str = "") -> str:
-    """What Grafana would be started with."""
+    """The password that Grafana would be started with."""
     environment = {"GF_PATHS_DATA": str(directory), "GF_SECURITY_ADMIN_PASSWORD": given}
     command = ["sh", str(START), "sh", "-c", 'printf %s "$GF_SECURITY_ADMIN_PASSWORD"']
     run = subprocess.run(

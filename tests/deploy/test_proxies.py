@@ -120,7 +120,7 @@ def test_pages_of_the_service_are_known_by_the_proxy_s_name(
 
 
 def addresses(service: Service) -> dict[str, str]:
-    """The actor of each pause, by the name of what was paused."""
+    """The addresses of those that last did something to a task type, by its name."""
     journal = sqlite3.connect(f"file:{service.data_dir / 'journal.sqlite3'}?mode=ro", uri=True)
     try:
         return dict(journal.execute("SELECT name, address FROM activity ORDER BY number"))

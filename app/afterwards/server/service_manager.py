@@ -72,7 +72,7 @@ class ServiceManager:
             self._is_ready = self._tell("READY=1")
 
     def _tell(self, *assignments: str) -> bool:
-        """True if the manager, if there is one, has heard it."""
+        """True if the manager has heard it, or there is none."""
         if self._socket is not None:
             with self._unheard.survived():
                 self._socket.send(*assignments)

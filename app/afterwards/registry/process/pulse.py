@@ -74,7 +74,7 @@ class Pulse:
         return now >= self._silent_after
 
     def is_beating(self) -> bool:
-        """True if the child has given its first sign of life, and is not silent since."""
+        """True from the child's first sign of life until it is silent."""
         return not self.is_silent() and self._has_beaten
 
     def close(self) -> None:
