@@ -11,7 +11,7 @@ import pytest
 
 from afterwards.registry.process.pulse import FIRST_SECONDS, SILENT_SECONDS
 from afterwards.settings import Settings, variable
-from tests.deploy.files import COMPOSE, DEPLOY
+from tests.deploy.files import COMPOSE, DEPLOY, ROOT
 
 UNIT = DEPLOY / "afterwards.service"
 SOCKET = DEPLOY / "afterwards.socket"
@@ -44,6 +44,7 @@ def test_systemd_understands_every_line(tmp_path: Path) -> None:
 def test_the_service_is_exposed_by_at_most_1_2_of_10() -> None:
     status, said = analyze("security", "--offline=true", "--threshold=12", str(UNIT))
     assert status == 0, said[-200:]
+    assert "exposure is 1.2 of 10" in (ROOT / "docs" / "security.md").read_text()
 
 
 def test_a_registry_that_is_replaced_does_not_have_the_service_restarted() -> None:
