@@ -23,6 +23,7 @@ class Client(ManyTasks, Scheduling, Operations):
 
     Args:
         base_url: where the service is.
+        token: a key of the service, where it requires one; it is in no message and no URL.
         timeout: seconds to connect to an address, and for an answer; waits and streams add their
             own. Names are looked up without a limit.
         retries: how patient it is; `Retries(total_seconds=0)` is not at all.
@@ -32,7 +33,8 @@ class Client(ManyTasks, Scheduling, Operations):
 
     Raises:
         httpx.InvalidURL: `base_url` is none, or has a query or a fragment.
-        InvalidArgument: one of `headers` cannot be sent; every method raises it for its own.
+        InvalidArgument: the token or one of `headers` cannot be sent; every method raises it for
+            its own.
         WrongEnvironment: a variable about proxies or certificates cannot be used.
     """
 

@@ -10,8 +10,9 @@ import httpx
 
 from afterwards_client import environment, urls
 from afterwards_client.calls import Call
+from afterwards_client.errors import InvalidArgument
 from afterwards_client.lines import LIMITS, AsyncLines, Lines
-from afterwards_client.requests import request_of, sendable
+from afterwards_client.requests import is_sendable, request_of, sendable
 from afterwards_client.retries import Retries
 from afterwards_client.version import USER_AGENT
 
@@ -47,12 +48,15 @@ class Connections(Generic[H]):
         self,
         base_url: str = DEFAULT_URL,
         *,
+        token: str | None = None,
         timeout: float = DEFAULT_TIMEOUT_SECONDS,
         retries: Retries | None = None,
         headers: Mapping[str, str] | None = None,
         http: H | None = None,
     ) -> None:
         self._base_url, self._headers = urls.of_service(base_url)
+        if token is not None:
+            self._headers.update(_shown(token, self._headers))
         self._headers.update(sendable(headers))
         self._retries = retries or Retries()
         self._owns_http = http is None
@@ -72,6 +76,20 @@ class Connections(Generic[H]):
     def _request(self, call: Call[Any]) -> httpx.Request:
         http = self._http
         return request_of(call, http.build_request, self._base_url, self._headers, http.timeout)
+
+
+def _shown(token: str, known: httpx.Headers) -> httpx.Headers:
+    """The header that shows a key (RFC 6750, 2.1).
+
+    Raises:
+        InvalidArgument: it cannot be sent, or the URL has a user already.
+    """
+    if "Authorization" in known:
+        raise InvalidArgument("token", "the URL has a user, whom the same header would name")
+    if not token or not is_sendable(token):
+        # Not repeated: it is a secret.
+        raise InvalidArgument("token", "it is no `aw_...`, as `afterwards keys create` shows it")
+    return httpx.Headers({"Authorization": f"Bearer {token}"})
 
 
 def clients(base_url: str, timeout: float) -> Callable[[], httpx.Client]:
