@@ -53,7 +53,8 @@ ROOMS: Final[dict[str, May]] = {
         "registry.state system"
     ),
     "registry.process": May(
-        "errors logs registry.engine registry.journal registry.protocol registry.state system",
+        "access errors logs registry.engine registry.journal registry.protocol registry.state "
+        "system",
         "afterwards_executors.prctl",
     ),
     "registry.client": May("access counts errors logs registry.protocol system", "tenacity"),
@@ -97,7 +98,7 @@ ROOMS: Final[dict[str, May]] = {
     ),
     "server": May(
         "access errors logs registry.journal registry.process registry.protocol registry.state "
-        "settings system task_types traces.base",
+        "setting_types settings system task_types traces.base",
         "afterwards_executors gunicorn httptools uvicorn uvicorn_worker",
     ),
     "cli": May("access errors logs server settings", "afterwards_client httpx rich"),

@@ -132,6 +132,7 @@ def registry_config(settings: Settings) -> RegistryConfig:
         lease_seconds=settings.lease_seconds,
         retention_hours=settings.retention_hours,
         activity_days=settings.activity_days,
+        first_key_file=settings.first_key_file,
         clock_confirmed=settings.clock_confirmed,
         # After the grace of the attempts, their workers stop executors and flush their reports.
         linger_seconds=settings.grace_seconds + _LINGER_MARGIN_SECONDS,

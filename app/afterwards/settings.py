@@ -226,6 +226,16 @@ class Settings(BaseSettings):
         "`**********`, separated by commas, whatever their case; `-` and `_` are the same. "
         "`none`: only those that a task type declares as secret.",
     )
+    allow_anonymous: Annotated[Literal["loopback", "public"], LowerCase] = Field(
+        "loopback",
+        description="Without keys the service listens at loopback addresses and Unix sockets only, "
+        "and ends its start at any other. `public`: everybody who reaches it may do everything.",
+    )
+    first_key_file: str = Field(
+        "",
+        description="A file with a token (`afterwards keys token` prints one). If there never was "
+        "a key, it becomes that of an administrator at the start: [Keys](keys.md).",
+    )
     max_connections: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
         4_096,
         description="Connections that each worker holds, at most 1,000,000, and fewer where "
@@ -341,7 +351,12 @@ def _absolute_paths(settings: Settings) -> dict[str, Any]:
         "bind": bind,
         "data_dir": settings.data_dir.absolute(),
         "output_dir": settings.output_dir.absolute(),
+        "first_key_file": _absolute(settings.first_key_file),
     }
+
+
+def _absolute(path: str) -> str:
+    return str(Path(path).expanduser().absolute()) if path else ""
 
 
 def _require_surroundings() -> None:

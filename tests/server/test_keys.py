@@ -17,7 +17,7 @@ from afterwards.registry.journal.journal import SqliteJournal
 from afterwards.registry.process.lock import DataDirLock
 from afterwards.registry.protocol.key_requests import Keys
 from afterwards.registry.protocol.requests import Activity, Add, Get
-from afterwards.server.keys import are_required
+from afterwards.server.keys import will_be_required
 from tests.registry.peers import SERVICE, ask, make_task
 
 Run = tuple[int, str, str]
@@ -46,12 +46,12 @@ def ring_of(data_dir: Path) -> Keyring:
 def test_the_first_key_is_made_before_the_service_ever_ran(
     data_dir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert not are_required(data_dir)
+    assert not will_be_required(data_dir, by_file=False)
     words = "--role admin --payloads --type note --label tenant=acme --days 3"
     status, out, _ = run(capsys, data_dir, "create", "root", *words.split())
 
     assert status == 0
-    assert are_required(data_dir)
+    assert will_be_required(data_dir, by_file=False)
     key = ring_of(data_dir).find(out.strip().encode(), time.time())
     assert key is not None
     assert (key.name, key.principal, key.role, key.payloads) == ("root", "root", Role.ADMIN, True)
@@ -109,9 +109,9 @@ def test_keys_stay_required_until_they_are_turned_off(
 ) -> None:
     token = run(capsys, data_dir, "create", "root", "--role", "admin")[1].strip()
     run(capsys, data_dir, "revoke", token.split("_")[1])
-    assert are_required(data_dir)
+    assert will_be_required(data_dir, by_file=False)
     assert run(capsys, data_dir, "off")[0] == 0
-    assert not are_required(data_dir)
+    assert not will_be_required(data_dir, by_file=False)
 
 
 def test_no_task_is_touched(data_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:

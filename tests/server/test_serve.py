@@ -173,7 +173,7 @@ def test_the_welcome_is_a_call_to_try(start: Start) -> None:
 def test_the_welcome_says_if_the_whole_network_is_served(
     start: Start, host: str, here: str
 ) -> None:
-    service = start("--bind", f"{host}:0")
+    service = start("--bind", f"{host}:0", AFTERWARDS_ALLOW_ANONYMOUS="public")
     found = re.search(r" at http://(.*):(\d+) \(all interfaces\) with ", service.welcome)
     assert found is not None
     assert found[1] == host

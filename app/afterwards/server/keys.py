@@ -18,8 +18,9 @@ from typing import Any
 from afterwards.access.key import Key
 from afterwards.access.keyring import NO_KEYS, Keyring
 from afterwards.errors import AfterwardsError, JournalError, RegistryUnavailable
+from afterwards.registry.journal import keys
 from afterwards.registry.journal.base import Group
-from afterwards.registry.journal.file import inspect, journal_path
+from afterwards.registry.journal.file import inspect, journal_path, reading
 from afterwards.registry.journal.journal import SqliteJournal
 from afterwards.registry.process.lock import holder_of, unserved
 from afterwards.registry.process.manager import connect
@@ -130,24 +131,29 @@ def _answer_alone(journal: SqliteJournal, request: _Request) -> Any:
     return answer
 
 
-def are_required(data_dir: Path) -> bool:
-    """True if the journal says that requests need a key; False if there is no journal.
+def will_be_required(data_dir: Path, *, by_file: bool) -> bool:
+    """True if requests will need a key once a service has started on the directory.
 
-    A service may work on it meanwhile, and earlier versions have no keys.
+    Earlier versions have no keys.
+
+    Args:
+        by_file: the service has a file with the first key, which counts if there never was one.
 
     Raises:
-        JournalError: it cannot be read.
+        JournalError: the journal cannot be read.
     """
     journal = journal_path(data_dir)
-    with as_owner_of(data_dir):
-        if not journal.exists() or not inspect(journal, check=False):
-            return False
-        with closing(sqlite3.connect(f"file:{journal}?mode=ro", uri=True)) as db:
-            try:
-                row = db.execute("SELECT required FROM keys_state").fetchone()
-            except sqlite3.OperationalError:
-                return False  # it is of an earlier version, or the registry will say what it is
-    return bool(row and row[0])
+    try:
+        with as_owner_of(data_dir):
+            if not inspect(journal, check=False):
+                return by_file
+            with closing(reading(journal)) as db:
+                if not db.execute("SELECT 1 FROM sqlite_master WHERE name = 'keys'").fetchone():
+                    return by_file
+                state = keys.load(db)
+    except (OSError, sqlite3.Error) as error:
+        raise JournalError(str(journal), str(error)) from None
+    return state.required or (by_file and not state.keys)
 
 
 def _whoever_is_here() -> By:

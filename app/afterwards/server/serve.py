@@ -20,6 +20,7 @@ from gunicorn.glogging import Logger
 
 from afterwards.logs import configure, get_logger
 from afterwards.server.descriptors import connections_that_fit, raise_limit
+from afterwards.server.exposure import require_keys_in_public
 from afterwards.server.generations import Generations
 from afterwards.server.listener import Address, handed_in, listen
 from afterwards.server.reload import ReloadFile
@@ -65,6 +66,7 @@ def serve(settings: Settings, *, watches_files: bool = False) -> None:
     listener = handed_in()
     if is_handed_in := listener is not None:
         settings = _listening_at(settings, Address.of(listener))
+    require_keys_in_public(settings)
     # Imported here once, for all workers; the application itself is made in each.
     assembly = importlib.import_module("afterwards.assembly")
     importlib.import_module("afterwards.main")

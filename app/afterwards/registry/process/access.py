@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Final
 
 from afterwards.registry.engine.memory import MemoryRegistry, Surroundings
+from afterwards.registry.process import first_key
 from afterwards.registry.process.lock import Endpoint, holder_of
 from afterwards.registry.process.manager import RegistryConfig, connect
 from afterwards.registry.process.supervised import RegistryProcess, RegistryStartError
@@ -50,6 +51,7 @@ def in_memory(config: RegistryConfig) -> Access:
         clock_confirmed=config.clock_confirmed,
         surroundings=Surroundings(when_gone=lambda *_: None),
     )
+    first_key.provide(registry, config.first_key_file)
     return Access(_MEMORY_SERVICE, lambda: registry, registry.close)
 
 

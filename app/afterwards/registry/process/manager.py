@@ -27,6 +27,7 @@ from afterwards.logs import configure, get_logger
 from afterwards.registry.engine.memory import MemoryRegistry
 from afterwards.registry.journal.file import journal_path, size_of_file, wal_path
 from afterwards.registry.journal.journal import SqliteJournal
+from afterwards.registry.process import first_key
 from afterwards.registry.process.line import serve_line
 from afterwards.registry.process.lock import DataDirLock, Endpoint, last_holder_of
 from afterwards.registry.process.pulse import beat
@@ -74,6 +75,8 @@ class RegistryConfig:
     """The wall clock is right, whatever it has jumped."""
     activity_days: float = 90.0
     """So long what people have done by hand is remembered."""
+    first_key_file: str = ""
+    """As for `first_key.provide`."""
 
     def limits(self) -> Limits:
         """The limits of the registry."""
@@ -182,6 +185,7 @@ def serve(
             counts_file=Path(endpoint.counts),
             ran=ran,
         )
+        first_key.provide(registry, config.first_key_file)
         authkey = endpoint.authkey()
     except (AfterwardsError, OSError) as error:
         problem = str(error)
