@@ -225,6 +225,7 @@ def test_options_of_schedules_may_stand_before_the_action_and_after_it(
         ["schedules", "put", "daily", "report"],
         ["schedules", "put", "daily", "report", "--cron", "* * * * *", "--every", "5"],
         ["schedules", "put", "daily", "report", "{", "--every", "5"],
+        ["schedules", "put", "daily", "report", "--every", "nan"],
         ["schedules", "run"],
         ["schedules", "launch"],
         ["pause"],

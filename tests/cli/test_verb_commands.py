@@ -164,6 +164,13 @@ def test_what_matches_is_counted_then_agreed_to_then_done(
     ]
 
 
+@pytest.mark.parametrize("verb", ["cancel", "run"])
+def test_tasks_that_wait_for_a_further_attempt_can_be_chosen(service: Handler, verb: str) -> None:
+    service.answer(200, done(dry_run=True))
+    assert main([verb, "--status", "retrying", "--dry-run"]) == 0
+    assert sent(service)[0]["status"] == ["retrying"]
+
+
 @pytest.mark.parametrize("text", ["n\n", "\n", "", "yesterday\n"])
 def test_without_agreement_nothing_is_done(
     service: Handler,

@@ -9,7 +9,13 @@ from typing import Any
 import httpx
 import pytest
 
-from afterwards_client import BulkRetry, ConnectionFailed, Unavailable, UnexpectedAnswer
+from afterwards_client import (
+    BulkRetry,
+    ConnectionFailed,
+    InvalidArgument,
+    Unavailable,
+    UnexpectedAnswer,
+)
 from tests.client.conftest import Handler
 from tests.client.documents import bulk, problem
 
@@ -108,6 +114,17 @@ def test_what_is_no_condition_is_refused_before_it_is_sent(
     with pytest.raises(TypeError, match="'created_since' is no condition; there are status, type"):
         getattr(client, verb)(created_since=datetime.now(UTC))
     assert service.requests == []
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_conditions_that_are_all_none_are_not_taken_for_all(
+    client: Any, service: Handler, verb: str
+) -> None:
+    with pytest.raises(InvalidArgument, match="all its conditions are None"):
+        getattr(client, verb)(type=None, error=None)
+    assert service.requests == []
+    service.answer(200, done(matched=3))
+    assert getattr(client, verb)(type="report", error=None).matched == 3
 
 
 def test_no_labels_are_sent_as_none_and_not_as_no_condition(client: Any, service: Handler) -> None:

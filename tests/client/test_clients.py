@@ -27,7 +27,7 @@ from afterwards_client import (
     UnexpectedAnswer,
 )
 from tests.client.conftest import URL, Handler
-from tests.client.documents import AT, ID, details, problem, succeeded, task
+from tests.client.documents import AT, ID, details, problem, succeeded, summary, task
 
 
 def test_the_clients_are_twins() -> None:
@@ -135,6 +135,16 @@ def test_a_task_has_its_labels_and_says_whether_it_is_retrying(
     del former["labels"], former["retrying"]
     service.answer(200, former)
     assert client.get(ID).labels == {}
+
+
+def test_a_task_whose_payload_the_key_does_not_see_is_read(client: Any, service: Handler) -> None:
+    hidden = {"payload": None, "redacted": True}
+    service.answer(200, details(status="success", **hidden))
+    service.answer(200, {"tasks": [task(**hidden)], "next": None})
+    service.answer(200, {"tasks": [summary(digest=None, redacted=True)], "next": None})
+    found = [client.get(ID), *client.list(), *client.summaries()]
+    assert [one.redacted for one in found] == [True] * 3
+    assert (found[0].payload, found[1].payload, found[2].digest) == ({}, {}, "")
 
 
 def test_tracebacks_come_when_they_are_asked_for(client: Any, service: Handler) -> None:

@@ -8,7 +8,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
@@ -19,6 +19,7 @@ from typing import IO, Any
 import anyio
 import pytest
 
+from afterwards.cli import main
 from afterwards_client import (
     AsyncClient,
     Client,
@@ -107,6 +108,20 @@ def run(running: Service, *arguments: str, status: int = 0, stdin: str = "") -> 
     )
     assert command.returncode == status, command.stderr
     return command.stdout
+
+
+@pytest.fixture
+def call(
+    running: Service, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., str]:
+    """A command in this process, which takes less time to start."""
+    monkeypatch.setenv("AFTERWARDS_URL", running.url)
+
+    def called(*arguments: str, status: int = 0) -> str:
+        assert main(arguments) == status
+        return capsys.readouterr().out
+
+    return called
 
 
 def test_a_result_comes_as_soon_as_there_is_one(client: Client) -> None:
@@ -448,23 +463,47 @@ def test_the_command_line_changes_and_cancels(running: Service) -> None:
     run(running, "status", UNKNOWN, status=1)
 
 
-def test_the_command_line_acts_on_many(running: Service, client: Client) -> None:
+def test_the_command_line_acts_on_many(call: Callable[..., str], client: Client) -> None:
     labels = {"batch": "by-hand"}
     client.submit_many([NewTask("notification", BOUNCE, delay=999, labels=labels)] * 3)
     chosen = ("--label", "batch=by-hand")
-    run(running, "cancel", *chosen, status=1)  # nobody can be asked
+    call("cancel", *chosen, status=1)  # there is no terminal to ask at
     assert client.count(labels=labels, status="scheduled").count == 3
-    assert "cancelled: 3\n" in run(running, "cancel", *chosen, "--yes")
-    retried = run(running, "retry", *chosen, "--status", "cancelled", json.dumps(HELLO), "--yes")
+    assert "cancelled: 3\n" in call("cancel", *chosen, "--yes")
+    retried = call("retry", *chosen, "--status", "cancelled", json.dumps(HELLO), "--yes")
     assert "retried: 3\n" in retried
     for task in client.list(labels=labels):
         assert client.wait(task.id, timeout=20).succeeded
-    found = run(running, "list", *chosen, "--after", "1h", "--limit", "2").splitlines()
+    found = call("list", *chosen, "--after", "1h", "--limit", "2").splitlines()
     assert len(found) == 2
-    ids = [json.loads(line)["id"] for line in run(running, "list", *chosen, "--json").splitlines()]
-    assert "deleted: 3\n" in run(running, "delete", *ids)
-    entries = [json.loads(line) for line in run(running, "activity", "--json").splitlines()]
+    ids = [json.loads(line)["id"] for line in call("list", *chosen, "--json").splitlines()]
+    assert "deleted: 3\n" in call("delete", *ids)
+    entries = [json.loads(line) for line in call("activity", "--json").splitlines()]
     assert ("delete", "tasks", 3) in [(e["verb"], e["object"], e["count"]) for e in entries]
+
+
+def test_the_command_line_retries_a_group_of_errors_and_undoes_a_cancellation(
+    call: Callable[..., str],
+) -> None:
+    failing = json.dumps({"number": "fail"})
+    task_id = json.loads(call("submit", "charge", failing, "--wait", "--json", status=1))["id"]
+    shown = call("status", task_id, "--tracebacks", status=1)
+    assert re.search(r"(?m)^traceback 1: .*in charge$", shown)
+    (group,) = (line.split("\t") for line in call("errors", "--type", "charge").splitlines())
+    call("pause", "charge")
+    number = re.escape(group[1])
+    counted = call("retry", "--error", group[0], "--dry-run")
+    assert re.search(rf"(?m)^matched: {number}$", counted)
+    retried = call("retry", "--error", group[0], json.dumps({"number": "1"}), "--yes")
+    assert re.search(rf"(?m)^retried: {number}$", retried)
+    assert "charge\tasync\tyes" in call("types")
+    call("resume", "charge")
+    assert "status: success\n" in call("status", task_id, "--watch")
+
+    waiting = call("submit", "charge", failing, "--delay", "999").strip()
+    due = json.loads(call("cancel", waiting, "--json"))["task"]["run_at"]
+    back = json.loads(call("retry", waiting, "--run-at", due, "--json"))
+    assert (back["status"], back["run_at"]) == ("scheduled", due)
 
 
 @pytest.fixture

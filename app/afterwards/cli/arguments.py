@@ -22,7 +22,7 @@ def add_submit(parser: argparse.ArgumentParser) -> None:
     add_payload(parser)
     add_wait(parser)
     parser.add_argument(
-        "--delay", metavar="SECONDS", type=_seconds, help="start the task so much later"
+        "--delay", metavar="SECONDS", type=seconds, help="start the task so much later"
     )
     add_run_at(parser)
     add_limits(parser)
@@ -114,7 +114,7 @@ def add_limits(parser: argparse.ArgumentParser) -> None:
         "--max-attempts", metavar="N", type=_integer, help="give up after so many attempts"
     )
     parser.add_argument(
-        "--timeout", metavar="SECONDS", type=_seconds, help="time limit for one attempt"
+        "--timeout", metavar="SECONDS", type=seconds, help="time limit for one attempt"
     )
     parser.add_argument(
         "--label",
@@ -197,14 +197,19 @@ def _no_number(text: str) -> NoReturn:
     raise ValueError(f"{text} is no number of JSON")
 
 
-def _seconds(text: str) -> float:
+def seconds(text: str) -> float:
+    """A length of time.
+
+    Raises:
+        argparse.ArgumentTypeError: it is none.
+    """
     try:
-        seconds = float(text)
+        found = float(text)
     except ValueError:
-        seconds = math.nan
-    if not math.isfinite(seconds):
+        found = math.nan
+    if not math.isfinite(found):
         raise argparse.ArgumentTypeError(f"must be a number of seconds (got {text!r})")
-    return seconds
+    return found
 
 
 def _integer(text: str) -> int:

@@ -15,7 +15,10 @@ def add_conditions(parser: argparse.ArgumentParser, statuses: Iterable[str]) -> 
     Args:
         statuses: those that tasks of the command may have.
     """
-    group = parser.add_argument_group("which tasks (all conditions have to be met)")
+    group = parser.add_argument_group(
+        "conditions",
+        "A task has to meet all of them. TIME is like 2h (ago), yesterday, 10:30 or 2026-11-01.",
+    )
     add_statuses(group, statuses)
     add_types(group)
     group.add_argument(

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple
 
 from afterwards.cli import remote, tables
-from afterwards.cli.arguments import add_common, add_limits, add_payload, labels_of
+from afterwards.cli.arguments import add_common, add_limits, add_payload, labels_of, seconds
 from afterwards.cli.commands import Command
 from afterwards.cli.output import Output
 from afterwards.cli.remote import Run, to_the_service
@@ -89,7 +89,7 @@ def _add_put(parser: argparse.ArgumentParser) -> None:
         "--cron", metavar="CRON", help="a cron expression: five fields, such as '30 6 * * 1-5'"
     )
     recurrence.add_argument(
-        "--every", metavar="SECONDS", type=float, help="a period, from when it is made"
+        "--every", metavar="SECONDS", type=seconds, help="a period, from when it is made"
     )
     parser.add_argument(
         "--timezone", metavar="ZONE", help="the zone of the cron expression (default UTC)"

@@ -67,8 +67,8 @@ def _delete(arguments: argparse.Namespace, output: Output) -> int:
 
 _VERBS: Final = (
     _Verb("retry", _retry, "retry_many", ("failed", "cancelled")),
-    _Verb("cancel", _cancel, "cancel_many", ("scheduled", "pending", "processing")),
-    _Verb("run", _run, "run_many", ("scheduled",)),
+    _Verb("cancel", _cancel, "cancel_many", ("scheduled", "pending", "retrying", "processing")),
+    _Verb("run", _run, "run_many", ("scheduled", "retrying")),
     _Verb("delete", _delete, "delete_many", ("success", "failed", "cancelled")),
 )
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar, Final, Self, TypeVar
 
 from afterwards_client.calls import Call, said
-from afterwards_client.errors import ConnectionFailed, Unavailable
+from afterwards_client.errors import ConnectionFailed, InvalidArgument, Unavailable
 from afterwards_client.flows import Flow, perform
 from afterwards_client.retries import Retries
 from afterwards_client.selection import members
@@ -118,10 +118,16 @@ def carry_out(
         changes: other members of the body; None is none.
 
     Raises:
+        InvalidArgument: conditions were given, and all of them are None.
         ConnectionFailed, Unavailable: there was none for the first request. Later ones are told as
             `interrupted`.
     """
-    body = members(conditions) | said(changes)
+    found = members(conditions)
+    if conditions and not found:
+        # What was to narrow the choice down is missing: that is not meant for all tasks.
+        problem = "all its conditions are None; without any of them it stands for all tasks"
+        raise InvalidArgument("choice of tasks", problem)
+    body = found | said(changes)
     rest = None if ids is None else list(dict.fromkeys(ids))
     left = limit
     total: B | None = None

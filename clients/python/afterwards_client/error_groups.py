@@ -17,8 +17,9 @@ class ErrorGroup:
     id: str
     """Lists, counts and bulk verbs take it as `error`."""
     type: str
-    message: str
-    """Their error; `#` stands for numbers, `<id>` for ids, `…` for what is in quotes."""
+    message: str | None
+    """Their error; None: the client's key does not see it. `#` stands for numbers, `<id>` for ids,
+    `…` for what is in quotes."""
     count: int
     first_seen: datetime
     """The time when the first one failed since the group was empty."""

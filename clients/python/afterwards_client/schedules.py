@@ -64,7 +64,7 @@ class Schedule:
     name: str
     type: str
     payload: Mapping[str, Any] | None
-    """None in a list that was not asked for payloads."""
+    """None in a list that was not asked for payloads, and for a key that does not see them."""
     cron: str | None
     every_seconds: float | None
     timezone: str

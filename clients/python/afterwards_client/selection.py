@@ -13,7 +13,8 @@ class Conditions(TypedDict, total=False):
     """Conditions that a task has to meet, all of them; None is no condition."""
 
     status: str | Sequence[str] | None
-    """It is in this state, or in one of these; `retrying` is a state of lists and counts, too."""
+    """It is in this state, or in one of these; `retrying` is one, too: it waits for a further
+    attempt after one that failed."""
     type: str | Sequence[str] | None
     """It is of this task type, or of one of these."""
     labels: Mapping[str, str | None] | None

@@ -125,6 +125,8 @@ class _Facts:
     """The pairs it was labelled with at its submission."""
     retrying: bool = False
     """It waits for a further attempt after one that failed."""
+    redacted: bool = False
+    """The client's key sees neither payloads nor results and errors: they are empty."""
     document: Mapping[str, Any] = field(repr=False, compare=False)
     """The JSON this was read from."""
 
@@ -166,7 +168,7 @@ class TaskSummary(_Facts):
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> Self:
         """Read it from JSON; raises what `Task.of` does."""
-        return cls(**_facts(document), digest=document["digest"])
+        return cls(**_facts(document), digest=document["digest"] or "")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -246,7 +248,7 @@ def seconds_of(duration: float | timedelta | None) -> float | None:
 def _members(document: Mapping[str, Any]) -> dict[str, Any]:
     return {
         **_facts(document),
-        "payload": document["payload"],
+        "payload": {} if document.get("redacted") else document["payload"],
         "result": document["result"],
     }
 
@@ -269,5 +271,6 @@ def _facts(document: Mapping[str, Any]) -> dict[str, Any]:
         "progress": None if progress is None else Progress.of(progress),
         "labels": document.get("labels", {}),
         "retrying": document.get("retrying", False),
+        "redacted": document.get("redacted", False),
         "document": document,
     }
