@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import io
 import json
 import os
@@ -16,7 +17,7 @@ import httpx
 import pytest
 from rich.console import Console
 
-from afterwards.cli import main
+from afterwards.cli import main, remote
 from afterwards.cli.terminal import COLOURS, Terminal
 from afterwards_client import ResetEvent, TaskStatus
 from tests.client.conftest import Handler
@@ -365,6 +366,19 @@ def test_the_url_is_the_flag_s_or_the_variable_s(
     assert main(["status", ID, "--url", "http://flag:2"]) == 0
     urls = [str(request.url).removesuffix(f"/tasks/{ID}") for request in service.requests]
     assert urls == ["http://127.0.0.1:8000", "http://variable:1/below", "http://flag:2"]
+
+
+def test_the_key_is_the_variable_s(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = argparse.Namespace(url="http://127.0.0.1:1")
+    for token, shown in (("aw_1", "Bearer aw_1"), ("", None)):
+        monkeypatch.setenv("AFTERWARDS_TOKEN", token)
+        with remote.client(arguments) as client:
+            assert client._headers.get("Authorization") == shown
+    monkeypatch.setenv("AFTERWARDS_TOKEN", "s3\ncret")
+    assert main(["status", ID]) == 2
+    assert "cret" not in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("url", ["nonsense", "http://a:b", "ftp://x"])

@@ -22,6 +22,8 @@ from afterwards_client import (
 from afterwards_client.urls import without_all_before_at
 
 URL_VARIABLE: Final = "AFTERWARDS_URL"
+KEY_VARIABLE: Final = "AFTERWARDS_TOKEN"
+"""Not a flag, which other users of the machine could read."""
 
 _BROKEN_PIPE: Final = 141
 """As a shell shows the death by SIGPIPE."""
@@ -37,7 +39,7 @@ Run = Callable[[argparse.Namespace, Output], int]
 
 def client(arguments: argparse.Namespace, retries: Retries = IMPATIENT) -> Client:
     """A client of the service that the arguments or the environment name."""
-    return Client(url(arguments), retries=retries)
+    return Client(url(arguments), token=os.environ.get(KEY_VARIABLE) or None, retries=retries)
 
 
 def url(arguments: argparse.Namespace) -> str:
