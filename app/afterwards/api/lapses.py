@@ -15,7 +15,7 @@ from afterwards.errors import InvalidKey
 
 T = TypeVar("T")
 
-LOOK_SECONDS: Final = 1.0
+LOOK_SECONDS: Final = 0.5
 """The time between two looks at all keys that something goes on with."""
 
 

@@ -287,6 +287,16 @@ async def test_schedules_are_reached_by_the_tasks_they_make(by: By, limited: Hol
     assert (await by(ROOT).get("/schedules/0-theirs")).json()["every_seconds"] == 3600
 
 
+async def test_what_became_of_a_schedule_s_tasks_is_told_to_keys_that_reach_all(by: By) -> None:
+    await by(ROOT).put("/schedules/daily", json={**OURS, "every_seconds": 3600})
+    seen = {}
+    for one in (ROOT, BLIND, NOTES, ACME):
+        [found] = (await by(one).get("/schedules?results=true")).json()["schedules"]
+        seen[one.key.name] = found.get("results")
+    # They may have been of another type, and a limited key would be told of them.
+    assert seen == {"root": [], "blind": [], "notes": None, "acme": None}
+
+
 # -- payloads -------------------------------------------------------------------------------------
 
 
