@@ -49,12 +49,16 @@ OPERATES: Final = {
     "POST /schedules/{name}/run",
 }  # fmt: skip
 
-TABLE: Final = (PUBLIC, LOOKS, SUBMITS, OWN, OPERATES)
+ADMINISTERS: Final = {
+    "GET /keys", "POST /keys", "POST /keys/{key_id}/rotate", "DELETE /keys/{key_id}", "GET /audit",
+}  # fmt: skip
+TABLE: Final = (PUBLIC, LOOKS, SUBMITS, OWN, OPERATES, ADMINISTERS)
 OTHER_METHODS: Final = (
     "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "get", "QUERY",
 )  # fmt: skip
 
 PLACES: Final = {
+    "{key_id}": "abcdef012345",
     "{task_id}": ID, "{name}": "note", "{error_id}": "5f0c9a1be27d4c83", "{digest}": "x",
     "{page:path}": "tasks", "{name:path}": "app.js",
 }  # fmt: skip
@@ -83,6 +87,8 @@ def let_in(call: str) -> frozenset[str]:
         return VIEWERS
     if call in SUBMITS:
         return SUBMITTERS | {"submits"}
+    if call in ADMINISTERS:
+        return frozenset({"admin"})
     return SUBMITTERS if call in OWN else OPERATORS
 
 
