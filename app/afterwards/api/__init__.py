@@ -102,6 +102,7 @@ def install(
     """
     app.state.catalogue = in_process(CATALOGUE) if catalogue is None else catalogue
     gate = app.state.gate = Gate() if gate is None else gate
+    app.state.readiness = operations.Readiness()
     app.state.redacted_names = settings.redacted_names
     app.state.root_path = settings.root_path
     app.state.timeout_seconds = settings.request_timeout_seconds

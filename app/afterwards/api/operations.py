@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 from fastapi import Request
@@ -9,13 +12,18 @@ from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 from starlette.responses import PlainTextResponse, Response
 
 from afterwards.api import schemas
+from afterwards.api.problems import Problem
 from afterwards.api.roles import Grant, Role, needs
 from afterwards.api.routing import new_router
 from afterwards.api.submission import service_of
+from afterwards.errors import Unavailable
 
 router = new_router("Operations")
 
 PATHS: Final = frozenset({"/healthz", "/readyz", "/metrics"})
+
+FRESH_SECONDS: Final = 1.0
+NOT_READY: Final = "The service is not ready; its log says why"
 
 _UNCACHED: Final = {"Cache-Control": "no-store"}
 
@@ -25,6 +33,30 @@ _METRICS_EXAMPLE: Final = """\
 afterwards_tasks{state="processing",type="report"} 2.0
 afterwards_tasks{state="success",type="report"} 40.0
 """
+
+
+class Readiness:
+    """The answer to clients without a key: at most one probe a second writes to the journal."""
+
+    def __init__(self) -> None:
+        self._probing: asyncio.Future[bool] | None = None
+        self._fresh_until = 0.0
+
+    async def is_ready(self, probe: Callable[[], Awaitable[None]]) -> bool:
+        """True if tasks could be accepted within the last second."""
+        now = time.monotonic()
+        if self._probing is None or now >= self._fresh_until:
+            self._fresh_until = now + FRESH_SECONDS
+            self._probing = asyncio.ensure_future(_succeeds(probe))
+        return await asyncio.shield(self._probing)
+
+
+async def _succeeds(probe: Callable[[], Awaitable[None]]) -> bool:
+    try:
+        await probe()
+    except Unavailable:
+        return False
+    return True
 
 
 @router.get(
@@ -50,9 +82,15 @@ async def health() -> Response:
 )
 @needs(Role.PUBLIC)
 async def readiness(request: Request) -> Response:
-    """200: the registry answers, the journal can be written, and the service is not stopping."""
-    # Whoever asks is nobody in particular, and is told nothing of any task.
-    await request.app.state.service.probe()
+    """200: the registry answers, the journal can be written, and the service is not stopping.
+
+    Where keys are required, the answer has no reason and is up to a second old.
+    """
+    state = request.app.state
+    if state.gate.is_open:
+        await state.service.probe()
+    elif not await state.readiness.is_ready(state.service.probe):
+        return Problem(503, NOT_READY, headers={"Retry-After": "1"})
     return Response(b'{"status":"ready"}', headers=_UNCACHED, media_type="application/json")
 
 
