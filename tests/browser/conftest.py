@@ -45,6 +45,22 @@ def new_window(browser: Browser, service: Service) -> Iterator[Callable[..., Win
     assert [fault for window in made for fault in window.faults] == []
 
 
+@pytest.fixture(scope="module")
+def _shared(browser: Browser, service: Service) -> Iterator[Window]:
+    window = Window(browser.new_context(), service.url)
+    yield window
+    window.context.close()
+
+
+@pytest.fixture
+def shared(_shared: Window) -> Iterator[Window]:
+    """One window for all tests of a file: only the first loads what pages share."""
+    _shared.faults.clear()
+    _shared.page.set_viewport_size({"width": 1280, "height": 900})
+    yield _shared
+    assert _shared.faults == []
+
+
 @pytest.fixture
 def window(new_window: Callable[..., Window]) -> Window:
     return new_window(viewport={"width": 1280, "height": 900})

@@ -155,6 +155,8 @@ def proxied(new_window: Callable[..., Window], service: Service) -> Iterator[Win
         window = new_window(viewport={"width": 1280, "height": 900})
         window.url = url
         yield window
+        # Or it would ask for what is gone.
+        window.page.close()
 
 
 def test_under_a_prefix_that_a_proxy_takes_off_everything_works(
