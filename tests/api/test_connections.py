@@ -36,12 +36,14 @@ class ImpatientProtocol(BoundedHttpProtocol):
 class Server:
     """A running server; `connect` to it."""
 
-    def __init__(self, app: Any, protocol: type[BoundedHttpProtocol]) -> None:
+    def __init__(
+        self, app: Any, protocol: type[BoundedHttpProtocol], listener: socket.socket | None = None
+    ) -> None:
         config = uvicorn.Config(
             app, http=protocol, ws="none", lifespan="off", log_config=None, access_log=False
         )
         self.uvicorn = uvicorn.Server(config)
-        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.listener = listener or socket.create_server(("127.0.0.1", 0))
         self.port: int = self.listener.getsockname()[1]
         self.thread = threading.Thread(target=self.uvicorn.run, args=([self.listener],))
         self.thread.start()

@@ -221,3 +221,23 @@ def test_who_reads_all_it_asks_for_always_has_room(serve: Serve, connect: Connec
         left = Application.length - len(data.partition(b"\r\n\r\n")[2])
         while left:
             left -= len(connection.recv(min(left, 1 << 20)))
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_a_client_has_the_address_that_people_write(host: str) -> None:
+    async def echo(scope: Any, _receive: Any, send: Any) -> None:
+        body = scope["client"][0].encode()
+        headers = [(b"content-length", b"%d" % len(body))]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+    listener = socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True)
+    protocol: Any = functools.partial(AdmittedHttpProtocol, connections=Connections(10))
+    server = Server(echo, protocol, listener)
+    try:
+        with socket.create_connection((host, server.port), timeout=DEADLINE_SECONDS) as client:
+            client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            said = b"".join(iter(lambda: client.recv(65536), b""))
+        assert said.endswith(f"\r\n\r\n{host}".encode())
+    finally:
+        server.stop()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Any, Final
 
-from afterwards.server.connections import Client, Connections
+from afterwards.server.connections import Client, Connections, plain
 from afterwards.server.http_head import origin_form
 from afterwards.server.http_protocol import BoundedHttpProtocol, is_busy
 
@@ -47,6 +47,9 @@ class AdmittedHttpProtocol(BoundedHttpProtocol):
         super().connection_made(transport)
         # The flow is paused as soon as anything is left unsent, and goes on when nothing is.
         self.transport.set_write_buffer_limits(high=0)
+        if self.client is not None:
+            # Proxies are trusted by the address that people write, and the log shows that one.
+            self.client = plain(self.client[0]), self.client[1]
         self._owner = self._all.client_of(self.client[0] if self.client else None)
         self._is_on_trial = not self._all.open(self, self._owner)
 

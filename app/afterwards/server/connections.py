@@ -199,6 +199,11 @@ def _plain(address: IPAddress) -> IPAddress:
     return getattr(address, "ipv4_mapped", None) or address
 
 
+def plain(address: str) -> str:
+    """An address as its own kind writes it: an IPv4 client of an IPv6 socket has one of IPv4."""
+    return str(_plain(ipaddress.ip_address(address))) if address.startswith("::ffff:") else address
+
+
 def _site(address: str | None) -> str:
     if address is None or ":" not in address:
         return address or ""
