@@ -117,3 +117,47 @@ def test_the_table_of_modules_without_a_test_of_their_name_is_right() -> None:
             assert all((ROOT / path).exists() for path in held_by), held_by
     assert len(listed) == len(set(listed))
     assert set(listed) == without_a_test_of_their_name()
+
+
+# -- architecture.md ---------------------------------------------------------------------------
+
+ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text()
+
+
+def described_rooms() -> dict[Path, set[str]]:
+    """The rooms that have a section, each with the modules that its section names."""
+    section = ARCHITECTURE.partition("## The rooms of the code")[2].partition("\n## ")[0]
+    rooms: dict[Path, set[str]] = {}
+    for part in section.split("\n### ")[1:]:
+        heading, _, text = part.partition("\n")
+        named = set(re.findall(r"`(\w+)\.py`", text))
+        links = re.findall(r"\]\(\.\./([\w/]+)/\)", heading) or ["app/afterwards"]
+        for link in links:
+            here = {path.stem for path in (ROOT / link).glob("*.py")}
+            others = [{path.stem for path in (ROOT / other).glob("*.py")} for other in links]
+            assert named <= set().union(*others), heading
+            rooms[ROOT / link] = named & here
+    return rooms
+
+
+def test_the_page_of_the_architecture_names_modules_of_every_room() -> None:
+    assert [room for room, named in described_rooms().items() if not named] == []
+
+
+def test_every_room_has_a_section_in_the_page_of_the_architecture() -> None:
+    rooms = {
+        path.parent
+        for source in SOURCES
+        for path in source.rglob("*.py")
+        if path.parent.name not in {"registry", "schemas", "static"}
+    }
+    assert rooms == set(described_rooms())
+
+
+def test_the_way_of_a_task_has_at_most_twelve_stations_each_with_its_module() -> None:
+    section = ARCHITECTURE.partition("## The way of a task")[2].partition("\n## ")[0]
+    drawn = {int(number) for number in re.findall(r'n\d+\["(\d+) ', section)}
+    modules = re.findall(r"^\| (\d+) \| \[`[\w/.]+`\]\(\.\./([\w/.]+)\) \|", section, re.MULTILINE)
+    assert {int(number) for number, _ in modules} == drawn == set(range(1, len(modules) + 1))
+    assert len(modules) <= 12
+    assert all((ROOT / module).is_file() for _, module in modules)
