@@ -67,7 +67,7 @@ class Window:
         self.context = context
         self.faults: list[str] = []
         self.outages_are_meant = False
-        """Whether requests may fail; a browser writes each of those to the console."""
+        """True if requests may fail; a browser writes each of those to the console."""
         self.page: Page = context.new_page()
         self.page.set_default_timeout(SECONDS * 1_000)
         self.page.add_init_script(_REPORT)

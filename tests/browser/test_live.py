@@ -1,4 +1,4 @@
-"""What windows show while the service dies, comes back, and is seen through a proxy's prefix."""
+"""Windows while the service dies, comes back, and is seen through a proxy's prefix."""
 
 from __future__ import annotations
 

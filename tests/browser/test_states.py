@@ -31,7 +31,7 @@ EMPTY: Final = {
     "types": "charge",
     "workers": "Nothing runs here.",
 }
-"""What pages say of a service that has done nothing."""
+"""The pages' texts about a service that has done nothing."""
 
 REFUSALS: Final = {401: "A key is needed", 403: "Not allowed", 500: "It did not work"}
 

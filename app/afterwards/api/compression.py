@@ -12,7 +12,7 @@ from afterwards.system.large_bodies import aside
 VARY: Final = {"Vary": "Accept-Encoding"}
 """The bytes differ by that header, compressed or not."""
 _LEAST_BYTES: Final = 4 * 1024
-"""What is smaller fits in a few packets as it is."""
+"""The least size: a smaller answer fits in a few packets as it is."""
 _LEVEL: Final = 1
 """The fastest: series become a fifth or less, in 2 ns a byte."""
 

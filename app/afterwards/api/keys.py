@@ -101,7 +101,7 @@ async def list_keys(query: Annotated[KeyFilter, Query()], request: Request) -> R
 async def create_key(new: NewKey, request: Request) -> Response:
     """Create a key and show its token, which cannot be read again.
 
-    The first key is not made here, because nobody needs a key for this until there is one.
+    The first key is not made here: until there is one, no key is needed for this.
     """
     keys = service_of(request).keys
     if not await keys.are_required():

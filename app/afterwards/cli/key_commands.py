@@ -214,7 +214,7 @@ def _run(arguments: argparse.Namespace) -> int:
 COMMANDS: Final[Mapping[str, Command]] = {
     "keys": Command(
         "Make and end keys on the service's machine, whether it runs or not. No token is needed: "
-        "whoever may write the data directory decides who may use the service.",
+        "a user who may write the data directory decides who may use the service.",
         _arguments,
         _run,
     )

@@ -66,7 +66,7 @@ def due_key(name: str, due: float) -> str:
 
 
 def due_keys(name: str) -> tuple[str, str]:
-    """What the keys of all due times of a schedule lie between; they sort as the times do."""
+    """The bounds of the keys of all due times of a schedule; they sort as the times do."""
     return f"\n{name}\n", f"\n{name}\v"
 
 

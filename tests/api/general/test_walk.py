@@ -103,7 +103,7 @@ class Call(NamedTuple):
     path: str
     """As it is sent."""
     route: str
-    """Where it leads, method included; empty: nowhere, or to a route that has no such method."""
+    """The route that it leads to, with its method; empty: to none, or to one without that method."""
 
 
 def leads_to(method: str, path: str) -> str:

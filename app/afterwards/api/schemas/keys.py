@@ -159,7 +159,7 @@ class KeyDocument(BaseModel):
 
 
 class IssuedKeyDocument(KeyDocument):
-    """A new key, with its token. Nobody can read the token again."""
+    """A new key, with its token. The token cannot be read again."""
 
     model_config = example(**_DOCUMENT, token=_EXAMPLE_TOKEN)
 

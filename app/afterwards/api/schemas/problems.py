@@ -140,7 +140,7 @@ COMMON_PROBLEMS: Final = (403, 405, 413, 421, 500)
 """The problems of every route. Also 413: a body that is announced is measured, of use or not."""
 
 KEYED_PROBLEMS: Final = (401, 503)
-"""Of every route that asks for a key. Also 503: which keys there are may not be known yet."""
+"""The refusals of every route that asks for a key. Also 503: a worker may not know the keys yet."""
 
 SUBMISSION_PROBLEMS: Final = (415, 422, 503)
 LOOKUP_PROBLEMS: Final = (404, 503)
