@@ -103,7 +103,7 @@ class Call(NamedTuple):
     path: str
     """As it is sent."""
     route: str
-    """The route that it leads to, with its method; empty: to none, or to one without that method."""
+    """The route that it leads to, with its method; empty: none, or one without that method."""
 
 
 def leads_to(method: str, path: str) -> str:

@@ -98,7 +98,7 @@ class NewKey(Sent):
         None, description="It reaches tasks with all these labels only; by default all tasks."
     )
     payloads: bool = Field(
-        False, description="Whether it sees payloads, results, errors and what tasks print."
+        False, description="True if the key sees payloads, results, errors and what tasks print."
     )
     limits: KeyLimits = Field(default_factory=KeyLimits)
     expires_at: Time | None = Field(None, description="The end of its validity; by default none.")
