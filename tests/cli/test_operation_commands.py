@@ -25,6 +25,10 @@ from tests.client.conftest import Handler
 from tests.client.documents import AT, ID, problem, schedule, task
 from tests.client.test_operations import example
 
+RESULTS = [
+    {"task_id": ID, "due": AT, "status": status} for status in ("failed", "success", "failed")
+]
+
 LISTS: dict[str, tuple[dict[str, Any], list[str]]] = {
     "types": (
         {"task_types": [example(TaskTypeDocument)]},
@@ -47,8 +51,8 @@ LISTS: dict[str, tuple[dict[str, Any], list[str]]] = {
         [f"{AT}\t\tretry\ttasks\tstatus=failed&type=report\t12\tdone\t2 skipped"],
     ),
     "schedules": (
-        {"schedules": [schedule(next_runs=[AT, AT], last_task_id=ID)], "next": None},
-        [f"daily\treport\t30 6 * * 1-5 Europe/Berlin\tno\t{AT}\t{ID}"],
+        {"schedules": [schedule(next_runs=[AT], last_task_id=ID, results=RESULTS)], "next": None},
+        [f"daily\treport\t30 6 * * 1-5 Europe/Berlin\tno\t{AT}\t{ID}\t2 failed, 1 success"],
     ),
 }
 
@@ -248,6 +252,7 @@ def test_wrong_usage_is_status_2_and_nothing_is_sent(
 def test_the_help_names_every_command(out: Callable[[], str]) -> None:
     assert main([]) == 0
     text = out()
+    assert "    schedules  list, make" in text
     assert set(re.findall(r"(?m)^    (\w+)", text)) == set(ALL)
     assert all(_command(name) is not None for name in ALL)
 

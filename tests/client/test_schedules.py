@@ -11,9 +11,11 @@ import pytest
 
 from afterwards_client import (
     ConnectionFailed,
+    DueTask,
     InvalidArgument,
     NewSchedule,
     NotFound,
+    TaskStatus,
     UnexpectedAnswer,
 )
 from tests.client.conftest import Handler
@@ -73,6 +75,15 @@ def test_schedules_are_listed_page_by_page(client: Any, service: Handler) -> Non
     asked = [dict(request.url.params) for request in service.requests]
     first = {"payloads": "true", "limit": "500"}
     assert asked == [first, {**first, "cursor": "x"}]
+
+
+def test_schedules_come_with_what_became_of_their_tasks(client: Any, service: Handler) -> None:
+    results = [{"task_id": ID, "due": AT, "status": "failed"}]
+    service.answer(200, {"schedules": [schedule(results=results), schedule()], "next": None})
+    first, second = client.schedules(results=True)
+    assert first.results == (DueTask(ID, datetime.fromisoformat(AT), TaskStatus.FAILED),)
+    assert second.results is None
+    assert dict(service.requests[0].url.params) == {"results": "true", "limit": "500"}
 
 
 def test_without_payloads_nobody_asks_for_them(client: Any, service: Handler) -> None:

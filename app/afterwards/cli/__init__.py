@@ -121,6 +121,14 @@ def _command(name: str) -> Command | None:
     return None
 
 
+class _Formatter(argparse.HelpFormatter):
+    """Leaves room for the longest command beside what it does."""
+
+    def __init__(self, prog: str, **options: Any) -> None:
+        super().__init__(prog, **options)
+        self._action_max_length = max(map(len, ALL)) + 2 * self._indent_increment
+
+
 class _Parser(argparse.ArgumentParser):
     """A parser whose status is right although nobody can read what it prints."""
 
@@ -133,7 +141,10 @@ class _Parser(argparse.ArgumentParser):
 def _parser(chosen: str | None, command: Command | None) -> argparse.ArgumentParser:
     """The parser of all commands; of their arguments it knows the chosen one's."""
     parser = _Parser(
-        prog="afterwards", description="Background tasks over HTTP.", allow_abbrev=False
+        prog="afterwards",
+        description="Background tasks over HTTP.",
+        formatter_class=_Formatter,
+        allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"afterwards {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")

@@ -17,7 +17,7 @@ from afterwards_client import NewSchedule, Schedule
 
 def _list(arguments: argparse.Namespace, output: Output) -> int:
     with remote.client(arguments) as client:
-        output.rows(tables.of_schedules(list(client.schedules())))
+        output.rows(tables.of_schedules(list(client.schedules(results=True))))
     return 0
 
 

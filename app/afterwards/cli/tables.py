@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -31,7 +32,7 @@ class Rows(NamedTuple):
 def of_schedules(schedules: Sequence[Schedule]) -> Rows:
     """Schedules by name."""
     return Rows(
-        ("name", "type", "recurrence", "paused", "next", "last task"),
+        ("name", "type", "recurrence", "paused", "next", "last task", "latest tasks"),
         [
             (
                 one.name,
@@ -40,6 +41,7 @@ def of_schedules(schedules: Sequence[Schedule]) -> Rows:
                 one.paused,
                 one.next_runs[0] if one.next_runs else None,
                 one.last_task_id,
+                outcomes(one),
             )
             for one in schedules
         ],
@@ -53,6 +55,12 @@ def recurrence(schedule: Schedule) -> str:
     if schedule.cron is not None:
         return f"{schedule.cron} {schedule.timezone}"
     return f"every {schedule.every_seconds:g} s"
+
+
+def outcomes(schedule: Schedule) -> str:
+    """The states of the latest tasks of a schedule, each with how many there are."""
+    numbers = Counter(one.status for one in schedule.results or ())
+    return ", ".join(f"{number} {status}" for status, number in numbers.items())
 
 
 def of_types(types: Sequence[TaskType]) -> Rows:

@@ -15,6 +15,7 @@ from afterwards.cli.filters import add_conditions, conditions_of
 from afterwards.cli.output import Output
 from afterwards.cli.remote import to_the_service
 from afterwards.cli.task_commands import accepted, finished
+from afterwards.cli.words import flat
 from afterwards_client import CancelOutcome
 
 _MOST_COUNTED: Final = 10_000
@@ -124,7 +125,7 @@ def _many(verb: _Verb, arguments: argparse.Namespace, output: Output) -> int:
                     return 1
                 done = act(**chosen, limit=most, **changes)
     document = asdict(done)
-    output.facts([(name, _fact(value)) for name, value in document.items()], document)
+    output.facts(flat(document), document)
     missed = bool(arguments.ids) and bool(done.skipped)
     return 1 if done.interrupted or missed else 0
 
@@ -137,12 +138,6 @@ def _chosen(verb: _Verb, arguments: argparse.Namespace) -> dict[str, Any]:
     if arguments.all and verb.name == "delete":
         chosen["status"] = verb.statuses
     return chosen
-
-
-def _fact(value: object) -> str | int | None:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return value if isinstance(value, str | int) else None
 
 
 def _agreed(verb: _Verb, number: int) -> bool:

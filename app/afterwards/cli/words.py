@@ -63,9 +63,11 @@ def cell(value: object) -> str:
 
 
 def flat(document: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """All that a document has, by the path to it."""
+    """All that a document has to say, by the path to it."""
     found: list[tuple[str, str]] = []
     for name, value in document.items():
+        if value is None:
+            continue
         if isinstance(value, Mapping):
             found += [(f"{name}.{below}", text) for below, text in flat(value)]
         elif isinstance(value, list):

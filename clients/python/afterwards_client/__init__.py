@@ -34,7 +34,7 @@ from afterwards_client.errors import (
 from afterwards_client.events import Event, ProgressEvent, ResetEvent, StateEvent, TaskEvent
 from afterwards_client.listing import Page, Scan, TaskCount
 from afterwards_client.retries import Retries
-from afterwards_client.schedules import NewSchedule, Schedule
+from afterwards_client.schedules import DueTask, NewSchedule, Schedule
 from afterwards_client.selection import Conditions
 from afterwards_client.statistics import Series, Slots, Statistics
 from afterwards_client.task_types import RateLimit, TaskType
@@ -68,6 +68,7 @@ __all__ = [
     "Conditions",
     "Conflict",
     "ConnectionFailed",
+    "DueTask",
     "ErrorGroup",
     "ErrorGroups",
     "Event",

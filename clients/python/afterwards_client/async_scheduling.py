@@ -14,14 +14,15 @@ class AsyncScheduling(AsyncSender):
     """The verbs for schedules, each of which has a name."""
 
     async def schedules(
-        self, *, payloads: bool = False, limit: int | None = None
+        self, *, payloads: bool = False, results: bool = False, limit: int | None = None
     ) -> AsyncIterator[Schedule]:
         """All schedules by name, up to `limit`; fetched page by page as they are taken.
 
         Args:
             payloads: with the payload of each, which is None without it.
+            results: with what has become of its latest tasks.
         """
-        found = schedules.listing(limit, self._retries, payloads=payloads)
+        found = schedules.listing(limit, self._retries, payloads=payloads, results=results)
         while not found.is_over:
             for one in await self._run(found.next_page()):
                 yield one

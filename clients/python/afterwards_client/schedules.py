@@ -11,7 +11,7 @@ from typing import Any, Self
 from afterwards_client.calls import Call, no_content, said, segment
 from afterwards_client.pages import Listing
 from afterwards_client.retries import Retries
-from afterwards_client.tasks import Task, seconds_of
+from afterwards_client.tasks import Task, TaskStatus, seconds_of
 from afterwards_client.times import optional_time
 
 
@@ -57,6 +57,21 @@ class NewSchedule:
         )
 
 
+@dataclass(frozen=True)
+class DueTask:
+    """The task of a due time, and what has become of it."""
+
+    task_id: str
+    due: datetime
+    status: TaskStatus
+
+    @classmethod
+    def of(cls, document: Mapping[str, Any]) -> Self:
+        """Read it from JSON."""
+        due = datetime.fromisoformat(document["due"])
+        return cls(document["task_id"], due, TaskStatus(document["status"]))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
     """A task that is submitted again and again. Times are in UTC and aware of it."""
@@ -80,6 +95,8 @@ class Schedule:
     last_task_id: str | None
     next_runs: tuple[datetime, ...]
     """The next five due times; none while it is paused."""
+    results: tuple[DueTask, ...] | None = None
+    """The tasks of the latest due times, up to twelve, newest first; None: not asked for."""
     document: Mapping[str, Any] = field(repr=False, compare=False)
     """The JSON this was read from."""
 
@@ -90,6 +107,7 @@ class Schedule:
         Raises:
             KeyError, TypeError, ValueError: it is no schedule.
         """
+        results = document.get("results")
         return cls(
             name=document["name"],
             type=document["type"],
@@ -107,13 +125,17 @@ class Schedule:
             last_due=optional_time(document["last_due"]),
             last_task_id=document["last_task_id"],
             next_runs=tuple(datetime.fromisoformat(at) for at in document["next_runs"]),
+            results=None if results is None else tuple(DueTask.of(one) for one in results),
             document=document,
         )
 
 
-def listing(limit: int | None, retries: Retries, *, payloads: bool) -> Listing[Schedule]:
+def listing(
+    limit: int | None, retries: Retries, *, payloads: bool, results: bool
+) -> Listing[Schedule]:
     """All schedules, by name."""
-    query = {"payloads": "true"} if payloads else {}
+    wanted = {"payloads": payloads, "results": results}
+    query = {name: "true" for name, is_wanted in wanted.items() if is_wanted}
     return Listing(
         "/schedules", "schedules", Schedule.of, limit=limit, retries=retries, query=query
     )

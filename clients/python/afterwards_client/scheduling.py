@@ -13,13 +13,16 @@ from afterwards_client.tasks import Task
 class Scheduling(Sender):
     """The verbs for schedules, each of which has a name."""
 
-    def schedules(self, *, payloads: bool = False, limit: int | None = None) -> Iterator[Schedule]:
+    def schedules(
+        self, *, payloads: bool = False, results: bool = False, limit: int | None = None
+    ) -> Iterator[Schedule]:
         """All schedules by name, up to `limit`; fetched page by page as they are taken.
 
         Args:
             payloads: with the payload of each, which is None without it.
+            results: with what has become of its latest tasks.
         """
-        found = schedules.listing(limit, self._retries, payloads=payloads)
+        found = schedules.listing(limit, self._retries, payloads=payloads, results=results)
         while not found.is_over:
             yield from self._run(found.next_page())
 
