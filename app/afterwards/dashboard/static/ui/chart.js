@@ -72,6 +72,8 @@ function Canvas({ title, at, lines, format, log }) {
       (UPlot) => {
         if (isGone) return;
         plot.current = new UPlot(options(UPlot, element, lines, format, log), data(), element);
+        // The legend is a table without a name; the values have one of their own.
+        plot.current.root.setAttribute("aria-hidden", "true");
       },
       () => {},
     );
