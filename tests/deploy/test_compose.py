@@ -28,6 +28,16 @@ def test_it_is_a_compose_file() -> None:
     assert run.returncode == 0, run.stdout + run.stderr
 
 
+def test_with_keys_prometheus_differs_by_its_configuration_alone() -> None:
+    keys = read_yaml(DEPLOY / "docker-compose.keys.yml")
+    assert list(keys) == ["services"]
+    with_key = {"prometheus": {"command": [
+        part.replace("/prometheus.yml", "/prometheus.keys.yml")
+        for part in SERVICES["prometheus"]["command"]
+    ]}}  # fmt: skip
+    assert keys["services"] == with_key
+
+
 def test_every_setting_is_passed_on() -> None:
     names = {entry.partition("=")[0] for entry in SERVICES["api"]["environment"]}
     assert names == SETTINGS | {"REQUEST_TIMEOUT"}
@@ -58,7 +68,14 @@ def test_the_example_file_s_values_are_the_defaults() -> None:
     defaults = {variable(n): written_as(f.default) for n, f in Settings.model_fields.items()}
     defaults |= written
     differ = {name for name, value in example if value != defaults[name].removesuffix(".0")}
-    without = ("CORS_ORIGINS", "OTLP_ENDPOINT", "ROOT_PATH", "TASK_MODULES", "TRACE_LINK")
+    without = (
+        "CORS_ORIGINS",
+        "FIRST_KEY_FILE",
+        "OTLP_ENDPOINT",
+        "ROOT_PATH",
+        "TASK_MODULES",
+        "TRACE_LINK",
+    )
     assert differ == {f"AFTERWARDS_{name}" for name in (*without, "TRUSTED_PROXIES")}
 
 
