@@ -106,6 +106,22 @@ except ZeroDivisionError:
     assert len(found) == 2
 
 
+@pytest.mark.parametrize("style", ["json", "console"])
+def test_a_traceback_has_no_values_of_variables(style: str) -> None:
+    body = """
+def connect(password):
+    return 1 / 0
+try:
+    connect(bytes([104, 105, 100, 100, 101, 110]))
+except ZeroDivisionError:
+    log.exception("failed")
+    logging.getLogger("asyncio").exception("failed")
+"""
+    said = run(body, style=style).stderr
+    assert said.count("in connect") == 2
+    assert "hidden" not in said
+
+
 def test_a_value_json_does_not_know_does_not_cost_the_line() -> None:
     (line,) = lines("log.info('a', value={1, 2}, text='ü \\ud800')")
     assert line["value"] == "{1, 2}"
