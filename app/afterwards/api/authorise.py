@@ -11,12 +11,16 @@ from typing import Final, Protocol
 
 from starlette.types import Scope
 
+from afterwards.access.key import Key
 from afterwards.access.keyring import NO_KEYS, Keyring
 from afterwards.access.principal import ANYONE, Principal
 from afterwards.access.roles import Role
 from afterwards.api.lapses import Lapses
 from afterwards.api.roles import Needs
 from afterwards.errors import InvalidKey, KeysUnknown, NotAllowed, NotAuthenticated
+
+MOST_REMEMBERED: Final = 10_000
+"""Decisions for a key and a route. To decide again costs a microsecond."""
 
 _SCHEME: Final = b"bearer "
 
@@ -46,6 +50,7 @@ class Gate:
     def renew(self, ring: Keyring | None) -> None:
         """Decide by this ring from now on."""
         self._ring = ring
+        self._decided: dict[tuple[str, int], tuple[Principal, bool]] = {}
         self.is_open = ring is not None and not ring.required
         """True while no key is required."""
         self.asks_for_keys = ring is not None and ring.required
@@ -75,11 +80,23 @@ class Gate:
         if key is None:
             raise InvalidKey
         self.used[key.id] = now
-        principal = Principal(key)
-        own_only = not principal.may(needs)
-        if own_only and not principal.may_for_own(needs):
-            raise NotAllowed(f"This needs the role {needs.role.value}; {described(principal)}")
-        scope["principal"], scope["own_only"] = principal, own_only
+        # What routes need lasts as long as they do, and hashes slowly: its identity will do.
+        what = key.id, id(needs)
+        decided = self._decided.get(what)
+        if decided is None or decided[0].key is not key:
+            if len(self._decided) >= MOST_REMEMBERED:
+                self._decided.clear()
+            decided = self._decided[what] = _decide(key, needs)
+        scope["principal"], scope["own_only"] = decided
+
+
+def _decide(key: Key, needs: Needs) -> tuple[Principal, bool]:
+    """The principal, and whether it may for its own tasks only. Raises `NotAllowed`."""
+    principal = Principal(key)
+    own_only = not principal.may(needs)
+    if own_only and not principal.may_for_own(needs):
+        raise NotAllowed(f"This needs the role {needs.role.value}; {described(principal)}")
+    return principal, own_only
 
 
 def authorise(route: Declared, scope: Scope) -> None:
