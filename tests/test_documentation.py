@@ -27,7 +27,7 @@ def documented_default(value: object) -> str:
         return str(value).lower()
     if isinstance(value, tuple) and value:
         return ",".join(value)
-    return "none" if value in ((), "") else str(value)
+    return "none" if value in ((), "", None) else str(value)
 
 
 def test_the_table_of_settings_is_the_code_s() -> None:

@@ -24,6 +24,7 @@ class May(NamedTuple):
 
 
 ROOMS: Final[dict[str, May]] = {
+    "encryption_keys": May(),
     "errors": May(),
     "logs": May("", "structlog"),
     "task_ids": May(),
@@ -33,8 +34,11 @@ ROOMS: Final[dict[str, May]] = {
     "counts": May("lifecycle"),
     "buckets": May("counts"),
     "metrics": May("counts lifecycle", "prometheus_client"),
-    "setting_types": May("", "pydantic pydantic_settings"),
-    "settings": May("errors logs setting_types", "dotenv pydantic pydantic_core pydantic_settings"),
+    "setting_types": May("encryption_keys", "pydantic pydantic_settings"),
+    "settings": May(
+        "encryption_keys errors logs setting_types",
+        "dotenv pydantic pydantic_core pydantic_settings",
+    ),
     "system": May("errors settings", "dotenv structlog"),
     "schedules": May("lifecycle", "cronsim"),
     "task_types": May(
@@ -44,7 +48,10 @@ ROOMS: Final[dict[str, May]] = {
     "": May("task_types"),  # the package itself: what modules of task types import
     "registry": May(),
     "registry.protocol": May("access counts errors lifecycle logs schedules system"),
-    "registry.journal": May("access counts errors lifecycle logs registry.protocol schedules"),
+    "registry.journal": May(
+        "access counts encryption_keys errors lifecycle logs registry.protocol schedules",
+        "cryptography",
+    ),
     "registry.state": May(
         "access errors lifecycle logs registry.journal registry.protocol schedules task_ids"
     ),
@@ -53,8 +60,8 @@ ROOMS: Final[dict[str, May]] = {
         "registry.state system"
     ),
     "registry.process": May(
-        "access errors logs registry.engine registry.journal registry.protocol registry.state "
-        "system",
+        "access encryption_keys errors logs registry.engine registry.journal registry.protocol "
+        "registry.state system",
         "afterwards_executors.prctl",
     ),
     "registry.client": May("access counts errors logs registry.protocol system", "tenacity"),
@@ -97,8 +104,8 @@ ROOMS: Final[dict[str, May]] = {
         "fastapi uvicorn",
     ),
     "server": May(
-        "access errors logs registry.journal registry.process registry.protocol registry.state "
-        "setting_types settings system task_types traces.base",
+        "access encryption_keys errors logs registry.journal registry.process registry.protocol "
+        "registry.state setting_types settings system task_types traces.base",
         "afterwards_executors gunicorn httptools uvicorn uvicorn_worker",
     ),
     "cli": May("access errors logs server settings", "afterwards_client httpx rich"),

@@ -124,7 +124,11 @@ def limits(catalogue: Catalogue) -> dict[str, TypeLimits]:
 
 
 def registry_config(settings: Settings) -> RegistryConfig:
-    """The settings that the registry process gets to know."""
+    """The settings that the registry process gets to know.
+
+    Raises:
+        ConfigurationError: the file with the journal's keys cannot be used.
+    """
     return RegistryConfig(
         data_dir=str(settings.data_dir.absolute()),
         max_pending=settings.max_pending,
@@ -133,6 +137,7 @@ def registry_config(settings: Settings) -> RegistryConfig:
         retention_hours=settings.retention_hours,
         activity_days=settings.activity_days,
         first_key_file=settings.first_key_file,
+        keys=settings.journal_keys(),
         clock_confirmed=settings.clock_confirmed,
         # After the grace of the attempts, their workers stop executors and flush their reports.
         linger_seconds=settings.grace_seconds + _LINGER_MARGIN_SECONDS,

@@ -105,6 +105,8 @@ class Snapshot:
     paused_types: Sequence[str] = ()
     wal_bytes: int = 0
     """The size of the journal's write-ahead log on disk; 0 without a journal."""
+    left_to_reseal: int = 0
+    """Stored tasks that may have values under another key than the one that writes."""
 
 
 def tally(changes: Iterable[Change]) -> Tally:

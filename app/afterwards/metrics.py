@@ -212,6 +212,11 @@ class _Collector:
             "Size of the journal's write-ahead log on disk; 0 without a journal.",
             value=snapshot.wal_bytes,
         )
+        yield GaugeMetricFamily(
+            "afterwards_journal_tasks_to_reseal",
+            "Stored tasks that may not be encrypted with the key that writes yet.",
+            value=snapshot.left_to_reseal,
+        )
         slots = GaugeMetricFamily(
             "afterwards_executor_slots",
             "Slots of all workers' executors; stuck ones hold a call that goes on after its time.",

@@ -7,8 +7,10 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Final
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 from pydantic_settings import NoDecode
+
+from afterwards.encryption_keys import EncryptionKeys
 
 UNIX: Final = "unix:"
 DAY: Final = 86_400.0
@@ -88,6 +90,11 @@ def _members(value: tuple[str, ...]) -> tuple[str, ...]:
     return value
 
 
+def _keys(value: SecretStr) -> SecretStr:
+    EncryptionKeys(value.get_secret_value())
+    return value
+
+
 def _root_path(value: str) -> str:
     path = value.rstrip("/")
     if not _ROOT_PATH.fullmatch(path):
@@ -121,6 +128,7 @@ Networks = Annotated[
 Members = Annotated[
     tuple[str, ...], NoDecode, BeforeValidator(_comma_separated), AfterValidator(_members)
 ]
+Keys = Annotated[SecretStr, AfterValidator(_keys)]
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_comma_separated)]
 Count = Annotated[int, Field(ge=1)]
 DelaySeconds = Annotated[float, Field(ge=0, le=DAY, allow_inf_nan=False)]

@@ -22,6 +22,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from afterwards.encryption_keys import EncryptionKeys
 from afterwards.errors import ConfigurationError
 from afterwards.logs import LogFormat, LogLevel
 from afterwards.setting_types import (
@@ -32,6 +33,7 @@ from afterwards.setting_types import (
     DelaySeconds,
     Directory,
     Hosts,
+    Keys,
     LowerCase,
     Members,
     Names,
@@ -63,6 +65,9 @@ PLAIN_NAMES: Final[Mapping[str, str]] = {
 
 NOT_SETTINGS: Final = frozenset({"AFTERWARDS_URL"})
 """Names with the prefix that are not the service's: where the command line finds it."""
+
+_SECRET: Final = frozenset({"AFTERWARDS_ENCRYPTION_KEYS"})
+"""Settings whose values no message shows."""
 
 _ALL_INTERFACES: Final = "0.0.0.0:"
 _MIB: Final = 2**20
@@ -144,6 +149,16 @@ class Settings(BaseSettings):
     )
     retention_hours: Annotated[float, Field(ge=0, le=876_000, allow_inf_nan=False)] = Field(
         168.0, description="The time for which finished tasks are kept."
+    )
+    encryption_keys: Keys | None = Field(
+        None,
+        description="Keys that encrypt the journal: `id:key`, separated by commas, each key "
+        "32 bytes in base64. The first one writes: [Encryption at rest](encryption.md).",
+    )
+    encryption_keys_file: Directory | None = Field(
+        None,
+        description="A file with the same instead, such as a secret of Compose; commas or line "
+        "ends separate the keys.",
     )
     activity_days: Annotated[float, Field(ge=0, le=36_500, allow_inf_nan=False)] = Field(
         90.0,
@@ -304,6 +319,30 @@ class Settings(BaseSettings):
         host = self.bind.rpartition(":")[0]
         return () if self.bind.startswith(UNIX) else (host,)
 
+    def journal_keys(self) -> EncryptionKeys:
+        """The keys that encrypt the journal.
+
+        Raises:
+            ConfigurationError: the file with the keys cannot be read, or has none.
+        """
+        file, given = self.encryption_keys_file, self.encryption_keys
+        if file is None:
+            return EncryptionKeys("" if given is None else given.get_secret_value())
+        name = self.name_of("encryption_keys_file")
+        if given is not None:
+            raise ConfigurationError(name, f"must not be set beside {variable('encryption_keys')}")
+        try:
+            keys = EncryptionKeys(file.read_text(encoding="ascii"))
+        except UnicodeDecodeError:
+            raise ConfigurationError(name, f"{file} must be text in ASCII") from None
+        except ValueError as error:
+            raise ConfigurationError(name, f"{file} {error}") from None
+        except OSError as error:
+            raise ConfigurationError(name, f"{file} cannot be read: {error.strerror}") from None
+        if not keys.text.strip():
+            raise ConfigurationError(name, f"{file} is empty; write none to have no encryption")
+        return keys
+
     def name_of(self, field: str) -> str:
         """The name by which `field` was set: its flag, or its environment variable."""
         return _name(field, self._given)
@@ -425,6 +464,8 @@ def _problem(name: str, detail: ErrorDetails) -> str:
     if name == PLAIN_NAMES["bind"]:
         return f"must be a port number (got {value.removeprefix(_ALL_INTERFACES)!r})"
     message = detail["msg"].removeprefix("Value error, ").replace("Input should", "must")
+    if name in _SECRET:
+        return message
     # "..., unable to parse string as an integer": how it was found out, not what to do.
     if detail["type"].endswith("_parsing"):
         message = message.partition(",")[0]

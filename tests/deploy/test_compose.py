@@ -70,6 +70,8 @@ def test_the_example_file_s_values_are_the_defaults() -> None:
     differ = {name for name, value in example if value != defaults[name].removesuffix(".0")}
     without = (
         "CORS_ORIGINS",
+        "ENCRYPTION_KEYS",
+        "ENCRYPTION_KEYS_FILE",
         "FIRST_KEY_FILE",
         "OTLP_ENDPOINT",
         "ROOT_PATH",

@@ -6,11 +6,14 @@ import itertools
 import shutil
 import sqlite3
 import tempfile
+from base64 import b64encode
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from afterwards.encryption_keys import NONE, EncryptionKeys
 from afterwards.errors import JournalUnavailable
 from afterwards.lifecycle import Task, TaskState
 from afterwards.registry.engine.call import Call
@@ -22,6 +25,15 @@ from afterwards.registry.protocol.base import Registry, Worker
 from afterwards.registry.protocol.requests import Request, TypeLimits
 from afterwards.registry.state.acceptance import Limits
 from tests.registry.peers import SERVICE, Peer, make_task
+
+
+def keys_of(*ids: str) -> EncryptionKeys:
+    """Keys by these ids, the same each time; `none` may stand first."""
+    parts = [
+        name if name == NONE else f"{name}:{b64encode(sha256(name.encode()).digest()).decode()}"
+        for name in ids
+    ]
+    return EncryptionKeys(", ".join(parts))
 
 
 class TurnedClock:
@@ -232,10 +244,10 @@ class Bench:
         self._open.append(registry)
         return registry
 
-    def journal(self) -> FailingSqlite:
-        return FailingSqlite(self.directory / "journal.sqlite3", check=False)
+    def journal(self, keys: EncryptionKeys | None = None) -> FailingSqlite:
+        return FailingSqlite(self.directory / "journal.sqlite3", check=False, keys=keys)
 
-    def crash(self) -> FailingSqlite:
+    def crash(self, keys: EncryptionKeys | None = None) -> FailingSqlite:
         """All processes of the registry die now: its files as they are on disk, opened anew."""
         self.machine.reboot_observers()
         after = Path(tempfile.mkdtemp(dir=self.directory.parent))
@@ -243,7 +255,7 @@ class Bench:
         (after / "journal.sqlite3-shm").unlink(missing_ok=True)
         self.close()
         self.directory = after
-        return self.journal()
+        return self.journal(keys)
 
     def close(self) -> None:
         for registry in self._open:

@@ -26,7 +26,7 @@ from afterwards.registry.protocol.answers import Claim
 from afterwards.registry.protocol.base import Registry
 from afterwards.registry.protocol.requests import Request, TypeLimits
 from afterwards.registry.state.acceptance import Limits
-from tests.registry.bench import Bench
+from tests.registry.bench import Bench, keys_of
 from tests.registry.peers import SERVICE, WAIT_SECONDS, Peer, Processes, ask, eventually, get
 
 
@@ -81,7 +81,7 @@ class Reach:
 
 MakeReach = Callable[[Limits], Reach]
 
-REGISTRIES = ("memory", "journal", "manager")
+REGISTRIES = ("memory", "journal", "encrypted", "manager")
 
 
 @pytest.fixture(params=REGISTRIES)
@@ -100,7 +100,8 @@ def make_reach(
             )
             endpoint = process.endpoint
             return Reach(lambda: connect(endpoint), endpoint.service, processes, "manager")
-        journal = SqliteJournal(tmp_path / "j") if request.param == "journal" else None
+        keys = keys_of("k1") if request.param == "encrypted" else None
+        journal = None if request.param == "memory" else SqliteJournal(tmp_path / "j", keys=keys)
         registry = MemoryRegistry(SERVICE, limits, journal=journal)
         made.append(registry)
         return Reach(lambda: registry, SERVICE, processes, request.param)

@@ -33,6 +33,7 @@ from afterwards.registry.journal.schema import VERSION
 from afterwards.registry.process.lock import DataDirLock, Endpoint
 from afterwards.server import backup
 from afterwards.server.backup import back_up, restore
+from tests.registry.bench import keys_of
 from tests.registry.peers import make_task
 
 NOBODY = 2**22 + 1
@@ -102,7 +103,7 @@ def test_a_backup_has_what_is_committed_while_the_journal_is_open(
     with journal_of(data_dir, waiting, done):
         assert back_up(data_dir, file) == 1
 
-    assert restore(data_dir.with_name("other"), file) == (1, None)
+    assert restore(data_dir.with_name("other"), file) == (1, None, [])
     with journal_of(data_dir.with_name("other")) as journal:
         assert {journal.read(task.id) for task in (waiting, done)} == {waiting, done}
 
@@ -174,7 +175,7 @@ def test_a_restored_journal_is_the_backup_and_the_former_is_kept(
     with journal_of(data_dir, new):
         pass
 
-    count, former = restore(data_dir, tmp_path / "backup.sqlite3")
+    count, former, _ = restore(data_dir, tmp_path / "backup.sqlite3")
 
     assert (count, former) == (1, data_dir / "journal.sqlite3.replaced")
     assert unfinished(data_dir) == {old.id}
@@ -189,7 +190,7 @@ def test_a_wal_left_by_a_crash_goes_with_the_former_journal(tmp_path: Path, data
     leave_as_after_a_crash(tmp_path, data_dir, crashed)
     assert journal_path(data_dir).with_name("journal.sqlite3-wal").stat().st_size > 0
 
-    _, former = restore(data_dir, file)
+    _, former, _ = restore(data_dir, file)
 
     assert files(data_dir) == {"journal.sqlite3", "journal.sqlite3.replaced", "registry.lock"}
     assert unfinished(data_dir) == {old.id}
@@ -525,3 +526,34 @@ def test_a_restore_that_cannot_be_synced_leaves_the_journal_with_its_wal(
     monkeypatch.undo()
     assert {path.name: path.read_bytes() for path in data_dir.glob("journal*-wal")} == before
     assert unfinished(data_dir) == {kept.id}
+
+
+# -- encrypted journals ---------------------------------------------------------------------------
+
+
+def test_a_backup_is_encrypted_as_the_journal_is_and_needs_no_key(
+    tmp_path: Path,
+    data_dir: Path,
+    file: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    task = make_task(order=1, payload=b'{"to":"geheimnis"}')
+    journal = SqliteJournal(journal_path(data_dir), keys=keys_of("k1"))
+    journal.write(Group([Change(None, task)], Counter()))
+    assert back_up(data_dir, file) == 1
+    journal.close()
+    assert b"geheimnis" not in file.read_bytes()
+
+    assert main(["restore", str(file), "--data-dir", str(data_dir)]) == 0
+    said = capsys.readouterr().out
+    assert "does not start without these keys in AFTERWARDS_ENCRYPTION_KEYS: k1\n" in said
+    monkeypatch.setenv("AFTERWARDS_ENCRYPTION_KEYS", keys_of("k2", "k1").text)
+    assert main(["restore", str(file), "--data-dir", str(data_dir)]) == 0
+    assert "without" not in capsys.readouterr().out
+
+    assert files(data_dir) == {"journal.sqlite3", "journal.sqlite3.replaced", "registry.lock"}
+    with pytest.raises(JournalError, match="a key that is not given: k1"):
+        SqliteJournal(journal_path(data_dir))
+    with contextlib.closing(SqliteJournal(journal_path(data_dir), keys=keys_of("k1"))) as restored:
+        assert [one.payload for one in restored.load().unfinished] == [task.payload]

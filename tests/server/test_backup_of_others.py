@@ -62,7 +62,7 @@ def owners(directory: Path) -> set[int]:
 
 def test_all_that_is_restored_belongs_to_the_owner(theirs: Path, file: Path) -> None:
     for former in (None, journal_path(theirs).with_name("journal.sqlite3.replaced")):
-        assert restore(theirs, file) == (1, former)
+        assert restore(theirs, file) == (1, former, [])
 
     assert files(theirs) == {"journal.sqlite3", "journal.sqlite3.replaced", "registry.lock"}
     assert owners(theirs) == {USER}

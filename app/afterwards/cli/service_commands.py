@@ -54,10 +54,17 @@ def _restore(arguments: argparse.Namespace) -> int:
     from afterwards.server.backup import restore  # noqa: PLC0415 - serve does not need it
 
     settings = Settings.load(data_dir=arguments.data_dir)
-    unfinished, former = restore(settings.data_dir, arguments.file)
-    _say(f"{settings.data_dir}: restored from {arguments.file}; unfinished tasks: {unfinished}")
-    if former is not None:
-        _say(f"{former}: the journal as it was before")
+    done = restore(settings.data_dir, arguments.file, settings.journal_keys())
+    _say(
+        f"{settings.data_dir}: restored from {arguments.file}; unfinished tasks: {done.unfinished}"
+    )
+    if done.missing_keys:
+        _say(
+            f"{settings.data_dir}: it is encrypted, and the service does not start without these "
+            f"keys in {variable('encryption_keys')}: {', '.join(done.missing_keys)}"
+        )
+    if done.former is not None:
+        _say(f"{done.former}: the journal as it was before")
     return 0
 
 

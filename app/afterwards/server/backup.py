@@ -9,10 +9,13 @@ import contextlib
 import os
 import sqlite3
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
+from afterwards.encryption_keys import EncryptionKeys
 from afterwards.errors import JournalError, NotBackedUp, NotDurable, NotRestored
+from afterwards.registry.journal.encryption import key_ids
 from afterwards.registry.journal.file import (
     COMPANIONS,
     inspect,
@@ -63,12 +66,22 @@ def back_up(data_dir: Path, file: Path) -> int:
     return unfinished
 
 
-def restore(data_dir: Path, file: Path) -> tuple[int, Path | None]:
+class Restored(NamedTuple):
+    """A backup that is in the journal's place, and the journal that it has replaced."""
+
+    unfinished: int
+    """Tasks."""
+    former: Path | None
+    """The file that the former journal is kept in; None: there was none."""
+    missing_keys: Sequence[str] = ()
+    """Ids of the keys that the service needs to start with it, and that are not given here."""
+
+
+def restore(data_dir: Path, file: Path, keys: EncryptionKeys | None = None) -> Restored:
     """Put a backup in the journal's place, in one step.
 
-    Returns:
-        How many unfinished tasks it holds, and under which name the former journal is kept; None
-        if there was none.
+    Args:
+        keys: what is given here; the backup is restored as it is, whether or not they fit.
 
     Raises:
         RegistryLocked: a service works on the data directory.
@@ -85,6 +98,8 @@ def restore(data_dir: Path, file: Path) -> tuple[int, Path | None]:
             with unserved(data_dir), _beside(journal) as copy:
                 require_regular(journal)
                 unfinished = _copy(file, copy)
+                with contextlib.closing(reading(copy)) as db:
+                    used = key_ids(db)
                 # Before the journal's files are touched: a disk that fails now has changed nothing.
                 sync(copy)
                 former = _keep_former(journal)
@@ -93,7 +108,8 @@ def restore(data_dir: Path, file: Path) -> tuple[int, Path | None]:
         raise NotRestored(str(file), error.problem) from None
     except (OSError, sqlite3.Error) as error:
         raise NotRestored(str(file), _reason(error)) from None
-    return unfinished, former
+    given = {} if keys is None else keys.by_id
+    return Restored(unfinished, former, [key_id for key_id in used if key_id not in given])
 
 
 @contextlib.contextmanager
@@ -149,6 +165,7 @@ def _keep_former(journal: Path) -> Path | None:
     journal in its place: a service started without one would begin with an empty one.
     """
     # Opened and closed, a sound one has its WAL in it. A damaged one stays as it is, in both parts.
+    # One that is encrypted is closed as soon as its keys are missed.
     with contextlib.suppress(JournalError):
         if journal.exists():
             SqliteJournal(journal).close()

@@ -507,8 +507,8 @@ def test_what_cannot_be_read_is_refused_and_what_can_be_written_is_accepted(benc
 
 def test_retention_that_cannot_read_stops_nobody(bench: Bench) -> None:
     journal = bench.journal()
-    journal._reader.close()
     registry = bench.registry(journal=journal)
+    journal._reader.close()
 
     for _ in range(3):
         bench.clock.turn(120)

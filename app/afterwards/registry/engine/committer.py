@@ -35,6 +35,7 @@ from afterwards.registry.engine.lookout import Lookout
 from afterwards.registry.engine.outage import Outage
 from afterwards.registry.engine.reads import Reads
 from afterwards.registry.engine.replies import Replies
+from afterwards.registry.engine.resealer import Resealer
 from afterwards.registry.engine.rounds import Round
 from afterwards.registry.engine.turns import LONGEST_SECONDS, Turns, WorkItem
 from afterwards.registry.engine.views import Views
@@ -97,6 +98,7 @@ class Committer:
         self._retention = retention
         self._end_silent = end_silent
         self.turns = Turns(self._work)
+        self.resealer = Resealer(journal, lambda: self.post(lambda: None))
         self._lookout = Lookout(journal, rules.clock)
         self._events: list[Callable[[], None]] = []
         self._outage = Outage()
@@ -277,6 +279,7 @@ class Committer:
             activity=rules.activity.entries,
             overdue_activity=self._retention.activity.overdue,
             keys=rules.keys.changes(),
+            resealed=self.resealer.staged if round_ is Round.WHOLE else None,
         )
         if group.is_empty:
             rules.commit()
@@ -311,6 +314,8 @@ class Committer:
         self._rules.commit()
         if group.trusted_at is not None:
             self._retention.noted()
+        if group.resealed is not None:
+            self.resealer.committed()
         if round_ is Round.WHOLE:
             # Its deletions were in what could not be written.
             self._retention.committed()

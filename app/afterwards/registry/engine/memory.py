@@ -146,6 +146,7 @@ class MemoryRegistry(TaskMapping):
         )
         if threaded:
             self._thread.start()
+            self.committer.resealer.start()
 
     def _take_in(self, unfinished: Iterator[Task]) -> None:
         """Load the journal's tasks; claims of dead or foreign workers are lost (rule 8)."""
@@ -243,6 +244,7 @@ class MemoryRegistry(TaskMapping):
     def close(self) -> None:
         """Commit what has come in, then stop."""
         self.views.events.close()
+        self.committer.resealer.close()
         self.committer.post(self.views.series.finish)
         self.committer.turns.close()
         if self._thread.is_alive():

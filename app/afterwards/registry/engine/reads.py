@@ -191,4 +191,6 @@ class Reads:
     def _rendered(self, snapshot: Snapshot, kept: Kept) -> bytes:
         # Kept first: what is shown must not fall when another registry takes over.
         self._counts_file.save(kept)
-        return render(replace(snapshot, wal_bytes=self._journal.wal_bytes()), kept)
+        journal = self._journal
+        wal_bytes, left = journal.wal_bytes(), journal.left_to_reseal()
+        return render(replace(snapshot, wal_bytes=wal_bytes, left_to_reseal=left), kept)

@@ -11,6 +11,7 @@ from afterwards.counts import Tally
 from afterwards.lifecycle import Change, Task
 from afterwards.registry.journal.keys import KeyChanges, KeyState
 from afterwards.registry.journal.plans import PlanChanges, Plans
+from afterwards.registry.journal.resealing import Step
 from afterwards.registry.journal.series_rows import Found, Key, SeriesChanges
 from afterwards.registry.protocol.activity import ActivityPage, Entry
 from afterwards.registry.protocol.answers import Counted, Details, DueTask, ErrorPage, Page
@@ -44,6 +45,8 @@ class Group:
     """Entries to be deleted."""
     keys: KeyChanges | None = None
     """None: no key and no session has changed."""
+    resealed: Step | None = None
+    """Values under the key that writes, in the place of those under others."""
 
     @property
     def is_empty(self) -> bool:
@@ -57,6 +60,7 @@ class Group:
             or self.activity
             or self.overdue_activity
             or self.keys
+            or self.resealed
         )
 
 
@@ -165,6 +169,15 @@ class Journal(Protocol):
         Returns:
             What is left to do, for whoever runs the service.
         """
+
+    def to_reseal(self) -> Step | None:
+        """The next values to be sealed with the key that writes; None: all are.
+
+        For one thread, beside the others that read.
+        """
+
+    def left_to_reseal(self) -> int:
+        """The number of tasks, at most, that may still have values under another key, or plain."""
 
     def wal_bytes(self) -> int:
         """The size of the write-ahead log on disk; 0 if there is none."""

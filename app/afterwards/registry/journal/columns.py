@@ -10,7 +10,7 @@ from afterwards.registry.journal.history import MOST_TRACEBACKS
 from afterwards.registry.protocol.answers import AttemptRecord
 from afterwards.registry.protocol.base import SUMMARY_BYTES
 
-_MUTABLE: Final = (
+MUTABLE: Final = (
     "state",
     "deadline",
     "run_at",
@@ -51,9 +51,9 @@ _RARE: Final = (
     "concurrency_key",
     "unique_key",
 )
-_INSERTED: Final = ("ord", "id", *_IMMUTABLE, *_MUTABLE)
+INSERTED: Final = ("ord", "id", *_IMMUTABLE, *MUTABLE)
 # What may be large comes last: the error and the result.
-_COLUMNS: Final = (*_RARE, *_INSERTED)
+_COLUMNS: Final = (*_RARE, *INSERTED)
 # "group" is a word of SQL's. Only tasks with a trace have a row for it, in a table of its own.
 _FIELDS: Final = (
     "trace",
@@ -70,8 +70,8 @@ def _update(columns: Sequence[str]) -> str:
     return f"UPDATE tasks SET {', '.join(f'{column} = ?' for column in columns)} WHERE ord = ?"
 
 
-INSERT_TASK: Final = _insert("tasks", _INSERTED)
-UPDATE_TASK: Final = _update(_MUTABLE)
+INSERT_TASK: Final = _insert("tasks", INSERTED)
+UPDATE_TASK: Final = _update(MUTABLE)
 UPDATE_KIND: Final = _update(Kind._fields)
 UPDATE_RARE: Final = _update(_RARE)
 SELECT_TASK: Final = (
@@ -105,8 +105,9 @@ SELECT_SUMMARY: Final = (
     "FROM tasks JOIN payloads USING (ord)"
 )
 """Tasks without their result and trace, and with the beginning of their payload."""
-SELECT_HEADS: Final = f"SELECT NULL, {', '.join(_COLUMNS[:-2])}, NULL, NULL, x'' FROM tasks"
-"""Tasks without their trace, and without what may be large: their error, result and payload."""
+SELECT_HEADS: Final = f"SELECT NULL, {', '.join(_COLUMNS[:-3])}, '', NULL, NULL, x'' FROM tasks"
+"""Tasks without their trace, and without what may be large or has to be opened: reason, error,
+result and payload."""
 
 PUT_TRACEBACK: Final = "REPLACE INTO tracebacks VALUES (?, ?, ?)"
 FORGET_TRACEBACKS: Final = f"""

@@ -10,10 +10,11 @@ from __future__ import annotations
 import sqlite3
 import struct
 from collections.abc import Iterable, Sequence
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from afterwards.lifecycle import Task, TaskState
-from afterwards.registry.journal.masks import kind_of
+from afterwards.registry.journal.masks import kind_id, kind_of
+from afterwards.registry.journal.sealing import Seal
 from afterwards.registry.protocol.answers import ErrorGroup, ErrorPage
 from afterwards.registry.protocol.requests import Errors
 
@@ -86,9 +87,11 @@ class Failures:
 
     Args:
         groups: as the journal has them.
+        secret: makes their ids.
     """
 
-    def __init__(self, groups: Iterable[FailureGroup] = ()) -> None:
+    def __init__(self, groups: Iterable[FailureGroup] = (), secret: bytes = b"") -> None:
+        self._secret = secret
         self._groups = {group.id: group for group in groups}
 
     def put(self, failed: Sequence[Task], left: Iterable[bytes]) -> Staged:
@@ -144,7 +147,7 @@ class Failures:
         return staged.groups.get(group_id) or self._groups.get(group_id)
 
     def _group_for(self, task: Task, at: float, staged: Staged) -> FailureGroup:
-        kind = kind_of(task.type, task.error or "")
+        kind = kind_of(task.type, task.error or "", self._secret)
         group = self._found(kind.id, staged)
         if group is not None and group.number > 0:
             return group
@@ -184,20 +187,26 @@ def _told(group: FailureGroup, hour: int) -> ErrorGroup:
 # -- the journal's tables -----------------------------------------------------------------------
 
 
-def load(db: sqlite3.Connection) -> Failures:
-    """The groups that are in the journal."""
+def load(db: sqlite3.Connection, secret: bytes = b"") -> Failures:
+    """The groups that are in the journal, whose ids are made with `secret`."""
     rows = db.execute("SELECT * FROM error_groups")
-    return Failures(FailureGroup._make((*row[:-1], _NUMBERS.unpack(row[-1]))) for row in rows)
+    groups = (FailureGroup._make((*row[:-1], _NUMBERS.unpack(row[-1]))) for row in rows)
+    return Failures(groups, secret)
 
 
 def write(
-    db: sqlite3.Connection, known: Failures, failed: Sequence[Task], left: Sequence[int]
+    db: sqlite3.Connection,
+    known: Failures,
+    failed: Sequence[Task],
+    left: Sequence[int],
+    seal: Seal | None = None,
 ) -> Staged:
     """Write the groups that failures change, as a part of the transaction at work.
 
     Args:
         failed: tasks that have failed.
         left: orders of tasks that were failed before.
+        seal: seals their messages; None: those are not sealed.
     """
     former: list[bytes] = []
     for order in left:
@@ -207,16 +216,43 @@ def write(
         ]
     db.executemany("DELETE FROM failures WHERE ord = ?", [(order,) for order in left])
     staged = known.put(failed, former)
-    _write_staged(db, staged)
+    _write_staged(db, staged, seal)
     return staged
 
 
-def _write_staged(db: sqlite3.Connection, staged: Staged) -> None:
+def _write_staged(db: sqlite3.Connection, staged: Staged, seal: Seal | None = None) -> None:
     db.executemany(_PUT_FAILURE, staged.places)
     kept = [group for group in staged.groups.values() if group.number > 0]
+    if seal is not None:
+        kept = [_sealed(group, seal) for group in kept]
     db.executemany(_PUT_GROUP, [(*group[:-1], _NUMBERS.pack(*group.hours)) for group in kept])
     gone = [(group.id,) for group in staged.groups.values() if group.number <= 0]
     db.executemany("DELETE FROM error_groups WHERE id = ?", gone)
+
+
+def _sealed(group: Group, seal: Seal) -> Group:
+    # As the table has it, in which a sealed text is no text.
+    message: Any = seal.seal(group.message, group.id, "message")
+    return group._replace(message=message)
+
+
+def reseal(db: sqlite3.Connection, seal: Seal, secret: bytes) -> None:
+    """Have all messages under the key that writes, and ids of groups made with `secret`.
+
+    A part of the transaction at work.
+
+    Raises:
+        Unsealable: a message cannot be opened.
+    """
+    rows = db.execute("SELECT id, type, message FROM error_groups").fetchall()
+    for group_id, type_name, stored in rows:
+        message = seal.open(stored, group_id, "message")
+        assert isinstance(message, str)
+        new_id = group_id if group_id == UNGROUPED else kind_id(type_name, message, secret)
+        values = (new_id, seal.seal(message, new_id, "message"), group_id)
+        db.execute("UPDATE error_groups SET id = ?, message = ? WHERE id = ?", values)
+        if new_id != group_id:
+            db.execute("UPDATE failures SET error_id = ? WHERE error_id = ?", (new_id, group_id))
 
 
 _STEP: Final = 1_000

@@ -16,12 +16,14 @@ from pathlib import Path
 from typing import Final, cast
 
 from afterwards.counts import Cell, Tally
+from afterwards.encryption_keys import EncryptionKeys
 from afterwards.errors import JournalError, JournalUnreadable
 from afterwards.lifecycle import Task
 from afterwards.logs import get_logger
 from afterwards.registry.journal import (
     activity,
     due_tasks,
+    encryption,
     failures,
     keys,
     listing,
@@ -73,8 +75,11 @@ from afterwards.registry.journal.file import (
 from afterwards.registry.journal.history import MOST_SHOWN, MOST_TRACEBACKS, with_history
 from afterwards.registry.journal.place import Place
 from afterwards.registry.journal.reasons import reason_of
+from afterwards.registry.journal.resealing import Resealing, Step
 from afterwards.registry.journal.rows import Rows, rows_of
+from afterwards.registry.journal.sealed_rows import SealedRows
 from afterwards.registry.journal.transaction import transaction
+from afterwards.registry.journal.unsealed import Opener
 from afterwards.registry.protocol.activity import ActivityPage
 from afterwards.registry.protocol.answers import Counted, Details, DueTask, ErrorPage, Page
 from afterwards.registry.protocol.requests import Activity, Count, Errors, Find
@@ -90,14 +95,18 @@ class SqliteJournal:
     Args:
         path: the file; made with its tables if it is not there.
         check: look for corruption first (`PRAGMA quick_check`), which reads the whole file.
+        keys: what its values are sealed with, and opened.
 
     Raises:
-        JournalError: the file is no journal, of a later version, or damaged; it is left as it was.
+        JournalError: the file is no journal, of a later version, or damaged, or a key is missing;
+            it is left as it was.
     """
 
     durable = True
 
-    def __init__(self, path: Path, *, check: bool = True) -> None:
+    def __init__(
+        self, path: Path, *, check: bool = True, keys: EncryptionKeys | None = None
+    ) -> None:
         self._path = path
         self._read_lock = threading.Lock()
         self._scan_lock = threading.Lock()
@@ -109,12 +118,13 @@ class SqliteJournal:
             with contextlib.ExitStack() as opened, telling_damage(path):
                 self._writer = opened.enter_context(closing(connect(path)))
                 prepare(self._writer)
-                self._failures = failures.load(self._writer)
+                self._adopt(keys or EncryptionKeys())
                 self._reader = opened.enter_context(closing(connect(path, mode="ro")))
                 self._scanner = opened.enter_context(closing(connect(path, mode="ro")))
                 # They open the WAL with their first read, which fails if the file has no name then.
                 for reading in (self._reader, self._scanner):
                     reading.execute("SELECT one FROM probe").fetchone()
+                self._failures = self._attach_openers()
                 sync(path.parent)
                 self._place = Place(path)
                 self._extent = Extent(path)
@@ -124,42 +134,69 @@ class SqliteJournal:
         except OSError as error:
             raise JournalError(str(path), _problem(error)) from None
 
+    def _adopt(self, keys: EncryptionKeys) -> None:
+        found = encryption.adopt(self._writer, keys, self._path)
+        self._seal = None if found is None else found.seal
+        self._secret = b"" if found is None else found.secret
+        self._sealed = None if self._seal is None else SealedRows(self._seal)
+        self._resealing = None if self._seal is None else Resealing(self._writer, self._seal)
+        self._inserted = task_columns if self._sealed is None else self._sealed.inserted
+        self._updated = mutable_columns if self._sealed is None else self._sealed.updated
+
+    def _attach_openers(self) -> failures.Failures:
+        self._openers: dict[bool, Opener] = {}
+        if self._seal is not None:
+            for scanning, connection in ((False, self._reader), (True, self._scanner)):
+                self._openers[scanning] = Opener(self._seal)
+                self._openers[scanning].attach(connection)
+        return failures.load(self._reader, self._secret)
+
     # -- writing -------------------------------------------------------------------------------
 
     def write(self, group: Group) -> None:
         db = self._writer
         rows = rows_of(group.changes)
+        if self._sealed is not None:
+            rows = self._sealed.rows(rows, group.changes)
         errors = None
         with transaction(db, str(self._path)):
             self._write_tasks(rows, group.at)
             if rows.failed or rows.unfailed:
-                errors = failures.write(db, self._failures, rows.failed, rows.unfailed)
+                errors = failures.write(db, self._failures, rows.failed, rows.unfailed, self._seal)
             self._write_counts(group.counts)
-            if group.plans is not None:
-                plans.write(db, group.plans)
-            if group.series is not None:
-                series_rows.write(db, group.series)
-            if group.activity or group.overdue_activity:
-                activity.write(db, group.activity, group.overdue_activity)
-            if group.keys is not None:
-                keys.write(db, group.keys)
-            if group.probe:
-                db.execute(PUT_PROBE, (group.at,))
-            if group.trusted_at is not None:
-                db.execute(PUT_TRUSTED_TIME, (group.trusted_at,))
-            if group.forget_deleted_before is not None:
-                db.execute("DELETE FROM deleted WHERE at < ?", (group.forget_deleted_before,))
+            self._write_what_else(group)
         if errors is not None:
             self._failures.committed(errors)
+        if group.resealed is not None and self._resealing is not None:
+            self._resealing.committed(db, group.resealed)
+
+    def _write_what_else(self, group: Group) -> None:
+        db = self._writer
+        if group.plans is not None:
+            plans.write(db, group.plans, self._seal)
+        if group.series is not None:
+            series_rows.write(db, group.series)
+        if group.activity or group.overdue_activity:
+            activity.write(db, group.activity, group.overdue_activity)
+        if group.keys is not None:
+            keys.write(db, group.keys)
+        if group.probe:
+            db.execute(PUT_PROBE, (group.at,))
+        if group.trusted_at is not None:
+            db.execute(PUT_TRUSTED_TIME, (group.trusted_at,))
+        if group.forget_deleted_before is not None:
+            db.execute("DELETE FROM deleted WHERE at < ?", (group.forget_deleted_before,))
+        if group.resealed is not None and self._resealing is not None:
+            self._resealing.write(db, group.resealed)
 
     def _write_tasks(self, rows: Rows, at: float) -> None:
         db = self._writer
         # First: a new task may have the idempotency key of one that goes.
         self._delete_tasks(rows.gone)
         if rows.new:
-            db.executemany(INSERT_TASK, map(task_columns, rows.new))
+            db.executemany(INSERT_TASK, map(self._inserted, rows.new))
         if rows.changed:
-            db.executemany(UPDATE_TASK, [(*mutable_columns(t), t.order) for t in rows.changed])
+            db.executemany(UPDATE_TASK, [(*self._updated(t), t.order) for t in rows.changed])
         if rows.moved:
             db.executemany(UPDATE_KIND, rows.moved)
         if rows.rare:
@@ -216,12 +253,23 @@ class SqliteJournal:
         counts: Tally = Counter({(c, t, label): number for c, t, label, number in rows})
         last = db.execute("SELECT ord, created_at FROM tasks ORDER BY ord DESC LIMIT 1").fetchone()
         order, created_at = last or (0, 0.0)
-        unfinished = map(to_task, db.execute(listing.SELECT_UNFINISHED))
+        with self._reading() as reader:
+            planned = plans.load(reader)
         # An earlier version has noted none.
         (trusted_at,) = db.execute(SELECT_TRUSTED_TIME).fetchone() or (created_at,)
         return Contents(
-            unfinished, counts, plans.load(db), order + 1, created_at, trusted_at, keys.load(db)
+            self._unfinished(),
+            counts,
+            planned,
+            order + 1,
+            created_at,
+            trusted_at,
+            keys.load(db),
         )
+
+    def _unfinished(self) -> Iterator[Task]:
+        with self._reading() as db:
+            yield from map(to_task, db.execute(listing.SELECT_UNFINISHED))
 
     def read(self, task_id: str) -> Task | None:
         found = self._query(f"{SELECT_TASK} WHERE id = ?", (lookup_key(task_id),))
@@ -316,6 +364,15 @@ class SqliteJournal:
     def latest_series(self, step: int) -> tuple[int, bytes] | None:
         return series_rows.latest(self._writer, step)
 
+    def to_reseal(self) -> Step | None:
+        if self._resealing is None or not self._resealing.left:
+            return None
+        with self._snapshot(scanning=True) as db:
+            return self._resealing.step(db)
+
+    def left_to_reseal(self) -> int:
+        return 0 if self._resealing is None else self._resealing.left
+
     def size_bytes(self) -> int:
         return sum(map(size_of_file, paths_of(self._path)))
 
@@ -366,7 +423,10 @@ class SqliteJournal:
             with lock:
                 yield connection
         except sqlite3.Error as error:
-            raise JournalUnreadable(reason_of(error, str(self._path)), str(self._path)) from error
+            opener = self._openers.get(scanning)
+            problem = None if opener is None else opener.take_problem()
+            reason = problem or reason_of(error, str(self._path))
+            raise JournalUnreadable(reason, str(self._path)) from error
 
     @contextlib.contextmanager
     def _snapshot(self, *, scanning: bool = False) -> Iterator[sqlite3.Connection]:

@@ -33,7 +33,7 @@ class ErrorKind(NamedTuple):
     """The members that failed tasks of one group have in common."""
 
     id: bytes
-    """8 bytes of a hash of the other two."""
+    """8 bytes of a hash of the other two; with a secret, of a MAC (keyed BLAKE2, RFC 7693)."""
     type: str
     message: str
     """Masked."""
@@ -53,8 +53,17 @@ def _mask(found: re.Match[str]) -> str:
 
 
 @lru_cache(maxsize=256)
-def kind_of(type_name: str, error: str) -> ErrorKind:
-    """Which kind of error it is, of which type of task."""
+def kind_of(type_name: str, error: str, secret: bytes = b"") -> ErrorKind:
+    """Which kind of error it is, of which type of task.
+
+    Args:
+        secret: without it nobody can tell from the id what the message is.
+    """
     message = masked(error)
+    return ErrorKind(kind_id(type_name, message, secret), type_name, message)
+
+
+def kind_id(type_name: str, message: str, secret: bytes = b"") -> bytes:
+    """The id of a kind with this masked message."""
     told = f"{type_name}\0{message}".encode()
-    return ErrorKind(hashlib.blake2b(told, digest_size=8).digest(), type_name, message)
+    return hashlib.blake2b(told, digest_size=8, key=secret).digest()

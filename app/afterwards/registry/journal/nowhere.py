@@ -21,6 +21,7 @@ from afterwards.registry.journal.history import (
     without_traceback,
 )
 from afterwards.registry.journal.plans import Plans
+from afterwards.registry.journal.resealing import Step
 from afterwards.registry.journal.series_rows import Found, Key, MemorySeries
 from afterwards.registry.protocol.activity import ActivityPage
 from afterwards.registry.protocol.answers import Counted, Details, DueTask, ErrorPage, Page
@@ -149,6 +150,12 @@ class NullJournal:
 
     def safeguard(self, path: Path) -> str:
         return ""
+
+    def to_reseal(self) -> Step | None:
+        return None
+
+    def left_to_reseal(self) -> int:
+        return 0
 
     def wal_bytes(self) -> int:
         return 0

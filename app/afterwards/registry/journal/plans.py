@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from afterwards.lifecycle import Task
+from afterwards.registry.journal.sealing import Seal
 from afterwards.schedules.schedule import Schedule
 
 _PATTERN: Final = ("type", "executor", "payload", "priority", "max_attempts", "timeout_seconds")
@@ -52,10 +53,14 @@ class Plans(NamedTuple):
     schedules: Sequence[Schedule] = ()
 
 
-def write(db: sqlite3.Connection, changes: PlanChanges) -> None:
-    """Write the changes as a part of the transaction at work."""
+def write(db: sqlite3.Connection, changes: PlanChanges, seal: Seal | None = None) -> None:
+    """Write the changes as a part of the transaction at work.
+
+    Args:
+        seal: seals the payloads of schedules; None: those are not sealed.
+    """
     _write_task_types(db, changes)
-    _write_schedules(db, changes)
+    _write_schedules(db, changes, seal)
 
 
 def _write_task_types(db: sqlite3.Connection, changes: PlanChanges) -> None:
@@ -70,7 +75,7 @@ def _write_task_types(db: sqlite3.Connection, changes: PlanChanges) -> None:
     )
 
 
-def _write_schedules(db: sqlite3.Connection, changes: PlanChanges) -> None:
+def _write_schedules(db: sqlite3.Connection, changes: PlanChanges, seal: Seal | None) -> None:
     for name, schedule in changes.schedules.items():
         if schedule is None:
             db.execute("DELETE FROM schedules WHERE name = ?", (name,))
@@ -78,6 +83,9 @@ def _write_schedules(db: sqlite3.Connection, changes: PlanChanges) -> None:
             db.execute("DELETE FROM schedule_labels WHERE name = ?", (name,))
         else:
             pattern = _values(schedule.pattern, _PATTERN)
+            if seal is not None:
+                payload = seal.seal(schedule.pattern.payload, name, "payload")
+                pattern[_PATTERN.index("payload")] = payload
             _put(db, "schedules", [*_values(schedule, _DEFINITION), *pattern])
             db.execute("DELETE FROM schedule_labels WHERE name = ?", (name,))
             if schedule.pattern.labels is not None:

@@ -151,6 +151,19 @@ CREATE TABLE keys_state (
 ALTER TABLE activity ADD COLUMN key_id TEXT;
 """
 
+# The keys under which there may be sealed values, each with the journal's secret sealed by it; and
+# how far the tasks are that are sealed anew (see `afterwards.registry.journal.encryption`).
+_ENCRYPTION: Final = """
+CREATE TABLE encryption_keys (id TEXT PRIMARY KEY, secret BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE encryption (
+    one INTEGER PRIMARY KEY,
+    writer TEXT,
+    next_ord INTEGER,
+    last_ord INTEGER NOT NULL,
+    unreadable INTEGER NOT NULL
+);
+"""
+
 # Payloads have a table of their own: SQLite writes a changed row whole, and a task's row changes
 # at least twice while its payload hardly ever does. Results come last for a like reason: what
 # stands behind a large value in a row cannot be read without it. The index by type and state ends
@@ -235,6 +248,7 @@ CREATE TABLE probe (one INTEGER PRIMARY KEY, at REAL NOT NULL);
 {_ENDS}
 {_KEYS}
 {_TRACES}
+{_ENCRYPTION}
 """
 
 MIGRATIONS: Final[Mapping[int, str]] = MappingProxyType(
@@ -302,7 +316,7 @@ INSERT INTO labels
     SELECT label.key || '=' || label.value, ord
     FROM tasks, json_each(labels) AS label WHERE labels IS NOT NULL;
 """,
-        5: f"{_KEYS}{_TRACES}",
+        5: f"{_KEYS}{_TRACES}{_ENCRYPTION}",
     }
 )
 """The statements that make the next version of each."""

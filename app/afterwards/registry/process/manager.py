@@ -15,13 +15,14 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from multiprocessing.managers import BaseManager, BaseProxy
 from multiprocessing.util import ForkAwareLocal
 from pathlib import Path
 from typing import Any, Final, cast
 
+from afterwards.encryption_keys import EncryptionKeys
 from afterwards.errors import AfterwardsError, JournalError
 from afterwards.logs import configure, get_logger
 from afterwards.registry.engine.memory import MemoryRegistry
@@ -77,6 +78,8 @@ class RegistryConfig:
     """So long what people have done by hand is remembered."""
     first_key_file: str = ""
     """As for `first_key.provide`."""
+    keys: EncryptionKeys = field(default_factory=EncryptionKeys)
+    """The keys of the journal. They are on no command line, where others would see them."""
 
     def limits(self) -> Limits:
         """The limits of the registry."""
@@ -181,7 +184,7 @@ def serve(
             retention_seconds=config.retention_hours * 3600,
             activity_seconds=config.activity_days * 86_400,
             clock_confirmed=config.clock_confirmed,
-            journal=SqliteJournal(journal_path(data_dir), check=check),
+            journal=SqliteJournal(journal_path(data_dir), check=check, keys=config.keys),
             counts_file=Path(endpoint.counts),
             ran=ran,
         )
@@ -289,7 +292,8 @@ def _linger(registry: MemoryRegistry, server: Any, seconds: float) -> None:
 def main(arguments: Sequence[str]) -> None:
     """The process' body; `arguments` as `afterwards.registry.process.supervised` writes them."""
     options = json.loads(arguments[0])
-    config, endpoint = RegistryConfig(**options["config"]), Endpoint(**options["endpoint"])
+    config = RegistryConfig(**options["config"], keys=_received(options["keys_fd"]))
+    endpoint = Endpoint(**options["endpoint"])
     configure(config.log_level, config.log_format)
     beat(options["pulse_fd"])
     # The socket is made by the manager, as open as the umask lets it be.
@@ -315,6 +319,13 @@ def _stop(*_: object) -> None:
         sys.exit(0)
 
 
+def _received(keys_fd: int | None) -> EncryptionKeys:
+    if keys_fd is None:
+        return EncryptionKeys()
+    with os.fdopen(keys_fd, encoding="utf-8") as pipe:
+        return EncryptionKeys(pipe.read())
+
+
 def _teller(ready_fd: int | None) -> Callable[[str], None]:
     """Says one thing to the parent, if it listens."""
 
@@ -334,15 +345,23 @@ def arguments(
     ran: tuple[float, float] | None,
     pulse_fd: int,
     ready_fd: int | None,
+    keys_fd: int | None,
 ) -> list[str]:
-    """The command line for `main`, of a child of this process."""
+    """The command line for `main`, of a child of this process.
+
+    Args:
+        keys_fd: where the child reads `config.keys`; None: there are none.
+    """
+    told = asdict(config)
+    del told["keys"]
     options = {
-        "config": asdict(config),
+        "config": told,
         "endpoint": asdict(endpoint),
         "check": check,
         "ran": ran,
         "pulse_fd": pulse_fd,
         "ready_fd": ready_fd,
+        "keys_fd": keys_fd,
         "parent": os.getpid(),
     }
     return [json.dumps(options)]

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -155,7 +156,15 @@ class RegistryProcess:
         # Its last owner, or whoever cleans temporary directories, may have removed it.
         private.provide(self.endpoint.directory, self._authkey)
         self._pulse = pulse = Pulse()
-        fds = [pulse.writer] if ready_fd is None else [pulse.writer, ready_fd]
+        try:
+            with _to_be_read(self._config.keys.text) as keys_fd:
+                self._child = self._popen(pulse, check=check, ready_fd=ready_fd, keys_fd=keys_fd)
+        finally:
+            pulse.started()
+
+    def _popen(
+        self, pulse: Pulse, *, check: bool, ready_fd: int | None, keys_fd: int | None
+    ) -> subprocess.Popen[bytes]:
         options = arguments(
             self._config,
             self.endpoint,
@@ -163,18 +172,16 @@ class RegistryProcess:
             ran=self._ran(),
             pulse_fd=pulse.writer,
             ready_fd=ready_fd,
+            keys_fd=keys_fd,
         )
         # -P: the directory the service is started in may hold a package named app, too. A session
         # of its own: Ctrl-C is for the master, and the registry goes last.
-        try:
-            self._child = subprocess.Popen(
-                [sys.executable, "-P", "-m", "afterwards.registry.process", *options],
-                pass_fds=fds,
-                stdin=subprocess.DEVNULL,
-                start_new_session=True,
-            )
-        finally:
-            pulse.started()
+        return subprocess.Popen(
+            [sys.executable, "-P", "-m", "afterwards.registry.process", *options],
+            pass_fds=[fd for fd in (pulse.writer, ready_fd, keys_fd) if fd is not None],
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+        )
 
     def _ran(self) -> tuple[float, float] | None:
         """The times at which the child before began and died; None: they are not known."""
@@ -230,6 +237,24 @@ class RegistryProcess:
 
 def _new_endpoint() -> Endpoint:
     return Endpoint(secrets.token_hex(8), private.make())
+
+
+@contextlib.contextmanager
+def _to_be_read(text: str) -> Iterator[int | None]:
+    """A pipe that holds the text, to be inherited; None: there is none."""
+    if not text:
+        yield None
+        return
+    reader, writer = os.pipe()
+    try:
+        try:
+            # It is shorter than what a pipe holds.
+            os.write(writer, text.encode())
+        finally:
+            os.close(writer)
+        yield reader
+    finally:
+        os.close(reader)
 
 
 def _remove(endpoint: Endpoint) -> None:

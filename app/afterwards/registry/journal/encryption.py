@@ -1,0 +1,137 @@
+"""Which keys a journal is encrypted with, and the change from one to the next.
+
+The journal notes each key under which it may have values, and with it a secret of its own, sealed
+with that key: so a key that is missing, or is another one by the same id, is seen at the start. The
+secret makes the ids of groups of errors, which stay the same while keys change.
+
+A new writer is adopted at the start, before anything is read. What there are few of (schedules and
+groups of errors) is sealed anew then; everything of tasks follows while the service works
+(`afterwards.registry.journal.resealing`).
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from afterwards.encryption_keys import EncryptionKeys
+from afterwards.errors import JournalError
+from afterwards.logs import get_logger
+from afterwards.registry.journal import failures
+from afterwards.registry.journal.sealing import Seal, Unsealable
+from afterwards.registry.journal.unsealed import named
+
+log = get_logger(__name__)
+
+SINCE: Final = 6
+"""The first version of the journal that may be encrypted."""
+
+SETTING: Final = "AFTERWARDS_ENCRYPTION_KEYS"
+_SECRET_BYTES: Final = 32
+_FIELD: Final = "journal"
+"""The name of the secret as a field. It belongs to the journal, which has no id."""
+
+# Without tasks there is nothing to go through.
+_PUT_STATE: Final = """
+REPLACE INTO encryption SELECT 1, ?, min(ord), coalesce(max(ord), 0), 0 FROM tasks
+"""
+_FORGET_KEYS: Final = """
+DELETE FROM encryption_keys WHERE id IS NOT ? AND NOT EXISTS (SELECT 1 FROM tasks)
+"""
+
+
+class Encryption(NamedTuple):
+    """The encryption of one journal."""
+
+    seal: Seal
+    secret: bytes
+    """It makes the ids of groups of errors; empty: nothing is sealed from now on."""
+
+
+def key_ids(db: sqlite3.Connection) -> list[str]:
+    """The keys under which the journal may have values."""
+    (version,) = db.execute("PRAGMA user_version").fetchone()
+    if version < SINCE:
+        return []
+    return [key_id for (key_id,) in db.execute("SELECT id FROM encryption_keys ORDER BY id")]
+
+
+def adopt(db: sqlite3.Connection, keys: EncryptionKeys, path: Path) -> Encryption | None:
+    """See that the keys are there, and have the first one write from now on.
+
+    Returns:
+        None: nothing is encrypted, or will be.
+
+    Raises:
+        JournalError: a key is missing, or is another one than the journal was written with.
+        sqlite3.Error: it cannot be read or written.
+    """
+    used = dict(db.execute("SELECT id, secret FROM encryption_keys"))
+    _require_keys(used, keys, path)
+    if not used and keys.writer is None:
+        return None
+    seal = Seal(keys)
+    secret = b""
+    for key_id, sealed in used.items():
+        try:
+            opened = seal.open(sealed, b"", _FIELD)
+        except Unsealable:
+            problem = f"the key {key_id} in {SETTING} is not the one that it was written with"
+            raise JournalError(str(path), problem) from None
+        assert isinstance(opened, bytes)
+        secret = opened
+    former = db.execute("SELECT writer FROM encryption").fetchone()
+    if former is None or former[0] != keys.writer:
+        secret = secret or os.urandom(_SECRET_BYTES)
+        if not used:
+            # Pages that were freed, and room within pages, still hold what was deleted.
+            db.execute("PRAGMA secure_delete = ON")
+            db.execute("VACUUM")
+        try:
+            _change_writer(db, seal, secret)
+        except Unsealable as error:
+            raise JournalError(str(path), error.problem) from None
+        log.info("journal has a new key", writer=keys.writer, former_keys=sorted(used))
+    return Encryption(seal, b"" if keys.writer is None else secret)
+
+
+def _require_keys(used: dict[str, bytes], keys: EncryptionKeys, path: Path) -> None:
+    missing = sorted(used.keys() - keys.by_id.keys())
+    if missing:
+        names = ", ".join(missing)
+        raise JournalError(
+            str(path),
+            f"it is encrypted with a key that is not given: {names}; add it to {SETTING}, behind "
+            "the key that is to write",
+        )
+
+
+def _change_writer(db: sqlite3.Connection, seal: Seal, secret: bytes) -> None:
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        if seal.writer is not None:
+            sealed = seal.seal(secret, b"", _FIELD)
+            db.execute("REPLACE INTO encryption_keys VALUES (?, ?)", (seal.writer, sealed))
+        _reseal_schedules(db, seal)
+        failures.reseal(db, seal, b"" if seal.writer is None else secret)
+        db.execute(_PUT_STATE, (seal.writer,))
+        db.execute(_FORGET_KEYS, (seal.writer,))
+        db.execute("COMMIT")
+    except BaseException:
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+        raise
+
+
+def _reseal_schedules(db: sqlite3.Connection, seal: Seal) -> None:
+    names = [name for (name,) in db.execute("SELECT name FROM schedules")]
+    for name in names:
+        (payload,) = db.execute("SELECT payload FROM schedules WHERE name = ?", (name,)).fetchone()
+        try:
+            sealed = seal.resealed(payload, name, "payload")
+        except Unsealable as error:
+            problem = f"the payload of {named(name)} cannot be opened: {error.problem}"
+            raise Unsealable(problem) from None
+        db.execute("UPDATE schedules SET payload = ? WHERE name = ?", (sealed, name))
