@@ -81,16 +81,18 @@ def test_a_crash_between_any_two_steps_goes_on_where_it_was(bench: Bench) -> Non
     assert {get(registry, one).id for one in ids} == set(ids)
 
 
-def test_a_step_whose_write_fails_is_written_with_the_next_group(bench: Bench) -> None:
+def test_a_step_that_cannot_be_written_stands_in_no_other_s_way(bench: Bench) -> None:
     with_many(bench)
     registry, journal = changing(bench)
     registry.committer.resealer.stage()
     journal.failures = 1  # type: ignore[attr-defined]
     registry.tick()
     assert journal.left_to_reseal() == MANY
-    for _ in range(3):
-        bench.clock.turn(10.0)
-        registry.tick()
+    assert registry.committer.resealer.staged is None
+    task = bench.task()
+    assert ask(registry, Add(task)) is None
+    assert registry.committer.resealer.stage()
+    registry.tick()
     assert journal.left_to_reseal() == MANY - STEP_TASKS
 
 

@@ -291,6 +291,7 @@ class Committer:
             self._journal.write(group)
         except JournalUnavailable as error:
             self._outage.begin(error)
+            self.resealer.put_off()
             self._take_back(calls)
             return False
         self._written = _Written(group, time.perf_counter() - started)

@@ -30,7 +30,7 @@ class Resealer:
 
     Args:
         wake: has the committer write a group soon, which takes `staged` with it.
-        again_seconds: until a journal that cannot be read is asked again.
+        again_seconds: the pause after a step that could not be read or written.
     """
 
     def __init__(
@@ -43,6 +43,8 @@ class Resealer:
         self._written = threading.Event()
         self._said_at = time.monotonic()
         self._trouble = Trouble(log, "values cannot be read to be sealed anew; trying again")
+        self._refused = False
+        """The step staged last was put off."""
         self.staged: Step | None = None
         """The step that the next group has to write. Set here, taken by the committer."""
         self._thread = threading.Thread(target=self._run, name="resealer", daemon=True)
@@ -57,6 +59,7 @@ class Resealer:
     def stage(self) -> bool:
         """Read and seal a step, and leave it to be written; False: there is none."""
         self._written.clear()
+        self._refused = False
         self.staged = self._journal.to_reseal()
         return self.staged is not None
 
@@ -64,6 +67,13 @@ class Resealer:
         """Take note that the staged step is durable."""
         self.staged = None
         self._written.set()
+
+    def put_off(self) -> None:
+        """Let the group be written without it: there may be no room for more than its own."""
+        if self.staged is not None:
+            self.staged = None
+            self._refused = True
+            self._written.set()
 
     def close(self) -> None:
         """Read nothing more. What is not durable by now is done after the next start."""
@@ -85,9 +95,11 @@ class Resealer:
             self._trouble.over()
             took = time.perf_counter() - began
             self._wake()
-            self._written.wait()
+            # Both are set at the end, in this order.
+            if not self._closing.is_set():
+                self._written.wait()
             self._say()
-            self._closing.wait(took * (1 / SHARE - 1))
+            self._closing.wait(self._again_seconds if self._refused else took * (1 / SHARE - 1))
 
     def _say(self) -> None:
         now = time.monotonic()

@@ -87,7 +87,6 @@ def adopt(db: sqlite3.Connection, keys: EncryptionKeys, path: Path) -> Encryptio
         secret = secret or os.urandom(_SECRET_BYTES)
         if not used:
             # Pages that were freed, and room within pages, still hold what was deleted.
-            db.execute("PRAGMA secure_delete = ON")
             db.execute("VACUUM")
         try:
             _change_writer(db, seal, secret)

@@ -230,7 +230,7 @@ def _write_staged(db: sqlite3.Connection, staged: Staged, seal: Seal | None = No
     db.executemany("DELETE FROM error_groups WHERE id = ?", gone)
 
 
-def _sealed(group: Group, seal: Seal) -> Group:
+def _sealed(group: FailureGroup, seal: Seal) -> FailureGroup:
     # As the table has it, in which a sealed text is no text.
     message: Any = seal.seal(group.message, group.id, "message")
     return group._replace(message=message)

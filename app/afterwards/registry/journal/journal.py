@@ -340,7 +340,8 @@ class SqliteJournal:
         # By order, not by an index on the time of finishing: tasks are finished in about the order
         # in which they came, and every index is paid for by every task.
         rows = self._query(
-            f"{SELECT_HEADS} WHERE ord > ? ORDER BY ord LIMIT ?", (after_order, RETENTION_STEP_ROWS)
+            f"{SELECT_HEADS} WHERE ord > ? ORDER BY ord LIMIT ?",
+            (finished_before, after_order, RETENTION_STEP_ROWS),
         )
         tasks = [to_task(row) for row in rows]
         overdue = [

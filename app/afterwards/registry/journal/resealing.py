@@ -70,11 +70,12 @@ class Resealing:
 
     def __init__(self, db: sqlite3.Connection, seal: Seal) -> None:
         self._seal = seal
-        # What is replaced is overwritten: it is plain, or under a key that may be known to others.
-        db.execute("PRAGMA secure_delete = ON")
         self._next, self._last, self._unreadable = db.execute(
             "SELECT next_ord, last_ord, unreadable FROM encryption"
         ).fetchone()
+        if self._next is not None:
+            # What is replaced is overwritten: it is plain, or under a key that others may know.
+            db.execute("PRAGMA secure_delete = ON")
 
     @property
     def left(self) -> int:
