@@ -13,7 +13,7 @@ from afterwards.access.key import (
     Limits,
     Session,
 )
-from afterwards.access.keyring import Keyring
+from afterwards.access.keyring import Keyring, RingNews
 from afterwards.access.roles import Grant, Role
 from afterwards.access.tokens import digest_of, new_token
 from afterwards.errors import (
@@ -255,6 +255,71 @@ def test_each_verb_on_keys_leaves_an_entry_refused_ones_too(reach: Reach) -> Non
         ("ann", "192.0.2.7", "adminadminad")
     }
     assert entries[0].detail == f"{key.id}: submitter"
+
+
+# -- the difference --------------------------------------------------------------------------------
+
+
+def test_a_difference_makes_the_same_ring_as_all_keys(reach: Reach) -> None:
+    first, second = a_key("first"), a_key("second")
+    reach.ask(CreateKey(first))
+    reach.ask(OpenSession(a_session(first, cookie="old")))
+    before = ring_of(reach.registry)
+    reach.ask(CreateKey(second))
+    reach.ask(EndSession(digest_of(b"old")))
+    reach.ask(OpenSession(a_session(second)))
+    reach.ask(RevokeKey(first.id))
+
+    news = reach.ask(Keys(before.version))
+
+    assert isinstance(news, RingNews)
+    after, whole = before.renewed(news), ring_of(reach.registry)
+    assert (after.version, after.required) == (whole.version, whole.required)
+    assert {key.id: key for key in after.keys} == {key.id: key for key in whole.keys}
+    assert after.session(b"old", 0.0) is None
+    assert after.session(b"cookie", 0.0) == whole.session(b"cookie", 0.0) is not None
+    # The ring before is as it was.
+    assert before.key(first.id, 0.0) is not None
+
+
+def test_whoever_has_the_latest_ring_is_told_of_no_difference(reach: Reach) -> None:
+    reach.ask(CreateKey(a_key()))
+    version = ring_of(reach.registry).version
+    assert reach.ask(Keys(version)) == RingNews(version, version, True, {}, {})
+
+
+def test_whoever_has_missed_too_much_gets_all_keys(bench: Bench) -> None:
+    registry, [key] = filled(bench, 1)
+    version = ring_of(registry).version
+    for n in range(1_001):
+        ask(registry, OpenSession(a_session(key, cookie=str(n))))
+    assert isinstance(ask(registry, Keys(version)), Keyring)
+    assert isinstance(ask(registry, Keys(version + 1)), RingNews)
+    for unknown in (-1, version + 5_000):
+        assert isinstance(ask(registry, Keys(unknown)), Keyring)
+
+
+def test_a_change_of_thousands_of_keys_is_told_as_all_of_them(bench: Bench) -> None:
+    registry, _ = filled(bench, 1_001)
+    version = ring_of(registry).version
+    ask(registry, KeysOff())
+    ring = ask(registry, Keys(version))
+    assert isinstance(ring, Keyring)
+    assert not ring.required
+    ask(registry, CreateKey(a_key("one more")))
+    assert isinstance(ask(registry, Keys(version)), Keyring)
+    assert isinstance(ask(registry, Keys(ring.version)), RingNews)
+
+
+def test_a_change_that_was_taken_back_is_no_difference(bench: Bench) -> None:
+    journal = FailingNull()
+    registry = bench.registry(journal=journal)
+    ask(registry, CreateKey(a_key()))
+    version = ring_of(registry).version
+    journal.failures = 9
+    ask(registry, CreateKey(a_key("b")))
+    journal.failures = 0
+    assert ask(registry, Keys(version)) == RingNews(version, version, True, {}, {})
 
 
 # -- what is written -------------------------------------------------------------------------------

@@ -3,15 +3,31 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from hmac import compare_digest
-from typing import Final
+from typing import Final, NamedTuple, TypeVar
 
 from afterwards.access.key import Key, Session
 from afterwards.access.tokens import digest_of, parsed
 
+_Name = TypeVar("_Name")
+_Row = TypeVar("_Row")
+
 _NO_DIGEST: Final = secrets.token_bytes(32)
 """The digest that an unknown id's secret is compared with: it takes as long as a known one's."""
+
+
+class RingNews(NamedTuple):
+    """The difference between two rings."""
+
+    since: int
+    """The version of the earlier one."""
+    version: int
+    required: bool
+    keys: Mapping[str, Key | None]
+    """Those that have changed, by id; None: it is gone."""
+    sessions: Mapping[bytes, Session | None]
+    """Those that have changed, by digest; None: it has ended."""
 
 
 class Keyring:
@@ -58,6 +74,13 @@ class Keyring:
             return None
         return self.key(session.key_id, now)
 
+    def renewed(self, news: RingNews) -> Keyring:
+        """The ring of another version, of which `news` tells the difference to this one."""
+        ring = Keyring(news.version, required=news.required)
+        ring._keys = _with(self._keys, news.keys)
+        ring._sessions = _with(self._sessions, news.sessions)
+        return ring
+
     @property
     def keys(self) -> Collection[Key]:
         """All of them, revoked and expired ones included."""
@@ -67,6 +90,14 @@ class Keyring:
         """The valid key of this id, for a request that goes on; None: there is none any more."""
         key = self._keys.get(key_id)
         return key if key is not None and key.is_valid(now) else None
+
+
+def _with(rows: Mapping[_Name, _Row], changes: Mapping[_Name, _Row | None]) -> dict[_Name, _Row]:
+    changed = {**rows, **{name: row for name, row in changes.items() if row is not None}}
+    for name, row in changes.items():
+        if row is None:
+            changed.pop(name, None)
+    return changed
 
 
 NO_KEYS: Final = Keyring(0, required=False)

@@ -114,7 +114,7 @@ def _answer_alone(journal: SqliteJournal, request: _Request) -> Any:
     rules.load(contents.plans, contents.keys)
     del contents
     if isinstance(request, Keys):
-        return rules.keys.ring()
+        return rules.keys.ring(request)
     try:
         answer: Any = rules.apply(None, 0, request)
     except AfterwardsError as error:

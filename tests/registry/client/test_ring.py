@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 from afterwards.access.key import Key
-from afterwards.access.keyring import Keyring
+from afterwards.access.keyring import Keyring, RingNews
 from afterwards.access.roles import Role
 from afterwards.access.tokens import NewToken, new_token
 from afterwards.errors import RegistryUnavailable
@@ -102,3 +102,33 @@ def test_a_use_is_told_once_a_minute() -> None:
     ring.used["a"] = 180.0
     assert ring.uses() == Touch({"a": 180.0})
     assert ring.uses() is None
+
+
+def a_key(name: str) -> Key:
+    return Key(id=name, name=name, principal=name, role=None, created_at=0.0, digest=b"")
+
+
+def test_a_difference_is_added_to_the_ring_that_it_is_about() -> None:
+    rings: list[Keyring] = []
+    ring = Ring(rings.append)
+    assert ring.request() == Keys(None)
+    ring.take(Keyring(3, required=True, keys=[a_key("a"), a_key("b")]))
+    assert ring.request() == Keys(3)
+
+    ring.take(RingNews(3, 5, True, {"a": None, "c": a_key("c")}, {}))
+
+    assert {key.id for key in rings[-1].keys} == {"b", "c"}
+    assert {key.id for key in rings[0].keys} == {"a", "b"}
+    assert ring.request() == Keys(5)
+    # It came twice.
+    ring.take(RingNews(3, 5, True, {"b": None}, {}))
+    assert len(rings) == 2
+
+
+def test_a_difference_to_no_ring_is_none() -> None:
+    rings: list[Keyring] = []
+    ring = Ring(rings.append)
+    ring.take(RingNews(0, 1, True, {}, {}))
+    ring.heard(1)
+    assert rings == []
+    assert ring.is_outdated

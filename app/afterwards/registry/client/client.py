@@ -291,7 +291,7 @@ class RegistryClient:
             # On a connection that has joined it says the same again, and what is new.
             batch.insert(0, Pending(self._join()))
         if self._ring.is_outdated:
-            batch.append(Pending(Keys()))
+            batch.append(Pending(self._ring.request()))
         return batch or ([] if nudged else None)
 
     def settle(self, batch: Sequence[Pending], reply: Reply) -> Answered:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from afterwards.access.keyring import Keyring
-from afterwards.registry.protocol.key_requests import Touch
+from afterwards.access.keyring import Keyring, RingNews
+from afterwards.registry.protocol.key_requests import Keys, Touch
 
 _MINUTE: Final = 60.0
 
@@ -20,7 +20,7 @@ class Ring:
 
     def __init__(self, renewed: Callable[[Keyring], None]) -> None:
         self._renewed = renewed
-        self._version: int | None = None
+        self._ring: Keyring | None = None
         self.is_outdated = False
         """True while the registry is known to have another one."""
         self.used: dict[str, float] = {}
@@ -32,12 +32,21 @@ class Ring:
     def heard(self, version: int | None) -> None:
         """A reply tells the registry's version; None: it does not say."""
         if version is not None:
-            self.is_outdated = version != self._version
+            self.is_outdated = self._ring is None or version != self._ring.version
+
+    def request(self) -> Keys:
+        """The request for what has changed since."""
+        return Keys(None if self._ring is None else self._ring.version)
 
     def take(self, answer: object) -> None:
         """`Keys` was answered; with an error, it is asked for again."""
+        if isinstance(answer, RingNews):
+            # The one before may have been answered twice, over two connections.
+            if self._ring is None or answer.since != self._ring.version:
+                return
+            answer = self._ring.renewed(answer)
         if isinstance(answer, Keyring):
-            self._version = answer.version
+            self._ring = answer
             self._renewed(answer)
 
     def uses(self) -> Touch | None:

@@ -106,7 +106,7 @@ class Reads:
             Counts: lambda _: views.by_state(),
             Changes: views.changes,
             GetSchedule: self._schedule,
-            Keys: lambda _: rules.keys.ring(),
+            Keys: rules.keys.ring,
             ListWorkers: lambda _: worker_list(rules, views.uptime_seconds()),
             Schedules: self._schedules,
             Series: lambda request: Deferred(partial(self._with_kept, views.series.rows(request))),

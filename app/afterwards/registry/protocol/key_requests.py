@@ -92,4 +92,7 @@ class Touch(NamedTuple):
 
 
 class Keys(NamedTuple):
-    """Answer: the `Keyring`, with all keys and sessions."""
+    """Answer: the `Keyring`, with all keys and sessions; or a `RingNews`, if that is enough."""
+
+    since: int | None = None
+    """The version of the ring that the asker has; None: it has none."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, NamedTuple
 
 from afterwards.access.key import (
     MOST_KEYS,
@@ -13,24 +14,26 @@ from afterwards.access.key import (
     Key,
     Session,
 )
-from afterwards.access.keyring import Keyring
+from afterwards.access.keyring import Keyring, RingNews
 from afterwards.errors import KeyNameTaken, KeyNotFound, KeyNotUsable, TooManyKeys
 from afterwards.registry.journal.keys import KeyChanges, KeyState
 from afterwards.registry.protocol.clock import Clock
 from afterwards.registry.protocol.key_requests import (
     CreateKey,
     EndSession,
+    Keys,
     KeysOff,
     OpenSession,
     RevokeKey,
     RotateKey,
     Touch,
 )
+from afterwards.registry.state.table import Table
 
 _MINUTE: Final = 60.0
-
-_Name = TypeVar("_Name")
-_Row = TypeVar("_Row")
+_MOST_CHANGES: Final = 1_000
+"""The changes that are remembered, and those that one of them may consist of. Whoever has missed
+more gets all keys."""
 
 
 class KeyBook:
@@ -42,10 +45,12 @@ class KeyBook:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._keys: _Table[str, Key] = _Table()
-        self._sessions: _Table[bytes, Session] = _Table()
+        self._keys: Table[str, Key] = Table()
+        self._sessions: Table[bytes, Session] = Table()
         self.version = 0
         self.required = False
+        self._changed: deque[_Changed] = deque(maxlen=_MOST_CHANGES)
+        """The last changes of `version`, without a gap."""
         self._before: tuple[int, bool] | None = None
         """Both as they were before the group at work; None: it has changed neither."""
         self.verbs: Mapping[type, Callable[[Any], Any]] = {
@@ -60,8 +65,20 @@ class KeyBook:
 
     # -- reading -------------------------------------------------------------------------------
 
-    def ring(self) -> Keyring:
-        """A snapshot."""
+    def ring(self, request: Keys) -> Keyring | RingNews:
+        """A snapshot, or what has changed since the one that the asker has."""
+        if request.since == self.version:
+            return RingNews(self.version, self.version, self.required, {}, {})
+        changes = [one for one in self._changed if one.since >= (request.since or 0)]
+        if not changes or changes[0].since != request.since:
+            return self._whole_ring()
+        keys = {key_id: self._keys.rows.get(key_id) for one in changes for key_id in one.keys}
+        sessions = {
+            digest: self._sessions.rows.get(digest) for one in changes for digest in one.sessions
+        }
+        return RingNews(changes[0].since, self.version, self.required, keys, sessions)
+
+    def _whole_ring(self) -> Keyring:
         return Keyring(
             self.version,
             required=self.required,
@@ -232,6 +249,14 @@ class KeyBook:
 
     def commit(self) -> None:
         """The group is durable."""
+        if self._before is not None:
+            changed = _Changed(
+                self._before[0], tuple(self._keys.before), tuple(self._sessions.before)
+            )
+            if len(changed.keys) + len(changed.sessions) > _MOST_CHANGES:
+                self._changed.clear()
+            else:
+                self._changed.append(changed)
         self._before = None
         self._keys.before.clear()
         self._sessions.before.clear()
@@ -245,34 +270,13 @@ class KeyBook:
         self._sessions.undo()
 
 
-class _Table(Generic[_Name, _Row]):
-    """Rows by name, and what the group at work has changed of them."""
+class _Changed(NamedTuple):
+    """A group that has raised the version."""
 
-    def __init__(self) -> None:
-        self.rows: dict[_Name, _Row] = {}
-        self.before: dict[_Name, _Row | None] = {}
-        """The rows that have changed, as they were before; None: there was none."""
-
-    def put(self, name: _Name, row: _Row | None) -> None:
-        """Put a row in the place of the one of this name; None: remove it."""
-        self.before.setdefault(name, self.rows.get(name))
-        self._set(name, row)
-
-    def changes(self) -> dict[_Name, _Row | None]:
-        """The new rows by name; None: it is removed."""
-        return {name: self.rows.get(name) for name in self.before}
-
-    def undo(self) -> None:
-        """Be as before the group."""
-        for name, row in self.before.items():
-            self._set(name, row)
-        self.before.clear()
-
-    def _set(self, name: _Name, row: _Row | None) -> None:
-        if row is None:
-            self.rows.pop(name, None)
-        else:
-            self.rows[name] = row
+    since: int
+    """The version before."""
+    keys: tuple[str, ...]
+    sessions: tuple[bytes, ...]
 
 
 def _ended_at(key: Key) -> float:
