@@ -56,6 +56,17 @@ class FakeStream:
         return self._made[key]
 
 
+class FakeOperations:
+    """What is refused."""
+
+    def __init__(self) -> None:
+        self.refused: list[tuple[str, ...]] = []
+
+    async def note_refusal(self, by: By, *words: str) -> None:
+        assert by.key_id is not None
+        self.refused.append(words)
+
+
 class FakeService:
     """`TaskService`'s interface over a dictionary; its tasks stand wherever a test puts them."""
 
@@ -68,6 +79,7 @@ class FakeService:
         self.asked_from: list[Position | None] = []
         self.unavailable: Unavailable | None = None
         self.broken: Exception | None = None
+        self.operations = FakeOperations()
 
     def seen_by(self, principal: object, *, own_only: bool) -> FakeService:
         return self

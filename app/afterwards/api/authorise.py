@@ -86,6 +86,8 @@ class Gate:
         if decided is None or decided[0].key is not key:
             if len(self._decided) >= MOST_REMEMBERED:
                 self._decided.clear()
+            # Also of a refused request: the log of activity says who has sent it.
+            scope["principal"] = Principal(key)
             decided = self._decided[what] = _decide(key, needs)
         scope["principal"], scope["own_only"] = decided
 

@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from afterwards.api.references import base_path
+from afterwards.api.refused import remember
 from afterwards.errors import (
     AfterwardsError,
     ErrorGroupNotFound,
@@ -133,9 +134,11 @@ def status_of(error: AfterwardsError) -> int:
     return next(STATUSES[cls] for cls in type(error).__mro__ if cls in STATUSES)
 
 
-async def _service_error(_request: Request, error: Exception) -> Response:
+async def _service_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, AfterwardsError)
     headers = {}
+    if isinstance(error, NotAllowed):
+        await remember(request, error)
     if isinstance(error, Unavailable):
         headers["Retry-After"] = str(max(1, math.ceil(error.retry_after_seconds)))
     if isinstance(error, NotAuthenticated):

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Final
 
 from afterwards.lifecycle import Task
-from afterwards.registry.protocol.activity import ActivityPage, By
+from afterwards.registry.protocol.activity import ActivityPage, By, Outcome, cut
 from afterwards.registry.protocol.answers import SchedulePage, SeriesRows, Statistics, WorkerList
 from afterwards.registry.protocol.requests import (
     Activity,
     DeleteSchedule,
     GetSchedule,
     ListWorkers,
+    Note,
     Pause,
     PauseSchedule,
     PutSchedule,
@@ -135,6 +136,10 @@ class Operations:
         """
         page: ActivityPage = await self._client.call(Activity(limit, before))
         return page
+
+    async def note_refusal(self, by: By, verb: str, object_: str, name: str, reason: str) -> None:
+        """Have an entry of a verb that was refused before the registry was asked."""
+        await self._client.call(Note(by, verb, object_, cut(name), Outcome.REFUSED, reason))
 
     async def workers(self) -> WorkerList:
         """The processes that the service runs tasks with."""

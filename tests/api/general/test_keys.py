@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -13,12 +14,17 @@ from afterwards.access.key import Key
 from afterwards.access.keyring import Keyring
 from afterwards.access.roles import Role
 from afterwards.access.tokens import parsed
+from afterwards.api import SURFACES
 from afterwards.api.keys import FIRST_IS_LOCAL
+from afterwards.api.refused import NOT_READ, WORDS
 from afterwards.api.schemas.activity import AuditDocument
 from afterwards.api.schemas.keys import IssuedKeyDocument, KeyPage
+from afterwards.errors import RegistryUnavailable
 from afterwards.registry.engine.memory import MemoryRegistry
 from afterwards.registry.protocol.key_requests import CreateKey, Keys
+from afterwards.service.service import TaskService
 from tests.access.holders import Holder, holder
+from tests.api.general.conftest import NOTE
 from tests.registry.peers import ask
 
 pytestmark = pytest.mark.anyio
@@ -176,3 +182,66 @@ async def test_the_audit_has_the_key_and_the_address_and_the_activity_has_not(
     )  # fmt: skip
     for entry in (await admin.get("/activity")).json()["entries"]:
         assert not {"key_id", "address"} & set(entry)
+
+
+@pytest.fixture
+async def viewer(
+    app: FastAPI, registry: MemoryRegistry, root: Holder
+) -> AsyncIterator[httpx.AsyncClient]:
+    eyes = holder(Role.VIEWER, "eyes")
+    ask(registry, CreateKey(eyes.key))
+    app.state.gate.renew(ring_of(registry))
+    transport = httpx.ASGITransport(app, client=("192.0.2.8", 4711))
+    async with httpx.AsyncClient(
+        transport=transport, base_url="http://service", headers=eyes.headers
+    ) as client:
+        yield client
+
+
+async def test_every_verb_by_hand_that_a_key_does_not_reach_is_in_the_audit(
+    viewer: httpx.AsyncClient, admin: httpx.AsyncClient
+) -> None:
+    verbs = [
+        (route, method)
+        for surface in SURFACES
+        for route in surface.router.routes
+        if route.needs.role >= Role.OPERATOR
+        for method in route.methods - {"GET", "HEAD"}
+    ]
+    assert {route.operation_id for route, _ in verbs} == set(WORDS)
+    for route, method in verbs:
+        path = re.sub(r"{\w+}", "x", route.path)
+        assert (await viewer.request(method, path)).status_code == 403, path
+
+    entries = (await admin.get(f"/audit?limit={len(verbs)}")).json()["entries"]
+
+    said = [(entry["verb"], entry["object"], entry["name"]) for entry in reversed(entries)]
+    assert said == [
+        (words.verb, words.object, "x" if words.parameter else NOT_READ)
+        for words in (WORDS[route.operation_id] for route, _ in verbs)
+    ]
+    assert {(one["actor"], one["outcome"], one["address"]) for one in entries} == {
+        ("eyes", "refused", "192.0.2.8")
+    }
+    assert all("needs the role" in entry["detail"] for entry in entries)
+
+
+async def test_a_refused_look_or_submission_is_no_verb(
+    viewer: httpx.AsyncClient, admin: httpx.AsyncClient
+) -> None:
+    assert (await viewer.get("/keys")).status_code == 403
+    assert (await viewer.post("/tasks", json=NOTE)).status_code == 403
+    assert (await viewer.get("/keys")).status_code == 403
+    assert not any(
+        entry["actor"] == "eyes" for entry in (await admin.get("/audit")).json()["entries"]
+    )
+
+
+async def test_a_refusal_is_one_although_it_cannot_be_noted(
+    viewer: httpx.AsyncClient, service: TaskService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away(*_: object) -> None:
+        raise RegistryUnavailable
+
+    monkeypatch.setattr(service.operations, "note_refusal", away)
+    assert (await viewer.post("/task-types/note/pause")).status_code == 403
