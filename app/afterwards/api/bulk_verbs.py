@@ -11,6 +11,7 @@ from starlette.responses import Response
 
 from afterwards.api import schemas
 from afterwards.api.asker import asker
+from afterwards.api.lapses import while_allowed
 from afterwards.api.queries import require_known
 from afterwards.api.redaction import redaction_of
 from afterwards.api.roles import Role, needs
@@ -57,7 +58,7 @@ async def retry_tasks(selection: RetrySelection, request: Request) -> Response:
     if selection.dry_run:
         return _counted(await service.bulk.count(chosen), chosen, retried=0)
     prepare = await prepared(request, selection.payload, selection.new_type)
-    tally = await service.bulk.retry(chosen, prepare, asker(request))
+    tally = await while_allowed(request, service.bulk.retry(chosen, prepare, asker(request)))
     return _done(tally, retried=tally.changed)
 
 
@@ -80,7 +81,7 @@ async def cancel_tasks(selection: CancelSelection, request: Request) -> Response
     service = service_of(request)
     if selection.dry_run:
         return _counted(await service.bulk.count(chosen), chosen, cancelled=0, requested=0)
-    tally = await service.bulk.cancel(chosen, asker(request))
+    tally = await while_allowed(request, service.bulk.cancel(chosen, asker(request)))
     return _done(tally, cancelled=tally.changed, requested=tally.requested)
 
 
@@ -102,7 +103,7 @@ async def run_tasks(selection: RunSelection, request: Request) -> Response:
     service = service_of(request)
     if selection.dry_run:
         return _counted(await service.bulk.count(chosen), chosen, run=0)
-    tally = await service.bulk.run(chosen, asker(request))
+    tally = await while_allowed(request, service.bulk.run(chosen, asker(request)))
     return _done(tally, run=tally.changed)
 
 
@@ -121,7 +122,7 @@ async def delete_tasks(selection: DeleteSelection, request: Request) -> Response
     service = service_of(request)
     if selection.dry_run:
         return _counted(await service.bulk.count(chosen), chosen, deleted=0)
-    tally = await service.bulk.delete(chosen, asker(request))
+    tally = await while_allowed(request, service.bulk.delete(chosen, asker(request)))
     return _done(tally, deleted=tally.changed)
 
 

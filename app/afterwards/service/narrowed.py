@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from types import MappingProxyType
 from typing import Any, Final, Protocol
 
-from afterwards.errors import NotAllowed, ScheduleNotFound, TaskDeleted, TaskNotFound
+from afterwards.errors import NotAllowed, ScheduleNotFound, TaskDeleted
 from afterwards.registry.protocol import requests as r
 from afterwards.registry.protocol.answers import (
     Counted,
@@ -95,7 +95,7 @@ async def _inspect(sight: Sight, ask: Ask, request: r.Inspect) -> Any:
     try:
         details: Details = await ask(request)
     except TaskDeleted:
-        raise TaskNotFound(request.task_id) from None
+        raise sight.gone(request.task_id) from None
     sight.found(details.task)
     return sight.shown(details)
 

@@ -30,12 +30,12 @@ class Reach:
     @property
     def is_all(self) -> bool:
         """True if no task is beyond it."""
-        return self.types is None and not self._labels and not self._own_only
+        return self.is_all_tasks and not self._own_only
 
     @property
-    def is_all_of_types(self) -> bool:
-        """True if no task of its types is beyond it."""
-        return not self._labels
+    def is_all_tasks(self) -> bool:
+        """True if every task can be looked at, whoever owns it."""
+        return self.types is None and not self._labels
 
     def has_type(self, name: str) -> bool:
         """True if tasks of this type may be within reach."""

@@ -58,8 +58,12 @@ class Sight:
         try:
             task: Task = await ask(Get(task_id))
         except TaskDeleted:
-            raise TaskNotFound(task_id) from None  # it may have been beyond reach
+            raise self.gone(task_id) from None
         return self.found(task)
+
+    def gone(self, task_id: str) -> TaskNotFound:
+        """The error of a task that is deleted. It may have been beyond reach."""
+        return TaskDeleted(task_id) if self.reach.is_all_tasks else TaskNotFound(task_id)
 
     def found(self, task: Task) -> Task:
         """The same task. Raises if it is beyond reach."""

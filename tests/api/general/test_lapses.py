@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import httpx
 import pytest
@@ -16,6 +17,8 @@ from afterwards.access.keyring import NO_KEYS
 from afterwards.access.principal import Principal
 from afterwards.access.roles import Role
 from afterwards.api.authorise import Gate
+from afterwards.registry.protocol.requests import Cancel
+from afterwards.service.service import TaskService
 from tests.access.holders import Holder, holder, ring_of
 from tests.api.general.conftest import NOTE
 from tests.events.conftest import until
@@ -104,6 +107,30 @@ async def test_waits_end_with_their_key(api: httpx.AsyncClient, gate: Gate, end:
     assert read.status_code == 401
     # It is accepted, which the wait does not change.
     assert submitted.status_code == 202
+
+
+async def test_a_verb_for_many_tasks_goes_no_further_than_its_key(
+    api: httpx.AsyncClient, gate: Gate, service: TaskService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("afterwards.service.bulk.AT_ONCE", 1)
+    tasks = {"tasks": [{**NOTE, "delay_seconds": 900}] * 20}
+    await api.post("/tasks/batch", json=tasks, headers=OTHER.headers)
+    call, cancelled = service._client.call, 0
+
+    async def slowly(request: Any) -> Any:
+        nonlocal cancelled
+        if isinstance(request, Cancel):
+            cancelled += 1
+            if cancelled == 3:
+                gate.renew(ring_of(EYES))
+            if cancelled >= 3:
+                await asyncio.sleep(60)
+        return await call(request)
+
+    monkeypatch.setattr(service._client, "call", slowly)
+    asked = api.post("/tasks/cancel", json={}, headers=OTHER.headers)
+    answer = await asyncio.wait_for(asked, 10)
+    assert (answer.status_code, cancelled) == (401, 3)
 
 
 async def test_what_nobody_had_to_have_a_key_for_ends_with_the_first_key(

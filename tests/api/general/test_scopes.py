@@ -118,6 +118,8 @@ async def test_a_deleted_task_is_not_told_to_have_been_there(
     assert (await by(ROOT).delete(f"/tasks/{ids[1]}")).status_code == 204
     assert (await by(ROOT).get(f"/tasks/{ids[1]}")).status_code == 410
     assert (await by(limited).get(f"/tasks/{ids[1]}")).status_code == 404
+    assert (await by(BLIND).get(f"/tasks/{ids[1]}")).status_code == 410
+    assert (await by(SHOP).post(f"/tasks/{ids[1]}/cancel")).status_code == 410
 
 
 @LIMITED
