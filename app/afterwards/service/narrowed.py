@@ -68,7 +68,7 @@ async def carried_out(sight: Sight, ask: Ask, request: Any) -> Any:
     rule = _RULES.get(type(request))
     if rule is not None:
         return await rule(sight, ask, request)
-    sight.reach.require_all("This is")
+    sight.reach.require_all("This is a matter")
     return await ask(request)
 
 

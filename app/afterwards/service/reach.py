@@ -62,21 +62,23 @@ class Reach:
     def require_type(self, name: str) -> None:
         """Raise `NotAllowed` if tasks of this type are beyond it."""
         if not self.has_type(name):
-            raise NotAllowed(f"{self._key} reaches no tasks of type {name!r}; {self._named_types}")
+            raise NotAllowed(
+                f"The {self._key} reaches no tasks of type {name!r}; {self._named_types}"
+            )
 
     def require_new(self, task: Task) -> None:
         """Raise `NotAllowed` if a task that is submitted, or made by a schedule, is beyond it."""
         self.require_type(task.type)
         if not self._has_labels(task):
             raise NotAllowed(
-                f"{self._key} submits tasks with these labels only: {', '.join(self._labels)}"
+                f"The {self._key} submits tasks with these labels only: {', '.join(self._labels)}"
             )
 
     def require_whole_types(self, what: str) -> None:
         """Raise `NotAllowed` if it has labels: `what` tells of all tasks of a type."""
         if self._labels:
             raise NotAllowed(
-                f"{what} of all tasks, and {self._key} reaches those labelled "
+                f"{what} of all tasks, and the {self._key} reaches those labelled "
                 f"{', '.join(self._labels)} only"
             )
 
@@ -84,7 +86,7 @@ class Reach:
         """Raise `NotAllowed` if anything is beyond it: `what` tells of all tasks of all types."""
         self.require_whole_types(what)
         if self.types is not None:
-            raise NotAllowed(f"{what} of all tasks; {self._key} {self._named_types}")
+            raise NotAllowed(f"{what} of all tasks; the {self._key}: {self._named_types}")
 
     def beyond(self, task: Task) -> NotAllowed:
         """The refusal of a task that is somebody else's."""
@@ -98,7 +100,7 @@ class Reach:
 
     @property
     def _key(self) -> str:
-        return f"the key {self._principal.actor!r}"
+        return f"key {self._principal.actor!r}"
 
     @property
     def _named_types(self) -> str:
