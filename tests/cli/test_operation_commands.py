@@ -23,7 +23,8 @@ from afterwards.cli.tables import Rows
 from afterwards.cli.terminal import Terminal
 from tests.client.conftest import Handler
 from tests.client.documents import AT, ID, problem, schedule, task
-from tests.client.test_operations import example
+from tests.client.test_operations import LIVE, example
+from tests.client.test_streams import event
 
 RESULTS = [
     {"task_id": ID, "due": AT, "status": status} for status in ("failed", "success", "failed")
@@ -88,6 +89,23 @@ def test_stats_are_a_line_for_each_number(service: Handler, out: Callable[[], st
     assert {"tasks.success: 40", "slots.async.free: 9999", "paused_types: file, report"} <= {*lines}
     assert main(["stats", "--json"]) == 0
     assert json.loads(out()) == example(StatisticsDocument)
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_stats_are_followed_until_the_stream_ends(
+    service: Handler, out: Callable[[], str], as_json: bool
+) -> None:
+    service.answer(200, example(StatisticsDocument))
+    service.stream(event("", "stats", LIVE), event("", "stats", {**LIVE, "tasks": {}}))
+    service.answers.append(httpx.Response(204))
+    assert main(["stats", "--watch", *(["--json"] if as_json else [])]) == 0
+    first, second = out().splitlines()
+    if as_json:
+        assert json.loads(first) == LIVE
+    else:
+        rates = "0.5/s submitted, 0.2/s finished, 0.0/s failed; paused: report"
+        assert first == f"{LIVE['at'][:19]}+00:00  2 pending, 40 success, 1 retrying  {rates}"
+        assert second == f"{LIVE['at'][:19]}+00:00  no tasks  {rates}"
 
 
 def test_series_are_a_line_for_each_step(service: Handler, out: Callable[[], str]) -> None:

@@ -285,6 +285,8 @@ def test_the_service_tells_of_itself(client: Client) -> None:
     series = client.series("24h", type="notification")
     assert len(series.times) == len(series.submitted) == 1_440
     assert any(series.submitted)
+    with closing(client.stream_stats()) as moments:
+        assert next(moments).tasks["success"] >= 1
     found = client.workers()
     assert len(found.workers) == client.stats().workers == 2
     assert found.registry.uptime_seconds > 0

@@ -17,6 +17,7 @@ from afterwards.api.schemas.workers import WorkersDocument
 from afterwards_client import NotFound, RateLimit, Slots, UnexpectedAnswer
 from tests.client.conftest import Handler
 from tests.client.documents import problem
+from tests.client.test_streams import event
 
 
 def example(model: type[BaseModel], **members: Any) -> dict[str, Any]:
@@ -76,6 +77,39 @@ def test_statistics_are_read(client: Any, service: Handler) -> None:
     assert found.paused_types == ()
     assert found.document["later_member"] == 1
     assert asked(service) == [("GET", "/below/stats")]
+
+
+LIVE: dict[str, Any] = {
+    "at": "2026-11-21T10:00:00.000000+00:00",
+    "tasks": {"pending": 2, "success": 40, "failed": 0, "retrying": 1},
+    "per_second": {"submitted": 0.5, "finished": 0.25, "failed": 0.0},
+    "slots": {"async": {"busy": 1, "free": 9_999}},
+    "workers": 2,
+    "oldest_pending_seconds": 0.01,
+    "paused_types": ["report"],
+    "by_type": {"notification": {"pending": 2}},
+    "types_left_out": 0,
+}
+
+
+def test_statistics_are_followed_over_broken_connections(client: Any, service: Handler) -> None:
+    service.stream(event("", "stats", LIVE), b": the registry is away\n\n", event("", "later", {}))
+    service.answer(503, None)
+    service.stream(event("", "stats", {**LIVE, "workers": 1}))
+    moments = client.stream_stats()
+    first, second = next(moments), next(moments)
+    moments.close()
+    assert (first.at, first.workers, second.workers) == (at(LIVE["at"]), 2, 1)
+    assert first.slots == {"async": Slots(busy=1, free=9_999, stuck=0)}
+    assert (first.per_second["submitted"], first.paused_types) == (0.5, ("report",))
+    assert asked(service) == [("GET", "/below/stats/events")] * 3
+    assert {request.headers["Accept"] for request in service.requests} == {"text/event-stream"}
+
+
+def test_a_stream_of_something_else_is_unexpected(client: Any, service: Handler) -> None:
+    service.stream(event("", "stats", {"at": "never"}))
+    with pytest.raises(UnexpectedAnswer, match="in an event stats"):
+        next(client.stream_stats())
 
 
 def test_series_have_a_time_and_a_value_for_each_bucket(client: Any, service: Handler) -> None:

@@ -43,6 +43,7 @@ def test_it_needs_httpx_and_nothing_of_the_service(path: Path) -> None:
         "schedules",
         "task_types",
         "statistics",
+        "live_statistics",
         "workers",
         "error_groups",
         "activity",

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from typing import Final
 
 from afterwards.cli import remote, tables
 from afterwards.cli.arguments import add_common, count
 from afterwards.cli.commands import Command, note
 from afterwards.cli.output import Output
-from afterwards.cli.remote import to_the_service
+from afterwards.cli.remote import PATIENT, to_the_service
 from afterwards.cli.schedule_commands import SCHEDULES
-from afterwards.cli.words import flat
+from afterwards.cli.words import described_moment, flat
 
 Arguments = Callable[[argparse.ArgumentParser], None]
 
@@ -44,7 +45,15 @@ def _resume(arguments: argparse.Namespace, output: Output) -> int:
 def _stats(arguments: argparse.Namespace, output: Output) -> int:
     with remote.client(arguments) as client:
         document = client.stats().document
-    output.facts(flat(document), document)
+    if not arguments.watch:
+        output.facts(flat(document), document)
+        return 0
+    with (
+        remote.client(arguments, PATIENT) as client,
+        closing(client.stream_stats()) as moments,
+    ):
+        for moment in moments:
+            output.moment(described_moment(moment), moment.document)
     return 0
 
 
@@ -87,6 +96,13 @@ def _activity(arguments: argparse.Namespace, output: Output) -> int:
 
 def _add_name(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("type", metavar="TYPE", help="the task type")
+    add_common(parser)
+
+
+def _add_stats(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--watch", action="store_true", help="print a line once a second, until Ctrl-C"
+    )
     add_common(parser)
 
 
@@ -136,7 +152,11 @@ COMMANDS: Final[Mapping[str, Command]] = {
         to_the_service(_pause),
     ),
     "resume": Command("End the pause of a task type.", _add_name, to_the_service(_resume)),
-    "stats": Command("Show the service in numbers.", add_common, to_the_service(_stats)),
+    "stats": Command(
+        "Show the service in numbers. With --watch, show them once a second as they change.",
+        _add_stats,
+        to_the_service(_stats),
+    ),
     "series": Command(
         "Show what happened in the past, a line for each step of time, oldest first: counts, and "
         "seconds that attempts waited and ran.",

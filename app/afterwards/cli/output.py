@@ -57,6 +57,10 @@ class Output(Protocol):
         """The outcome of a cancellation."""
         ...
 
+    def moment(self, line: str, document: Mapping[str, Any]) -> None:
+        """A line about the service as it is, at once; as JSON, the document."""
+        ...
+
     def event(self, event: Event) -> None:
         """A line about something that happened, at once."""
         ...
@@ -91,6 +95,9 @@ class JsonLines:
 
     def cancelled(self, outcome: str, task: Task) -> None:
         _print_json({"outcome": outcome, "task": task.document})
+
+    def moment(self, line: str, document: Mapping[str, Any]) -> None:
+        _print_json(document)
 
     def event(self, event: Event) -> None:
         _print_json(event_document(event))
@@ -133,6 +140,9 @@ class Plain:
 
     def cancelled(self, outcome: str, task: Task) -> None:
         _print(f"{one_line(task.id)}: {OUTCOMES[outcome]}")
+
+    def moment(self, line: str, document: Mapping[str, Any]) -> None:
+        _print(line)
 
     def event(self, event: Event) -> None:
         _print(described(event))

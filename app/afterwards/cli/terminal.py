@@ -123,6 +123,9 @@ class Terminal:
     def cancelled(self, outcome: str, task: Task) -> None:
         self._console.print(Text(f"{one_line(task.id)}: {OUTCOMES[outcome]}"))
 
+    def moment(self, line: str, document: Mapping[str, Any]) -> None:
+        self._console.print(Text(line), soft_wrap=True)
+
     def event(self, event: Event) -> None:
         text = Text(described(event))
         if isinstance(event, StateEvent):

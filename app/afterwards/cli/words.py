@@ -10,7 +10,15 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from afterwards_client import Event, ProgressEvent, ResetEvent, StateEvent, Task, TaskEvent
+from afterwards_client import (
+    Event,
+    LiveStatistics,
+    ProgressEvent,
+    ResetEvent,
+    StateEvent,
+    Task,
+    TaskEvent,
+)
 
 OUTCOMES: Mapping[str, str] = {
     "prevented": "cancelled before it started",
@@ -95,6 +103,14 @@ def described(event: Event) -> str:
         if any(states.values())
     )
     return one_line(f"from here on; tasks now: {counts or 'none'}")
+
+
+def described_moment(moment: LiveStatistics) -> str:
+    """The service at one moment, on one line."""
+    tasks = ", ".join(f"{number} {status}" for status, number in moment.tasks.items() if number)
+    rates = ", ".join(f"{rate:.1f}/s {what}" for what, rate in moment.per_second.items())
+    paused = f"; paused: {', '.join(moment.paused_types)}" if moment.paused_types else ""
+    return one_line(f"{moment.at.isoformat()}  {tasks or 'no tasks'}  {rates}{paused}")
 
 
 def event_document(event: Event) -> dict[str, Any]:

@@ -33,6 +33,7 @@ from afterwards_client.errors import (
 )
 from afterwards_client.events import Event, ProgressEvent, ResetEvent, StateEvent, TaskEvent
 from afterwards_client.listing import Page, Scan, TaskCount
+from afterwards_client.live_statistics import LiveStatistics
 from afterwards_client.retries import Retries
 from afterwards_client.schedules import DueTask, NewSchedule, Schedule
 from afterwards_client.selection import Conditions
@@ -78,6 +79,7 @@ __all__ = [
     "Invalid",
     "InvalidArgument",
     "InvalidKey",
+    "LiveStatistics",
     "NewSchedule",
     "NewTask",
     "NotFound",

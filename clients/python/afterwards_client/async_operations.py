@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 
 from afterwards_client import activity, error_groups, statistics, task_types, workers
 from afterwards_client.activity import ActivityEntry
 from afterwards_client.async_sender import AsyncSender
 from afterwards_client.error_groups import ErrorGroup, ErrorGroups
+from afterwards_client.live_statistics import LiveStatistics, StatisticsSubscription
 from afterwards_client.statistics import Series, Statistics
 from afterwards_client.task_types import TaskType
 from afterwards_client.workers import Workers
@@ -38,6 +39,13 @@ class AsyncOperations(AsyncSender):
     async def stats(self) -> Statistics:
         """The service as it is now, whichever worker answers."""
         return await self._perform(statistics.now())
+
+    def stream_stats(self) -> AsyncGenerator[LiveStatistics, None]:
+        """The service as it is, at once and then once a second, without end.
+
+        A connection that breaks is made again. While the registry process is away there is nothing.
+        """
+        return self._follow(StatisticsSubscription(self._retries))
 
     async def series(
         self,

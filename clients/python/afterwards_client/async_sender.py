@@ -12,11 +12,10 @@ import httpx
 
 from afterwards_client import connections, flows
 from afterwards_client.calls import Call
-from afterwards_client.events import Event
 from afterwards_client.flows import Flow, Pause
 from afterwards_client.lines import hang_up_async
 from afterwards_client.requests import unbroken
-from afterwards_client.subscription import Subscription
+from afterwards_client.subscription import Following
 
 T = TypeVar("T")
 
@@ -65,7 +64,7 @@ class AsyncSender(connections.Connections[httpx.AsyncClient]):
             result: T = finished.value
             return result
 
-    async def _follow(self, subscription: Subscription) -> AsyncGenerator[Event, None]:
+    async def _follow(self, subscription: Following[T]) -> AsyncGenerator[T, None]:
         """The events of a stream, over as many connections as it takes."""
         while True:
             with subscription.connection():

@@ -190,11 +190,18 @@ def events(
     task_id: str | None, filters: Mapping[str, str | Sequence[str] | None], last_event_id: str
 ) -> Call[None]:
     """Open a stream of events: of one task, or of all that the filters let through."""
+    path = "/events" if task_id is None else f"{_task(task_id)}/events"
+    return stream(path, said(filters), last_event_id)
+
+
+def stream(
+    path: str, params: Mapping[str, str | Sequence[str]], last_event_id: str = ""
+) -> Call[None]:
+    """Open a stream of server-sent events."""
     headers = {"Accept": "text/event-stream", "Cache-Control": "no-store"}
     if last_event_id:
         headers["Last-Event-ID"] = last_event_id
-    path = "/events" if task_id is None else f"{_task(task_id)}/events"
-    return Call("GET", path, no_content, params=said(filters), headers=headers, stream=True)
+    return Call("GET", path, no_content, params=params, headers=headers, stream=True)
 
 
 def no_content(_: Any) -> None:

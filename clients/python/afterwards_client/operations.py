@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 
 from afterwards_client import activity, error_groups, statistics, task_types, workers
 from afterwards_client.activity import ActivityEntry
 from afterwards_client.error_groups import ErrorGroup, ErrorGroups
+from afterwards_client.live_statistics import LiveStatistics, StatisticsSubscription
 from afterwards_client.sender import Sender
 from afterwards_client.statistics import Series, Statistics
 from afterwards_client.task_types import TaskType
@@ -38,6 +39,13 @@ class Operations(Sender):
     def stats(self) -> Statistics:
         """The service as it is now, whichever worker answers."""
         return self._perform(statistics.now())
+
+    def stream_stats(self) -> Generator[LiveStatistics, None, None]:
+        """The service as it is, at once and then once a second, without end.
+
+        A connection that breaks is made again. While the registry process is away there is nothing.
+        """
+        return self._follow(StatisticsSubscription(self._retries))
 
     def series(
         self,

@@ -12,11 +12,10 @@ import httpx
 
 from afterwards_client import connections, flows
 from afterwards_client.calls import Call
-from afterwards_client.events import Event
 from afterwards_client.flows import Flow, Pause
 from afterwards_client.lines import hang_up
 from afterwards_client.requests import unbroken
-from afterwards_client.subscription import Subscription
+from afterwards_client.subscription import Following
 
 T = TypeVar("T")
 
@@ -65,7 +64,7 @@ class Sender(connections.Connections[httpx.Client]):
             result: T = finished.value
             return result
 
-    def _follow(self, subscription: Subscription) -> Generator[Event, None, None]:
+    def _follow(self, subscription: Following[T]) -> Generator[T, None, None]:
         """The events of a stream, over as many connections as it takes."""
         while True:
             with subscription.connection(), self._opened(subscription.call()) as response:

@@ -26,7 +26,7 @@ class Slots:
     def by_kind(cls, document: Mapping[str, Any]) -> Mapping[str, Self]:
         """Read those of each kind from JSON."""
         return {
-            kind: cls(slots["busy"], slots["free"], slots["stuck"])
+            kind: cls(*(slots.get(state, 0) for state in ("busy", "free", "stuck")))
             for kind, slots in document.items()
         }
 

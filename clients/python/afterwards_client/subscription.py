@@ -4,35 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Generic, TypeVar
 
 import httpx
 
 from afterwards_client import calls
 from afterwards_client.errors import ConnectionFailed, UnexpectedAnswer
-from afterwards_client.event_stream import EventStreamParser
+from afterwards_client.event_stream import EventStreamParser, Message
 from afterwards_client.events import Event, StateEvent, TaskEvent, event_of
 from afterwards_client.flows import explained
 from afterwards_client.requests import is_sendable
 from afterwards_client.retries import RETRIED_STATUSES, Patience, Retries, retry_after_seconds
 
+E = TypeVar("E")
 
-class Subscription:
+
+class Following(Generic[E]):
     """The place of a listener in a stream, and its next step when a connection ends.
 
     Within `connection()` a client sends `call()`, gives the response to `opened`, and if that says
     so its bytes to `feed`, until it `is_over`. Then it waits for `pause_seconds()`, and so on.
     """
 
-    def __init__(
-        self,
-        task_id: str | None,
-        filters: Mapping[str, str | Sequence[str] | None],
-        last_event_id: str | None,
-        retries: Retries,
-    ) -> None:
+    def __init__(self, last_event_id: str | None, retries: Retries) -> None:
         self.is_over = False
-        self._task_id = task_id
-        self._filters = filters
         self._patience = Patience(retries)
         self._parser = EventStreamParser(last_event_id or "")
         self._asked: float | None = None
@@ -50,7 +45,18 @@ class Subscription:
 
     def call(self) -> calls.Call[None]:
         """The request that goes on where the stream was."""
-        return calls.events(self._task_id, self._filters, self._parser.last_event_id)
+        raise NotImplementedError
+
+    def _read(self, message: Message) -> E | None:
+        """The event of a message; None for a kind that a later service has added.
+
+        Raises one of `calls.UNREADABLE` if it is something else.
+        """
+        raise NotImplementedError
+
+    def _is_last(self, event: E) -> bool:
+        """True if the stream has nothing more to tell after it."""
+        return False
 
     def opened(self, response: httpx.Response) -> bool:
         """True if events follow. The body of anything but a 200 has been read.
@@ -75,7 +81,7 @@ class Subscription:
         self._parser.retry_seconds = former.retry_seconds
         return True
 
-    def feed(self, chunk: bytes) -> Iterator[Event]:
+    def feed(self, chunk: bytes) -> Iterator[E]:
         """The events that these bytes complete, to the last of the stream."""
         self._patience.renew()
         messages = self._parser.feed(chunk)
@@ -83,14 +89,14 @@ class Subscription:
             raise UnexpectedAnswer(self._url, "an event's id that no header can carry")
         for message in messages:
             try:
-                event = event_of(message)
+                event = self._read(message)
             except calls.UNREADABLE as error:
                 problem = f"{type(error).__name__}: {error} in an event {message.event}"
                 raise UnexpectedAnswer(self._url, problem) from error
             if event is None:
                 continue
-            # A task's stream has nothing more to tell then, and the next one would begin anew.
-            if self._task_id is not None and _is_final(event):
+            # The next connection would begin anew.
+            if self._is_last(event):
                 self.is_over = True
             yield event
             if self.is_over:
@@ -110,6 +116,30 @@ class Subscription:
             cause = "the stream ends again and again" if error is None else explained(error)
             raise ConnectionFailed(url, cause) from error
         return delay
+
+
+class Subscription(Following[Event]):
+    """A stream of events: of one task until its end, or of all that the filters let through."""
+
+    def __init__(
+        self,
+        task_id: str | None,
+        filters: Mapping[str, str | Sequence[str] | None],
+        last_event_id: str | None,
+        retries: Retries,
+    ) -> None:
+        super().__init__(last_event_id, retries)
+        self._task_id = task_id
+        self._filters = filters
+
+    def call(self) -> calls.Call[None]:
+        return calls.events(self._task_id, self._filters, self._parser.last_event_id)
+
+    def _read(self, message: Message) -> Event | None:
+        return event_of(message)
+
+    def _is_last(self, event: Event) -> bool:
+        return self._task_id is not None and _is_final(event)
 
 
 def _is_final(event: Event) -> bool:
