@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import uuid
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,13 @@ from afterwards.encryption_keys import EncryptionKeys
 from afterwards.errors import JournalError, JournalUnreadable
 from afterwards.registry.journal.journal import SqliteJournal
 from afterwards.registry.journal.sealing import is_sealed
+from afterwards.registry.protocol.activity import Bulk, By
 from afterwards.registry.protocol.answers import Details, ErrorGroup
 from afterwards.registry.protocol.filters import Filter, Order, Search
 from afterwards.registry.protocol.requests import (
+    Activity,
     Add,
+    Cancel,
     Count,
     Errors,
     Failed,
@@ -50,6 +54,9 @@ class Written:
         peer.release(peer.run(self.released), reason=f"gone with {SECRET}")
         pattern = make_task(id="", created_at=0.0, run_at=0.0, payload=PAYLOAD)
         ask(registry, PutSchedule(make_schedule(pattern=pattern)))
+        # A verb for many tasks, chosen by a search.
+        by = By("ann", bulk=Bulk(str(uuid.uuid4()), f"q={SECRET}", f"for {SECRET}"))
+        ask(registry, Cancel(self.released.id, by=by))
 
 
 def on_disk(directory: Path) -> bytes:
@@ -63,7 +70,8 @@ def seen(registry: SteppedRegistry, written: Written) -> list[Any]:
     schedule = ask(registry, GetSchedule("nightly")).pattern.payload
     groups: list[ErrorGroup] = ask(registry, Errors()).groups
     told = [(one.message, one.number, one.sample_ids) for one in groups]
-    return [[(d.task, d.attempts) for d in details], schedule, told]
+    activity = ask(registry, Activity(limit=9)).entries
+    return [[(d.task, d.attempts) for d in details], schedule, told, activity]
 
 
 def resealed(registry: SteppedRegistry) -> int:
@@ -251,6 +259,14 @@ def test_a_missing_key_is_named_at_the_start_and_nothing_is_changed(bench: Bench
         with pytest.raises(JournalError, match="a key that is not given: k1; add it to AFTERW"):
             bench.journal(keys)
     assert (bench.directory / "journal.sqlite3").read_bytes() == before
+
+
+def test_a_changed_entry_of_the_log_of_activity_is_not_shown(bench: Bench) -> None:
+    registry = bench.registry(journal=bench.journal(K1))
+    Written(bench, registry)
+    rows(bench, "UPDATE activity SET name = detail")
+    problem = refused(registry, Activity(limit=9))
+    assert "the name of the log of activity cannot be opened: it was changed" in problem
 
 
 def test_another_key_by_the_same_id_is_seen_at_the_start(bench: Bench) -> None:

@@ -6,8 +6,9 @@ import sqlite3
 import threading
 from collections.abc import Iterable, Sequence
 from itertools import islice
-from typing import Final
+from typing import Any, Final
 
+from afterwards.registry.journal.sealing import Seal
 from afterwards.registry.protocol.activity import ActivityPage, Entry
 from afterwards.registry.protocol.requests import Activity
 
@@ -15,6 +16,10 @@ MOST_ENTRIES: Final = 1_000_000
 MOST_IN_MEMORY: Final = 10_000
 STEP_ENTRIES: Final = 1_000
 """Deleted at once."""
+
+SUBJECT: Final = "log of activity"
+"""The owner of sealed values; no schedule has fields of these names."""
+_SEALED: Final = ("name", "detail")
 
 _COLUMNS: Final = ", ".join(Entry._fields)
 _PUT: Final = f"""
@@ -28,13 +33,51 @@ _OVERDUE: Final = f"""
 SELECT number FROM (SELECT number, at FROM activity ORDER BY number LIMIT {STEP_ENTRIES})
 WHERE at < ? OR number <= (SELECT max(number) FROM activity) - ?
 """
+_STEP: Final = f"""
+SELECT name, detail, number FROM activity WHERE number > ? ORDER BY number LIMIT {STEP_ENTRIES}
+"""
 _HIGHEST: Final = 2**63 - 1
 
 
-def write(db: sqlite3.Connection, entries: Iterable[Entry], overdue: Sequence[int]) -> None:
-    """Write entries, and delete others, as a part of the transaction at work."""
+def write(
+    db: sqlite3.Connection,
+    entries: Iterable[Entry],
+    overdue: Sequence[int],
+    seal: Seal | None = None,
+) -> None:
+    """Write entries, and delete others, as a part of the transaction at work.
+
+    Args:
+        seal: seals what may tell of a payload, such as the text of a search; None: none is.
+    """
+    if seal is not None:
+        entries = [_sealed(entry, seal) for entry in entries]
     db.executemany(_PUT, entries)
     db.executemany("DELETE FROM activity WHERE number = ?", [(number,) for number in overdue])
+
+
+def _sealed(entry: Entry, seal: Seal) -> Entry:
+    # As the table has it, in which a sealed text is no text.
+    sealed: dict[str, Any] = {
+        field: seal.seal(getattr(entry, field), SUBJECT, field) for field in _SEALED
+    }
+    return entry._replace(**sealed)
+
+
+def reseal(db: sqlite3.Connection, seal: Seal) -> None:
+    """Have all entries under the key that writes, as a part of the transaction at work.
+
+    Raises:
+        Unsealable: one cannot be opened.
+    """
+    number = 0
+    while step := db.execute(_STEP, (number,)).fetchall():
+        renewed = [
+            (seal.resealed(name, SUBJECT, "name"), seal.resealed(detail, SUBJECT, "detail"), number)
+            for name, detail, number in step
+        ]
+        db.executemany("UPDATE activity SET name = ?, detail = ? WHERE number = ?", renewed)
+        number = step[-1][-1]
 
 
 def page(db: sqlite3.Connection, query: Activity) -> ActivityPage:

@@ -4,9 +4,9 @@ The journal notes each key under which it may have values, and with it a secret 
 with that key: so a key that is missing, or is another one by the same id, is seen at the start. The
 secret makes the ids of groups of errors, which stay the same while keys change.
 
-A new writer is adopted at the start, before anything is read. What there are few of (schedules and
-groups of errors) is sealed anew then; everything of tasks follows while the service works
-(`afterwards.registry.journal.resealing`).
+A new writer is adopted at the start, before anything is read. Schedules,
+groups of errors and the log of activity, of which there are few, are sealed anew then. Everything
+of tasks follows while the service works (`afterwards.registry.journal.resealing`).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Final, NamedTuple
 from afterwards.encryption_keys import EncryptionKeys
 from afterwards.errors import JournalError
 from afterwards.logs import get_logger
-from afterwards.registry.journal import failures
+from afterwards.registry.journal import activity, failures
 from afterwards.registry.journal.sealing import Seal, Unsealable
 from afterwards.registry.journal.unsealed import named
 
@@ -114,6 +114,7 @@ def _change_writer(db: sqlite3.Connection, seal: Seal, secret: bytes) -> None:
             sealed = seal.seal(secret, b"", _FIELD)
             db.execute("REPLACE INTO encryption_keys VALUES (?, ?)", (seal.writer, sealed))
         _reseal_schedules(db, seal)
+        activity.reseal(db, seal)
         failures.reseal(db, seal, b"" if seal.writer is None else secret)
         db.execute(_PUT_STATE, (seal.writer,))
         db.execute(_FORGET_KEYS, (seal.writer,))

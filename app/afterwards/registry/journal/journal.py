@@ -177,7 +177,7 @@ class SqliteJournal:
         if group.series is not None:
             series_rows.write(db, group.series)
         if group.activity or group.overdue_activity:
-            activity.write(db, group.activity, group.overdue_activity)
+            activity.write(db, group.activity, group.overdue_activity, self._seal)
         if group.keys is not None:
             keys.write(db, group.keys)
         if group.probe:

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from afterwards.logs import get_logger
+from afterwards.registry.journal import activity
 from afterwards.registry.journal.columns import id_of
 from afterwards.registry.journal.sealing import Seal, Subject, Unsealable, Value, is_sealed
 
@@ -39,6 +40,7 @@ VIEWS: Final[Mapping[str, tuple[str, Mapping[str, str]]]] = {
     ),
     "schedules": ("name", {"payload": "'payload'"}),
     "error_groups": ("id", {"message": "'message'"}),
+    "activity": (f"'{activity.SUBJECT}'", {"name": "'name'", "detail": "'detail'"}),
 }
 """By table: what its values belong to, and the name of the field of each that is sealed; in SQL."""
 
@@ -95,6 +97,8 @@ class Opener:
 
 def named(subject: Subject) -> str:
     """The owner of a value, in words."""
+    if subject == activity.SUBJECT:
+        return f"the {subject}"
     if isinstance(subject, str):
         return f"schedule {subject}"
     if len(subject) == 16:
