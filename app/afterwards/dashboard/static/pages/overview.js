@@ -37,7 +37,7 @@ export default function Overview() {
 }
 
 const Tiles = ({ series }) =>
-  html`<ul class="tiles" aria-label="Tasks by state">${STATES.map(
+  html`<ul class="tiles" aria-label="Tasks by state" title="In Prometheus: afterwards_tasks">${STATES.map(
     (state) => html`<${Tile} key=${state} state=${state} column=${series?.tasks?.[state]} />`,
   )}</ul>`;
 
@@ -59,13 +59,13 @@ function Failing() {
   });
   const groups = errors.data?.groups;
   if (groups?.length === 0) return null;
-  return html`<section class="section" aria-labelledby="failing"><header><h2 id="failing">Failing</h2>
+  return html`<section class="section" aria-labelledby="failing"><header><h2 id="failing">Failing</h2><span class="metric mono">afterwards_tasks{state="failed"}</span>
       ${groups?.length > GROUPS_SHOWN && html`<a href=${href("errors")}>all ${number(groups.length)} groups</a>`}</header>
     <${Loaded} of=${errors} rows=${3} isPart>${({ groups: found }) => html`<${Groups} groups=${found.slice(0, GROUPS_SHOWN)} reload=${errors.reload} onOpen=${openGroup(go)} />`}<//></section>`;
 }
 
 const TypesNow =
-  () => html`<section class="section" aria-labelledby="types"><header><h2 id="types">Types</h2></header>
+  () => html`<section class="section" aria-labelledby="types"><header><h2 id="types">Types</h2><span class="metric mono">afterwards_tasks</span></header>
   ${stats.value ? html`<${TypeTable} names=${Object.keys(stats.value.by_type)} />` : html`<${Skeleton} rows=${4} />`}</section>`;
 
 const SlotsNow = () =>

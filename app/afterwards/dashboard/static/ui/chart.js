@@ -35,7 +35,7 @@ function loadLibrary() {
  */
 export function Chart({ title, metric, at, lines, format, log = false, aside }) {
   const [isTable, setTable] = useState(false);
-  return html`<figure class="chart"><figcaption><h2>${title}</h2><span class="metric mono" title="The metric that Prometheus has of it">${metric}</span>
+  return html`<figure class="chart"><figcaption><h2>${title}</h2><span class="metric mono" title="In Prometheus: ${metric}">${metric}</span>
       ${aside}<button type="button" class="button quiet small" aria-pressed=${String(isTable)} onClick=${() => setTable(!isTable)}>${isTable ? "Chart" : "Table"}</button></figcaption>
     ${
       isTable

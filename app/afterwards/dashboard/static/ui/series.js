@@ -10,10 +10,42 @@ export const RANGES = [
 ];
 export const RELOAD_SECONDS = { "1h": 15, "24h": 60, "30d": 300 };
 
+/** What each line is in Prometheus, and the state whose colour it has; deploy/grafana has the same. */
+const THROUGHPUT = [
+  {
+    label: "Submitted",
+    column: "submitted",
+    metric: "afterwards_tasks_submitted_total",
+    state: "pending",
+    dash: [2, 3],
+  },
+  {
+    label: "Succeeded",
+    column: "succeeded",
+    metric: "afterwards_task_transitions_total",
+    state: "success",
+    fill: true,
+  },
+  {
+    label: "Failed",
+    column: "failed",
+    metric: "afterwards_task_transitions_total",
+    state: "failed",
+    dash: [5, 2],
+    fill: true,
+  },
+  {
+    label: "Retried",
+    column: "retried",
+    metric: "afterwards_task_retries_total",
+    state: "retrying",
+    dash: [1, 2],
+  },
+];
 const QUANTILES = [
-  ["p50", "success"],
-  ["p95", "processing", [6, 3]],
-  ["p99", "failed", [2, 3]],
+  { label: "p50", state: "success" },
+  { label: "p95", state: "processing", dash: [6, 3] },
+  { label: "p99", state: "failed", dash: [2, 3] },
 ];
 
 const perSecond = (values, step) => values.map((value) => (value === null ? null : value / step));
@@ -21,27 +53,11 @@ const perSecond = (values, step) => values.map((value) => (value === null ? null
 /** @param {{series: any}} _ what `/stats/series` gives */
 export function SeriesCharts({ series }) {
   const { times: at, step_seconds: step } = series;
-  const quantiles = (name) =>
-    QUANTILES.map(([quantile, state, dash]) => ({
-      label: quantile,
-      state,
-      dash,
-      values: series[`${name}_${quantile}`],
-    }));
-  const throughput = [
-    { label: "Submitted", state: "pending", values: perSecond(series.submitted, step), dash: [2, 3] },
-    { label: "Succeeded", state: "success", values: perSecond(series.succeeded, step), fill: true },
-    {
-      label: "Failed",
-      state: "failed",
-      values: perSecond(series.failed, step),
-      dash: [5, 2],
-      fill: true,
-    },
-    { label: "Retried", state: "retrying", values: perSecond(series.retried, step), dash: [1, 2] },
-  ];
+  const quantiles = (name) => QUANTILES.map((line) => ({ ...line, values: series[`${name}_${line.label}`] }));
+  const throughput = THROUGHPUT.map((line) => ({ ...line, values: perSecond(series[line.column], step) }));
+  const metrics = [...new Set(THROUGHPUT.map(({ metric }) => metric))].join(", ");
   return html`<div class="charts">
-    <${Chart} title="Throughput" metric="afterwards_task_transitions_total" at=${at} lines=${throughput} format=${rate} />
+    <${Chart} title="Throughput" metric=${metrics} at=${at} lines=${throughput} format=${rate} />
     <${Chart} title="Wait" metric="afterwards_task_wait_seconds" at=${at} lines=${quantiles("wait")} format=${duration} log />
     <${Chart} title="Run" metric="afterwards_task_run_seconds" at=${at} lines=${quantiles("run")} format=${duration} log /></div>`;
 }
