@@ -79,7 +79,7 @@ deploy-test: $(DEVELOPMENT) ## build the image and try the Compose deployment ou
 	@$(BIN)/python -m pytest tests/deploy -m engine
 
 # With BESIDE=CHECKOUT another checkout of the service, too, in turn with this one.
-bench: $(DEVELOPMENT) load-tools ## measure it beside plain FastAPI: ONLY=post WORKERS=1 ROUNDS=5 BESIDE=CHECKOUT
+bench: $(DEVELOPMENT) load-tools browser ## measure it beside plain FastAPI: ONLY=post WORKERS=1 ROUNDS=5 BESIDE=CHECKOUT
 	@$(BIN)/python -m loadtests.bench $(if $(ONLY),--only $(ONLY)) $(if $(BESIDE),--beside $(BESIDE)) \
 		$(if $(WORKERS),--workers $(WORKERS)) $(if $(ROUNDS),--rounds $(ROUNDS)) $(BENCH)
 

@@ -38,5 +38,7 @@ class Sizes:
     waiting_seconds: float = 2.0
     stored: tuple[int, ...] = (0, 100_000, 1_000_000)
     """Finished tasks in the journal; the first is what the others are compared with."""
+    views: int = 20
+    """Of each page of the dashboard, in each round."""
     synced: int = 10
     """Submissions that are traced on each service before it is measured."""

@@ -9,12 +9,15 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser
 
-from tests.browser.chromium import Window, chromium
+from loadtests.browser import CHROMIUM, MISSING, chromium
+from tests.browser.window import Window
 from tests.integration.conftest import Service
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    if CHROMIUM is None:
+        pytest.skip(MISSING)
     with chromium() as running:
         yield running
 

@@ -8,8 +8,8 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.chromium import Window
 from tests.browser.state import LONG_WORD, RIGHT_TO_LEFT, ended, filled, submitted
+from tests.browser.window import Window
 from tests.integration.conftest import Service
 
 

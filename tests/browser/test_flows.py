@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.chromium import Window
 from tests.browser.state import ended, submitted
+from tests.browser.window import Window
 from tests.integration.conftest import Service, wait_for
 
 

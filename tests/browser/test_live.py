@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator
 import pytest
 from playwright.sync_api import Page, Route, expect
 
-from tests.browser.chromium import SECONDS, Window
 from tests.browser.proxy import PREFIX, prefixed
 from tests.browser.state import ended, submitted
+from tests.browser.window import SECONDS, Window
 from tests.integration.conftest import Service, wait_for
 
 STREAMS = 4

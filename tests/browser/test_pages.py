@@ -7,8 +7,8 @@ from typing import Final, Literal
 import pytest
 
 from afterwards.dashboard.shell import PAGES
-from tests.browser.chromium import Window
 from tests.browser.state import filled
+from tests.browser.window import Window
 from tests.integration.conftest import Service
 
 SCHEMES: Final[tuple[Literal["light", "dark"], ...]] = ("light", "dark")

@@ -12,8 +12,8 @@ import pytest
 from playwright.sync_api import Page, Route, expect
 
 from afterwards.dashboard.shell import PAGES
-from tests.browser.chromium import SECONDS, Window
 from tests.browser.state import ended, submitted
+from tests.browser.window import SECONDS, Window
 from tests.integration.conftest import Service
 
 API: Final = re.compile(

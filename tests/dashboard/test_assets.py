@@ -33,8 +33,20 @@ SCRIPTS = [path for path in sorted(STATIC.rglob("*.js")) if "vendor" not in path
 
 def test_every_file_is_there_plain_and_compressed() -> None:
     for name, asset in load().files.items():
-        assert asset.content == (STATIC / name).read_bytes()
+        source = (STATIC / name).read_text().splitlines()
+        served = asset.content.decode().splitlines()
+        lines = iter(source)
+        # In their order, and none that is not in the file.
+        assert all(line in lines for line in served), name
         assert gzip.decompress(asset.compressed) == asset.content
+
+
+def test_scripts_are_served_without_their_comments() -> None:
+    for path in SCRIPTS:
+        served = load().files[path.relative_to(STATIC).as_posix()].content.decode()
+        lines = [line.strip() for line in path.read_text().splitlines()]
+        code = [line for line in lines if not re.match(r"//|\*|/\*(?!.*\*/.)", line)]
+        assert [line.strip() for line in served.splitlines()] == code, path
 
 
 def test_manifests_and_licences_are_not_served() -> None:

@@ -54,5 +54,10 @@ def test_charts_are_loaded_where_charts_are() -> None:
     assert "vendor/uplot.js" not in preloaded("tasks")
 
 
+def test_dialogs_are_loaded_when_they_are_opened() -> None:
+    assert {"ui/submit.js", "ui/form.js", "ui/bulk.js"}.isdisjoint(preloaded(""))
+    assert "ui/later.js" in preloaded("")
+
+
 def test_a_page_that_there_is_not_has_the_frame() -> None:
     assert "ui/frame.js" in preloaded("nowhere")

@@ -26,6 +26,7 @@ SMALL = Sizes(
     readable=50,
     registered=300,
     scrapes=3,
+    views=2,
     calls=200,
     executor_workers=2,
     waiting=60,

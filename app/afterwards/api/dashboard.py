@@ -10,7 +10,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from afterwards import __version__
-from afterwards.api.compression import VARY, takes_gzip
+from afterwards.api.compression import VARY, fitting, takes_gzip
 from afterwards.api.references import reference
 from afterwards.api.roles import Role, needs
 from afterwards.api.routing import new_router
@@ -60,6 +60,5 @@ async def dashboard_asset(digest: str, name: str, request: Request) -> Response:
 async def dashboard_page(request: Request, page: str = "") -> Response:
     """A page of the dashboard; the browser finds out which one."""
     base = reference(request.scope, HOME)
-    return Response(
-        shell(base, page, load(), __version__), headers=_SHELL_HEADERS, media_type="text/html"
-    )
+    content, headers = await fitting(request, shell(base, page, load(), __version__))
+    return Response(content, headers={**_SHELL_HEADERS, **headers}, media_type="text/html")

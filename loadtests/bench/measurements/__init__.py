@@ -9,6 +9,7 @@ from typing import Final
 from loadtests.bench.figures import Row
 from loadtests.bench.measurements import (
     batches,
+    dashboard,
     finish,
     growth,
     guests,
@@ -36,6 +37,7 @@ MEASUREMENTS: Final[Mapping[str, Measurement]] = MappingProxyType(
         "waiting": waiting.measure,
         "guests": guests.measure,
         "growth": growth.measure,
+        "dashboard": dashboard.measure,
     }
 )
 """By the name that `make bench ONLY=...` selects them by, in the order of the report."""

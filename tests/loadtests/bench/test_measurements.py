@@ -11,6 +11,7 @@ from afterwards_executors.base import End, Outcome
 from loadtests.bench.figures import Row
 from loadtests.bench.measurements import MEASUREMENTS, pools
 from loadtests.bench.stand import Stand
+from loadtests.browser import CHROMIUM, MISSING
 from loadtests.errors import LoadTestError
 from tests.loadtests.conftest import SMALL, Journal, needs_wrk
 
@@ -143,3 +144,16 @@ def test_calls_that_did_not_run_where_they_should_give_no_figure(
     monkeypatch.setattr(pools, "FUNCTIONS", {**pools.FUNCTIONS, kind: function})
     with pytest.raises(LoadTestError, match="ran"):
         list(MEASUREMENTS["executors"](stand))
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason=MISSING)
+def test_the_dashboard_is_measured_by_the_browser_and_what_it_costs_by_submissions(
+    stand: Stand,
+) -> None:
+    rows = list(MEASUREMENTS["dashboard"](stand))
+    assert [row.unit for row in rows] == ["ms"] * 4 + ["kB"] * 2 + ["1/s", "kB/s", "1/s"]
+    (cold, warm), accepted = rows[4:6], rows[-1]
+    assert cold.ours.low > 50
+    assert warm.ours.high == 0
+    assert accepted.beside_name == "no window"
+    assert all(row.note.startswith("budget") for row in rows)

@@ -13,7 +13,7 @@ import { RANGES, RELOAD_SECONDS, SeriesCharts } from "../ui/series.js";
 import { Slots } from "../ui/slots.js";
 import { Spark, thinned } from "../ui/spark.js";
 import { Loaded, Skeleton } from "../ui/states.js";
-import { submitDialog } from "../ui/submit.js";
+import { submitDialog } from "../ui/later.js";
 import { TypeTable } from "../ui/type_table.js";
 
 const GROUPS_SHOWN = 5;

@@ -20,10 +20,9 @@ import {
   Verb,
   stateOf,
 } from "../ui/basics.js";
-import { editDialog } from "../ui/edit.js";
 import { Json } from "../ui/json.js";
 import { Loaded } from "../ui/states.js";
-import { submitDialog } from "../ui/submit.js";
+import { editDialog, submitDialog } from "../ui/later.js";
 import { Timeline } from "../ui/timeline.js";
 
 const RELOAD_MILLISECONDS = 1_000;

@@ -14,7 +14,7 @@ import { Heading, Icon, STATES, Time, UNFINISHED, Verb, WORDS } from "../ui/basi
 import { VERBS, bulk } from "../ui/bulk.js";
 import { FilterBar } from "../ui/filter_bar.js";
 import { Empty, Loaded } from "../ui/states.js";
-import { submitDialog } from "../ui/submit.js";
+import { submitDialog } from "../ui/later.js";
 import { useSelection } from "../ui/table.js";
 import { TaskTable } from "../ui/task_table.js";
 import { said } from "../ui/toasts.js";

@@ -11,7 +11,7 @@ import { Badge, Choice, Heading, STATES, Verb } from "../ui/basics.js";
 import { Groups, PauseVerb, openGroup } from "../ui/groups.js";
 import { Json } from "../ui/json.js";
 import { Loaded } from "../ui/states.js";
-import { submitDialog } from "../ui/submit.js";
+import { submitDialog } from "../ui/later.js";
 import { RANGES, RELOAD_SECONDS, SeriesCharts } from "../ui/series.js";
 
 export default function Type({ name }) {

@@ -5,7 +5,7 @@ import { href } from "../core/router.js";
 import { stats } from "../core/store.js";
 import { pauseType } from "./actions.js";
 import { TaskLink, Time, TypeLink, Verb } from "./basics.js";
-import { bulk } from "./bulk.js";
+import { bulk } from "./later.js";
 import { Spark } from "./spark.js";
 import { Table } from "./table.js";
 

@@ -1,62 +1,26 @@
-"""Chromium as the tests drive it, and what they find wrong in its windows."""
+"""Windows of the dashboard as the tests drive them, and what is found wrong in them."""
 
 from __future__ import annotations
 
 import json
-import os
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-import pytest
 from playwright.sync_api import (
-    Browser,
     BrowserContext,
     ConsoleMessage,
     Page,
     expect,
-    sync_playwright,
 )
 
-CHROMIUM: Final = shutil.which("chromium") or shutil.which("chromium-browser")
 AXE: Final = (Path(__file__).parents[1] / "dashboard" / "vendor" / "axe.js").read_text()
 SECONDS: Final = 20
 """The time that a window may take for what it is to show."""
-_ARGUMENTS: Final = (
-    "--disable-gpu",
-    # Containers have little shared memory.
-    "--disable-dev-shm-usage",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--no-first-run",
-)
 _REPORT: Final = """addEventListener("securitypolicyviolation", (event) =>
     console.error(`CSP: ${event.violatedDirective} ${event.blockedURI}`))"""
 _VIOLATIONS: Final = """async () => (await axe.run(document, {resultTypes: ["violations"]}))
     .violations.map(({id, help, nodes}) => ({id, help, where: nodes.map(
         ({target, failureSummary: why}) => [target.join(" "), why])}))"""
-
-
-@contextmanager
-def chromium() -> Iterator[Browser]:
-    """A browser; the test is skipped where there is none."""
-    if CHROMIUM is None:
-        pytest.skip("chromium is not there; make tools gets it")
-    # Its sandbox does not let root in.
-    sandbox = ["--no-sandbox"] if os.geteuid() == 0 else []
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=CHROMIUM,
-            args=[*_ARGUMENTS, *sandbox],
-            # Users see them, and they take room.
-            ignore_default_args=["--hide-scrollbars"],
-        )
-        try:
-            yield browser
-        finally:
-            browser.close()
 
 
 class Window:
