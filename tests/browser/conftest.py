@@ -27,10 +27,12 @@ def service(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Itera
     """A service with one worker and the task types of `work.py`; not started without a browser."""
     running = Service(tmp_path_factory.mktemp("service"), workers="1", task_modules="work")
     running.directory = Path(__file__).parent
-    running.start()
-    yield running
-    running.kill_everything()
-    running.client.close()
+    try:
+        running.start()
+        yield running
+    finally:
+        running.kill_everything()
+        running.client.close()
 
 
 @pytest.fixture
