@@ -19,7 +19,7 @@ TOOLS := $(VENV)/tools
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help install run test test-all quick tools check lint format typecheck chaos flood bench load \
-	load-ui load-tools browser deploy-test vendor lock clean
+	load-ui load-tools browser screenshots deploy-test vendor lock clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -110,6 +110,10 @@ load-tools:
 # Opens the dashboard in tests and in the benchmark.
 browser:
 	$(call apt_install,chromium)
+
+# What this makes is committed. It lives a day on a clock of its own, which takes a minute.
+screenshots: $(DEVELOPMENT) browser ## take the pictures of the dashboard in docs/pictures anew
+	@$(BIN)/python -m tests.pictures
 
 # The service needs neither: what this makes is committed.
 vendor: ## bundle anew what the dashboard and its tests take from others (needs npm)

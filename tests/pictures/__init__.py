@@ -1,0 +1,1 @@
+"""The pictures of the dashboard in README and docs, made by `make screenshots`."""
