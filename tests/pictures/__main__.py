@@ -92,14 +92,14 @@ def opened(service: Service) -> Mapping[str, str]:
     ]
     for name in ("fabrikam", "tailspin"):
         submitted(service, "import-catalogue", {"supplier": name})
-    for order in range(61_001, 61_007):
+    for order in range(90_001, 90_007):
         submitted(service, "charge", {"order": order, "amount": 42.5}, delay_seconds=3_600)
-    for order in (61_007, 61_008):
+    for order in (90_007, 90_008):
         charge = {"order": order, "amount": 9.9, "card": "expired"}
         ended(service, submitted(service, "charge", charge, labels=labels))
     _put_schedules(service)
     assert service.post("/task-types/receipt/pause").is_success
-    for order in range(61_009, 61_013):
+    for order in range(90_009, 90_013):
         submitted(service, "receipt", {"order": order, "email": f"jo{order}@shop.example"})
     assert ended(service, failing) == "failed"
     wait_for(lambda: _has_progress(service, running[0]), "the import says how far it is")

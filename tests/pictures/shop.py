@@ -75,5 +75,7 @@ RECEIPT = TaskType("receipt", Receipt, send_receipt, max_attempts=1)
 STOCK = TaskType(
     "sync-stock", Stock, sync_stock, executor="thread", retry=RetryPolicy(wait=wait_fixed(1.5))
 )
-CATALOGUE = TaskType("import-catalogue", Catalogue, import_catalogue, max_concurrency=2)
+CATALOGUE = TaskType(
+    "import-catalogue", Catalogue, import_catalogue, timeout=3_600, max_concurrency=2
+)
 """Two at once: the supplier's server is slow."""
