@@ -35,6 +35,7 @@ SECRETS: Final = {
         )
     )
 }
+JOURNAL_KEY: Final = base64.b64encode(b"hidden in the settings, 32 bytes").decode()
 MODULE: Final = """
 import os
 from pydantic import BaseModel, SecretStr
@@ -118,6 +119,7 @@ def service(new_service: Callable[..., Service]) -> Service:
         task_modules="shop",
         allowed_hosts="tasks.example.org",
         smtp_pasword=SECRETS["mistyped"],
+        encryption_keys=f"first:{JOURNAL_KEY}",
     )
     made.set_plain(
         DATABASE_URL=f"postgres://shop:{SECRETS['variable']}@db.example/shop",
@@ -185,6 +187,7 @@ def test_nothing_that_is_said_has_a_secret_in_it(service: Service) -> None:
     assert holder is not None
     tokens = [first_key(service), *further_keys(service)]
     hidden = {**SECRETS, "the registry's key": holder.endpoint.authkey().hex()}
+    hidden["the journal's key"] = JOURNAL_KEY
     hidden |= {f"token {number}": token[-43:] for number, token in enumerate(tokens)}
     said = {"answers": ""}
     for headers in credentials(*tokens):
