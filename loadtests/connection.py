@@ -48,7 +48,7 @@ class Connection:
     """One connection, kept alive; one request at a time.
 
     Raises:
-        OSError: nobody listens there, or the connection was closed.
+        OSError: there is no listener, or the connection was closed.
     """
 
     def __init__(self, address: Address) -> None:

@@ -149,7 +149,7 @@ def _unfinished(environment: Environment, patience_seconds: float) -> dict[str, 
 
 
 class _Silent:
-    """A request event that nobody listens to."""
+    """A request event without listeners."""
 
     def fire(self, **_: Any) -> None:
         pass

@@ -98,6 +98,12 @@ def test_docstrings_begin_with_their_subject() -> None:
     assert [text for text in docstrings() if QUESTION.match(text[1])] == []
 
 
+def test_docstrings_say_of_what_they_speak() -> None:
+    found = [text for text in docstrings() if is_roundabout(text[1])]
+    # Tests may play with words: they are read by those who change the code.
+    assert [text for text in found if not text[0].startswith("tests/")] == []
+
+
 # -- documents ---------------------------------------------------------------------------------
 
 

@@ -213,7 +213,7 @@ class NotAuthenticated(AfterwardsError):
 
 
 class InvalidKey(NotAuthenticated):
-    """The key that was shown is unknown, expired or revoked: which of them, nobody is told."""
+    """The key that was shown is unknown, expired or revoked; which of them is not told."""
 
     def __str__(self) -> str:
         return (

@@ -57,7 +57,7 @@ LATEST_SHOWN: Final = 253_402_214_400.0
 """9999-12-31: later times are shown as this one."""
 
 MAX_DELAY_SECONDS: Final = 10 * 365 * 86_400.0
-"""Nothing waits longer for its time, whoever has asked for it: a retry policy may say anything."""
+"""Nothing waits longer for its time, not even if a retry policy asks for it."""
 
 MAX_ERROR_CHARACTERS: Final = 4_000
 """Longer error messages are cut, so that a record's size is bounded by its payload and result."""
@@ -376,7 +376,7 @@ class Task:
         alone: bool = False,
         most: int = MAX_LOST_ATTEMPTS,
     ) -> Task:
-        """PROCESSING -> PENDING, counted: nobody knows how far the attempt came.
+        """PROCESSING -> PENDING, counted: how far the attempt came is not known.
 
         The last loss fails the task, so that a task which kills its hosts stops, but only if it
         cannot have been another one's fault; otherwise the next attempt has to be alone, and
@@ -462,7 +462,7 @@ class Task:
     ) -> Task:
         """FAILED or CANCELLED -> PENDING with fresh budgets. The attempt number goes on.
 
-        A deadline that has passed by its time is dropped: whoever asks for another attempt wants it
+        A deadline that has passed by its time is dropped: a request for another attempt wants it
         to start.
 
         Args:

@@ -104,7 +104,7 @@ _debug_lines: Final = _DebugLines()
 class LossyStream:
     """A stream whose lines are lost where they cannot be written: writing never raises.
 
-    Whoever reads the log may have gone, or its disk be full. That must not end the work that the
+    The log's reader may have gone, or its disk be full. That must not end the work that the
     line is about.
     """
 

@@ -1,4 +1,4 @@
-"""The composition root: `create_app` and its lifespan. Nobody below knows the concrete classes.
+"""The composition root: `create_app` and its lifespan. No module below knows the concrete classes.
 
 `afterwards serve` makes one application per web worker, all with the same registry process.
 `uvicorn --factory afterwards.main:create_app` works too: the first worker on a data directory
@@ -147,7 +147,7 @@ def _pass_on(
 
 
 def _own_settings() -> tuple[Settings, Described]:
-    """Settings, task types and logging of a process that nobody else has set up."""
+    """Settings, task types and logging of a process that was not set up before."""
     try:
         settings = Settings.load()
         configure(settings.log_level, settings.log_format)

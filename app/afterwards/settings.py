@@ -292,7 +292,7 @@ class Settings(BaseSettings):
 
     @classmethod
     def load(cls, **flags: str | None) -> Self:
-        """Read the settings. Paths in them are absolute, whoever changes the directory later.
+        """Read the settings. Paths in them are absolute, though the directory may change later.
 
         Args:
             flags: values given on the command line, by field name; None for those not given.
@@ -348,7 +348,7 @@ class Settings(BaseSettings):
         return _name(field, self._given)
 
     def _with_one_worker(self) -> Self:
-        """No two can share the memory registry; whoever asked for more is told so."""
+        """No two can share the memory registry; more is refused if it was asked for."""
         if "workers" in self.model_fields_set and self.workers > 1:
             problem = f"must be 1 with the memory registry (got {self.workers})"
             raise ConfigurationError(self.name_of("workers"), problem)

@@ -27,14 +27,14 @@ class End(StrEnum):
     CANCELLED = "cancelled"
     """Stopped by `Executor.cancel` or `Executor.shutdown` before it ended by itself."""
     LOST = "lost"
-    """Its process died, and it was alone in it; nobody knows how far it came."""
+    """Its process died, and it was alone in it; how far it came is not known."""
     SUSPECTED = "suspected"
     """Its process died, and there were others in it: one of them may have done it."""
     RELEASED = "released"
     """Its process had to be ended because of another call in it. Worth running again."""
     STARVED = "starved"
     """Something ran out that is not the call's own: descriptors, threads, memory, processes. It is
-    nobody's fault, and worth submitting again after a pause. Where an executor says so and not the
+    no call's fault, and worth submitting again after a pause. Where an executor says so and not the
     function, it is certain that the function has not begun and never will."""
 
 

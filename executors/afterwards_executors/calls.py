@@ -118,7 +118,7 @@ class Calls:
         """Fix how `call` ends, whatever its function does from now on.
 
         Returns:
-            False if that was fixed before, by whomever.
+            False if that was fixed before.
         """
         with self._lock:
             if call.verdict is not None:

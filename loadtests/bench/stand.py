@@ -45,7 +45,7 @@ class Stand:
         return Bare(self.new_directory("bare"), self.sizes.workers)
 
     def new_directory(self, name: str) -> Path:
-        """A directory that nobody has used."""
+        """A directory that was not used before."""
         directory = self.directory / f"{name}-{next(self._numbers)}"
         directory.mkdir()
         return directory

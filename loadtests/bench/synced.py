@@ -73,7 +73,7 @@ def trace(service: Service, submissions: int, *, follow: bool = True) -> Durabil
     """Submit tasks, one at a time, and look at the syncs of their journal.
 
     Args:
-        service: one that nobody else uses now.
+        service: one that is not used otherwise now.
         submissions: how many.
         follow: wait until each is finished before the next: its report is synced, too. Not needed
             where tasks take longer than all submissions.

@@ -30,7 +30,7 @@ class Retry(TaskUser):
 
     @task(1)
     def flaky(self) -> None:
-        """An address that fails once: nobody has to do anything."""
+        """An address that fails once: no retry by hand is needed."""
         task_id = self.submit("/notify/", _mail_to("flaky"))
         if task_id is not None:
             self.expect("retry: flaky succeeds", self.wait_finished(task_id), status="success")

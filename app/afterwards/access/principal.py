@@ -37,7 +37,7 @@ class Principal:
     key: Key | None
 
     def may(self, needs: Needed) -> bool:
-        """True if the route is allowed, for whomever's tasks."""
+        """True if the route is allowed, for any owner's tasks."""
         key = self.key
         if key is None or needs.role is Role.PUBLIC:
             return True
@@ -90,7 +90,7 @@ class Principal:
 
     @property
     def actor(self) -> str | None:
-        """Its name in the log of activity; None: nobody had to say."""
+        """Its name in the log of activity; None: none had to be given."""
         return None if self.key is None else self.key.name
 
 

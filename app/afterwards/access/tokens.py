@@ -39,7 +39,7 @@ class Parsed(NamedTuple):
 
 
 def new_token() -> NewToken:
-    """A token that nobody has had before."""
+    """A token that was never given before."""
     key_id = "".join(secrets.choice(_ID_CHARACTERS) for _ in range(ID_LENGTH))
     secret = secrets.token_urlsafe(SECRET_BYTES)
     return NewToken(f"{_PREFIX}_{key_id}_{secret}", key_id, digest_of(secret.encode()))

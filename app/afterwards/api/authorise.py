@@ -37,12 +37,12 @@ class Gate:
     """Lets requests in, by the keys as this worker knows them.
 
     Args:
-        ring: None: they are not known yet, and nobody is let in.
+        ring: None: they are not known yet, and no request is let in.
     """
 
     def __init__(self, ring: Keyring | None = NO_KEYS) -> None:
         self.used: dict[str, float] = {}
-        """The last use of each key, by its id, until whoever remembers them takes it away."""
+        """The last use of each key, by its id, until they are taken away to be remembered."""
         self.renew(ring)
         self.lapses: Final = Lapses(self.holds)
         """The keys that something goes on with."""
@@ -54,7 +54,7 @@ class Gate:
         self.is_open = ring is not None and not ring.required
         """True while no key is required."""
         self.asks_for_keys = ring is not None and ring.required
-        """True while one is; neither is true while nobody knows."""
+        """True while one is; neither is true while it is not known."""
 
     def holds(self, principal: Principal) -> bool:
         """True if what a principal was let in for may go on."""
@@ -71,7 +71,7 @@ class Gate:
         Raises:
             NotAuthenticated: it has shown no valid key.
             NotAllowed: its key does not reach so far.
-            KeysUnknown: nobody knows.
+            KeysUnknown: it is not known.
         """
         if self._ring is None:
             raise KeysUnknown
@@ -104,7 +104,7 @@ def _decide(key: Key, needs: Needs) -> tuple[Principal, bool]:
 def authorise(route: Declared, scope: Scope) -> None:
     """Let a request to a route in, and note its sender as `scope["principal"]`.
 
-    A public route asks for nobody: nothing is noted, and it reaches no task.
+    A public route asks for no key: nothing is noted, and it reaches no task.
 
     Raises:
         As `Gate.let_in`.
@@ -134,7 +134,7 @@ def _token(scope: Scope) -> bytes:
 
 
 def described(principal: Principal) -> str:
-    """A key and its role, for whoever has shown it."""
+    """A key and its role, for the client that has shown it."""
     key = principal.key
     assert key is not None
     if key.role is not None:

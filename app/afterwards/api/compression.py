@@ -1,4 +1,4 @@
-"""gzip for whoever takes it."""
+"""gzip for clients that take it."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def takes_gzip(request: Request) -> bool:
 async def fitting(request: Request, content: bytes) -> tuple[bytes, dict[str, str]]:
     """The content as it is sent, and the headers that say so; beside the loop if it is large.
 
-    The content may have no texts of users. Whoever sends some, and sees how long the answers to
-    another are, could guess the rest of them from how well they are compressed (BREACH).
+    The content may have no texts of users. A client that sends some, and sees how long the answers
+    to another are, could guess the rest of them from how well they are compressed (BREACH).
     """
     if len(content) < _LEAST_BYTES or not takes_gzip(request):
         return content, VARY

@@ -110,7 +110,7 @@ _HEADERS: Final = {
 
 
 class EventStream(Response):
-    """Sends what a stream gives until it is over or nobody reads any more.
+    """Sends what a stream gives until it is over or is not read any more.
 
     Args:
         render: an item's bytes; empty if there is nothing in it for this client.

@@ -37,7 +37,7 @@ _READS: Final = frozenset({"GET", "HEAD"})
 
 
 class RequestContext:
-    """Gives every request an id, counts and times it, and answers what nobody expected.
+    """Gives every request an id, counts and times it, and answers for unexpected errors.
 
     The id is the client's `X-Request-ID` if it is acceptable; it is bound to the log lines that
     the request causes, its background tasks included, and sent back with every answer.

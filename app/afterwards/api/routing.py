@@ -112,7 +112,7 @@ def require_declared(routes: Iterable[BaseRoute]) -> None:
     """Have each route say whom it is for, and ask for that.
 
     Raises:
-        TypeError: one says nothing, or is of a kind that asks nobody, such as a mount.
+        TypeError: one says nothing, or is of a kind without a check, such as a mount.
     """
     for route in routes:
         if getattr(route, "needs", None) is None or not isinstance(route, Route):

@@ -130,7 +130,7 @@ class _Formatter(argparse.HelpFormatter):
 
 
 class _Parser(argparse.ArgumentParser):
-    """A parser whose status is right although nobody can read what it prints."""
+    """A parser whose status is right although its output cannot be written."""
 
     def _print_message(self, message: str, file: Any = None) -> None:
         # As later versions of Python do by themselves.

@@ -71,7 +71,7 @@ def refuse(message: object, status: int) -> int:
 
 
 def note(message: object) -> None:
-    """Say something beside the output, at once; that nobody can read it is no reason to fail."""
+    """Say something beside the output, at once; an output that is gone is no reason to fail."""
     with contextlib.suppress(OSError):
         sys.stderr.write(f"afterwards: {message}\n")
         sys.stderr.flush()

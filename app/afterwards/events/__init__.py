@@ -1,1 +1,1 @@
-"""The events of tasks, for whoever listens at this worker."""
+"""The events of tasks, for the listeners of this worker."""

@@ -141,7 +141,7 @@ class EventHub:
         """True if the window has everything after the position, or will; asks the registry.
 
         Raises:
-            Unavailable: nobody knows.
+            Unavailable: it is not known.
         """
         if self.window.has(position):
             return True

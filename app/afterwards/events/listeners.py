@@ -14,7 +14,7 @@ task again."""
 
 
 class FeedListener:
-    """Something that is woken. Whoever waits reads the window, which bounds what is kept."""
+    """Something that is woken. Its waiter reads the window, which bounds what is kept."""
 
     def __init__(self) -> None:
         self._woken = asyncio.Event()

@@ -95,7 +95,7 @@ class AllStream:
         """Have what came since the position, if that can be had; else the first is a `Reset`.
 
         Raises:
-            Unavailable: nobody knows; it is tried again.
+            Unavailable: it is not known; it is tried again.
         """
         if self._is_to_reach and self._hub.is_live:
             await self._hub.reaches(self.position)
@@ -192,7 +192,7 @@ class TaskStream:
 
         Raises:
             TaskNotFound: there is none.
-            Unavailable: nobody knows; it is tried again.
+            Unavailable: it is not known; it is tried again.
         """
         self._listener.take()  # that following has begun is no miss
         self.position = self._hub.window.end

@@ -16,8 +16,8 @@ their answers, and what was written is sent."""
 class AfterAnswers:
     """Calls what it is given `_TURNS` turns of the event loop later.
 
-    An attempt takes the interpreter from whoever is about to answer, so that clients would be
-    answered later than their tasks are started.
+    An attempt takes the interpreter from the coroutines that are about to answer, so that clients
+    would be answered later than their tasks are started.
     """
 
     def __init__(self) -> None:

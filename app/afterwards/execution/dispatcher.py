@@ -76,7 +76,7 @@ class Dispatcher:
         report: sends a report to the registry.
         progress: hears how far an attempt is: task id, attempt, fraction, message. Must not wait.
         slots_changed: the registry is to hear of `slots` before the next report. Must not wait.
-        later: calls what starts an attempt, once nobody's answer has to wait for it.
+        later: calls what starts an attempt, once no answer has to wait for it.
         traces: makes spans of attempts; None: there are none.
     """
 
@@ -113,7 +113,7 @@ class Dispatcher:
     # -- starting ------------------------------------------------------------------------------
 
     async def start(self, task_id: str) -> None:
-        """Start the task soon, if its claim is here and nobody has started it.
+        """Start the task soon, if its claim is here and was not started.
 
         What `BackgroundTasks` carry. A task that is claimed elsewhere, or waits for a slot, is none
         of its business.
@@ -292,7 +292,7 @@ class Dispatcher:
     def fence(self) -> None:
         """Stop all attempts, and forget them: others will run them.
 
-        Not those that have ended: if their report still comes in time, nobody needs to run them.
+        Not those that have ended: if their report still comes in time, they need not run again.
         """
         with self._changed:
             attempts = [

@@ -18,7 +18,7 @@ _OWN: Final = 64
 _FOR_A_PROCESS: Final = 4
 _FOR_A_THREAD: Final = 2
 _LEAST: Final = _OWN
-"""With fewer, a worker may start and be able to accept nobody."""
+"""With fewer, a worker may start and be able to accept no connection."""
 
 _LEAST_SHARE: Final = 4
 """Connections get one in so many at least, however many attempts there may be."""

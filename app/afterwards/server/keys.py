@@ -1,7 +1,7 @@
 """Keys, made and ended on this machine: by the running registry, or in the journal without one.
 
-Whoever may write the data directory decides who may use the service, so no token is asked for here.
-Root does nothing in a directory of another user that this user could not do.
+A user who may write the data directory decides who may use the service, so no token is asked for
+here. Root does nothing in a directory of another user that this user could not do.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ _FAMILIES: Final = (socket.AF_INET, socket.AF_INET6, socket.AF_UNIX)
 
 
 def handed_in() -> socket.socket | None:
-    """The listening socket that whoever has started this process holds, too; None: there is none.
+    """The listening socket that the starter of this process holds, too; None: there is none.
 
     As sd_listen_fds(3) has it, and the variables are gone afterwards. Connections wait in its queue
     while no service runs.

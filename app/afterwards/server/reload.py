@@ -1,7 +1,7 @@
 """`afterwards reload`: ask the master of a running service for a new generation, and hear of it.
 
 The master is asked by SIGHUP. It answers in a file in the data directory, which also says who it
-is: nobody else would know what the signal means.
+is: no other process would know what the signal means.
 """
 
 from __future__ import annotations

@@ -50,7 +50,7 @@ class RegistryProcess(Protocol):
         """Start it again if it has died. Cheap; never raises."""
 
     def end_if_silent(self) -> None:
-        """Kill it if it is stopped (SIGSTOP) and serves nobody. Cheap; never raises."""
+        """Kill it if it is stopped (SIGSTOP). Cheap; never raises."""
 
     def is_beating(self) -> bool:
         """True if it gives signs of life. Cheap."""

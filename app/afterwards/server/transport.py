@@ -34,7 +34,7 @@ class OneWriteTransport:
     def write(self, data: bytes) -> None:
         """Send the data, with what else is written before the loop goes on.
 
-        What is much goes at once: data that is kept here pauses nobody who writes on and on.
+        What is much goes at once: data that is kept here pauses no writer.
         """
         if not self._parts:
             self._loop.call_soon(self._flush)

@@ -1,4 +1,4 @@
-"""Requests that ask for another protocol, which nobody has to give (RFC 9110, 7.8).
+"""Requests that ask for another protocol, which a server may ignore (RFC 9110, 7.8).
 
 The parser ends at their heads and leaves the rest to that protocol. So the head is parsed once
 more, without what asks.

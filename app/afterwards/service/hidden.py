@@ -10,7 +10,7 @@ from afterwards.registry.protocol.answers import Details, ErrorPage, Event, Page
 from afterwards.schedules.schedule import Schedule
 
 HIDDEN: Final = bytes(bytearray(b"null"))
-"""Stands in the place of a payload. Whoever shows the task asks for it by its identity."""
+"""Stands in the place of a payload. The API, which shows the task, asks for it by its identity."""
 
 NO_REASON: Final = ""
 """Stands in the place of an event's reason, which may quote an error."""

@@ -13,7 +13,7 @@ from afterwards.registry.protocol.key_requests import CreateKey, Keys, RevokeKey
 
 
 class IssuedKey(NamedTuple):
-    """A new key, with the token that nobody can read again."""
+    """A new key, with its token, which cannot be read again."""
 
     key: Key
     token: str

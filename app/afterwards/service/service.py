@@ -107,7 +107,7 @@ class TaskService:
     """Tasks, by the verbs their users know. Belongs to one event loop, which it never blocks.
 
     Every method may raise `afterwards.errors.Unavailable`: nothing was done, or (for a call that
-    was not answered in time) nobody knows.
+    was not answered in time) it is not known.
 
     Args:
         lists: asks for lists and counts; None: they go with everything else.

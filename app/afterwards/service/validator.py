@@ -71,7 +71,7 @@ class _Request:
         self.timer: asyncio.TimerHandle | None = None
 
     def end(self, answer: Refusal | AfterwardsError | None) -> None:
-        """Answer it, unless it is answered, or nobody waits any more."""
+        """Answer it, unless it is answered, or not awaited any more."""
         if self.timer is not None:
             self.timer.cancel()
         if self.answer.done():

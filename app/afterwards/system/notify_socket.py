@@ -24,7 +24,7 @@ class NotifySocket:
 
     @classmethod
     def handed_in(cls) -> Self | None:
-        """The socket that the environment names; None: nobody listens.
+        """The socket that the environment names; None: there is none.
 
         The variables are gone afterwards: neither gunicorn, which would call itself ready before
         anything serves, nor task code speaks for the service.
@@ -38,7 +38,7 @@ class NotifySocket:
         """Send assignments such as `READY=1` as one message.
 
         Raises:
-            OSError: nobody takes it within a second, or descriptors have run out.
+            OSError: it is not taken within a second, or descriptors have run out.
         """
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
             sender.settimeout(_SEND_SECONDS)

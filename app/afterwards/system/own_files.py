@@ -8,7 +8,7 @@ import stat
 from typing import Final
 
 _ALWAYS: Final = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-"""Through no link, and without waiting for whoever would write into a pipe."""
+"""Through no link, and without waiting for the writer of a pipe."""
 
 
 class NotOwn(PermissionError):

@@ -1,4 +1,4 @@
-"""Threads for blocking work of the service itself, which nobody else's work can fill.
+"""Threads for blocking work of the service itself, which no other work can fill.
 
 Not the default executor of an event loop (`asyncio.to_thread`): every coroutine on that loop may
 fill it, and what a ThreadPoolExecutor could start no thread for stays in its queue and runs later.

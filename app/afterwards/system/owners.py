@@ -1,6 +1,6 @@
 """The owners of places in the file system: root works in another user's with that user's rights.
 
-Whoever owns a directory decides, at any moment, what its names lead to. A check before a file is
+The owner of a directory decides, at any moment, what its names lead to. A check before a file is
 opened by name proves nothing then; rights that are the owner's own are enough at every moment.
 """
 

@@ -20,7 +20,7 @@ MAX_MESSAGE_CHARACTERS: Final = 500
 class Cancelled(Exception):
     """Raised by a task that has seen `TaskContext.cancelled` and stops.
 
-    Raised although nobody asked for it, it is an error like any other, and permanent.
+    Raised without such a request, it is an error like any other, and permanent.
     """
 
 
@@ -104,7 +104,7 @@ class TaskContext:
     trace: str | None = field(default=None, repr=False, compare=False)
     """As `afterwards.trace_context` has it; see `traceparent`."""
     line: Line | None = field(default=None, repr=False, compare=False)
-    """To the executor; whoever runs the attempt sets it there, as it crosses no process border."""
+    """To the executor; set where the attempt runs, as it crosses no process border."""
     resources: Any = field(default=None, repr=False, compare=False)
     """The value that the lifespan of its task module has yielded (`TaskModule`); None: it has
     none."""

@@ -1,8 +1,9 @@
 """The code of a generation, kept: hosts that are started later run that, and not the disk.
 
-Whoever describes task modules records the code of all that they import. Hosts get it as a file, and
-import from there. What was not imported then, such as a module that a function imports, comes from
-the disk. So files that are being replaced, or are broken, change nothing before a reload.
+The process that describes task modules records the code of all that they import. Hosts get it as a
+file, and import from there. What was not imported then, such as a module that a function imports,
+comes from the disk. So files that are being replaced, or are broken, change nothing before a
+reload.
 """
 
 from __future__ import annotations

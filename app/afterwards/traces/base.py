@@ -64,7 +64,7 @@ def require_packages(name: str, endpoint: str) -> None:
     """See that traces can be sent, if they are to be.
 
     Args:
-        name: of the setting, as whoever has set it knows it.
+        name: of the setting, as it was set.
         endpoint: the setting; empty: there are no traces.
 
     Raises:

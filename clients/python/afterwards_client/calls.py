@@ -39,7 +39,7 @@ _SHORTEST_SECONDS = 0.01
 """The least time limit: none at all would be no time limit but an error of the socket."""
 
 _SILENCE_SECONDS = 45.0
-"""A stream has a heartbeat every 15 s; after three are missing, nobody is there any more."""
+"""A stream has a heartbeat every 15 s; after three are missing, the service is gone."""
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ were cancelled or interrupted at an unlucky moment, for ever. Here each call has
 own, a line, with at most one connection. A line whose call ends in good order is kept for the next
 one; any other is cut. So there is no limit that could be reached, and nothing to lose count of.
 
-Whoever sends a request with these transports has to `hang_up` if that ends with any exception:
+The sender of a request with these transports has to `hang_up` if that ends with any exception:
 httpx does not always get to close a response when it is interrupted.
 """
 

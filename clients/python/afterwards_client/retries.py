@@ -16,7 +16,7 @@ RETRIED_STATUSES = frozenset({429, 502, 503, 504})
 
 
 _LONGEST_SECONDS = 366 * 86400.0
-"""Whatever is asked for: what a clock cannot count, nobody can sleep."""
+"""Whatever is asked for: no sleep can last longer than a clock counts."""
 
 
 @dataclass(frozen=True)

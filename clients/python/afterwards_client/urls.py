@@ -44,7 +44,7 @@ def of_service(url: str) -> tuple[str, httpx.Headers]:
 
 
 def unreachable(url: httpx.URL) -> str | None:
-    """Why nobody can connect to its host and port; None if they may exist.
+    """The reason why its host and port cannot be reached; None if they may exist.
 
     The resolver and the socket would raise errors that httpx does not know.
     """

@@ -52,7 +52,7 @@ class HostOwner(Protocol):
         """The answer to `ping`."""
 
     def blocked(self, host: Host, call: HostedCall | None) -> None:
-        """The call, or a callback of nobody's, keeps the host's event loop."""
+        """The call, or a callback of no call, keeps the host's event loop."""
 
     def worn(self, host: Host) -> None:
         """Its calls have used up what they share."""

@@ -78,7 +78,7 @@ class HostProcess:
     def reap(self) -> str:
         """Take note of the end of a process that has ended, and free everything. Says how it was.
 
-        What it has started is killed first: while the process has not been reaped, nobody else
+        What it has started is killed first: while the process has not been reaped, no other process
         can have got the number of its group.
         """
         self.kill()

@@ -36,7 +36,7 @@ class Starter:
         """Start a host; `started` is called in the thread, with it or with what went wrong.
 
         The host has to be taken (`take`), or it ends with this object. If `started` raises
-        RuntimeError, nobody wants the host any more, and it is ended.
+        RuntimeError, the host is not wanted any more, and is ended.
 
         Raises:
             RuntimeError, MemoryError: there is no thread to be had; `started` is not called.

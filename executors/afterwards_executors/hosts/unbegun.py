@@ -1,6 +1,6 @@
 """The calls of one host that are not known to have begun: they wait, or have only just begun.
 
-Nobody is told when a call begins. Most are over before anybody needs to know, and for the others it
+The begin of a call is not told. Most are over before anybody needs to know, and for the others it
 is looked at the host's board every `LOOK_SECONDS`, as long as there are any.
 """
 

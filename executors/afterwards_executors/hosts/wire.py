@@ -16,7 +16,7 @@ _CHUNK_BYTES: Final = 64 * 1024
 _READS_A_TURN: Final = 2
 """So many chunks are read from a host before others have their turn."""
 _LAST_READS: Final = 512
-"""So many are read of a host that has ended; whoever writes more has nothing to say."""
+"""So many are read of a host that has ended; one that writes more has nothing to say."""
 
 
 class HostWire:

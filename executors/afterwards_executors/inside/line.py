@@ -1,4 +1,4 @@
-"""The line of one call in a host to whoever has submitted it."""
+"""The line of one call in a host to its submitter."""
 
 from __future__ import annotations
 

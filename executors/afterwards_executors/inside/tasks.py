@@ -9,7 +9,7 @@ from afterwards_executors.progress import CURRENT
 
 
 class CallTask(asyncio.Task[Any]):
-    """A task of a call, or of nobody's, if it was made outside of any."""
+    """A task of a call, or of none, if it was made outside of any."""
 
     def __init__(self, coroutine: Any, **options: Any) -> None:
         context = options.get("context")

@@ -29,7 +29,7 @@ class Wire:
     """Frames in, for one thread; frames out, from any.
 
     Sending waits until the other end has taken it. That other end always reads, unless it is
-    stopped, and then there is nobody to work for.
+    stopped, and then there is nothing to work for.
     """
 
     def __init__(self, connection: socket.socket, board: Pen) -> None:
@@ -44,7 +44,7 @@ class Wire:
         self._incoming = Incoming()
         self._frames: deque[Frame] = deque()
         self._outgoing: deque[bytes] = deque()
-        """Frames for whoever sends next."""
+        """Frames for the next thread that sends."""
         self._unsent = b""
         self.max_frame_bytes = 0
         self.winds_up = False
@@ -111,7 +111,7 @@ class Wire:
         """Send frames; if another thread sends just now, it sends these as well.
 
         Raises:
-            OSError: nobody is there any more.
+            OSError: the other end is gone.
         """
         self._outgoing.extend(frames)
         # Whoever has the wire sends what others have put there meanwhile: nobody waits in line.

@@ -69,8 +69,8 @@ Answered = Sequence[tuple[asyncio.Future[Any], Any]]
 class RegistryClient:
     """The service's and the dispatcher's way to the registry, one for each worker.
 
-    `call` belongs to the event loop, `report` to any thread, and the rest to whoever has the
-    connection.
+    `call` belongs to the event loop, `report` to any thread, and the rest to the thread that has
+    the connection.
 
     Args:
         holder: where claims are put.
@@ -78,7 +78,7 @@ class RegistryClient:
         code: what this worker can run, until `announce` says otherwise.
         settled: hears of each task that was reported, once that is answered. From any thread.
         itself: has what it says of its process and its hosts; None: nothing.
-        ring: is given the keys, and whenever they have changed; None: nobody is.
+        ring: is given the keys, and whenever they have changed; None: they are not wanted.
     """
 
     def __init__(
@@ -138,7 +138,8 @@ class RegistryClient:
 
         Raises:
             AfterwardsError: what the request's docstring names; `RegistryUnavailable` if there is
-                no answer within `WAIT_SECONDS`, and then nobody knows whether it was carried out.
+                no answer within `WAIT_SECONDS`, and then it is not known whether it was carried
+                out.
         """
         if (
             self._loop is None
@@ -263,7 +264,7 @@ class RegistryClient:
         return self._outbox.fill(batch, leaving=self._leaving)
 
     def listen(self, wake: Callable[[], None] | None) -> None:
-        """Have `wake` called, from any thread, when there is something to send; None: nobody."""
+        """Have `wake` called, from any thread, when there is something to send; None: nothing."""
         self._wake = wake or _nobody
 
     def next_batch(self) -> list[Pending] | None:

@@ -1,6 +1,6 @@
 """The queue of a worker's requests to the registry, until they are answered.
 
-Filled by any thread; everything else belongs to whoever has the connection: the thread that makes
+Filled by any thread; everything else belongs to the owner of the connection: the thread that makes
 it, then the event loop.
 """
 
@@ -47,7 +47,7 @@ _SMALL: Final = Probe()
 
 
 class Pending:
-    """A request on its way, and the coroutine that waits for its answer; None: nobody does."""
+    """A request on its way, and the coroutine that waits for its answer; None: none does."""
 
     __slots__ = ("future", "request", "since", "size")
 

@@ -28,14 +28,14 @@ class Call(WorkItem):
     requests: Sequence[Request]
     answers: list[Answer] = field(default_factory=list)
     """One for each request. The changes give theirs, the reads theirs once the group is committed;
-    those that are a `Deferred` at the end are left to whoever has brought the call."""
+    those that are a `Deferred` at the end are left to the bringer of the call."""
     claims: list[Claim] = field(default_factory=list)
     cancels: list[Held] = field(default_factory=list)
     keys: int | None = None
     """The version of the keys; None: it is not told, as to a caller that is no worker."""
     tell: Callable[[Reply], None] | None = None
     """Is given the reply as soon as the commit allows it, in the midst of the turn, and must not
-    block; None: whoever has brought the call waits for the end of the turn. What needs more than
+    block; None: the bringer of the call waits for the end of the turn. What needs more than
     the commit is not told in this way."""
 
     def reply(self) -> Reply:

@@ -9,9 +9,9 @@ While a transaction is being synced the next calls gather, so the busier the reg
 one task costs. One thread at a time does this, for all (`afterwards.registry.engine.turns`), and
 nothing is told to anyone before its commit.
 
-Whoever waits for the commit alone is answered right after it. What others see of the group (counts,
-events, metrics) follows in the same turn: a bug there is logged, and takes nothing back. Whoever
-reads is answered after that, and sees the group.
+A call that waits for the commit alone is answered right after it. What others see of the group
+(counts, events, metrics) follows in the same turn: a bug there is logged, and takes nothing back.
+A call that reads is answered after that, and sees the group.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class Committer:
     """Carries out calls in groups. `commit` does one; `turns` says when, and in whose thread.
 
     Args:
-        rules: the state; touched by nobody else, and only by whoever has the turn.
+        rules: the state; touched by nothing else, and only in a turn.
         journal: where groups are written.
         committed: keeps the tasks as committed; is told of every group before and after its commit.
         views: is told of every committed group.
@@ -140,7 +140,7 @@ class Committer:
         """Carry out one group: the whole of a registry's work.
 
         Raises:
-            OutcomeUnknown: nobody knows whether its transaction is written. No call is answered,
+            OutcomeUnknown: it is not known whether its transaction is written. No call is answered,
                 and the process has to end: a recovery will tell.
         """
         self._written = None

@@ -73,7 +73,7 @@ class EventLog:
         return self.since(epoch, after, MAX_EVENTS_IN_REPLY)
 
     def close(self) -> None:
-        """Let nobody wait any more."""
+        """Let no thread wait any more."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()

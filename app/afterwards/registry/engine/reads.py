@@ -77,7 +77,7 @@ class Reads:
 
     Args:
         committed: the tasks of late, for reads by id.
-        rules: the state; read by whoever has the turn.
+        rules: the state; read in a turn.
         views: what is counted and published.
         journal: has the tasks that are not in memory, histories and lists.
         counts_file: keeps what is counted in memory before it is shown.

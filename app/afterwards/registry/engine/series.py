@@ -89,7 +89,7 @@ class _Resolution:
 
 
 class SeriesBook:
-    """Follows the counts. Belongs to whoever has the turn.
+    """Follows the counts. Belongs to the thread that has the turn.
 
     Args:
         counts: live; read when a bucket ends.

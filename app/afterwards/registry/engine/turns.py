@@ -1,11 +1,12 @@
-r"""Turns: many threads bring work, and whoever finds nobody at work does all that is there.
+r"""Turns: many threads bring work, and one that finds none at work does all that is there.
 
-    bring --> nobody works:  do it, and whatever else has been brought
-          \-> somebody does: sleep until it is done, or until it is one's own turn
+    bring --> none works:  do it, and whatever else has been brought
+          \-> one does: sleep until it is done, or until it is one's own turn
 
 A thread that did the work for all would have to be woken by each caller, and to wake it again: 24
-of the 147 us of processor time that a lone submission costs, 4 of 36 in groups of six. Whoever has
-had its turn passes it on to one of those that came meanwhile, so nobody works for others for long.
+of the 147 us of processor time that a lone submission costs, 4 of 36 in groups of six. A thread
+that has had its turn passes it on to one of those that came meanwhile, so none works for others for
+long.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ class WorkItem:
 
     done: bool = field(default=False, init=False)
     waiter: threading.Lock | None = field(default=None, init=False)
-    """Held until it is done or its bringer has the turn; None: nobody sleeps."""
+    """Held until it is done or its bringer has the turn; None: it does not sleep."""
 
     def finish(self) -> None:
         """It is done: let its bringer go."""
@@ -47,9 +48,9 @@ class Turns:
 
     Args:
         work: finishes every item it is given, which may be none, and returns in how many seconds
-            there is something to do by itself. What it raises ends the process, before anybody is
-            told anything: bringers would wait for ever, and nobody would start a process again
-            that still runs.
+            there is something to do by itself. What it raises ends the process, before any bringer
+            is told anything: bringers would wait for ever, and a process that still runs would not
+            be started again.
     """
 
     def __init__(self, work: Callable[[Sequence[WorkItem]], float]) -> None:
@@ -102,7 +103,7 @@ class Turns:
             self.step()
 
     def step(self) -> None:
-        """Take a turn if there is anything to do and nobody has it."""
+        """Take a turn if there is anything to do and no thread has it."""
         with self._lock:
             now = time.monotonic()
             if not self._brought and now < self._next_look:

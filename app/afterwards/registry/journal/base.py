@@ -167,7 +167,7 @@ class Journal(Protocol):
         """Do what can be done for the tasks now that `path` is astray.
 
         Returns:
-            What is left to do, for whoever runs the service.
+            What is left to do, for the operator of the service.
         """
 
     def to_reseal(self) -> Step | None:

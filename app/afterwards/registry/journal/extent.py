@@ -56,7 +56,7 @@ class Extent:
     def cut(self) -> Path | None:
         """The file that holds less than it did; None: neither does, or it cannot be told now.
 
-        To be asked while the names lead to the files that are open, by whoever writes.
+        To be asked while the names lead to the files that are open, by the thread that writes.
         """
         try:
             before = self._index()

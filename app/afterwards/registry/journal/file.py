@@ -74,8 +74,8 @@ def connect(path: Path, *, mode: str = "rwc") -> sqlite3.Connection:
 def reading(path: Path) -> sqlite3.Connection:
     """A connection that leaves the file and its WAL as they are.
 
-    One that may write moves the WAL into the file when it is closed, and whoever wants to repair a
-    damaged file needs both as they were.
+    One that may write moves the WAL into the file when it is closed, and the repair of a damaged
+    file needs both as they were.
     """
     return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
 

@@ -20,14 +20,14 @@ class _Directory(NamedTuple):
     device: int
     inode: int
     changed_ns: int
-    """st_ctime, which nobody can set."""
+    """st_ctime, which cannot be set."""
 
 
 class Place:
     """The identity of a journal's files when they were opened.
 
-    Names are looked at, and nothing is opened: whoever closes a second descriptor of a file that
-    SQLite has open drops SQLite's locks on it (fcntl(2)).
+    Names are looked at, and nothing is opened: closing a second descriptor of a file that SQLite
+    has open drops SQLite's locks on it (fcntl(2)).
     """
 
     def __init__(self, journal: Path) -> None:

@@ -62,7 +62,7 @@ def reason_of(error: sqlite3.Error, place: str) -> str:
 
 
 def refusal(error: sqlite3.Error, place: str) -> JournalUnavailable:
-    """The answer to whoever wants something written."""
+    """The answer to a request to write."""
     if code_of(error) & PRIMARY == sqlite3.SQLITE_BUSY:
         return JournalLocked(_LOCKED, place)
     return JournalUnavailable(reason_of(error, place), place)

@@ -58,8 +58,8 @@ def in_memory(config: RegistryConfig) -> Access:
 def own_or_joined(config: RegistryConfig) -> Access:
     """The registry process of the data directory: the one there is, or an own one.
 
-    Whoever notices that it has died starts it again, at the same endpoint, so that the other
-    workers find it. The lock of the data directory lets one of them win.
+    The worker that notices that it has died starts it again, at the same endpoint, so that the
+    other workers find it. The lock of the data directory lets one of them win.
 
     Raises:
         RegistryStartError: there is none, and it cannot be started.

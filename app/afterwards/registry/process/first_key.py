@@ -1,4 +1,4 @@
-"""The first key of a service whose machine nobody logs in to: from a file, such as a secret."""
+"""The first key of a service on a machine without logins: from a file, such as a secret."""
 
 from __future__ import annotations
 

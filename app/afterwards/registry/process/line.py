@@ -1,8 +1,8 @@
 """The registry's end of a proxy's connection: exchanges are answered in the midst of their turn.
 
 The manager's own loop sends what a method has returned, and `exchange` returns at the end of its
-turn. The answer is whole before that, right after the commit; whoever waits for it need not wait
-for counts and events.
+turn. The answer is whole before that, right after the commit; its receiver need not wait for counts
+and events.
 """
 
 from __future__ import annotations

@@ -47,7 +47,7 @@ class Endpoint:
         return f"{self.directory}/counts"
 
     def authkey(self) -> bytes:
-        """The key of connections; whoever can read it may run code in the registry.
+        """The key of connections; a process that can read it may run code in the registry.
 
         Raises:
             NotPrivate: somebody else may have written it.

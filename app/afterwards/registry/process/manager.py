@@ -278,8 +278,8 @@ _stop_asked = threading.Event()
 def _linger(registry: MemoryRegistry, server: Any, seconds: float) -> None:
     """After SIGTERM: wait for the workers' last reports, then end the server.
 
-    A worker that is frozen is ended meanwhile, when its lease ends: nobody else would, if the
-    master has died, and it would hold the address.
+    A worker that is frozen is ended meanwhile, when its lease ends: if the master has died, nothing
+    else would end it, and it would hold the address.
     """
     _stop_asked.wait()
     deadline = time.monotonic() + seconds

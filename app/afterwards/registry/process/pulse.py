@@ -1,7 +1,7 @@
 """Signs of life: a child writes a byte a second into a pipe, and its parent listens.
 
 A thread of its own writes it, which commits nothing: a registry that waits for a lock or a disk
-lives. One that is stopped (SIGSTOP) serves nobody, and does not end by itself either.
+lives. One that is stopped (SIGSTOP) serves no one, and does not end by itself either.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _READ_BYTES: Final = 4096
 
 
 def beat(fd: int) -> None:
-    """Give signs of life through `fd` until the process ends, or nobody listens any more."""
+    """Give signs of life through `fd` until the process ends, or its parent is gone."""
     os.set_blocking(fd, False)
     threading.Thread(target=_beat, args=[fd], name="pulse", daemon=True).start()
 

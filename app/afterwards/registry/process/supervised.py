@@ -117,7 +117,7 @@ class RegistryProcess:
             self._no_start.over()
 
     def end_if_silent(self) -> None:
-        """Kill it if it is stopped and serves nobody (SIGSTOP). Cheap; never raises.
+        """Kill it if it is stopped (SIGSTOP). Cheap; never raises.
 
         To be called every second or so.
         """

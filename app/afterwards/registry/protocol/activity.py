@@ -19,7 +19,7 @@ class Outcome(StrEnum):
     FAILED = "failed"
     """It could not be done, or only a part of it; `detail` says why."""
     BEGUN = "begun"
-    """A part of it is done. Whoever did it has not said that it ended, and may have died."""
+    """A part of it is done. Its process has not said that it ended, and may have died."""
 
 
 class Bulk(NamedTuple):
@@ -36,7 +36,7 @@ class By(NamedTuple):
     """The author of an act by hand."""
 
     actor: str | None = None
-    """None: nobody had to say."""
+    """None: none had to be given."""
     request_id: str | None = None
     address: str | None = None
     bulk: Bulk | None = None

@@ -48,7 +48,7 @@ class AttemptRecord(NamedTuple):
     finished_at: float | None = None
     """None: it runs."""
     run_seconds: float | None = None
-    """As its worker measured it; None if it runs, or nobody knows."""
+    """As its worker measured it; None if it runs, or it is not known."""
     outcome: str | None = None
     """One of `afterwards.counts.OUTCOMES`; None: it runs."""
     error: str | None = None
@@ -161,7 +161,7 @@ class SchedulePage(NamedTuple):
     next: str | None
     """`Schedules.after` for the next page; None: this was the last."""
     results: Mapping[str, Sequence[DueTask]] | None = None
-    """The latest tasks of each, newest first; None: nobody has asked for them."""
+    """The latest tasks of each, newest first; None: they were not asked for."""
 
 
 class Event(NamedTuple):

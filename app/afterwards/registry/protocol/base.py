@@ -14,7 +14,7 @@ The rules
         that is being written as they were before it, and all that was answered before the read.
     3.  A report is accepted only while its task is processing under that attempt number.
     4.  Claims are the worker's responsibility from the moment `exchange` returns: its connection
-        puts them in the dispatcher's table before it wakes whoever waits for an answer.
+        puts them in the dispatcher's table before it wakes those who wait for an answer.
     5.  A `Beat` lists the claims of that table. What the registry had delivered before and the
         beat omits is released.
     6.  The registry keeps the ledger of slots: a worker never holds more claims of a kind than it
@@ -48,8 +48,8 @@ The rules
         itself when the time has come; due times never move back. What is made late leaves half of
         the room to others.
     18. No attempt starts after its task's deadline: what waits then is failed.
-    19. Attempts at a type's tasks never exceed its `TypeLimits`, whoever runs them, restarts
-        included; those of a paused type wait.
+    19. Attempts at a type's tasks never exceed its `TypeLimits`, over all workers and restarts;
+        those of a paused type wait.
     20. When a worker's lease ends, the registry kills that very process, and gives its claims away
         once it is gone. So does a worker that has left and still holds some.
     21. A lease is renewed by `Beat`, and by `Alive` to no more than `ALIVE_SECONDS` after the last
@@ -66,7 +66,7 @@ The rules
     24. Keys are required once one was made, until `KeysOff`, however many of them are left. What
         changes anybody's rights raises the version of the keys. Each reply to a worker tells it,
         `watch` returns when it has risen, and a worker that knows another version asks for `Keys`.
-        A worker that knows none lets nobody in.
+        A worker that knows none lets no request in.
 """
 
 from __future__ import annotations

@@ -100,7 +100,7 @@ def when_gone(worker: Worker, callback: Callable[[], None]) -> None:
 
     Raises:
         OSError, RuntimeError, MemoryError: descriptors, memory or threads have run out; worth
-            another try. Nothing is left open, and nobody is called.
+            another try. Nothing is left open, and nothing is called.
     """
     try:
         pidfd = os.pidfd_open(worker.pid)

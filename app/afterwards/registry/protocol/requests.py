@@ -237,7 +237,7 @@ class Suspected(NamedTuple):
 class Stopped(NamedTuple):
     """Report: stopped because its cancellation was asked for. Answer: None.
 
-    Errors: `StaleReport`, `IllegalTransition` (nobody asked).
+    Errors: `StaleReport`, `IllegalTransition` (it was not asked for).
     """
 
     task_id: str

@@ -53,7 +53,7 @@ class Room:
             raise self._refusal(limits.max_pending_bytes, "unfinished bytes of payload")
 
     def require_beside_others(self, payload_bytes: int) -> None:
-        """Refuse a task that nobody waits for, unless it leaves half of the room to others.
+        """Refuse a task that no client waits for, unless it leaves half of the room to others.
 
         One that is larger than that has its turn when there are no others.
 

@@ -23,13 +23,13 @@ DOUBT_SECONDS: Final = 3_600.0
 class TrustedTime:
     """The wall clock as far as it is believed.
 
-    Jumps are measured against the time since the machine's start, which nobody sets and which goes
-    on while the machine sleeps. A jump back is believed at once: it makes everything younger.
+    Jumps are measured against the time since the machine's start, which cannot be set and goes on
+    while the machine sleeps. A jump back is believed at once: it makes everything younger.
 
     Args:
         seen_at: this time, when a process noted it last; 0 if none ever did. What lies between is
-            doubted like a jump, because nobody can tell whether the service was down for so long.
-        confirmed: the wall clock is right, says whoever runs the service.
+            doubted like a jump, because it cannot be told whether the service was down for so long.
+        confirmed: the wall clock is right, says the operator of the service.
     """
 
     def __init__(self, clock: Clock, seen_at: float, *, confirmed: bool) -> None:

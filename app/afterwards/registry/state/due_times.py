@@ -29,7 +29,7 @@ _COUNTED_AT_MOST: Final = 10
 
 
 def after(schedule: Schedule, moment: float) -> float | None:
-    """The first due time after a moment; None: there is none, or nobody knows it any more."""
+    """The first due time after a moment; None: there is none, or it is not known any more."""
     try:
         return schedule.recurrence.after(moment)
     except ValueError as error:

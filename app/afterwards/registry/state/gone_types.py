@@ -1,4 +1,4 @@
-"""Tasks and schedules of types that nobody knows any more: they are told of, and nothing else."""
+"""Tasks and schedules of types that no worker knows any more: they are told of, no more."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 A type without any has no throttle, and costs nothing.
 
 A rate limit is kept by the last starts themselves, so that no window of its length, wherever it
-begins, has more of them than it may. They lie on the `elapsed` clock, which nobody sets.
+begins, has more of them than it may. They lie on the `elapsed` clock, which is never set.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ class Crowd(NamedTuple):
     size: int
     """The number of attempts that may be in one host."""
     solo: bool = False
-    """At most one such attempt runs at a time, whoever runs it."""
+    """At most one such attempt runs at a time, over all workers."""
 
 
 Line = str | Crowd
@@ -99,7 +99,7 @@ class Lane:
 
 
 class ReadyQueue:
-    """Ready tasks by line: highest priority first, then whoever has waited longest.
+    """Ready tasks by line: highest priority first, then the longest wait.
 
     Those of a type whose throttle is shut are passed over.
     """

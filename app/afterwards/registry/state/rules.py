@@ -49,7 +49,7 @@ from afterwards.registry.state.store import Archive, TaskStore
 from afterwards.registry.state.workers import Workers
 
 DUE_AT_ONCE = 1_000
-"""Tasks that become due in one group; the rest follow in the next, so that nobody waits long."""
+"""Tasks that become due in one group; the rest follow in the next, so that no call waits long."""
 
 
 class Rules:

@@ -4,8 +4,8 @@ What a worker says of itself is remembered at once. What follows from it for its
 transition like any other, and is done again in the next group if it could not be written; so the
 end of a worker is a state of its record (`WorkerRecord.gone`), not an event.
 
-Nothing ends the claims of a process that runs, but its own word (rule 20): whoever falls silent is
-killed first.
+Nothing ends the claims of a process that runs, but its own word (rule 20): a worker that falls
+silent is killed first.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ class Workers:
         self._left.clear()
 
     def undo(self) -> None:
-        """The group could not be written, and will be carried out again: nobody has left yet."""
+        """The group could not be written, and will be carried out again: no worker has left yet."""
         for record in self._left:
             record.joined, record.over = True, None
         self._left.clear()
