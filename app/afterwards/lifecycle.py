@@ -64,7 +64,7 @@ MAX_ERROR_CHARACTERS: Final = 4_000
 
 
 class TaskState(StrEnum):
-    """The state of a task; each member says what can still go wrong in it."""
+    """The state of a task."""
 
     SCHEDULED = "scheduled"
     """Waits for its time (`run_at`). Nothing runs; it can be cancelled, and its deadline pass."""

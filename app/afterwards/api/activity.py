@@ -41,7 +41,7 @@ _ANSWERS: Final = schemas.answers(
 )
 @needs(Role.VIEWER)
 async def list_activity(query: Annotated[ActivityFilter, Query()], request: Request) -> Response:
-    """List who has cancelled, retried, run, deleted, changed, paused or resumed what, newest first.
+    """List what people have done to tasks, task types, schedules and keys, newest first.
 
     Refused requests are there, too. Submissions are not. A verb for many tasks is one entry.
     """

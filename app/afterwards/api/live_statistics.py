@@ -64,7 +64,7 @@ data: {"at":"2026-11-21T10:00:00.000000+00:00","tasks":{"scheduled":0,"pending":
 async def statistics_events(request: Request) -> Response:
     """Send `stats` at once, and then once a second: the service on one page.
 
-    While the registry is away, comments come and no events.
+    While the registry is away, only comments come.
     """
     require_known(request, (), "is not known here; there are none")
     async with AsyncExitStack() as stack:

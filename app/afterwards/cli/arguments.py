@@ -22,7 +22,7 @@ def add_submit(parser: argparse.ArgumentParser) -> None:
     add_payload(parser)
     add_wait(parser)
     parser.add_argument(
-        "--delay", metavar="SECONDS", type=seconds, help="start the task so much later"
+        "--delay", metavar="SECONDS", type=seconds, help="start the task after so many seconds"
     )
     add_run_at(parser)
     add_limits(parser)
@@ -155,7 +155,7 @@ def add_common(parser: argparse.ArgumentParser, default: str | None = None) -> N
         "--url",
         metavar="URL",
         default=default,
-        help=f"where the service is (AFTERWARDS_URL; default {DEFAULT_URL})",
+        help=f"the address of the service (AFTERWARDS_URL; default {DEFAULT_URL})",
     )
     parser.add_argument(
         "--json",

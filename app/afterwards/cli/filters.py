@@ -31,7 +31,7 @@ def add_conditions(parser: argparse.ArgumentParser, statuses: Iterable[str]) -> 
     group.add_argument(
         "--search",
         metavar="TEXT",
-        help="only with an id that begins so, or with this text in payload or error; "
+        help="only with this beginning of the id, or this text in payload or error; "
         "payload.customer.id=7 is a value in its place",
     )
     group.add_argument("--error", metavar="ID", help="only of this group of errors")

@@ -150,7 +150,7 @@ def _rotate_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SECONDS",
         type=_number,
         default=_DAY,
-        help="for so long the old key is still valid (default one day)",
+        help="time for which the old key stays valid (default one day)",
     )
 
 

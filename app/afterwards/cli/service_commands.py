@@ -19,7 +19,7 @@ HELP: Final[Mapping[str, tuple[str, str]]] = {
     "data_dir": ("DIRECTORY", "the directory of the journal of all tasks"),
     "output_dir": ("DIRECTORY", "the directory that file tasks write to"),
     "registry": ("KIND", "manager (durable) or memory (for trying things out)"),
-    "grace_seconds": ("SECONDS", "how long running attempts may go on after SIGTERM"),
+    "grace_seconds": ("SECONDS", "time for which running attempts may go on after SIGTERM"),
 }
 
 

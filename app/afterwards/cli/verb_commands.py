@@ -191,14 +191,14 @@ def _add_retry(parser: argparse.ArgumentParser) -> None:
 def _add_choice(parser: argparse.ArgumentParser, statuses: Sequence[str]) -> None:
     """Add the options for many tasks."""
     add_conditions(parser, statuses)
-    parser.add_argument("--all", action="store_true", help="all tasks that it can be done to")
+    parser.add_argument("--all", action="store_true", help="all tasks that the command applies to")
     parser.add_argument(
         "--limit", metavar="N", type=count, help="at most so many tasks, the newest first"
     )
     parser.add_argument(
         "--dry-run", action="store_true", help="only count the tasks, change nothing"
     )
-    parser.add_argument("--yes", action="store_true", help="do not ask before")
+    parser.add_argument("--yes", action="store_true", help="do not ask first")
 
 
 class _IdsAndPayload(argparse.Action):
@@ -221,8 +221,8 @@ class _IdsAndPayload(argparse.Action):
 
 
 _MANY: Final = (
-    "Without ids, it is done to all tasks that meet the conditions, after they have been counted "
-    "and you have agreed."
+    "Without ids, the command applies to all tasks that meet the conditions, once you have seen "
+    "their number and agreed."
 )
 
 _DESCRIPTIONS: Final = {

@@ -13,7 +13,7 @@ _GENERATED: Final = {"message": "Report generated"}
 
 
 class ReportPayload(BaseModel):
-    """Which report, and what goes into it."""
+    """The report to generate: its name and its details."""
 
     model_config = ConfigDict(
         json_schema_extra={

@@ -68,11 +68,11 @@ class EntryDocument(BaseModel):
     ]
     object: Literal["task", "tasks", "task type", "schedule", "key", "keys", "session"]
     name: str = Field(description="Its id or name. For `tasks`, the filter or the ids.")
-    count: int = Field(ge=0, description="To how many it was done.")
+    count: int = Field(ge=0, description="The number of tasks that it was done to.")
     outcome: Literal["done", "refused", "failed", "begun"] = Field(
         description=(
             "`refused`: nothing was changed. `failed`: not all could be done. `begun`: `count` "
-            "are done, and nothing has said that this is the end."
+            "are done, and more may follow."
         )
     )
     detail: str | None = Field(
@@ -91,7 +91,7 @@ class ActivityDocument(BaseModel):
 
 
 class AuditEntryDocument(EntryDocument):
-    """The same, with what only administrators may know."""
+    """An entry of the log, with its key and its address."""
 
     model_config = example(**_AUDITED)
 

@@ -123,7 +123,7 @@ class BulkSelection(Sent):
 
 
 class RetrySelection(BulkSelection):
-    """Which failed or cancelled tasks to retry."""
+    """The failed or cancelled tasks to retry."""
 
     model_config = ConfigDict(
         json_schema_extra={"examples": [{"type": "report", "created_after": EXAMPLE_TIME}]}
@@ -148,7 +148,7 @@ class RetrySelection(BulkSelection):
 
 
 class CancelSelection(BulkSelection):
-    """Which unfinished tasks to cancel."""
+    """The unfinished tasks to cancel."""
 
     model_config = ConfigDict(
         json_schema_extra={"examples": [{"type": "report", "status": ["scheduled", "pending"]}]}
@@ -160,7 +160,7 @@ class CancelSelection(BulkSelection):
 
 
 class RunSelection(BulkSelection):
-    """Which scheduled tasks to run now."""
+    """The scheduled tasks to run now."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"type": "report"}]})
 
@@ -168,7 +168,7 @@ class RunSelection(BulkSelection):
 
 
 class DeleteSelection(BulkSelection):
-    """Which finished tasks to delete. Ids or a condition are needed."""
+    """The finished tasks to delete. Ids or a condition are needed."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"ids": [EXAMPLE_ID]}]})
 

@@ -116,7 +116,7 @@ class Rotation(Sent):
     model_config = example(overlap_seconds=DAY)
 
     overlap_seconds: Annotated[float, Field(ge=0, le=MAX_OVERLAP_SECONDS)] = Field(
-        DAY, description="For so long the old key is still valid; at most 30 days."
+        DAY, description="The time for which the old key stays valid; at most 30 days."
     )
 
 
@@ -152,7 +152,7 @@ class KeyDocument(BaseModel):
     expires_at: str | None = Field(json_schema_extra={"format": "date-time"})
     revoked_at: str | None = Field(json_schema_extra={"format": "date-time"})
     last_used_at: str | None = Field(
-        description="To the minute; null: never, as far as is known.",
+        description="The last use, to the minute; null: none is known.",
         json_schema_extra={"format": "date-time"},
     )
     replaced_by: str | None = Field(description="The key that a rotation made in its place.")

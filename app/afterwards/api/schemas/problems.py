@@ -58,7 +58,7 @@ _PROBLEM_HEADERS: Final[dict[int, dict[str, Any]]] = {
     },
     503: {
         "Retry-After": {
-            "description": "After how many seconds to try again.",
+            "description": "The seconds until the next try.",
             "schema": {"type": "integer", "minimum": 1},
             "example": 1,
         }
@@ -78,7 +78,7 @@ _WHEN: Final[dict[int, tuple[str, str]]] = {
         ),
     ),
     403: (
-        "A page of another site sent the request, or the key does not reach so far.",
+        "A page of another site sent the request, or the key does not allow it.",
         (
             "A page of 'https://evil.example' may not do this; if it should, add its origin to "
             "AFTERWARDS_CORS_ORIGINS"
@@ -118,7 +118,7 @@ _WHEN: Final[dict[int, tuple[str, str]]] = {
         f"{UNEXPECTED} {_EXAMPLE_REQUEST_ID}",
     ),
     503: (
-        "Try again after `Retry-After` seconds. Nothing was done, unless the detail doubts it.",
+        "Nothing was done, unless the detail says so. Try again after `Retry-After` seconds.",
         "The limit of 100000 unfinished tasks is reached; try again in 1 s",
     ),
 }

@@ -55,7 +55,7 @@ class NewSchedule(Sent):
         description="Five fields as in crontab(5). Send this or `every_seconds`.",
     )
     every_seconds: Annotated[float, Field(ge=1, le=366 * 86_400)] | None = Field(
-        None, description="A period, from when the schedule is made. Send this or `cron`."
+        None, description="The period, from the creation of the schedule. Send this or `cron`."
     )
     timezone: str = Field(
         "UTC", max_length=100, description="The time zone of the cron expression, an IANA name."
@@ -160,7 +160,7 @@ class ScheduleFilter(BaseModel):
 
     payloads: bool = Field(False, description="Include the payloads.", examples=[True])
     results: bool = Field(
-        False, description="Include what became of the latest tasks.", examples=[True]
+        False, description="Include the tasks of the latest due times.", examples=[True]
     )
     limit: Annotated[int, Field(ge=1, le=MAX_PAGE_SCHEDULES)] = Field(
         50, description="At most so many schedules.", examples=[50]

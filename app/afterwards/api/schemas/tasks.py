@@ -92,7 +92,7 @@ class AttemptDocument(BaseModel):
     )
     started_at: str = Field(json_schema_extra={"format": "date-time"})
     finished_at: str | None
-    wait_seconds: float = Field(ge=0, description="From when the attempt was due to its start.")
+    wait_seconds: float = Field(ge=0, description="The time from its due time to its start.")
     run_seconds: float | None = Field(
         ge=0, description="The time that the attempt ran, as its worker measured it."
     )
@@ -192,12 +192,12 @@ class TaskList(BaseModel):
 
 
 class TaskScan(BaseModel):
-    """The extent of a look at tasks one by one."""
+    """The part of a list that the service has searched, task by task."""
 
     examined: int = Field(ge=0, description="The number of tasks that were looked at.")
     reached: str | None = Field(
         json_schema_extra={"format": "date-time"},
-        description="The time, of those that the list is in the order of, of the last one.",
+        description="The time of the last of them, by which the list is sorted.",
     )
     complete: bool = Field(
         description=(
@@ -274,7 +274,7 @@ class _BulkAnswer(BaseModel):
     )
     more: bool = Field(description="True if more tasks match.")
     interrupted: str | None = Field(
-        description="Why the call ended early, with `more` left to do; else null."
+        description="The reason why the call ended early, with `more` left to do; else null."
     )
 
 

@@ -22,7 +22,7 @@ class HostDocument(BaseModel):
     started_at: str | None = Field(json_schema_extra=_DATE_TIME)
     memory_bytes: int | None
     attempts: int = Field(ge=0, description="The number of attempts that run in it.")
-    stuck: int = Field(ge=0, description="Those that go on after their time limit.")
+    stuck: int = Field(ge=0, description="The number of those past their time limit.")
     state: Literal["running", "leaving", "suspects"] = Field(
         description="`leaving`: it takes no more attempts. `suspects`: it runs attempts of which "
         "one may have ended its host before."
@@ -53,7 +53,7 @@ class WorkerDocument(BaseModel):
         description="Without its hosts. Null where the machine does not tell."
     )
     lease_seconds_left: float | None = Field(
-        description="In so many seconds it is ended unless it is heard; null: never."
+        description="The seconds until it is ended for its silence; null: never."
     )
     slots: dict[str, Slots]
     hosts: list[HostDocument] = Field(description="Up to 64, as they were ten seconds ago or less.")

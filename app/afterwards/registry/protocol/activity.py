@@ -55,7 +55,7 @@ class Entry(NamedTuple):
     name: str
     """Its id or name; of tasks, which ones."""
     affected: int
-    """To how many it was done."""
+    """The number of tasks that it was done to."""
     outcome: str
     detail: str | None = None
     actor: str | None = None
