@@ -23,7 +23,7 @@ def heading_is(page: Page, name: str) -> None:
 
 
 def focused(page: Page) -> str:
-    """What the focus is on, as a screen reader would name it."""
+    """The focused element, as a screen reader would name it."""
     found: str = page.evaluate(
         "() => (document.activeElement.getAttribute('aria-label') "
         "?? document.activeElement.innerText).trim()"
