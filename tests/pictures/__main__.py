@@ -12,8 +12,9 @@ from typing import Final, Literal, NamedTuple
 from playwright.sync_api import Browser
 
 from afterwards.logs import configure
-from tests.browser.chromium import Window, chromium
+from loadtests.browser import chromium
 from tests.browser.state import ended, submitted
+from tests.browser.window import Window
 from tests.integration.conftest import Service, wait_for
 from tests.otlp import collecting
 from tests.pictures.day import lived
