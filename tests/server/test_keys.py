@@ -18,6 +18,7 @@ from afterwards.registry.process.lock import DataDirLock
 from afterwards.registry.protocol.key_requests import Keys
 from afterwards.registry.protocol.requests import Activity, Add, Get
 from afterwards.server.keys import will_be_required
+from tests.registry.bench import keys_of
 from tests.registry.peers import SERVICE, ask, make_task
 
 Run = tuple[int, str, str]
@@ -178,3 +179,17 @@ def test_a_token_for_a_file_is_drawn_and_stored_nowhere(
 ) -> None:
     assert run(capsys, data_dir, "token")[1].startswith("aw_")
     assert not data_dir.exists()
+
+
+def test_an_encrypted_journal_is_opened_with_the_keys_of_the_settings(
+    data_dir: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AFTERWARDS_ENCRYPTION_KEYS", keys_of("k1").text)
+    assert run(capsys, data_dir, "create", "root", "--role", "admin")[0] == 0
+    assert "root" in run(capsys, data_dir, "list")[1]
+
+    monkeypatch.delenv("AFTERWARDS_ENCRYPTION_KEYS")
+    status, _, err = run(capsys, data_dir, "list")
+
+    assert status == 1
+    assert "it is encrypted with a key that is not given: k1" in err

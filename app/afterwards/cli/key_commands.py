@@ -23,8 +23,9 @@ def _create(arguments: argparse.Namespace) -> int:
     from afterwards.server import keys  # noqa: PLC0415 - the help does not need it
 
     token, now = new_token(), time.time()
+    settings = _settings(arguments)
     key = keys.create(
-        _settings(arguments).data_dir,
+        settings.data_dir,
         Key(
             id=token.id,
             name=arguments.name,
@@ -38,6 +39,7 @@ def _create(arguments: argparse.Namespace) -> int:
             expires_at=None if arguments.days is None else now + arguments.days * _DAY,
             digest=token.digest,
         ),
+        settings.journal_keys(),
     )
     return _shown_once(key, token.text)
 
@@ -46,22 +48,30 @@ def _rotate(arguments: argparse.Namespace) -> int:
     from afterwards.server import keys  # noqa: PLC0415 - as above
 
     token = new_token()
-    data_dir, overlap = _settings(arguments).data_dir, arguments.overlap
-    key = keys.rotate(data_dir, arguments.id, (token.id, token.digest), overlap)
+    settings = _settings(arguments)
+    key = keys.rotate(
+        settings.data_dir,
+        arguments.id,
+        (token.id, token.digest),
+        arguments.overlap,
+        settings.journal_keys(),
+    )
     return _shown_once(key, token.text)
 
 
 def _revoke(arguments: argparse.Namespace) -> int:
     from afterwards.server import keys  # noqa: PLC0415 - as above
 
-    keys.revoke(_settings(arguments).data_dir, arguments.id)
+    settings = _settings(arguments)
+    keys.revoke(settings.data_dir, arguments.id, settings.journal_keys())
     return 0
 
 
 def _list(arguments: argparse.Namespace) -> int:
     from afterwards.server import keys  # noqa: PLC0415 - as above
 
-    ring, now = keys.all_keys(_settings(arguments).data_dir), time.time()
+    settings, now = _settings(arguments), time.time()
+    ring = keys.all_keys(settings.data_dir, settings.journal_keys())
     for key in sorted(ring.keys, key=lambda key: key.created_at):
         _say("\t".join(_fields(key, now)))
     note("keys are required" if ring.required else "keys are not required")
@@ -71,7 +81,8 @@ def _list(arguments: argparse.Namespace) -> int:
 def _turn_off(arguments: argparse.Namespace) -> int:
     from afterwards.server import keys  # noqa: PLC0415 - as above
 
-    keys.turn_off(_settings(arguments).data_dir)
+    settings = _settings(arguments)
+    keys.turn_off(settings.data_dir, settings.journal_keys())
     note("all keys are revoked, and everybody who reaches the service may do everything")
     return 0
 

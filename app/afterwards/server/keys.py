@@ -17,6 +17,7 @@ from typing import Any
 
 from afterwards.access.key import Key
 from afterwards.access.keyring import NO_KEYS, Keyring
+from afterwards.encryption_keys import EncryptionKeys
 from afterwards.errors import AfterwardsError, JournalError, RegistryUnavailable
 from afterwards.registry.journal import keys
 from afterwards.registry.journal.base import Group
@@ -40,43 +41,53 @@ from afterwards.system.owners import as_owner_of
 _Request = CreateKey | RotateKey | RevokeKey | KeysOff | Keys
 
 
-def create(data_dir: Path, key: Key) -> Key:
-    """Have a new key. Raises as `CreateKey`, and `RegistryLocked`, `JournalError`."""
-    created: Key = _carry_out(data_dir, CreateKey(key, by=_whoever_is_here()))
+def create(data_dir: Path, key: Key, journal_keys: EncryptionKeys | None = None) -> Key:
+    """Have a new key. Raises as `CreateKey`, and `RegistryLocked`, `JournalError`.
+
+    Args:
+        journal_keys: the keys of the journal, if it is encrypted; so for all functions.
+    """
+    created: Key = _carry_out(data_dir, CreateKey(key, by=_whoever_is_here()), journal_keys)
     return created
 
 
-def rotate(data_dir: Path, key_id: str, new: tuple[str, bytes], overlap_seconds: float) -> Key:
+def rotate(
+    data_dir: Path,
+    key_id: str,
+    new: tuple[str, bytes],
+    overlap_seconds: float,
+    journal_keys: EncryptionKeys | None = None,
+) -> Key:
     """Have a second key in the place of one. Raises as `RotateKey` and `create`.
 
     Args:
         new: the id and the digest of the new token.
     """
     request = RotateKey(key_id, *new, overlap_seconds, _whoever_is_here())
-    rotated: Key = _carry_out(data_dir, request)
+    rotated: Key = _carry_out(data_dir, request, journal_keys)
     return rotated
 
 
-def revoke(data_dir: Path, key_id: str) -> None:
+def revoke(data_dir: Path, key_id: str, journal_keys: EncryptionKeys | None = None) -> None:
     """End a key for good. Raises as `RevokeKey` and `create`."""
-    _carry_out(data_dir, RevokeKey(key_id, _whoever_is_here()))
+    _carry_out(data_dir, RevokeKey(key_id, _whoever_is_here()), journal_keys)
 
 
-def turn_off(data_dir: Path) -> None:
+def turn_off(data_dir: Path, journal_keys: EncryptionKeys | None = None) -> None:
     """Revoke all keys, and require none. Raises as `create`."""
-    _carry_out(data_dir, KeysOff(_whoever_is_here()))
+    _carry_out(data_dir, KeysOff(_whoever_is_here()), journal_keys)
 
 
-def all_keys(data_dir: Path) -> Keyring:
+def all_keys(data_dir: Path, journal_keys: EncryptionKeys | None = None) -> Keyring:
     """The keys there are, as of now. Raises as `create`."""
-    ring: Keyring = _carry_out(data_dir, Keys())
+    ring: Keyring = _carry_out(data_dir, Keys(), journal_keys)
     return ring
 
 
-def _carry_out(data_dir: Path, request: _Request) -> Any:
+def _carry_out(data_dir: Path, request: _Request, journal_keys: EncryptionKeys | None) -> Any:
     try:
         with as_owner_of(data_dir):
-            answer = _answer(data_dir, request)
+            answer = _answer(data_dir, request, journal_keys)
     except OSError as error:
         raise JournalError(str(journal_path(data_dir)), error.strerror or str(error)) from None
     if isinstance(answer, AfterwardsError):
@@ -84,7 +95,7 @@ def _carry_out(data_dir: Path, request: _Request) -> Any:
     return answer
 
 
-def _answer(data_dir: Path, request: _Request) -> Any:
+def _answer(data_dir: Path, request: _Request, journal_keys: EncryptionKeys | None) -> Any:
     holder = holder_of(data_dir)
     if holder is not None:
         try:
@@ -97,14 +108,14 @@ def _answer(data_dir: Path, request: _Request) -> Any:
     before = os.umask(0o077)
     try:
         data_dir.mkdir(parents=True, exist_ok=True)
-        with unserved(data_dir), closing(_journal(data_dir)) as journal:
+        with unserved(data_dir), closing(_journal(data_dir, journal_keys)) as journal:
             return _answer_alone(journal, request)
     finally:
         os.umask(before)
 
 
-def _journal(data_dir: Path) -> SqliteJournal:
-    return SqliteJournal(journal_path(data_dir), check=False)
+def _journal(data_dir: Path, keys: EncryptionKeys | None) -> SqliteJournal:
+    return SqliteJournal(journal_path(data_dir), check=False, keys=keys)
 
 
 def _answer_alone(journal: SqliteJournal, request: _Request) -> Any:
