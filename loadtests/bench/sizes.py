@@ -39,6 +39,6 @@ class Sizes:
     stored: tuple[int, ...] = (0, 100_000, 1_000_000)
     """Finished tasks in the journal; the first is what the others are compared with."""
     views: int = 20
-    """Of each page of the dashboard, in each round."""
+    """The number of visits of each page of the dashboard, in each round."""
     synced: int = 10
     """Submissions that are traced on each service before it is measured."""

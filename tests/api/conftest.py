@@ -57,7 +57,7 @@ class FakeStream:
 
 
 class FakeOperations:
-    """What is refused."""
+    """Operations of which some are refused."""
 
     def __init__(self) -> None:
         self.refused: list[tuple[str, ...]] = []

@@ -17,7 +17,7 @@ PALETTE: Final = dict(
 )
 PANELS: Final[dict[str, Any]] = {panel["title"]: panel for panel in dashboard()["panels"]}
 UNITS: Final = {"rate": "ops", "duration": "s"}
-"""How our charts write values, and what Grafana calls that."""
+"""Our charts' ways to write values, and Grafana's names of them."""
 
 
 class Line(NamedTuple):

@@ -34,7 +34,7 @@ class Reach:
 
     @property
     def is_all_tasks(self) -> bool:
-        """True if every task can be looked at, whoever owns it."""
+        """True if the tasks of every owner can be looked at."""
         return self.types is None and not self._labels
 
     def has_type(self, name: str) -> bool:

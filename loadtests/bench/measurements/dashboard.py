@@ -34,7 +34,7 @@ _WATCH: Final = Path(__file__).parents[1] / "watch.js"
 
 @dataclass
 class _Found:
-    """What was measured, round by round."""
+    """The measurements, round by round."""
 
     overview: list[float] = field(default_factory=list)
     filter: list[float] = field(default_factory=list)
@@ -67,7 +67,7 @@ def measure(stand: Stand) -> Iterator[Row]:
 
 
 def _look(browser: Browser, service: Service, views: int, found: _Found) -> None:
-    """What one user sees: each page for the first time, then again and again."""
+    """The pages of one user: each page for the first time, then again and again."""
     context = browser.new_context(viewport={"width": 1280, "height": 900})
     page = context.new_page()
     page.add_init_script(path=_WATCH)

@@ -1,6 +1,6 @@
 """A walk over all routes, as nobody and with each kind of key, by all spellings of their paths.
 
-What each route is for is written here once more, as docs have it, and not read from the routes.
+The needs of each route are written here once more, as docs have them, and not read from the routes.
 """
 
 from __future__ import annotations

@@ -57,7 +57,7 @@ def kind_of(type_name: str, error: str, secret: bytes = b"") -> ErrorKind:
     """Which kind of error it is, of which type of task.
 
     Args:
-        secret: without it nobody can tell from the id what the message is.
+        secret: with it, the id does not give the message away.
     """
     message = masked(error)
     return ErrorKind(kind_id(type_name, message, secret), type_name, message)

@@ -32,8 +32,8 @@ from afterwards.registry.state.table import Table
 
 _MINUTE: Final = 60.0
 _MOST_CHANGES: Final = 1_000
-"""The changes that are remembered, and those that one of them may consist of. Whoever has missed
-more gets all keys."""
+"""The changes that are remembered, and those that one of them may consist of. A worker that
+has missed more gets all keys."""
 
 
 class KeyBook:
