@@ -13,7 +13,7 @@ import types
 from pathlib import Path
 from typing import Any
 
-from afterwards.task_types.generations import News
+from afterwards.task_types.generations import Generation, News
 
 EVENTS = Path(os.environ["EVENTS"])
 GATE = EVENTS.with_name("gate")
@@ -74,9 +74,10 @@ class Registry:
 
 
 class Application:
-    """Answers with its pid; `/gate` only once a file is there."""
+    """Answers with its pid, `/gate` only once a file is there; takes to all task code."""
 
-    def __init__(self) -> None:
+    def __init__(self, news: News) -> None:
+        self._news = news
         self.state = types.SimpleNamespace(begin_drain=lambda: note("begin-drain"))
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -98,16 +99,21 @@ class Application:
             await send({"type": "lifespan.startup.failed", "message": "broken"})
             return
         note("worker-started")
+        following = asyncio.create_task(self._news.follow(self._take))
         await send({"type": "lifespan.startup.complete"})
         await receive()
+        following.cancel()
         note("worker-ended")
         await send({"type": "lifespan.shutdown.complete"})
+
+    async def _take(self, _: Generation) -> None:
+        """Take to a generation: there is nothing to do."""
 
 
 def create_app(_settings: object, *, endpoint: object, news: News) -> Application:
     assert endpoint in (None, Registry.endpoint)
     note("has-the-first-code" if news.first.number == 1 else "has-later-code")
-    return Application()
+    return Application(news)
 
 
 def replace(name: str, **contents: object) -> None:
