@@ -86,7 +86,7 @@ ROOMS: Final[dict[str, May]] = {
         "access counts dashboard errors events.statistics events.streams events.window lifecycle "
         "logs registry.protocol.activity registry.protocol.answers registry.protocol.filters "
         "schedules service settings system task_types trace_context",
-        "fastapi prometheus_client pydantic pydantic_core starlette structlog",
+        "fastapi orjson prometheus_client pydantic pydantic_core starlette structlog",
     ),
     "assembly": May(
         "execution logs registry.client registry.process registry.protocol service settings system "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
@@ -11,12 +10,12 @@ from fastapi import BackgroundTasks, Request
 from starlette.responses import Response
 
 from afterwards.api import schemas
+from afterwards.api.encoding import REDACTED, encoded, raw
 from afterwards.api.redaction import shown
 from afterwards.api.roles import Grant, Role, needs
 from afterwards.api.routing import new_router
 from afterwards.api.schemas.fields import TASK_LABELS
 from afterwards.api.submission import kept_task, started, submit
-from afterwards.api.task_document import REDACTED
 from afterwards.lifecycle import Task, TaskState
 from afterwards.service.hidden import HIDDEN
 from afterwards.task_types.email import EMAIL, EmailPayload
@@ -73,10 +72,12 @@ async def get_processing_status(task_id: schemas.TaskId, request: Request) -> Re
 
 def _status_document(task: Task) -> bytes:
     shown_as = SHOWN_AS[task.state]
-    return b'{"task_id":"%b","status":"%b","result":%b,"error":%b%b}' % (
-        task.id.encode(),
-        shown_as.encode(),
-        task.result if task.result is not None else b"null",
-        json.dumps(task.error if shown_as == "failed" else None).encode(),
-        REDACTED if task.payload is HIDDEN else b"",
+    return encoded(
+        {
+            "task_id": task.id,
+            "status": shown_as,
+            "result": raw(task.result),
+            "error": task.error if shown_as == "failed" else None,
+            **(REDACTED if task.payload is HIDDEN else {}),
+        }
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from asyncio import sleep
 from collections.abc import Sequence
@@ -25,6 +24,7 @@ from afterwards.api.checks import (
     require_valid,
 )
 from afterwards.api.cursors import cursor_of, position_of
+from afterwards.api.encoding import REDACTED, encoded, raw
 from afterwards.api.labels import stored
 from afterwards.api.queries import require_once
 from afterwards.api.redaction import MASK, redaction_of, restored, shown
@@ -42,7 +42,7 @@ from afterwards.api.schemas.schedules import (
 )
 from afterwards.api.schemas.tasks import TaskDocument
 from afterwards.api.submission import service_of
-from afterwards.api.task_document import REDACTED, base_document
+from afterwards.api.task_document import base_document
 from afterwards.api.times import shown_time
 from afterwards.errors import ScheduleNotFound
 from afterwards.registry.protocol.answers import DueTask
@@ -92,19 +92,18 @@ async def list_schedules(query: Annotated[ScheduleFilter, Query()], request: Req
         results=query.results,
     )
     now = time.time()
-    documents: list[bytes] = []
+    documents: list[dict[str, Any]] = []
     redaction = redaction_of(request)
     for schedule in page.schedules:
         masked = redaction.schedule(schedule)
         document = _document(masked, now, with_payload=query.payloads)
         if page.results is not None:
-            results = _results(page.results[schedule.name])
-            document = b'%b,"results":%b}' % (document[:-1], results)
+            document["results"] = _results(page.results[schedule.name])
         documents.append(document)
         # Due times that nobody has asked for yet may take a millisecond and more to find.
         await sleep(0)
     cursor = None if page.next is None else cursor_of(page.next)
-    answer = b'{"schedules":[%b],"next":%b}' % (b",".join(documents), json.dumps(cursor).encode())
+    answer = encoded({"schedules": documents, "next": cursor})
     if cursor is None:
         return _answer(answer)
     members = query.model_dump(exclude_unset=True, exclude_none=True, mode="json")
@@ -177,7 +176,7 @@ async def put_schedule(name: ScheduleName, new: NewSchedule, request: Request) -
     operations = _operations(request)
     made = await operations.put_schedule(schedule, asker(request))
     masked = redaction_of(request).schedule(await operations.schedule(name))
-    document = _document(masked, time.time())
+    document = encoded(_document(masked, time.time()))
     location = reference(request.scope, f"/schedules/{name}")
     return _answer(document, 201 if made else 200, {"Location": location})
 
@@ -307,7 +306,7 @@ def _schedule(name: str, new: NewSchedule, payload: bytes, request: Request) -> 
     )
 
 
-def _document(schedule: Schedule, now: float, *, with_payload: bool = True) -> bytes:
+def _document(schedule: Schedule, now: float, *, with_payload: bool = True) -> dict[str, Any]:
     pattern = schedule.pattern
     members: dict[str, Any] = {
         "name": schedule.name,
@@ -320,33 +319,30 @@ def _document(schedule: Schedule, now: float, *, with_payload: bool = True) -> b
         "priority": pattern.priority,
         "max_attempts": pattern.max_attempts,
         "timeout_seconds": pattern.timeout_seconds,
-        "labels": {} if pattern.labels is None else json.loads(pattern.labels),
+        "labels": {} if pattern.labels is None else raw(pattern.labels),
         "created_at": shown_time(schedule.created_at),
         "last_due": None if schedule.last_due is None else shown_time(schedule.last_due),
         "last_task_id": schedule.last_task_id,
         "next_runs": [shown_time(due) for due in schedule.next_runs(RUNS_SHOWN, now)],
     }
-    document = json.dumps(members, separators=(",", ":")).encode()
-    if not with_payload:
-        return document
-    if pattern.payload is HIDDEN:
-        return b'%b,"payload":null%b}' % (document[:-1], REDACTED)
-    # The payload is JSON already.
-    return b'%b,"payload":%b}' % (document[:-1], pattern.payload)
+    if with_payload:
+        members["payload"] = raw(pattern.payload)
+        if pattern.payload is HIDDEN:
+            members |= REDACTED
+    return members
 
 
-def _results(tasks: Sequence[DueTask]) -> bytes:
-    members = [
+def _results(tasks: Sequence[DueTask]) -> list[dict[str, str]]:
+    return [
         {"task_id": task_id, "due": shown_time(due), "status": str(state)}
         for task_id, due, state in tasks
     ]
-    return json.dumps(members, separators=(",", ":")).encode()
 
 
 async def _shown(request: Request, schedule: Schedule) -> Response:
     size = len(schedule.pattern.payload)
     masked = await aside(size, redaction_of(request).schedule, schedule)
-    return _answer(_document(masked, time.time()))
+    return _answer(encoded(_document(masked, time.time())))
 
 
 def _answer(document: bytes, status: int = 200, headers: dict[str, str] | None = None) -> Response:

@@ -1,14 +1,11 @@
-"""A task as JSON, put together by hand: payload and result are JSON already.
-
-They may be large, and are not parsed to be written again.
-"""
+"""A task as JSON. Payload and result are JSON already, and are not parsed to be written again."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from typing import Any, Final
 
+from afterwards.api.encoding import REDACTED, encoded, raw
 from afterwards.api.times import shown_time
 from afterwards.lifecycle import Task
 from afterwards.registry.protocol.answers import AttemptRecord, Details, ProgressMark
@@ -17,24 +14,19 @@ from afterwards.trace_context import attempt_span_id, ids, is_sampled
 
 DIGEST_CHARACTERS: Final = 120
 
-REDACTED: Final = b',"redacted":true'
-"""Says that what may not be seen is null, or left out."""
-
-_encode: Final = json.JSONEncoder(separators=(",", ":")).encode
-
 
 def base_document(task: Task, progress: ProgressMark | None = None) -> bytes:
     """The members of a task that every answer has."""
-    return b"{%b}" % _base_members(task, progress)
+    return encoded(_members(task, progress, _content(task)))
 
 
 def summary_document(task: Task, progress: ProgressMark | None = None) -> bytes:
     """The same with the beginning of the payload, and without the result."""
     if task.payload is HIDDEN:
-        return b"{%b}" % _base_members(task, progress, b'"digest":null')
+        return encoded(_members(task, progress, {"digest": None, **REDACTED}))
     text = task.payload.decode(errors="ignore")
     digest = text if len(text) <= DIGEST_CHARACTERS else f"{text[: DIGEST_CHARACTERS - 1]}…"
-    return b"{%b}" % _base_members(task, progress, b'"digest":%b' % _encode(digest).encode())
+    return encoded(_members(task, progress, {"digest": digest}))
 
 
 def full_document(
@@ -52,7 +44,9 @@ def full_document(
         trace_link: where a trace is shown, as the setting has it.
     """
     task = details.task
+    history = [_attempt(task, record) for record in details.attempts]
     members: dict[str, Any] = {
+        **_members(task, details.progress, _content(task)),
         "executor": task.executor,
         "timeout_seconds": task.timeout_seconds,
         "deadline": _time_or_none(task.deadline),
@@ -60,61 +54,54 @@ def full_document(
         "schedule": task.schedule,
         "cancel_requested": task.cancel_requested,
         **_trace(task, trace_link),
-        "history": [_attempt(task, record) for record in details.attempts],
+        "history": history,
     }
     if logs:
         ended = [record for record in details.attempts[-2:] if record.outcome is not None]
         members["log_lines"] = ended[-1].log_lines if ended else ()
     if tracebacks:
-        for shown, record in zip(members["history"], details.attempts, strict=True):
+        for shown, record in zip(history, details.attempts, strict=True):
             shown["traceback"] = record.traceback
-    more = _encode(members).encode()[1:]
-    return b"{%b,%b" % (_base_members(task, details.progress), more)
+    return encoded(members)
 
 
 def list_document(tasks: Iterable[bytes], **members: Any) -> bytes:
     """Several tasks' documents, and what goes with them."""
-    more = _encode(members).encode()[1:-1]
-    return b'{"tasks":[%b]%b%b}' % (b",".join(tasks), b"," if more else b"", more)
+    return encoded({"tasks": list(map(raw, tasks)), **members})
 
 
-def _base_members(task: Task, progress: ProgressMark | None, digest: bytes | None = None) -> bytes:
-    content = digest or b'"payload":%b,"result":%b' % (task.payload, task.result or b"null")
-    if task.payload is HIDDEN:
-        content += REDACTED
-    return (
-        b'"id":"%b","type":%b,"status":"%b",%b,"error":%b,'
-        b'"created_at":"%b","run_at":"%b","started_at":%b,"finished_at":%b,'
-        b'"attempts":%d,"retries":%d,"max_attempts":%d,"priority":%d,"progress":%b,'
-        b'"labels":%b,"retrying":%b'
-        % (
-            task.id.encode(),
-            _encode(task.type).encode(),
-            task.state.encode(),
-            content,
-            _encode(task.error).encode(),
-            shown_time(task.created_at).encode(),
-            shown_time(task.run_at).encode(),
-            _encode(_time_or_none(task.started_at)).encode(),
-            _encode(_time_or_none(task.finished_at)).encode(),
-            task.attempt,
-            task.retries,
-            task.max_attempts,
-            task.priority,
-            b"null" if progress is None else _progress(progress),
-            b"{}" if task.labels is None else task.labels.encode(),
-            b"true" if task.is_retrying else b"false",
-        )
-    )
+def _members(task: Task, progress: ProgressMark | None, content: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "id": task.id,
+        "type": task.type,
+        "status": task.state.value,
+        **content,
+        "error": task.error,
+        "created_at": shown_time(task.created_at),
+        "run_at": shown_time(task.run_at),
+        "started_at": _time_or_none(task.started_at),
+        "finished_at": _time_or_none(task.finished_at),
+        "attempts": task.attempt,
+        "retries": task.retries,
+        "max_attempts": task.max_attempts,
+        "priority": task.priority,
+        "progress": None if progress is None else _progress(progress),
+        "labels": {} if task.labels is None else raw(task.labels),
+        "retrying": task.is_retrying,
+    }
 
 
-def _progress(progress: ProgressMark) -> bytes:
-    members = {
+def _content(task: Task) -> dict[str, Any]:
+    content = {"payload": raw(task.payload), "result": raw(task.result)}
+    return {**content, **REDACTED} if task.payload is HIDDEN else content
+
+
+def _progress(progress: ProgressMark) -> dict[str, Any]:
+    return {
         "fraction": progress.fraction,
         "message": progress.message,
         "at": shown_time(progress.at),
     }
-    return _encode(members).encode()
 
 
 def _trace(task: Task, link: str | None) -> dict[str, str | None]:

@@ -9,6 +9,7 @@ from starlette.responses import Response
 
 from afterwards.api import schemas
 from afterwards.api.asker import asker
+from afterwards.api.encoding import encoded, raw
 from afterwards.api.redaction import shown
 from afterwards.api.references import reference
 from afterwards.api.roles import Role, needs
@@ -38,7 +39,8 @@ async def cancel_task(task_id: schemas.TaskId, request: Request) -> Response:
     """Cancel a task that waits, or stop one that runs. The call waits up to 5 s for the stop."""
     outcome, task = await service_of(request).cancel(task_id, asker(request))
     document = base_document(await shown(request, task))
-    return Response(b'{"outcome":"%b","task":%b}' % (outcome.encode(), document), media_type=_JSON)
+    answer = encoded({"outcome": outcome, "task": raw(document)})
+    return Response(answer, media_type=_JSON)
 
 
 @router.post(

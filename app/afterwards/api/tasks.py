@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
@@ -13,13 +12,13 @@ from starlette.responses import Response
 
 from afterwards.api import schemas
 from afterwards.api.asker import asker
+from afterwards.api.encoding import REDACTED, encoded, raw
 from afterwards.api.redaction import shown
 from afterwards.api.references import reference
 from afterwards.api.roles import Grant, Role, needs
 from afterwards.api.routing import new_router
 from afterwards.api.schemas.fields import TASK_LABELS
 from afterwards.api.submission import kept_task, service_of, started, submit
-from afterwards.api.task_document import REDACTED
 from afterwards.api.times import shown_time
 from afterwards.errors import IllegalTransition, TaskDeleted, TaskNotFound
 from afterwards.lifecycle import Task, TaskState
@@ -138,7 +137,7 @@ async def retry_task(
         raise TaskNotFound(task_id) from None
     background.add_task(service.start, task.id)
     return Response(
-        b'{"task_id":"%b","status":"retried"}' % task.id.encode(),
+        encoded({"task_id": task.id, "status": "retried"}),
         headers={"Location": reference(request.scope, f"/status/{task.id}")},
         media_type="application/json",
     )
@@ -146,14 +145,15 @@ async def retry_task(
 
 def _status_document(task: Task) -> bytes:
     shown_as = SHOWN_AS[task.state]
-    # The result is JSON already; it may be large, and is not parsed to be written again.
-    return b'{"id":"%b","type":%b,"status":"%b","result":%b,"error":%b,%b,"retries":%d%b}' % (
-        task.id.encode(),
-        json.dumps(task.type).encode(),
-        shown_as.encode(),
-        task.result if task.result is not None else b"null",
-        json.dumps(task.error if shown_as == "failed" else None).encode(),
-        b'"timestamp":"%b"' % shown_time(task.created_at).encode(),
-        task.retries,
-        REDACTED if task.payload is HIDDEN else b"",
+    return encoded(
+        {
+            "id": task.id,
+            "type": task.type,
+            "status": shown_as,
+            "result": raw(task.result),
+            "error": task.error if shown_as == "failed" else None,
+            "timestamp": shown_time(task.created_at),
+            "retries": task.retries,
+            **(REDACTED if task.payload is HIDDEN else {}),
+        }
     )
