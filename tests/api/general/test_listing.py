@@ -53,11 +53,11 @@ async def test_tasks_are_listed_newest_first_and_not_to_be_cached(
 async def submitted_document(api: httpx.AsyncClient, task_id: str) -> Any:
     """The task's document as lists show it."""
     full = (await api.get(f"/tasks/{task_id}")).json()
-    own = ("executor", "timeout_seconds", "deadline", "idempotency_key", "schedule")
+    own = ("executor", "timeout_seconds", "deadline", "idempotency_key", "schedule", "trace_id")
     return {
         name: value
         for name, value in full.items()
-        if name not in (*own, "cancel_requested", "history")
+        if name not in (*own, "trace_link", "cancel_requested", "history")
     }
 
 
