@@ -13,6 +13,7 @@ import pytest
 
 from afterwards.encryption_keys import EncryptionKeys
 from afterwards.errors import JournalError, JournalUnreadable
+from afterwards.registry.journal.file import connect
 from afterwards.registry.journal.journal import SqliteJournal
 from afterwards.registry.journal.sealing import is_sealed
 from afterwards.registry.protocol.activity import Bulk, By
@@ -371,6 +372,32 @@ def test_nothing_is_left_of_what_was_deleted_before(bench: Bench) -> None:
     registry = bench.registry(journal=bench.journal(K1))
     resealed(registry)
 
+    assert SECRET.encode() not in on_disk(bench.directory)
+
+
+@pytest.mark.parametrize("with_tasks", [False, True])
+def test_nothing_is_left_of_what_the_adoption_of_a_key_replaces(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, *, with_tasks: bool
+) -> None:
+    def connect_as_most_do(path: Path, *, mode: str = "rwc") -> sqlite3.Connection:
+        db = connect(path, mode=mode)
+        # Debian's SQLite overwrites what is deleted by itself.
+        db.execute("PRAGMA secure_delete = OFF")
+        return db
+
+    monkeypatch.setattr("afterwards.registry.journal.journal.connect", connect_as_most_do)
+    registry = bench.registry(journal=bench.journal())
+    if with_tasks:
+        bench.peer(registry, {}).add(bench.task())
+    pattern = make_task(id="", created_at=0.0, run_at=0.0, payload=PAYLOAD * 1_000)
+    ask(registry, PutSchedule(make_schedule(pattern=pattern)))
+    bench.close()
+    assert SECRET.encode() in on_disk(bench.directory)
+
+    resealed(bench.registry(journal=bench.journal(K1)))
+
+    assert SECRET.encode() not in on_disk(bench.directory)
+    bench.close()
     assert SECRET.encode() not in on_disk(bench.directory)
 
 

@@ -11,8 +11,10 @@ of tasks follows while the service works (`afterwards.registry.journal.resealing
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -89,7 +91,8 @@ def adopt(db: sqlite3.Connection, keys: EncryptionKeys, path: Path) -> Encryptio
             # Pages that were freed, and room within pages, still hold what was deleted.
             db.execute("VACUUM")
         try:
-            _change_writer(db, seal, secret)
+            with _overwriting(db):
+                _change_writer(db, seal, secret)
         except Unsealable as error:
             raise JournalError(str(path), error.problem) from None
         log.info("journal has a new key", writer=keys.writer, former_keys=sorted(used))
@@ -105,6 +108,22 @@ def _require_keys(used: dict[str, bytes], keys: EncryptionKeys, path: Path) -> N
             f"it is encrypted with a key that is not given: {names}; add it to {SETTING}, behind "
             "the key that is to write",
         )
+
+
+@contextlib.contextmanager
+def _overwriting(db: sqlite3.Connection) -> Iterator[None]:
+    """Have what the block replaces overwritten: it is plain, or under a key that others may know.
+
+    Not every SQLite does so by itself, and until a checkpoint the file is as it was before.
+    """
+    (before,) = db.execute("PRAGMA secure_delete").fetchone()
+    db.execute("PRAGMA secure_delete = ON")
+    try:
+        yield
+    finally:
+        db.execute(f"PRAGMA secure_delete = {before}")
+    # While a backup is made it is refused. The next checkpoint does it then.
+    db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
 def _change_writer(db: sqlite3.Connection, seal: Seal, secret: bytes) -> None:
