@@ -13,6 +13,8 @@ import pytest
 
 from afterwards.encryption_keys import EncryptionKeys
 from afterwards.errors import JournalError, JournalUnreadable
+from afterwards.registry.journal.batch import as_batch
+from afterwards.registry.journal.columns import key
 from afterwards.registry.journal.file import connect
 from afterwards.registry.journal.journal import SqliteJournal
 from afterwards.registry.journal.sealing import is_sealed
@@ -31,6 +33,7 @@ from afterwards.registry.protocol.requests import (
     Inspect,
     PutSchedule,
 )
+from afterwards.registry.state.retention import PAUSE_SECONDS
 from tests.registry.bench import Bench, FailingSqlite, SteppedRegistry, keys_of
 from tests.registry.peers import ask, get, make_schedule, make_task, raised
 
@@ -336,6 +339,28 @@ def test_a_changed_value_of_an_unfinished_task_ends_the_start_with_its_name(benc
     with pytest.raises(JournalUnreadable, match=f"the payload of task {task.id} cannot be opened"):
         bench.registry(journal=journal)
     journal.close()
+
+
+def test_a_changed_fingerprint_does_not_end_retention(bench: Bench) -> None:
+    registry = bench.registry(journal=bench.journal(K1), retention_seconds=1_000.0)
+    peer = bench.peer(registry, {"async": 10})
+    fields: dict[str, Any] = {"idempotency_key": "a", "fingerprint": b"f" * 32}
+    damaged, other = bench.task(**fields), bench.task()
+    first, last = as_batch([bench.task(**{**fields, "idempotency_key": "b"}), bench.task()])
+    for task in (damaged, first, other):
+        peer.succeed(peer.run(task))
+    bench.clock.turn(999.0)
+    peer = bench.peer(registry, {"async": 10})
+    peer.succeed(peer.run(last))
+    rows(bench, "UPDATE tasks SET fingerprint = reason WHERE fingerprint IS NOT NULL")
+    bench.clock.turn(2 * PAUSE_SECONDS)
+    registry.tick()
+    # The first of a batch stays for as long as any task of it.
+    kept = rows(bench, "SELECT id FROM tasks ORDER BY ord")
+    assert kept == [(key(first.id),), (key(last.id),)]
+    bench.clock.turn(1_000.0)
+    registry.tick()
+    assert rows(bench, "SELECT id FROM tasks") == []
 
 
 # -- what was there before ------------------------------------------------------------------------

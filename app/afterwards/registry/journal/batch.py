@@ -17,7 +17,8 @@ from afterwards.lifecycle import INTERNAL_KEY, Task
 MOST_TASKS: Final = 1_000
 """In one submission."""
 
-_MARK = b"batch:"
+MARK: Final = b"batch:"
+"""The beginning of the fingerprint of each task of a batch."""
 
 
 def as_batch(tasks: Sequence[Task]) -> Sequence[Task]:
@@ -25,7 +26,7 @@ def as_batch(tasks: Sequence[Task]) -> Sequence[Task]:
     if not tasks or tasks[0].idempotency_key is None:
         return tasks
     # Marked, so that a single task with this key and fingerprint is another submission.
-    first = replace(tasks[0], fingerprint=_MARK + (tasks[0].fingerprint or b""))
+    first = replace(tasks[0], fingerprint=MARK + (tasks[0].fingerprint or b""))
     members = [
         replace(task, idempotency_key=member_key(first, position), fingerprint=first.fingerprint)
         for position, task in enumerate(tasks[1:], start=1)
@@ -36,7 +37,7 @@ def as_batch(tasks: Sequence[Task]) -> Sequence[Task]:
 def rest_of(task: Task) -> tuple[str, str] | None:
     """Bounds of the keys of a batch's other tasks, if this is its first; None: it is not."""
     key = task.idempotency_key
-    if key is None or INTERNAL_KEY in key or not (task.fingerprint or b"").startswith(_MARK):
+    if key is None or INTERNAL_KEY in key or not (task.fingerprint or b"").startswith(MARK):
         return None
     before = f"{key}{INTERNAL_KEY}{task.id}{INTERNAL_KEY}"
     return before, f"{before}:"  # after the digits

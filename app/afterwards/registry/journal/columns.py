@@ -105,13 +105,11 @@ SELECT_SUMMARY: Final = (
     "FROM tasks JOIN payloads USING (ord)"
 )
 """Tasks without their result and trace, and with the beginning of their payload."""
-_HEAD: Final = ", ".join(
-    "CASE WHEN finished_at < ? THEN fingerprint END" if column == "fingerprint" else column
-    for column in _COLUMNS[:-3]
+SELECT_HEADS: Final = (
+    f"SELECT NULL, {', '.join(_COLUMNS[:-3])}, '', NULL, NULL, x'' FROM main.tasks"
 )
-SELECT_HEADS: Final = f"SELECT NULL, {_HEAD}, '', NULL, NULL, x'' FROM tasks"
-"""Tasks without their trace, and without what may be large or has to be opened: reason, error,
-result and payload; with the fingerprint only if they were finished before a given time."""
+"""Tasks without their trace, and without what may be large: reason, error, result and payload.
+Nothing is opened: the fingerprint is as it is stored."""
 
 PUT_TRACEBACK: Final = "REPLACE INTO tracebacks VALUES (?, ?, ?)"
 FORGET_TRACEBACKS: Final = f"""

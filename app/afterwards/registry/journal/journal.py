@@ -12,6 +12,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Final, cast
 
@@ -32,7 +33,7 @@ from afterwards.registry.journal import (
     series_rows,
 )
 from afterwards.registry.journal.base import Contents, Group
-from afterwards.registry.journal.batch import rest_of
+from afterwards.registry.journal.batch import MARK, rest_of
 from afterwards.registry.journal.columns import (
     FORGET_LOG,
     FORGET_TRACEBACKS,
@@ -78,6 +79,7 @@ from afterwards.registry.journal.reasons import reason_of
 from afterwards.registry.journal.resealing import Resealing, Step
 from afterwards.registry.journal.rows import Rows, rows_of
 from afterwards.registry.journal.sealed_rows import SealedRows
+from afterwards.registry.journal.sealing import Unsealable, is_sealed
 from afterwards.registry.journal.transaction import transaction
 from afterwards.registry.journal.unsealed import Opener
 from afterwards.registry.protocol.activity import ActivityPage
@@ -341,7 +343,7 @@ class SqliteJournal:
         # in which they came, and every index is paid for by every task.
         rows = self._query(
             f"{SELECT_HEADS} WHERE ord > ? ORDER BY ord LIMIT ?",
-            (finished_before, after_order, RETENTION_STEP_ROWS),
+            (after_order, RETENTION_STEP_ROWS),
         )
         tasks = [to_task(row) for row in rows]
         overdue = [
@@ -397,7 +399,7 @@ class SqliteJournal:
 
     def _is_needed(self, task: Task, finished_before: float) -> bool:
         """True if the task has the key of a batch with tasks that are kept."""
-        rest = rest_of(task)
+        rest = rest_of(self._with_open_fingerprint(task))
         return rest is not None and bool(
             self._query(
                 "SELECT 1 FROM tasks WHERE idempotency_key > ? AND idempotency_key < ? "
@@ -405,6 +407,16 @@ class SqliteJournal:
                 (*rest, finished_before),
             )
         )
+
+    def _with_open_fingerprint(self, head: Task) -> Task:
+        if self._seal is None or not is_sealed(head.fingerprint):
+            return head
+        try:
+            opened = self._seal.open(head.fingerprint, key(head.id), "fingerprint")
+        except Unsealable:
+            # It may be a batch's: one that nobody can read must not end the retention of all.
+            opened = MARK
+        return replace(head, fingerprint=cast("bytes", opened))
 
     def _query(self, sql: str, values: Iterable[object]) -> list[tuple[object, ...]]:
         with self._reading() as db:
