@@ -6,6 +6,7 @@ import sqlite3
 from contextlib import closing
 from typing import Any
 
+from afterwards.registry.journal.history import MOST_TRACEBACK_BYTES
 from afterwards.registry.journal.journal import SqliteJournal
 from afterwards.registry.journal.resealing import STEP_BYTES, STEP_TASKS
 from afterwards.registry.journal.sealing import key_id_of
@@ -63,6 +64,20 @@ def test_a_step_of_large_values_has_few_tasks(bench: Bench) -> None:
     registry.committer.resealer.stage()
     registry.tick()
     assert journal.left_to_reseal() == 8
+
+
+def test_a_step_of_long_tracebacks_has_few_tasks(bench: Bench) -> None:
+    registry = bench.registry(journal=bench.journal(keys_of("k1")))
+    peer, number = bench.peer(registry, {"async": 100}), 40
+    traceback = "x" * MOST_TRACEBACK_BYTES
+    peer.exchange(*(Add(bench.task()) for _ in range(number)))
+    failed = [Failed(one, 1, "no", 0.1, None, traceback=traceback) for one in [*peer.table]]
+    assert len(failed) == number
+    peer.exchange(*failed)
+    registry, journal = changing(bench)
+    registry.committer.resealer.stage()
+    registry.tick()
+    assert journal.left_to_reseal() == number - STEP_BYTES // MOST_TRACEBACK_BYTES
 
 
 def test_a_crash_between_any_two_steps_goes_on_where_it_was(bench: Bench) -> None:

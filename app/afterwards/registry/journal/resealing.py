@@ -143,12 +143,14 @@ class Resealing:
             (_PUT_PAYLOAD, "payload", payload, (order,)),
             *_of_attempts(db, order),
         ]
+        size = sum(len(value) for value in (error, result) if value is not None)
         for sql, name, value, place in singles:
+            size += 0 if value is None else len(value)
             if value is not None and not is_under(value, writer):
                 found = self._resealed(value, raw_id, name)
                 if _all_opened([found], step):
                     step.updates.append((sql, (found, *place, value)))
-        return sum(len(value) for value in (error, result, payload) if value is not None)
+        return size
 
     def _resealed(self, value: Value, raw_id: bytes, name: str) -> Value | Unsealable:
         try:
