@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from afterwards.registry.journal.sealing import Seal, Unsealable, Value, is_sealed, key_id_of
+from afterwards.registry.journal.sealing import (
+    Seal,
+    Subject,
+    Unsealable,
+    Value,
+    is_sealed,
+    is_under,
+    key_id_of,
+)
 from tests.registry.bench import keys_of
 
 TASK, OTHER = b"t" * 16, b"o" * 16
@@ -99,3 +111,58 @@ def test_a_value_under_the_key_that_writes_is_not_sealed_again(seal: Seal) -> No
     assert key_id_of(again) == "k2"
     assert newer.open(again, TASK, "payload") == b"{}"
     assert Seal(keys_of("none", "k1")).resealed(stored, TASK, "payload") == b"{}"
+
+
+# -- whatever the values are ----------------------------------------------------------------------
+
+TEXT = st.text(st.characters(exclude_categories=["Cs"]))
+PLAIN_BYTES = st.binary().filter(lambda value: not is_sealed(value))
+VALUES = st.one_of(st.none(), TEXT, PLAIN_BYTES)
+SUBJECTS = st.one_of(st.binary(min_size=16, max_size=16), TEXT)
+IDS = ("k1", "k2", "the-longest_id.of-32-characters0")
+WRITERS = st.sampled_from(["none", *IDS])
+RINGS = {
+    writer: Seal(keys_of(writer, *(name for name in IDS if name != writer)))
+    for writer in ("none", *IDS)
+}
+
+
+@settings(deadline=None)
+@given(VALUES, SUBJECTS, TEXT, st.lists(WRITERS, min_size=1, max_size=5))
+def test_any_value_outlasts_any_changes_of_keys(
+    value: Value, subject: Subject, field: str, writers: Sequence[str]
+) -> None:
+    stored = value
+    for writer in writers:
+        seal = RINGS[writer]
+        stored = seal.resealed(stored, subject, field)
+        assert value is None or is_under(stored, seal.writer)
+        assert is_sealed(stored) == (value is not None and seal.writer is not None)
+        for other in RINGS.values():
+            found = other.open(stored, subject, field)
+            assert (found, type(found)) == (value, type(value))
+
+
+@settings(deadline=None)
+@given(VALUES.filter(lambda value: value is not None), st.data())
+def test_no_change_of_a_sealed_value_is_taken_for_one(value: Value, data: st.DataObject) -> None:
+    stored = sealed(RINGS["k1"], value)
+    begin = data.draw(st.integers(3, len(stored)), label="begin")
+    end = data.draw(st.integers(begin, len(stored)), label="end")
+    changed = stored[:begin] + data.draw(st.binary(), label="instead") + stored[end:]
+    if changed == stored or not is_sealed(changed):
+        return
+    with pytest.raises(Unsealable):
+        RINGS["k1"].open(changed, TASK, "payload")
+
+
+@settings(deadline=None)
+@given(SUBJECTS, SUBJECTS, TEXT, TEXT)
+def test_a_value_is_opened_for_its_owner_and_its_field_alone(
+    subject: Subject, other: Subject, field: str, other_field: str
+) -> None:
+    stored = RINGS["k1"].seal(b"{}", subject, field)
+    if (subject, field) == (other, other_field):
+        return
+    with pytest.raises(Unsealable):
+        RINGS["k1"].open(stored, other, other_field)
