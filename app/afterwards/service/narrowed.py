@@ -10,7 +10,9 @@ from collections.abc import Awaitable, Callable
 from types import MappingProxyType
 from typing import Any, Final, Protocol
 
+from afterwards.access.keyring import Keyring
 from afterwards.errors import NotAllowed, ScheduleNotFound, TaskDeleted
+from afterwards.registry.protocol import key_requests as k
 from afterwards.registry.protocol import requests as r
 from afterwards.registry.protocol.answers import (
     Counted,
@@ -226,6 +228,25 @@ async def _schedules(sight: Sight, ask: Ask, request: r.Schedules) -> Any:
     return sight.shown(SchedulePage(shown, shown[-1].name if more and shown else None))
 
 
+# -- keys ------------------------------------------------------------------------------------------
+
+
+async def _create_key(sight: Sight, ask: Ask, request: k.CreateKey) -> Any:
+    sight.reach.require_all("Keys are a matter")
+    sight.require_no_more(request.key)
+    return await ask(request)
+
+
+async def _rotate_key(sight: Sight, ask: Ask, request: k.RotateKey) -> Any:
+    sight.reach.require_all("Keys are a matter")
+    # A key's rights never change, so what is found here holds for the rotation.
+    ring: Keyring = await ask(k.Keys())
+    for key in ring.keys:
+        if key.id == request.key_id:
+            sight.require_no_more(key)
+    return await ask(request)
+
+
 async def _as_it_is(_: Sight, ask: Ask, request: r.Note | r.Changes) -> Any:
     # A note completes what the key was allowed; a stream takes one task's changes out of all.
     return await ask(request)
@@ -250,6 +271,8 @@ _RULES: Final = MappingProxyType[type, Callable[[Sight, Ask, Any], Awaitable[Any
         r.GetSchedule: _get_schedule,
         **dict.fromkeys((r.PauseSchedule, r.DeleteSchedule, r.RunSchedule), _change_schedule),
         r.Schedules: _schedules,
+        k.CreateKey: _create_key,
+        k.RotateKey: _rotate_key,
         **dict.fromkeys((r.Note, r.Changes), _as_it_is),
     }
 )

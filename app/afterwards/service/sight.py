@@ -7,6 +7,7 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, Final
 
+from afterwards.access.key import Key
 from afterwards.access.principal import Principal
 from afterwards.errors import NotAllowed, ScheduleNotFound, TaskDeleted, TaskNotFound
 from afterwards.lifecycle import Task
@@ -94,6 +95,11 @@ class Sight:
     def has_type(self, name: str) -> bool:
         """As `Reach.has_type`."""
         return self.reach.has_type(name)
+
+    def require_no_more(self, key: Key) -> None:
+        """Raise `NotAllowed` if a key that is made sees more than the one that makes it."""
+        if key.payloads and not self._sees:
+            raise NotAllowed("Only a key with `payloads` makes, or rotates, a key with `payloads`")
 
     # -- what may be seen ----------------------------------------------------------------------
 

@@ -135,6 +135,38 @@ async def test_a_rotation_gives_a_second_token_while_the_first_is_valid(
     assert (await listed(admin))[new["id"]]["state"] == "expired"
 
 
+async def test_a_key_without_payloads_gets_none_by_a_key_that_it_makes_or_rotates(
+    admin: httpx.AsyncClient, app: FastAPI, registry: MemoryRegistry, root: Holder
+) -> None:
+    blind = await created(admin, name="blind", role="admin")
+    app.state.gate.renew(ring_of(registry))
+    headers = {"Authorization": f"Bearer {blind['token']}"}
+    wanted = {"name": "eyes", "role": "viewer", "payloads": True}
+    for path, body in (("/keys", wanted), (f"/keys/{root.key.id}/rotate", {})):
+        answer = await admin.post(path, json=body, headers=headers)
+        assert answer.status_code == 403, answer.text
+        assert "with `payloads`" in answer.json()["detail"]
+    assert {root.key.id, blind["id"]} == {*await listed(admin)}
+
+    own = f"/keys/{blind['id']}/rotate"
+    for path, body in (("/keys", {**wanted, "payloads": False}), (own, {})):
+        answer = await admin.post(path, json=body, headers=headers)
+        assert answer.status_code == 201, answer.text
+        assert answer.json()["payloads"] is False
+
+
+async def test_a_limited_administrator_makes_no_key_and_finds_none(
+    admin: httpx.AsyncClient, app: FastAPI, registry: MemoryRegistry, root: Holder
+) -> None:
+    limited = await created(admin, role="admin", labels={"tenant": "acme"}, payloads=True)
+    app.state.gate.renew(ring_of(registry))
+    headers = {"Authorization": f"Bearer {limited['token']}"}
+    paths = ("/keys", f"/keys/{root.key.id}/rotate", "/keys/unknown/rotate")
+    for path in paths:
+        body = {"name": "x", "role": "viewer"} if path == "/keys" else {}
+        assert (await admin.post(path, json=body, headers=headers)).status_code == 403
+
+
 async def test_a_revoked_key_stays_listed(
     admin: httpx.AsyncClient, registry: MemoryRegistry
 ) -> None:
