@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
@@ -131,6 +132,20 @@ async def test_the_body_of_a_stranger_is_not_read(
 
     await app(scope, receive, send)
     assert sent[0]["status"] == status
+
+
+@pytest.mark.parametrize("path", [SHORT, "/tasks", "/tasks/batch"])
+async def test_a_key_that_ends_while_its_body_comes_changes_nothing(
+    client: httpx.AsyncClient, gate: Gate, path: str
+) -> None:
+    async def body() -> AsyncIterator[bytes]:
+        yield b'{"type": "notification", '
+        gate.renew(ring_of(ADMIN))
+        yield b'"payload": {}}'
+
+    headers = {"Content-Type": "application/json", **SUBMITTER.headers}
+    answer = await client.post(path, content=body(), headers=headers)
+    assert answer.status_code == 401
 
 
 async def test_while_the_keys_are_unknown_nobody_is_let_in(

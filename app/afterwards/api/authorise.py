@@ -121,6 +121,16 @@ def authorise(route: Declared, scope: Scope) -> None:
         gate.let_in(needs, scope)
 
 
+def require_still(scope: Scope) -> None:
+    """Raise `InvalidKey` if the key that let a request in has ended since."""
+    principal = scope.get("principal")
+    if principal is None:
+        return  # public
+    gate: Gate = scope["app"].state.gate
+    if not gate.is_open and not gate.holds(principal):
+        raise InvalidKey
+
+
 def _token(scope: Scope) -> bytes:
     """The token that the request shows (RFC 6750, 2.1). Raises `NotAuthenticated`: none."""
     found = [value for name, value in scope["headers"] if name == b"authorization"]

@@ -15,7 +15,7 @@ from starlette.routing import BaseRoute
 from starlette.types import Receive, Scope, Send
 
 from afterwards.api import schemas
-from afterwards.api.authorise import authorise
+from afterwards.api.authorise import authorise, require_still
 from afterwards.api.direct import DirectRoute
 from afterwards.api.json_body import parsed
 from afterwards.api.roles import Role, as_extension, needs_of
@@ -39,6 +39,8 @@ class StrictRequest(Request):
                     raise ClientDisconnect
                 chunks.append(message.get("body", b""))
                 more = message.get("more_body", False)
+            # A body may take minutes to come, and the key may have ended meanwhile.
+            require_still(self.scope)
             self._body = b"".join(chunks)
         return self._body
 
