@@ -21,6 +21,7 @@ def keys(service: Service, *words: str) -> str:
         [AFTERWARDS, "keys", *words, "--data-dir", service.data_dir],
         capture_output=True, text=True, check=True, timeout=60,
     )  # fmt: skip
+    assert "no service runs" not in done.stderr
     return done.stdout.strip()
 
 

@@ -41,7 +41,7 @@ def _create(arguments: argparse.Namespace) -> int:
         ),
         settings.journal_keys(),
     )
-    return _shown_once(key, token.text)
+    return _shown_once(settings, key, token.text)
 
 
 def _rotate(arguments: argparse.Namespace) -> int:
@@ -56,7 +56,7 @@ def _rotate(arguments: argparse.Namespace) -> int:
         arguments.overlap,
         settings.journal_keys(),
     )
-    return _shown_once(key, token.text)
+    return _shown_once(settings, key, token.text)
 
 
 def _revoke(arguments: argparse.Namespace) -> int:
@@ -64,6 +64,7 @@ def _revoke(arguments: argparse.Namespace) -> int:
 
     settings = _settings(arguments)
     keys.revoke(settings.data_dir, arguments.id, settings.journal_keys())
+    _say_if_unserved(settings)
     return 0
 
 
@@ -75,6 +76,7 @@ def _list(arguments: argparse.Namespace) -> int:
     for key in sorted(ring.keys, key=lambda key: key.created_at):
         _say("\t".join(_fields(key, now)))
     note("keys are required" if ring.required else "keys are not required")
+    _say_if_unserved(settings)
     return 0
 
 
@@ -84,6 +86,7 @@ def _turn_off(arguments: argparse.Namespace) -> int:
     settings = _settings(arguments)
     keys.turn_off(settings.data_dir, settings.journal_keys())
     note("all keys are revoked, and everybody who reaches the service may do everything")
+    _say_if_unserved(settings)
     return 0
 
 
@@ -92,11 +95,23 @@ def _draw(_: argparse.Namespace) -> int:
     return 0
 
 
-def _shown_once(key: Key, token: str) -> int:
+def _shown_once(settings: Settings, key: Key, token: str) -> int:
     """The token alone on standard output, so that a script can store it."""
     _say(token)
     note(f"key {key.id} ({key.name}); its token is shown this once, and keys are required")
+    _say_if_unserved(settings)
     return 0
+
+
+def _say_if_unserved(settings: Settings) -> None:
+    """A service that runs elsewhere, in another directory, does not know what was done here."""
+    from afterwards.server import keys  # noqa: PLC0415 - as above
+
+    if not keys.is_served(settings.data_dir):
+        note(
+            f"no service runs on {settings.data_dir.absolute()} now; "
+            f"{FLAGS['data_dir']} names another data directory"
+        )
 
 
 def _fields(key: Key, now: float) -> list[str]:

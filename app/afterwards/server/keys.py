@@ -84,6 +84,15 @@ def all_keys(data_dir: Path, journal_keys: EncryptionKeys | None = None) -> Keyr
     return ring
 
 
+def is_served(data_dir: Path) -> bool:
+    """True if a service runs on the directory now, so that what is done here is in force there."""
+    try:
+        with as_owner_of(data_dir):
+            return holder_of(data_dir) is not None
+    except OSError as error:
+        raise JournalError(str(journal_path(data_dir)), error.strerror or str(error)) from None
+
+
 def _carry_out(data_dir: Path, request: _Request, journal_keys: EncryptionKeys | None) -> Any:
     try:
         with as_owner_of(data_dir):
