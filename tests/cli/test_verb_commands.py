@@ -193,7 +193,7 @@ def test_where_nobody_can_be_asked_yes_has_to_be_said(
     monkeypatch.setattr(sys, "stdin", io.StringIO("y\n"))
     service.answer(200, done(dry_run=True, matched=12))
     assert main(["retry", "--error", "5f0c9a1be27d4c83"]) == 1
-    assert "12 tasks match; --yes" in capsys.readouterr().err
+    assert "12 tasks match; to retry without a question, add --yes" in capsys.readouterr().err
     service.answer(200, done(dry_run=True, matched=12))
     service.answer(200, done(matched=12, retried=12))
     assert main(["retry", "--error", "5f0c9a1be27d4c83", "--yes"]) == 0
@@ -223,7 +223,7 @@ def test_what_matches_nothing_is_no_question(
     answer("y\n")
     service.answer(200, done(dry_run=True))
     assert main(["run", "--type", "report"]) == 0
-    assert "matched: 0\n" in out()
+    assert out().startswith("dry_run: no\nmatched: 0\n")
     assert len(service.requests) == 1
 
 

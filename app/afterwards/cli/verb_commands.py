@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any, Final, NamedTuple
 
 from afterwards.cli import remote
@@ -124,6 +124,9 @@ def _many(verb: _Verb, arguments: argparse.Namespace, output: Output) -> int:
                 if not arguments.yes and not _agreed(verb, most):
                     return 1
                 done = act(**chosen, limit=most, **changes)
+            elif not most:
+                # There was nothing to ask about: the count is the whole answer.
+                done = replace(done, dry_run=arguments.dry_run)
     document = asdict(done)
     output.facts(flat(document), document)
     missed = bool(arguments.ids) and bool(done.skipped)
@@ -144,7 +147,7 @@ def _agreed(verb: _Verb, number: int) -> bool:
     """Ask whether to go on, on a terminal; elsewhere `--yes` has to say so."""
     tasks = "1 task" if number == 1 else f"{number:,} tasks"
     if not sys.stdin.isatty():
-        note(f"{tasks} match; --yes has them done to without a question. Nothing was changed")
+        note(f"{tasks} match; to {verb.name} without a question, add --yes. Nothing was changed")
         return False
     sys.stderr.write(f"{verb.name} {tasks}? [y/N] ")
     sys.stderr.flush()
