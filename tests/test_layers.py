@@ -57,7 +57,7 @@ ROOMS: Final[dict[str, May]] = {
     ),
     "registry.engine": May(
         "buckets counts errors lifecycle logs metrics registry.journal registry.protocol "
-        "registry.state system"
+        "registry.state system trace_context"
     ),
     "registry.process": May(
         "access encryption_keys errors logs registry.engine registry.journal registry.protocol "

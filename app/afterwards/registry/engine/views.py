@@ -27,6 +27,7 @@ from afterwards.registry.protocol.answers import (
 from afterwards.registry.protocol.clock import Clock
 from afterwards.registry.protocol.requests import Changes, Count, Progress
 from afterwards.registry.state.rules import Rules
+from afterwards.trace_context import attempt_span_id, ids
 
 log = get_logger(__name__)
 
@@ -213,6 +214,8 @@ def _log_end_of_attempt(change: Change) -> None:
     if old is None or new is None:
         return
     fields = {"task_id": new.id, "type": new.type, "attempt": old.attempt, "worker": old.worker}
+    if new.trace is not None:
+        fields |= {**ids(new.trace), "span_id": attempt_span_id(new.id, old.attempt)}
     if change.outcome == "success":
         log.debug("attempt succeeded; the task is finished", **fields)
     elif new.state is TaskState.SCHEDULED:
