@@ -17,6 +17,7 @@
     ├── NotAuthenticated            no key was shown where one is needed
     │   └── InvalidKey              one was, and it is unknown, expired or revoked
     ├── NotAllowed                  the key that was shown does not reach so far
+    ├── LimitReached                a limit of the key that was shown is reached
     ├── StaleReport                 a report of an attempt that is not the running one
     ├── NotJoined                   a worker speaks that the registry does not know (yet, any more)
     ├── FileFault                   something is the matter with a file; `path` and `problem` say it
@@ -43,6 +44,8 @@ There is no HTTP here; the table of statuses is in `afterwards.api.problems`.
 """
 
 from __future__ import annotations
+
+import math
 
 
 class AfterwardsError(Exception):
@@ -231,6 +234,34 @@ class NotAllowed(AfterwardsError):
 
     def __str__(self) -> str:
         return self.problem
+
+
+class LimitReached(AfterwardsError):
+    """A limit of a key is reached; nothing was done.
+
+    Args:
+        name: the limit, as `afterwards.access.key.Limits` names it.
+        limit: its value.
+        used: so much of it is used.
+        asked: so much more was asked for.
+        retry_after_seconds: when to ask again.
+    """
+
+    def __init__(
+        self, name: str, limit: float, used: float, asked: float, retry_after_seconds: float
+    ) -> None:
+        super().__init__(name, limit, used, asked, retry_after_seconds)
+        self.name = name
+        self.limit = limit
+        self.used = used
+        self.asked = asked
+        self.retry_after_seconds = retry_after_seconds
+
+    def __str__(self) -> str:
+        return (
+            f"The limit {self.name} of the key is {self.limit:g}: {self.used:g} are used, and this "
+            f"needs {self.asked:g} more; try again in {math.ceil(self.retry_after_seconds)} s"
+        )
 
 
 class StaleReport(AfterwardsError):

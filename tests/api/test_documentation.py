@@ -16,14 +16,14 @@ from afterwards.access.keyring import NO_KEYS
 from afterwards.access.roles import Role
 from afterwards.api import schemas
 from afterwards.api.idempotency import key_of
-from afterwards.errors import RegistryUnavailable
+from afterwards.errors import LimitReached, RegistryUnavailable
 from afterwards.lifecycle import TaskState
 from tests.access.holders import holder, ring_of
 
 pytestmark = pytest.mark.anyio
 
 EVERYWHERE = {"403", "405", "413", "421", "500"}
-KEYED = {"401", "503"}
+KEYED = {"401", "429", "503"}
 PUBLIC = {"/healthz", "/readyz"}
 SUBMISSION = {"400", "415", "422", "503"}
 KNOWN = {"404", "410", "503"}
@@ -198,9 +198,12 @@ async def test_every_problem_that_can_be_provoked_is_documented_and_the_other_wa
 ) -> None:
     task = service.put(TaskState.SUCCESS)
     service.put(TaskState.SUCCESS, idempotency_key="taken")
+    reached = LimitReached("pending_tasks", 1, 1, 1, 5.0)
     for method, path, operation in fixed(openapi):
         provoked = set[int]()
-        for trouble in (None, RegistryUnavailable(), RuntimeError()):
+        # What needs no key asks the service for nothing that has a limit.
+        limited = [] if operation["x-role"] == "public" else [reached]
+        for trouble in (None, RegistryUnavailable(), *limited, RuntimeError()):
             service.broken = trouble
             for task_id in (task.id, "unknown", "deleted"):
                 url = path.replace("{task_id}", task_id)

@@ -11,6 +11,7 @@ from afterwards.api.problems import STATUSES, status_of, title
 from afterwards.errors import (
     AfterwardsError,
     Draining,
+    LimitReached,
     RegistryUnavailable,
     TooManyUnfinished,
     Unavailable,
@@ -65,6 +66,19 @@ async def test_what_cannot_be_done_now_says_when_to_ask_again(
     assert answer.headers["retry-after"] == seconds
     assert answer.json()["detail"] == str(error)
     assert service.started == []
+
+
+async def test_a_limit_that_is_reached_is_named_with_what_is_used_of_it(
+    client: httpx.AsyncClient, service: Any
+) -> None:
+    service.unavailable = LimitReached("pending_tasks", 100, 98, 3, 4.2)
+    answer = await client.post("/notify/", json=NOTIFICATION)
+    assert (answer.status_code, answer.headers["retry-after"]) == (429, "5")
+    assert answer.json()["limit"] == {"name": "pending_tasks", "value": 100, "used": 98}
+    assert answer.json()["detail"] == (
+        "The limit pending_tasks of the key is 100: 98 are used, and this needs 3 more; "
+        "try again in 5 s"
+    )
 
 
 async def test_every_wrong_field_is_listed(client: httpx.AsyncClient) -> None:

@@ -23,7 +23,7 @@ from afterwards.api.payload_schemas import describe_payloads
 from afterwards.api.references import base_path, reference
 from afterwards.api.roles import Role, needs
 from afterwards.api.routing import new_router
-from afterwards.api.schemas import FieldError, ProblemDocument
+from afterwards.api.schemas import FieldError, ProblemDocument, ReachedLimit
 
 router = new_router("Documentation")
 
@@ -221,7 +221,7 @@ def _describe_keys(schema: dict[str, Any]) -> None:
 
 def _describe_problems(schema: dict[str, Any]) -> None:
     models = schema["components"]["schemas"]
-    for model in (FieldError, ProblemDocument):
+    for model in (FieldError, ReachedLimit, ProblemDocument):
         models[model.__name__] = model.model_json_schema(
             ref_template="#/components/schemas/{model}"
         )

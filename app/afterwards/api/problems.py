@@ -25,6 +25,7 @@ from afterwards.errors import (
     KeyNameTaken,
     KeyNotFound,
     KeyNotUsable,
+    LimitReached,
     NotAllowed,
     NotAuthenticated,
     ScheduleNotFound,
@@ -54,6 +55,7 @@ STATUSES: Final[Mapping[type[AfterwardsError], int]] = MappingProxyType(
         IdempotencyMismatch: 422,
         NotAuthenticated: 401,
         NotAllowed: 403,
+        LimitReached: 429,
         Unavailable: 503,
         AfterwardsError: 500,
     }
@@ -137,6 +139,8 @@ def status_of(error: AfterwardsError) -> int:
 async def _service_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, AfterwardsError)
     headers = {}
+    if isinstance(error, LimitReached):
+        return _limited(error)
     if isinstance(error, NotAllowed):
         await remember(request, error)
     if isinstance(error, Unavailable):
@@ -144,6 +148,13 @@ async def _service_error(request: Request, error: Exception) -> Response:
     if isinstance(error, NotAuthenticated):
         headers["WWW-Authenticate"] = CHALLENGES[isinstance(error, InvalidKey)]
     return Problem(status_of(error), str(error), headers=headers)
+
+
+def _limited(error: LimitReached) -> Response:
+    """The refusal of a request beyond a limit (RFC 6585, 4)."""
+    headers = {"Retry-After": str(max(1, math.ceil(error.retry_after_seconds)))}
+    used = {"name": error.name, "value": error.limit, "used": error.used}
+    return Problem(HTTPStatus.TOO_MANY_REQUESTS, str(error), headers=headers, limit=used)
 
 
 async def _http_error(request: Request, error: Exception) -> Response:

@@ -15,6 +15,7 @@ from afterwards.api.schemas.problems import (
     SUBMISSION_PROBLEMS,
     FieldError,
     ProblemDocument,
+    ReachedLimit,
     accepting,
     answers,
 )
@@ -40,6 +41,7 @@ __all__ = [
     "Health",
     "ProblemDocument",
     "ProcessingStatus",
+    "ReachedLimit",
     "Retried",
     "Scheduled",
     "Started",

@@ -24,6 +24,14 @@ class FieldError(BaseModel):
     message: str
 
 
+class ReachedLimit(BaseModel):
+    """A limit of the key that is reached."""
+
+    name: str = Field(description="The limit, as the key's `limits` name it.")
+    value: float
+    used: float = Field(description="The part of it that is used.")
+
+
 class ProblemDocument(BaseModel):
     """An error (RFC 9457)."""
 
@@ -36,10 +44,19 @@ class ProblemDocument(BaseModel):
     errors: list[FieldError] | None = Field(
         default=None, description="Set only when fields are not valid."
     )
+    limit: ReachedLimit | None = Field(default=None, description="Set only for a 429.")
     request_id: str | None = Field(
         default=None, description="Set only for a 500: the request's id in the service's log."
     )
 
+
+_RETRY_AFTER: Final[dict[str, Any]] = {
+    "Retry-After": {
+        "description": "After how many seconds to try again.",
+        "schema": {"type": "integer", "minimum": 1},
+        "example": 1,
+    }
+}
 
 _PROBLEM_HEADERS: Final[dict[int, dict[str, Any]]] = {
     401: {
@@ -56,13 +73,8 @@ _PROBLEM_HEADERS: Final[dict[int, dict[str, Any]]] = {
             "example": "GET, HEAD",
         }
     },
-    503: {
-        "Retry-After": {
-            "description": "The seconds until the next try.",
-            "schema": {"type": "integer", "minimum": 1},
-            "example": 1,
-        }
-    },
+    429: _RETRY_AFTER,
+    503: _RETRY_AFTER,
 }
 
 _WHEN: Final[dict[int, tuple[str, str]]] = {
@@ -113,6 +125,13 @@ _WHEN: Final[dict[int, tuple[str, str]]] = {
         "Send a JSON body with Content-Type: application/json, not 'text/plain'",
     ),
     422: ("The body is not valid. Nothing was done.", "#/email: Field required"),
+    429: (
+        "A limit of the key is reached. Nothing was done.",
+        (
+            "The limit pending_tasks of the key is 100: 100 are used, and this needs 1 more; "
+            "try again in 5 s"
+        ),
+    ),
     500: (
         "An unexpected error. The service's log has more.",
         f"{UNEXPECTED} {_EXAMPLE_REQUEST_ID}",
@@ -139,7 +158,7 @@ _NO_KEY: Final = ("The idempotency key is not valid. Nothing was stored.", INVAL
 COMMON_PROBLEMS: Final = (403, 405, 413, 421, 500)
 """The problems of every route. Also 413: a body that is announced is measured, of use or not."""
 
-KEYED_PROBLEMS: Final = (401, 503)
+KEYED_PROBLEMS: Final = (401, 429, 503)
 """The refusals of every route that asks for a key. Also 503: a worker may not know the keys yet."""
 
 SUBMISSION_PROBLEMS: Final = (415, 422, 503)
@@ -203,6 +222,8 @@ def _problem(
     if status == 422 and detail.startswith("#"):
         pointer, message = detail.split(": ", 1)
         example["errors"] = [{"location": location, "pointer": pointer, "message": message}]
+    if status == 429:
+        example["limit"] = {"name": "pending_tasks", "value": 100, "used": 100}
     if status == 500:
         example["request_id"] = _EXAMPLE_REQUEST_ID
     schema = {"$ref": f"#/components/schemas/{ProblemDocument.__name__}"}

@@ -67,6 +67,9 @@ The rules
         changes anybody's rights raises the version of the keys. Each reply to a worker tells it,
         `watch` returns when it has risen, and a worker that knows another version asks for `Keys`.
         A worker that knows none lets no request in.
+    25. The unfinished tasks of an owner, and their payloads, never exceed the strictest limit of
+        its valid keys by anything that is accepted, retried or amended. Repetitions are answered
+        all the same.
 """
 
 from __future__ import annotations

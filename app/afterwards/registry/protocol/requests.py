@@ -134,7 +134,8 @@ class Add(NamedTuple):
     If its `idempotency_key` came before with the same `fingerprint`, nothing is stored. Answer: the
     task that was accepted then, as it stands now.
 
-    Errors, with nothing stored: `IdempotencyMismatch`, `TooManyUnfinished`, `JournalUnavailable`.
+    Errors, with nothing stored: `IdempotencyMismatch`, `TooManyUnfinished`, `LimitReached` (its
+    owner's), `JournalUnavailable`.
     """
 
     task: Task
@@ -248,7 +249,7 @@ class Retry(NamedTuple):
     """A failed or cancelled task again, by hand. Answer: the task.
 
     Errors: `TaskNotFound`, `TaskDeleted`, `IllegalTransition`, `TooManyUnfinished`,
-    `JournalUnavailable`.
+    `LimitReached` (its owner's), `JournalUnavailable`.
     """
 
     task_id: str

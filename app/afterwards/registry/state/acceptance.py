@@ -12,6 +12,7 @@ from afterwards.registry.journal.batch import as_batch, member_key, rest_of
 from afterwards.registry.protocol.base import LEASE_SECONDS, MAX_BATCH_BYTES
 from afterwards.registry.protocol.clock import Clock
 from afterwards.registry.protocol.requests import Add, AddAll
+from afterwards.registry.state.quotas import Quotas
 from afterwards.registry.state.schedule_table import ScheduleTable
 from afterwards.registry.state.store import Archive, TaskStore
 from afterwards.schedules.schedule import Schedule
@@ -108,6 +109,7 @@ class Acceptance:
         archive: Archive,
         clock: Clock,
         room: Room,
+        quotas: Quotas,
         *,
         next_order: int,
         last_created_at: float,
@@ -116,6 +118,7 @@ class Acceptance:
         self._archive = archive
         self._clock = clock
         self._room = room
+        self._quotas = quotas
         self._next_order = next_order
         self._last_created_at = last_created_at
         self.verbs: dict[type, Callable[[Any], Any]] = {Add: self._add, AddAll: self._add_all}
@@ -128,6 +131,7 @@ class Acceptance:
         if first is not None:
             return first
         self._room.require(len(task.payload))
+        self._quotas.require(task.owner, len(task.payload))
         self._accept(task)
         return None
 
@@ -139,7 +143,10 @@ class Acceptance:
         first = self._accepted_before(tasks[0])
         if first is not None:
             return self._batch_of(first, len(tasks))
-        self._room.require(sum(len(task.payload) for task in tasks), len(tasks))
+        size = sum(len(task.payload) for task in tasks)
+        self._room.require(size, len(tasks))
+        # A batch is one client's.
+        self._quotas.require(tasks[0].owner, size, len(tasks))
         for task in tasks:
             self._accept(task)
         return None

@@ -28,6 +28,7 @@ from afterwards.registry.protocol.key_requests import (
     RotateKey,
     Touch,
 )
+from afterwards.registry.state.quotas import KeyTable
 from afterwards.registry.state.table import Table
 
 _MINUTE: Final = 60.0
@@ -45,7 +46,8 @@ class KeyBook:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._keys: Table[str, Key] = Table()
+        self._keys = KeyTable()
+        self.bounding = self._keys.bounding
         self._sessions: Table[bytes, Session] = Table()
         self.version = 0
         self.required = False
@@ -236,7 +238,7 @@ class KeyBook:
     def load(self, state: KeyState) -> None:
         """Take in what is in the journal."""
         self.version, self.required = state.version, state.required
-        self._keys.rows = {key.id: key for key in state.keys}
+        self._keys.load(state.keys)
         self._sessions.rows = {session.digest: session for session in state.sessions}
 
     def changes(self) -> KeyChanges | None:

@@ -42,6 +42,7 @@ from afterwards.registry.state.activity import ActivityBook
 from afterwards.registry.state.gone_types import GoneTypes
 from afterwards.registry.state.keys import KeyBook
 from afterwards.registry.state.ledger import Ledger, WorkerRecord
+from afterwards.registry.state.quotas import Quotas
 from afterwards.registry.state.schedule_table import ScheduleTable
 from afterwards.registry.state.schedules import ScheduleBook
 from afterwards.registry.state.slots import Slots
@@ -71,11 +72,14 @@ class Rules:
         self.workers = Workers(service, clock, self.ledger, self.store, limits.lease_seconds)
         table = ScheduleTable()
         self.room = Room(limits, self.store, table)
+        self.keys = KeyBook(clock)
+        self.quotas = Quotas(self.keys.bounding, self.store.owned, clock)
         self.acceptance = Acceptance(
             self.store,
             archive,
             clock,
             self.room,
+            self.quotas,
             next_order=next_order,
             last_created_at=last_created_at,
         )
@@ -83,7 +87,6 @@ class Rules:
         self.slots = Slots(self.store.ready, self.ledger)
         self._gone_types = GoneTypes(self.ledger, self.store, table)
         self._archive = archive
-        self.keys = KeyBook(clock)
         self.activity = ActivityBook(clock, table, self.keys)
         verbs: dict[type, Callable[[Any], Any]] = {
             **self.acceptance.verbs,
@@ -306,13 +309,16 @@ class Rules:
         task = self._any(request.task_id)
         retried = task.retry(self.clock.wall(), request.payload, request.kind, request.run_at)
         self.room.require(len(retried.payload))
+        self.quotas.require(task.owner, len(retried.payload))
         self.store.put(task, retried)
         return retried
 
     def _amend(self, request: Amend) -> Task:
         task = self._any(request.task_id)
         amended = task.amend(request.payload, request.kind, request.run_at)
-        self.room.require(max(0, len(amended.payload) - len(task.payload)), tasks=0)
+        more = max(0, len(amended.payload) - len(task.payload))
+        self.room.require(more, tasks=0)
+        self.quotas.require(task.owner, more, tasks=0)
         self.store.put(task, amended)
         return amended
 

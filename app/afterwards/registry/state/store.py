@@ -16,6 +16,7 @@ from afterwards.registry.protocol.clock import Clock
 from afterwards.registry.state.ledger import Ledger
 from afterwards.registry.state.limits import Throttles
 from afterwards.registry.state.queues import Crowd, DueQueue, Line, ReadyQueue
+from afterwards.registry.state.quotas import OwnedTasks
 
 FINISHED_CACHE_TASKS = 10_000
 FINISHED_CACHE_BYTES = 64 * 2**20
@@ -63,6 +64,8 @@ class TaskStore:
         self.deadlines = DueQueue()
         """The deadlines of the waiting tasks that have one, by the `wall` clock."""
         self.unfinished_bytes = 0
+        self.owned = OwnedTasks()
+        """The unfinished tasks that have an owner."""
         self.changes: list[Change] = []
         """Since the last `commit` or `undo`."""
         self._deleted: set[str] = set()
@@ -197,6 +200,8 @@ class TaskStore:
         else:
             self._unfinished[new.id] = new
             self.unfinished_bytes += len(new.payload)
+            if new.owner is not None:
+                self.owned.count(new, 1)
             self._put_in(new)
 
     def _take_out(self, old: Task) -> None:
@@ -205,6 +210,8 @@ class TaskStore:
             return
         if self._unfinished.pop(old.id, None) is not None:
             self.unfinished_bytes -= len(old.payload)
+            if old.owner is not None:
+                self.owned.count(old, -1)
             self._drop_key(old)
         if old.deadline is not None:
             self.deadlines.discard(old.id)
