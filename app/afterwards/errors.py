@@ -15,7 +15,9 @@
     ├── IllegalTransition           the task's state does not allow this verb
     ├── IdempotencyMismatch         the key was used for another submission
     ├── NotAuthenticated            no key was shown where one is needed
+    │   ├── TokenInUrl              a token was, in the URL
     │   └── InvalidKey              one was, and it is unknown, expired or revoked
+    │       └── SessionEnded        a browser's session was, and there is none (any more)
     ├── NotAllowed                  the key that was shown does not reach so far
     ├── LimitReached                a limit of the key that was shown is reached
     ├── StaleReport                 a report of an attempt that is not the running one
@@ -222,6 +224,23 @@ class InvalidKey(NotAuthenticated):
         return (
             "The key that was sent is unknown, expired or revoked; "
             "`afterwards keys create` makes another"
+        )
+
+
+class SessionEnded(InvalidKey):
+    """The browser has shown a session that has ended, or never was."""
+
+    def __str__(self) -> str:
+        return "The session has ended; log in again"
+
+
+class TokenInUrl(NotAuthenticated):
+    """A token was sent in the URL, where histories and the logs of proxies keep it."""
+
+    def __str__(self) -> str:
+        return (
+            "A token is not taken from a URL, which histories and logs keep: send it as "
+            "'Authorization: Bearer aw_...'; if it was a valid one, revoke its key"
         )
 
 

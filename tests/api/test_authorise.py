@@ -90,6 +90,18 @@ async def test_a_token_in_a_url_is_none(client: httpx.AsyncClient, place: str) -
 
 
 @pytest.mark.usefixtures("gate")
+@pytest.mark.parametrize("query", ["token={}", "access_token={}", "after=1&token={}", "token="])
+@pytest.mark.parametrize("path", [ROUTED, WITH_QUERY, "/session"])
+async def test_a_token_in_a_url_is_refused_also_next_to_a_valid_key(
+    client: httpx.AsyncClient, path: str, query: str
+) -> None:
+    answer = await client.get(f"{path}?{query.format(ADMIN.token)}", headers=ADMIN.headers)
+    assert answer.status_code == 401
+    assert "not taken from a URL" in answer.json()["detail"]
+    assert ADMIN.token not in answer.text
+
+
+@pytest.mark.usefixtures("gate")
 @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER"])
 async def test_the_schemes_case_means_nothing(client: httpx.AsyncClient, scheme: str) -> None:
     answer = await client.get(ROUTED, headers={"Authorization": f"{scheme} {VIEWER.token}"})

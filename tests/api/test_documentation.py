@@ -24,7 +24,7 @@ pytestmark = pytest.mark.anyio
 
 EVERYWHERE = {"403", "405", "413", "421", "500"}
 KEYED = {"401", "429", "503"}
-PUBLIC = {"/healthz", "/readyz"}
+PUBLIC = {"/healthz", "/readyz", "/session"}
 SUBMISSION = {"400", "415", "422", "503"}
 KNOWN = {"404", "410", "503"}
 
@@ -85,6 +85,9 @@ OPERATIONS = {
     ("POST", "/keys"): {"201", "409", "415", "422", "503"} | EVERYWHERE,
     ("POST", "/keys/{key_id}/rotate"): {"201", "404", "409", "415", "422", "503"} | EVERYWHERE,
     ("DELETE", "/keys/{key_id}"): {"204", "404", "503"} | EVERYWHERE,
+    ("GET", "/session"): {"200", "401", "503"} | EVERYWHERE,
+    ("POST", "/session"): {"201", "401", "409", "415", "422", "429", "503"} | EVERYWHERE,
+    ("DELETE", "/session"): {"204", "503"} | EVERYWHERE,
     ("GET", "/errors"): {"200", "422", "503"} | EVERYWHERE,
     ("GET", "/errors/{error_id}"): {"200", "404", "503"} | EVERYWHERE,
     ("GET", "/healthz"): {"200"} | EVERYWHERE,

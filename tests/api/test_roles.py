@@ -14,7 +14,7 @@ pytestmark = pytest.mark.anyio
 READING = {"GET", "HEAD"}
 PUBLIC = {
     "/", "/healthz", "/readyz", "/dashboard", "/dashboard/{page:path}",
-    "/dashboard/assets/{digest}/{name:path}",
+    "/dashboard/assets/{digest}/{name:path}", "/session",
 }  # fmt: skip
 SUBMISSIONS = {
     "/notify/", "/report/", "/file/", "/send-email", "/api/notifications/notify", "/tasks",
@@ -32,8 +32,10 @@ async def test_the_roles_are_those_of_the_table(app: FastAPI) -> None:
             expected = Needs(Role.VIEWER, grant=Grant.METRICS)
         elif path in ADMINISTRATION:
             expected = Needs(Role.ADMIN)
+        elif path in PUBLIC:
+            expected = Needs(Role.PUBLIC)
         elif methods <= READING:
-            expected = Needs(Role.PUBLIC if path in PUBLIC else Role.VIEWER)
+            expected = Needs(Role.VIEWER)
         elif path in SUBMISSIONS:
             expected = Needs(Role.SUBMITTER, grant=Grant.SUBMIT)
         elif path in OF_ONES_OWN:

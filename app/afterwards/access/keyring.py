@@ -69,10 +69,15 @@ class Keyring:
     def session(self, cookie: bytes, now: float) -> Key | None:
         """The valid key that a browser has shown; None: its session has ended, or never was."""
         # The cookie is looked up by its hash, so that the time of the lookup tells nothing of it.
-        session = self._sessions.get(digest_of(cookie))
-        if session is None or now >= session.ends_at:
+        session = self.living(digest_of(cookie), now)
+        return None if session is None else self._keys[session.key_id]
+
+    def living(self, digest: bytes, now: float) -> Session | None:
+        """The session of this digest; None: it has ended, or its key has."""
+        session = self._sessions.get(digest)
+        if session is None or now >= session.ends_at or self.key(session.key_id, now) is None:
             return None
-        return self.key(session.key_id, now)
+        return session
 
     def renewed(self, news: RingNews) -> Keyring:
         """The ring of another version, of which `news` tells the difference to this one."""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Protocol
 
-from afterwards.access.key import NO_LIMITS, Key, Limits
+from afterwards.access.key import NO_LIMITS, Key, Limits, Session
 from afterwards.access.roles import Grant, Role
 
 
@@ -32,9 +32,11 @@ class Principal:
 
     Args:
         key: its key; None: no key is required, and everything is allowed.
+        session: the browser's session that stands for the key; None: the key itself was shown.
     """
 
     key: Key | None
+    session: Session | None = field(default=None, repr=False)
 
     def may(self, needs: Needed) -> bool:
         """True if the route is allowed, for any owner's tasks."""

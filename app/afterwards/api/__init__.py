@@ -26,6 +26,7 @@ from afterwards.api import (
     problems,
     schedules,
     series,
+    sessions,
     task_changes,
     task_types,
     task_verbs,
@@ -37,6 +38,7 @@ from afterwards.api.body_limit import BodyLimit
 from afterwards.api.browsers import Browsers
 from afterwards.api.direct import Shortcut
 from afterwards.api.http_metrics import OTHER_METHOD, UNMATCHED
+from afterwards.api.login_limit import LoginLimit
 from afterwards.api.request_context import RequestContext, request_ids
 from afterwards.api.routing import require_declared, share_paths
 from afterwards.dashboard.assets import load
@@ -75,6 +77,7 @@ SURFACES: Final = (
     schedules,
     activity,
     keys,
+    sessions,
     error_groups,
     documentation,
     dashboard,
@@ -102,6 +105,7 @@ def install(
     """
     app.state.catalogue = in_process(CATALOGUE) if catalogue is None else catalogue
     gate = app.state.gate = Gate() if gate is None else gate
+    app.state.login_limit = LoginLimit()
     app.state.readiness = operations.Readiness()
     app.state.redacted_names = settings.redacted_names
     app.state.root_path = settings.root_path

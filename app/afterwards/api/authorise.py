@@ -6,23 +6,33 @@ looks at a path: however one is written, it leads to a route, and the route says
 
 from __future__ import annotations
 
+import re
 import time
 from typing import Final, Protocol
 
 from starlette.types import Scope
 
-from afterwards.access.key import Key
+from afterwards.access.key import Key, Session
 from afterwards.access.keyring import NO_KEYS, Keyring
 from afterwards.access.principal import ANYONE, Principal
 from afterwards.access.roles import Role
+from afterwards.api.cookies import session_of
 from afterwards.api.lapses import Lapses
 from afterwards.api.roles import Needs
-from afterwards.errors import InvalidKey, KeysUnknown, NotAllowed, NotAuthenticated
+from afterwards.errors import (
+    InvalidKey,
+    KeysUnknown,
+    NotAllowed,
+    NotAuthenticated,
+    SessionEnded,
+    TokenInUrl,
+)
 
 MOST_REMEMBERED: Final = 10_000
 """Decisions for a key and a route. To decide again costs a microsecond."""
 
 _SCHEME: Final = b"bearer "
+_IN_URL: Final = re.compile(rb"(?:^|&)(?:access_)?token=")
 
 
 class Declared(Protocol):
@@ -50,7 +60,7 @@ class Gate:
     def renew(self, ring: Keyring | None) -> None:
         """Decide by this ring from now on."""
         self._ring = ring
-        self._decided: dict[tuple[str, int], tuple[Principal, bool]] = {}
+        self._decided: dict[tuple[str | bytes, int], tuple[Principal, bool]] = {}
         self.is_open = ring is not None and not ring.required
         """True while no key is required."""
         self.asks_for_keys = ring is not None and ring.required
@@ -60,8 +70,10 @@ class Gate:
         """True if what a principal was let in for may go on."""
         if self._ring is None or not self._ring.required:
             return True
-        key_id = principal.key_id
-        return key_id is not None and self._ring.key(key_id, time.time()) is not None
+        now, session, key_id = time.time(), principal.session, principal.key_id
+        if session is not None:
+            return self._ring.living(session.digest, now) is not None
+        return key_id is not None and self._ring.key(key_id, now) is not None
 
     def let_in(self, needs: Needs, scope: Scope) -> None:
         """Note the sender of a request in its scope, if it may what the route needs.
@@ -73,28 +85,58 @@ class Gate:
             NotAllowed: its key does not reach so far.
             KeysUnknown: it is not known.
         """
-        if self._ring is None:
-            raise KeysUnknown
-        now = time.time()
-        key = self._ring.find(_token(scope), now)
-        if key is None:
-            raise InvalidKey
-        self.used[key.id] = now
+        key, session = self._shown(scope)
         # What routes need lasts as long as they do, and hashes slowly: its identity will do.
-        what = key.id, id(needs)
+        what = key.id if session is None else session.digest, id(needs)
         decided = self._decided.get(what)
         if decided is None or decided[0].key is not key:
             if len(self._decided) >= MOST_REMEMBERED:
                 self._decided.clear()
             # Also of a refused request: the log of activity says who has sent it.
-            scope["principal"] = Principal(key)
-            decided = self._decided[what] = _decide(key, needs)
+            scope["principal"] = Principal(key, session)
+            decided = self._decided[what] = _decide(scope["principal"], needs)
         scope["principal"], scope["own_only"] = decided
 
+    def sender(self, scope: Scope) -> Principal:
+        """The sender of a request to a public route. Raises as `let_in`, but never `NotAllowed`."""
+        return ANYONE if self.is_open else Principal(*self._shown(scope))
 
-def _decide(key: Key, needs: Needs) -> tuple[Principal, bool]:
+    def bearer(self, token: bytes) -> Key | None:
+        """The valid key of a token; None: there is none. Raises `KeysUnknown`."""
+        if self._ring is None:
+            raise KeysUnknown
+        return self._ring.find(token, time.time())
+
+    def living(self, digest: bytes) -> Session | None:
+        """The session of this digest, as far as this worker knows."""
+        return None if self._ring is None else self._ring.living(digest, time.time())
+
+    def _shown(self, scope: Scope) -> tuple[Key, Session | None]:
+        """The valid key that a request shows, and the session if that stands for it."""
+        if self._ring is None:
+            raise KeysUnknown
+        if scope["query_string"] and _IN_URL.search(scope["query_string"]):
+            raise TokenInUrl
+        now, session = time.time(), None
+        token = _token(scope)
+        if token is None:
+            digest = session_of(scope)
+            if digest is None:
+                raise NotAuthenticated
+            session = self._ring.living(digest, now)
+            if session is None:
+                raise SessionEnded
+            key = self._ring.key(session.key_id, now)
+        else:
+            key = self._ring.find(token, now)
+        if key is None:
+            raise InvalidKey
+        self.used[key.id] = now
+        return key, session
+
+
+def _decide(principal: Principal, needs: Needs) -> tuple[Principal, bool]:
     """The principal, and whether it may for its own tasks only. Raises `NotAllowed`."""
-    principal = Principal(key)
     own_only = not principal.may(needs)
     if own_only and not principal.may_for_own(needs):
         raise NotAllowed(f"This needs the role {needs.role.value}; {described(principal)}")
@@ -131,11 +173,11 @@ def require_still(scope: Scope) -> None:
         raise InvalidKey
 
 
-def _token(scope: Scope) -> bytes:
-    """The token that the request shows (RFC 6750, 2.1). Raises `NotAuthenticated`: none."""
+def _token(scope: Scope) -> bytes | None:
+    """The token that the request shows (RFC 6750, 2.1); None: it shows nothing of that kind."""
     found = [value for name, value in scope["headers"] if name == b"authorization"]
     if not found:
-        raise NotAuthenticated
+        return None
     # With two of them, a proxy before the service may have looked at the other one.
     if len(found) > 1 or found[0][: len(_SCHEME)].lower() != _SCHEME:
         raise InvalidKey

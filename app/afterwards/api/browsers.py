@@ -16,7 +16,7 @@ stranger has no key.
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -30,6 +30,7 @@ ANY: Final = "*"
 _LOOKED_AT: Final = frozenset(
     {b"host", b"origin", b"sec-fetch-site", b"sec-fetch-mode", b"sec-fetch-dest"}
 )
+_SAY_WHOSE: Final = frozenset({b"origin", b"sec-fetch-site"})
 _LOCALHOST: Final = "localhost"
 _HOSTS_REMEMBERED: Final = 1_000
 _LONGEST_HOST: Final = 300
@@ -67,7 +68,7 @@ class Browsers:
         await (self._app if refusal is None else refusal)(scope, receive, send)
 
     def _refusal(self, scope: Scope) -> Problem | None:
-        said = {name: value for name, value in scope["headers"] if name in _LOOKED_AT}
+        said = _said(scope)
         host, origin, site = said.get(b"host"), said.get(b"origin"), said.get(b"sec-fetch-site")
         if host is not None and not self._is_ours(host):
             return _misdirected(host)
@@ -76,14 +77,7 @@ class Browsers:
         is_safe = scope["method"] in SAFE_METHODS
         if origin is not None and not is_safe and not _is_same(origin, host):
             return _foreign(origin)
-        # A link or a bookmark leads here, too, and shows what it leads to to the user only. A frame
-        # does so as well, but any page can hold any number of them.
-        is_visit = (
-            is_safe
-            and said.get(b"sec-fetch-mode") == b"navigate"
-            and said.get(b"sec-fetch-dest", b"document") == b"document"
-        )
-        if site == b"cross-site" and not is_visit:
+        if site == b"cross-site" and not (is_safe and _is_visit(said)):
             return _foreign(origin)
         return None
 
@@ -101,6 +95,45 @@ class Browsers:
 
     def _is_allowed(self, origin: bytes | None) -> bool:
         return origin is not None and (self._takes_any_origin or origin in self._origins)
+
+
+def is_of_stranger(scope: Scope) -> bool:
+    """True if a browser says that another page than one of this host has sent a request.
+
+    Unlike `Browsers`, this counts pages that CORS allows, and those of the same site, as others: a
+    session's cookie goes to all ports of a host, and `SameSite` lets its subdomains send it.
+    """
+    said = _said(scope)
+    origin, site = said.get(b"origin"), said.get(b"sec-fetch-site", b"none")
+    if origin is not None and not _is_same(origin, said.get(b"host")):
+        return True
+    is_visit = scope["method"] in SAFE_METHODS and _is_visit(said)
+    return site not in (b"same-origin", b"none") and not is_visit
+
+
+def is_of_own_page(scope: Scope) -> bool:
+    """True if a browser says that a page of this host, or the user alone, has sent a request.
+
+    A request that changes something has to say so. All browsers say it of one (Fetch, 3.1).
+    """
+    if is_of_stranger(scope):
+        return False
+    return scope["method"] in SAFE_METHODS or not _said(scope).keys().isdisjoint(_SAY_WHOSE)
+
+
+def _said(scope: Scope) -> dict[bytes, bytes]:
+    return {name: value for name, value in scope["headers"] if name in _LOOKED_AT}
+
+
+def _is_visit(said: Mapping[bytes, bytes]) -> bool:
+    """True for a link or a bookmark: it shows what it leads to to the user only.
+
+    A frame does so as well, but any page can hold any number of them.
+    """
+    return (
+        said.get(b"sec-fetch-mode") == b"navigate"
+        and said.get(b"sec-fetch-dest", b"document") == b"document"
+    )
 
 
 def _name(text: str) -> str:
@@ -124,6 +157,14 @@ def _is_address(host: bytes) -> bool:
     except ValueError:
         return False
     return True
+
+
+def is_loopback(host: bytes) -> bool:
+    """True if a Host leads to the machine that the browser runs on."""
+    name = _name_of(host)
+    if name == _LOCALHOST:
+        return True
+    return _is_address(host) and ipaddress.ip_address(name.strip("[]")).is_loopback
 
 
 def _is_same(origin: bytes, host: bytes | None) -> bool:

@@ -20,7 +20,7 @@ LOOK_SECONDS: Final = 0.5
 
 
 class Lapses:
-    """Tells those that it watches when their key is revoked or expires. For one event loop.
+    """Tells those that it watches when their key or their session ends. For one event loop.
 
     One look a second is for all of a key's streams, so that thousands cost what one does.
 
@@ -30,7 +30,7 @@ class Lapses:
 
     def __init__(self, holds: Callable[[Principal], bool]) -> None:
         self._holds = holds
-        self._watched: defaultdict[str | None, dict[asyncio.Future[None], Principal]]
+        self._watched: defaultdict[object, dict[asyncio.Future[None], Principal]]
         self._watched = defaultdict(dict)
         self._next: asyncio.TimerHandle | None = None
 
@@ -39,7 +39,7 @@ class Lapses:
         """A future that is done as soon as the principal may not go on."""
         loop = asyncio.get_running_loop()
         lapse: asyncio.Future[None] = loop.create_future()
-        of_key = self._watched[principal.key_id]
+        of_key = self._watched[principal.session or principal.key_id]
         of_key[lapse] = principal
         if self._next is None:
             self._next = loop.call_later(LOOK_SECONDS, self._look)

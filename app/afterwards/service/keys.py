@@ -5,11 +5,18 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, NamedTuple
 
-from afterwards.access.key import Key
+from afterwards.access.key import Key, Session
 from afterwards.access.keyring import Keyring
 from afterwards.access.tokens import new_token
 from afterwards.registry.protocol.activity import By
-from afterwards.registry.protocol.key_requests import CreateKey, Keys, RevokeKey, RotateKey
+from afterwards.registry.protocol.key_requests import (
+    CreateKey,
+    EndSession,
+    Keys,
+    OpenSession,
+    RevokeKey,
+    RotateKey,
+)
 
 
 class IssuedKey(NamedTuple):
@@ -70,3 +77,16 @@ class KeyVerbs:
     async def revoke(self, key_id: str, by: By) -> None:
         """End a key for good. Raises `KeyNotFound`."""
         await self._call(RevokeKey(key_id, by))
+
+    async def open_session(self, session: Session, by: By) -> None:
+        """Let a browser do what a key may.
+
+        Raises:
+            KeyNotFound: there is no key with its id any more.
+            KeyNotUsable: it was revoked or has expired by now.
+        """
+        await self._call(OpenSession(session, by))
+
+    async def end_session(self, digest: bytes, by: By) -> None:
+        """End a session. Nothing happens if it has ended."""
+        await self._call(EndSession(digest, by))

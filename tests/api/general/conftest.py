@@ -18,6 +18,7 @@ from afterwards.execution.dispatcher import Dispatcher
 from afterwards.execution.executors import Executors
 from afterwards.registry.client.client import RegistryClient
 from afterwards.registry.client.connection import RegistryConnection
+from afterwards.registry.client.ring import Ring
 from afterwards.registry.engine.memory import MemoryRegistry, Surroundings
 from afterwards.registry.protocol.answers import Claim
 from afterwards.registry.protocol.base import Worker
@@ -78,11 +79,19 @@ def catalogue() -> Catalogue:
 
 
 @pytest.fixture
-async def service(registry: MemoryRegistry, catalogue: Catalogue) -> AsyncIterator[TaskService]:
+def ring() -> Ring | None:
+    """The keys of the worker; None: a test gives its gate the ring itself."""
+    return None
+
+
+@pytest.fixture
+async def service(
+    registry: MemoryRegistry, catalogue: Catalogue, ring: Ring | None
+) -> AsyncIterator[TaskService]:
     """A service that accepts tasks and runs none."""
     environment: Any = None
     dispatcher = Dispatcher(Executors({}, {}, ()), catalogue, environment, 1.0, lambda _: None)
-    client = RegistryClient(dispatcher, HttpMetrics())
+    client = RegistryClient(dispatcher, HttpMetrics(), ring=ring)
     connection = RegistryConnection(
         lambda: registry, this_process(SERVICE), client, dispatcher, 8.0
     )

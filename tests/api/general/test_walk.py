@@ -24,7 +24,8 @@ ID: Final = "2f1c7a52-6f0b-4c3e-9d57-0a5c1f4b8e11"
 
 PUBLIC: Final = {
     "GET /", "GET /healthz", "GET /readyz", "GET /dashboard", "GET /dashboard/{page:path}",
-    "GET /dashboard/assets/{digest}/{name:path}",
+    "GET /dashboard/assets/{digest}/{name:path}", "GET /session", "POST /session",
+    "DELETE /session",
 }  # fmt: skip
 LOOKS: Final = {
     "GET /docs", "GET /docs/assets/{name}", "GET /openapi.json", "GET /metrics", "GET /stats",

@@ -52,7 +52,7 @@ class ProblemDocument(BaseModel):
 
 _RETRY_AFTER: Final[dict[str, Any]] = {
     "Retry-After": {
-        "description": "After how many seconds to try again.",
+        "description": "The seconds until the next try.",
         "schema": {"type": "integer", "minimum": 1},
         "example": 1,
     }
