@@ -73,7 +73,7 @@ def create_app(
     http_metrics = HttpMetrics()
     gate = Gate(None)
     ring = Ring(gate.renew)
-    gate.used = ring.used
+    gate.used, gate.meters = ring.used, ring.meters
     stopped_early = threading.Event()
 
     def make_worker() -> WebWorker:

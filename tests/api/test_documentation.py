@@ -12,11 +12,13 @@ from fastapi import FastAPI
 from prometheus_client.parser import text_string_to_metric_families
 from pydantic import BaseModel
 
+from afterwards.access.key import Limits
 from afterwards.access.keyring import NO_KEYS
+from afterwards.access.meters import Left
 from afterwards.access.roles import Role
 from afterwards.api import schemas
 from afterwards.api.idempotency import key_of
-from afterwards.errors import LimitReached, RegistryUnavailable
+from afterwards.errors import RegistryUnavailable
 from afterwards.lifecycle import TaskState
 from tests.access.holders import holder, ring_of
 
@@ -201,12 +203,10 @@ async def test_every_problem_that_can_be_provoked_is_documented_and_the_other_wa
 ) -> None:
     task = service.put(TaskState.SUCCESS)
     service.put(TaskState.SUCCESS, idempotency_key="taken")
-    reached = LimitReached("pending_tasks", 1, 1, 1, 5.0)
+    spent = holder(Role.ADMIN, limits=Limits(requests_per_second=0.001))
     for method, path, operation in fixed(openapi):
         provoked = set[int]()
-        # What needs no key asks the service for nothing that has a limit.
-        limited = [] if operation["x-role"] == "public" else [reached]
-        for trouble in (None, RegistryUnavailable(), *limited, RuntimeError()):
+        for trouble in (None, RegistryUnavailable(), RuntimeError()):
             service.broken = trouble
             for task_id in (task.id, "unknown", "deleted"):
                 url = path.replace("{task_id}", task_id)
@@ -223,6 +223,10 @@ async def test_every_problem_that_can_be_provoked_is_documented_and_the_other_wa
         for ring in (ring_of(), None, NO_KEYS):
             app.state.gate.renew(ring)
             provoked.add((await client.request(method, path)).status_code)
+        app.state.gate.renew(ring_of(spent))
+        app.state.gate.meters.hear({spent.key.id: Left(0.0)})
+        provoked.add((await client.request(method, path, headers=spent.headers)).status_code)
+        app.state.gate.renew(NO_KEYS)
         documented = {int(status) for status in operation["responses"]}
         # Where the service is not asked, it cannot fail.
         assert (

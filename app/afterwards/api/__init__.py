@@ -170,6 +170,8 @@ def _allow_origins(app: FastAPI, origins: Sequence[str]) -> None:
             "Link",
             "Location",
             "Preference-Applied",
+            "RateLimit",
+            "RateLimit-Policy",
             "Retry-After",
             "X-Request-ID",
         ],

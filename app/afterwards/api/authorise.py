@@ -14,10 +14,12 @@ from starlette.types import Scope
 
 from afterwards.access.key import Key, Session
 from afterwards.access.keyring import NO_KEYS, Keyring
+from afterwards.access.meters import Meters
 from afterwards.access.principal import ANYONE, Principal
 from afterwards.access.roles import Role
 from afterwards.api.cookies import session_of
 from afterwards.api.lapses import Lapses
+from afterwards.api.limits import admit
 from afterwards.api.roles import Needs
 from afterwards.errors import (
     InvalidKey,
@@ -53,6 +55,8 @@ class Gate:
     def __init__(self, ring: Keyring | None = NO_KEYS) -> None:
         self.used: dict[str, float] = {}
         """The last use of each key, by its id, until they are taken away to be remembered."""
+        self.meters = Meters()
+        """The use of keys with limits."""
         self.renew(ring)
         self.lapses: Final = Lapses(self.holds)
         """The keys that something goes on with."""
@@ -60,6 +64,7 @@ class Gate:
     def renew(self, ring: Keyring | None) -> None:
         """Decide by this ring from now on."""
         self._ring = ring
+        self.meters.renew(() if ring is None else ring.keys)
         self._decided: dict[tuple[str | bytes, int], tuple[Principal, bool]] = {}
         self.is_open = ring is not None and not ring.required
         """True while no key is required."""
@@ -83,9 +88,14 @@ class Gate:
         Raises:
             NotAuthenticated: it has shown no valid key.
             NotAllowed: its key does not reach so far.
+            LimitReached: it has sent too many requests of late.
             KeysUnknown: it is not known.
         """
         key, session = self._shown(scope)
+        if meters := self.meters.by_key:
+            meter = meters.get(key.id)
+            if meter is not None:
+                admit(meter, scope)
         # What routes need lasts as long as they do, and hashes slowly: its identity will do.
         what = key.id if session is None else session.digest, id(needs)
         decided = self._decided.get(what)

@@ -26,6 +26,7 @@ from afterwards.api.event_frames import (
     snapshot_frame,
 )
 from afterwards.api.lapses import Lapses
+from afterwards.api.limits import held
 from afterwards.api.queries import require_known
 from afterwards.api.redaction import redaction_of
 from afterwards.api.roles import Role, needs
@@ -224,6 +225,7 @@ async def task_events(
     """
     position = _position(last_event_id, last_event_id_query)
     async with AsyncExitStack() as stack:
+        stack.enter_context(held(request.scope, "streams"))
         try:
             stream = await stack.enter_async_context(
                 service_of(request).task_stream(task_id, position)
@@ -284,6 +286,7 @@ async def all_events(
     wanted = Wanted(types or (), states or (), [one.lower() for one in task_ids or ()])
     position = _position(last_event_id, last_event_id_query)
     async with AsyncExitStack() as stack:
+        stack.enter_context(held(request.scope, "streams"))
         try:
             stream = await stack.enter_async_context(service_of(request).all_streams(position))
         except Draining:

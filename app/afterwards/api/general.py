@@ -25,6 +25,7 @@ from afterwards.api.checks import (
 )
 from afterwards.api.idempotency import REPLAYED, key_of
 from afterwards.api.lapses import while_allowed
+from afterwards.api.limits import held
 from afterwards.api.queries import flag_of, require_once
 from afterwards.api.redaction import redaction_of, shown, shown_details, shown_tasks
 from afterwards.api.references import reference
@@ -199,7 +200,7 @@ async def _waited(request: Request, task: Task, seconds: float) -> Task:
     service = service_of(request)
     await service.start(task.id)
     # It is accepted, whatever becomes of the waiting; an error would say that it is not.
-    with suppress(AfterwardsError):
+    with suppress(AfterwardsError), held(request.scope, "waits"):
         return await while_allowed(request, service.wait(task.id, seconds))
     return task
 
@@ -318,7 +319,8 @@ async def get_task(task_id: schemas.TaskId, request: Request) -> Response:
     logs, tracebacks = flag_of(request, "logs"), flag_of(request, "tracebacks")
     service = service_of(request)
     if wait.seconds:
-        await while_allowed(request, service.wait(task_id, wait.seconds))
+        with held(request.scope, "waits"):
+            await while_allowed(request, service.wait(task_id, wait.seconds))
     details = await service.inspect(task_id, tracebacks=tracebacks)
     details = await shown_details(request, details)
     document = full_document(

@@ -14,6 +14,7 @@ from starlette.responses import Response
 from afterwards.api import schemas
 from afterwards.api.event_frames import WAITING, opening
 from afterwards.api.events import EventStream, come_again
+from afterwards.api.limits import held
 from afterwards.api.queries import require_known
 from afterwards.api.roles import Role, needs
 from afterwards.api.routing import new_router
@@ -68,6 +69,7 @@ async def statistics_events(request: Request) -> Response:
     """
     require_known(request, (), "is not known here; there are none")
     async with AsyncExitStack() as stack:
+        stack.enter_context(held(request.scope, "streams"))
         try:
             stream = await stack.enter_async_context(service_of(request).statistics_stream())
         except Draining:

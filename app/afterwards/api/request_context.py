@@ -17,6 +17,7 @@ import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from afterwards.api.http_metrics import UNMATCHED, HttpMetrics
+from afterwards.api.limits import header_fields
 from afterwards.api.problems import UNEXPECTED, Problem
 from afterwards.logs import get_logger
 
@@ -155,6 +156,9 @@ class _Exchange:
                 *message.get("headers", ()),
                 (REQUEST_ID_HEADER, self._request_id),
             ]
+            meter = self._scope.get("meter")
+            if meter is not None:
+                message["headers"] += header_fields(meter)
         elif kind == "http.response.body" and message.get("more_body"):
             # How long a stream lasts says nothing of how fast the service answers.
             self._observe_once()

@@ -73,7 +73,19 @@ _PROBLEM_HEADERS: Final[dict[int, dict[str, Any]]] = {
             "example": "GET, HEAD",
         }
     },
-    429: _RETRY_AFTER,
+    429: {
+        **_RETRY_AFTER,
+        "RateLimit": {
+            "description": "What is left of the key's rate; absent if it has none.",
+            "schema": {"type": "string"},
+            "example": '"requests";r=0;t=2',
+        },
+        "RateLimit-Policy": {
+            "description": "The key's burst, and the seconds in which it is whole again.",
+            "schema": {"type": "string"},
+            "example": '"requests";q=100;w=2',
+        },
+    },
     503: _RETRY_AFTER,
 }
 

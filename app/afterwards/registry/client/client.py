@@ -28,7 +28,7 @@ from afterwards.registry.client.send_queue import Outbox, Pending, awaited_tasks
 from afterwards.registry.client.worker_side import ClaimHolder, CountsSource, SelfReporter, TaskCode
 from afterwards.registry.protocol.answers import Reply
 from afterwards.registry.protocol.base import HEARTBEAT_SECONDS
-from afterwards.registry.protocol.key_requests import Keys
+from afterwards.registry.protocol.key_requests import Keys, Share
 from afterwards.registry.protocol.requests import (
     Beat,
     Drain,
@@ -284,7 +284,10 @@ class RegistryClient:
         self._outbox.fill(batch, leaving=self._leaving)
         # With the last batch too: it carries the HTTP metrics up to the end. Made after the reports
         # were taken, so that it has the slots that `slots_changed` was called for before them.
-        if self._leaving or self._is_beat_due():
+        is_beat_due = self._leaving or self._is_beat_due()
+        if share := self._ring.share(beat=is_beat_due):
+            batch.append(Pending(share))
+        if is_beat_due:
             batch.insert(0, Pending(self._beat()))
             if uses := self._ring.uses():
                 batch.append(Pending(uses))
@@ -340,6 +343,8 @@ class RegistryClient:
             self.has_left = True
         elif isinstance(request, Keys):
             self._ring.take(answer)
+        elif isinstance(request, Share):
+            self._ring.shared(answer)
 
     def _settle_report(self, pending: Pending, report: Report, answer: Any) -> None:
         if isinstance(answer, Unavailable):

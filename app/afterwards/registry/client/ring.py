@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from afterwards.access.keyring import Keyring, RingNews
-from afterwards.registry.protocol.key_requests import Keys, Touch
+from afterwards.access.meters import Meters
+from afterwards.registry.protocol.key_requests import Keys, Share, Touch
 
 _MINUTE: Final = 60.0
 
@@ -26,6 +27,8 @@ class Ring:
         self.used: dict[str, float] = {}
         """The last uses of keys that the registry was not told of, by their id; of the event loop.
         Only valid keys are used, so there are no more than keys."""
+        self.meters = Meters()
+        """What this worker has used of the limits of keys."""
         self._told: dict[str, float] = {}
         """The minutes of uses that it was told of."""
 
@@ -59,3 +62,13 @@ class Ring:
         latest = max(minutes.values())
         self._told = {key_id: at for key_id, at in self._told.items() if at == latest} | minutes
         return Touch(news) if news else None
+
+    def share(self, *, beat: bool) -> Share | None:
+        """The uses of keys with limits that the registry has to be told of; None: no uses."""
+        used = self.meters.news(beat=beat)
+        return None if used is None else Share(used, beat)
+
+    def shared(self, answer: object) -> None:
+        """`Share` was answered; after an error, the next one tells of what was spent since."""
+        if isinstance(answer, Mapping):
+            self.meters.hear(answer)

@@ -18,6 +18,7 @@ from afterwards.registry.engine.outage import Outage
 from afterwards.registry.engine.reads import Deferred, Reads
 from afterwards.registry.engine.views import Views
 from afterwards.registry.protocol.answers import Answer
+from afterwards.registry.protocol.key_requests import Share
 from afterwards.registry.protocol.requests import (
     ABOUT_THE_WORKER,
     Add,
@@ -43,7 +44,7 @@ _SETTLED_BY_COMMIT: Final = frozenset(
     {Add, AddAll, Amend, Cancel, Delete, Retry, RunNow, *get_args(Report)}
 )
 """Requests whose answers their changes give."""
-_NOTED_AFTER_COMMIT: Final = frozenset({Probe, Progress})
+_NOTED_AFTER_COMMIT: Final = frozenset({Probe, Progress, Share})
 """No reads, and nothing of them is written with the tasks."""
 
 
@@ -139,12 +140,14 @@ class Replies:
         for position, request in enumerate(call.requests):
             self._note_counts(call, request)
             if call.answers[position] is Open.AFTER_COMMIT:
-                call.answers[position] = self._answer(request)
+                call.answers[position] = self._answer(call, request)
 
-    def _answer(self, request: Request) -> Answer | Deferred:
+    def _answer(self, call: Call, request: Request) -> Answer | Deferred:
         match request:
             case Probe():
                 return JournalUnavailable(self._outage.problem) if self._outage.is_on else None
+            case Share():
+                return self._rules.shares.share(call.worker, request)
             case Progress():
                 return self._views.note_progress(request)
             case _:

@@ -70,6 +70,8 @@ The rules
     25. The unfinished tasks of an owner, and their payloads, never exceed the strictest limit of
         its valid keys by anything that is accepted, retried or amended. Repetitions are answered
         all the same.
+    26. The requests, streams and waits of a key never exceed its limits by more than what each
+        worker lets in between two of its `Share`. Those of a dead worker count no more.
 """
 
 from __future__ import annotations

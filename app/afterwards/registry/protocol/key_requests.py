@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from afterwards.access.key import Key, Session
+from afterwards.access.meters import Use
 from afterwards.registry.protocol.activity import By
 
 
@@ -89,6 +90,19 @@ class Touch(NamedTuple):
 
     used: Mapping[str, float]
     """By the key's id; ids of no key are left out."""
+
+
+class Share(NamedTuple):
+    """A worker's use of keys with limits. It changes nothing that is written.
+
+    Answer: `Left` by the key's id, of the keys in `used` or of all in use; ids of no key with
+    limits are left out.
+    """
+
+    used: Mapping[str, Use]
+    """All keys that it uses, by id; of streams and waits, those that are not there have none."""
+    everything: bool = False
+    """Tell of all keys that any worker uses."""
 
 
 class Keys(NamedTuple):

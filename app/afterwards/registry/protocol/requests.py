@@ -17,6 +17,7 @@ from afterwards.registry.protocol.key_requests import (
     OpenSession,
     RevokeKey,
     RotateKey,
+    Share,
     Touch,
 )
 from afterwards.schedules.schedule import Schedule
@@ -542,5 +543,5 @@ Request = (
     | Note | Activity
     | Get | Inspect | Find | Count | Errors | Counts | Changes | GetSchedule | Schedules | Stats
     | Series | ListWorkers | Scrape | Probe
-    | CreateKey | RotateKey | RevokeKey | KeysOff | OpenSession | EndSession | Touch | Keys
+    | CreateKey | RotateKey | RevokeKey | KeysOff | OpenSession | EndSession | Touch | Share | Keys
 )  # fmt: skip

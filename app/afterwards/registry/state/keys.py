@@ -88,6 +88,10 @@ class KeyBook:
             sessions=self._sessions.rows.values(),
         )
 
+    def find(self, key_id: str) -> Key | None:
+        """A key by its id, whether or not it is valid."""
+        return self._keys.rows.get(key_id)
+
     def name_of(self, key_id: str) -> str:
         """The name of a key; its id if there is none."""
         key = self._keys.rows.get(key_id)

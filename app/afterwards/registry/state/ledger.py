@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
+from afterwards.access.meters import Use
 from afterwards.lifecycle import Task
 from afterwards.registry.protocol.base import SUSPECTED, Worker
 from afterwards.registry.protocol.requests import Held, WorkerReport
@@ -50,6 +51,8 @@ class WorkerRecord:
     """Claims on suspects by executor kind and crowd."""
     untold: dict[str, Held] = field(default_factory=dict)
     """Claims by task id whose cancellation was asked for and that it has not been told of."""
+    uses: Mapping[str, Use] = field(default_factory=dict)
+    """Its streams and waits of keys with limits."""
     keys_told: int = 0
     """The version of the keys that it was told last."""
     attention: threading.Event = field(default_factory=threading.Event)

@@ -45,6 +45,7 @@ from afterwards.registry.state.ledger import Ledger, WorkerRecord
 from afterwards.registry.state.quotas import Quotas
 from afterwards.registry.state.schedule_table import ScheduleTable
 from afterwards.registry.state.schedules import ScheduleBook
+from afterwards.registry.state.shares import Shares
 from afterwards.registry.state.slots import Slots
 from afterwards.registry.state.store import Archive, TaskStore
 from afterwards.registry.state.workers import Workers
@@ -87,6 +88,7 @@ class Rules:
         self.slots = Slots(self.store.ready, self.ledger)
         self._gone_types = GoneTypes(self.ledger, self.store, table)
         self._archive = archive
+        self.shares = Shares(clock, self.keys.find, self.ledger)
         self.activity = ActivityBook(clock, table, self.keys)
         verbs: dict[type, Callable[[Any], Any]] = {
             **self.acceptance.verbs,
