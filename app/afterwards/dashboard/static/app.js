@@ -1,7 +1,10 @@
 /** The beginning: draws the frame, and in it the page that the URL names. */
 import { html, render, useEffect, useState } from "./vendor/preact.js";
 import { place } from "./core/router.js";
+import { check } from "./core/session.js";
+import { login, outage, session } from "./core/store.js";
 import { Frame } from "./ui/frame.js";
+import { loginPage } from "./ui/later.js";
 import { Empty, Skeleton } from "./ui/states.js";
 
 /** Loaded when they are first shown. */
@@ -34,7 +37,22 @@ function usePage(name) {
   return shown.name === name ? shown : { page: loaded.get(name), error: null };
 }
 
+/** Nothing is asked for before it is known who asks. */
+const Waiting = () => html`<h1 class="unseen" tabindex="-1">Afterwards</h1><${Skeleton} rows=${8} />`;
+
+function LoginPage() {
+  const [Page, setPage] = useState(/** @type {any} */ (null));
+  useEffect(() => void loginPage().then((page) => setPage(() => page ?? Outdated)), []);
+  return Page && html`<${Page} />`;
+}
+
 function App() {
+  if (login.value) return html`<${LoginPage} />`;
+  if (!session.value && !outage.value) return html`<${Frame}><${Waiting} /><//>`;
+  return html`<${Shown} />`;
+}
+
+function Shown() {
   const { page, name } = place.value;
   const route = name === null ? page : `${page}/`;
   const { page: Page, error } = usePage(route);
@@ -53,4 +71,5 @@ const Outdated = () => html`<h1 class="unseen" tabindex="-1">Reload</h1>
   <${Empty} icon="retry" title="The service was upgraded">
     <button type="button" class="button primary" onClick=${() => window.location.reload()}>Reload</button><//>`;
 
+check();
 render(html`<${App} />`, document.getElementById("app"));

@@ -1,6 +1,6 @@
 /** The HTTP API: requests, problem documents, and what its refusals mean for the pages. */
 import { noteContact, noteOutage } from "./outage.js";
-import { readOnly } from "./store.js";
+import { readOnly, refusals, session } from "./store.js";
 
 /** The API's address: the dashboard lies one level below, under any prefix. */
 export const API = new URL("../", document.baseURI);
@@ -8,6 +8,8 @@ export const API = new URL("../", document.baseURI);
 const TIMEOUT_MILLISECONDS = 20_000;
 const AWAY = new Set([502, 503, 504]);
 const FORBIDDEN = new Set([401, 403, 405]);
+/** The path of what one is, which no refusal of its own changes. */
+export const SESSION = "session";
 
 /** A refusal, as the service explains it (RFC 9457). */
 export class Problem extends Error {
@@ -57,8 +59,15 @@ export async function call(method, path, { query, body, signal } = {}) {
   const document = await parsed(answer);
   if (answer.ok) return document;
   const problem = new Problem(answer.status, document);
-  if (method !== "GET" && FORBIDDEN.has(answer.status)) readOnly.value = problem.message;
+  if (path !== SESSION) noteRefusal(method, problem);
   throw problem;
+}
+
+function noteRefusal(method, { status, message }) {
+  if (status === 401) refusals.value += 1;
+  // A key that may not do one thing may do others; what stands before the service forbids all.
+  const isOfKey = session.peek()?.key && status !== 405;
+  if (method !== "GET" && FORBIDDEN.has(status) && !isOfKey) readOnly.value = message;
 }
 
 async function reach(url, options) {

@@ -9,7 +9,8 @@ import { PROBE, apiUrl, get } from "./api.js";
 import { noteContact, noteOutage } from "./outage.js";
 import { takePlace } from "./places.js";
 import { useRepeated } from "./resource.js";
-import { connected, isVisible, outage, paused, stats } from "./store.js";
+import { check } from "./session.js";
+import { connected, isVisible, outage, paused, session, stats } from "./store.js";
 
 const FLUSH_MILLISECONDS = 250;
 const FIRST_RETRY_MILLISECONDS = 500;
@@ -125,6 +126,8 @@ class Stream {
     this.close();
     const pause = FIRST_RETRY_MILLISECONDS * 2 ** this.failures;
     this.failures += 1;
+    // A stream ends with its key or its session, and does not tell the status of its refusal.
+    if (session.peek()?.key) check();
     if (this.failures > 2) {
       // It may be the stream alone that fails: whether the service is away, a plain request tells.
       fetch(PROBE, { cache: "no-store" }).then(

@@ -21,8 +21,23 @@ export const stats = signal(/** @type {Stats|null} */ (null));
 export const outage = signal(/** @type {Outage|null} */ (null));
 /** Counts the outages that have ended: what depends on it is loaded anew. */
 export const recoveries = signal(0);
+/** @typedef {{name: string, role: string|null, types: string[]|null, labels: Record<string, string>|null, payloads: boolean}} Key */
+/** Who one is, as `GET /session` tells; null: it has not told yet. */
+export const session = signal(
+  /** @type {{keys_required: boolean, key: Key|null, ends_at: string|null}|null} */ (null),
+);
+/** Set while a key is needed; `hasEnded`: one was logged in before. */
+export const login = signal(/** @type {{hasEnded: boolean}|null} */ (null));
+/** Counts the answers that say that a key is needed. */
+export const refusals = signal(0);
 /** Why nothing can be changed here; null: it can. */
 export const readOnly = signal(/** @type {string|null} */ (null));
+/** False where no verb is offered. */
+export const mayChange = computed(
+  () => readOnly.value === null && session.value?.key?.role !== "viewer",
+);
+/** False where the service hides payloads, so that nothing can be made of them. */
+export const seesPayloads = computed(() => session.value?.key?.payloads ?? true);
 /** True while the user has stopped the updates. */
 export const paused = signal(false);
 /** True while a stream is open and has said something. */

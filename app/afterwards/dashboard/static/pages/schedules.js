@@ -5,6 +5,7 @@ import { recurrenceInWords } from "../core/cron.js";
 import { useStatsStream } from "../core/live.js";
 import { useResource } from "../core/resource.js";
 import { go, href, place } from "../core/router.js";
+import { seesPayloads } from "../core/store.js";
 import { Heading, Time, TypeLink, Verb } from "../ui/basics.js";
 import { confirm } from "../ui/dialog.js";
 import { scheduleDialog } from "../ui/schedule_form.js";
@@ -137,6 +138,6 @@ function Verbs({ schedule, reload }) {
     });
   return html`<span class="verbs"><${Verb} icon="now" kind="small" label="Run now: ${name}" onClick=${run}>Run now<//>
     <${Verb} icon=${paused ? "play" : "pause"} kind="small quiet" label="${paused ? "Resume" : "Pause"} ${name}" onClick=${pause} />
-    <${Verb} icon="edit" kind="small quiet" label="Edit ${name}" onClick=${() => scheduleDialog(name, reload)} />
+    ${seesPayloads.value && html`<${Verb} icon="edit" kind="small quiet" label="Edit ${name}" onClick=${() => scheduleDialog(name, reload)} />`}
     <${Verb} icon="remove" kind="small quiet" label="Delete ${name}" onClick=${discard} /></span>`;
 }

@@ -7,11 +7,13 @@ import { masked } from "../core/mask.js";
 import { useStatsPolling, useStream } from "../core/live.js";
 import { useResource } from "../core/resource.js";
 import { go, href } from "../core/router.js";
+import { mayChange } from "../core/store.js";
 import { cancel, deleteTask, retry, runNow } from "../ui/actions.js";
 import {
   Badge,
   Copy,
   Heading,
+  Icon,
   Labels,
   Meter,
   Time,
@@ -37,7 +39,7 @@ export default function Task({ name: id }) {
   useTaskEvents(id, resource);
   document.title = `${task ? `${task.type} ` : ""}${shortId(id)} · Afterwards`;
   const reload = () => void resource.reload();
-  useKeys(task ? keysOf(task, reload) : {});
+  useKeys(task && mayChange.value ? keysOf(task, reload) : {});
   return html`<${Heading} title=${task ? html`<bdi>${task.type}</bdi>` : "Task"} aside=${task && html`<${Verbs} task=${task} reload=${reload} />`}>
       ${task && html`<${Badge} state=${stateOf(task)} />`}
       <span class="id"><span class="mono dim">${id}</span><${Copy} text=${id} label="Copy the id" /></span><//>
@@ -66,7 +68,7 @@ function keysOf(task, reload) {
     r: () =>
       RETRYABLE.has(task.status) ? retry(task, reload) : task.status === "scheduled" && runNow(task, reload),
     c: () => UNFINISHED.has(task.status) && cancel(task, reload),
-    e: () => RETRYABLE.has(task.status) && editDialog(task, reload),
+    e: () => RETRYABLE.has(task.status) && !task.redacted && editDialog(task, reload),
   };
 }
 
@@ -75,12 +77,12 @@ function Verbs({ task, reload }) {
   return html`${
     RETRYABLE.has(task.status) &&
     html`<${Verb} icon="retry" kind="primary" onClick=${() => retry(task, reload)}>Retry<//>
-      <${Verb} icon="edit" onClick=${() => editDialog(task, reload)}>Edit and retry<//>`
+      ${!task.redacted && html`<${Verb} icon="edit" onClick=${() => editDialog(task, reload)}>Edit and retry<//>`}`
   }
     ${task.status === "scheduled" && html`<${Verb} icon="now" onClick=${() => runNow(task, reload)}>Run now<//>`}
     ${!isFinished && html`<${Verb} icon="close" kind="danger" disabled=${task.cancel_requested} onClick=${() => cancel(task, reload)}>${task.cancel_requested ? "Asked to stop" : "Cancel"}<//>`}
-    <${Verb} icon="add" onClick=${() => submitDialog({ type: task.type, payload: task.payload })}>Duplicate<//>
-    ${!masked(task.payload).length && html`<${Copy} text=${curlOf(task)}>Copy as curl<//>`}
+    ${!task.redacted && html`<${Verb} icon="add" onClick=${() => submitDialog({ type: task.type, payload: task.payload })}>Duplicate<//>`}
+    ${!task.redacted && !masked(task.payload).length && html`<${Copy} text=${curlOf(task)}>Copy as curl<//>`}
     ${isFinished && html`<${Verb} icon="remove" kind="quiet" label="Delete" onClick=${() => deleteTask(task, () => go("tasks"))} />`}`;
 }
 
@@ -96,9 +98,13 @@ const Details = ({ task }) => html`<div class="task">
     ${task.error && html`<section class="failure loudly" aria-label="Error"><h2>${task.retrying ? "Last error" : "Error"}</h2><p dir="auto"><bdi>${task.error}</bdi></p></section>`}
     <section class="section" aria-labelledby="attempts"><header><h2 id="attempts">Attempts</h2><span class="faint">${task.attempts} started, ${task.max_attempts} in a round</span></header><${Timeline} attempts=${task.history} task=${task} /></section>
     ${task.log_lines?.length > 0 && html`<section class="section" aria-labelledby="log"><header><h2 id="log">Output of the last attempt</h2></header><pre class="values" tabindex="0" dir="auto">${task.log_lines.join("\n")}</pre></section>`}
-    <${Json} title="Payload" value=${task.payload} />${task.result !== null && html`<${Json} title="Result" value=${task.result} />`}
+    ${task.redacted ? html`<${Hidden} />` : html`<${Values} task=${task} />`}
   </div>
   <${Facts} task=${task} /></div>`;
+
+const Hidden = () => html`<p class="notice"><${Icon} name="lock" /><span><b>Payloads are hidden from this key.</b> So are results, errors, progress and output.</span></p>`;
+
+const Values = ({ task }) => html`<${Json} title="Payload" value=${task.payload} />${task.result !== null && html`<${Json} title="Result" value=${task.result} />`}`;
 
 const Fact = ({ name, children }) => html`<div><dt>${name}</dt><dd>${children}</dd></div>`;
 

@@ -2,7 +2,7 @@
 import { html, useState } from "../vendor/preact.js";
 import { bothTimes, local, relative, shortId, utc } from "../core/format.js";
 import { href } from "../core/router.js";
-import { now, nowRoughly, readOnly, times } from "../core/store.js";
+import { mayChange, now, nowRoughly, times } from "../core/store.js";
 
 const SPRITE = new URL("../vendor/icons.svg", import.meta.url).href;
 
@@ -58,7 +58,7 @@ export const TypeLink = ({ name }) =>
  */
 export function Verb({ icon, onClick, kind = "", label, disabled = false, children }) {
   const [isBusy, setBusy] = useState(false);
-  if (readOnly.value) return null;
+  if (!mayChange.value) return null;
   const act = async () => {
     setBusy(true);
     try {

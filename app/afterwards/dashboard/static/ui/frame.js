@@ -16,6 +16,7 @@ import {
   theme,
   times,
 } from "../core/store.js";
+import { Account } from "./account.js";
 import { Icon } from "./basics.js";
 import { Dialog, DialogHost } from "./dialog.js";
 import { Toasts } from "./toasts.js";
@@ -65,7 +66,7 @@ function Cycle({ preference, words, icon }) {
 const Rail = () => html`<nav class="rail" aria-label="Pages">
   <a class="name" href=${href("")}>Afterwards</a>
   <div class="pages">${PAGES.map(([page, word, icon]) => html`<${RailLink} key=${page} page=${page} word=${word} icon=${icon} />`)}</div>
-  <div class="foot"><${LiveDot} />
+  <div class="foot"><${LiveDot} /><${Account} />
     <${Cycle} preference=${times} words=${TIMES} icon="zone" /><${Cycle} preference=${theme} words=${THEMES} icon="theme" />
     <button type="button" class="cycle" onClick=${() => (helpIsOpen.value = true)}><${Icon} name="keys" /><span>Shortcuts</span></button>
     <a class="cycle" href=${new URL("docs", API).href} target="_blank" rel="noreferrer"><${Icon} name="link" /><span>HTTP API</span></a></div></nav>`;

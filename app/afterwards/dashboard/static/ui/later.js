@@ -17,3 +17,6 @@ export const editDialog = async (task, onDone) =>
 /** See `bulk.js`. @param {string} verb @param {Record<string, any>} filter @param {() => void} [onDone] */
 export const bulk = async (verb, filter, onDone) =>
   (await load(import("./bulk.js"), "bulk"))?.(verb, filter, onDone);
+
+/** See `login.js`; undefined: it could not be loaded. */
+export const loginPage = () => load(import("./login.js"), "default");

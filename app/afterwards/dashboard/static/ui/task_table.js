@@ -10,6 +10,8 @@ const isAhead = (task) => task.status === "scheduled" || task.status === "pendin
 
 /** A task's last error, if there is one, and its payload in short. */
 function Digest({ task }) {
+  if (task.redacted)
+    return html`<span class="faint" title="Payloads are hidden from this key">hidden</span>`;
   const text = task.digest ?? JSON.stringify(task.payload);
   const failed = task.error && (task.status === "failed" || task.retrying);
   return html`${failed && html`<bdi class="error" title=${task.error}>${task.error}</bdi> `}<bdi class="mono dim" title=${text}>${text}</bdi>`;

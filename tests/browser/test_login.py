@@ -1,0 +1,198 @@
+"""The dashboard of a service with keys: logging in and out, and what each key sees of it."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from afterwards.access.tokens import new_token
+from afterwards.dashboard.shell import PAGES
+from tests.browser.state import filled
+from tests.browser.window import SECONDS, Window
+from tests.integration.conftest import Service
+
+DESKTOP: Final = {"width": 1280, "height": 900}
+PHONE: Final = {"width": 390, "height": 844}
+ROOT: Final = new_token().text
+
+
+@pytest.fixture(scope="module")
+def service(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """A service that asks for keys, with two workers; its own client is an administrator."""
+    directory = tmp_path_factory.mktemp("service")
+    first = directory / "first_key"
+    first.write_text(ROOT)
+    first.chmod(0o600)
+    running = Service(directory, workers="2", task_modules="work", first_key_file=str(first))
+    running.directory = Path(__file__).parent
+    running.client.headers["Authorization"] = f"Bearer {ROOT}"
+    try:
+        running.start()
+        yield running
+    finally:
+        running.kill_everything()
+        running.client.close()
+
+
+@pytest.fixture(scope="module")
+def ids(service: Service) -> dict[str, str]:
+    return filled(service)
+
+
+@pytest.fixture
+def window(window: Window) -> Window:
+    """A window in which requests may be refused."""
+    window.outages_are_meant = True
+    return window
+
+
+def key(service: Service, name: str, role: str, **more: Any) -> dict[str, Any]:
+    """A new key, with its token."""
+    answer = service.post("/keys", {"name": name, "role": role, "payloads": True, **more})
+    assert answer.status_code == 201, answer.text
+    issued: dict[str, Any] = answer.json()
+    return issued
+
+
+def asks_for_a_key(page: Page) -> None:
+    expect(page.get_by_role("heading", name="Log in")).to_be_visible(timeout=SECONDS * 1_000)
+    expect(page.get_by_label("Key")).to_be_focused()
+
+
+def log_in(page: Page, token: str) -> None:
+    page.get_by_label("Key").fill(token)
+    page.get_by_role("button", name="Log in").click()
+
+
+def logged_in(window: Window, token: str, path: str = "") -> Page:
+    window.page.goto(f"{window.url}/dashboard/{path}")
+    asks_for_a_key(window.page)
+    log_in(window.page, token)
+    expect(window.page.get_by_role("navigation", name="Pages")).to_be_visible()
+    window.settle()
+    return window.page
+
+
+def pictured(page: Page, name: str) -> None:
+    """Take a picture for a person to look at, if a folder for it is named."""
+    folder = os.environ.get("PICTURES_OF_LOGIN")
+    if folder:
+        page.screenshot(path=f"{folder}/{name}.png")
+
+
+def test_a_login_leads_to_where_one_wanted_to_be_and_a_logout_ends_it(
+    window: Window, service: Service, ids: dict[str, str]
+) -> None:
+    page = logged_in(window, ROOT, "tasks?status=failed&type=charge")
+    assert page.url.endswith("/dashboard/tasks?status=failed&type=charge")
+    expect(page.get_by_role("table", name="Tasks").locator("tbody tr")).not_to_have_count(0)
+    expect(page.locator(".live")).to_have_attribute("data-live", "live")
+    pictured(page, "tasks")
+
+    page.get_by_role("button", name="Account: first, admin").click()
+    account = page.get_by_role("dialog", name="Account")
+    expect(account).to_contain_text("Does anything")
+    assert window.violations() == []
+    pictured(page, "account")
+    account.get_by_role("button", name="Log out").click()
+    asks_for_a_key(page)
+    assert window.context.cookies() == []
+    page.reload()
+    asks_for_a_key(page)
+
+
+def test_no_script_reads_the_cookie_and_nothing_keeps_the_token(
+    window: Window, service: Service
+) -> None:
+    page = logged_in(window, ROOT)
+    [cookie] = window.context.cookies()
+    assert (cookie["httpOnly"], cookie["sameSite"]) == (True, "Strict")
+    kept = page.evaluate("() => document.cookie + JSON.stringify([localStorage, sessionStorage])")
+    assert cookie["value"] not in kept
+    assert "aw_" not in kept
+    assert "aw_" not in page.url
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
+def test_the_login_says_what_is_wrong_and_fits(
+    new_window: Callable[..., Window], service: Service, size: Any, scheme: str
+) -> None:
+    window = new_window(viewport=size, color_scheme=scheme)
+    window.outages_are_meant = True
+    page = window.page
+    page.goto(f"{window.url}/dashboard/")
+    asks_for_a_key(page)
+    assert window.violations() == []
+    pictured(page, f"login-{scheme}-{size['width']}")
+    field = page.get_by_label("Key")
+    assert field.get_attribute("autocomplete") == "current-password"
+    page.keyboard.type("   ")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("alert")).to_have_text("Enter a key.")
+    log_in(page, "aw_wrong")
+    expect(page.get_by_role("alert")).to_have_text("This key is unknown, expired or revoked.")
+    expect(field).to_be_focused()
+    expect(field).to_have_attribute("aria-invalid", "true")
+    assert window.violations() == []
+    assert window.overhang() <= 0
+    pictured(page, f"wrong-{scheme}-{size['width']}")
+    log_in(page, ROOT)
+    expect(page.get_by_role("button", name="Account")).to_be_visible()
+    window.settle()
+    assert window.overhang() <= 0
+    assert window.violations() == []
+    pictured(page, f"overview-{scheme}-{size['width']}")
+
+
+def test_a_key_that_is_revoked_meanwhile_leaves_a_notice_and_no_broken_page(
+    window: Window, service: Service, ids: dict[str, str]
+) -> None:
+    brief = key(service, "brief", "operator")
+    page = logged_in(window, brief["token"], f"tasks/{ids['failed']}")
+    assert service.client.delete(f"/keys/{brief['id']}").status_code == 204
+    asks_for_a_key(page)
+    expect(page.get_by_role("status")).to_contain_text("The session has ended")
+    assert window.violations() == []
+    pictured(page, "ended")
+    log_in(page, brief["token"])
+    expect(page.get_by_role("alert")).to_contain_text("unknown, expired or revoked")
+    log_in(page, ROOT)
+    expect(page.get_by_role("heading", name="charge", level=1)).to_be_visible()
+
+
+def test_another_window_that_logs_out_ends_the_session_in_all(
+    window: Window, service: Service
+) -> None:
+    page = logged_in(window, ROOT, "workers")
+    other = window.context.new_page()
+    other.goto(f"{window.url}/dashboard/")
+    other.get_by_role("button", name="Account").click()
+    other.get_by_role("button", name="Log out").click()
+    asks_for_a_key(page)
+    expect(page.get_by_role("status")).to_contain_text("The session has ended")
+
+
+def test_a_viewer_looks_and_is_offered_no_verb(
+    window: Window, service: Service, ids: dict[str, str]
+) -> None:
+    eyes = key(service, "eyes", "viewer", payloads=False)
+    page = logged_in(window, eyes["token"], f"tasks/{ids['failed']}")
+    assert "declined" not in page.locator("main").inner_text()
+    expect(page.get_by_text("Payloads are hidden from this key.")).to_be_visible()
+    assert window.violations() == []
+    pictured(page, "viewer-task")
+    verbs = re.compile(r"^(Retry|Cancel|Run|Delete|Pause|Resume|Submit|Edit|New|Duplicate)\b")
+    for path in PAGES:
+        name = {"tasks/": ids["failed"], "types/": "charge"}.get(path, "")
+        window.open(path + name)
+        expect(page.get_by_role("button", name="Account: eyes, viewer")).to_be_visible()
+        expect(page.get_by_role("button", name=verbs)).to_have_count(0)
+    window.open("tasks")
+    expect(page.get_by_role("table", name="Tasks")).to_contain_text("hidden")
