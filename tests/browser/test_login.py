@@ -196,3 +196,23 @@ def test_a_viewer_looks_and_is_offered_no_verb(
         expect(page.get_by_role("button", name=verbs)).to_have_count(0)
     window.open("tasks")
     expect(page.get_by_role("table", name="Tasks")).to_contain_text("hidden")
+
+
+def test_administrators_see_keys_and_addresses_in_the_activity_and_others_do_not(
+    window: Window, service: Service, new_window: Callable[..., Window]
+) -> None:
+    page = logged_in(window, ROOT, "activity")
+    table = page.get_by_role("table", name="Activity")
+    expect(table).to_contain_text("127.0.0.1")
+    expect(table).to_contain_text(ROOT.split("_")[1])
+    expect(table.locator("tbody tr").first).to_contain_text("session")
+    assert window.violations() == []
+    pictured(page, "audit")
+    looks = key(service, "looks", "operator")
+    other = new_window(viewport=PHONE)
+    other.outages_are_meant = True
+    page = logged_in(other, looks["token"], "activity")
+    expect(page.get_by_role("table", name="Activity")).to_contain_text("first")
+    expect(page.get_by_role("table", name="Activity")).not_to_contain_text("127.0.0.1")
+    assert other.overhang() <= 0
+    pictured(page, "activity-phone")

@@ -5,6 +5,7 @@ import { number } from "../core/format.js";
 import { useStatsStream } from "../core/live.js";
 import { useResource } from "../core/resource.js";
 import { href } from "../core/router.js";
+import { session } from "../core/store.js";
 import { Heading, TaskLink, Time, TypeLink } from "../ui/basics.js";
 import { Empty, Loaded } from "../ui/states.js";
 import { Table } from "../ui/table.js";
@@ -16,14 +17,16 @@ const PAGE = 50;
 export default function Activity() {
   useStatsStream();
   const [older, setOlder] = useState(/** @type {{entries: any[], next: string|null}|null} */ (null));
+  const isAudit = session.value?.key?.role === "admin";
+  const path = isAudit ? "audit" : "activity";
   // Once older ones are shown, newer ones would move them.
-  const first = useResource("activity", (signal) => get("activity", { limit: PAGE }, signal), {
+  const first = useResource(path, (signal) => get(path, { limit: PAGE }, signal), {
     every: older ? 0 : RELOAD_SECONDS,
   });
   document.title = "Activity · Afterwards";
   const next = older ? older.next : first.data?.next;
   const more = () =>
-    get("activity", { limit: PAGE, cursor: next }).then(
+    get(path, { limit: PAGE, cursor: next }).then(
       (page) => setOlder({ entries: [...(older?.entries ?? []), ...page.entries], next: page.next }),
       wrong,
     );
@@ -31,7 +34,7 @@ export default function Activity() {
     const rows = [...entries, ...(older?.entries ?? [])];
     if (!rows.length)
       return html`<${Empty} icon="activity" title="Nothing was done by hand yet">What people cancel, retry, delete, pause or schedule is written down here.<//>`;
-    return html`<${Table} label="Activity, newest first" columns=${COLUMNS} rows=${rows.map((entry, index) => ({ ...entry, key: `${entry.request_id} ${entry.at} ${index}` }))} keyOf=${(entry) => entry.key} isCards />
+    return html`<${Table} label="Activity, newest first" columns=${isAudit ? AUDITED : COLUMNS} rows=${rows.map((entry, index) => ({ ...entry, key: `${entry.request_id} ${entry.at} ${index}` }))} keyOf=${(entry) => entry.key} isCards />
       ${next && html`<p class="end"><button type="button" class="button" onClick=${more}>Show older</button></p>`}`;
   }}<//>`;
 }
@@ -44,7 +47,7 @@ const COLUMNS = [
     cell: ({ actor }) =>
       actor
         ? html`<bdi>${actor}</bdi>`
-        : html`<span class="faint" title="The service has no keys: it cannot tell who asks">anyone</span>`,
+        : html`<span class="faint" title="No key had to be shown: the service cannot tell who asked">anyone</span>`,
   },
   { name: "verb", title: "What", cell: ({ verb }) => html`<b>${verb}</b>` },
   { name: "object", title: "Of", cell: ({ object }) => object },
@@ -61,6 +64,22 @@ const COLUMNS = [
     title: "Request",
     kind: "mono",
     cell: ({ request_id: id }) => html`<span class="faint">${id}</span>`,
+  },
+];
+
+const AUDITED = [
+  ...COLUMNS,
+  {
+    name: "key",
+    title: "Key",
+    kind: "mono",
+    cell: ({ key_id: id }) => html`<span class="faint">${id ?? "–"}</span>`,
+  },
+  {
+    name: "address",
+    title: "Address",
+    kind: "mono",
+    cell: ({ address }) => html`<span class="faint">${address ?? "–"}</span>`,
   },
 ];
 
