@@ -19,6 +19,7 @@ from afterwards.registry.protocol.answers import (
     Details,
     ErrorPage,
     Page,
+    Scan,
     SchedulePage,
     WorkerList,
 )
@@ -116,7 +117,11 @@ async def _find(sight: Sight, ask: Ask, request: r.Find) -> Any:
     wanted = sight.searched(request.filter)
     if wanted is None:
         return Page([], None)
-    return sight.shown(await ask(request._replace(filter=wanted)))
+    page: Page = await ask(request._replace(filter=wanted))
+    if page.scan is not None and not sight.reach.is_all_tasks:
+        # The tasks that were looked at may be beyond reach: their number and times are, too.
+        page = page._replace(scan=Scan(len(page.tasks), None, page.scan.complete))
+    return sight.shown(page)
 
 
 async def _count(sight: Sight, ask: Ask, request: r.Count) -> Any:

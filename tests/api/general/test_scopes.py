@@ -23,7 +23,8 @@ from afterwards.errors import NotAllowed
 from afterwards.events.streams import Portion, Snapshot
 from afterwards.events.window import Position
 from afterwards.registry.protocol import requests
-from afterwards.registry.protocol.answers import Event
+from afterwards.registry.protocol.answers import Event, Page, Scan
+from afterwards.registry.protocol.filters import Filter
 from afterwards.service import narrowed
 from afterwards.service.service import TaskService
 from afterwards.service.sight import Sight
@@ -146,6 +147,18 @@ async def test_lists_and_counts_have_what_is_within_reach(
     if "order" not in query and "summary" not in query:
         counted = (await by(limited).get(f"/tasks/count?{query}")).json()
         assert counted["count"] == len(expected)
+
+
+@pytest.mark.parametrize("limited", [NOTES, ACME])
+async def test_a_search_tells_neither_number_nor_time_of_tasks_beyond_reach(
+    limited: Holder,
+) -> None:
+    async def ask(_: Any) -> Page:
+        return Page([], None, scan=Scan(7, 1_790_000_000.0, complete=True))
+
+    request = requests.Find(Filter(labels=("tenant=other",)), 10)
+    page = await narrowed.carried_out(Sight(Principal(limited.key)), ask, request)
+    assert page.scan == Scan(0, None, complete=True)
 
 
 async def test_a_key_without_a_type_lists_nothing(by: By, ids: tuple[str, str]) -> None:

@@ -194,7 +194,13 @@ class TaskList(BaseModel):
 class TaskScan(BaseModel):
     """The part of a list that the service has searched, task by task."""
 
-    examined: int = Field(ge=0, description="The number of tasks that were looked at.")
+    examined: int = Field(
+        ge=0,
+        description=(
+            "The number of tasks that were looked at. A key with types or labels is told of those "
+            "in the page only, and of no time."
+        ),
+    )
     reached: str | None = Field(
         json_schema_extra={"format": "date-time"},
         description="The time of the last of them, by which the list is sorted.",
