@@ -106,3 +106,20 @@ def test_a_look_up_among_ten_thousand_takes_microseconds(token: bytes) -> None:
         rounds.append((time.perf_counter() - begun) / 20)
     # The best of many: what a busy machine adds is not the look-up's.
     assert min(rounds) <= 5e-6
+
+
+@pytest.mark.measures
+def test_the_time_of_a_look_up_does_not_tell_whether_there_is_a_key_of_the_id() -> None:
+    others = (a_key(id=new_token().id) for _ in range(999))
+    ring = ring_of(a_key(), *others)
+    wrong_secret = f"aw_{TOKEN.id}_{new_token().text[16:]}".encode()
+    best = {wrong_secret: 1.0, new_token().text.encode(): 1.0}
+    # In turns, and the best of many, so that what else the machine does is in neither.
+    for _ in range(2_000):
+        for token, fastest in best.items():
+            begun = time.perf_counter()
+            for _ in range(25):
+                ring.find(token, NOW)
+            best[token] = min(fastest, (time.perf_counter() - begun) / 25)
+    known, unknown = best.values()
+    assert abs(known - unknown) <= 0.04 * known
