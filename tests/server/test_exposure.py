@@ -68,8 +68,10 @@ def test_a_file_with_the_first_key_opens_it_where_there_was_none(
 
 def test_keys_of_a_journal_say_nothing_of_a_service_without_it(tmp_path: Path) -> None:
     make_key(tmp_path)
-    with pytest.raises(ConfigurationError):
+    with pytest.raises(ConfigurationError) as refused:
         require_keys_in_public(settings(tmp_path, PUBLIC[0], registry="memory"))
+    assert "AFTERWARDS_FIRST_KEY_FILE" in str(refused.value)
+    assert "afterwards keys create" not in str(refused.value)
 
 
 def test_the_port_of_a_platform_is_public_and_named(

@@ -8,7 +8,7 @@ from typing import Final
 from afterwards.errors import ConfigurationError
 from afterwards.server.keys import will_be_required
 from afterwards.setting_types import UNIX
-from afterwards.settings import Settings
+from afterwards.settings import Settings, variable
 
 _LOCALHOST: Final = "localhost"
 
@@ -24,13 +24,14 @@ def require_keys_in_public(settings: Settings) -> None:
         return
     if settings.registry == "manager":
         required = will_be_required(settings.data_dir, by_file=bool(settings.first_key_file))
+        way = "afterwards keys create NAME --role admin"
     else:
         required = bool(settings.first_key_file)
+        way = f"{variable('first_key_file')}, as the registry is in memory"
     if not required:
         problem = (
-            f"{settings.bind} can be reached by others, who would need no key; make one "
-            "(afterwards keys create NAME --role admin), listen at 127.0.0.1, or set "
-            "AFTERWARDS_ALLOW_ANONYMOUS=public"
+            f"{settings.bind} can be reached by others, who would need no key; make one ({way}), "
+            "listen at 127.0.0.1, or set AFTERWARDS_ALLOW_ANONYMOUS=public"
         )
         raise ConfigurationError(settings.name_of("bind"), problem)
 
