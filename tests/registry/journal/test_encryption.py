@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import uuid
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -339,6 +340,27 @@ def test_a_changed_value_of_an_unfinished_task_ends_the_start_with_its_name(benc
     with pytest.raises(JournalUnreadable, match=f"the payload of task {task.id} cannot be opened"):
         bench.registry(journal=journal)
     journal.close()
+
+
+@pytest.mark.parametrize("ids", [("k1",), ("k2", "k1")])
+def test_a_changed_message_of_a_group_ends_the_start_with_its_name(
+    bench: Bench, ids: Sequence[str]
+) -> None:
+    Written(bench, bench.registry(journal=bench.journal(K1)))
+    bench.close()
+    rows(bench, "UPDATE error_groups SET message = substr(message, 1, 40)")
+    with pytest.raises(JournalError, match=r"the message of .* group .* cannot be opened: it was"):
+        bench.journal(keys_of(*ids))
+
+
+def test_a_changed_entry_of_the_log_of_activity_is_named_when_the_key_changes(
+    bench: Bench,
+) -> None:
+    Written(bench, bench.registry(journal=bench.journal(K1)))
+    bench.close()
+    rows(bench, "UPDATE activity SET name = detail")
+    with pytest.raises(JournalError, match="an entry of the log of activity cannot be opened: it"):
+        bench.journal(keys_of("k2", "k1"))
 
 
 def test_a_changed_fingerprint_does_not_end_retention(bench: Bench) -> None:

@@ -133,8 +133,10 @@ def _change_writer(db: sqlite3.Connection, seal: Seal, secret: bytes) -> None:
             sealed = seal.seal(secret, b"", _FIELD)
             db.execute("REPLACE INTO encryption_keys VALUES (?, ?)", (seal.writer, sealed))
         _reseal_schedules(db, seal)
-        activity.reseal(db, seal)
-        failures.reseal(db, seal, b"" if seal.writer is None else secret)
+        with _naming("an entry of the log of activity"):
+            activity.reseal(db, seal)
+        with _naming("the message of a group of errors"):
+            failures.reseal(db, seal, b"" if seal.writer is None else secret)
         db.execute(_PUT_STATE, (seal.writer,))
         db.execute(_FORGET_KEYS, (seal.writer,))
         db.execute("COMMIT")
@@ -148,9 +150,14 @@ def _reseal_schedules(db: sqlite3.Connection, seal: Seal) -> None:
     names = [name for (name,) in db.execute("SELECT name FROM schedules")]
     for name in names:
         (payload,) = db.execute("SELECT payload FROM schedules WHERE name = ?", (name,)).fetchone()
-        try:
+        with _naming(f"the payload of {named(name)}"):
             sealed = seal.resealed(payload, name, "payload")
-        except Unsealable as error:
-            problem = f"the payload of {named(name)} cannot be opened: {error.problem}"
-            raise Unsealable(problem) from None
         db.execute("UPDATE schedules SET payload = ? WHERE name = ?", (sealed, name))
+
+
+@contextlib.contextmanager
+def _naming(what: str) -> Iterator[None]:
+    try:
+        yield
+    except Unsealable as error:
+        raise Unsealable(f"{what} cannot be opened: {error.problem}") from None

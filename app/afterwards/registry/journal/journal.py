@@ -151,7 +151,14 @@ class SqliteJournal:
             for scanning, connection in ((False, self._reader), (True, self._scanner)):
                 self._openers[scanning] = Opener(self._seal)
                 self._openers[scanning].attach(connection)
-        return failures.load(self._reader, self._secret)
+        try:
+            return failures.load(self._reader, self._secret)
+        except sqlite3.Error:
+            opener = self._openers.get(False)
+            problem = None if opener is None else opener.take_problem()
+            if problem is None:
+                raise
+            raise JournalError(str(self._path), problem) from None
 
     # -- writing -------------------------------------------------------------------------------
 
