@@ -448,6 +448,21 @@ def test_nothing_is_left_of_what_the_adoption_of_a_key_replaces(
     assert SECRET.encode() not in on_disk(bench.directory)
 
 
+def test_what_the_last_step_had_to_leave_in_the_files_is_gone_with_the_next_start(
+    bench: Bench,
+) -> None:
+    Written(bench, bench.registry(journal=bench.journal()))
+    registry, _ = open_with(bench, "k1")
+    with closing(sqlite3.connect(bench.directory / "journal.sqlite3")) as backup:
+        backup.execute("BEGIN")
+        backup.execute("SELECT count(*) FROM tasks").fetchone()
+        resealed(registry)
+        assert SECRET.encode() in on_disk(bench.directory)
+        registry, journal = open_with(bench, "k1")
+    assert journal.left_to_reseal() == 0
+    assert SECRET.encode() not in on_disk(bench.directory)
+
+
 def test_a_key_is_needed_until_nothing_is_under_it(bench: Bench) -> None:
     registry = bench.registry(journal=bench.journal(K1))
     written = Written(bench, registry)

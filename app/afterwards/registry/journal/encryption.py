@@ -114,7 +114,7 @@ def _require_keys(used: dict[str, bytes], keys: EncryptionKeys, path: Path) -> N
 def _overwriting(db: sqlite3.Connection) -> Iterator[None]:
     """Have what the block replaces overwritten: it is plain, or under a key that others may know.
 
-    Not every SQLite does so by itself, and until a checkpoint the file is as it was before.
+    Not every SQLite does so by itself.
     """
     (before,) = db.execute("PRAGMA secure_delete").fetchone()
     db.execute("PRAGMA secure_delete = ON")
@@ -122,8 +122,6 @@ def _overwriting(db: sqlite3.Connection) -> Iterator[None]:
         yield
     finally:
         db.execute(f"PRAGMA secure_delete = {before}")
-    # While a backup is made it is refused. The next checkpoint does it then.
-    db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
 def _change_writer(db: sqlite3.Connection, seal: Seal, secret: bytes) -> None:

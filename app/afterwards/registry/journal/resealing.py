@@ -76,6 +76,9 @@ class Resealing:
         if self._next is not None:
             # What is replaced is overwritten: it is plain, or under a key that others may know.
             db.execute("PRAGMA secure_delete = ON")
+        else:
+            # A crash or a backup may have kept the last step from it.
+            _write_over_in_file(db)
 
     @property
     def left(self) -> int:
@@ -119,11 +122,9 @@ class Resealing:
                 values=self._unreadable,
             )
         log.info("all tasks are sealed with the key that writes", writer=self._seal.writer)
-        # Whatever cannot be done just now, the next checkpoint and the next start do.
         with contextlib.suppress(sqlite3.Error):
             db.execute("PRAGMA secure_delete = OFF")
-            # What was replaced is in the WAL, too.
-            db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        _write_over_in_file(db)
 
     def _reseal_task(
         self, db: sqlite3.Connection, step: Step, order: int, raw_id: bytes, values: list[Value]
@@ -159,6 +160,15 @@ class Resealing:
             problem = f"the {name} of {named(raw_id)} cannot be opened: {error.problem}"
             log.error("a value stays under its former key", problem=problem)
             return error
+
+
+def _write_over_in_file(db: sqlite3.Connection) -> None:
+    """Have what was replaced gone from the file, which is as before until this, and from the WAL.
+
+    If that cannot be done just now, the next checkpoint or the next start does it.
+    """
+    with contextlib.suppress(sqlite3.Error):
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
 def _all_opened(values: list[Any], step: Step) -> bool:
