@@ -1,4 +1,4 @@
-"""What workers are told of each other's use of a key, so that a limit holds over all of them."""
+"""Workers are told of each other's use of a key, so that a limit holds over all of them."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from afterwards.access.meters import Meter, capacity
 from afterwards.errors import LimitReached
 
 RETRY_SECONDS: Final = 1.0
-"""The advice when to come back for a stream or a wait: when others end, nobody knows."""
+"""The advice when to come back for a stream or a wait: the end of others is not known."""
 
 
 def admit(meter: Meter, scope: Scope) -> None:

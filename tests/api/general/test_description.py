@@ -119,6 +119,8 @@ class TestOfTheServicesOwnTypes:
             for method, operation in operations.items():
                 if "requestBody" not in operation or "{task_id}" in path:
                     continue
+                if path == "/session":
+                    continue  # nobody has the token of the example
                 content = operation["requestBody"]["content"]["application/json"]
                 # A body that may be left out is a choice of it and of nothing.
                 body = content["schema"].get("anyOf", [content["schema"]])[0]

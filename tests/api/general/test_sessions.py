@@ -31,7 +31,7 @@ from tests.registry.peers import ask
 pytestmark = pytest.mark.anyio
 
 PAGE = {"Origin": "http://service", "Sec-Fetch-Site": "same-origin"}
-"""What a browser says of a page of this host."""
+"""The headers of a browser for a page of this host."""
 ANN = By("ann", "r-1", "192.0.2.7")
 
 

@@ -76,7 +76,7 @@ _PROBLEM_HEADERS: Final[dict[int, dict[str, Any]]] = {
     429: {
         **_RETRY_AFTER,
         "RateLimit": {
-            "description": "What is left of the key's rate; absent if it has none.",
+            "description": "The rest of the key's rate; absent if it has none.",
             "schema": {"type": "string"},
             "example": '"requests";r=0;t=2',
         },

@@ -28,7 +28,7 @@ class Ring:
         """The last uses of keys that the registry was not told of, by their id; of the event loop.
         Only valid keys are used, so there are no more than keys."""
         self.meters = Meters()
-        """What this worker has used of the limits of keys."""
+        """This worker's use of the limits of keys."""
         self._told: dict[str, float] = {}
         """The minutes of uses that it was told of."""
 

@@ -16,7 +16,7 @@ from afterwards.registry.protocol.clock import Clock
 from afterwards.registry.state.table import Table
 
 RETRY_SECONDS: Final = 5.0
-"""The advice when to come back: when tasks will have finished, nobody knows."""
+"""The advice when to come back: the end of other tasks is not known."""
 
 
 class KeyTable(Table[str, Key]):
