@@ -69,6 +69,7 @@ LOOKED_AT: Final = (
     "/errors",
     "/keys",
     "/audit",
+    "/session",
 )
 
 
@@ -89,6 +90,20 @@ def further_keys(service: Service) -> list[str]:
     rotated = service.post(f"/keys/{made['id']}/rotate").json()
     assert service.client.delete(f"/keys/{made['id']}").status_code == 204
     return [made["token"], rotated["token"]]
+
+
+def session(service: Service, token: str, said: dict[str, str]) -> str:
+    """The cookie of a session that was opened after a failed login and used in many ways."""
+    client = httpx.Client(base_url=service.url, headers={"Origin": service.url}, timeout=30)
+    with client:
+        logins = [client.post("/session", json={"token": one}) for one in (token[:-1], token)]
+        assert [login.status_code for login in logins] == [401, 201]
+        cookie = client.cookies["afterwards_session"]
+        answers = [client.get(path) for path in ("/session", "/tasks", "/activity")]
+        assert {answer.status_code for answer in answers} == {200}
+        answers += [client.get("/tasks", params={"token": token}), client.delete("/tasks/none")]
+    said["answers to a session"] = "".join(answer.text for answer in (*logins, *answers))
+    return cookie
 
 
 def credentials(*tokens: str) -> list[dict[str, str]]:
@@ -190,6 +205,7 @@ def test_nothing_that_is_said_has_a_secret_in_it(service: Service) -> None:
     hidden["the journal's key"] = JOURNAL_KEY
     hidden |= {f"token {number}": token[-43:] for number, token in enumerate(tokens)}
     said = {"answers": ""}
+    hidden["the session"] = session(service, tokens[0], said)
     for headers in credentials(*tokens):
         said["answers"] += "".join(ask(service, headers))
         authorization = f"Authorization: {headers['Authorization']}"

@@ -26,11 +26,12 @@ const Fact = ({ name, children }) => html`<div><dt>${name}</dt><dd>${children}</
 function AccountDialog() {
   const { key, ends_at: endsAt } = session.value;
   if (!key) return null;
+  // Without a session a proxy shows the key, and there is nothing to log out of.
   const out = () => {
     close();
     said(logOut);
   };
-  return html`<${Dialog} title="Account" footer=${html`<button type="button" class="button primary" onClick=${out}>Log out</button>`}>
+  return html`<${Dialog} title="Account" footer=${endsAt && html`<button type="button" class="button primary" onClick=${out}>Log out</button>`}>
     <dl class="facts-list" aria-label="The key">
       <${Fact} name="Key"><bdi>${key.name}</bdi><//>
       <${Fact} name="Role"><b>${key.role}</b><br />${MAY[key.role]}<//>
