@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -82,6 +83,17 @@ def test_what_is_no_token_ends_the_start_and_is_not_told(text: str, tmp_path: Pa
     finally:
         registry.close()
     assert not text or text not in str(refused.value)
+
+
+def test_a_pipe_that_nobody_writes_to_is_not_waited_for(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    registry = MemoryRegistry(SERVICE)
+    try:
+        with pytest.raises(ConfigurationError, match="must hold one token"):
+            provide(registry, str(pipe))
+    finally:
+        registry.close()
 
 
 def test_a_file_that_is_not_there_ends_the_start_with_one_line(

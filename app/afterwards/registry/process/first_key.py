@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 import time
-from pathlib import Path
 from typing import Final
 
 from afterwards.access.key import Key
@@ -60,7 +60,9 @@ def provide(registry: Registry, path: str) -> None:
 
 def _token_in(path: str) -> Parsed:
     try:
-        with Path(path).open("rb") as file:
+        # A pipe that nobody writes to would be waited for without end.
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        with os.fdopen(descriptor, "rb") as file:
             text = file.read(_MOST_BYTES)
     except OSError as error:
         raise ConfigurationError(SETTING, f"{path}: {error.strerror or error}") from None
