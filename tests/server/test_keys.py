@@ -183,6 +183,16 @@ def test_a_directory_that_somebody_works_on_unseen_is_left_alone(
     assert not journal_path(data_dir).exists()
 
 
+def test_no_key_is_said_to_be_made_for_a_registry_in_memory(
+    data_dir: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AFTERWARDS_REGISTRY", "memory")
+    status, out, err = run(capsys, data_dir, "create", "ann", "--role", "admin")
+    assert (status != 0, out) == (True, "")
+    assert err.startswith("afterwards: AFTERWARDS_REGISTRY: ")
+    assert not data_dir.exists()
+
+
 def test_a_list_makes_no_directory(data_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
     status, out, err = run(capsys, data_dir, "list")
     assert (status, out) == (0, "")

@@ -13,6 +13,7 @@ from afterwards.access.key import LONGEST_NAME, Key
 from afterwards.access.roles import Grant, Role
 from afterwards.access.tokens import new_token
 from afterwards.cli.commands import Command, note
+from afterwards.errors import ConfigurationError
 from afterwards.logs import configure
 from afterwards.settings import FLAGS, Settings, variable
 
@@ -130,6 +131,11 @@ def _say(line: str) -> None:
 
 def _settings(arguments: argparse.Namespace) -> Settings:
     settings = Settings.load(data_dir=arguments.data_dir)
+    if settings.registry != "manager":
+        problem = (
+            "a registry in memory has its own keys; its first is from AFTERWARDS_FIRST_KEY_FILE"
+        )
+        raise ConfigurationError(settings.name_of("registry"), problem)
     # Standard output is the token's.
     configure("warning", settings.log_format)
     return settings
