@@ -129,6 +129,23 @@ def test_each_verb_says_that_no_service_runs_on_the_directory(
         assert err.splitlines()[-1] == said, words
 
 
+def test_a_backup_from_before_the_first_key_is_not_restored_in_silence(
+    data_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words, file = ["--data-dir", str(data_dir)], str(tmp_path / "backup")
+    data_dir.mkdir()
+    SqliteJournal(journal_path(data_dir)).close()
+    assert main(["backup", file, *words]) == 0
+    run(capsys, data_dir, "create", "root", "--role", "admin")
+
+    said = []
+    for _ in range(2):
+        assert main(["restore", file, *words]) == 0
+        said.append("keys were required" in capsys.readouterr().out)
+    assert said == [True, False]
+    assert not will_be_required(data_dir, by_file=False)
+
+
 def test_no_task_is_touched(data_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data_dir.mkdir()
     task = make_task()

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from afterwards.cli.commands import Command
+from afterwards.errors import JournalError
 from afterwards.server.surroundings import require_own_surroundings
 from afterwards.settings import FLAGS, Settings, variable
 
@@ -54,6 +55,7 @@ def _restore(arguments: argparse.Namespace) -> int:
     from afterwards.server.backup import restore  # noqa: PLC0415 - serve does not need it
 
     settings = Settings.load(data_dir=arguments.data_dir)
+    were_required = _requires_keys(settings)
     done = restore(settings.data_dir, arguments.file, settings.journal_keys())
     _say(
         f"{settings.data_dir}: restored from {arguments.file}; unfinished tasks: {done.unfinished}"
@@ -63,9 +65,24 @@ def _restore(arguments: argparse.Namespace) -> int:
             f"{settings.data_dir}: it is encrypted, and the service does not start without these "
             f"keys in {variable('encryption_keys')}: {', '.join(done.missing_keys)}"
         )
+    if were_required and not _requires_keys(settings):
+        _say(
+            f"{settings.data_dir}: keys were required and, as in the backup, no longer are; make "
+            "one before the service starts (afterwards keys create NAME --role admin)"
+        )
     if done.former is not None:
         _say(f"{done.former}: the journal as it was before")
     return 0
+
+
+def _requires_keys(settings: Settings) -> bool:
+    """True if it is known: a journal that is damaged is what a restore is for."""
+    from afterwards.server.keys import will_be_required  # noqa: PLC0415 - as above
+
+    try:
+        return will_be_required(settings.data_dir, by_file=bool(settings.first_key_file))
+    except JournalError:
+        return False
 
 
 def _say(text: str) -> None:
