@@ -157,6 +157,12 @@ def test_a_running_registry_is_left_alone(hosted: Hosted) -> None:
     assert process.pid == pid
 
 
+def test_what_sqlite_keeps_for_a_while_lies_with_the_journal(hosted: Hosted) -> None:
+    process = hosted.start()
+    variables = Path(f"/proc/{process.pid}/environ").read_bytes().split(b"\0")
+    assert f"SQLITE_TMPDIR={hosted.config().data_dir}".encode() in variables
+
+
 def test_a_stopped_registry_is_not_started_again(hosted: Hosted) -> None:
     process = hosted.start()
     pid = process.pid

@@ -181,6 +181,9 @@ class RegistryProcess:
             pass_fds=[fd for fd in (pulse.writer, ready_fd, keys_fd) if fd is not None],
             stdin=subprocess.DEVNULL,
             start_new_session=True,
+            # What SQLite does not keep in memory is as large as the journal when that is written
+            # anew. It is plain, and nobody looks for it in /var/tmp.
+            env={**os.environ, "SQLITE_TMPDIR": self._config.data_dir},
         )
 
     def _ran(self) -> tuple[float, float] | None:
