@@ -20,6 +20,8 @@ _HOST: Final = re.compile(r"[\w-]+(\.[\w-]+)*\.?", re.ASCII)
 
 _MEMBER: Final = re.compile(r"[\w-]+", re.ASCII)
 
+_MODE: Final = re.compile("0?[0-7]{3}", re.ASCII)
+
 _WEB_ADDRESS: Final = re.compile(r"https?://[!-~]+")
 
 _ROOT_PATH: Final = re.compile(r"(/[\w.~!$&'()*+,;=:@%-]+)*", re.ASCII)
@@ -34,6 +36,12 @@ def _address(value: str) -> str:
         raise ValueError("must be HOST:PORT with a port up to 65535, or unix:PATH")
     if ":" in host and not (host.startswith("[") and host.endswith("]")):
         raise ValueError("must have an IPv6 address in brackets, like [::1]:8000")
+    return value
+
+
+def _mode(value: str) -> str:
+    if _MODE.fullmatch(value) is None:
+        raise ValueError("must be three octal digits, like 0660")
     return value
 
 
@@ -115,6 +123,7 @@ def _trace_link(value: str) -> str:
 
 
 Address = Annotated[str, AfterValidator(_address)]
+FileMode = Annotated[str, AfterValidator(_mode)]
 Directory = Annotated[Path, AfterValidator(_directory)]
 Origins = Annotated[
     tuple[str, ...], NoDecode, BeforeValidator(_comma_separated), AfterValidator(_origins)

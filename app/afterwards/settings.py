@@ -32,6 +32,7 @@ from afterwards.setting_types import (
     Count,
     DelaySeconds,
     Directory,
+    FileMode,
     Hosts,
     Keys,
     LowerCase,
@@ -245,6 +246,11 @@ class Settings(BaseSettings):
         "loopback",
         description="Without keys the service listens at loopback addresses and Unix sockets only, "
         "and ends its start at any other. `public`: everybody who reaches it may do everything.",
+    )
+    socket_mode: FileMode = Field(
+        "0660",
+        description="The mode of a Unix socket, in octal digits. `0660`: its user and its "
+        "group may connect.",
     )
     first_key_file: str = Field(
         "",

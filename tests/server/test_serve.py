@@ -390,10 +390,16 @@ def test_a_unix_socket_is_served_and_removed(start: Start, tmp_path: Path) -> No
         client.connect(str(path))
         client.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert client.recv(1000).startswith(b"HTTP/1.1 200")
-    # A proxy that runs as another user may connect; the directory decides who comes near.
-    assert path.stat().st_mode & 0o777 == 0o666
+    assert path.stat().st_mode & 0o777 == 0o660
     assert service.stop() == 0
     assert not path.exists()
+
+
+def test_a_unix_socket_has_the_mode_that_is_set(start: Start, tmp_path: Path) -> None:
+    path = tmp_path / "afterwards.sock"
+    service = start("--bind", f"unix:{path}", AFTERWARDS_SOCKET_MODE="0606")
+    assert path.stat().st_mode & 0o777 == 0o606
+    assert service.stop() == 0
 
 
 def test_clients_wait_through_a_restart_for_a_socket_that_is_handed_in(start: Start) -> None:

@@ -19,10 +19,6 @@ IN_USE_SECONDS: Final = 3.0
 """The time for which an address in use is tried: the workers of a master that was killed hear of it
 from the kernel, and close theirs a moment later."""
 
-UNIX_SOCKET_MODE: Final = 0o666
-"""The mode of a Unix socket: all who may enter its directory may connect, as a proxy often runs as
-another user."""
-
 _LOOPBACK_OF: Final[Mapping[str, str]] = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - read, not bound
 _BACKLOG: Final = 2048
 _POLL_SECONDS: Final = 0.05
@@ -70,7 +66,7 @@ def listen(settings: Settings) -> socket.socket:
     deadline = time.monotonic() + IN_USE_SECONDS
     while True:
         try:
-            return _listen(settings.bind)
+            return _listen(settings.bind, int(settings.socket_mode, 8))
         except OSError as error:
             if error.errno != errno.EADDRINUSE or time.monotonic() >= deadline:
                 reason = error.strerror or error
@@ -79,9 +75,9 @@ def listen(settings: Settings) -> socket.socket:
         time.sleep(_POLL_SECONDS)
 
 
-def _listen(bind: str) -> socket.socket:
+def _listen(bind: str, socket_mode: int) -> socket.socket:
     if bind.startswith("unix:"):
-        return _listen_unix(Path(bind.removeprefix("unix:")))
+        return _listen_unix(Path(bind.removeprefix("unix:")), socket_mode)
     host, _, port = bind.rpartition(":")
     host = host.strip("[]")
     family, kind, protocol, _, address = socket.getaddrinfo(
@@ -98,7 +94,7 @@ def _listen(bind: str) -> socket.socket:
     return listener
 
 
-def _listen_unix(path: Path) -> socket.socket:
+def _listen_unix(path: Path, mode: int) -> socket.socket:
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         # Left behind by a master that was killed; one that is served answers.
@@ -107,7 +103,8 @@ def _listen_unix(path: Path) -> socket.socket:
         listener.close()
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         listener.bind(str(path))
-        path.chmod(UNIX_SOCKET_MODE)
+        # Before it listens, so that no other mode ever lets anybody in.
+        path.chmod(mode)
         listener.listen(_BACKLOG)
     except OSError:
         listener.close()
