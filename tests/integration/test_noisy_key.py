@@ -22,7 +22,7 @@ TIMES = 10
 ROUNDS = 12
 """At most; three if those are enough."""
 REQUESTS = 300
-"""Of the quiet key, in each round."""
+"""The number of requests of the quiet key, in each round."""
 PERIOD_SECONDS = 0.01
 MOST = 1.5
 """The promise: p99 beside the noisy key, as a multiple of p99 alone."""
@@ -84,7 +84,7 @@ def noise(service: Service, token: str, statuses: dict[str, int]) -> Iterator[No
 
 
 def p99(service: Service, token: str) -> float:
-    """Of requests at a steady rate, over connections to both workers, in seconds."""
+    """The times of requests at a steady rate, over connections to both workers, in seconds."""
     connections = [http.client.HTTPConnection(service.address, timeout=30) for _ in range(4)]
     headers = {"Authorization": f"Bearer {token}"}
     took, due = [], time.perf_counter()
