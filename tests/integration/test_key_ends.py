@@ -48,7 +48,8 @@ def test_streams_and_waits_of_all_workers_end_with_their_key_and_a_key_has_its_o
 ) -> None:
     service = new_service()
     service.start()
-    root = {"Authorization": f"Bearer {keys(service, 'create', 'root', '--role', 'admin')}"}
+    token = keys(service, "create", "root", "--role", "admin", "--payloads")
+    root = {"Authorization": f"Bearer {token}"}
     wait_for(lambda: service.client.get("/stats").status_code == 401, "a key is required")
 
     def made(**members: Any) -> tuple[str, dict[str, str]]:
