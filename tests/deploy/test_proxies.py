@@ -150,8 +150,8 @@ def test_the_largest_body_that_the_service_takes_passes(proxy: httpx.Client) -> 
     for length, is_accepted in ((MAX_BODY_BYTES, True), (MAX_BODY_BYTES + 1, False)):
         text = empty.replace('""', '"{}"'.format("x" * (length - len(empty))))
         answer = proxy.post("/tasks", content=text, headers={"Content-Type": "application/json"})
-        assert answer.is_success is is_accepted, answer.text
-        assert answer.status_code in (202, 413)
+        # Caddy may still send when the service refuses, and then does not read the refusal.
+        assert answer.status_code in ((202,) if is_accepted else (413, 502)), answer.text
 
 
 def connections_to(address: str) -> int:
