@@ -12,6 +12,7 @@ from typing import Any, Final
 import pytest
 import structlog
 
+from afterwards import logs
 from afterwards.settings import PLAIN_NAMES, PREFIX, Settings
 
 
@@ -33,6 +34,16 @@ def plain_tracebacks() -> None:
     renderer = structlog.get_config()["processors"][-1]
     assert isinstance(renderer, structlog.dev.ConsoleRenderer)
     renderer.exception_formatter = structlog.dev.plain_traceback
+
+
+@pytest.fixture(autouse=True)
+def logging_as_it_was() -> Iterator[None]:
+    """Leave no other logging behind: lines that a command suppresses are read by later tests."""
+    before = structlog.get_config()
+    yield
+    if structlog.get_config() != before:
+        structlog.configure(**before)
+        logs._debug_lines.drop(False)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -29,6 +29,7 @@ from afterwards.registry.engine.turns import LONGEST_SECONDS
 from afterwards.registry.journal.base import Group
 from afterwards.registry.journal.nowhere import NullJournal
 from afterwards.registry.protocol.answers import Events, Reply, Statistics
+from afterwards.registry.protocol.key_requests import Share
 from afterwards.registry.protocol.requests import (
     ABOUT_THE_WORKER,
     Add,
@@ -64,7 +65,7 @@ def journal(request: pytest.FixtureRequest, bench: Bench) -> FailingNull | Faili
 
 def test_every_request_is_a_change_a_read_or_a_note_and_only_one_of_them(bench: Bench) -> None:
     committer = bench.registry().committer
-    reads, notes = committer._replies._reads.kinds, {Probe, Progress}
+    reads, notes = committer._replies._reads.kinds, {Probe, Progress, Share}
 
     changes = [*ABOUT_THE_WORKER, *committer._rules._verbs]
     assert sorted(map(str, [*changes, *reads, *notes])) == sorted(map(str, get_args(Request)))
