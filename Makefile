@@ -32,7 +32,7 @@ run: $(RUNTIME) ## start the service on http://127.0.0.1:8000 (settings: docs/co
 # Many tests wait for processes to start, end or run out of time, so there are more of them than
 # processors; a file stays with one of them. Those that take times come last, on their own, and
 # without coverage, which would be part of the times.
-test: check tools ## run lint, format, types and the tests: under ten minutes
+test: check tools ## run lint, format, types and all but the longest tests
 	@EXAMPLES_AT_MOST=20 $(BIN)/python -m pytest --quiet --numprocesses 4 --dist loadfile \
 		--no-loadscope-reorder -m 'not engine and not measures and not thorough'
 	@$(BIN)/python -m pytest --quiet --numprocesses 2 --dist worksteal -m measures
