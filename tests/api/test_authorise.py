@@ -227,7 +227,7 @@ def test_pages_that_fastapi_adds_end_the_start(settings: Settings) -> None:
 
 def test_a_declaration_on_what_asks_nobody_does_not_count() -> None:
     mount = Mount("/files", StaticFiles(directory="/"))
-    mount.needs = object()  # type: ignore[attr-defined]
+    mount.needs = object()  # type: ignore[attr-defined] # a mount has none
     with pytest.raises(TypeError, match="/files"):
         require_declared([mount])
 

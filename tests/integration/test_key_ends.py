@@ -62,7 +62,7 @@ def test_streams_and_waits_of_all_workers_end_with_their_key_and_a_key_has_its_o
     task = {"type": "report", "payload": {"name": "x", "details": {}}, "delay_seconds": 900}
     ours = {**task, "labels": {"tenant": "a"}}
     for key in (eyes, shop):
-        wait_for(lambda: knows(service, key), "all workers know the key")  # noqa: B023
+        wait_for(lambda: knows(service, key), "all workers know the key")  # noqa: B023 - at once
     accepted = service.client.post("/tasks", json=ours, headers=shop)
     assert accepted.status_code == 202, accepted.text
     path = f"{service.url}/tasks/{accepted.json()['id']}"

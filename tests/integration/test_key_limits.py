@@ -62,7 +62,7 @@ def _streams_are_refused_by_whichever_worker(service: Service, key: dict[str, st
     readers = [Reader(f"{service.url}/events", key) for _ in range(2)]
     for reader in readers:
         reader.start()
-        wait_for(lambda: reader.text, "the stream is open")  # noqa: B023
+        wait_for(lambda: reader.text, "the stream is open")  # noqa: B023 - at once
     wait_for(lambda: all(is_refused() for _ in range(8)), "both workers know of the streams")
     return readers
 

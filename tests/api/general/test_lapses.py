@@ -46,7 +46,7 @@ def expired(gate: Gate) -> None:
 
 
 def _changed(**changes: float) -> Key:
-    return replace(EYES.key, **changes)  # type: ignore[arg-type]
+    return replace(EYES.key, **changes)  # type: ignore[arg-type] # any member
 
 
 ENDS = pytest.mark.parametrize("end", [revoked, removed, expired])

@@ -100,7 +100,7 @@ def test_a_step_that_cannot_be_written_stands_in_no_other_s_way(bench: Bench) ->
     with_many(bench)
     registry, journal = changing(bench)
     registry.committer.resealer.stage()
-    journal.failures = 1  # type: ignore[attr-defined]
+    journal.failures = 1  # type: ignore[attr-defined] # the failing one
     registry.tick()
     assert journal.left_to_reseal() == MANY
     assert registry.committer.resealer.staged is None
