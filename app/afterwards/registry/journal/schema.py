@@ -9,7 +9,7 @@ from typing import Final
 APPLICATION_ID: Final = 0x62677473
 """Marks a SQLite file as a journal of this program. It stays, so that every version is opened."""
 
-VERSION: Final = 6
+VERSION: Final = 7
 
 # Plans: pauses, the starts that rates go by, schedules (see `afterwards.registry.journal.plans`).
 # Due times move often and definitions hardly ever, and those have payloads, so they are in tables
@@ -164,6 +164,12 @@ CREATE TABLE encryption (
 );
 """
 
+# What finds the children of a task, and the members of a group. Most tasks are neither.
+_FAMILIES: Final = """
+CREATE INDEX tasks_by_parent ON tasks (parent) WHERE parent IS NOT NULL;
+CREATE INDEX tasks_by_group ON tasks (task_group) WHERE task_group IS NOT NULL;
+"""
+
 # Payloads have a table of their own: SQLite writes a changed row whole, and a task's row changes
 # at least twice while its payload hardly ever does. Results come last for a like reason: what
 # stands behind a large value in a row cannot be read without it. The index by type and state ends
@@ -249,6 +255,7 @@ CREATE TABLE probe (one INTEGER PRIMARY KEY, at REAL NOT NULL);
 {_KEYS}
 {_TRACES}
 {_ENCRYPTION}
+{_FAMILIES}
 """
 
 MIGRATIONS: Final[Mapping[int, str]] = MappingProxyType(
@@ -317,6 +324,7 @@ INSERT INTO labels
     FROM tasks, json_each(labels) AS label WHERE labels IS NOT NULL;
 """,
         5: f"{_KEYS}{_TRACES}{_ENCRYPTION}",
+        6: f"{_FAMILIES}",
     }
 )
 """The statements that make the next version of each."""
