@@ -5,6 +5,7 @@ import errno
 import pickle
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,6 +15,7 @@ from structlog.contextvars import get_contextvars
 from structlog.testing import capture_logs
 from tenacity import RetryCallState, retry_always
 
+from afterwards.execution import attempt as attempts
 from afterwards.execution.attempt import FUNCTIONS, Attempt, run_attempt, run_attempt_async
 from afterwards.task_types.base import (
     Cancelled,
@@ -291,7 +293,8 @@ def test_an_attempt_runs_on_the_line_of_its_call(
     assert CONTEXT.line is None
 
 
-def test_attempt_and_function_cross_a_process_border() -> None:
+def test_attempt_and_function_cross_a_process_border(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(attempts, "_environment", CONTEXT.environment)
     attempt = Attempt("report", b'{"name":"Sales","details":{}}', CONTEXT)
     function, copy = pickle.loads(pickle.dumps((FUNCTIONS["process"], attempt)))
     assert function(copy).value == b'{"message":"Report generated"}'
@@ -365,3 +368,26 @@ def test_a_group_of_errors_counts_as_what_is_in_it(
 
 def test_a_wait_that_the_error_asks_for_goes_before_the_policy_s(run_it: RunIt) -> None:
     assert run_it(raising(TransientError("busy", retry_after=77))).retry_in_seconds == 77
+
+
+def test_an_attempt_crosses_to_its_host_without_the_environment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    there = replace(CONTEXT.environment, output_dir=Path("there"))
+    monkeypatch.setattr(attempts, "_environment", there)
+    trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    context = replace(CONTEXT, type="probe", trace=trace)
+
+    sent = pickle.dumps(Attempt("probe", b"{}", context, 3))
+    arrived = pickle.loads(sent)
+
+    assert b"outputs" not in sent
+    assert arrived == Attempt("probe", b"{}", replace(context, environment=there), 3)
+    assert arrived.context.trace == trace
+
+
+def test_an_attempt_cannot_be_loaded_where_nothing_is_prepared() -> None:
+    sent = pickle.dumps(Attempt("probe", b"{}", CONTEXT))
+
+    with pytest.raises(RuntimeError, match="not prepared"):
+        pickle.loads(sent)

@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
-from afterwards.execution.attempt import FUNCTIONS, Attempt
+from afterwards.execution.attempt import FUNCTIONS, Attempt, prepare
 from afterwards.task_types.base import Environment, TaskContext, TaskModule
 from afterwards_executors import EXECUTORS
 from afterwards_executors.base import End, Outcome, Work
+from afterwards_executors.hosts.settings import HostSettings
 
 pytestmark = pytest.mark.processes
 
@@ -80,7 +81,7 @@ def kind(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def run(here: Path, kind: str) -> Iterator[Run]:
     """Make some attempts at a time, in one host."""
-    executor = EXECUTORS[kind](1 if kind == "process" else 5)
+    executor = EXECUTORS[kind](1 if kind == "process" else 5, settings(here))
     executor.start()
 
     def run() -> list[Outcome]:
@@ -94,10 +95,17 @@ def run(here: Path, kind: str) -> Iterator[Run]:
     executor.shutdown(5.0)
 
 
-def attempt(directory: Path, type_name: str) -> Attempt:
+def environment(directory: Path) -> Environment:
     modules = ("module_with_lifespan",)
-    environment = Environment(directory, 0, 0, 0, 0, 1_000, task_modules=modules)
-    return Attempt(type_name, b"{}", TaskContext("t", 1, 0, environment))
+    return Environment(directory, 0, 0, 0, 0, 1_000, task_modules=modules)
+
+
+def settings(directory: Path) -> HostSettings:
+    return HostSettings(prepare=(prepare, (environment(directory),)))
+
+
+def attempt(directory: Path, type_name: str) -> Attempt:
+    return Attempt(type_name, b"{}", TaskContext("t", 1, 0, environment(directory)))
 
 
 def notes(here: Path) -> list[str]:
@@ -118,7 +126,7 @@ def test_it_is_entered_once_and_its_resources_are_there(run: Run, here: Path) ->
 
 
 def test_it_is_left_where_it_was_entered_when_the_host_ends(here: Path, kind: str) -> None:
-    executor = EXECUTORS[kind](1)
+    executor = EXECUTORS[kind](1, settings(here))
     executor.start()
     work = Work(FUNCTIONS[kind], (attempt(here, f"a-{kind}"),), 20.0)
     result(executor.submit(work).result(30))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from afterwards.execution.attempt import prepare
 from afterwards.execution.dispatcher import Dispatcher
 from afterwards.execution.executors import Executors
 from afterwards.registry.protocol.answers import Claim
@@ -16,6 +17,7 @@ from afterwards.task_types.base import Environment
 from afterwards.task_types.description import in_process
 from afterwards.task_types.modules import load, load_catalogue
 from afterwards_executors import EXECUTORS
+from afterwards_executors.hosts.settings import HostSettings
 from tests.integration.conftest import wait_for
 
 MODULE = """
@@ -54,7 +56,8 @@ def test_progress_arrives_before_the_report(
     tmp_path: Path, modules: tuple[str, ...], kind: str
 ) -> None:
     told: list[object] = []
-    executor = EXECUTORS[kind](1)
+    environment = Environment(tmp_path, 0, 0, 0, 0, 1_000, task_modules=modules)
+    executor = EXECUTORS[kind](1, HostSettings(prepare=(prepare, (environment,))))
     executor.start()
 
     def report(report: Report) -> None:
@@ -63,7 +66,7 @@ def test_progress_arrives_before_the_report(
     dispatcher = Dispatcher(
         Executors({kind: executor}, {}, ()),
         in_process(load_catalogue(modules)),
-        Environment(tmp_path, 0, 0, 0, 0, 1_000, task_modules=modules),
+        environment,
         20.0,
         report,
         progress=lambda *progress: told.append(progress),

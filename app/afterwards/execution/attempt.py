@@ -43,7 +43,11 @@ from afterwards_executors.retry import DEFAULT_WAIT
 
 
 class Attempt(NamedTuple):
-    """One attempt, as plain data that crosses process borders."""
+    """One attempt, as plain data that crosses process borders.
+
+    Its environment stays behind: the host has it from `prepare`, and to load it with each attempt
+    takes longer than all the rest.
+    """
 
     type: str
     payload: bytes
@@ -52,6 +56,29 @@ class Attempt(NamedTuple):
     max_attempts: int | None = None
     """The bound of this task's attempts; None: its type's."""
 
+    def __reduce__(self) -> tuple[Callable[..., Attempt], tuple[Any, ...]]:
+        context = self.context
+        about = context.task_id, context.attempt, context.attempts_used, context.trace
+        return _in_this_host, (self.type, self.payload, self.max_attempts, about)
+
+
+def _in_this_host(
+    type_name: str,
+    payload: bytes,
+    max_attempts: int | None,
+    about: tuple[str, int, int, str | None],
+) -> Attempt:
+    """The attempt that crossed the border, in the environment on this side."""
+    if _environment is None:
+        raise RuntimeError("this process was not prepared for attempts")
+    task_id, number, attempts_used, trace = about
+    context = TaskContext(task_id, number, attempts_used, _environment, type_name, trace)
+    return Attempt(type_name, payload, context, max_attempts)
+
+
+_environment: Environment | None = None
+"""The environment of this host, once it is prepared."""
+
 
 def prepare(environment: Environment) -> None:
     """Make a host ready for attempts, so that the first one's clock does not run meanwhile.
@@ -59,6 +86,8 @@ def prepare(environment: Environment) -> None:
     Raises:
         ConfigurationError: a task module cannot be used; each attempt at its types says so, too.
     """
+    global _environment  # noqa: PLW0603 - a process is one host
+    _environment = environment
     _configure_host(environment)
     load_catalogue(environment.task_modules)
 
