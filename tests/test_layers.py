@@ -41,6 +41,7 @@ ROOMS: Final[dict[str, May]] = {
     ),
     "system": May("errors settings", "dotenv structlog"),
     "schedules": May("lifecycle", "cronsim"),
+    "outgoing": May("", "httpcore"),
     "task_types": May(
         "errors logs system trace_context",
         "afterwards_executors email_validator pydantic pydantic_core structlog",
