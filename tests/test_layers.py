@@ -28,6 +28,7 @@ ROOMS: Final[dict[str, May]] = {
     "errors": May(),
     "logs": May("", "structlog"),
     "task_ids": May(),
+    "labels": May(),
     "access": May(),
     "trace_context": May(),
     "lifecycle": May("errors"),
@@ -84,8 +85,8 @@ ROOMS: Final[dict[str, May]] = {
     ),
     "dashboard": May(),
     "api": May(
-        "access counts dashboard errors events.statistics events.streams events.window lifecycle "
-        "logs registry.protocol.activity registry.protocol.answers registry.protocol.filters "
+        "access counts dashboard errors events.statistics events.streams events.window labels "
+        "lifecycle logs registry.protocol.activity registry.protocol.answers registry.protocol.filters "
         "schedules service settings system task_types trace_context",
         "fastapi orjson prometheus_client pydantic pydantic_core starlette structlog",
     ),
@@ -109,7 +110,7 @@ ROOMS: Final[dict[str, May]] = {
         "registry.state setting_types settings system task_types traces.base",
         "afterwards_executors gunicorn httptools uvicorn uvicorn_worker",
     ),
-    "cli": May("access errors logs server settings", "afterwards_client httpx rich"),
+    "cli": May("access errors labels logs server settings", "afterwards_client httpx rich"),
 }
 """The lowest floor first: a room imports only from rooms that are listed before it.
 

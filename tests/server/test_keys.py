@@ -105,6 +105,35 @@ def test_keys_are_listed_rotated_and_revoked(
     assert "keys are required" in err
 
 
+def test_the_list_says_what_a_key_reaches(
+    data_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = "--role viewer --type report --type note --label tenant=acme --label plan=pro --payloads"
+    run(capsys, data_dir, "create", "narrow", *words.split())
+    run(capsys, data_dir, "create", "wide", "--role", "viewer")
+
+    _, out, _ = run(capsys, data_dir, "list")
+
+    assert [line.split("\t")[-1] for line in out.splitlines()] == [
+        "note,report plan=pro tenant=acme payloads",
+        "all types",
+    ]
+
+
+def test_a_key_of_labels_that_no_task_can_have_is_not_made(
+    data_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    nine = [word for number in range(9) for word in ("--label", f"label{number}=x")]
+    status, out, err = run(capsys, data_dir, "create", "narrow", "--role", "viewer", *nine)
+    assert (status, out) == (2, "")
+    assert "may be given for 8 labels at most (got 9)" in err
+
+    with pytest.raises(SystemExit):
+        run(capsys, data_dir, "create", "narrow", "--role", "viewer", "--label", "café=x")
+    assert "may have letters, digits" in capsys.readouterr().err
+    assert not will_be_required(data_dir, by_file=False)
+
+
 def test_keys_stay_required_until_they_are_turned_off(
     data_dir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -13,14 +13,11 @@ from typing import Final
 from fastapi.exceptions import RequestValidationError
 from starlette.types import Scope
 
+from afterwards.labels import MAX_LABEL_CHARACTERS, MAX_LABELS
+
 HEADER: Final = "Task-Labels"
 EXAMPLE_LABELS: Final = "tenant=acme, plan=pro"
 
-MAX_LABELS: Final = 8
-MAX_LABEL_CHARACTERS: Final = 64
-"""The bound of a key, and of a value."""
-KEY_PATTERN: Final = r"^[A-Za-z0-9_.*/-]+$"
-VALUE_PATTERN: Final = r"^[^\x00-\x1f\x7f-\x9f]+$"
 _KEY: Final = r"[a-z*][a-z0-9_.*-]*"
 _WORD: Final = r"[A-Za-z*][!#-'*+.:/^-~0-9A-Z-]*"
 _STRING: Final = r'(?:[ !#-\[\]-~]|\\["\\])*'

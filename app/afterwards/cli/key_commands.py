@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
@@ -14,6 +14,7 @@ from afterwards.access.roles import Grant, Role
 from afterwards.access.tokens import new_token
 from afterwards.cli.commands import Command, note
 from afterwards.errors import ConfigurationError
+from afterwards.labels import MAX_LABELS, pair_of
 from afterwards.logs import configure
 from afterwards.settings import FLAGS, Settings, variable
 
@@ -34,7 +35,7 @@ def _create(arguments: argparse.Namespace) -> int:
             role=None if arguments.role is None else Role(arguments.role),
             grants=frozenset(map(Grant, arguments.grant or ())),
             types=None if arguments.type is None else frozenset(arguments.type),
-            labels=None if arguments.label is None else dict(arguments.label),
+            labels=_labels(arguments.label),
             payloads=arguments.payloads,
             created_at=now,
             expires_at=None if arguments.days is None else now + arguments.days * _DAY,
@@ -96,6 +97,16 @@ def _draw(_: argparse.Namespace) -> int:
     return 0
 
 
+def _labels(pairs: Sequence[tuple[str, str]] | None) -> dict[str, str] | None:
+    if pairs is None:
+        return None
+    labels = dict(pairs)
+    if len(labels) > MAX_LABELS:
+        problem = f"may be given for {MAX_LABELS} labels at most (got {len(labels)})"
+        raise ConfigurationError("--label", problem)
+    return labels
+
+
 def _shown_once(settings: Settings, key: Key, token: str) -> int:
     """The token alone on standard output, so that a script can store it."""
     _say(token)
@@ -118,7 +129,15 @@ def _say_if_unserved(settings: Settings) -> None:
 def _fields(key: Key, now: float) -> list[str]:
     state = "valid" if key.is_valid(now) else "expired" if key.revoked_at is None else "revoked"
     rights = key.role or ",".join(sorted(key.grants)) or "-"
-    return [key.id, key.name, rights, state, _day(key.expires_at), _day(key.last_used_at)]
+    times = _day(key.expires_at), _day(key.last_used_at)
+    return [key.id, key.name, rights, state, *times, _reach(key)]
+
+
+def _reach(key: Key) -> str:
+    """The task types and labels of the tasks that a key reaches, and if it sees their payloads."""
+    types = "all types" if key.types is None else ",".join(sorted(key.types))
+    labels = [f"{name}={value}" for name, value in sorted((key.labels or {}).items())]
+    return " ".join([types, *labels, *(["payloads"] if key.payloads else [])])
 
 
 def _day(at: float | None) -> str:
@@ -159,7 +178,11 @@ def _create_arguments(parser: argparse.ArgumentParser) -> None:
         "--principal", metavar="NAME", type=_name, help="the owner of its tasks (default NAME)"
     )
     parser.add_argument(
-        "--type", metavar="TYPE", action="append", help="a task type that it reaches (default all)"
+        "--type",
+        metavar="TYPE",
+        action="append",
+        type=_name,
+        help="a task type that it reaches (default all)",
     )
     parser.add_argument(
         "--label",
@@ -198,10 +221,10 @@ def _name(text: str) -> str:
 
 
 def _pair(text: str) -> tuple[str, str]:
-    key, equals, value = text.partition("=")
-    if not (key and equals and value):
-        raise argparse.ArgumentTypeError(f"must be a pair like tenant=acme (got {text!r})")
-    return key, value
+    try:
+        return pair_of(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _number(text: str) -> float:
@@ -217,7 +240,7 @@ def _number(text: str) -> float:
 _Verb = tuple[str, Callable[[argparse.ArgumentParser], None], Callable[[argparse.Namespace], int]]
 VERBS: Final[Mapping[str, _Verb]] = {
     "create": ("make a key and print its token", _create_arguments, _create),
-    "list": ("list the keys: id, name, rights, state, expiry, last use", _no_arguments, _list),
+    "list": ("list the keys: id, name, rights, state, end, last use, reach", _no_arguments, _list),
     "rotate": ("make a second key in the place of one", _rotate_arguments, _rotate),
     "revoke": ("end a key for good", _id_argument, _revoke),
     "off": ("revoke all keys, and require none", _no_arguments, _turn_off),

@@ -9,7 +9,6 @@ from pydantic import BeforeValidator, ConfigDict, Field, GetJsonSchemaHandler, m
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
-from afterwards.api.labels import MAX_LABELS, VALUE_PATTERN
 from afterwards.api.schemas.error_groups import ErrorId
 from afterwards.api.schemas.fields import EXAMPLE_ID, Time
 from afterwards.api.schemas.requests import (
@@ -23,6 +22,7 @@ from afterwards.api.schemas.requests import (
     Sent,
 )
 from afterwards.api.times import EXAMPLE_TIME, shown_time
+from afterwards.labels import MAX_LABELS, VALUE_PATTERN
 
 MAX_BULK_TASKS: Final = 10_000
 MAX_BULK_IDS: Final = 1_000

@@ -8,10 +8,10 @@ from fastapi import Path
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from afterwards.access.key import LONGEST_NAME
-from afterwards.api.labels import VALUE_PATTERN
 from afterwards.api.schemas.fields import Time, example
 from afterwards.api.schemas.requests import Labels, Sent
 from afterwards.api.times import EXAMPLE_TIME
+from afterwards.labels import VALUE_PATTERN
 
 MAX_PAGE_KEYS: Final = 500
 MAX_TYPES: Final = 100

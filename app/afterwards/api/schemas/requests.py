@@ -6,15 +6,10 @@ from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
-from afterwards.api.labels import (
-    KEY_PATTERN,
-    MAX_LABEL_CHARACTERS,
-    MAX_LABELS,
-    VALUE_PATTERN,
-)
 from afterwards.api.schemas.error_groups import EXAMPLE_ERROR_ID, ErrorId
 from afterwards.api.schemas.fields import QueryTime, Time
 from afterwards.api.times import EXAMPLE_TIME
+from afterwards.labels import KEY_PATTERN, MAX_LABEL_CHARACTERS, MAX_LABELS, VALUE_PATTERN
 from afterwards.lifecycle import DEFAULT_PRIORITY, HIGHEST_PRIORITY
 
 MAX_BATCH_TASKS: Final = 1_000
