@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from pydantic import ValidationError
 
 from afterwards.errors import ConfigurationError
 from afterwards.settings import FLAGS, Settings, unknown_variables, variable
+from afterwards.task_types import CATALOGUE
 
 NUMBERS = [
     name for name, field in Settings.model_fields.items() if type(field.default) in (int, float)
@@ -179,6 +181,21 @@ def test_a_trusted_proxy_is_an_address_or_a_network(
 def test_a_member_has_a_plain_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AFTERWARDS_REDACTED_NAMES", "token,pass word")
     assert problem().startswith("AFTERWARDS_REDACTED_NAMES: must be names of letters")
+
+
+def test_built_in_task_types_are_those_that_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Settings.load().built_in == ("notification", "report", "file", "email")
+    monkeypatch.setenv("AFTERWARDS_BUILTIN_TYPES", "file, email,file")
+    assert Settings.load().built_in == ("file", "email")
+    monkeypatch.setenv("AFTERWARDS_BUILTIN_TYPES", "none")
+    assert Settings.load().built_in == ()
+    monkeypatch.setenv("AFTERWARDS_BUILTIN_TYPES", "file,mail")
+    assert problem().startswith("AFTERWARDS_BUILTIN_TYPES: must be 'notification', 'report'")
+
+
+def test_the_setting_knows_every_built_in_task_type() -> None:
+    field = Settings.model_fields["builtin_types"]
+    assert set(get_args(get_args(field.annotation)[0])) == set(CATALOGUE)
 
 
 def test_a_list_may_be_given_as_one() -> None:

@@ -19,7 +19,6 @@ from afterwards.registry.protocol.requests import TypeLimits
 from afterwards.service.validator import Validator
 from afterwards.settings import Settings
 from afterwards.system.child_environment import child_environment
-from afterwards.task_types import CATALOGUE
 from afterwards.task_types.base import Environment
 from afterwards.task_types.description import Catalogue
 from afterwards.task_types.snapshot import CodeFile
@@ -43,7 +42,7 @@ def executors(settings: Settings, hosts: HostSettings) -> Executors:
     return Executors(
         {kind: make(slots[kind], hosts) for kind, make in EXECUTORS.items()},
         {kind: make(slots[kind]) for kind, make in IN_PROCESS.items()},
-        CATALOGUE,
+        settings.built_in,
     )
 
 
@@ -53,7 +52,8 @@ def validator(settings: Settings, hosts: HostSettings) -> Validator | None:
         return None
     # Kept, and never worn by what it does: it runs nothing else.
     kept = replace(hosts, keep=1, max_calls=None, max_value_bytes=MAX_ANSWER_BYTES)
-    return Validator(EXECUTORS["process"](1, kept), settings.task_modules)
+    code = (settings.task_modules, settings.built_in)
+    return Validator(EXECUTORS["process"](1, kept), code)
 
 
 def host_settings(settings: Settings, code: CodeFile, log: HostLog) -> HostSettings:
@@ -85,6 +85,7 @@ def environment(settings: Settings) -> Environment:
         log_level=settings.log_level,
         log_format=settings.log_format,
         task_modules=settings.task_modules,
+        built_in=settings.built_in,
     )
 
 
@@ -107,8 +108,8 @@ def traces(settings: Settings, worker: Worker) -> Traces | None:
 
 def task_code(catalogue: Catalogue, generation: int) -> TaskCode:
     """The task code of a worker with these task types."""
-    known = frozenset(catalogue)
-    return TaskCode(known, known - frozenset(CATALOGUE), generation, limits(catalogue))
+    theirs = frozenset(name for name, one in catalogue.items() if one.module is not None)
+    return TaskCode(frozenset(catalogue), theirs, generation, limits(catalogue))
 
 
 def limits(catalogue: Catalogue) -> dict[str, TypeLimits]:

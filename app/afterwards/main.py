@@ -66,7 +66,9 @@ def create_app(
         generation = Generation(FIRST_GENERATION, *described_now)
     elif news is None:
         chosen = settings
-        generation = Generation(FIRST_GENERATION, *described(settings.task_modules))
+        generation = Generation(
+            FIRST_GENERATION, *described(settings.task_modules, settings.built_in)
+        )
     else:
         chosen, generation = settings, Generation.of(news.first)
     catalogue = LiveCatalogue(generation.catalogue)
@@ -153,7 +155,7 @@ def _own_settings() -> tuple[Settings, Described]:
         configure(settings.log_level, settings.log_format)
         require_temporary_directory()
         require_packages(settings.name_of("otlp_endpoint"), settings.otlp_endpoint)
-        described_now = described(settings.task_modules)
+        described_now = described(settings.task_modules, settings.built_in)
         prepare_directories(settings)
     except ConfigurationError as error:
         # As `afterwards serve` says it; uvicorn would show a traceback.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 from pydantic_settings import NoDecode
@@ -98,6 +98,12 @@ def _members(value: tuple[str, ...]) -> tuple[str, ...]:
     return value
 
 
+def _type_names(value: Any) -> Any:
+    names = _comma_separated(value)
+    # An empty variable is not set.
+    return () if names == ("none",) else tuple(dict.fromkeys(names))
+
+
 def _keys(value: SecretStr) -> SecretStr:
     EncryptionKeys(value.get_secret_value())
     return value
@@ -136,6 +142,11 @@ Networks = Annotated[
 ]
 Members = Annotated[
     tuple[str, ...], NoDecode, BeforeValidator(_comma_separated), AfterValidator(_members)
+]
+BuiltinTypes = Annotated[
+    tuple[Literal["notification", "report", "file", "email"], ...],
+    NoDecode,
+    BeforeValidator(_type_names),
 ]
 Keys = Annotated[SecretStr, AfterValidator(_keys)]
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_comma_separated)]

@@ -29,6 +29,7 @@ from afterwards.setting_types import (
     DAY,
     UNIX,
     Address,
+    BuiltinTypes,
     Count,
     DelaySeconds,
     Directory,
@@ -216,6 +217,11 @@ class Settings(BaseSettings):
         description="Modules with your own task types, separated by commas: "
         "[Task types](task-types.md).",
     )
+    builtin_types: BuiltinTypes = Field(
+        ("notification", "report", "file", "email"),
+        description="Task types that come with the service and are on, with their routes, "
+        "separated by commas; `none`: no one. A task module may use the name of one that is off.",
+    )
     cors_origins: Origins = Field(
         (), description="Origins whose pages may call the API, separated by commas; `*` for all."
     )
@@ -318,6 +324,11 @@ class Settings(BaseSettings):
         settings._given = given
         chosen = settings._with_one_worker() if settings.registry == "memory" else settings
         return chosen.model_copy(update=_absolute_paths(chosen))
+
+    @property
+    def built_in(self) -> tuple[str, ...]:
+        """The names of the task types that come with the service and are on."""
+        return self.builtin_types
 
     @property
     def bound_names(self) -> tuple[str, ...]:

@@ -24,6 +24,27 @@ async def test_no_origin_is_allowed_unless_a_setting_says_so(client: httpx.Async
     assert (await client.options("/notify/", headers=PREFLIGHT)).status_code == 405
 
 
+class TestWithReportsAlone:
+    @pytest.fixture
+    def settings(self, settings: Any) -> Any:
+        return settings.model_copy(update={"builtin_types": ("report",)})
+
+    @pytest.mark.parametrize(
+        "path", ["/notify/", "/file/", "/send-email", "/api/notifications/notify"]
+    )
+    async def test_a_type_that_is_off_has_no_route(
+        self, client: httpx.AsyncClient, path: str
+    ) -> None:
+        assert (await client.post(path, json={})).status_code == 404
+        assert path not in (await client.get("/openapi.json")).json()["paths"]
+
+    async def test_the_routes_of_others_are_there(self, client: httpx.AsyncClient) -> None:
+        assert (await client.post("/report/", json={})).status_code == 422
+        assert (await client.get("/task/an-id/status")).status_code == 404
+        types = (await client.get("/task-types")).json()
+        assert "email" not in str(types)
+
+
 class TestWithAnOrigin:
     @pytest.fixture
     def settings(self, settings: Any) -> Any:

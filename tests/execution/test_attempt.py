@@ -64,7 +64,7 @@ def run_it(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> R
             else TaskType("probe", Payload, coroutine, **options)
         )
         monkeypatch.setattr(
-            "afterwards.execution.attempt.load_catalogue", lambda _: {"probe": task_type}
+            "afterwards.execution.attempt.load_catalogue", lambda *_: {"probe": task_type}
         )
         attempt = Attempt(type_name, payload, CONTEXT)
         if request.param == "plain":
@@ -234,7 +234,7 @@ def test_a_cancellation_passes_through(monkeypatch: pytest.MonkeyPatch) -> None:
             await running
 
     catalogue = {"probe": TaskType("probe", Payload, wait_for_ever)}
-    monkeypatch.setattr("afterwards.execution.attempt.load_catalogue", lambda _: catalogue)
+    monkeypatch.setattr("afterwards.execution.attempt.load_catalogue", lambda *_: catalogue)
     asyncio.run(cancel_it())
 
 

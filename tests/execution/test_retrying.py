@@ -65,7 +65,7 @@ def serve(monkeypatch: pytest.MonkeyPatch, policy: RetryPolicy) -> None:
         raise TransientError("busy")
 
     catalogue = {"probe": TaskType("probe", Payload, busy, retry=policy)}
-    monkeypatch.setattr("afterwards.execution.attempt.load_catalogue", lambda _: catalogue)
+    monkeypatch.setattr("afterwards.execution.attempt.load_catalogue", lambda *_: catalogue)
 
 
 @pytest.mark.parametrize(

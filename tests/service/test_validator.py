@@ -95,7 +95,7 @@ Ask = Callable[[str], "asyncio.Task[Refusal | None]"]
 
 @pytest.fixture
 async def validator(host: ManualHost) -> AsyncIterator[Validator]:
-    made = Validator(host, ("shop",))
+    made = Validator(host, (("shop",), None))
     made.start()
     yield made
     made.close(0.0)

@@ -16,6 +16,7 @@ from afterwards.task_types import CATALOGUE
 from afterwards.task_types.base import RateLimit
 from afterwards.task_types.described import described
 from afterwards.task_types.description import decoded, describe, encoded, in_process
+from afterwards.task_types.generations import packed, unpacked
 from tests.integration.conftest import wait_for
 
 pytestmark = pytest.mark.processes
@@ -56,7 +57,7 @@ def write(here: Path) -> Write:
 
 def problem(*modules: str, seconds: float = 60.0) -> str:
     with pytest.raises(ConfigurationError) as caught:
-        described(modules, seconds)
+        described(modules, timeout_seconds=seconds)
     assert caught.value.setting == "AFTERWARDS_TASK_MODULES"
     assert "\n" not in caught.value.problem
     return caught.value.problem
@@ -86,6 +87,18 @@ def test_a_description_says_what_its_type_does_and_nobody_has_imported_its_modul
     assert referred["properties"]["items"]["items"] == {"$ref": "#/components/schemas/x.Item"}
     # As it was described itself, it is unchanged.
     assert one.payload_schema["properties"]["items"]["items"] == {"$ref": "#/$defs/Item"}
+
+
+def test_a_built_in_type_that_is_off_is_not_there_and_leaves_its_name_to_a_module(
+    write: Write,
+) -> None:
+    write("described_mail.py", PREAMBLE + "A = TaskType('email', Payload, run)")
+    found = described(("described_mail",), ("report",))
+    assert set(found.catalogue) == {"report", "email"}
+    assert found.catalogue["email"].module == "described_mail"
+    assert unpacked(packed(found)) == found
+    named = "the name 'email' is taken by the service itself; rename one"
+    assert named in problem("described_mail")
 
 
 @pytest.mark.parametrize("name", CATALOGUE)

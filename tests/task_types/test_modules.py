@@ -67,6 +67,14 @@ def test_without_modules_there_is_what_comes_with_the_service() -> None:
     assert load_catalogue(()) is CATALOGUE
 
 
+def test_a_module_may_take_the_name_of_a_built_in_type_that_is_off(write: Write) -> None:
+    write("mail.py", PREAMBLE + "A = TaskType('email', Payload, run)")
+    found = load(("mail",), ("report", "file"))
+    assert set(found.catalogue) == {"report", "file", "email"}
+    assert found.owners == {"email": "mail"}
+    assert "the name 'email' is taken by the service itself" in problem("mail")
+
+
 def test_every_task_type_at_the_top_level_of_a_module_is_there(write: Write) -> None:
     write("shop/__init__.py", "")
     two = "A = TaskType('a', Payload, run)\n_B = TaskType('b', Payload, run)"

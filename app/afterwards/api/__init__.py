@@ -41,12 +41,13 @@ from afterwards.api.http_metrics import OTHER_METHOD, UNMATCHED
 from afterwards.api.login_limit import LoginLimit
 from afterwards.api.request_context import RequestContext, request_ids
 from afterwards.api.routing import require_declared, share_paths
+from afterwards.api.submission import is_for
 from afterwards.dashboard.assets import load
-from afterwards.task_types import CATALOGUE
+from afterwards.task_types import built_in
 from afterwards.task_types.description import in_process
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from fastapi import FastAPI
     from starlette.routing import BaseRoute
@@ -94,7 +95,7 @@ def install(
     """Add the routes, error answers and middleware.
 
     Args:
-        catalogue: the task types there are; None: those that come with the service.
+        catalogue: the task types there are; None: those that come with the service and are on.
         gate: lets requests in; None: all of them.
 
     Raises:
@@ -103,7 +104,9 @@ def install(
     `app` has to be made with `docs_url=None` and `redoc_url=None`; the pages here need no network.
     Requests find the `TaskService` at `app.state.service`; it may be put there later.
     """
-    app.state.catalogue = in_process(CATALOGUE) if catalogue is None else catalogue
+    app.state.catalogue = (
+        in_process(built_in(settings.built_in)) if catalogue is None else catalogue
+    )
     gate = app.state.gate = Gate() if gate is None else gate
     app.state.login_limit = LoginLimit()
     app.state.readiness = operations.Readiness()
@@ -113,7 +116,7 @@ def install(
     app.state.trace_link = settings.trace_link or None
     # Before requests come: no event loop waits for the disk.
     load()
-    routes = _add_routes(app)
+    routes = _add_routes(app, settings.built_in)
     documentation.install(app)
     problems.install(app)
     # The last one added is the outermost: every answer gets a request id and is counted.
@@ -142,8 +145,13 @@ def install(
     app.state.always_answered = always_answered
 
 
-def _add_routes(app: FastAPI) -> list[BaseRoute]:
-    routes = [route for surface in SURFACES for route in surface.router.routes]
+def _add_routes(app: FastAPI, types: Collection[str]) -> list[BaseRoute]:
+    routes = [
+        route
+        for surface in SURFACES
+        for route in surface.router.routes
+        if is_for(getattr(route, "endpoint", None), types)
+    ]
     share_paths(routes)
     # FastAPI's own answer to HEAD /openapi.json is for nobody in particular; ours answers that too.
     app.router.routes[:] = [

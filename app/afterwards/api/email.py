@@ -15,7 +15,7 @@ from afterwards.api.redaction import shown
 from afterwards.api.roles import Grant, Role, needs
 from afterwards.api.routing import new_router
 from afterwards.api.schemas.fields import TASK_LABELS
-from afterwards.api.submission import kept_task, started, submit
+from afterwards.api.submission import kept_task, started, submit, submits
 from afterwards.lifecycle import Task, TaskState
 from afterwards.service.hidden import HIDDEN
 from afterwards.task_types.email import EMAIL, EmailPayload
@@ -44,6 +44,7 @@ SHOWN_AS: Final[Mapping[TaskState, str]] = MappingProxyType(
     **schemas.accepting(200, parameters=[TASK_LABELS]),
 )
 @needs(Role.SUBMITTER, grant=Grant.SUBMIT)
+@submits(EMAIL.name)
 async def send_email(
     payload: EmailPayload, background: BackgroundTasks, request: Request
 ) -> Response:

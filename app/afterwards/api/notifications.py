@@ -11,7 +11,7 @@ from afterwards.api import schemas
 from afterwards.api.roles import Grant, Role, needs
 from afterwards.api.routing import new_router
 from afterwards.api.schemas.fields import TASK_LABELS
-from afterwards.api.submission import AcceptedResponse, submit
+from afterwards.api.submission import AcceptedResponse, submit, submits
 from afterwards.task_types.mailbox_simulator import DELIVERED
 from afterwards.task_types.notification import NOTIFICATION, NotificationPayload
 
@@ -30,6 +30,7 @@ _SCHEDULED: Final = b'{"ok":true,"message":"Notification scheduled in background
     **schemas.accepting(200, problems=(422, 503), parameters=[TASK_LABELS]),
 )
 @needs(Role.SUBMITTER, grant=Grant.SUBMIT)
+@submits(NOTIFICATION.name)
 async def notify(background: BackgroundTasks, request: Request) -> Response:
     """Send a notification to `success@simulator.example`. A body is ignored."""
     submission = await submit(request, background, NOTIFICATION.name, _PAYLOAD)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, cast
+from collections.abc import Callable, Collection
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 from fastapi import BackgroundTasks, Request
 from pydantic import BaseModel
@@ -18,7 +19,27 @@ from afterwards.lifecycle import Task
 if TYPE_CHECKING:
     from afterwards.service.service import Submission, TaskService
 
+_SUBMITS: Final = "submits"
 _JSON: Final = (b"content-type", b"application/json")
+
+
+_Endpoint = TypeVar("_Endpoint", bound=Callable[..., Any])
+
+
+def submits(type_name: str) -> Callable[[_Endpoint], _Endpoint]:
+    """Declare that an endpoint submits tasks of one type: its route is there only with that."""
+
+    def declare(endpoint: _Endpoint) -> _Endpoint:
+        setattr(endpoint, _SUBMITS, type_name)
+        return endpoint
+
+    return declare
+
+
+def is_for(endpoint: object, types: Collection[str]) -> bool:
+    """True unless the endpoint submits tasks of a type that is not among these."""
+    type_name = getattr(endpoint, _SUBMITS, None)
+    return type_name is None or type_name in types
 
 
 def service_of(request: Request) -> TaskService:

@@ -18,7 +18,7 @@ from afterwards.api.references import reference
 from afterwards.api.roles import Grant, Role, needs
 from afterwards.api.routing import new_router
 from afterwards.api.schemas.fields import TASK_LABELS
-from afterwards.api.submission import kept_task, service_of, started, submit
+from afterwards.api.submission import kept_task, service_of, started, submit, submits
 from afterwards.api.times import shown_time
 from afterwards.errors import IllegalTransition, TaskDeleted, TaskNotFound
 from afterwards.lifecycle import Task, TaskState
@@ -55,6 +55,7 @@ SHOWN_AS: Final[Mapping[TaskState, str]] = MappingProxyType(
     **_ACCEPTING,
 )
 @needs(Role.SUBMITTER, grant=Grant.SUBMIT)
+@submits(NOTIFICATION.name)
 async def notify(
     payload: NotificationPayload, background: BackgroundTasks, request: Request
 ) -> Response:
@@ -73,6 +74,7 @@ async def notify(
     **_ACCEPTING,
 )
 @needs(Role.SUBMITTER, grant=Grant.SUBMIT)
+@submits(REPORT.name)
 async def generate_report(
     payload: ReportPayload, background: BackgroundTasks, request: Request
 ) -> Response:
@@ -87,6 +89,7 @@ async def generate_report(
     **_ACCEPTING,
 )
 @needs(Role.SUBMITTER, grant=Grant.SUBMIT)
+@submits(FILE.name)
 async def save_file(
     payload: FilePayload, background: BackgroundTasks, request: Request
 ) -> Response:

@@ -89,7 +89,7 @@ def prepare(environment: Environment) -> None:
     global _environment  # noqa: PLW0603 - a process is one host
     _environment = environment
     _configure_host(environment)
-    load_catalogue(environment.task_modules)
+    load_catalogue(environment.task_modules, environment.built_in)
 
 
 def run_attempt(attempt: Attempt) -> Outcome:
@@ -215,21 +215,27 @@ def _configure_host(environment: Environment) -> None:
 
 
 def _load_type(attempt: Attempt) -> TaskType:
+    environment = attempt.context.environment
     # Those that come with the service run in a process that must not import any module.
-    built_in = task_types.CATALOGUE.get(attempt.type)
-    if built_in is not None:
-        return built_in
+    if _is_built_in(attempt):
+        return task_types.CATALOGUE[attempt.type]
     try:
-        return load_catalogue(attempt.context.environment.task_modules)[attempt.type]
+        return load_catalogue(environment.task_modules, environment.built_in)[attempt.type]
     except KeyError:
         # Accepted by a version that had this type; only deploying it again helps.
         raise PermanentError(str(UnknownTaskType(attempt.type))) from None
 
 
+def _is_built_in(attempt: Attempt) -> bool:
+    names = attempt.context.environment.built_in
+    return attempt.type in (task_types.CATALOGUE if names is None else names)
+
+
 def _task_module_of(attempt: Attempt) -> tuple[TaskModule, str] | None:
-    if attempt.type in task_types.CATALOGUE:
+    if _is_built_in(attempt):
         return None
-    found = load(attempt.context.environment.task_modules).task_module_of(attempt.type)
+    environment = attempt.context.environment
+    found = load(environment.task_modules, environment.built_in).task_module_of(attempt.type)
     return None if found is None else (found[1], found[0])
 
 

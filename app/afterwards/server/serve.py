@@ -73,7 +73,7 @@ def serve(settings: Settings, *, watches_files: bool = False) -> None:
     require_temporary_directory()
     require_packages(settings.name_of("otlp_endpoint"), settings.otlp_endpoint)
     # Once, for all workers; a mistake in a module is to be said before anything starts.
-    first = packed(described(settings.task_modules))
+    first = packed(described(settings.task_modules, settings.built_in))
     prepare_directories(settings)
     listener = listener or listen(settings)
     registry: RegistryProcess | None = None
@@ -100,7 +100,7 @@ def serve(settings: Settings, *, watches_files: bool = False) -> None:
 
 
 def _described(settings: Settings) -> bytes:
-    return packed(described(settings.task_modules))
+    return packed(described(settings.task_modules, settings.built_in))
 
 
 def _listening_at(settings: Settings, address: Address) -> Settings:

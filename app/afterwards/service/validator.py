@@ -26,6 +26,7 @@ from afterwards.logs import get_logger
 from afterwards.task_types.validating import (
     COLD,
     Check,
+    Code,
     Fault,
     Refusal,
     answers_in,
@@ -91,12 +92,12 @@ class Validator:
 
     Args:
         host: an executor with one slot, not started.
-        modules: the task modules.
+        code: the task modules, and the built-in task types that are on.
     """
 
-    def __init__(self, host: Executor, modules: tuple[str, ...]) -> None:
+    def __init__(self, host: Executor, code: Code) -> None:
         self._host = host
-        self._modules = modules
+        self._code = code
         self._waiting: deque[_Request] = deque()
         self._suspects: deque[_Request] = deque()
         self._under_way: Sequence[_Request] = ()
@@ -189,7 +190,7 @@ class Validator:
         elif message := self._next_message():
             work = Work(
                 validate,
-                (self._modules, [[(*check,) for check in one.checks] for one in message]),
+                (self._code, [[(*check,) for check in one.checks] for one in message]),
                 LIMIT_SECONDS,
             )
             self._under_way = message
@@ -197,7 +198,7 @@ class Validator:
 
     def _warm_up(self) -> None:
         if self._loop.time() >= self._rests_until:
-            self._submit(Work(warm_up, (self._modules,), START_SECONDS), self._warmed)
+            self._submit(Work(warm_up, (self._code,), START_SECONDS), self._warmed)
 
     def _submit(self, work: Work, then: Callable[[Outcome], None]) -> None:
         self._is_busy = True

@@ -15,9 +15,20 @@ from afterwards.task_types.file import FILE
 from afterwards.task_types.notification import NOTIFICATION
 from afterwards.task_types.report import REPORT
 
-__all__ = ["CATALOGUE", "TaskType"]
+__all__ = ["CATALOGUE", "TaskType", "built_in"]
 
 CATALOGUE: Final[Mapping[str, TaskType]] = MappingProxyType(
     {task_type.name: task_type for task_type in (NOTIFICATION, REPORT, FILE, EMAIL)}
 )
-"""Every task type by its name. A new one is a module and its mention here."""
+"""Every built-in task type by its name. A new one is a module and its mention here."""
+
+
+def built_in(names: tuple[str, ...] | None) -> Mapping[str, TaskType]:
+    """The built-in task types of these names, by their names; None: all of them.
+
+    Raises:
+        KeyError: there is none of that name.
+    """
+    if names is None:
+        return CATALOGUE
+    return MappingProxyType({name: CATALOGUE[name] for name in names})

@@ -45,6 +45,8 @@ class Environment:
     log_format: LogFormat = "auto"
     task_modules: tuple[str, ...] = ()
     """The modules of the task types that do not come with the service."""
+    built_in: tuple[str, ...] | None = None
+    """The names of the task types that come with the service and are on; None: all of them."""
 
 
 class Progress(NamedTuple):

@@ -14,9 +14,9 @@ from time import monotonic
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
-from afterwards import task_types
 from afterwards.errors import ConfigurationError
 from afterwards.system.child_environment import child_environment
+from afterwards.task_types import built_in
 from afterwards.task_types.description import MAX_BYTES, Catalogue, decoded, in_process
 from afterwards.task_types.modules import wrong
 
@@ -36,8 +36,12 @@ class Described(NamedTuple):
     """For `snapshot.CodeFile`."""
 
 
-def described(modules: tuple[str, ...], timeout_seconds: float = TIMEOUT_SECONDS) -> Described:
-    """Have `modules` described. Blocks.
+def described(
+    modules: tuple[str, ...],
+    names: tuple[str, ...] | None = None,
+    timeout_seconds: float = TIMEOUT_SECONDS,
+) -> Described:
+    """Have `modules` described, beside the built-in task types of these names. Blocks.
 
     The modules are imported by a fresh interpreter; what they print goes where this process'
     output does. Nothing of the child is left afterwards.
@@ -47,22 +51,24 @@ def described(modules: tuple[str, ...], timeout_seconds: float = TIMEOUT_SECONDS
             or the modules take too long, end their process, or have too much to say.
         OSError: no process can be started.
     """
-    built_in = in_process(task_types.CATALOGUE)
+    ours = in_process(built_in(names))
     if not modules:
-        return Described(built_in)
-    found, code = _ask(modules, timeout_seconds)
+        return Described(ours)
+    found, code = _ask(modules, tuple(ours), timeout_seconds)
     if "problem" in found:
         raise ConfigurationError(str(found["setting"]), str(found["problem"]))
     own = [decoded(members) for members in found["types"]]
-    catalogue = MappingProxyType({**built_in, **{one.name: one for one in own}})
+    catalogue = MappingProxyType({**ours, **{one.name: one for one in own}})
     return Described(catalogue, code)
 
 
-def _ask(modules: tuple[str, ...], timeout_seconds: float) -> tuple[dict[str, Any], bytes]:
+def _ask(
+    modules: tuple[str, ...], names: tuple[str, ...], timeout_seconds: float
+) -> tuple[dict[str, Any], bytes]:
     """The last line that the child has written, and the code. Raises `ConfigurationError`."""
     deadline = monotonic() + timeout_seconds
     importing = modules[0]
-    with _child(modules) as child:
+    with _child(modules, names) as child:
         for line in child.lines(deadline):
             members: dict[str, Any] = json.loads(line)
             if "importing" not in members:
@@ -131,7 +137,7 @@ class _Child:
 
 
 @contextmanager
-def _child(modules: tuple[str, ...]) -> Iterator[_Child]:
+def _child(modules: tuple[str, ...], names: tuple[str, ...]) -> Iterator[_Child]:
     code = os.memfd_create("task-code")
     try:
         ours, theirs = os.pipe()
@@ -141,7 +147,7 @@ def _child(modules: tuple[str, ...]) -> Iterator[_Child]:
     try:
         command = [sys.executable, "-P", "-m", "afterwards.task_types.describer"]
         process = subprocess.Popen(
-            [*command, str(theirs), str(code), str(os.getpid()), *modules],
+            [*command, str(theirs), str(code), str(os.getpid()), ",".join(names), *modules],
             stdin=subprocess.DEVNULL,
             pass_fds=[theirs, code],
             env=child_environment(),

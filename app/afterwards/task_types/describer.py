@@ -24,9 +24,11 @@ def main(arguments: Sequence[str]) -> None:
     """Describe the modules.
 
     Args:
-        arguments: the descriptors to write to, the parent's pid, and the modules' names.
+        arguments: the descriptors to write to, the parent's pid, the names of the built-in task
+            types that are on, and those of the modules.
     """
-    output, code, parent, *modules = arguments
+    output, code, parent, ours, *modules = arguments
+    names = tuple(ours.split(",")) if ours else ()
     descriptor = int(output)
     # Whatever a module starts must not hold them.
     os.set_inheritable(descriptor, False)
@@ -38,8 +40,8 @@ def main(arguments: Sequence[str]) -> None:
         # One more each time: those before have been imported by then.
         for number, module in enumerate(modules, 1):
             _write(descriptor, importing=module)
-            load(tuple(modules[:number]))
-        found = _described(tuple(modules))
+            load(tuple(modules[:number]), names)
+        found = _described(tuple(modules), names)
         _write_all(int(code), recorder.recorded())
         _write(descriptor, types=found)
     except ConfigurationError as error:
@@ -50,8 +52,8 @@ def main(arguments: Sequence[str]) -> None:
     os._exit(0)
 
 
-def _described(modules: tuple[str, ...]) -> list[dict[str, Any]]:
-    loaded = load(modules)
+def _described(modules: tuple[str, ...], names: tuple[str, ...]) -> list[dict[str, Any]]:
+    loaded = load(modules, names)
     found = []
     for name, module in loaded.owners.items():
         try:

@@ -8,9 +8,9 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
-from afterwards import task_types
 from afterwards.logs import get_logger
 from afterwards.system.board import Board, Notice
+from afterwards.task_types import built_in
 from afterwards.task_types.described import Described
 from afterwards.task_types.description import (
     Catalogue,
@@ -89,21 +89,26 @@ class News(NamedTuple):
 
 
 def packed(described: Described) -> bytes:
-    """The published description of task modules: without the types of the service."""
-    own = [encoded(one) for one in described.catalogue.values() if one.module is not None]
+    """The published description of task modules, and the names of the service's own types."""
+    all_types = described.catalogue.values()
+    contents = {
+        "built_in": [one.name for one in all_types if one.module is None],
+        "types": [encoded(one) for one in all_types if one.module is not None],
+    }
     # JSON in ASCII has no line break.
-    return json.dumps(own).encode() + b"\n" + described.code
+    return json.dumps(contents).encode() + b"\n" + described.code
 
 
 def unpacked(data: bytes) -> Described:
     """The description that `packed` has made, with the types that come with the service."""
-    types, _, code = data.partition(b"\n")
-    own = map(decoded, json.loads(types))
-    built_in = in_process(task_types.CATALOGUE)
-    return Described(MappingProxyType({**built_in, **{one.name: one for one in own}}), code)
+    text, _, code = data.partition(b"\n")
+    contents = json.loads(text)
+    own = map(decoded, contents["types"])
+    ours = in_process(built_in(tuple(contents["built_in"])))
+    return Described(MappingProxyType({**ours, **{one.name: one for one in own}}), code)
 
 
 def summary(data: bytes) -> str:
     """The number of packed task types, in words."""
-    count = len(json.loads(data.partition(b"\n")[0]))
+    count = len(json.loads(data.partition(b"\n")[0])["types"])
     return "1 task type" if count == 1 else f"{count} task types"

@@ -14,9 +14,8 @@ from typing import Final, NamedTuple
 from pydantic.errors import PydanticErrorMixin
 
 import afterwards_executors
-from afterwards import task_types
 from afterwards.errors import ConfigurationError
-from afterwards.task_types import snapshot
+from afterwards.task_types import CATALOGUE, built_in, snapshot
 from afterwards.task_types.base import TaskType
 from afterwards.task_types.fresh_sources import distrust_young_bytecode
 from afterwards.task_types.task_module import TaskModule
@@ -45,26 +44,31 @@ class Loaded(NamedTuple):
         return None if owner is None or found is None else (owner, found)
 
 
-def load_catalogue(modules: tuple[str, ...]) -> Mapping[str, TaskType]:
+def load_catalogue(
+    modules: tuple[str, ...], names: tuple[str, ...] | None = None
+) -> Mapping[str, TaskType]:
     """The built-in task types and those at the top level of `modules`, by their names.
 
     For processes that run task code: it imports the modules, once; from the import path, and from
     the current directory after that. What is known of the types elsewhere is `described`.
 
+    Args:
+        names: the built-in task types that are on; modules may use the names of others. None: all.
+
     Raises:
         ConfigurationError: one cannot be imported or has no task type, or two have the same name.
     """
-    return load(modules).catalogue
+    return load(modules, names).catalogue
 
 
 @lru_cache(maxsize=8)
-def load(modules: tuple[str, ...]) -> Loaded:
+def load(modules: tuple[str, ...], names: tuple[str, ...] | None = None) -> Loaded:
     """As `load_catalogue`, with whose each type is."""
-    built_in = task_types.CATALOGUE
+    ours = built_in(names)
     if not modules:
-        return Loaded(built_in, {}, {})
-    found = dict(built_in)
-    owners = dict.fromkeys(built_in, "the service itself")
+        return Loaded(ours, {}, {})
+    found = dict(ours)
+    owners = dict.fromkeys(ours, "the service itself")
     task_modules: dict[str, TaskModule] = {}
     for name in modules:
         module = _imported(name)
@@ -72,7 +76,7 @@ def load(modules: tuple[str, ...]) -> Loaded:
         own = [
             value
             for value in vars(module).values()
-            if isinstance(value, TaskType) and value is not built_in.get(value.name)
+            if isinstance(value, TaskType) and value is not CATALOGUE.get(value.name)
         ]
         if not own:
             # With its file: it may be another module of this name.
@@ -85,7 +89,7 @@ def load(modules: tuple[str, ...]) -> Loaded:
                 owner = owners[task_type.name]
                 raise wrong(name, f"the name {task_type.name!r} is taken by {owner}; rename one")
             owners.setdefault(task_type.name, name)
-    own_owners = {name: owner for name, owner in owners.items() if name not in built_in}
+    own_owners = {name: owner for name, owner in owners.items() if name not in ours}
     return Loaded(MappingProxyType(found), own_owners, task_modules)
 
 

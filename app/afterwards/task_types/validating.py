@@ -40,7 +40,10 @@ _SHOWN: Final = 20
 _MESSAGE_CHARACTERS: Final = 4_000
 _NAME_CHARACTERS: Final = 1_000
 
-_warm: set[tuple[str, ...]] = set()
+Code = tuple[tuple[str, ...], tuple[str, ...] | None]
+"""The arguments of `load_catalogue`."""
+
+_warm: set[Code] = set()
 
 
 class Check(NamedTuple):
@@ -69,27 +72,27 @@ class Fault(NamedTuple):
     problem: str
 
 
-def warm_up(modules: tuple[str, ...]) -> Outcome:
+def warm_up(code: Code) -> Outcome:
     """Import the task modules, so that the first request does not wait for that."""
-    if modules not in _warm:
+    if code not in _warm:
         try:
-            load_catalogue(modules)
+            load_catalogue(*code)
         except AfterwardsError as error:
             return Outcome(End.FAILED, error=str(error))
-        _warm.add(modules)
+        _warm.add(code)
     return Outcome(End.SUCCEEDED, value=b"")
 
 
-def validate(modules: tuple[str, ...], requests: Sequence[Sequence[tuple[str, bytes]]]) -> Outcome:
+def validate(code: Code, requests: Sequence[Sequence[tuple[str, bytes]]]) -> Outcome:
     """Validate the payloads of each request, up to the first that is not taken.
 
     Requests are made of bare tuples, and not of `Check`s, which take pickle five times as long.
 
     The answers, in the order of the requests, may be fewer than those: the rest was not begun.
     """
-    if modules not in _warm:
+    if code not in _warm:
         return Outcome(End.FAILED, error=COLD)
-    catalogue = load_catalogue(modules)
+    catalogue = load_catalogue(*code)
     until = monotonic() + MESSAGE_SECONDS
     answers: list[str] = []
     size = 0
