@@ -43,19 +43,21 @@ ROOMS: Final[dict[str, May]] = {
     "system": May("errors settings", "dotenv structlog"),
     "schedules": May("lifecycle", "cronsim"),
     "outgoing": May("", "httpcore"),
+    "webhooks": May("lifecycle"),
     "task_types": May(
         "errors logs system trace_context",
         "afterwards_executors email_validator pydantic pydantic_core structlog",
     ),
     "": May("task_types"),  # the package itself: what modules of task types import
     "registry": May(),
-    "registry.protocol": May("access counts errors lifecycle logs schedules system"),
+    "registry.protocol": May("access counts errors lifecycle logs schedules system webhooks"),
     "registry.journal": May(
-        "access counts encryption_keys errors lifecycle logs registry.protocol schedules",
+        "access counts encryption_keys errors lifecycle logs registry.protocol schedules webhooks",
         "cryptography",
     ),
     "registry.state": May(
-        "access errors lifecycle logs registry.journal registry.protocol schedules task_ids"
+        "access errors lifecycle logs registry.journal registry.protocol schedules task_ids "
+        "webhooks"
     ),
     "registry.engine": May(
         "buckets counts errors lifecycle logs metrics registry.journal registry.protocol "

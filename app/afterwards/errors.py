@@ -8,6 +8,9 @@
     ├── ScheduleNotFound            no schedule has this name
     ├── ErrorGroupNotFound          no group of failed tasks has this id (any more)
     ├── TooManySchedules            the limit of schedules is reached
+    ├── WebhookNotFound             no webhook has this name
+    ├── WebhookDisabled             the webhook is disabled, and is told of nothing
+    ├── TooManyWebhooks             the limit of webhooks is reached
     ├── KeyNotFound                 no key has this id
     ├── KeyNotUsable                the key is expired, revoked or rotated already
     ├── KeyNameTaken                a valid key has this name
@@ -128,6 +131,40 @@ class TooManySchedules(AfterwardsError):
 
     def __str__(self) -> str:
         return f"There are {self.limit} schedules, which is the limit; delete one first"
+
+
+class WebhookNotFound(AfterwardsError):
+    """No webhook has this name."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.name = name
+
+    def __str__(self) -> str:
+        return f"There is no webhook {self.name[:100]!r}"
+
+
+class WebhookDisabled(AfterwardsError):
+    """The webhook is disabled, and is told of nothing; nothing was done."""
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(name, reason)
+        self.name = name
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"The webhook {self.name!r} is disabled ({self.reason}); enable it first"
+
+
+class TooManyWebhooks(AfterwardsError):
+    """The limit of webhooks is reached; nothing was stored."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(limit)
+        self.limit = limit
+
+    def __str__(self) -> str:
+        return f"There are {self.limit} webhooks, which is the limit; delete one first"
 
 
 class KeyNotFound(AfterwardsError):

@@ -26,7 +26,7 @@ All times are POSIX timestamps in seconds, UTC.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Final, NamedTuple
@@ -170,9 +170,12 @@ class Task:
     unique_key: str | None = None
     """At most one unfinished task of an owner has it."""
     webhook: int = 0
-    """A mark: somebody is to be told that it has finished."""
+    """1: it has a callback; the journal looks for one only then."""
     trace: str | None = None
     """The trace of its submission, as `afterwards.trace_context` has it; None: it has none."""
+    callback: str | None = field(default=None, repr=False)
+    """The receiver that is told of its end, as `afterwards.webhooks.webhook.Callback` encodes it;
+    of a delivery, the one that it goes to. None: it has none."""
     cancel_requested: bool = False
     reason: str = "submitted"
     """Why the last transition happened, for people."""
@@ -531,7 +534,7 @@ class Task:
         return _restored, tuple(values.values())
 
 
-_FIELDS: Final = tuple(field.name for field in fields(Task))
+_FIELDS: Final = tuple(one.name for one in fields(Task))
 
 
 def _restored(*values: Any) -> Task:

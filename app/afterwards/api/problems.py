@@ -33,8 +33,11 @@ from afterwards.errors import (
     TaskNotFound,
     TooManyKeys,
     TooManySchedules,
+    TooManyWebhooks,
     Unavailable,
     UnknownTaskType,
+    WebhookDisabled,
+    WebhookNotFound,
 )
 
 MEDIA_TYPE: Final = "application/problem+json"
@@ -47,6 +50,9 @@ STATUSES: Final[Mapping[type[AfterwardsError], int]] = MappingProxyType(
         ErrorGroupNotFound: 404,
         IllegalTransition: 409,
         TooManySchedules: 409,
+        WebhookNotFound: 404,
+        WebhookDisabled: 409,
+        TooManyWebhooks: 409,
         KeyNotFound: 404,
         KeyNotUsable: 409,
         KeyNameTaken: 409,

@@ -11,6 +11,7 @@ from afterwards.lifecycle import Task, TaskState
 from afterwards.registry.protocol.filters import PageEnd
 from afterwards.registry.protocol.requests import Held, WorkerReport
 from afterwards.schedules.schedule import Schedule
+from afterwards.webhooks.webhook import Target
 
 Answer = Any | AfterwardsError
 """The answer that the request's docstring states, or the error, as a value."""
@@ -34,6 +35,8 @@ class Claim(NamedTuple):
     own."""
     trace: str | None = None
     """As `Task.trace`."""
+    target: Target | None = None
+    """The receiver of a delivery, as it is now; None: the task is none."""
 
 
 class AttemptRecord(NamedTuple):

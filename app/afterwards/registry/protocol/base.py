@@ -72,6 +72,11 @@ The rules
         all the same.
     26. The requests, streams and waits of a key never exceed its limits by more than what each
         worker lets in between two of its `Share`. Those of a dead worker count no more.
+    27. The transaction that finishes a task, whatever finishes it, also writes its notices: one for
+        each webhook that takes it, and one for its callback. A notice becomes a delivery, a task,
+        in one transaction, when there is room. So for each webhook, task, number of retries and
+        final state there is one delivery, but for those that are asked for by hand. Deliveries
+        have no notices.
 """
 
 from __future__ import annotations

@@ -20,6 +20,16 @@ from afterwards.registry.protocol.key_requests import (
     Share,
     Touch,
 )
+from afterwards.registry.protocol.webhook_requests import (
+    DeleteWebhook,
+    EnableWebhook,
+    GetWebhook,
+    ListWebhooks,
+    PutWebhook,
+    ReplayWebhook,
+    RotateSecret,
+    SendTest,
+)
 from afterwards.schedules.schedule import Schedule
 
 
@@ -198,6 +208,8 @@ class Failed(NamedTuple):
     log_lines: Sequence[str] = ()
     traceback: str | None = None
     """The traceback of what the task's function has raised."""
+    gone: bool = False
+    """The receiver of a delivery is gone for good: it has answered 410. Disables its webhook."""
 
 
 class Released(NamedTuple):
@@ -544,4 +556,6 @@ Request = (
     | Get | Inspect | Find | Count | Errors | Counts | Changes | GetSchedule | Schedules | Stats
     | Series | ListWorkers | Scrape | Probe
     | CreateKey | RotateKey | RevokeKey | KeysOff | OpenSession | EndSession | Touch | Share | Keys
+    | PutWebhook | RotateSecret | EnableWebhook | DeleteWebhook | ReplayWebhook | SendTest
+    | GetWebhook | ListWebhooks
 )  # fmt: skip

@@ -1,0 +1,1 @@
+"""Webhooks: notices to other services of tasks that have finished."""
