@@ -24,6 +24,8 @@ from afterwards_client.errors import (
     Invalid,
     InvalidArgument,
     InvalidKey,
+    InvalidSecret,
+    InvalidWebhook,
     NotFound,
     TaskFailed,
     Unavailable,
@@ -50,6 +52,7 @@ from afterwards_client.tasks import (
     TaskSummary,
 )
 from afterwards_client.version import __version__
+from afterwards_client.webhooks import WebhookEvent, verify_webhook
 from afterwards_client.workers import Host, RegistryProcess, RunningAttempt, Worker, Workers
 
 __all__ = [
@@ -79,6 +82,8 @@ __all__ = [
     "Invalid",
     "InvalidArgument",
     "InvalidKey",
+    "InvalidSecret",
+    "InvalidWebhook",
     "LiveStatistics",
     "NewSchedule",
     "NewTask",
@@ -108,8 +113,10 @@ __all__ = [
     "Unavailable",
     "UnexpectedAnswer",
     "WaitTimeout",
+    "WebhookEvent",
     "Worker",
     "Workers",
     "WrongEnvironment",
     "__version__",
+    "verify_webhook",
 ]

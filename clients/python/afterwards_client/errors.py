@@ -4,6 +4,8 @@ AfterwardsClientError
 ├── WrongEnvironment     a proxy or certificates in the environment cannot be used
 ├── InvalidArgument      an argument that no request can carry (also a ValueError)
 │   └── InvalidKey       an idempotency key that no header can carry
+├── InvalidSecret        a webhook's secret is not one (also a ValueError)
+├── InvalidWebhook       a request that is no webhook of the service, or not of now
 ├── ConnectionFailed     no answer, after all attempts
 ├── UnexpectedAnswer     an answer that is not of this service, or of another version
 ├── WaitTimeout          the task was not finished in time (also a TimeoutError)
@@ -72,6 +74,22 @@ class InvalidKey(InvalidArgument):
     def __init__(self, key: str) -> None:
         problem = "1 to 255 printable ASCII characters can"
         super().__init__(f"idempotency key {shortened(key)!r}", problem)
+
+
+class InvalidSecret(AfterwardsClientError, ValueError):
+    """A webhook's secret is not one. The message does not show it."""
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(
+            f"The webhook's secret is wrong: {problem}. Give it as the service showed it: whsec_…"
+        )
+
+
+class InvalidWebhook(AfterwardsClientError):
+    """A request is no webhook of the service, or was not sent now: answer 400."""
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(f"The webhook is refused: {problem}")
 
 
 class ConnectionFailed(AfterwardsClientError):
