@@ -20,7 +20,7 @@ from afterwards.service.validator import Validator
 from afterwards.settings import Settings
 from afterwards.system.child_environment import child_environment
 from afterwards.task_types.base import Environment
-from afterwards.task_types.description import Catalogue
+from afterwards.task_types.description import Catalogue, TypeDescription
 from afterwards.task_types.snapshot import CodeFile
 from afterwards.task_types.validating import MAX_ANSWER_BYTES
 from afterwards.traces.base import Traces
@@ -113,15 +113,19 @@ def task_code(catalogue: Catalogue, generation: int) -> TaskCode:
 
 
 def limits(catalogue: Catalogue) -> dict[str, TypeLimits]:
-    """The limits of those task types that have any."""
-    return {
-        name: TypeLimits(
-            task_type.max_concurrency,
-            *((rate.count, rate.period_seconds) if (rate := task_type.rate_limit) else ()),
-        )
-        for name, task_type in catalogue.items()
-        if task_type.max_concurrency is not None or task_type.rate_limit is not None
-    }
+    """The limits of those task types that have others than most."""
+    of_types = {name: _limits_of(task_type) for name, task_type in catalogue.items()}
+    return {name: limits for name, limits in of_types.items() if limits != TypeLimits()}
+
+
+def _limits_of(task_type: TypeDescription) -> TypeLimits:
+    limits = TypeLimits(
+        task_type.max_concurrency, concurrency_per_key=task_type.concurrency_per_key
+    )
+    rate = task_type.rate_limit
+    if rate is None:
+        return limits
+    return limits._replace(rate_count=rate.count, rate_seconds=rate.period_seconds)
 
 
 def registry_config(settings: Settings) -> RegistryConfig:

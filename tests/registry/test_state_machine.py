@@ -93,7 +93,11 @@ SLOTS = {"async": 2, "thread": 1, SUSPECTED: 2}
 USER_TYPES = frozenset({"narrow"})
 MAX_PENDING = 8
 TYPES = ("note", "narrow", "rated")
+CONCURRENCY_KEYS = st.sampled_from([None, None, "acme", "other"])
+PER_KEY = {"note": 2}
+"""Attempts at once with the same concurrency key, for types with more than one."""
 LIMITS = {
+    "note": TypeLimits(concurrency_per_key=PER_KEY["note"]),
     "narrow": TypeLimits(max_concurrency=1),
     "rated": TypeLimits(rate_count=2, rate_seconds=5.0),
 }
@@ -116,6 +120,7 @@ class ModelTask:
     max_attempts: int
     payload: bytes = b"{}"
     deadline: float | None = None
+    concurrency_key: str | None = None
     state: TaskState = PENDING
     due: float = 0.0
     backing_off: bool = False
@@ -364,6 +369,7 @@ class Model:
             task.max_attempts,
             task.payload,
             task.deadline,
+            task.concurrency_key,
             task.state,
             task.run_at,
             ready_since=(self.step, place),
@@ -472,7 +478,11 @@ class Model:
     def is_shut(self, task: ModelTask) -> bool:
         """True if no attempt at a task of this type may start now, as far as the model knows."""
         running = [t for t in self.tasks.values() if t.type == task.type and t.state is PROCESSING]
-        return task.type in self.paused or (task.type == "narrow" and bool(running))
+        if task.type in self.paused or (task.type == "narrow" and running):
+            return True
+        key = task.concurrency_key
+        alike = [other for other in running if key is not None and other.concurrency_key == key]
+        return len(alike) >= PER_KEY.get(task.type, 1)
 
     def claim(self, claim: Claim, worker: str, wall: float, elapsed: float) -> None:
         """A claim was given: it has to be the right one."""
@@ -654,6 +664,7 @@ class RegistryMachine(RuleBasedStateMachine):
         deadline_in=st.sampled_from([None, None, None, -1.0, 2.0, 40.0]),
         key=st.sampled_from([None, None, "a", "b"]),
         fingerprint=st.sampled_from([b"x", b"x", b"y"]),
+        concurrency_key=CONCURRENCY_KEYS,
     )
     def add(
         self,
@@ -667,6 +678,7 @@ class RegistryMachine(RuleBasedStateMachine):
         deadline_in: float | None,
         key: str | None,
         fingerprint: bytes,
+        concurrency_key: str | None,
     ) -> None:
         fields: dict[str, Any] = {}
         if due_in is not None and self.weather:
@@ -682,6 +694,7 @@ class RegistryMachine(RuleBasedStateMachine):
                 "run_at": self.wall(),
                 "idempotency_key": key,
                 "fingerprint": None if key is None else fingerprint,
+                "concurrency_key": concurrency_key,
                 **fields,
             }
         )
@@ -717,10 +730,11 @@ class RegistryMachine(RuleBasedStateMachine):
         deadline_in=st.sampled_from([None, None, 2.0]),
         key=st.sampled_from([None, "a", "b", "c"]),
         fingerprint=st.sampled_from([b"x", b"x", b"y"]),
+        concurrency_key=CONCURRENCY_KEYS,
     )
     def add_all(
         self, *, worker: int, size: int, deadline_in: float | None, key: str | None,
-        fingerprint: bytes,
+        fingerprint: bytes, concurrency_key: str | None,
     ) -> None:  # fmt: skip
         deadline = None
         if deadline_in is not None and self.weather:
@@ -728,7 +742,8 @@ class RegistryMachine(RuleBasedStateMachine):
         if key is not None:
             # The same fingerprint means the same submission, and so as many tasks.
             size = 2 + fingerprint[0] % 2
-        tasks = [make_task(run_at=self.wall(), deadline=deadline) for _ in range(size)]
+        fields = {"deadline": deadline, "concurrency_key": concurrency_key}
+        tasks = [make_task(run_at=self.wall(), **fields) for _ in range(size)]
         if key is not None:
             tasks[0] = replace(tasks[0], idempotency_key=key, fingerprint=fingerprint)
         self.send_batch(self.peers[worker], tasks, again=False)
@@ -1207,7 +1222,7 @@ class ManagerMachine(RegistryMachine):
     most_crashes = 3
     weather = False
     # What a rate holds back cannot be waited for.
-    limits: ClassVar = {"narrow": LIMITS["narrow"]}
+    limits: ClassVar = {"narrow": LIMITS["narrow"], "note": LIMITS["note"]}
 
     def open(self) -> Registry:
         self.processes = Processes()

@@ -73,14 +73,14 @@ def test_a_description_says_what_its_type_does_and_nobody_has_imported_its_modul
     write(
         "described_shop.py",
         PREAMBLE + "A = TaskType('a', Payload, run, timeout=timedelta(minutes=2), max_attempts=7, "
-        "max_concurrency=3, rate_limit=RateLimit(5, 2.5))",
+        "max_concurrency=3, rate_limit=RateLimit(5, 2.5), concurrency_per_key=4)",
     )
     catalogue = described(("described_shop",)).catalogue
     assert set(catalogue) == {*CATALOGUE, "a"}
     one = catalogue["a"]
     assert (one.executor, one.payload_name, one.module) == ("async", "Payload", "described_shop")
     assert (one.timeout_seconds, one.max_attempts, one.max_concurrency) == (120.0, 7, 3)
-    assert one.rate_limit == RateLimit(5, 2.5)
+    assert (one.rate_limit, one.concurrency_per_key) == (RateLimit(5, 2.5), 4)
     assert one.model is None
     assert "described_shop" not in sys.modules
     referred = one.schema_with("#/components/schemas/x.")

@@ -132,6 +132,10 @@ async def yields_async(payload: Payload, context: TaskContext) -> AsyncIterator[
         ({"timeout": "60"}, "timeout must be a positive number of seconds, not '60'"),
         ({"timeout": timedelta(days=8)}, "timeout must be at most 604800 s, not 691200.0"),
         ({"max_concurrency": 0}, "max_concurrency must be a whole number from 1, not 0"),
+        (
+            {"concurrency_per_key": 0},
+            "concurrency_per_key must be a whole number from 1, not 0",
+        ),
         ({"rate_limit": (3, 60)}, "rate_limit must be a RateLimit, not (3, 60)"),
     ],
 )

@@ -179,6 +179,7 @@ def _document(
         "rate_limit": None
         if rate is None
         else {"count": rate.count, "period_seconds": rate.period_seconds},
+        "concurrency_per_key": task_type.concurrency_per_key,
         "paused": task_type.name in statistics.paused_types,
         "payload_schema": task_type.payload_schema,
         "tasks": _by_status(statistics.snapshot.counts, task_type.name),

@@ -93,6 +93,9 @@ class TaskType:
     """The number of attempts that may run at once in the whole service; None: as many as there are
     slots."""
     rate_limit: RateLimit | None = None
+    concurrency_per_key: int = 1
+    """The number of attempts at tasks with the same `concurrency_key` that may run at once in the
+    whole service."""
 
     @property
     def timeout_seconds(self) -> float | None:
@@ -133,6 +136,7 @@ class TaskType:
             _require_count("max_concurrency", self.max_concurrency)
         if self.rate_limit is not None and not isinstance(self.rate_limit, RateLimit):
             raise TypeError(f"rate_limit must be a RateLimit, not {self.rate_limit!r}")
+        _require_count("concurrency_per_key", self.concurrency_per_key)
 
 
 def _require_object_model(payload: object) -> None:

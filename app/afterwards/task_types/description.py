@@ -38,6 +38,7 @@ class TypeDescription:
     """Limit for one attempt; None: the service's."""
     max_concurrency: int | None = None
     rate_limit: RateLimit | None = None
+    concurrency_per_key: int = 1
     module: str | None = None
     """The task module that has it; None: it comes with the service."""
     model: type[BaseModel] | None = field(default=None, compare=False)
@@ -68,6 +69,7 @@ def describe(task_type: TaskType, module: str | None = None) -> TypeDescription:
         timeout_seconds=task_type.timeout_seconds,
         max_concurrency=task_type.max_concurrency,
         rate_limit=task_type.rate_limit,
+        concurrency_per_key=task_type.concurrency_per_key,
         module=module,
         model=task_type.payload,
     )
@@ -90,6 +92,7 @@ def encoded(description: TypeDescription) -> dict[str, Any]:
         "timeout_seconds": description.timeout_seconds,
         "max_concurrency": description.max_concurrency,
         "rate_limit": None if rate is None else [rate.count, rate.period_seconds],
+        "concurrency_per_key": description.concurrency_per_key,
         "module": description.module,
     }
 

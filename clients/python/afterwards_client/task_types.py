@@ -36,6 +36,8 @@ class TaskType:
     """JSON Schema of the payload."""
     tasks: Mapping[str, int]
     """The numbers of stored tasks, by status."""
+    concurrency_per_key: int = 1
+    """Attempts at once, in all workers together, at tasks with the same `concurrency_key`."""
     document: Mapping[str, Any] = field(repr=False, compare=False)
     """The JSON this was read from."""
 
@@ -57,6 +59,7 @@ class TaskType:
             paused=document["paused"],
             payload_schema=document["payload_schema"],
             tasks=document["tasks"],
+            concurrency_per_key=document.get("concurrency_per_key", 1),
             document=document,
         )
 

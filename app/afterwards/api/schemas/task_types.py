@@ -39,6 +39,7 @@ class TaskTypeDocument(BaseModel):
         timeout_seconds=60.0,
         max_concurrency=None,
         rate_limit=None,
+        concurrency_per_key=1,
         paused=False,
         payload_schema={"type": "object", "properties": {"email": {"type": "string"}}},
         tasks=_EXAMPLE_COUNTS,
@@ -54,6 +55,10 @@ class TaskTypeDocument(BaseModel):
         description="Attempts at once, in all workers together; null: no limit."
     )
     rate_limit: RateLimit | None
+    concurrency_per_key: int = Field(
+        ge=1,
+        description="Attempts at once, in all workers together, with the same `concurrency_key`.",
+    )
     paused: bool = Field(description="While true, its tasks are accepted and wait.")
     payload_schema: dict[str, JsonValue] = Field(description="JSON Schema of the payload.")
     tasks: dict[str, int] = Field(description="The number of stored tasks, by status.")

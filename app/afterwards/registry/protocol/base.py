@@ -77,6 +77,9 @@ The rules
         in one transaction, when there is room. So for each webhook, task, number of retries and
         final state there is one delivery, but for those that are asked for by hand. Deliveries
         have no notices.
+    28. Attempts at tasks of one type with the same `concurrency_key` never exceed the type's
+        `TypeLimits.concurrency_per_key`, over all workers and restarts. What waits for its key
+        keeps its place by priority and age, and holds up nothing else.
 """
 
 from __future__ import annotations

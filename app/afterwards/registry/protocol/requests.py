@@ -48,6 +48,8 @@ class TypeLimits(NamedTuple):
     rate_count: int | None = None
     """Attempts begun in any `rate_seconds`."""
     rate_seconds: float = 1.0
+    concurrency_per_key: int = 1
+    """Attempts at once at tasks with the same `Task.concurrency_key`."""
 
 
 class HostReport(NamedTuple):

@@ -7,12 +7,14 @@ tasks, and notes each change, so that a group whose commit failed can be taken b
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from afterwards.lifecycle import Change, Task, TaskState, Usage
 from afterwards.registry.journal.batch import MOST_TASKS, member_key
 from afterwards.registry.protocol.clock import Clock
+from afterwards.registry.protocol.requests import TypeLimits
+from afterwards.registry.state.key_lines import KeyLines
 from afterwards.registry.state.ledger import Ledger
 from afterwards.registry.state.limits import Throttles
 from afterwards.registry.state.queues import Crowd, DueQueue, Line, ReadyQueue
@@ -57,6 +59,7 @@ class TaskStore:
         """The times at which tasks that back off are due, on the `elapsed` clock."""
         self.throttles = Throttles(clock)
         self.ready = ReadyQueue(self.throttles)
+        self.key_lines = KeyLines(self.ready)
         self.backing_off = DueQueue()
         """By the `elapsed` clock: a wall clock that is set cannot stall them."""
         self.scheduled = DueQueue()
@@ -142,6 +145,11 @@ class TaskStore:
             self._solo.add(task.id)
         self._replace(None, task)
 
+    def limit(self, limits: Mapping[str, TypeLimits]) -> None:
+        """The latest word on all types' limits."""
+        self.throttles.limit(limits)
+        self.key_lines.limit(limits)
+
     def commit(self) -> None:
         """The changes so far are durable."""
         self.throttles.commit()
@@ -217,10 +225,15 @@ class TaskStore:
             self.deadlines.discard(old.id)
         match old.state:
             case TaskState.PENDING:
-                self.ready.discard(old.id, self._line(old), old.type)
+                if old.concurrency_key is None:
+                    self.ready.discard(old.id, self._line(old), old.type)
+                else:
+                    self.key_lines.discard(old, self._line(old), self._ages[old.id])
             case TaskState.PROCESSING:
                 self._ledger.clear(old, self._line(old))
                 self.throttles.count(old.type, -1)
+                if old.concurrency_key is not None:
+                    self.key_lines.count(old, -1)
             case TaskState.SCHEDULED:
                 self.backing_off.discard(old.id)
                 self.scheduled.discard(old.id)
@@ -235,10 +248,15 @@ class TaskStore:
                 if age is None:
                     age = self._ages[new.id] = self._next_age
                     self._next_age += 1
-                self.ready.push(new.id, self._line(new), new.type, new.priority, age)
+                if new.concurrency_key is None:
+                    self.ready.push(new.id, self._line(new), new.type, new.priority, age)
+                else:
+                    self.key_lines.push(new, self._line(new), age)
             case TaskState.PROCESSING:
                 self._ledger.book(new, self._line(new))
                 self.throttles.count(new.type, 1)
+                if new.concurrency_key is not None:
+                    self.key_lines.count(new, 1)
             case TaskState.SCHEDULED if new.delay_seconds is None:
                 self.scheduled.push(new.id, new.run_at)
             case TaskState.SCHEDULED:

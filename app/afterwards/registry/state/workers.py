@@ -163,7 +163,7 @@ class Workers:
         record.user_types = request.user_types
         record.known_types = request.known_types
         self._announce(record, request.generation)
-        self._store.throttles.limit(request.limits)
+        self._store.limit(request.limits)
         record.untold = {
             task.id: Held(task.id, task.attempt)
             for task in record.held.values()
