@@ -10,7 +10,7 @@ from collections.abc import Callable
 import pytest
 
 from afterwards import task_ids
-from afterwards.task_ids import new_id
+from afterwards.task_ids import child_id, child_id_now, new_id
 
 
 def test_ids_are_random_uuids_each_its_own() -> None:
@@ -65,3 +65,25 @@ def _in_a_fork(function: Callable[[], list[str]]) -> list[str]:
         lines = pipe.read().split()
     os.waitpid(child, 0)
     return lines
+
+
+def test_ids_of_children_are_made_of_what_is_known() -> None:
+    parent = new_id()
+    made = [
+        child_id(parent, 1, 0),
+        child_id(parent, 1, 1),
+        child_id(parent, 2, 0),
+        child_id(new_id(), 1, 0),
+        child_id_now(parent, 0, "note", b"{}", 0),
+        child_id_now(parent, 1, "note", b"{}", 0),
+        child_id_now(parent, 0, "mail", b"{}", 0),
+        child_id_now(parent, 0, "note", b"[]", 0),
+        child_id_now(parent, 0, "note", b"{}", 1),
+    ]
+
+    assert len(set(made)) == len(made)
+    assert {uuid.UUID(one).version for one in made} == {8}
+    assert {uuid.UUID(one).variant for one in made} == {uuid.RFC_4122}
+    assert [str(uuid.UUID(one)) for one in made] == made
+    assert child_id(parent, 1, 0) == made[0]
+    assert child_id_now(parent, 0, "note", b"{}", 0) == made[4]

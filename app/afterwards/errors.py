@@ -16,6 +16,7 @@
     ├── KeyNameTaken                a valid key has this name
     ├── TooManyKeys                 the limit of keys is reached
     ├── IllegalTransition           the task's state does not allow this verb
+    ├── ChildrenRefused             a task submits more tasks than it may, or too deep
     ├── IdempotencyMismatch         the key was used for another submission
     ├── NotAuthenticated            no key was shown where one is needed
     │   ├── TokenInUrl              a token was, in the URL
@@ -227,6 +228,18 @@ class IllegalTransition(AfterwardsError):
 
     def __str__(self) -> str:
         return f"Task {self.task_id} is {self.state} and cannot {self.verb}"
+
+
+class ChildrenRefused(AfterwardsError):
+    """A task cannot submit these further tasks: `problem` says why; nothing was stored."""
+
+    def __init__(self, task_id: str, problem: str) -> None:
+        super().__init__(task_id, problem)
+        self.task_id = task_id
+        self.problem = problem
+
+    def __str__(self) -> str:
+        return f"The tasks that it submits are refused: {self.problem}"
 
 
 class IdempotencyMismatch(AfterwardsError):

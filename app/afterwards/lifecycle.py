@@ -15,6 +15,9 @@ r"""The life of a task: its states, and the only ways from one to the next. Read
                                      ^
               SCHEDULED, PENDING ----+ expire (deadline passed)
 
+              SCHEDULED (follows a group) -- the last member ended --> PENDING
+                                          \- one did not succeed --> CANCELLED (on: success)
+
               SUCCESS, FAILED, CANCELLED ---- delete (by hand), retention ----> gone
 
 A `Task` is a value: each transition checks where the task stands and returns the next value, or
@@ -56,6 +59,16 @@ OWNED_KEY: Final = "\x1e"
 LATEST_SHOWN: Final = 253_402_214_400.0
 """9999-12-31: later times are shown as this one."""
 
+WITHOUT_TIME: Final = LATEST_SHOWN
+"""The `run_at` of a task that waits for a group, and for no time."""
+
+MAX_DEPTH: Final = 8
+"""A task without a parent has depth 0, its children 1, and so on."""
+
+MAX_CHILDREN: Final = 1_000
+MAX_CHILDREN_BYTES: Final = 8 * 2**20
+"""The bound of a task's children, and of their payloads together."""
+
 MAX_DELAY_SECONDS: Final = 10 * 365 * 86_400.0
 """Nothing waits longer for its time, not even if a retry policy asks for it."""
 
@@ -92,6 +105,16 @@ class TaskState(StrEnum):
 
 FINAL_STATES: Final = frozenset({TaskState.SUCCESS, TaskState.FAILED, TaskState.CANCELLED})
 WAITING_STATES: Final = frozenset({TaskState.SCHEDULED, TaskState.PENDING})
+
+
+class Follows(StrEnum):
+    """The ends of a group's members that the task which follows them waits for."""
+
+    SUCCESS = "success"
+    """All have to succeed. If one fails or is cancelled, the task is cancelled."""
+
+    FINISHED = "finished"
+    """All have to finish, in whichever state."""
 
 
 class Kind(NamedTuple):
@@ -164,13 +187,19 @@ class Task:
     parent: str | None = None
     """The task that submitted it."""
     group: str | None = None
-    """The batch it belongs to."""
+    """The batch it belongs to: the id of the task that follows it."""
     concurrency_key: str | None = None
     """Only so many attempts at tasks with the same key run at once."""
     unique_key: str | None = None
     """At most one unfinished task of an owner has it."""
     webhook: int = 0
     """1: it has a callback; the journal looks for one only then."""
+    depth: int = 0
+    """The number of its ancestors: its parent, the parent of that, and so on."""
+    follows: str | None = None
+    """A value of `Follows`: it follows the members of the group that has its id."""
+    members: int = 0
+    """The number of those members; 0: it follows none."""
     trace: str | None = None
     """The trace of its submission, as `afterwards.trace_context` has it; None: it has none."""
     callback: str | None = field(default=None, repr=False)
@@ -184,6 +213,15 @@ class Task:
     def is_retrying(self) -> bool:
         """True if it waits for a further attempt after one that failed."""
         return self.attempts_used > 0 and self.state in WAITING_STATES
+
+    @property
+    def waits_for_group(self) -> bool:
+        """True if the end of a group makes it due, and no time does."""
+        return (
+            self.follows is not None
+            and self.state is TaskState.SCHEDULED
+            and self.run_at == WITHOUT_TIME
+        )
 
     @property
     def sent_key(self) -> str | None:
@@ -221,6 +259,20 @@ class Task:
             delay_seconds=None if delay_seconds is None else _bounded(delay_seconds),
             reason="submitted for later",
         )
+
+    def following(self, on: Follows, members: int) -> Task:
+        """A new task that is due once the members of the group with its id have ended."""
+        return self._evolve(
+            state=TaskState.SCHEDULED,
+            run_at=WITHOUT_TIME,
+            follows=on.value,
+            members=members,
+            reason="waits for its group",
+        )
+
+    def born_of(self, parent: Task) -> Task:
+        """A new task that another one submits, on behalf of the same owner."""
+        return self._evolve(parent=parent.id, depth=parent.depth + 1, owner=parent.owner)
 
     def recurred(self, task_id: str, schedule: str, key: str, due: float, now: float) -> Task:
         """A new task like this one, a mere pattern, for a due time of a schedule."""
@@ -261,6 +313,22 @@ class Task:
         """SCHEDULED -> PENDING: its time has come."""
         self._require("become due", TaskState.SCHEDULED)
         return self._evolve(state=TaskState.PENDING, delay_seconds=None, reason="due")
+
+    def member_ended(self, member: Task, left: int, now: float) -> Task:
+        """SCHEDULED without a time -> PENDING or CANCELLED, or as it was: a member has ended.
+
+        Args:
+            member: the one of the group that has ended just now.
+            left: the number of unfinished ones.
+        """
+        if not self.waits_for_group:
+            return self
+        if self.follows == Follows.SUCCESS and member.state is not TaskState.SUCCESS:
+            error = f"Task {member.id} of its group is {member.state.value}"
+            return self._finish(TaskState.CANCELLED, now, "cancelled", error=error)
+        if left:
+            return self
+        return self._evolve(state=TaskState.PENDING, run_at=now, reason="its group is finished")
 
     def claim(self, worker: str, now: float, generation: int = 0) -> Task:
         """PENDING -> PROCESSING under the next attempt number, held by `worker`.

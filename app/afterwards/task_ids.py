@@ -1,7 +1,8 @@
-"""Ids of tasks: random UUIDs (RFC 9562, version 4)."""
+"""Ids of tasks: random UUIDs (RFC 9562, version 4), and those made of what is known (version 8)."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 from typing import Final
 
@@ -23,6 +24,38 @@ def new_id() -> str:
         raw = bytearray(_draw())
     raw[6] = raw[6] & 0x0F | 0x40
     raw[8] = raw[8] & 0x3F | 0x80
+    return _dashed(raw)
+
+
+def child_id(parent: str, attempt: int, number: int) -> str:
+    """The id of a task that is accepted with the success of its parent.
+
+    Args:
+        attempt: the one of the parent that submits it.
+        number: its place, from 0, among those of that attempt.
+    """
+    return _derived("with", parent, str(attempt), str(number))
+
+
+def child_id_now(parent: str, retries: int, type_name: str, payload: bytes, occurrence: int) -> str:
+    """The id of a task that is accepted while its parent runs: the same for each attempt.
+
+    Args:
+        retries: the parent's retries by hand.
+        occurrence: its place, from 0, among those of the attempt with the same type and payload.
+    """
+    digest = hashlib.sha256(payload).hexdigest()
+    return _derived("now", parent, str(retries), type_name, digest, str(occurrence))
+
+
+def _derived(*parts: str) -> str:
+    raw = bytearray(hashlib.sha256("\n".join(parts).encode()).digest()[:_ID_BYTES])
+    raw[6] = raw[6] & 0x0F | 0x80
+    raw[8] = raw[8] & 0x3F | 0x80
+    return _dashed(raw)
+
+
+def _dashed(raw: bytearray) -> str:
     digits = raw.hex()
     return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 

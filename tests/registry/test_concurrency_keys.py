@@ -1,4 +1,4 @@
-"""Concurrency keys: what waits for others of its key is parked, and has its turn (rule 27)."""
+"""Concurrency keys: what waits for others of its key is parked, and has its turn (rule 28)."""
 
 from __future__ import annotations
 

@@ -29,6 +29,7 @@ from afterwards.registry.protocol.requests import (
     Retry,
     RunNow,
     RunSchedule,
+    SubmitChildren,
     Succeeded,
     Suspected,
 )
@@ -165,12 +166,13 @@ def _size(request: Request) -> int:
     if isinstance(request, Add):
         return len(request.task.payload)
     if isinstance(request, Succeeded):
-        return len(request.result) + _size_of_log(request.log_lines)
+        size = sum(len(task.payload) for task in request.children)
+        return size + len(request.result) + _size_of_log(request.log_lines)
     if isinstance(request, Failed):
         return len(request.traceback or "") + _size_of_log(request.log_lines)
     if isinstance(request, Lost | Suspected):
         return _size_of_log(request.log_lines)
-    if isinstance(request, AddAll):
+    if isinstance(request, AddAll | SubmitChildren):
         return sum(len(task.payload) for task in request.tasks)
     return len(request.payload or b"") if isinstance(request, Retry | Amend) else 0
 

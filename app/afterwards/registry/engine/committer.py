@@ -254,7 +254,7 @@ class Committer:
         kind = type(request)
         if kind in self._replies.after_commit:
             return Open.AFTER_COMMIT
-        if round_.refuses(kind):
+        if round_.refuses(request):
             return self._outage.refusal()
         try:
             return self._rules.apply(call.worker, call.connection, request)

@@ -44,6 +44,7 @@ from afterwards.registry.protocol.requests import (
     GetSchedule,
     Inspect,
     ListWorkers,
+    Members,
     Request,
     Schedules,
     Scrape,
@@ -100,6 +101,7 @@ class Reads:
             Get: self._task,
             Inspect: lambda request: Deferred(partial(self._details, request)),
             Find: self._page,
+            Members: self._members,
             Count: self._count,
             Activity: lambda request: Deferred(partial(self._journal.activity, request)),
             Errors: lambda request: Deferred(partial(self._errors, request)),
@@ -136,6 +138,12 @@ class Reads:
             tasks = self._rules.store.gathered(finished=request.order is not Order.DUE)
             find = partial(selection.find, tasks, request)
         return Deferred(lambda: self._views.with_progress(find()))
+
+    def _members(self, request: Members) -> Deferred:
+        if self._journal.durable:
+            return Deferred(partial(self._journal.members, request))
+        tasks = self._rules.store.gathered(finished=True)
+        return Deferred(partial(selection.members, tasks, request))
 
     def _count(self, request: Count) -> Counted | Deferred:
         if request.filter.only_kinds:

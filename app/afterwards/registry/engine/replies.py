@@ -35,13 +35,14 @@ from afterwards.registry.protocol.requests import (
     Retry,
     RunNow,
     Scrape,
+    SubmitChildren,
 )
 from afterwards.registry.state.rules import Rules
 
 log = get_logger(__name__)
 
 _SETTLED_BY_COMMIT: Final = frozenset(
-    {Add, AddAll, Amend, Cancel, Delete, Retry, RunNow, *get_args(Report)}
+    {Add, AddAll, SubmitChildren, Amend, Cancel, Delete, Retry, RunNow, *get_args(Report)}
 )
 """Requests whose answers their changes give."""
 _NOTED_AFTER_COMMIT: Final = frozenset({Probe, Progress, Share})

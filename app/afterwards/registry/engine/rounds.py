@@ -15,13 +15,16 @@ from afterwards.registry.protocol.requests import (
     AddAll,
     Amend,
     PutSchedule,
+    Request,
     Retry,
     RunSchedule,
+    SubmitChildren,
+    Succeeded,
 )
 
 _NEEDS_ROOM: Final = frozenset(
     {
-        *(Add, AddAll, Amend, PutSchedule, Retry, RunSchedule),
+        *(Add, AddAll, SubmitChildren, Amend, PutSchedule, Retry, RunSchedule),
         *(CreateKey, RotateKey, OpenSession),
     }
 )
@@ -39,8 +42,10 @@ class Round(Enum):
     """Nothing is written. All that needs the journal is refused; what workers say of themselves is
     heard, nothing becomes due, and nothing is claimed."""
 
-    def refuses(self, kind: type) -> bool:
-        """True if requests of this kind, which is no read, are refused."""
+    def refuses(self, request: Request) -> bool:
+        """True if this request, which is no read, is refused."""
+        kind = type(request)
         if self is Round.WHOLE or kind in ABOUT_THE_WORKER:
             return False
-        return self is Round.UNWRITTEN or kind in _NEEDS_ROOM
+        brings_tasks = isinstance(request, Succeeded) and bool(request.children)
+        return self is Round.UNWRITTEN or brings_tasks or kind in _NEEDS_ROOM

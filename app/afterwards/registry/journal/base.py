@@ -15,7 +15,7 @@ from afterwards.registry.journal.resealing import Step
 from afterwards.registry.journal.series_rows import Found, Key, SeriesChanges
 from afterwards.registry.protocol.activity import ActivityPage, Entry
 from afterwards.registry.protocol.answers import Counted, Details, DueTask, ErrorPage, Page
-from afterwards.registry.protocol.requests import Activity, Count, Errors, Find
+from afterwards.registry.protocol.requests import Activity, Count, Errors, Find, Members
 
 _NO_KEYS: Final = KeyState()
 
@@ -112,6 +112,12 @@ class Journal(Protocol):
 
     def rest_of_batch(self, first: Task) -> Sequence[str]:
         """Ids of the other tasks of a batch, as committed; `first` has its key."""
+
+    def children_of(self, task_id: str) -> tuple[int, int]:
+        """The number of a task's children that are kept, and the bytes of their payloads."""
+
+    def members(self, query: Members) -> Page:
+        """Members of a group, as committed."""
 
     def was_deleted(self, task_id: str) -> bool:
         """True if the task was deleted, as far back as that is remembered."""

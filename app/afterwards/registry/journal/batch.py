@@ -15,7 +15,7 @@ from typing import Final
 from afterwards.lifecycle import INTERNAL_KEY, Task
 
 MOST_TASKS: Final = 1_000
-"""In one submission."""
+"""In one submission, beside the task that follows them."""
 
 MARK: Final = b"batch:"
 """The beginning of the fingerprint of each task of a batch."""

@@ -50,6 +50,9 @@ _RARE: Final = (
     "task_group",
     "concurrency_key",
     "unique_key",
+    "depth",
+    "follows",
+    "members",
 )
 INSERTED: Final = ("ord", "id", *_IMMUTABLE, *MUTABLE)
 # What may be large comes last: the error and the result.
@@ -100,6 +103,11 @@ INSERT_ATTEMPT: Final = _insert("attempts", ("ord", *_ATTEMPT))
 INSERT_WHOLE_ATTEMPT: Final = _insert("attempts", ("ord", *_WHOLE_ATTEMPT))
 SELECT_ATTEMPTS: Final = f"SELECT {', '.join(_WHOLE_ATTEMPT)} FROM attempts"
 FORGET_LOG: Final = "UPDATE attempts SET log = NULL WHERE ord = ? AND attempt = ?"
+COUNT_CHILDREN: Final = "SELECT count(*) FROM tasks WHERE parent = ?"
+SELECT_CHILDREN_SIZE: Final = (
+    "SELECT count(*), coalesce(sum(length(payload)), 0) "
+    "FROM tasks JOIN payloads USING (ord) WHERE parent = ?"
+)
 SELECT_SUMMARY: Final = (
     f"SELECT NULL, {', '.join(_COLUMNS[:-1])}, NULL, substr(payload, 1, {SUMMARY_BYTES}) "
     "FROM tasks JOIN payloads USING (ord)"
@@ -168,10 +176,13 @@ def rare_columns(task: Task) -> tuple[Any, ...]:
         task.group,
         task.concurrency_key,
         task.unique_key,
+        task.depth,
+        task.follows,
+        task.members,
     )
 
 
-NOTHING_RARE: Final = (0, 0, 0, None, None, None, None, None, None)
+NOTHING_RARE: Final = (0, 0, 0, None, None, None, None, None, None, 0, None, 0)
 """`rare_columns` of all others: as a row has them that was inserted without."""
 
 

@@ -92,10 +92,14 @@ def without_traceback(record: AttemptRecord) -> AttemptRecord:
     return record if record.traceback is None else record._replace(traceback=None)
 
 
-def with_history(task: Task, ended: Sequence[AttemptRecord]) -> Details:
-    """A task with its history: the attempts that have ended, and the one that runs."""
+def with_history(task: Task, ended: Sequence[AttemptRecord], children: int = 0) -> Details:
+    """A task with its history: the attempts that have ended, and the one that runs.
+
+    Args:
+        children: the number of its children.
+    """
     if task.state is not TaskState.PROCESSING:
-        return Details(task, ended, None)
+        return Details(task, ended, None, children)
     started_at = task.run_at if task.started_at is None else task.started_at
     running = AttemptRecord(
         task.attempt,
@@ -105,4 +109,4 @@ def with_history(task: Task, ended: Sequence[AttemptRecord]) -> Details:
         generation=task.generation,
         crowd=task.crowd,
     )
-    return Details(task, [*ended, running], None)
+    return Details(task, [*ended, running], None, children)

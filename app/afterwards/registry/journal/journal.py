@@ -35,6 +35,7 @@ from afterwards.registry.journal import (
 from afterwards.registry.journal.base import Contents, Group
 from afterwards.registry.journal.batch import MARK, rest_of
 from afterwards.registry.journal.columns import (
+    COUNT_CHILDREN,
     FORGET_LOG,
     FORGET_TRACEBACKS,
     INSERT_ATTEMPT,
@@ -45,6 +46,7 @@ from afterwards.registry.journal.columns import (
     PUT_TRACEBACK,
     PUT_TRUSTED_TIME,
     SELECT_ATTEMPTS,
+    SELECT_CHILDREN_SIZE,
     SELECT_HEADS,
     SELECT_TASK,
     SELECT_TRACEBACKS,
@@ -84,7 +86,7 @@ from afterwards.registry.journal.transaction import transaction
 from afterwards.registry.journal.unsealed import Opener
 from afterwards.registry.protocol.activity import ActivityPage
 from afterwards.registry.protocol.answers import Counted, Details, DueTask, ErrorPage, Page
-from afterwards.registry.protocol.requests import Activity, Count, Errors, Find
+from afterwards.registry.protocol.requests import Activity, Count, Errors, Find, Members
 
 log = get_logger(__name__)
 
@@ -300,6 +302,14 @@ class SqliteJournal:
             )
             return [id_of(raw) for (raw,) in rows]
 
+    def children_of(self, task_id: str) -> tuple[int, int]:
+        [(number, size)] = self._query(SELECT_CHILDREN_SIZE, (task_id,))
+        return cast("int", number), cast("int", size)
+
+    def members(self, query: Members) -> Page:
+        with self._reading() as db:
+            return listing.members(db, query)
+
     def was_deleted(self, task_id: str) -> bool:
         return bool(self._query("SELECT 1 FROM deleted WHERE id = ?", (lookup_key(task_id),)))
 
@@ -314,7 +324,8 @@ class SqliteJournal:
             if tracebacks:
                 told = dict(db.execute(SELECT_TRACEBACKS, (task.order,)))
                 ended = [one._replace(traceback=told.get(one.attempt)) for one in ended]
-        return with_history(task, ended[::-1])
+            (children,) = db.execute(COUNT_CHILDREN, (task_id,)).fetchone()
+        return with_history(task, ended[::-1], children)
 
     def find(self, query: Find) -> Page:
         with self._snapshot(scanning=listing.scans(query)) as db:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Final
 
@@ -35,7 +35,7 @@ from afterwards.registry.journal.walks import (
 from afterwards.registry.protocol.answers import Counted, Page, Scan
 from afterwards.registry.protocol.base import PAGE_BYTES, SUMMARY_BYTES
 from afterwards.registry.protocol.filters import SURE_DIGITS, Filter, Order, PageEnd
-from afterwards.registry.protocol.requests import Count, Find
+from afterwards.registry.protocol.requests import Count, Find, Members
 
 _MOST_OF_AN_ID: Final = 1_000
 """Tasks that a beginning of an id may stand for, and still be one."""
@@ -127,6 +127,27 @@ def _moment(db: sqlite3.Connection, place: Place | None, order: Order) -> float 
         return place[0]
     row = db.execute("SELECT created_at FROM tasks WHERE ord = ?", (place[1],)).fetchone()
     return None if row is None else float(row[0])
+
+
+def members(db: sqlite3.Connection, query: Members) -> Page:
+    """A page of the members of a group."""
+    rows = db.execute(
+        f"{SELECT_TASK} WHERE task_group = ? AND ord > ? ORDER BY ord LIMIT ?",
+        (query.group, query.after, query.limit + 1),
+    )
+    return page_of_members(map(to_task, rows), query)
+
+
+def page_of_members(tasks: Iterable[Task], query: Members) -> Page:
+    """As many of these as fit on a page; there may be one more of them than that has."""
+    page: list[Task] = []
+    size = 0
+    for task in tasks:
+        size += size_of(task)
+        if len(page) == query.limit or (page and size > PAGE_BYTES):
+            return Page(page, page[-1].order)
+        page.append(task)
+    return Page(page, None)
 
 
 def count(db: sqlite3.Connection, query: Count) -> Counted:

@@ -25,7 +25,7 @@ from afterwards.registry.journal.resealing import Step
 from afterwards.registry.journal.series_rows import Found, Key, MemorySeries
 from afterwards.registry.protocol.activity import ActivityPage
 from afterwards.registry.protocol.answers import Counted, Details, DueTask, ErrorPage, Page
-from afterwards.registry.protocol.requests import Activity, Count, Errors, Find
+from afterwards.registry.protocol.requests import Activity, Count, Errors, Find, Members
 
 DELETED_REMEMBERED: Final = 10_000
 
@@ -42,6 +42,8 @@ class NullJournal:
         self._activity = ActivityInMemory()
         self._deleted: dict[str, None] = {}
         """Ids of the tasks deleted last, in that order."""
+        self._children: Counter[str] = Counter()
+        """The numbers of tasks in memory by their parent."""
         self._failures = Failures()
         self._failed: dict[int, tuple[bytes, str]] = {}
         """Groups and ids of those that are failed, by their order."""
@@ -56,6 +58,7 @@ class NullJournal:
             self._activity.write(group.activity, group.overdue_activity)
         for change in group.changes:
             self._note_failure(change)
+            self._note_child(change)
             task = change.task
             kept = self._details.get(task.id)
             attempts = kept.attempts if kept else ()
@@ -73,6 +76,13 @@ class NullJournal:
         self._deleted[task_id] = None
         if len(self._deleted) > DELETED_REMEMBERED:
             del self._deleted[next(iter(self._deleted))]
+
+    def _note_child(self, change: Change) -> None:
+        parent = change.task.parent
+        if parent is not None:
+            self._children[parent] += (change.old is None) - (change.new is None)
+            if not self._children[parent]:
+                del self._children[parent]
 
     def _note_failure(self, change: Change) -> None:
         old, new = change.old, change.new
@@ -108,6 +118,12 @@ class NullJournal:
     def rest_of_batch(self, first: Task) -> list[str]:
         return []
 
+    def children_of(self, task_id: str) -> tuple[int, int]:
+        return 0, 0
+
+    def members(self, query: Members) -> Page:
+        return Page([], None)
+
     def was_deleted(self, task_id: str) -> bool:
         return task_id in self._deleted
 
@@ -116,7 +132,7 @@ class NullJournal:
         if kept is None:
             return None
         told = kept.attempts if tracebacks else [*map(without_traceback, kept.attempts)]
-        return with_history(kept.task, told)
+        return with_history(kept.task, told, self._children.get(task_id, 0))
 
     def find(self, query: Find) -> Page:
         return Page([], None)

@@ -49,19 +49,21 @@ def conditions(wanted: Filter, order: Order, *, by_id: bool = False) -> Conditio
     Args:
         by_id: the walk goes by the beginning of an id, and knows nothing else.
     """
-    by_cells = order is not Order.FINISHED and not by_id
-    by_error = by_cells and wanted.error is not None
-    by_label = by_cells and bool(wanted.labels) and not by_error
+    by = None if by_id or order is Order.FINISHED else _walked_by(wanted)
     parts: list[str] = []
     values: dict[str, Any] = {"types": json.dumps(sorted(wanted.types))}
-    if not by_error:
-        parts += _of_kind(wanted, order, by_kind=not (by_label or by_id))
+    if by != "error":
+        parts += _of_kind(wanted, order, by_kind=by is None and not by_id)
         if wanted.error is not None:
             parts.append(
                 "EXISTS (SELECT 1 FROM failures WHERE ord = tasks.ord AND error_id = :error)"
             )
             values["error"] = bytes.fromhex(wanted.error)
-    for number, label in enumerate(wanted.labels[int(by_label) :]):
+    for name, column in (("parent", "parent"), ("group", "task_group")):
+        if by != name and (whose := getattr(wanted, name)) is not None:
+            parts.append(f"{column} = :{name}")
+            values[name] = whose
+    for number, label in enumerate(wanted.labels[int(by == "labels") :]):
         parts.append(
             f"EXISTS (SELECT 1 FROM labels WHERE pair = :label{number} AND ord = tasks.ord)"
         )
@@ -78,6 +80,17 @@ def conditions(wanted: Filter, order: Order, *, by_id: bool = False) -> Conditio
         parts.append(looked_for.sql)
         values.update(looked_for.values)
     return Conditions(" AND ".join(parts), values) if parts else None
+
+
+def _walked_by(wanted: Filter) -> str | None:
+    """The condition whose index a walk goes by; None: types and states."""
+    if wanted.error is not None:
+        return "error"
+    if wanted.parent is not None:
+        return "parent"
+    if wanted.group is not None:
+        return "group"
+    return "labels" if wanted.labels else None
 
 
 def _of_kind(wanted: Filter, order: Order, *, by_kind: bool) -> Iterator[str]:

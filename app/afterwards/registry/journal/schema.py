@@ -210,6 +210,9 @@ CREATE TABLE tasks (
     crowd INTEGER NOT NULL DEFAULT 0,
     generation INTEGER NOT NULL DEFAULT 0,
     webhook INTEGER NOT NULL DEFAULT 0,
+    depth INTEGER NOT NULL DEFAULT 0,
+    follows TEXT,
+    members INTEGER NOT NULL DEFAULT 0,
     worker TEXT,
     cancel_requested INTEGER NOT NULL,
     reason TEXT NOT NULL,
@@ -324,7 +327,12 @@ INSERT INTO labels
     FROM tasks, json_each(labels) AS label WHERE labels IS NOT NULL;
 """,
         5: f"{_KEYS}{_TRACES}{_ENCRYPTION}",
-        6: f"{_FAMILIES}",
+        6: f"""
+ALTER TABLE tasks ADD COLUMN depth INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE tasks ADD COLUMN follows TEXT;
+ALTER TABLE tasks ADD COLUMN members INTEGER NOT NULL DEFAULT 0;
+{_FAMILIES}
+""",
     }
 )
 """The statements that make the next version of each."""

@@ -34,6 +34,8 @@ _BETWEEN: Final = "ord >= ? AND ord < ?"
 OF_CELL: Final = f"FROM tasks WHERE {_BETWEEN} AND type = ? AND state = ?"
 OF_ERROR: Final = f"FROM failures WHERE {_BETWEEN} AND error_id = ?"
 OF_LABEL: Final = f"FROM labels WHERE {_BETWEEN} AND pair = ?"
+OF_PARENT: Final = f"FROM tasks WHERE {_BETWEEN} AND parent = ?"
+OF_GROUP: Final = f"FROM tasks WHERE {_BETWEEN} AND task_group = ?"
 OF_ALL: Final = f"FROM tasks WHERE {_BETWEEN}"
 
 MOST_SUCCESSES: Final = 10_000
@@ -69,6 +71,10 @@ def parts_of(db: sqlite3.Connection, wanted: Filter) -> Iterable[tuple[str, Sequ
     """The parts to walk through within a span of orders: the SQL of each, and its values."""
     if wanted.error is not None:
         return _of_error(db, bytes.fromhex(wanted.error), wanted)
+    if wanted.parent is not None:
+        return [(OF_PARENT, [wanted.parent])]
+    if wanted.group is not None:
+        return [(OF_GROUP, [wanted.group])]
     if wanted.labels:
         return [(OF_LABEL, [wanted.labels[0]])]
     states = wanted.walked_states()

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from afterwards.counts import Snapshot
 from afterwards.errors import AfterwardsError
-from afterwards.lifecycle import Task, TaskState
+from afterwards.lifecycle import DEFAULT_PRIORITY, Task, TaskState
 from afterwards.registry.protocol.filters import PageEnd
 from afterwards.registry.protocol.requests import Held, WorkerReport
 from afterwards.schedules.schedule import Schedule
@@ -37,6 +37,15 @@ class Claim(NamedTuple):
     """As `Task.trace`."""
     target: Target | None = None
     """The receiver of a delivery, as it is now; None: the task is none."""
+    retries: int = 0
+    """As `Task.retries`; the ids of its children are made of it."""
+    depth: int = 0
+    """As `Task.depth`."""
+    priority: int = DEFAULT_PRIORITY
+    labels: str | None = None
+    """As `Task.labels`. Its children have both, too, unless they are given others."""
+    members: int = 0
+    """As `Task.members`."""
 
 
 class AttemptRecord(NamedTuple):
@@ -87,6 +96,8 @@ class Details(NamedTuple):
     """Oldest first; the running one is the last. Of a long history the latest thousand."""
     progress: ProgressMark | None
     """The progress of the running attempt."""
+    children: int = 0
+    """The number of tasks that it has submitted and that are kept."""
 
 
 class Scan(NamedTuple):

@@ -80,6 +80,15 @@ The rules
     28. Attempts at tasks of one type with the same `concurrency_key` never exceed the type's
         `TypeLimits.concurrency_per_key`, over all workers and restarts. What waits for its key
         keeps its place by priority and age, and holds up nothing else.
+    29. Children of a task are accepted in the transaction of its success (`Succeeded.children`), or
+        while it runs, under that attempt (`SubmitChildren`); none after its cancellation was asked
+        for. They belong to its owner, and count in the owner's limits. A task has at most
+        `MAX_CHILDREN` of `MAX_CHILDREN_BYTES`, and `MAX_DEPTH` ancestors. For them there is twice
+        the room that there is for others. A task whose children are refused fails.
+    30. A task with `follows` is accepted with the group that it follows, and waits without a time.
+        The transaction that ends the last unfinished member makes it due. If it follows success,
+        the one in which a member ends otherwise cancels it. It is settled once: what becomes of
+        members later changes nothing. Members are kept at least until it is finished.
 """
 
 from __future__ import annotations

@@ -85,6 +85,10 @@ class Filter(NamedTuple):
     search: Search | None = None
     error: str | None = None
     """Failed, with an error of the group with this `ErrorGroup.id`."""
+    parent: str | None = None
+    """Submitted by this task."""
+    group: str | None = None
+    """A member of this group."""
 
     @property
     def by_end(self) -> bool:
@@ -125,6 +129,8 @@ def fits(task: Task, wanted: Filter) -> bool:
             not wanted.by_end
             or _is_between(task.finished_at, wanted.finished_after, wanted.finished_before)
         )
+        and wanted.parent in (None, task.parent)
+        and wanted.group in (None, task.group)
         and (not wanted.labels or set(pairs_of(task.labels)).issuperset(wanted.labels))
     )
 

@@ -160,6 +160,8 @@ class Add(NamedTuple):
 class AddAll(NamedTuple):
     """Accept several tasks, all or none, in one transaction. Idempotent by their ids. Answer: None.
 
+    One with `Task.follows`, the last, follows the others, whose group is its id (rule 30).
+
     Only the first one has an `idempotency_key`, which stands for all. If it came before with the
     same `fingerprint`, nothing is stored. Answer: the tasks that were accepted then, in order;
     those that retention has deleted are left out, and so are results beyond `MAX_BATCH_BYTES`.
@@ -185,8 +187,26 @@ class Progress(NamedTuple):
     message: str | None = None
 
 
+class SubmitChildren(NamedTuple):
+    """Accept tasks that a running attempt submits, all or none. Answer: None.
+
+    Idempotent by their ids, which are made of what is submitted (`afterwards.task_ids`).
+
+    Errors, with nothing stored: `StaleReport` (the task does not run under that attempt),
+    `ChildrenRefused`, `JournalUnavailable`.
+    """
+
+    task_id: str
+    """The parent."""
+    attempt: int
+    tasks: Sequence[Task]
+
+
 class Succeeded(NamedTuple):
-    """Report: the attempt returned `result` (JSON). Answer: None. Errors: `StaleReport`."""
+    """Report: the attempt returned `result` (JSON). Answer: None. Errors: `StaleReport`.
+
+    Its children are accepted in the same transaction (rule 29). If they cannot be, the task fails.
+    """
 
     task_id: str
     attempt: int
@@ -194,6 +214,8 @@ class Succeeded(NamedTuple):
     run_seconds: float
     usage: Usage | None = None
     log_lines: Sequence[str] = ()
+    children: Sequence[Task] = ()
+    """The tasks that it submits with its success."""
 
 
 class Failed(NamedTuple):
@@ -456,6 +478,18 @@ class Find(NamedTuple):
     """Without results, and with the beginning of each payload only."""
 
 
+class Members(NamedTuple):
+    """Answer: a `Page` of the members of a group, in the order of their acceptance, as committed.
+
+    It has at most `limit`, and fewer if they are large. Errors: `JournalUnavailable`.
+    """
+
+    group: str
+    after: int = 0
+    """The `Page.next` of the page before."""
+    limit: int = 100
+
+
 class Count(NamedTuple):
     """Answer: `Counted`, how many tasks there are that a `Find` with the same filter would list.
 
@@ -552,11 +586,12 @@ ReadById = Get | Inspect
 
 Report = Succeeded | Failed | Released | Lost | Suspected | Stopped
 Request = (
-    Join | Beat | Alive | Drain | Leave | Add | AddAll | Progress | Report | Retry | Amend | Cancel
+    Join | Beat | Alive | Drain | Leave | Add | AddAll | SubmitChildren | Progress | Report
+    | Retry | Amend | Cancel
     | RunNow | Delete | Pause | Resume | PutSchedule | PauseSchedule | DeleteSchedule | RunSchedule
     | Note | Activity
-    | Get | Inspect | Find | Count | Errors | Counts | Changes | GetSchedule | Schedules | Stats
-    | Series | ListWorkers | Scrape | Probe
+    | Get | Inspect | Find | Members | Count | Errors | Counts | Changes | GetSchedule | Schedules
+    | Stats | Series | ListWorkers | Scrape | Probe
     | CreateKey | RotateKey | RevokeKey | KeysOff | OpenSession | EndSession | Touch | Share | Keys
     | PutWebhook | RotateSecret | EnableWebhook | DeleteWebhook | ReplayWebhook | SendTest
     | GetWebhook | ListWebhooks

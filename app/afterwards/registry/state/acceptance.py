@@ -53,6 +53,23 @@ class Room:
         if taken + payload_bytes > limits.max_pending_bytes:
             raise self._refusal(limits.max_pending_bytes, "unfinished bytes of payload")
 
+    def refusal_of_children(self, payload_bytes: int, tasks: int) -> str | None:
+        """The limit that children would exceed, in words; None: there is room for them.
+
+        They have twice the room of others: if their parents were kept waiting for room, and with
+        them the slots that these hold, nothing would ever make room.
+        """
+        limits, store = self._limits, self._store
+        most, most_bytes = 2 * limits.max_pending, 2 * limits.max_pending_bytes
+        if store.unfinished() + tasks > most:
+            return f"more than {most} tasks would be unfinished, twice AFTERWARDS_MAX_PENDING"
+        if store.unfinished_bytes + self._schedules.payload_bytes + payload_bytes > most_bytes:
+            return (
+                f"unfinished tasks would have more than {most_bytes} bytes of payload, twice "
+                "AFTERWARDS_MAX_PENDING_BYTES"
+            )
+        return None
+
     def require_beside_others(self, payload_bytes: int) -> None:
         """Refuse a task that no client waits for, unless it leaves half of the room to others.
 
@@ -125,20 +142,20 @@ class Acceptance:
 
     def _add(self, request: Add) -> Task | None:
         task = request.task.with_key_of_its_owner()
-        if self._is_known(task.id, request.again):
+        if self.is_known(task.id, archived=request.again):
             return None
         first = self._accepted_before(task)
         if first is not None:
             return first
         self._room.require(len(task.payload))
         self._quotas.require(task.owner, len(task.payload))
-        self._accept(task)
+        self.accept(task)
         return None
 
     def _add_all(self, request: AddAll) -> list[Task] | None:
         tasks = as_batch([task.with_key_of_its_owner() for task in request.tasks])
         # All or none were accepted, so one of them tells it of all.
-        if not tasks or self._is_known(tasks[0].id, request.again):
+        if not tasks or self.is_known(tasks[0].id, archived=request.again):
             return None
         first = self._accepted_before(tasks[0])
         if first is not None:
@@ -148,16 +165,22 @@ class Acceptance:
         # A batch is one client's.
         self._quotas.require(tasks[0].owner, size, len(tasks))
         for task in tasks:
-            self._accept(task)
+            self.accept(task)
         return None
 
-    def _is_known(self, task_id: str, again: bool) -> bool:
+    def is_known(self, task_id: str, *, archived: bool) -> bool:
+        """True if there is, or was, a task of this id.
+
+        Args:
+            archived: look beyond those in memory.
+        """
         if self._store.get(task_id) is not None:
             return True
         archive = self._archive
-        return again and (archive.read(task_id) is not None or archive.was_deleted(task_id))
+        return archived and (archive.read(task_id) is not None or archive.was_deleted(task_id))
 
-    def _accept(self, task: Task) -> Task:
+    def accept(self, task: Task) -> Task:
+        """Accept a task that there is room for."""
         accepted = task.accepted(self._next_order, self._last_created_at)
         self._next_order += 1
         self._last_created_at = accepted.created_at
@@ -210,7 +233,7 @@ class Acceptance:
         if known is not None:
             return known
         self._room.require(len(schedule.pattern.payload))
-        return self._accept(schedule.task_now(task_id, self._clock.wall()))
+        return self.accept(schedule.task_now(task_id, self._clock.wall()))
 
     def make_scheduled(self, schedule: Schedule, due: float, *, late: bool) -> str:
         """Accept the task of a schedule's due time, unless that has been, and give its id.
@@ -232,5 +255,5 @@ class Acceptance:
         first = self._accepted_before(task)
         if first is not None:
             return first.id
-        self._accept(task)
+        self.accept(task)
         return task.id

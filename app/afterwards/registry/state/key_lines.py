@@ -1,4 +1,4 @@
-"""Tasks with a concurrency key: those whose key is full are parked here (rule 27).
+"""Tasks with a concurrency key: those whose key is full are parked here (rule 28).
 
     PENDING --> the line of its key --> its lane, if it is first and the key has room --> claimed
 

@@ -66,6 +66,7 @@ class Retention:
             log.warning("retention cannot read the journal; trying again", error=str(error))
             self._pause(now)
             return
+        overdue = [task for task in overdue if not store.is_awaited(task)]
         for task in overdue:
             kept = store.get(task.id)
             if store.is_deleted(task.id):

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from afterwards.errors import (
+    ChildrenRefused,
     IllegalTransition,
     StaleReport,
     TaskDeleted,
@@ -39,6 +40,7 @@ from afterwards.registry.protocol.requests import (
 )
 from afterwards.registry.state.acceptance import Acceptance, Limits, Room
 from afterwards.registry.state.activity import ActivityBook
+from afterwards.registry.state.children import Children
 from afterwards.registry.state.gone_types import GoneTypes
 from afterwards.registry.state.keys import KeyBook
 from afterwards.registry.state.ledger import Ledger, WorkerRecord
@@ -84,6 +86,7 @@ class Rules:
             next_order=next_order,
             last_created_at=last_created_at,
         )
+        self._children = Children(self.store, archive, self.room, self.quotas, self.acceptance)
         self.schedules = ScheduleBook(clock, table, self.room, self.acceptance)
         self.slots = Slots(self.store.ready, self.ledger)
         self._gone_types = GoneTypes(self.ledger, self.store, table)
@@ -92,6 +95,7 @@ class Rules:
         self.activity = ActivityBook(clock, table, self.keys)
         verbs: dict[type, Callable[[Any], Any]] = {
             **self.acceptance.verbs,
+            **self._children.verbs,
             Succeeded: self._succeeded,
             Failed: self._failed,
             Released: self._released,
@@ -251,12 +255,25 @@ class Rules:
             claimed.crowd,
             claimed.generation,
             claimed.trace,
+            claimed.retries,
+            claimed.depth,
+            claimed.priority,
+            claimed.labels,
+            claimed.members,
         )
 
     def _succeeded(self, report: Succeeded) -> None:
         task = self._running(report.task_id, report.attempt)
-        done = task.succeed(report.attempt, report.result, self.clock.wall())
-        self._put(task, done, "success", report, report.run_seconds)
+        now = self.clock.wall()
+        done, outcome = task.succeed(report.attempt, report.result, now), "success"
+        try:
+            self._children.accept(task, report.children)
+        except ChildrenRefused as error:
+            if task.cancel_requested:
+                done, outcome = task.stop(report.attempt, now), "cancelled"
+            else:
+                done, outcome = task.fail(report.attempt, str(error), now), "failure"
+        self._put(task, done, outcome, report, report.run_seconds)
 
     def _failed(self, report: Failed) -> None:
         task = self._running(report.task_id, report.attempt)

@@ -8,16 +8,17 @@ from __future__ import annotations
 import heapq
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from operator import attrgetter
 from typing import Final
 
 from afterwards.lifecycle import Task, TaskState
-from afterwards.registry.journal.listing import as_listed, size_of
+from afterwards.registry.journal.listing import as_listed, page_of_members, size_of
 from afterwards.registry.journal.masks import kind_of
 from afterwards.registry.journal.scanning import SCAN_SECONDS
 from afterwards.registry.protocol.answers import Counted, Page, Scan
 from afterwards.registry.protocol.base import PAGE_BYTES
 from afterwards.registry.protocol.filters import Filter, Order, PageEnd, fits, holds
-from afterwards.registry.protocol.requests import Count, Find
+from afterwards.registry.protocol.requests import Count, Find, Members
 
 _AT_ONCE: Final = 256
 """Tasks that are looked at before others get their turn: Python's lock is everybody's."""
@@ -58,6 +59,12 @@ def find(tasks: Sequence[Task], query: Find) -> Page:
     ]
     heapq.heapify(entries)
     return _page(entries, query)
+
+
+def members(tasks: Iterable[Task], query: Members) -> Page:
+    """A page of the members of a group."""
+    found = [t for t in _in_turns(tasks) if t.group == query.group and t.order > query.after]
+    return page_of_members(sorted(found, key=attrgetter("order")), query)
 
 
 def _page(entries: list[_Entry], query: Find) -> Page:

@@ -15,6 +15,7 @@ from afterwards.registry.journal.batch import MOST_TASKS, member_key
 from afterwards.registry.protocol.clock import Clock
 from afterwards.registry.protocol.requests import TypeLimits
 from afterwards.registry.state.key_lines import KeyLines
+from afterwards.registry.state.families import ChildCounts, OpenMembers
 from afterwards.registry.state.ledger import Ledger
 from afterwards.registry.state.limits import Throttles
 from afterwards.registry.state.queues import Crowd, DueQueue, Line, ReadyQueue
@@ -35,6 +36,9 @@ class Archive(Protocol):
 
     def rest_of_batch(self, first: Task) -> Sequence[str]:
         """Ids of the other tasks of a batch that are kept, as committed; `first` has its key."""
+
+    def children_of(self, task_id: str) -> tuple[int, int]:
+        """The number of a task's children, and the bytes of their payloads, as committed."""
 
     def was_deleted(self, task_id: str) -> bool:
         """True if a task of this id was deleted, as far back as that is remembered."""
@@ -69,6 +73,8 @@ class TaskStore:
         self.unfinished_bytes = 0
         self.owned = OwnedTasks()
         """The unfinished tasks that have an owner."""
+        self.members = OpenMembers()
+        self.children = ChildCounts()
         self.changes: list[Change] = []
         """Since the last `commit` or `undo`."""
         self._deleted: set[str] = set()
@@ -89,7 +95,7 @@ class TaskStore:
 
     def rest_of_batch(self, first: Task) -> list[str]:
         """Ids of the other tasks of a batch that are in memory; `first` has its key."""
-        keys = (member_key(first, position) for position in range(1, MOST_TASKS))
+        keys = (member_key(first, position) for position in range(1, MOST_TASKS + 1))
         return [self._by_key[key] for key in keys if key in self._by_key]
 
     def unfinished(self) -> int:
@@ -120,6 +126,8 @@ class TaskStore:
         """Replace `old` by `new` and note the change. None: not there (yet, any more)."""
         self.changes.append(Change(old, new, outcome, run_seconds, usage, log_lines, traceback))
         self._replace(old, new)
+        if new is not None and new.group is not None and new.state.is_final:
+            self._tell_follower(new, new.group)
 
     def delete(self, task: Task) -> None:
         """Note that a finished task is deleted; it need not be whole, nor in memory."""
@@ -130,6 +138,10 @@ class TaskStore:
         else:
             self.changes.append(Change(task, None))
             self._deleted_unseen.add(task.id)
+
+    def is_awaited(self, task: Task) -> bool:
+        """True if the task that follows its group is unfinished, and may read its result."""
+        return task.group is not None and task.group in self._unfinished
 
     def is_deleted(self, task_id: str) -> bool:
         """True if the group at work has deleted it."""
@@ -180,6 +192,15 @@ class TaskStore:
 
     # -- how -----------------------------------------------------------------------------------
 
+    def _tell_follower(self, member: Task, group: str) -> None:
+        """Settle the task that follows the group, if it is decided by the end of this member."""
+        follower = self._unfinished.get(group)
+        if follower is not None:
+            left = self.members.of(group)
+            settled = follower.member_ended(member, left, self._clock.wall())
+            if settled is not follower:
+                self.put(follower, settled)
+
     def _settle(self) -> None:
         # Not in `_replace`: a task that is put back by `undo` keeps its place and its due time.
         for change in self.changes:
@@ -191,6 +212,7 @@ class TaskStore:
                 self._backoffs.pop(task_id, None)
             if task is None:
                 self._solo.discard(task_id)
+                self.children.forget(task_id)
         self.changes = []
         self._deleted.clear()
         self._deleted_unseen.clear()
@@ -198,7 +220,11 @@ class TaskStore:
     def _replace(self, old: Task | None, new: Task | None) -> None:
         if old is not None:
             self._take_out(old)
+        elif new is not None and new.parent is not None:
+            self.children.count(new, 1)
         if new is None:
+            if old is not None and old.parent is not None:
+                self.children.count(old, -1)
             return
         if new.idempotency_key is not None:
             self._by_key[new.idempotency_key] = new.id
@@ -210,6 +236,8 @@ class TaskStore:
             self.unfinished_bytes += len(new.payload)
             if new.owner is not None:
                 self.owned.count(new, 1)
+            if new.group is not None:
+                self.members.count(new.group, 1)
             self._put_in(new)
 
     def _take_out(self, old: Task) -> None:
@@ -220,6 +248,8 @@ class TaskStore:
             self.unfinished_bytes -= len(old.payload)
             if old.owner is not None:
                 self.owned.count(old, -1)
+            if old.group is not None:
+                self.members.count(old.group, -1)
             self._drop_key(old)
         if old.deadline is not None:
             self.deadlines.discard(old.id)
@@ -257,6 +287,8 @@ class TaskStore:
                 self.throttles.count(new.type, 1)
                 if new.concurrency_key is not None:
                     self.key_lines.count(new, 1)
+            case TaskState.SCHEDULED if new.waits_for_group:
+                pass  # The end of a member makes it due.
             case TaskState.SCHEDULED if new.delay_seconds is None:
                 self.scheduled.push(new.id, new.run_at)
             case TaskState.SCHEDULED:
