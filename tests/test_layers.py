@@ -88,8 +88,8 @@ ROOMS: Final[dict[str, May]] = {
     "dashboard": May(),
     "api": May(
         "access counts dashboard errors events.statistics events.streams events.window labels "
-        "lifecycle logs registry.protocol.activity registry.protocol.answers registry.protocol.filters "
-        "schedules service settings system task_types trace_context",
+        "lifecycle logs registry.protocol.activity registry.protocol.answers "
+        "registry.protocol.filters schedules service settings system task_types trace_context",
         "fastapi orjson prometheus_client pydantic pydantic_core starlette structlog",
     ),
     "assembly": May(

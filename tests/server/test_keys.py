@@ -108,7 +108,9 @@ def test_keys_are_listed_rotated_and_revoked(
 def test_the_list_says_what_a_key_reaches(
     data_dir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = "--role viewer --type report --type note --label tenant=acme --label plan=pro --payloads"
+    words = (
+        "--role viewer --type report --type note --label tenant=acme --label plan=pro --payloads"
+    )
     run(capsys, data_dir, "create", "narrow", *words.split())
     run(capsys, data_dir, "create", "wide", "--role", "viewer")
 

@@ -35,8 +35,6 @@ class Claim(NamedTuple):
     own."""
     trace: str | None = None
     """As `Task.trace`."""
-    target: Target | None = None
-    """The receiver of a delivery, as it is now; None: the task is none."""
     retries: int = 0
     """As `Task.retries`; the ids of its children are made of it."""
     depth: int = 0
@@ -46,6 +44,8 @@ class Claim(NamedTuple):
     """As `Task.labels`. Its children have both, too, unless they are given others."""
     members: int = 0
     """As `Task.members`."""
+    target: Target | None = None
+    """The receiver of a delivery, as it is now; None: the task is none."""
 
 
 class AttemptRecord(NamedTuple):

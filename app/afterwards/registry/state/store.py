@@ -14,8 +14,8 @@ from afterwards.lifecycle import Change, Task, TaskState, Usage
 from afterwards.registry.journal.batch import MOST_TASKS, member_key
 from afterwards.registry.protocol.clock import Clock
 from afterwards.registry.protocol.requests import TypeLimits
-from afterwards.registry.state.key_lines import KeyLines
 from afterwards.registry.state.families import ChildCounts, OpenMembers
+from afterwards.registry.state.key_lines import KeyLines
 from afterwards.registry.state.ledger import Ledger
 from afterwards.registry.state.limits import Throttles
 from afterwards.registry.state.queues import Crowd, DueQueue, Line, ReadyQueue
