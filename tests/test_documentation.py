@@ -26,7 +26,7 @@ def documented_default(value: object) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, tuple) and value:
-        return ",".join(value)
+        return ",".join(map(str, value))
     return "none" if value in ((), "", None) else str(value)
 
 

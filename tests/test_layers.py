@@ -36,13 +36,14 @@ ROOMS: Final[dict[str, May]] = {
     "buckets": May("counts"),
     "metrics": May("counts lifecycle", "prometheus_client"),
     "setting_types": May("encryption_keys", "pydantic pydantic_settings"),
+    "outgoing": May("", "httpcore"),
+    "effects": May("outgoing"),
     "settings": May(
-        "encryption_keys errors logs setting_types",
+        "effects.settings encryption_keys errors logs outgoing.reach setting_types",
         "dotenv pydantic pydantic_core pydantic_settings",
     ),
     "system": May("errors settings", "dotenv structlog"),
     "schedules": May("lifecycle", "cronsim"),
-    "outgoing": May("", "httpcore"),
     "webhooks": May("lifecycle"),
     "task_types": May(
         "errors logs system trace_context",
@@ -73,7 +74,7 @@ ROOMS: Final[dict[str, May]] = {
         "errors lifecycle logs registry.protocol system trace_context", "opentelemetry structlog"
     ),
     "execution": May(
-        "counts errors lifecycle logs registry.protocol system task_types trace_context "
+        "counts effects.settings errors lifecycle logs registry.protocol system task_types trace_context "
         "traces.base",
         "afterwards_executors pydantic structlog",
     ),

@@ -6,6 +6,7 @@ from typing import get_args
 import pytest
 from pydantic import ValidationError
 
+from afterwards.effects.settings import EffectSettings
 from afterwards.errors import ConfigurationError
 from afterwards.settings import FLAGS, Settings, unknown_variables, variable
 from afterwards.task_types import CATALOGUE
@@ -196,6 +197,47 @@ def test_built_in_task_types_are_those_that_are_named(monkeypatch: pytest.Monkey
 def test_the_setting_knows_every_built_in_task_type() -> None:
     field = Settings.model_fields["builtin_types"]
     assert set(get_args(get_args(field.annotation)[0])) == set(CATALOGUE)
+
+
+@pytest.mark.parametrize("host", ["https://example.com", "example.com:80", "a.*.com", "*example"])
+def test_a_host_of_requests_is_a_name_or_a_domain(
+    host: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AFTERWARDS_HTTP_HOSTS", f"api.example.com,{host}")
+    assert problem().startswith("AFTERWARDS_HTTP_HOSTS: must be names like api.example.com")
+
+
+def test_the_hosts_of_requests_are_compared_in_lower_case(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AFTERWARDS_HTTP_HOSTS", "API.example.com.,*.Example.org,8.8.8.8,::1")
+    found = Settings.load().effects().http
+    assert found is not None
+    assert found.reach.hosts == ("api.example.com", "*.example.org", "8.8.8.8", "::1")
+
+
+def test_a_port_of_requests_is_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AFTERWARDS_HTTP_PORTS", "443,8443")
+    assert Settings.load().http_ports == (443, 8443)
+    monkeypatch.setenv("AFTERWARDS_HTTP_PORTS", "443,https")
+    assert problem().startswith("AFTERWARDS_HTTP_PORTS: must be a valid integer")
+
+
+@pytest.mark.parametrize("address", ["proxy:3128", "http://u:hidden@proxy", "socks5://proxy:1080"])
+def test_the_proxy_of_requests_is_an_address_that_is_not_shown(
+    address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AFTERWARDS_HTTP_PROXY", address)
+    assert (
+        problem() == "AFTERWARDS_HTTP_PROXY: must be an address with a port, like http://proxy:3128"
+    )
+    monkeypatch.setenv("AFTERWARDS_HTTP_PROXY", "http://u:hidden@proxy:3128")
+    monkeypatch.setenv("AFTERWARDS_HTTP_HOSTS", "*")
+    settings = Settings.load()
+    assert "hidden" not in repr(settings) + repr(settings.effects())
+
+
+def test_without_hosts_there_are_no_effects() -> None:
+    assert Settings.load().effects() == EffectSettings()
+    assert EffectSettings().types == frozenset()
 
 
 def test_a_list_may_be_given_as_one() -> None:

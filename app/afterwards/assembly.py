@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Final
 
 from afterwards.execution.attempt import prepare
+from afterwards.execution.effects_host import prepare_effects
 from afterwards.execution.executors import Executors
 from afterwards.execution.host_log import HostLog
 from afterwards.logs import get_logger
@@ -25,6 +26,7 @@ from afterwards.task_types.snapshot import CodeFile
 from afterwards.task_types.validating import MAX_ANSWER_BYTES
 from afterwards.traces.base import Traces
 from afterwards_executors import EXECUTORS, IN_PROCESS
+from afterwards_executors.base import HostedExecutor
 from afterwards_executors.hosts.settings import HostSettings
 
 log = get_logger(__name__)
@@ -32,7 +34,7 @@ log = get_logger(__name__)
 _LINGER_MARGIN_SECONDS: Final = 15.0
 
 
-def executors(settings: Settings, hosts: HostSettings) -> Executors:
+def executors(settings: Settings, hosts: HostSettings, log: HostLog) -> Executors:
     """The executors of a worker, not started."""
     slots = {
         "async": settings.async_slots,
@@ -43,7 +45,30 @@ def executors(settings: Settings, hosts: HostSettings) -> Executors:
         {kind: make(slots[kind], hosts) for kind, make in EXECUTORS.items()},
         {kind: make(slots[kind]) for kind, make in IN_PROCESS.items()},
         settings.built_in,
+        *_effects_executor(settings, log),
     )
+
+
+def _effects_executor(
+    settings: Settings, log: HostLog
+) -> tuple[HostedExecutor | None, frozenset[str]]:
+    """The executor of effects, and the task types that it runs."""
+    effects = settings.effects()
+    types = effects.types & set(settings.built_in)
+    if not types:
+        return None, types
+    hosts = HostSettings(
+        environment=child_environment(),
+        max_value_bytes=settings.max_result_bytes,
+        overdue_seconds=settings.overdue_seconds,
+        blocked_seconds=settings.blocked_seconds,
+        max_calls=settings.host_max_attempts or None,
+        max_memory_bytes=settings.host_max_memory_bytes or None,
+        prepare=(prepare_effects, (environment(settings), effects)),
+        is_terminal=sys.stderr.isatty(),
+        listener=log,
+    )
+    return EXECUTORS["async"](settings.async_slots, hosts), types
 
 
 def validator(settings: Settings, hosts: HostSettings) -> Validator | None:

@@ -6,6 +6,7 @@ import ipaddress
 import re
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 from pydantic_settings import NoDecode
@@ -17,6 +18,8 @@ DAY: Final = 86_400.0
 """In seconds."""
 
 _HOST: Final = re.compile(r"[\w-]+(\.[\w-]+)*\.?", re.ASCII)
+
+_HOST_PATTERN: Final = re.compile(r"(\*\.)?[a-z0-9_-]+(\.[a-z0-9_-]+)*|[0-9a-f:.]+")
 
 _MEMBER: Final = re.compile(r"[\w-]+", re.ASCII)
 
@@ -79,6 +82,29 @@ def _hosts(value: tuple[str, ...]) -> tuple[str, ...]:
     return value
 
 
+def _host_patterns(value: tuple[str, ...]) -> tuple[str, ...]:
+    patterns = tuple(pattern.lower().removesuffix(".") for pattern in value)
+    for pattern in patterns:
+        if pattern != "*" and not _HOST_PATTERN.fullmatch(pattern):
+            raise ValueError(
+                "must be names like api.example.com or *.example.com, without scheme and port, "
+                "separated by commas, or *"
+            )
+    return patterns
+
+
+def _proxy_address(value: SecretStr) -> SecretStr:
+    address = value.get_secret_value()
+    try:
+        parts = urlsplit(address)
+        is_one = parts.scheme in ("http", "https") and parts.hostname and parts.port
+    except ValueError:
+        is_one = False
+    if not is_one or not _WEB_ADDRESS.fullmatch(address):
+        raise ValueError("must be an address with a port, like http://proxy:3128")
+    return value
+
+
 def _origins(value: tuple[str, ...]) -> tuple[str, ...]:
     for origin in value:
         scheme, _, host = origin.partition("://")
@@ -137,6 +163,13 @@ Origins = Annotated[
 Hosts = Annotated[
     tuple[str, ...], NoDecode, BeforeValidator(_comma_separated), AfterValidator(_hosts)
 ]
+HostPatterns = Annotated[
+    tuple[str, ...], NoDecode, BeforeValidator(_comma_separated), AfterValidator(_host_patterns)
+]
+Ports = Annotated[
+    tuple[Annotated[int, Field(ge=1, le=65_535)], ...], NoDecode, BeforeValidator(_comma_separated)
+]
+ProxyAddress = Annotated[SecretStr, AfterValidator(_proxy_address)]
 Networks = Annotated[
     tuple[str, ...], NoDecode, BeforeValidator(_comma_separated), AfterValidator(_networks)
 ]

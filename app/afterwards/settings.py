@@ -22,9 +22,11 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from afterwards.effects.settings import EffectSettings, HttpSettings
 from afterwards.encryption_keys import EncryptionKeys
 from afterwards.errors import ConfigurationError
 from afterwards.logs import LogFormat, LogLevel
+from afterwards.outgoing.reach import Reach, networks_of
 from afterwards.setting_types import (
     DAY,
     UNIX,
@@ -34,6 +36,7 @@ from afterwards.setting_types import (
     DelaySeconds,
     Directory,
     FileMode,
+    HostPatterns,
     Hosts,
     Keys,
     LowerCase,
@@ -41,6 +44,8 @@ from afterwards.setting_types import (
     Names,
     Networks,
     Origins,
+    Ports,
+    ProxyAddress,
     RootPath,
     TraceLink,
     WebAddress,
@@ -68,7 +73,7 @@ PLAIN_NAMES: Final[Mapping[str, str]] = {
 NOT_SETTINGS: Final = frozenset({"AFTERWARDS_URL"})
 """Names with the prefix that are not the service's: where the command line finds it."""
 
-_SECRET: Final = frozenset({"AFTERWARDS_ENCRYPTION_KEYS"})
+_SECRET: Final = frozenset({"AFTERWARDS_ENCRYPTION_KEYS", "AFTERWARDS_HTTP_PROXY"})
 """Settings whose values no message shows."""
 
 _ALL_INTERFACES: Final = "0.0.0.0:"
@@ -222,6 +227,26 @@ class Settings(BaseSettings):
         description="Task types that come with the service and are on, with their routes, "
         "separated by commas; `none`: no one. A task module may use the name of one that is off.",
     )
+    http_hosts: HostPatterns = Field(
+        (),
+        description="Hosts that HTTP requests of tasks may go to, separated by commas: names, "
+        "`*.example.com` for all names of a domain, or `*` for all public hosts. Without any, "
+        "tasks make no HTTP requests.",
+    )
+    http_ports: Ports = Field(
+        (80, 443), description="Ports that these requests may go to, separated by commas."
+    )
+    http_networks: Networks = Field(
+        (),
+        description="Networks that these requests may go to although they are not public, such "
+        "as `10.1.0.0/16`, separated by commas.",
+    )
+    http_proxy: ProxyAddress | None = Field(
+        None,
+        description="The address of an HTTP proxy for all these requests, such as "
+        "`http://user:password@proxy:3128`. The proxy looks names up, so addresses are not "
+        "checked.",
+    )
     cors_origins: Origins = Field(
         (), description="Origins whose pages may call the API, separated by commas; `*` for all."
     )
@@ -359,6 +384,21 @@ class Settings(BaseSettings):
         if not keys.text.strip():
             raise ConfigurationError(name, f"{file} is empty; write none to have no encryption")
         return keys
+
+    def effects(self) -> EffectSettings:
+        """The settings of what task types do outside the service."""
+        http = None
+        if self.http_hosts:
+            proxy = self.http_proxy
+            http = HttpSettings(
+                reach=Reach(
+                    hosts=self.http_hosts,
+                    ports=frozenset(self.http_ports),
+                    networks=networks_of(self.http_networks),
+                ),
+                proxy=None if proxy is None else proxy.get_secret_value(),
+            )
+        return EffectSettings(http=http)
 
     def name_of(self, field: str) -> str:
         """The name by which `field` was set: its flag, or its environment variable."""

@@ -71,7 +71,7 @@ class WebWorker:
         self._retiring: dict[asyncio.Task[None], Validator | None] = {}
         self._host_log = HostLog()
         self._hosts = host_settings(settings, self._code, self._host_log)
-        self._executors = executors(settings, self._hosts)
+        self._executors = executors(settings, self._hosts, self._host_log)
         self._after_answers = AfterAnswers()
         worker = this_process(access.service)
         self._traces = traces(settings, worker)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import pickle
 import struct
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any, Final, NamedTuple
 
@@ -78,8 +78,9 @@ class Setup:
     """A call that keeps the event loop for so long is told of."""
     is_terminal: bool
     """True if the log ends up on a terminal."""
-    prepare: bytes | None = None
-    """A call, as `encode_call` writes it, that is made before the host is ready."""
+    prepare: bytes | None = field(default=None, repr=False)
+    """A call, as `encode_call` writes it, that is made before the host is ready. It may hold
+    secrets."""
 
 
 HEAD: Final = struct.Struct("!IBI")

@@ -38,6 +38,24 @@ def test_a_trusted_type_runs_in_this_process_where_that_has_its_kind(
     assert executors.of(claim("theirs")) is hosted["async"]
 
 
+def test_a_type_that_reaches_the_outside_runs_in_the_host_of_effects(
+    hosted: dict[str, ManualExecutor], nearby: dict[str, ManualExecutor]
+) -> None:
+    effects = ManualExecutor()
+    executors = Executors(hosted, nearby, {"ours", "http"}, effects, {"http"})
+    assert executors.of(claim("http")) is effects
+    assert executors.of(claim("ours")) is nearby["async"]
+    assert executors.of(claim("theirs")) is hosted["async"]
+    # Its attempts take slots of their kind, and there are no more of those.
+    assert executors.slots(lambda _: False)["async"] == 9
+    assert executors.stuck()["async"] == 3
+    executors.start()
+    executors.renew(HostSettings())
+    executors.wind_up()
+    executors.shutdown(1.0)
+    assert (effects.renewed_with, effects.winds_up, effects.closed) == (None, True, True)
+
+
 def test_a_kind_that_there_is_not_is_an_error(executors: Executors) -> None:
     with pytest.raises(KeyError):
         executors.of(claim("theirs", "gpu"))

@@ -22,6 +22,7 @@ from structlog.contextvars import bind_contextvars
 
 from afterwards import task_types
 from afterwards.errors import UnknownTaskType
+from afterwards.execution.effects_host import NAME, effects_module
 from afterwards.execution.failures import failure
 from afterwards.execution.lifespans import IN_THREAD, ON_LOOP
 from afterwards.execution.retrying import seconds_until_next
@@ -233,7 +234,8 @@ def _is_built_in(attempt: Attempt) -> bool:
 
 def _task_module_of(attempt: Attempt) -> tuple[TaskModule, str] | None:
     if _is_built_in(attempt):
-        return None
+        ours = effects_module()
+        return None if ours is None else (ours, NAME)
     environment = attempt.context.environment
     found = load(environment.task_modules, environment.built_in).task_module_of(attempt.type)
     return None if found is None else (found[1], found[0])

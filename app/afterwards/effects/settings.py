@@ -1,0 +1,32 @@
+"""The settings of what built-in task types do outside the service: plain data for its host.
+
+They hold secrets, which reach that host over its wire, and no `repr`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from afterwards.outgoing.reach import Reach
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpSettings:
+    """The settings of HTTP requests."""
+
+    reach: Reach
+    """The places that requests may go to."""
+    proxy: str | None = field(default=None, repr=False)
+    """The URL of a proxy for all requests, with its user and password; None: there is none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EffectSettings:
+    """The settings of all effects; None where an effect is off."""
+
+    http: HttpSettings | None = None
+
+    @property
+    def types(self) -> frozenset[str]:
+        """The names of the built-in task types whose attempts run in the host of effects."""
+        return frozenset() if self.http is None else frozenset({"http"})
