@@ -27,6 +27,7 @@ ROOMS: Final[dict[str, May]] = {
     "encryption_keys": May(),
     "errors": May(),
     "logs": May("", "structlog"),
+    "mail": May("logs", "afterwards_executors.retry aiosmtplib email_validator"),
     "task_ids": May(),
     "labels": May(),
     "access": May(),

@@ -1,0 +1,1 @@
+"""Mail over SMTP: its settings, its form, and the connections that it is sent over."""
