@@ -52,6 +52,7 @@ BY_HAND_AND_TIME: dict[str, tuple[Verb, set[TaskState]]] = {
     "claim": (lambda task: task.claim("service:1:2", 9.0), {PENDING}),
     "expire": (lambda task: replace(task, deadline=9.0).expire(9.0), {SCHEDULED, PENDING}),
     "cancel": (lambda task: task.cancel(9.0), {SCHEDULED, PENDING, PROCESSING}),
+    "give way": (lambda task: task.give_way("another", 9.0), {SCHEDULED, PENDING}),
     "retry": (lambda task: task.retry(9.0), {FAILED, CANCELLED}),
     "retry later": (lambda task: task.retry(9.0, run_at=20.0), {FAILED, CANCELLED}),
     "run now": (lambda task: task.run(9.0), {SCHEDULED}),

@@ -18,6 +18,7 @@
     ├── IllegalTransition           the task's state does not allow this verb
     ├── ChildrenRefused             a task submits more tasks than it may, or too deep
     ├── IdempotencyMismatch         the key was used for another submission
+    ├── UniqueKeyTaken              an unfinished task has the unique key
     ├── NotAuthenticated            no key was shown where one is needed
     │   ├── TokenInUrl              a token was, in the URL
     │   └── InvalidKey              one was, and it is unknown, expired or revoked
@@ -254,6 +255,31 @@ class IdempotencyMismatch(AfterwardsError):
         return (
             f"The idempotency key {self.key!r} was used for another submission, which became "
             f"task {self.task_id}; use a new key for a new submission"
+        )
+
+
+class UniqueKeyTaken(AfterwardsError):
+    """An unfinished task has the unique key; nothing was done.
+
+    Args:
+        key: the unique key.
+        task_id: the task that has it; None: one of the same batch, or one that is not told.
+    """
+
+    def __init__(self, key: str, task_id: str | None) -> None:
+        super().__init__(key, task_id)
+        self.key = key
+        self.task_id = task_id
+
+    def __str__(self) -> str:
+        if self.task_id is None:
+            return (
+                f"Another task that is unfinished, or in the same batch, has the unique key "
+                f"{self.key!r}; use another key"
+            )
+        return (
+            f"Task {self.task_id} is unfinished and has the unique key {self.key!r}; wait for its "
+            "end, cancel it, or use another key"
         )
 
 

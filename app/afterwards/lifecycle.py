@@ -189,9 +189,10 @@ class Task:
     group: str | None = None
     """The batch it belongs to: the id of the task that follows it."""
     concurrency_key: str | None = None
-    """Only so many attempts at tasks with the same key run at once."""
+    """Only so many attempts at tasks of the same type with the same key run at once."""
     unique_key: str | None = None
-    """At most one unfinished task of an owner has it."""
+    """At most one unfinished task of an owner has it. It stays with the task, which may get it
+    back by a retry."""
     webhook: int = 0
     """1: it has a callback; the journal looks for one only then."""
     depth: int = 0
@@ -497,6 +498,16 @@ class Task:
             return self._evolve(cancel_requested=True, reason="cancellation asked for")
         return self._finish(
             TaskState.CANCELLED, now, "cancelled", error="Cancelled before it was started"
+        )
+
+    def give_way(self, to: str, now: float) -> Task:
+        """SCHEDULED or PENDING -> CANCELLED: a new task takes its place under its unique key."""
+        self._require("be replaced", TaskState.SCHEDULED, TaskState.PENDING)
+        return self._finish(
+            TaskState.CANCELLED,
+            now,
+            f"replaced by task {to}",
+            error=f"Replaced by task {to}, which has the same unique key",
         )
 
     def amend(

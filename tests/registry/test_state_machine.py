@@ -39,11 +39,12 @@ from afterwards.errors import (
     StaleReport,
     TaskDeleted,
     TooManyUnfinished,
+    UniqueKeyTaken,
 )
 from afterwards.lifecycle import MAX_LOST_ATTEMPTS, MAX_LOST_WITH_WORKERS, Kind, Task, TaskState
 from afterwards.registry.process.manager import connect
 from afterwards.registry.process.supervised import RegistryProcess
-from afterwards.registry.protocol.answers import Claim, Details, Reply
+from afterwards.registry.protocol.answers import Claim, Details, Existing, Reply
 from afterwards.registry.protocol.base import (
     ALIVE_SECONDS,
     LEASE_SECONDS,
@@ -52,6 +53,9 @@ from afterwards.registry.protocol.base import (
     Worker,
 )
 from afterwards.registry.protocol.requests import (
+    EXISTING,
+    REJECT,
+    REPLACE,
     Add,
     AddAll,
     Alive,
@@ -68,6 +72,7 @@ from afterwards.registry.protocol.requests import (
     Join,
     Leave,
     Lost,
+    OnConflict,
     Pause,
     Released,
     Report,
@@ -94,6 +99,7 @@ USER_TYPES = frozenset({"narrow"})
 MAX_PENDING = 8
 TYPES = ("note", "narrow", "rated")
 CONCURRENCY_KEYS = st.sampled_from([None, None, "acme", "other"])
+UNIQUE_KEYS = st.sampled_from([None, None, None, "u", "v"])
 PER_KEY = {"note": 2}
 """Attempts at once with the same concurrency key, for types with more than one."""
 LIMITS = {
@@ -121,6 +127,7 @@ class ModelTask:
     payload: bytes = b"{}"
     deadline: float | None = None
     concurrency_key: str | None = None
+    unique_key: str | None = None
     state: TaskState = PENDING
     due: float = 0.0
     backing_off: bool = False
@@ -329,18 +336,32 @@ class Model:
             if (task.id, task.attempt) not in held:
                 task.release()
 
-    def add(self, task: Task) -> type[AfterwardsError] | None:
+    def add(self, task: Task, on_conflict: OnConflict = EXISTING) -> type[AfterwardsError] | None:
         """Accept a task, or say how it has to be refused; a repeated key changes nothing."""
         if task.id in self.tasks or task.id in self.deleted:
             return None
         if task.idempotency_key in self.keys:
             same = self.keys[task.idempotency_key][1] == task.fingerprint
             return None if same else IdempotencyMismatch
+        holder = self.holder(task.unique_key)
+        if holder is not None and on_conflict == EXISTING:
+            return None
+        if holder is not None and (on_conflict == REJECT or holder.state is PROCESSING):
+            return UniqueKeyTaken
+        if holder is not None:
+            holder.finish(CANCELLED)
         if self.unfinished() >= MAX_PENDING:
             return TooManyUnfinished
         self._accept(task, 0)
         if task.idempotency_key is not None:
             self.keys[task.idempotency_key] = (task.id, task.fingerprint)
+        return None
+
+    def holder(self, unique_key: str | None) -> ModelTask | None:
+        """The unfinished task that has this key."""
+        for task in self.tasks.values():
+            if unique_key is not None and task.unique_key == unique_key and not task.state.is_final:
+                return task
         return None
 
     def add_all(self, tasks: Sequence[Task]) -> type[AfterwardsError] | None:
@@ -351,6 +372,9 @@ class Model:
         key, fingerprint = first.idempotency_key, b"of a batch: " + (first.fingerprint or b"")
         if key in self.keys:
             return None if self.keys[key][1] == fingerprint else IdempotencyMismatch
+        unique = [task.unique_key for task in tasks if task.unique_key is not None]
+        if any(map(self.holder, unique)) or len(unique) > len(set(unique)):
+            return UniqueKeyTaken
         if self.unfinished() + len(tasks) > MAX_PENDING:
             return TooManyUnfinished
         for place, task in enumerate(tasks, start=1):
@@ -370,6 +394,7 @@ class Model:
             task.payload,
             task.deadline,
             task.concurrency_key,
+            task.unique_key,
             task.state,
             task.run_at,
             ready_since=(self.step, place),
@@ -463,6 +488,8 @@ class Model:
         task = self.tasks[task_id]
         if task.state not in (FAILED, CANCELLED):
             return IllegalTransition
+        if self.holder(task.unique_key) is not None:
+            return UniqueKeyTaken
         if self.unfinished() >= MAX_PENDING:
             return TooManyUnfinished
         task.state, task.ready_since = PENDING, (self.step, 0)
@@ -665,6 +692,8 @@ class RegistryMachine(RuleBasedStateMachine):
         key=st.sampled_from([None, None, "a", "b"]),
         fingerprint=st.sampled_from([b"x", b"x", b"y"]),
         concurrency_key=CONCURRENCY_KEYS,
+        unique_key=UNIQUE_KEYS,
+        on_conflict=st.sampled_from([EXISTING, REJECT, REPLACE]),
     )
     def add(
         self,
@@ -679,6 +708,8 @@ class RegistryMachine(RuleBasedStateMachine):
         key: str | None,
         fingerprint: bytes,
         concurrency_key: str | None,
+        unique_key: str | None,
+        on_conflict: OnConflict,
     ) -> None:
         fields: dict[str, Any] = {}
         if due_in is not None and self.weather:
@@ -695,19 +726,26 @@ class RegistryMachine(RuleBasedStateMachine):
                 "idempotency_key": key,
                 "fingerprint": None if key is None else fingerprint,
                 "concurrency_key": concurrency_key,
+                "unique_key": unique_key,
                 **fields,
             }
         )
-        self.send_add(self.peers[worker], task, again=False)
+        self.send_add(self.peers[worker], Add(task, on_conflict=on_conflict))
 
-    def send_add(self, peer: Peer, task: Task, *, again: bool) -> None:
-        reply, expected = self.submit(peer, Add(task, again), lambda: self.model.add(task))
+    def send_add(self, peer: Peer, add: Add) -> None:
+        task = add.task
+        accept = partial(self.model.add, task, add.on_conflict)
+        reply, expected = self.submit(peer, add, accept)
         self.specs.setdefault(task.id, task)
         answer = reply.answers[0]
         if isinstance(answer, Task):
             assert task.idempotency_key is not None
             assert answer.id == self.model.keys[task.idempotency_key][0]
             assert visible(answer) == self.model.tasks[answer.id].seen()
+        elif isinstance(answer, Existing):
+            holder = self.model.holder(task.unique_key)
+            assert holder is not None
+            assert (answer.task.id, visible(answer.task)) == (holder.id, holder.seen())
         elif expected is None:
             assert task.id in self.model.tasks, "neither accepted nor recognised"
         self.take(peer, reply)
@@ -731,10 +769,11 @@ class RegistryMachine(RuleBasedStateMachine):
         key=st.sampled_from([None, "a", "b", "c"]),
         fingerprint=st.sampled_from([b"x", b"x", b"y"]),
         concurrency_key=CONCURRENCY_KEYS,
+        unique_keys=st.lists(UNIQUE_KEYS, min_size=4, max_size=4),
     )
     def add_all(
         self, *, worker: int, size: int, deadline_in: float | None, key: str | None,
-        fingerprint: bytes, concurrency_key: str | None,
+        fingerprint: bytes, concurrency_key: str | None, unique_keys: Sequence[str | None],
     ) -> None:  # fmt: skip
         deadline = None
         if deadline_in is not None and self.weather:
@@ -743,7 +782,10 @@ class RegistryMachine(RuleBasedStateMachine):
             # The same fingerprint means the same submission, and so as many tasks.
             size = 2 + fingerprint[0] % 2
         fields = {"deadline": deadline, "concurrency_key": concurrency_key}
-        tasks = [make_task(run_at=self.wall(), **fields) for _ in range(size)]
+        tasks = [
+            make_task(run_at=self.wall(), unique_key=unique_keys[place], **fields)
+            for place in range(size)
+        ]
         if key is not None:
             tasks[0] = replace(tasks[0], idempotency_key=key, fingerprint=fingerprint)
         self.send_batch(self.peers[worker], tasks, again=False)
@@ -778,7 +820,7 @@ class RegistryMachine(RuleBasedStateMachine):
     def add_again(self, worker: int, number: int) -> None:
         task = self.pick(number)
         assert task is not None
-        self.send_add(self.peers[worker], self.specs[task.id], again=True)
+        self.send_add(self.peers[worker], Add(self.specs[task.id], again=True))
 
     @precondition(lambda self: self.model.tasks)
     @rule(number=PICK)

@@ -35,6 +35,7 @@ from afterwards.errors import (
     TooManySchedules,
     TooManyWebhooks,
     Unavailable,
+    UniqueKeyTaken,
     UnknownTaskType,
     WebhookDisabled,
     WebhookNotFound,
@@ -53,6 +54,7 @@ STATUSES: Final[Mapping[type[AfterwardsError], int]] = MappingProxyType(
         WebhookNotFound: 404,
         WebhookDisabled: 409,
         TooManyWebhooks: 409,
+        UniqueKeyTaken: 409,
         KeyNotFound: 404,
         KeyNotUsable: 409,
         KeyNameTaken: 409,
@@ -147,6 +149,8 @@ async def _service_error(request: Request, error: Exception) -> Response:
     headers = {}
     if isinstance(error, LimitReached):
         return _limited(error)
+    if isinstance(error, UniqueKeyTaken) and error.task_id is not None:
+        return Problem(status_of(error), str(error), task_id=error.task_id)
     if isinstance(error, NotAllowed):
         await remember(request, error)
     if isinstance(error, Unavailable):

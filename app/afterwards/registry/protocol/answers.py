@@ -48,6 +48,12 @@ class Claim(NamedTuple):
     """The receiver of a delivery, as it is now; None: the task is none."""
 
 
+class Existing(NamedTuple):
+    """The unfinished task that has the unique key of one that was to be added."""
+
+    task: Task
+
+
 class AttemptRecord(NamedTuple):
     """One attempt, as it is remembered."""
 

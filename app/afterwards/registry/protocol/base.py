@@ -89,6 +89,9 @@ The rules
         The transaction that ends the last unfinished member makes it due. If it follows success,
         the one in which a member ends otherwise cancels it. It is settled once: what becomes of
         members later changes nothing. Members are kept at least until it is finished.
+    31. At most one unfinished task of an owner has a `unique_key`. An idempotency key is looked at
+        first. A task that meets another one is answered with it, refused, or takes its place, as
+        `Add.on_conflict` says; what runs is never replaced. A batch and a retry are refused.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from afterwards.counts import WorkerCounts
 from afterwards.lifecycle import Kind, Task, Usage
@@ -141,20 +141,34 @@ class Leave(NamedTuple):
 # -- requests: tasks ----------------------------------------------------------------------------
 
 
+OnConflict = Literal["existing", "reject", "replace"]
+EXISTING: Final = "existing"
+REJECT: Final = "reject"
+REPLACE: Final = "replace"
+
+
 class Add(NamedTuple):
     """Accept a task (PENDING or SCHEDULED). Idempotent by its id. Answer: None.
 
     If its `idempotency_key` came before with the same `fingerprint`, nothing is stored. Answer: the
     task that was accepted then, as it stands now.
 
-    Errors, with nothing stored: `IdempotencyMismatch`, `TooManyUnfinished`, `LimitReached` (its
-    owner's), `JournalUnavailable`.
+    Otherwise, if an unfinished task of its owner has its `unique_key`, `on_conflict` says what
+    becomes of it (rule 31).
+
+    Errors, with nothing stored: `IdempotencyMismatch`, `UniqueKeyTaken`, `TooManyUnfinished`,
+    `LimitReached` (its owner's), `JournalUnavailable`.
     """
 
     task: Task
     again: bool = False
     """Sent before on a connection that broke, so that it may have been accepted and even finished;
     only then the archive is asked."""
+    on_conflict: OnConflict = EXISTING
+    """`existing`: nothing is stored, and the answer is an `Existing`. `replace`: the other one is
+    cancelled if it waits. Whatever is left is refused with `UniqueKeyTaken`, as with `reject`."""
+    reach: Filter | None = None
+    """The tasks that its sender reaches: another one is neither told of nor replaced. None: all."""
 
 
 class AddAll(NamedTuple):
@@ -166,7 +180,8 @@ class AddAll(NamedTuple):
     same `fingerprint`, nothing is stored. Answer: the tasks that were accepted then, in order;
     those that retention has deleted are left out, and so are results beyond `MAX_BATCH_BYTES`.
 
-    Errors, with nothing stored: as for `Add`.
+    Errors, with nothing stored: as for `Add`. `UniqueKeyTaken` is raised for any of the tasks, also
+    if two of them have the same key.
     """
 
     tasks: Sequence[Task]
@@ -285,8 +300,8 @@ class Stopped(NamedTuple):
 class Retry(NamedTuple):
     """A failed or cancelled task again, by hand. Answer: the task.
 
-    Errors: `TaskNotFound`, `TaskDeleted`, `IllegalTransition`, `TooManyUnfinished`,
-    `LimitReached` (its owner's), `JournalUnavailable`.
+    Errors: `TaskNotFound`, `TaskDeleted`, `IllegalTransition`, `UniqueKeyTaken`,
+    `TooManyUnfinished`, `LimitReached` (its owner's), `JournalUnavailable`.
     """
 
     task_id: str
@@ -413,7 +428,7 @@ class DeleteSchedule(NamedTuple):
 class RunSchedule(NamedTuple):
     """Make one task of a schedule now, paused or not; its due times stay. Answer: the task.
 
-    Idempotent by the task's id. Errors: `ScheduleNotFound`, `TooManyUnfinished`,
+    Idempotent by the task's id. Errors: `ScheduleNotFound`, `UniqueKeyTaken`, `TooManyUnfinished`,
     `JournalUnavailable`.
     """
 

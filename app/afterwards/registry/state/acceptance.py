@@ -6,12 +6,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from afterwards.errors import IdempotencyMismatch, TooManyUnfinished
-from afterwards.lifecycle import Task
+from afterwards.errors import IdempotencyMismatch, TooManyUnfinished, UniqueKeyTaken
+from afterwards.lifecycle import WAITING_STATES, Task
 from afterwards.registry.journal.batch import as_batch, member_key, rest_of
+from afterwards.registry.protocol.answers import Existing
 from afterwards.registry.protocol.base import LEASE_SECONDS, MAX_BATCH_BYTES
 from afterwards.registry.protocol.clock import Clock
-from afterwards.registry.protocol.requests import Add, AddAll
+from afterwards.registry.protocol.filters import fits
+from afterwards.registry.protocol.requests import EXISTING, REPLACE, Add, AddAll
 from afterwards.registry.state.quotas import Quotas
 from afterwards.registry.state.schedule_table import ScheduleTable
 from afterwards.registry.state.store import Archive, TaskStore
@@ -140,17 +142,34 @@ class Acceptance:
         self._last_created_at = last_created_at
         self.verbs: dict[type, Callable[[Any], Any]] = {Add: self._add, AddAll: self._add_all}
 
-    def _add(self, request: Add) -> Task | None:
+    def _add(self, request: Add) -> Task | Existing | None:
         task = request.task.with_key_of_its_owner()
         if self.is_known(task.id, archived=request.again):
             return None
         first = self._accepted_before(task)
         if first is not None:
             return first
+        holder = self._store.unique_keys.holder(task)
+        if holder is not None:
+            return self._meet(holder, task, request)
         self._room.require(len(task.payload))
         self._quotas.require(task.owner, len(task.payload))
         self.accept(task)
         return None
+
+    def _meet(self, holder: Task, task: Task, request: Add) -> Existing | None:
+        """Do what was asked for with a task whose unique key another one has."""
+        if request.reach is None or fits(holder, request.reach):
+            if request.on_conflict == EXISTING:
+                return Existing(holder)
+            if request.on_conflict == REPLACE and holder.state in WAITING_STATES:
+                more = max(0, len(task.payload) - len(holder.payload))
+                self._room.require(more, tasks=0)
+                self._quotas.require(task.owner, more, tasks=0)
+                self._store.put(holder, holder.give_way(task.id, self._clock.wall()))
+                self._accept(task)
+                return None
+        raise UniqueKeyTaken(task.unique_key or "", holder.id)
 
     def _add_all(self, request: AddAll) -> list[Task] | None:
         tasks = as_batch([task.with_key_of_its_owner() for task in request.tasks])
@@ -160,6 +179,7 @@ class Acceptance:
         first = self._accepted_before(tasks[0])
         if first is not None:
             return self._batch_of(first, len(tasks))
+        self._store.unique_keys.require_all(tasks)
         size = sum(len(task.payload) for task in tasks)
         self._room.require(size, len(tasks))
         # A batch is one client's.
@@ -227,11 +247,13 @@ class Acceptance:
         """Accept a task of a schedule that no due time has asked for, unless that has been.
 
         Raises:
+            UniqueKeyTaken: an unfinished task has its unique key.
             TooManyUnfinished: there is no room for it now.
         """
         known = self._store.get(task_id) or self._archive.read(task_id)
         if known is not None:
             return known
+        self._store.unique_keys.require(schedule.pattern)
         self._room.require(len(schedule.pattern.payload))
         return self.accept(schedule.task_now(task_id, self._clock.wall()))
 

@@ -327,6 +327,7 @@ class Rules:
     def _retry(self, request: Retry) -> Task:
         task = self._any(request.task_id)
         retried = task.retry(self.clock.wall(), request.payload, request.kind, request.run_at)
+        self.store.unique_keys.require(retried)
         self.room.require(len(retried.payload))
         self.quotas.require(task.owner, len(retried.payload))
         self.store.put(task, retried)

@@ -20,6 +20,7 @@ from afterwards.registry.state.ledger import Ledger
 from afterwards.registry.state.limits import Throttles
 from afterwards.registry.state.queues import Crowd, DueQueue, Line, ReadyQueue
 from afterwards.registry.state.quotas import OwnedTasks
+from afterwards.registry.state.unique_keys import UniqueKeys
 
 FINISHED_CACHE_TASKS = 10_000
 FINISHED_CACHE_BYTES = 64 * 2**20
@@ -75,6 +76,7 @@ class TaskStore:
         """The unfinished tasks that have an owner."""
         self.members = OpenMembers()
         self.children = ChildCounts()
+        self.unique_keys = UniqueKeys()
         self.changes: list[Change] = []
         """Since the last `commit` or `undo`."""
         self._deleted: set[str] = set()
@@ -238,19 +240,15 @@ class TaskStore:
                 self.owned.count(new, 1)
             if new.group is not None:
                 self.members.count(new.group, 1)
+            if new.unique_key is not None:
+                self.unique_keys.put(new)
             self._put_in(new)
 
     def _take_out(self, old: Task) -> None:
         if old.state.is_final:
             self._drop_finished(old.id)
             return
-        if self._unfinished.pop(old.id, None) is not None:
-            self.unfinished_bytes -= len(old.payload)
-            if old.owner is not None:
-                self.owned.count(old, -1)
-            if old.group is not None:
-                self.members.count(old.group, -1)
-            self._drop_key(old)
+        self._drop_unfinished(old)
         if old.deadline is not None:
             self.deadlines.discard(old.id)
         match old.state:
@@ -305,6 +303,17 @@ class TaskStore:
         if task.crowd == 0:
             return task.executor
         return Crowd(task.executor, task.crowd, task.crowd == 1 and task.id in self._solo)
+
+    def _drop_unfinished(self, task: Task) -> None:
+        del self._unfinished[task.id]
+        self.unfinished_bytes -= len(task.payload)
+        if task.owner is not None:
+            self.owned.count(task, -1)
+        if task.group is not None:
+            self.members.count(task.group, -1)
+        if task.unique_key is not None:
+            self.unique_keys.remove(task)
+        self._drop_key(task)
 
     def _drop_finished(self, task_id: str) -> None:
         task = self._finished.pop(task_id, None)
