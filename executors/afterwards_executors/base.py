@@ -86,6 +86,10 @@ class Work:
     """Called with each line that it prints, where it runs in a host. Must not wait."""
     crowd: int | None = None
     """It may share its process with so many calls at most, itself included; None: with any."""
+    on_question: Callable[[bytes, Callable[[bytes], None] | None], None] | None = None
+    """Called with each question of the function's, in their order, and with what takes the answer,
+    once, at any time and in any thread; None: it has no answer. Must not wait. From a host, the
+    bytes are the host's word only."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,13 +11,13 @@ future run after its slot has been freed and without any lock held: they may sub
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
 from time import monotonic
 
 from afterwards_executors.base import End, Outcome, Slots, Work, describe
-from afterwards_executors.progress import ProgressSender
+from afterwards_executors.progress import ProgressSender, new_answer
 
 SHUT_DOWN = Outcome(End.CANCELLED, error="The executor was shut down")
 
@@ -67,6 +67,27 @@ class Call(Future[Outcome]):
     def time_out_delay(self, seconds: float | None) -> None:
         """See `afterwards_executors.progress.Line`."""
         self.after_time_out = seconds
+
+    def tell(self, data: bytes) -> None:
+        """See `afterwards_executors.progress.Line`."""
+        self.put_question(data, None)
+
+    def ask(self, data: bytes) -> Future[bytes]:
+        """See `afterwards_executors.progress.Line`."""
+        answer = new_answer()
+        self.put_question(data, answer.set_result)
+        return answer
+
+    def wait_for(self, answer: Future[bytes]) -> bytes:
+        """See `afterwards_executors.progress.Line`."""
+        return answer.result()
+
+    def put_question(self, data: bytes, answer: Callable[[bytes], None] | None) -> None:
+        """Hand a question to the submitter. Without one, the answer is empty."""
+        if self.work.on_question is not None:
+            self.work.on_question(data, answer)
+        elif answer is not None:
+            answer(b"")
 
     def close_progress(self) -> None:
         """Deliver no progress from now on."""

@@ -17,7 +17,7 @@ from typing import Any, Final, NamedTuple
 
 from afterwards_executors.base import End, Outcome
 
-VERSION: Final = 2
+VERSION: Final = 3
 """A host says which one it speaks, in READY. Only hosts of the same version are given calls."""
 
 
@@ -36,6 +36,8 @@ class Kind(IntEnum):
     """Answer when the event loop comes to it."""
     WIND_UP = 6
     """This host is to be ended soon: its calls had better end by themselves."""
+    ANSWER = 7
+    """The answer to a question of the call: the number of the question, and the answer."""
     READY = 16
     """It takes calls; its body is the version of the wire."""
     PROGRESS = 18
@@ -54,6 +56,8 @@ class Kind(IntEnum):
     """The answer to PING: how many seconds the loop has been kept from its work so far."""
     WORN = 25
     """Its calls have used up what they share; it had better take no more of them."""
+    ASKED = 26
+    """A question of the call: its number, and the question. 0: it has no answer."""
 
 
 class Frame(NamedTuple):
@@ -85,6 +89,10 @@ class Setup:
 
 HEAD: Final = struct.Struct("!IBI")
 SECONDS: Final = struct.Struct("!d")
+NUMBER: Final = struct.Struct("!I")
+
+MAX_UNANSWERED: Final = 16
+"""Questions of one call that wait for their answers; others wait in its host."""
 
 _OUTCOME: Final = struct.Struct("!BBddddI")
 _ENDS: Final = tuple(End)
@@ -112,6 +120,10 @@ class Incoming:
     def __init__(self, max_frame_bytes: int = _LONGEST) -> None:
         self._data = bytearray()
         self._most = max_frame_bytes
+
+    def rest(self) -> bytes:
+        """The part of a frame that is here."""
+        return bytes(self._data)
 
     def feed(self, part: bytes) -> Iterator[Frame]:
         """The frames that are complete with this part.

@@ -1,6 +1,7 @@
-"""The progress of a running call on its way out, and the requests to stop on their way in.
+"""The line of a running call: its progress and its questions go out, requests to stop come in.
 
     in the call:  send_progress(b"...")  ->  ProgressSender: the latest  ->  Work.on_progress
+    in the call:  ask(b"...")  ->  Work.on_question  ->  the answer, of which none is left out
     in the call:  is_stop_asked()
 
 Progress is soon out of date. If it comes faster than once every `INTERVAL_SECONDS`, only the last
@@ -13,6 +14,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
+from concurrent.futures import Future
 from contextvars import ContextVar
 from heapq import heappop, heappush
 from itertools import count
@@ -45,9 +47,30 @@ class Line(Protocol):
     def time_out_delay(self, seconds: float | None) -> None:
         """Have the outcome of a time-out say `retry_in_seconds`; it cannot be asked then."""
 
+    def tell(self, data: bytes) -> None:
+        """Have `Work.on_question` called with this, before the call's outcome.
+
+        Raises:
+            ValueError: it is larger than what can be sent.
+            RuntimeError, OSError: the call is over, or its submitter is gone.
+        """
+
+    def ask(self, data: bytes) -> Future[bytes]:
+        """Have `Work.on_question` called with this; the answer to it. Raises as `tell`."""
+
+    def wait_for(self, answer: Future[bytes]) -> bytes:
+        """Wait for an answer, in a thread without an event loop. Raises as `tell`."""
+
 
 CURRENT: Final[ContextVar[Line]] = ContextVar("current_line")
 """Set by the executors for the call that they run."""
+
+
+def new_answer() -> Future[bytes]:
+    """An answer to come. It cannot be cancelled, so that it can be given at any time."""
+    answer: Future[bytes] = Future()
+    answer.set_running_or_notify_cancel()
+    return answer
 
 
 def current_line() -> Line | None:

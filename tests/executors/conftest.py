@@ -87,9 +87,10 @@ def call(kind: str) -> Callable[..., Work]:
         *args: Any,
         timeout_seconds: float | None = None,
         on_progress: Callable[[bytes], None] | None = None,
+        on_question: Callable[[bytes, Callable[[bytes], None] | None], None] | None = None,
     ) -> Work:
         function = getattr(work, f"{name}_async" if kind.startswith("async") else name)
-        return Work(function, args, timeout_seconds, on_progress)
+        return Work(function, args, timeout_seconds, on_progress, on_question=on_question)
 
     return make
 

@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from contextvars import ContextVar
 from pathlib import Path
@@ -20,8 +21,8 @@ from typing import Any, Final, NoReturn
 
 import afterwards_executors
 from afterwards_executors.base import End, Outcome
-from afterwards_executors.frames import Kind, frame
-from afterwards_executors.progress import MAX_PROGRESS_BYTES
+from afterwards_executors.frames import NUMBER, Kind, frame
+from afterwards_executors.progress import MAX_PROGRESS_BYTES, Line
 
 _bound: Final = ContextVar[str]("bound")
 
@@ -440,3 +441,78 @@ def progress_from_a_fork(path: str) -> Outcome:
         os._exit(0)
     os.waitpid(pid, 0)
     return progress_and_wait(path, b"from the child")
+
+
+# -- questions ------------------------------------------------------------------------------------
+
+
+def _line() -> Line:
+    line = afterwards_executors.current_line()
+    assert line is not None
+    return line
+
+
+def ask_one_by_one(*questions: bytes) -> Outcome:
+    line = _line()
+    answers = [line.wait_for(line.ask(question)) for question in questions]
+    return Outcome(End.SUCCEEDED, value=b" ".join(answers))
+
+
+async def ask_one_by_one_async(*questions: bytes) -> Outcome:
+    line = _line()
+    answers = [await asyncio.wrap_future(line.ask(question)) for question in questions]
+    return Outcome(End.SUCCEEDED, value=b" ".join(answers))
+
+
+def ask_at_once(*questions: bytes) -> Outcome:
+    """Each in a thread of its own."""
+    line = _line()
+    with ThreadPoolExecutor(len(questions)) as threads:
+        answers = list(threads.map(lambda data: line.wait_for(line.ask(data)), questions))
+    return Outcome(End.SUCCEEDED, value=b" ".join(answers))
+
+
+async def ask_at_once_async(*questions: bytes) -> Outcome:
+    line = _line()
+    asked = [asyncio.wrap_future(line.ask(question)) for question in questions]
+    return Outcome(End.SUCCEEDED, value=b" ".join(await asyncio.gather(*asked)))
+
+
+def tell(*data: bytes) -> Outcome:
+    for one in data:
+        _line().tell(one)
+    return OK
+
+
+async def tell_async(*data: bytes) -> Outcome:
+    return tell(*data)
+
+
+def leave_a_question() -> Outcome:
+    """A thread waits for an answer that does not come before the call is over."""
+    line = _line()
+    threading.Thread(target=lambda: line.wait_for(line.ask(b"?")), daemon=True).start()
+    return OK
+
+
+async def leave_a_question_async() -> Outcome:
+    return leave_a_question()
+
+
+def tell_too_much(size: int) -> Outcome:
+    _line().tell(b"x" * size)
+    return OK
+
+
+async def tell_too_much_async(size: int) -> Outcome:
+    return tell_too_much(size)
+
+
+def flood_with_questions(number: int) -> Outcome:
+    """Past what the line allows."""
+    wire: Any = getattr(_line(), "_wire")  # noqa: B009 - it is none of a call's business
+    call = getattr(_line(), "number")  # noqa: B009 - see above
+    for one in range(1, number + 1):
+        wire.send(frame(Kind.ASKED, call, NUMBER.pack(one)))
+    time.sleep(60)
+    return OK

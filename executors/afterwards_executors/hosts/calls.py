@@ -30,6 +30,8 @@ class HostedCall(Call):
         """The time for which its loop had been kept from its work when it began, in seconds."""
         self.is_overdue = False
         """Its time is up or it was cancelled, and it goes on all the same."""
+        self.unanswered = 0
+        """Questions that its host has asked and that have no answer yet."""
         self._lines: deque[str] = deque(maxlen=LOG_LINES)
 
     def back_in_the_queue(self) -> None:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
+from functools import partial
 from time import monotonic
 from typing import Final, Protocol
 
 from afterwards_executors.base import Outcome
 from afterwards_executors.frames import (
+    MAX_UNANSWERED,
+    NUMBER,
     SECONDS,
     VERSION,
     BrokenWire,
@@ -24,6 +28,7 @@ from afterwards_executors.hosts.settings import FRAME_MARGIN_BYTES, HostSettings
 from afterwards_executors.hosts.unbegun import Unbegun
 from afterwards_executors.hosts.wire import CLOSED, HostWire
 from afterwards_executors.progress import MAX_PROGRESS_BYTES
+from afterwards_executors.submissions import soon
 
 START_TIMEOUT_SECONDS: Final = 60.0
 """The time in which a host has to import what it needs; the clock of a call starts after that."""
@@ -115,6 +120,7 @@ class Host:
             Kind.ENDED: self._end,
             Kind.PROGRESS: self._progress,
             Kind.DELAY: self._note_delay,
+            Kind.ASKED: self._asked,
         }
         self._of_host: dict[int, Callable[[HostedCall | None, bytes], None]] = {
             Kind.PRINTED: self._note_printed,
@@ -267,6 +273,27 @@ class Host:
     def _note_delay(self, call: HostedCall, body: bytes) -> None:
         (seconds,) = SECONDS.unpack(body)
         call.time_out_delay(seconds if seconds >= 0 else None)
+
+    def _asked(self, call: HostedCall, body: bytes) -> None:
+        (number,) = NUMBER.unpack_from(body)
+        question = body[NUMBER.size :]
+        if number == 0:
+            call.put_question(question, None)
+            return
+        if call.unanswered >= MAX_UNANSWERED:
+            raise BrokenWire("more questions than answers")
+        call.unanswered += 1
+        call.put_question(question, partial(self._answer, call, number))
+
+    def _answer(self, call: HostedCall, number: int, answer: bytes) -> None:
+        """Give an answer to a question, from any thread."""
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            soon(self._loop)(self._send_answer, call, NUMBER.pack(number) + answer)
+
+    def _send_answer(self, call: HostedCall, body: bytes) -> None:
+        call.unanswered -= 1
+        if call.number in self.calls:  # else it is over
+            self.send(frame(Kind.ANSWER, call.number, body))
 
     def _note_blocked(self, call: HostedCall | None, body: bytes) -> None:
         self.blocker, self.is_blocked = call, True

@@ -111,6 +111,9 @@ class _Host:
             self._begin(request)
         elif request.kind == Kind.STOP:
             self._stop(request.call)
+        elif request.kind == Kind.ANSWER:
+            if (line := self._lines.get(request.call)) is not None:
+                line.answered(request.body)
         elif request.kind == Kind.PING:
             body = SECONDS.pack(self._watchdog.kept_seconds())
             self._wire.send(frame(Kind.ALIVE, request.call, body))

@@ -37,6 +37,8 @@ def serve(wire: Wire, setup: Setup) -> None:
                 pool.run(request)
             elif request.kind == Kind.STOP:
                 pool.ask_to_stop(request.call)
+            elif request.kind == Kind.ANSWER:
+                pool.answered(request)
             elif request.kind == Kind.WIND_UP:
                 wire.winds_up = True
             elif request.kind == Kind.LEAVE:
@@ -76,6 +78,12 @@ class _Pool:
         line = self._lines.get(call)
         if line is not None:
             line.is_stop_asked = True
+
+    def answered(self, answer: Frame) -> None:
+        """Let the call have the answer to its question."""
+        line = self._lines.get(answer.call)
+        if line is not None:
+            line.answered(answer.body)
 
     def _serve(self, request: Frame | None) -> None:
         while request is not None:

@@ -8,6 +8,7 @@ import socket
 import struct
 import threading
 from collections import deque
+from collections.abc import Callable
 from typing import Final
 
 from afterwards_executors.base import End, Outcome, describe
@@ -23,6 +24,8 @@ from afterwards_executors.frames import (
 )
 
 _CHUNK_BYTES: Final = 64 * 1024
+_LOOK_SECONDS: Final = 0.05
+"""The time for which a thread that waits for an answer keeps others from reading."""
 
 
 class Wire:
@@ -50,7 +53,9 @@ class Wire:
         self.winds_up = False
         """True if this host is to be ended soon, as far as the frames were read."""
         self.is_read_between_calls = False
-        """True if the wire is not read while a call runs."""
+        """True if the wire is not read while a call runs, but for answers to its questions."""
+        self._reading = threading.Lock()
+        """Held by the thread that reads while a call runs."""
 
     def fileno(self) -> int:
         """For an event loop to watch."""
@@ -91,14 +96,58 @@ class Wire:
         """True if this host is to be ended soon. From any thread."""
         if self.winds_up or not self.is_read_between_calls or self._fd < 0:
             return self.winds_up
+        if not self._reading.acquire(blocking=False):
+            return False  # another thread is about to see it
         # It stays there: whoever reads between calls has no use for it.
         try:
             part = self._socket.recv(_CHUNK_BYTES, socket.MSG_DONTWAIT | socket.MSG_PEEK)
         except OSError:
             part = b""
-        frames = [*self._frames, *Incoming().feed(part)]
+        finally:
+            self._reading.release()
+        frames = [*self._frames, *Incoming().feed(self._incoming.rest() + part)]
         self.winds_up = any(one.kind == Kind.WIND_UP for one in frames)
         return self.winds_up
+
+    def read_until(
+        self, is_over: Callable[[], bool], call: int, take: Callable[[bytes], None]
+    ) -> None:
+        """Read while a call runs, until so. From any thread of the call.
+
+        Args:
+            take: is given the answers to questions of this call. All else is kept for later.
+
+        Raises:
+            OSError: the other end is gone.
+        """
+        while not is_over():
+            # Another thread may read the answer that is waited for.
+            if self._reading.acquire(timeout=_LOOK_SECONDS):
+                try:
+                    if not is_over():
+                        self._read_some(call, take)
+                finally:
+                    self._reading.release()
+
+    def end_reading(self) -> None:
+        """Wait until no thread of a call that is over reads any more."""
+        with self._reading:
+            pass
+
+    def _read_some(self, call: int, take: Callable[[bytes], None]) -> None:
+        """Take what comes soon, if anything does: a thread of a call that is over must not wait."""
+        poll = select.poll()
+        poll.register(self._fd, select.POLLIN)
+        if not poll.poll(_LOOK_SECONDS * 1_000):
+            return
+        part = self._socket.recv(_CHUNK_BYTES)
+        if not part:
+            raise BrokenPipeError("nobody is there to answer")
+        for one in self._incoming.feed(part):
+            if one.kind != Kind.ANSWER:
+                self._frames.append(one)
+            elif one.call == call:
+                take(one.body)
 
     def _take(self) -> list[Frame]:
         frames = list(self._frames)
@@ -206,6 +255,7 @@ class Wire:
         """In a fork: the wire is its parent's, and its lock may be held by a thread that is not."""
         fd, self._fd = self._fd, -1
         self._lock = threading.Lock()
+        self._reading = threading.Lock()
         self._outgoing.clear()
         self._unsent = b""
         if fd >= 0:
