@@ -35,7 +35,8 @@ def filled(service: Service) -> dict[str, str]:
         "failed": submitted(
             service, "charge", {"customer": 2, "card": "declined", "note": RIGHT_TO_LEFT}
         ),
-        "processing": submitted(service, "export", {"seconds": 600}),
+        # As long as the longest run of the tests may take.
+        "processing": submitted(service, "export", {"seconds": 7_200}, timeout_seconds=7_200),
         "scheduled": submitted(service, "export", {"seconds": 1}, delay_seconds=3_600),
         "cancelled": submitted(service, "export", {"seconds": 1}, delay_seconds=3_600),
     }

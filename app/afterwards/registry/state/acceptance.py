@@ -167,7 +167,7 @@ class Acceptance:
                 self._room.require(more, tasks=0)
                 self._quotas.require(task.owner, more, tasks=0)
                 self._store.put(holder, holder.give_way(task.id, self._clock.wall()))
-                self._accept(task)
+                self.accept(task)
                 return None
         raise UniqueKeyTaken(task.unique_key or "", holder.id)
 

@@ -290,13 +290,16 @@ class TaskStore:
             case TaskState.SCHEDULED if new.delay_seconds is None:
                 self.scheduled.push(new.id, new.run_at)
             case TaskState.SCHEDULED:
-                due = self._backoffs.get(new.id)
-                if due is None:
-                    # After a restart the rest of a backoff is what the wall clock says, but never
-                    # more than the delay: the clock may have been set back meanwhile (rule 12).
-                    rest = min(new.delay_seconds or 0.0, new.run_at - self._clock.wall())
-                    due = self._backoffs[new.id] = self._clock.elapsed() + rest
-                self.backing_off.push(new.id, due)
+                self._back_off(new, new.delay_seconds or 0.0)
+
+    def _back_off(self, task: Task, delay_seconds: float) -> None:
+        due = self._backoffs.get(task.id)
+        if due is None:
+            # After a restart the rest of a backoff is what the wall clock says, but never more than
+            # the delay: the clock may have been set back meanwhile (rule 12).
+            rest = min(delay_seconds, task.run_at - self._clock.wall())
+            due = self._backoffs[task.id] = self._clock.elapsed() + rest
+        self.backing_off.push(task.id, due)
 
     def _line(self, task: Task) -> Line:
         """The line in which it waits; it says what its claim takes."""
