@@ -9,7 +9,6 @@ from dataclasses import replace
 from typing import Final
 
 from afterwards.execution.attempt import prepare
-from afterwards.execution.effects_host import prepare_effects
 from afterwards.execution.executors import Executors
 from afterwards.execution.host_log import HostLog
 from afterwards.logs import get_logger
@@ -64,7 +63,7 @@ def _effects_executor(
         blocked_seconds=settings.blocked_seconds,
         max_calls=settings.host_max_attempts or None,
         max_memory_bytes=settings.host_max_memory_bytes or None,
-        prepare=(prepare_effects, (environment(settings), effects)),
+        prepare=(prepare, (replace(environment(settings), task_modules=()), effects)),
         is_terminal=sys.stderr.isatty(),
         listener=log,
     )

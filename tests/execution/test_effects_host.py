@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from afterwards.effects.settings import EffectSettings, HttpSettings
-from afterwards.execution.effects_host import NAME, effects_module, prepare_effects
+from afterwards.execution.attempt import prepare
+from afterwards.execution.effects_host import NAME, effects_module
 from afterwards.execution.lifespans import ON_LOOP
 from afterwards.outgoing.reach import Reach
 from afterwards.task_types.base import Environment
@@ -44,7 +45,7 @@ async def look() -> Outcome:
 @pytest.fixture
 def host(tmp_path: Path) -> Iterator[HostedExecutor]:
     environment = Environment(tmp_path, 0, 0, 0, 0, 1_000)
-    settings = HostSettings(prepare=(prepare_effects, (environment, SETTINGS)))
+    settings = HostSettings(prepare=(prepare, (environment, SETTINGS)))
     assert "hidden" not in repr(settings)
     executor = EXECUTORS["async"](2, settings)
     executor.start()

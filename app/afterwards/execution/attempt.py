@@ -21,8 +21,9 @@ from pydantic import BaseModel, ValidationError
 from structlog.contextvars import bind_contextvars
 
 from afterwards import task_types
+from afterwards.effects.settings import EffectSettings
 from afterwards.errors import UnknownTaskType
-from afterwards.execution.effects_host import NAME, effects_module
+from afterwards.execution.effects_host import NAME, effects_module, have_effects
 from afterwards.execution.failures import failure
 from afterwards.execution.lifespans import IN_THREAD, ON_LOOP
 from afterwards.execution.retrying import seconds_until_next
@@ -81,8 +82,11 @@ _environment: Environment | None = None
 """The environment of this host, once it is prepared."""
 
 
-def prepare(environment: Environment) -> None:
+def prepare(environment: Environment, effects: EffectSettings | None = None) -> None:
     """Make a host ready for attempts, so that the first one's clock does not run meanwhile.
+
+    Args:
+        effects: for the host of effects; None: this is another one.
 
     Raises:
         ConfigurationError: a task module cannot be used; each attempt at its types says so, too.
@@ -91,6 +95,8 @@ def prepare(environment: Environment) -> None:
     _environment = environment
     _configure_host(environment)
     load_catalogue(environment.task_modules, environment.built_in)
+    if effects is not None:
+        have_effects(effects)
 
 
 def run_attempt(attempt: Attempt) -> Outcome:

@@ -11,10 +11,7 @@ from functools import partial
 from typing import Final
 
 from afterwards.effects.settings import EffectSettings
-from afterwards.logs import configure
-from afterwards.task_types.context import Environment
 from afterwards.task_types.task_module import TaskModule
-from afterwards_executors import this_host
 
 NAME: Final = "the host of effects"
 
@@ -22,10 +19,9 @@ _modules: Final[list[TaskModule]] = []
 """One in the host of effects, none in any other process."""
 
 
-def prepare_effects(environment: Environment, settings: EffectSettings) -> None:
-    """Make this process the host of effects: `HostSettings.prepare`."""
-    configure(environment.log_level, environment.log_format, this_host.log_stream())
-    # By name: the processes that only hand this function on load no client.
+def have_effects(settings: EffectSettings) -> None:
+    """Make this process the host of effects."""
+    # By name: the processes that only hand the settings on load no client.
     effects = importlib.import_module("afterwards.effects.effects")
     _modules[:] = [TaskModule(partial(effects.opened, settings))]
 
