@@ -19,7 +19,7 @@ from afterwards.registry.journal.journal import SqliteJournal
 from afterwards.registry.protocol.answers import Counted, Page
 from afterwards.registry.protocol.base import SUMMARY_BYTES
 from afterwards.registry.protocol.filters import Filter, Order, Search
-from afterwards.registry.protocol.requests import Add, Count, Find
+from afterwards.registry.protocol.requests import Add, Count, Find, TypeLimits
 from tests.registry.conftest import Reach
 from tests.registry.peers import make_task
 
@@ -47,7 +47,8 @@ def types(*wanted: str) -> frozenset[str]:
 @pytest.fixture
 def stored(reach: Reach) -> list[Task]:
     """Tasks of three types in all states but one, with labels and various payloads."""
-    peer = reach.peer({"async": 9})
+    limits = {name: TypeLimits(concurrency_per_key=9) for name in ("note", "report", "file")}
+    peer = reach.peer({"async": 9}, limits)
     labels = (None, '{"plan":"pro","tenant":"acme"}', '{"tenant":"b=c"}')
     for second in range(24):
         created_at = START + second
@@ -59,6 +60,8 @@ def stored(reach: Reach) -> list[Task]:
                 run_at=created_at + 1e9 if later else created_at,
                 state=SCHEDULED if later else PENDING,
                 labels=labels[second % 3],
+                concurrency_key=(None, "a", "b", "a")[second % 4],
+                unique_key=f"u{second}" if second % 2 else None,
                 payload=json.dumps(PAYLOADS[second % 4], ensure_ascii=False).encode(),
             )
         )
@@ -97,7 +100,13 @@ FILTERS = [
     for labels in ((), ("tenant",), ("tenant=b=c",), ("plan=pro", "tenant=acme"), ("x",))
     for after, before in ((None, None), (START + 3.0, START + 19.0))
     for finished in (None, START)
-][::3]
+][::3] + [
+    Filter(chosen, retrying, of_types, labels, concurrency_key=key, unique_key=unique)
+    for chosen, retrying in ((states(), False), (states(FAILED), True))
+    for of_types in (types(), types("report"))
+    for labels in ((), ("tenant",))
+    for key, unique in (("a", None), (None, "u5"), ("a", "u5"), ("b", "u5"), ("x", None))
+]
 
 
 def expected(tasks: Iterable[Task], wanted: Filter) -> list[Task]:
@@ -117,6 +126,8 @@ def expected(tasks: Iterable[Task], wanted: Filter) -> list[Task]:
         )
         and (not wanted.types or task.type in wanted.types)
         and labels(task).issuperset(wanted.labels)
+        and wanted.concurrency_key in (None, task.concurrency_key)
+        and wanted.unique_key in (None, task.unique_key)
         and (wanted.created_after is None or task.created_at >= wanted.created_after)
         and (wanted.created_before is None or task.created_at < wanted.created_before)
         and (wanted.finished_after is None or task.finished_at is not None)

@@ -12,7 +12,12 @@ from typing import Any
 import pytest
 from cronsim import CronSim
 
-from afterwards.errors import JournalUnavailable, ScheduleNotFound, TooManySchedules
+from afterwards.errors import (
+    JournalUnavailable,
+    ScheduleNotFound,
+    TooManySchedules,
+    UniqueKeyTaken,
+)
 from afterwards.lifecycle import Task, TaskState
 from afterwards.registry.process.manager import connect
 from afterwards.registry.protocol.answers import DueTask
@@ -34,6 +39,7 @@ from afterwards.registry.state.due_times import MAX_CAUGHT_UP
 from afterwards.registry.state.schedules import FIRING_SECONDS
 from afterwards.schedules import recurrence
 from afterwards.schedules.schedule import Schedule
+from afterwards.task_ids import new_id
 from tests.registry.bench import Bench, FailingNull, FailingSqlite, SteppedRegistry
 from tests.registry.conftest import Hosted, Reach
 from tests.registry.peers import Peer, ask, eventually, make_schedule, make_task, raised
@@ -106,6 +112,47 @@ def test_a_schedule_is_put_shown_listed_and_deleted(reach: Reach) -> None:
     for request in (GetSchedule("b"), DeleteSchedule("b"), PauseSchedule("b", True)):
         assert raised(reach.ask(request)) is ScheduleNotFound
     assert [each.name for each in reach.ask(Schedules()).schedules] == ["a"]
+
+
+def test_a_due_time_is_skipped_while_an_unfinished_task_has_its_unique_key(
+    bench: Bench, journal: FailingNull | FailingSqlite
+) -> None:
+    registry = bench.registry(Limits(lease_seconds=1e6), journal=journal)
+    peer = bench.peer(registry)
+    since = bench.clock.wall()
+    pattern = make_task(id="", created_at=0.0, run_at=0.0, unique_key="sync", concurrency_key="crm")
+    put(registry, pattern=pattern)
+    let_pass(registry, bench, 60.0)
+    [claim] = peer.take()
+    assert (shown(registry).last_skipped, dues(registry, since)) == (None, [60.0])
+
+    let_pass(registry, bench, 120.0, steps=2)
+
+    schedule = shown(registry)
+    assert (schedule.last_due, schedule.last_skipped) == (since + 60.0, since + 180.0)
+    assert schedule.last_task_id == claim.task_id
+    assert raised(ask(registry, RunSchedule("nightly", new_id()))) is UniqueKeyTaken
+    peer.succeed(claim)
+    let_pass(registry, bench, 60.0)
+    assert dues(registry, since) == [60.0, 240.0]
+    assert shown(registry).last_skipped == since + 180.0
+    assert put(registry, pattern=pattern).last_skipped == since + 180.0
+
+
+def test_the_keys_of_a_schedule_and_what_it_has_skipped_survive_a_crash(bench: Bench) -> None:
+    registry = bench.registry(Limits(lease_seconds=1e6), journal=bench.journal())
+    pattern = make_task(id="", created_at=0.0, run_at=0.0, unique_key="sync", concurrency_key="c")
+    put(registry, pattern=pattern)
+    put(registry, "plain")
+    let_pass(registry, bench, 120.0, steps=2)
+    before = [shown(registry, name) for name in ("nightly", "plain")]
+    assert before[0].last_skipped is not None
+
+    registry = bench.registry(Limits(lease_seconds=1e6), journal=bench.crash())
+
+    assert [shown(registry, name) for name in ("nightly", "plain")] == before
+    ask(registry, DeleteSchedule("nightly"))
+    assert put(registry).pattern.unique_key is None
 
 
 def test_a_list_tells_the_latest_tasks_of_due_times_newest_first(reach: Reach) -> None:

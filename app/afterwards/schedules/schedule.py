@@ -29,6 +29,8 @@ class Schedule:
     """None while paused, and if no time is left that fits the expression."""
     last_due: float | None = None
     last_task_id: str | None = None
+    last_skipped: float | None = None
+    """The latest due time without a task, because an unfinished one had its unique key."""
 
     @property
     def recurrence(self) -> Recurrence:

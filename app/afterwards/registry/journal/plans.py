@@ -15,7 +15,10 @@ _PATTERN: Final = ("type", "executor", "payload", "priority", "max_attempts", "t
 _DEFINITION: Final = (
     "name", "cron", "every_seconds", "timezone", "catch_up", "created_at", "paused",
 )  # fmt: skip
-_DUE: Final = ("next_due", "last_due", "last_task_id")
+_DUE: Final = ("next_due", "last_due", "last_task_id", "last_skipped")
+_KEYS: Final = ("concurrency_key", "unique_key")
+_BESIDE: Final = ("labels", *_KEYS)
+"""The members of a pattern that few have; they are in tables of their own."""
 
 
 class Start(NamedTuple):
@@ -80,18 +83,26 @@ def _write_schedules(db: sqlite3.Connection, changes: PlanChanges, seal: Seal | 
         if schedule is None:
             db.execute("DELETE FROM schedules WHERE name = ?", (name,))
             db.execute("DELETE FROM due_times WHERE name = ?", (name,))
-            db.execute("DELETE FROM schedule_labels WHERE name = ?", (name,))
+            _forget_beside(db, name)
         else:
             pattern = _values(schedule.pattern, _PATTERN)
             if seal is not None:
                 payload = seal.seal(schedule.pattern.payload, name, "payload")
                 pattern[_PATTERN.index("payload")] = payload
             _put(db, "schedules", [*_values(schedule, _DEFINITION), *pattern])
-            db.execute("DELETE FROM schedule_labels WHERE name = ?", (name,))
+            _forget_beside(db, name)
             if schedule.pattern.labels is not None:
                 _put(db, "schedule_labels", [name, schedule.pattern.labels])
+            keys = _values(schedule.pattern, _KEYS)
+            if any(key is not None for key in keys):
+                _put(db, "schedule_keys", [name, *keys])
     for schedule in changes.moved:
         _put(db, "due_times", [schedule.name, *_values(schedule, _DUE)])
+
+
+def _forget_beside(db: sqlite3.Connection, name: str) -> None:
+    for table in ("schedule_labels", "schedule_keys"):
+        db.execute(f"DELETE FROM {table} WHERE name = ?", (name,))
 
 
 def _put(db: sqlite3.Connection, table: str, row: Sequence[object]) -> None:
@@ -102,10 +113,10 @@ def load(db: sqlite3.Connection) -> Plans:
     """The pauses, starts and schedules in the journal."""
     paused = dict(db.execute("SELECT name, paused_at FROM task_types"))
     starts = db.execute("SELECT type, number, wall, elapsed FROM starts ORDER BY type, number")
-    columns = ", ".join((*_DEFINITION, *_DUE, *_PATTERN, "labels"))
+    columns = ", ".join((*_DEFINITION, *_DUE, *_PATTERN, *_BESIDE))
     schedules = db.execute(
         f"SELECT {columns} FROM schedules JOIN due_times USING (name) "
-        "LEFT JOIN schedule_labels USING (name)"
+        "LEFT JOIN schedule_labels USING (name) LEFT JOIN schedule_keys USING (name)"
     )
     return Plans(paused, [Start(*row) for row in starts], [_to_schedule(row) for row in schedules])
 
@@ -118,6 +129,7 @@ def _to_schedule(row: tuple[Any, ...]) -> Schedule:
     definition = dict(zip((*_DEFINITION, *_DUE), row, strict=False))
     definition["catch_up"] = bool(definition["catch_up"])
     definition["paused"] = bool(definition["paused"])
-    pattern = dict(zip((*_PATTERN, "labels"), row[-len(_PATTERN) - 1 :], strict=True))
+    members = (*_PATTERN, *_BESIDE)
+    pattern = dict(zip(members, row[-len(members) :], strict=True))
     # It has neither an id nor times: its tasks have.
     return Schedule(pattern=Task(id="", created_at=0.0, run_at=0.0, **pattern), **definition)

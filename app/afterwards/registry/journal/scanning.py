@@ -7,6 +7,7 @@ import json
 import sqlite3
 import time
 from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 from afterwards.lifecycle import WAITING_STATES, TaskState
@@ -21,6 +22,16 @@ _LARGEST_CHUNK: Final = 4_096
 _CHUNK_SECONDS: Final = 0.01
 _INSTRUCTIONS: Final = 20_000
 """The instructions of SQLite's virtual machine from one look at the clock to the next."""
+
+INDEXED: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "unique_key": "unique_key",
+        "parent": "parent",
+        "group": "task_group",
+        "concurrency_key": "concurrency_key",
+    }
+)
+"""Members of a filter whose column has an index, the one first that fewer tasks share."""
 
 Place = tuple[float, int]
 """A task's place in the walk: the time that the walk goes by, and the task's order."""
@@ -59,10 +70,10 @@ def conditions(wanted: Filter, order: Order, *, by_id: bool = False) -> Conditio
                 "EXISTS (SELECT 1 FROM failures WHERE ord = tasks.ord AND error_id = :error)"
             )
             values["error"] = bytes.fromhex(wanted.error)
-    for name, column in (("parent", "parent"), ("group", "task_group")):
-        if by != name and (whose := getattr(wanted, name)) is not None:
+    for name, column in INDEXED.items():
+        if by != name and (value := getattr(wanted, name)) is not None:
             parts.append(f"{column} = :{name}")
-            values[name] = whose
+            values[name] = value
     for number, label in enumerate(wanted.labels[int(by == "labels") :]):
         parts.append(
             f"EXISTS (SELECT 1 FROM labels WHERE pair = :label{number} AND ord = tasks.ord)"
@@ -86,11 +97,8 @@ def _walked_by(wanted: Filter) -> str | None:
     """The condition whose index a walk goes by; None: types and states."""
     if wanted.error is not None:
         return "error"
-    if wanted.parent is not None:
-        return "parent"
-    if wanted.group is not None:
-        return "group"
-    return "labels" if wanted.labels else None
+    indexed = next((name for name in INDEXED if getattr(wanted, name) is not None), None)
+    return indexed or ("labels" if wanted.labels else None)
 
 
 def _of_kind(wanted: Filter, order: Order, *, by_kind: bool) -> Iterator[str]:

@@ -170,6 +170,17 @@ CREATE INDEX tasks_by_parent ON tasks (parent) WHERE parent IS NOT NULL;
 CREATE INDEX tasks_by_group ON tasks (task_group) WHERE task_group IS NOT NULL;
 """
 
+# What finds tasks by their keys. Most tasks have none. Schedules' keys stand beside `schedules`, as
+# their labels do, and a schedule remembers the due time that it skipped last.
+_TASK_KEYS: Final = """
+CREATE INDEX tasks_by_concurrency_key ON tasks (concurrency_key) WHERE concurrency_key IS NOT NULL;
+CREATE INDEX tasks_by_unique_key ON tasks (unique_key) WHERE unique_key IS NOT NULL;
+CREATE TABLE schedule_keys (
+    name TEXT PRIMARY KEY, concurrency_key TEXT, unique_key TEXT
+) WITHOUT ROWID;
+ALTER TABLE due_times ADD COLUMN last_skipped REAL;
+"""
+
 # Payloads have a table of their own: SQLite writes a changed row whole, and a task's row changes
 # at least twice while its payload hardly ever does. Results come last for a like reason: what
 # stands behind a large value in a row cannot be read without it. The index by type and state ends
@@ -259,6 +270,7 @@ CREATE TABLE probe (one INTEGER PRIMARY KEY, at REAL NOT NULL);
 {_TRACES}
 {_ENCRYPTION}
 {_FAMILIES}
+{_TASK_KEYS}
 """
 
 MIGRATIONS: Final[Mapping[int, str]] = MappingProxyType(
@@ -332,6 +344,7 @@ ALTER TABLE tasks ADD COLUMN depth INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE tasks ADD COLUMN follows TEXT;
 ALTER TABLE tasks ADD COLUMN members INTEGER NOT NULL DEFAULT 0;
 {_FAMILIES}
+{_TASK_KEYS}
 """,
     }
 )

@@ -15,7 +15,7 @@ from collections.abc import Generator, Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
 
 from afterwards.lifecycle import TaskState
-from afterwards.registry.journal.scanning import Place
+from afterwards.registry.journal.scanning import INDEXED, Place
 from afterwards.registry.protocol.filters import Filter, Order, PageEnd
 
 _HIGHEST: Final = 2**63 - 1
@@ -34,8 +34,9 @@ _BETWEEN: Final = "ord >= ? AND ord < ?"
 OF_CELL: Final = f"FROM tasks WHERE {_BETWEEN} AND type = ? AND state = ?"
 OF_ERROR: Final = f"FROM failures WHERE {_BETWEEN} AND error_id = ?"
 OF_LABEL: Final = f"FROM labels WHERE {_BETWEEN} AND pair = ?"
-OF_PARENT: Final = f"FROM tasks WHERE {_BETWEEN} AND parent = ?"
-OF_GROUP: Final = f"FROM tasks WHERE {_BETWEEN} AND task_group = ?"
+OF_INDEXED: Final = {
+    name: f"FROM tasks WHERE {_BETWEEN} AND {column} = ?" for name, column in INDEXED.items()
+}
 OF_ALL: Final = f"FROM tasks WHERE {_BETWEEN}"
 
 MOST_SUCCESSES: Final = 10_000
@@ -71,10 +72,9 @@ def parts_of(db: sqlite3.Connection, wanted: Filter) -> Iterable[tuple[str, Sequ
     """The parts to walk through within a span of orders: the SQL of each, and its values."""
     if wanted.error is not None:
         return _of_error(db, bytes.fromhex(wanted.error), wanted)
-    if wanted.parent is not None:
-        return [(OF_PARENT, [wanted.parent])]
-    if wanted.group is not None:
-        return [(OF_GROUP, [wanted.group])]
+    for name, of_value in OF_INDEXED.items():
+        if (value := getattr(wanted, name)) is not None:
+            return [(of_value, [value])]
     if wanted.labels:
         return [(OF_LABEL, [wanted.labels[0]])]
     states = wanted.walked_states()

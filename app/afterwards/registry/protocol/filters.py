@@ -89,6 +89,9 @@ class Filter(NamedTuple):
     """Submitted by this task."""
     group: str | None = None
     """A member of this group."""
+    concurrency_key: str | None = None
+    """With this key; so for `unique_key`."""
+    unique_key: str | None = None
 
     @property
     def by_end(self) -> bool:
@@ -132,6 +135,8 @@ def fits(task: Task, wanted: Filter) -> bool:
         and wanted.parent in (None, task.parent)
         and wanted.group in (None, task.group)
         and (not wanted.labels or set(pairs_of(task.labels)).issuperset(wanted.labels))
+        and wanted.concurrency_key in (None, task.concurrency_key)
+        and wanted.unique_key in (None, task.unique_key)
     )
 
 

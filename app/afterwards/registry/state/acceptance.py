@@ -17,7 +17,7 @@ from afterwards.registry.protocol.requests import EXISTING, REPLACE, Add, AddAll
 from afterwards.registry.state.quotas import Quotas
 from afterwards.registry.state.schedule_table import ScheduleTable
 from afterwards.registry.state.store import Archive, TaskStore
-from afterwards.schedules.schedule import Schedule
+from afterwards.schedules.schedule import Schedule, due_key
 from afterwards.task_ids import new_id
 
 
@@ -257,15 +257,21 @@ class Acceptance:
         self._room.require(len(schedule.pattern.payload))
         return self.accept(schedule.task_now(task_id, self._clock.wall()))
 
-    def make_scheduled(self, schedule: Schedule, due: float, *, late: bool) -> str:
+    def make_scheduled(self, schedule: Schedule, due: float, *, late: bool) -> str | None:
         """Accept the task of a schedule's due time, unless that has been, and give its id.
 
         Args:
             late: it has to leave room to others.
 
+        Returns:
+            None: there is none, because another unfinished task has its unique key.
+
         Raises:
             TooManyUnfinished: there is no room for it now.
         """
+        holder = self._store.unique_keys.holder(schedule.pattern)
+        if holder is not None and holder.idempotency_key != due_key(schedule.name, due):
+            return None
         # First: while there is no room this is tried several times a second for each schedule.
         size = len(schedule.pattern.payload)
         if late:

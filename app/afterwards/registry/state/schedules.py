@@ -46,8 +46,12 @@ the next."""
 class Maker(Protocol):
     """Makes the tasks of schedules. What it raises is `Unavailable`: there is no room."""
 
-    def make_scheduled(self, schedule: Schedule, due: float, *, late: bool) -> str:
-        """The task of a due time, and give its id; `late`: it has to leave room to others."""
+    def make_scheduled(self, schedule: Schedule, due: float, *, late: bool) -> str | None:
+        """The task of a due time, and give its id; None: it is skipped.
+
+        Args:
+            late: it has to leave room to others.
+        """
 
     def make_by_hand(self, schedule: Schedule, task_id: str) -> Task:
         """A task beside those."""
@@ -122,6 +126,7 @@ class ScheduleBook:
             created_at=self._clock.wall() if old is None else old.created_at,
             last_due=None if old is None else old.last_due,
             last_task_id=None if old is None else old.last_task_id,
+            last_skipped=None if old is None else old.last_skipped,
             next_due=None,
         )
         goes_on = old is not None and not old.paused and old.recurrence == schedule.recurrence
@@ -209,8 +214,11 @@ class ScheduleBook:
             self._due.discard(name)
             self._retry_at = self._clock.elapsed() + RETRY_SECONDS
             return
-        next_due = after(schedule, due)
-        self._change(name, replace(schedule, next_due=next_due, last_due=due, last_task_id=task_id))
+        moved = replace(schedule, next_due=after(schedule, due))
+        if task_id is None:
+            self._change(name, replace(moved, last_skipped=due))
+        else:
+            self._change(name, replace(moved, last_due=due, last_task_id=task_id))
 
     def _try_again(self) -> None:
         for name in self._waiting:
