@@ -345,6 +345,18 @@ def test_a_worker_that_died_is_replaced(start: Start) -> None:
     assert service.stop() == 0
 
 
+def test_workers_share_most_of_their_memory_with_the_master(start: Start) -> None:
+    service = start()
+    get(service.connect())
+    for pid in service.wait_for("worker-started", 2):
+        smaps = Path(f"/proc/{pid}/smaps_rollup").read_text()
+        own, shared = (
+            sum(map(int, re.findall(rf"^{kind}_\w+: +(\d+) kB", smaps, re.MULTILINE)))
+            for kind in ("Private", "Shared")
+        )
+        assert own < shared / 2, smaps
+
+
 def test_workers_end_in_order_when_the_master_is_killed(start: Start) -> None:
     service = start()
     workers = service.wait_for("worker-started", 2)

@@ -30,6 +30,7 @@ from afterwards.server.supervisor import RegistryProcess, Supervisor
 from afterwards.server.worker import IDLE_SECONDS, REQUEST_DRAIN_SECONDS, DrainingUvicornWorker
 from afterwards.settings import ENV_FILE, Settings, unknown_variables
 from afterwards.system.directories import prepare_directories, require_temporary_directory
+from afterwards.system.gc_tuning import share_the_loaded
 from afterwards.system.notify_socket import NotifySocket
 from afterwards.task_types.described import described
 from afterwards.task_types.generations import News, packed, summary
@@ -89,6 +90,7 @@ def serve(settings: Settings, *, watches_files: bool = False) -> None:
         # The manager first: it knows of the end by when `afterwards reload` does.
         [manager, ReloadFile(settings.data_dir)],
     )
+    share_the_loaded()
     Supervisor(
         WebApplication(settings, generations, listener, registry),
         registry,

@@ -26,6 +26,16 @@ def spare_the_loaded() -> None:
     gc.set_threshold(YOUNG_OBJECTS, *GENERATIONS)
 
 
+def share_the_loaded() -> None:
+    """Leave what is loaded by now alone, here and in all processes that are forked from this one.
+
+    Each of them would look through it once more, and writes to the memory that it looks through:
+    that is theirs alone from then on. Nothing is collected first, as what that frees leaves holes
+    that they fill, with the same effect.
+    """
+    gc.freeze()
+
+
 @contextmanager
 def collector_paused() -> Iterator[None]:
     """No collections meanwhile, in the whole process: for short work that makes many objects.
