@@ -25,6 +25,7 @@ from afterwards.cli.commands import (
     Command,
     refuse,
 )
+from afterwards.system.lean_imports import import_structlog_alone
 
 _CLIENT_PACKAGES: Final = frozenset({"afterwards_client", "httpx", "rich"})
 _INTERRUPTED: Final = 130
@@ -39,6 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         as it was wanted.
     """
     _open_standard_streams()
+    import_structlog_alone()
     from afterwards.logs import flush_or_discard  # noqa: PLC0415 - see the module
 
     try:
