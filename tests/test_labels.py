@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
-from afterwards.labels import MAX_LABEL_CHARACTERS, pair_of
+from afterwards.labels import MAX_LABEL_CHARACTERS, checked, pair_of, stored
 
 LONG = "x" * (MAX_LABEL_CHARACTERS + 1)
 
@@ -38,3 +40,32 @@ def test_a_pair_is_a_key_and_a_value(text: str, pair: tuple[str, str]) -> None:
 def test_a_text_that_breaks_a_rule_is_refused(text: str, problem: str) -> None:
     with pytest.raises(ValueError, match=problem):
         pair_of(text)
+
+
+def test_labels_that_a_task_can_have_stay_as_they_are() -> None:
+    labels = {"tenant": "acme", "a/b.c-d_*": "pro plus"}
+
+    assert checked(labels) is labels
+    assert stored(labels) == '{"a/b.c-d_*":"pro plus","tenant":"acme"}'
+    assert stored({}) is None
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        ["tenant"],
+        "tenant=acme",
+        {"": "x"},
+        {"x": ""},
+        {"a b": "x"},
+        {"x": "a\nb"},
+        {"x" * 65: "x"},
+        {"x": "x" * 65},
+        {1: "x"},
+        {"x": 1},
+        {str(number): "x" for number in range(9)},
+    ],
+)
+def test_others_are_refused(labels: Any) -> None:
+    with pytest.raises(ValueError, match="label"):
+        checked(labels)

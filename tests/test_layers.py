@@ -75,8 +75,8 @@ ROOMS: Final[dict[str, May]] = {
         "errors lifecycle logs registry.protocol system trace_context", "opentelemetry structlog"
     ),
     "execution": May(
-        "counts effects.settings errors lifecycle logs registry.protocol system task_types "
-        "trace_context traces.base",
+        "counts effects.settings errors labels lifecycle logs registry.protocol system task_ids "
+        "task_types trace_context traces.base",
         "afterwards_executors pydantic structlog",
     ),
     "testing": May("execution task_types", "pydantic"),

@@ -11,9 +11,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from afterwards.task_types.base import (
         Cancelled,
+        Child,
         EmailAddress,
+        Group,
         Interrupted,
         JsonObject,
+        Member,
         PermanentError,
         RateLimit,
         RetryPolicy,
@@ -28,9 +31,12 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Cancelled",
+    "Child",
     "EmailAddress",
+    "Group",
     "Interrupted",
     "JsonObject",
+    "Member",
     "PermanentError",
     "RateLimit",
     "RetryPolicy",

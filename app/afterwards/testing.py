@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import inspect
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,24 +17,49 @@ from afterwards.execution.attempt import encode_result
 from afterwards.execution.retrying import is_transient, seconds_until_next
 from afterwards.task_types.base import TaskContext, TaskType
 from afterwards.task_types.context import Environment, Progress
+from afterwards.task_types.family import Child, Family, Member, Order, Page
 
-__all__ = ["RecordingContext", "run_once", "run_once_async"]
+__all__ = ["Order", "RecordingContext", "run_once", "run_once_async"]
 
 
 class RecordingContext(TaskContext):
-    """A context whose progress can be looked at, and that can be cancelled."""
+    """A context whose progress and children can be looked at, and that can be cancelled.
+
+    Args:
+        group: the members that the task follows.
+    """
 
     retry_in_seconds: float | None
     """After an attempt that raised: how long the service would wait until the next one; None: it
     would fail the task."""
 
     def __init__(
-        self, task_id: str = "test-task", *, attempt: int = 1, attempts_used: int = 0
+        self,
+        task_id: str = "test-task",
+        *,
+        attempt: int = 1,
+        attempts_used: int = 0,
+        group: Sequence[Member] = (),
     ) -> None:
         environment = Environment(Path.cwd(), 0.0, 0.0, 0.0, 0.0, max_result_bytes=2**20)
         self._line = _RecordingLine()
+        self._recorded = _RecordingRelatives(task_id, group)
         self.retry_in_seconds = None
-        super().__init__(task_id, attempt, attempts_used, environment, type="test", line=self._line)
+        super().__init__(
+            task_id,
+            attempt,
+            attempts_used,
+            environment,
+            type="test",
+            line=self._line,
+            family=Family(members=len(group)),
+            relatives=self._recorded,
+        )
+
+    @property
+    def submitted(self) -> list[Order]:
+        """Every task that was submitted. If the attempt fails, only those with `now` are there."""
+        return self._recorded.submitted
 
     @property
     def reported(self) -> list[tuple[float, str | None]]:
@@ -43,6 +69,31 @@ class RecordingContext(TaskContext):
     def cancel(self) -> None:
         """From now on `cancelled` is true."""
         self._line.is_stop_asked = True
+
+
+class _RecordingRelatives:
+    def __init__(self, task_id: str, group: Sequence[Member]) -> None:
+        self.submitted: list[Order] = []
+        self._task_id = task_id
+        self._group = group
+
+    def submit(self, order: Order) -> Child:
+        if isinstance(order.payload, BaseModel):
+            order = order._replace(payload=order.payload.model_dump(mode="json"))
+        json.dumps(order.payload, allow_nan=False)
+        self.submitted.append(order)
+        return Child(f"{self._task_id}-child-{len(self.submitted)}", order.type)
+
+    def ask_for_members(self, after: int) -> Future[bytes]:
+        asked: Future[bytes] = Future()
+        asked.set_result(b"")
+        return asked
+
+    def wait_for(self, answer: Future[bytes]) -> bytes:
+        return answer.result()
+
+    def page(self, answer: bytes) -> Page:
+        return Page(self._group, None)
 
 
 class _RecordingLine:
@@ -56,6 +107,17 @@ class _RecordingLine:
 
     def time_out_delay(self, seconds: float | None) -> None:
         """Do nothing: this attempt has no time limit."""
+
+    def tell(self, data: bytes) -> None:
+        """Do nothing: nothing listens."""
+
+    def ask(self, data: bytes) -> Future[bytes]:
+        """Nothing answers."""
+        raise NotImplementedError
+
+    def wait_for(self, answer: Future[bytes]) -> bytes:
+        """Nothing answers."""
+        raise NotImplementedError
 
 
 def run_once(

@@ -6,7 +6,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 from afterwards.api.http_metrics import HttpMetrics
 from afterwards.assembly import (
@@ -22,6 +22,7 @@ from afterwards.events.hub import EventHub
 from afterwards.execution.after_answers import AfterAnswers
 from afterwards.execution.dispatcher import Dispatcher
 from afterwards.execution.host_log import HostLog
+from afterwards.execution.questions import Questions
 from afterwards.execution.this_worker import ThisWorker
 from afterwards.logs import get_logger
 from afterwards.registry.client.client import RegistryClient
@@ -31,7 +32,7 @@ from afterwards.registry.client.ring import Ring
 from afterwards.registry.process.access import Access
 from afterwards.registry.protocol.base import FENCE_SHARE
 from afterwards.registry.protocol.incarnation import this_process
-from afterwards.registry.protocol.requests import Report
+from afterwards.registry.protocol.requests import Report, Request
 from afterwards.service.service import TaskService
 from afterwards.service.validator import Validator
 from afterwards.settings import Settings
@@ -75,6 +76,7 @@ class WebWorker:
         self._after_answers = AfterAnswers()
         worker = this_process(access.service)
         self._traces = traces(settings, worker)
+        self._questions = Questions(catalogue, self._ask)
         self._dispatcher = Dispatcher(
             self._executors,
             catalogue,
@@ -85,6 +87,7 @@ class WebWorker:
             slots_changed=self._slots_changed,
             later=self._after_answers,
             traces=self._traces,
+            questions=self._questions,
         )
         self._itself = ThisWorker(self._executors, self._dispatcher, generation.number)
         self._client = RegistryClient(
@@ -119,6 +122,9 @@ class WebWorker:
     def _report(self, report: Report) -> None:
         self._client.report(report)
 
+    async def _ask(self, request: Request) -> Any:
+        return await self._client.call(request)
+
     def _slots_changed(self) -> None:
         self._client.slots_changed()
 
@@ -144,6 +150,7 @@ class WebWorker:
         loop = asyncio.get_running_loop()
         self._after_answers.bind(loop)
         self._client.bind(loop)
+        self._questions.bind(loop)
         self._connection.start()
         if not await asyncio.to_thread(self._connection.wait_joined, JOIN_SECONDS):
             log.error("registry does not answer yet; requests are refused until it does")

@@ -5,15 +5,13 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Mapping
 from typing import Final
 
 from fastapi.exceptions import RequestValidationError
 from starlette.types import Scope
 
-from afterwards.labels import MAX_LABEL_CHARACTERS, MAX_LABELS
+from afterwards.labels import MAX_LABEL_CHARACTERS, MAX_LABELS, stored
 
 HEADER: Final = "Task-Labels"
 EXAMPLE_LABELS: Final = "tenant=acme, plan=pro"
@@ -46,13 +44,6 @@ def labels_of(scope: Scope) -> str | None:
         if name == _NAME:
             lines = value if lines is None else b"%b, %b" % (lines, value)
     return None if lines is None else stored(_parsed(lines.strip(b" \t")))
-
-
-def stored(labels: Mapping[str, str] | None) -> str | None:
-    """Labels as `Task.labels` has them: a JSON object, by key; None: there are none."""
-    if not labels:
-        return None
-    return json.dumps(labels, ensure_ascii=False, separators=(",", ":"), sort_keys=True)
 
 
 def _parsed(text: bytes) -> dict[str, str]:

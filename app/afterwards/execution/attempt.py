@@ -13,6 +13,7 @@ import importlib
 import inspect
 import json
 from collections.abc import Callable, Mapping
+from functools import partial
 from time import perf_counter
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple, cast
@@ -26,6 +27,7 @@ from afterwards.errors import UnknownTaskType
 from afterwards.execution.effects_host import NAME, effects_module, have_effects
 from afterwards.execution.failures import failure
 from afterwards.execution.lifespans import IN_THREAD, ON_LOOP
+from afterwards.execution.relatives import AttemptRelatives
 from afterwards.execution.retrying import seconds_until_next
 from afterwards.logs import configure
 from afterwards.system.large_bodies import aside
@@ -36,6 +38,7 @@ from afterwards.task_types.base import (
     TaskModule,
     TaskType,
 )
+from afterwards.task_types.family import Family
 from afterwards.task_types.modules import load, load_catalogue
 from afterwards.trace_context import ids
 from afterwards_executors import this_host
@@ -61,7 +64,9 @@ class Attempt(NamedTuple):
     def __reduce__(self) -> tuple[Callable[..., Attempt], tuple[Any, ...]]:
         context = self.context
         about = context.task_id, context.attempt, context.attempts_used, context.trace
-        return _in_this_host, (self.type, self.payload, self.max_attempts, about)
+        # A bare tuple: pickle takes five times as long for one with names.
+        family = (*context.family,)
+        return _in_this_host, (self.type, self.payload, self.max_attempts, about, family)
 
 
 def _in_this_host(
@@ -69,12 +74,15 @@ def _in_this_host(
     payload: bytes,
     max_attempts: int | None,
     about: tuple[str, int, int, str | None],
+    family: tuple[Any, ...],
 ) -> Attempt:
     """The attempt that crossed the border, in the environment on this side."""
     if _environment is None:
         raise RuntimeError("this process was not prepared for attempts")
     task_id, number, attempts_used, trace = about
-    context = TaskContext(task_id, number, attempts_used, _environment, type_name, trace)
+    context = TaskContext(
+        task_id, number, attempts_used, _environment, type_name, trace, family=Family(*family)
+    )
     return Attempt(type_name, payload, context, max_attempts)
 
 
@@ -152,7 +160,7 @@ FUNCTIONS: Final[Mapping[str, Callable[[Attempt], Any]]] = MappingProxyType(
 class _Run:
     """The steps that both ways have in common, and what they leave for the end."""
 
-    __slots__ = ("_attempt", "_started", "_task_type")
+    __slots__ = ("_attempt", "_relatives", "_started", "_task_type")
 
     def __init__(self, attempt: Attempt) -> None:
         """Give the attempt its line to the executor, and its task to every line that it logs.
@@ -163,6 +171,11 @@ class _Run:
         self._task_type: TaskType | None = None
         context = attempt.context
         context.line = current_line()
+        self._relatives = None
+        if context.line is not None:
+            find_type = partial(_find_type, context.environment)
+            self._relatives = AttemptRelatives(context.line, context, find_type)
+        context.relatives = self._relatives
         bind_contextvars(task_id=context.task_id, type=attempt.type, attempt=context.attempt)
         if context.trace is not None:
             _go_on_with(context.trace)
@@ -192,8 +205,10 @@ class _Run:
         """The outcome of an attempt whose `run` has returned.
 
         Raises:
-            PermanentError: that cannot be stored.
+            PermanentError: that cannot be stored, or it has not waited for what it submitted.
         """
+        if self._relatives is not None:
+            self._relatives.require_settled()
         value = encode_result(result, self._attempt.context.environment.max_result_bytes)
         return Outcome(End.SUCCEEDED, value=value, run_seconds=perf_counter() - self._started)
 
@@ -206,7 +221,8 @@ class _Run:
     def disconnect(self) -> None:
         """Take the line from the attempt, whatever has become of it."""
         # The line is the call, which holds the attempt: a circle is work for the collector.
-        self._attempt.context.line = self._attempt.context.resources = None
+        context = self._attempt.context
+        context.line = context.resources = context.relatives = None
 
 
 def _go_on_with(trace: str) -> None:
@@ -226,11 +242,18 @@ def _load_type(attempt: Attempt) -> TaskType:
     # Those that come with the service run in a process that must not import any module.
     if _is_built_in(attempt):
         return task_types.CATALOGUE[attempt.type]
-    try:
-        return load_catalogue(environment.task_modules, environment.built_in)[attempt.type]
-    except KeyError:
+    found = load_catalogue(environment.task_modules, environment.built_in).get(attempt.type)
+    if found is None:
         # Accepted by a version that had this type; only deploying it again helps.
-        raise PermanentError(str(UnknownTaskType(attempt.type))) from None
+        raise PermanentError(str(UnknownTaskType(attempt.type)))
+    return found
+
+
+def _find_type(environment: Environment, name: str) -> TaskType | None:
+    """A type that an attempt submits a task of, where the attempt runs."""
+    # As above: what runs in no host belongs to the service, and knows its types only.
+    modules = () if this_host.kind() is None else environment.task_modules
+    return load_catalogue(modules, environment.built_in).get(name)
 
 
 def _is_built_in(attempt: Attempt) -> bool:

@@ -21,6 +21,7 @@ from typing import Final
 from afterwards.execution.attempt import FUNCTIONS, Attempt
 from afterwards.execution.executors import Executors
 from afterwards.execution.pauses import Pauses
+from afterwards.execution.questions import Questions, Submitted
 from afterwards.execution.reports import Reports
 from afterwards.logs import get_logger
 from afterwards.registry.protocol.answers import Claim
@@ -28,6 +29,7 @@ from afterwards.registry.protocol.requests import Held, Released, Report
 from afterwards.task_types.base import Environment, TaskContext
 from afterwards.task_types.context import Progress
 from afterwards.task_types.description import Catalogue
+from afterwards.task_types.family import Family
 from afterwards.trace_context import ids
 from afterwards.traces.base import AttemptSpan, Traces
 from afterwards_executors.base import End, Outcome, Work, describe
@@ -48,7 +50,7 @@ class _Stop(Enum):
 class _Attempt:
     """A claim, and how far this worker is with it."""
 
-    __slots__ = ("claim", "future", "span", "started", "stop", "taken_at")
+    __slots__ = ("claim", "future", "span", "started", "stop", "submitted", "taken_at")
 
     def __init__(self, claim: Claim) -> None:
         self.claim = claim
@@ -56,6 +58,7 @@ class _Attempt:
         self.started = False
         self.stop: _Stop | None = None
         self.span: AttemptSpan | None = None
+        self.submitted = Submitted()
         self.taken_at = time.monotonic()
 
 
@@ -78,6 +81,7 @@ class Dispatcher:
         slots_changed: the registry is to hear of `slots` before the next report. Must not wait.
         later: calls what starts an attempt, once no answer has to wait for it.
         traces: makes spans of attempts; None: there are none.
+        questions: answers what attempts ask about other tasks; None: nothing does.
     """
 
     def __init__(
@@ -92,6 +96,7 @@ class Dispatcher:
         slots_changed: Callable[[], None] = lambda: None,
         later: Callable[[Callable[[], None]], None] = _at_once,
         traces: Traces | None = None,
+        questions: Questions | None = None,
     ) -> None:
         self._executors = executors
         self._catalogue = catalogue
@@ -102,6 +107,7 @@ class Dispatcher:
         self._slots_changed = slots_changed
         self._later = later
         self._traces = traces
+        self._questions = questions or Questions(catalogue, None)
         self._pauses = Pauses()
         self._reports = Reports()
         self._table: dict[str, _Attempt] = {}
@@ -194,13 +200,16 @@ class Dispatcher:
 
     def _work(self, attempt: _Attempt) -> Work:
         claim, span = attempt.claim, attempt.span
+        trace = None if span is None else span.trace
+        family = Family(claim.retries, claim.depth, claim.priority, claim.labels, claim.members)
         context = TaskContext(
             claim.task_id,
             claim.attempt,
             claim.attempts_used,
             self._environment,
             claim.type,
-            None if span is None else span.trace,
+            trace,
+            family=family,
         )
         return Work(
             FUNCTIONS[claim.executor],
@@ -209,6 +218,7 @@ class Dispatcher:
             partial(self._keep_progress, claim),
             partial(self._printed, claim, {} if span is None else ids(span.trace)),
             claim.crowd or None,
+            partial(self._questions.put, claim, trace or claim.trace, attempt.submitted),
         )
 
     def _printed(self, claim: Claim, of_trace: Mapping[str, str], line: str) -> None:
@@ -263,7 +273,9 @@ class Dispatcher:
         claim = attempt.claim
         if outcome.end is End.STARVED:
             self._rest(claim, outcome.error or "unknown error")
-        return self._reports.of(claim, outcome, is_cancelled=attempt.stop is _Stop.CANCEL)
+        is_cancelled = attempt.stop is _Stop.CANCEL
+        report = self._reports.of(claim, outcome, is_cancelled=is_cancelled)
+        return attempt.submitted.reported(report)
 
     def _rest(self, claim: Claim, error: str) -> None:
         """Take no other claims of its kind for a while."""

@@ -15,15 +15,19 @@ from email_validator import EmailNotValidError, validate_email
 from pydantic import AfterValidator, BaseModel, Field, JsonValue, RootModel
 
 from afterwards.task_types.context import Cancelled, Environment, Interrupted, TaskContext
+from afterwards.task_types.family import Child, Group, Member
 from afterwards.task_types.task_module import TaskModule
 from afterwards_executors.retry import PermanentError, RetryPolicy, TransientError
 
 __all__ = [
     "Cancelled",
+    "Child",
     "EmailAddress",
     "Environment",
+    "Group",
     "Interrupted",
     "JsonObject",
+    "Member",
     "PermanentError",
     "RateLimit",
     "RetryPolicy",

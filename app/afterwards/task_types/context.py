@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from pydantic import BaseModel
 from structlog.typing import FilteringBoundLogger
 
 from afterwards import trace_context
 from afterwards.logs import LogFormat, LogLevel, get_logger
+from afterwards.task_types.family import Child, Family, Group, Order, Relatives
 from afterwards_executors.progress import Line
 
 MAX_MESSAGE_CHARACTERS: Final = 500
@@ -111,6 +114,56 @@ class TaskContext:
     """The value that the lifespan of its task module has yielded (`TaskModule`); None: it has
     none."""
     _logger: FilteringBoundLogger | None = field(default=None, repr=False, compare=False)
+    family: Family = field(default=Family(), repr=False, compare=False)
+    relatives: Relatives | None = field(default=None, repr=False, compare=False)
+    """Set where the attempt runs."""
+
+    def submit(
+        self,
+        type: str,  # noqa: A002 - the name that the API has for it
+        payload: Mapping[str, Any] | BaseModel | None = None,
+        *,
+        delay_seconds: float | None = None,
+        priority: int | None = None,
+        labels: Mapping[str, str] | None = None,
+        now: bool = False,
+    ) -> Child:
+        """Submit another task, a child of this one, which then knows it as its parent.
+
+        It is accepted in the transaction of this attempt's success. If the attempt fails, there is
+        no such task. With `now=True` it is accepted at once, and the call waits for that. A later
+        attempt that submits the same again, in the same order, gets the same task. In a coroutine,
+        `await` such a call.
+
+        A task has at most 1,000 children with 8 MiB of payload together, and at most 8 ancestors.
+
+        Args:
+            payload: of the new task. A mistake in it is raised here.
+            delay_seconds: it starts so long after it is accepted, or submitted.
+            priority: 0 to 9; None: that of this task.
+            labels: besides those of this task, or in their place.
+
+        Returns:
+            The child, whose `id` is known at once.
+
+        Raises:
+            pydantic.ValidationError: the payload does not fit the type's model.
+            ValueError: another argument is wrong, or the payload is larger than a result may be.
+            PermanentError: there is no such type, or this task may have no more children.
+            TransientError: the service cannot accept it just now (with `now=True`).
+            Cancelled: this task's cancellation was asked for (with `now=True`).
+        """
+        if self.relatives is None:
+            raise RuntimeError("tasks are submitted while the attempt runs")
+        payload = {} if payload is None else payload
+        return self.relatives.submit(Order(type, payload, delay_seconds, priority, labels, now))
+
+    @property
+    def group(self) -> Group | None:
+        """The tasks that this one follows, as the `then` of a batch; None: it follows none."""
+        if self.relatives is None or not self.family.members:
+            return None
+        return Group(self.task_id, self.family.members, self.relatives)
 
     def progress(self, fraction: float, message: str | None = None) -> None:
         """Say how far the attempt is: `fraction` from 0 to 1, and a message for people.

@@ -142,7 +142,7 @@ class Wire:
             return
         part = self._socket.recv(_CHUNK_BYTES)
         if not part:
-            raise BrokenPipeError("the other end of the wire is closed")
+            raise BrokenPipeError("its worker is gone, and answers nothing")
         for one in self._incoming.feed(part):
             if one.kind != Kind.ANSWER:
                 self._frames.append(one)

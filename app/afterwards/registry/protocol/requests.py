@@ -208,7 +208,7 @@ class SubmitChildren(NamedTuple):
     Idempotent by their ids, which are made of what is submitted (`afterwards.task_ids`).
 
     Errors, with nothing stored: `StaleReport` (the task does not run under that attempt),
-    `ChildrenRefused`, `JournalUnavailable`.
+    `IllegalTransition` (its cancellation was asked for), `ChildrenRefused`, `JournalUnavailable`.
     """
 
     task_id: str

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from afterwards.errors import ChildrenRefused, LimitReached, StaleReport
+from afterwards.errors import ChildrenRefused, IllegalTransition, LimitReached, StaleReport
 from afterwards.lifecycle import MAX_CHILDREN, MAX_CHILDREN_BYTES, MAX_DEPTH, Task, TaskState
 from afterwards.registry.protocol.requests import SubmitChildren
 from afterwards.registry.state.acceptance import Acceptance, Room
@@ -45,11 +45,14 @@ class Children:
         """Accept the children of a task that runs.
 
         Raises:
-            ChildrenRefused: they are too many, too large or too deep, there is no room for them,
-                or the cancellation of their parent was asked for.
+            IllegalTransition: the cancellation of their parent was asked for.
+            ChildrenRefused: they are too many, too large or too deep, or there is no room for them.
         """
         if not children:
             return
+        if parent.cancel_requested:
+            verb = "submit tasks any more: its cancellation was asked for"
+            raise IllegalTransition(parent.id, parent.state.value, verb)
         problem = self._problem(parent, children)
         if problem is not None:
             raise ChildrenRefused(parent.id, problem)
@@ -59,8 +62,6 @@ class Children:
     def _problem(self, parent: Task, children: Sequence[Task]) -> str | None:
         number, size = self._counted(parent)
         added = sum(len(child.payload) for child in children)
-        if parent.cancel_requested:
-            return "its cancellation was asked for"
         if parent.depth >= MAX_DEPTH:
             return f"it has {parent.depth} ancestors, and tasks may be nested {MAX_DEPTH} deep"
         if number + len(children) > MAX_CHILDREN:

@@ -268,11 +268,10 @@ class Rules:
         done, outcome = task.succeed(report.attempt, report.result, now), "success"
         try:
             self._children.accept(task, report.children)
+        except IllegalTransition:
+            done, outcome = task.stop(report.attempt, now), "cancelled"
         except ChildrenRefused as error:
-            if task.cancel_requested:
-                done, outcome = task.stop(report.attempt, now), "cancelled"
-            else:
-                done, outcome = task.fail(report.attempt, str(error), now), "failure"
+            done, outcome = task.fail(report.attempt, str(error), now), "failure"
         self._put(task, done, outcome, report, report.run_seconds)
 
     def _failed(self, report: Failed) -> None:
