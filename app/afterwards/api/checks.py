@@ -11,11 +11,11 @@ from pydantic import ValidationError
 from pydantic_core import to_json
 
 from afterwards.api.json_body import refusal
-from afterwards.api.labels import stored
 from afterwards.api.problems import PayloadRefused
 from afterwards.api.schemas.requests import NewTask
 from afterwards.api.submission import service_of
 from afterwards.errors import NotAllowed
+from afterwards.labels import stored
 from afterwards.service.intake import TaskRequest
 from afterwards.task_types.base import is_finite
 from afterwards.task_types.description import Catalogue, TypeDescription

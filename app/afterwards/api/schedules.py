@@ -25,7 +25,6 @@ from afterwards.api.checks import (
 )
 from afterwards.api.cursors import cursor_of, position_of
 from afterwards.api.encoding import REDACTED, encoded, raw
-from afterwards.api.labels import stored
 from afterwards.api.queries import require_once
 from afterwards.api.redaction import MASK, redaction_of, restored, shown
 from afterwards.api.references import reference
@@ -45,6 +44,7 @@ from afterwards.api.submission import service_of
 from afterwards.api.task_document import base_document
 from afterwards.api.times import shown_time
 from afterwards.errors import ScheduleNotFound
+from afterwards.labels import stored
 from afterwards.registry.protocol.answers import DueTask
 from afterwards.schedules.recurrence import check_cron, zone
 from afterwards.schedules.schedule import Schedule

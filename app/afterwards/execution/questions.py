@@ -22,6 +22,7 @@ from afterwards.errors import (
     UnknownTaskType,
 )
 from afterwards.execution.messages import Problem, decode, encode, encode_members
+from afterwards.labels import checked, stored
 from afterwards.lifecycle import (
     HIGHEST_PRIORITY,
     MAX_CHILDREN,
@@ -41,7 +42,6 @@ from afterwards.registry.protocol.requests import (
 )
 from afterwards.task_ids import child_id, child_id_now
 from afterwards.task_types.description import Catalogue
-from afterwards.labels import checked, stored
 from afterwards_executors.submissions import soon
 
 log = get_logger(__name__)

@@ -14,6 +14,7 @@ from pydantic import BaseModel
 
 from afterwards.errors import UnknownTaskType
 from afterwards.execution.messages import Problem, decode, encode
+from afterwards.labels import MAX_LABELS, checked, stored
 from afterwards.lifecycle import (
     HIGHEST_PRIORITY,
     MAX_CHILDREN,
@@ -25,7 +26,6 @@ from afterwards.task_ids import child_id, child_id_now
 from afterwards.task_types.base import TaskType
 from afterwards.task_types.context import Cancelled, TaskContext
 from afterwards.task_types.family import Child, Member, Order, Page
-from afterwards.labels import MAX_LABELS, checked, stored
 from afterwards_executors import this_host
 from afterwards_executors.progress import Line
 from afterwards_executors.retry import PermanentError, TransientError
