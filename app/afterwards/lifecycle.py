@@ -216,13 +216,14 @@ class Task:
         return self.attempts_used > 0 and self.state in WAITING_STATES
 
     @property
+    def has_no_time(self) -> bool:
+        """True if no time makes it due, or has made: it follows a group."""
+        return self.follows is not None and self.run_at == WITHOUT_TIME
+
+    @property
     def waits_for_group(self) -> bool:
         """True if the end of a group makes it due, and no time does."""
-        return (
-            self.follows is not None
-            and self.state is TaskState.SCHEDULED
-            and self.run_at == WITHOUT_TIME
-        )
+        return self.state is TaskState.SCHEDULED and self.has_no_time
 
     @property
     def sent_key(self) -> str | None:

@@ -12,7 +12,7 @@ from pydantic_core import to_json
 
 from afterwards.api.json_body import refusal
 from afterwards.api.problems import PayloadRefused
-from afterwards.api.schemas.requests import NewTask
+from afterwards.api.schemas.requests import Following, NewTask
 from afterwards.api.submission import service_of
 from afterwards.errors import NotAllowed
 from afterwards.labels import stored
@@ -40,7 +40,7 @@ class WithinReach(dict[str, TypeDescription]):
         super().__init__((name, found) for name, found in catalogue.items() if name in types)
 
 
-def checked_task(new: NewTask, catalogue: Catalogue, path: Path = BODY) -> TaskRequest:
+def checked_task(new: NewTask | Following, catalogue: Catalogue, path: Path = BODY) -> TaskRequest:
     """The request for a task as the service takes it.
 
     Args:
@@ -53,8 +53,8 @@ def checked_task(new: NewTask, catalogue: Catalogue, path: Path = BODY) -> TaskR
     return TaskRequest(
         new.type,
         checked_payload(new.payload, task_type, (*path, "payload")),
-        new.delay_seconds,
-        new.run_at,
+        new.delay_seconds if isinstance(new, NewTask) else None,
+        new.run_at if isinstance(new, NewTask) else None,
         new.priority,
         new.max_attempts,
         new.timeout_seconds,

@@ -23,6 +23,7 @@ from afterwards.api.checks import (
     checked_task,
     require_valid,
 )
+from afterwards.api.encoding import raw
 from afterwards.api.idempotency import REPLAYED, key_of
 from afterwards.api.lapses import while_allowed
 from afterwards.api.limits import held
@@ -32,7 +33,13 @@ from afterwards.api.references import reference
 from afterwards.api.roles import Grant, Role, needs
 from afterwards.api.routing import new_router
 from afterwards.api.schemas import fields
-from afterwards.api.schemas.requests import NewTask, NewTasks, TaskConditions, TaskFilter
+from afterwards.api.schemas.requests import (
+    Following,
+    NewTask,
+    NewTasks,
+    TaskConditions,
+    TaskFilter,
+)
 from afterwards.api.schemas.tasks import (
     FullTaskDocument,
     TaskCount,
@@ -56,10 +63,10 @@ from afterwards.api.task_filter import (
 )
 from afterwards.api.waiting import Wait, wait_of
 from afterwards.errors import AfterwardsError
-from afterwards.lifecycle import Task
+from afterwards.lifecycle import Follows, Task
 from afterwards.registry.protocol.answers import Scan
 from afterwards.registry.protocol.filters import Order
-from afterwards.service.intake import TaskRequest, fingerprint_of_json
+from afterwards.service.intake import TaskRequest, Then, fingerprint_of_json
 from afterwards.system.large_bodies import aside
 from afterwards.task_types.description import Catalogue
 
@@ -225,7 +232,11 @@ def _submitted(request: Request, task: Task, wait: Wait, *, replayed: bool) -> R
 )
 @needs(Role.SUBMITTER, grant=Grant.SUBMIT)
 async def submit_tasks(batch: NewTasks, background: BackgroundTasks, request: Request) -> Response:
-    """Submit up to 1,000 tasks, all or none. The answer lists them in the same order."""
+    """Submit up to 1,000 tasks, all or none. The answer lists them in the same order.
+
+    With `then`, one more task is accepted with them. It starts when all of them are finished, and
+    can read their results.
+    """
     key = key_of(request.scope)
     service = service_of(request)
     wanted: list[TaskRequest] = []
@@ -239,18 +250,29 @@ async def submit_tasks(batch: NewTasks, background: BackgroundTasks, request: Re
         wanted += checked
         if len(part) == _CHECKED_AT_ONCE:
             await sleep(0)
+    then = None if batch.then is None else await _checked_then(request, batch.then)
     accepted = await service.submit_batch(
         wanted,
         key,
         None if key is None else await _fingerprint(request),
         request.scope["headers"],
+        then=then,
     )
     background.add_task(service.start, *(task.id for task in accepted.tasks))
     tasks = await shown_tasks(request, accepted.tasks)
-    response = Response(list_document(map(base_document, tasks)), 202, media_type=_JSON)
+    follower = accepted.then and raw(base_document(await shown(request, accepted.then)))
+    answer = list_document(map(base_document, tasks), then=follower)
+    response = Response(answer, 202, media_type=_JSON)
     if accepted.replayed:
         response.raw_headers.append(REPLAYED)
     return response
+
+
+async def _checked_then(request: Request, then: Following) -> Then:
+    path = (*BODY, "then")
+    wanted = checked_task(then, catalogue_of(request), path)
+    await require_valid(request, [Placed(wanted.type, wanted.payload, (*path, "payload"))])
+    return Then(wanted, Follows(then.on))
 
 
 def _checked_tasks(

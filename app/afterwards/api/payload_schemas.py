@@ -22,6 +22,7 @@ _BODIES: Final[Mapping[str, Mapping[str, Any]]] = {
             "properties": {"delay_seconds": {"type": "number"}, "run_at": {"type": "string"}},
         }
     },
+    "Following": {},
     "NewSchedule": {
         "oneOf": [
             {

@@ -53,6 +53,8 @@ def full_document(
         "idempotency_key": task.sent_key,
         "schedule": task.schedule,
         "cancel_requested": task.cancel_requested,
+        "children": details.children,
+        "follows": None if task.follows is None else _follows(task),
         **_trace(task, trace_link),
         "history": history,
     }
@@ -78,7 +80,7 @@ def _members(task: Task, progress: ProgressMark | None, content: dict[str, Any])
         **content,
         "error": task.error,
         "created_at": shown_time(task.created_at),
-        "run_at": shown_time(task.run_at),
+        "run_at": None if task.has_no_time else shown_time(task.run_at),
         "started_at": _time_or_none(task.started_at),
         "finished_at": _time_or_none(task.finished_at),
         "attempts": task.attempt,
@@ -88,6 +90,9 @@ def _members(task: Task, progress: ProgressMark | None, content: dict[str, Any])
         "progress": None if progress is None else _progress(progress),
         "labels": {} if task.labels is None else raw(task.labels),
         "retrying": task.is_retrying,
+        "parent": task.parent,
+        "group": task.group,
+        "waiting_for": {"group": task.id} if task.waits_for_group else None,
     }
 
 
@@ -102,6 +107,10 @@ def _progress(progress: ProgressMark) -> dict[str, Any]:
         "message": progress.message,
         "at": shown_time(progress.at),
     }
+
+
+def _follows(task: Task) -> dict[str, Any]:
+    return {"group": task.id, "on": task.follows, "size": task.members}
 
 
 def _trace(task: Task, link: str | None) -> dict[str, str | None]:

@@ -39,9 +39,14 @@ def filter_of(query: TaskConditions | BulkSelection, redaction: Redaction) -> Fi
         RETRYING in query.status,
         frozenset(query.type),
         tuple(dict.fromkeys(query.label)),
-        error=query.error,
+        created_after=times.as_shown(query.created_after),
+        created_before=times.as_shown(query.created_before),
+        finished_after=times.as_shown(query.finished_after),
+        finished_before=times.as_shown(query.finished_before),
         search=None if query.q is None else _search(query.q, query, redaction),
-        **{name: times.as_shown(getattr(query, name)) for name in _TIMES},
+        error=query.error,
+        parent=query.parent and query.parent.lower(),
+        group=query.group and query.group.lower(),
     )
 
 

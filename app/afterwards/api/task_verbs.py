@@ -10,10 +10,12 @@ from starlette.responses import Response
 from afterwards.api import schemas
 from afterwards.api.asker import asker
 from afterwards.api.encoding import encoded, raw
+from afterwards.api.queries import flag_of
 from afterwards.api.redaction import shown
 from afterwards.api.references import reference
 from afterwards.api.roles import Role, needs
 from afterwards.api.routing import new_router
+from afterwards.api.schemas import fields
 from afterwards.api.schemas.requests import NewPayload
 from afterwards.api.schemas.tasks import Cancellation, TaskDocument
 from afterwards.api.submission import service_of
@@ -32,14 +34,28 @@ _JSON: Final = "application/json"
     operation_id="cancelTask",
     response_model=Cancellation,
     response_description="The outcome of the cancellation",
-    responses=schemas.answers(*schemas.KNOWN_PROBLEMS),
+    responses=schemas.answers(
+        422,
+        *schemas.KNOWN_PROBLEMS,
+        said={422: ("`children` is neither 0 nor 1.", "#/children: must be 0 or 1")},
+    ),
+    openapi_extra={"parameters": [fields.CHILDREN]},
 )
 @needs(Role.OPERATOR, own=Role.SUBMITTER)
 async def cancel_task(task_id: schemas.TaskId, request: Request) -> Response:
-    """Cancel a task that waits, or stop one that runs. The call waits up to 5 s for the stop."""
-    outcome, task = await service_of(request).cancel(task_id, asker(request))
+    """Cancel a task that waits, or stop one that runs. The call waits up to 5 s for the stop.
+
+    A task whose cancellation was asked for submits no more tasks.
+    """
+    with_children = flag_of(request, "children")
+    service = service_of(request)
+    outcome, task = await service.cancel(task_id, asker(request))
+    children = None
+    if with_children:
+        tally = await service.cancel_descendants(task_id, asker(request))
+        children = {"cancelled": tally.changed, "requested": tally.requested, "more": tally.more}
     document = base_document(await shown(request, task))
-    answer = encoded({"outcome": outcome, "task": raw(document)})
+    answer = encoded({"outcome": outcome, "task": raw(document), "children": children})
     return Response(answer, media_type=_JSON)
 
 

@@ -26,7 +26,7 @@ def hidden_details(details: Details) -> Details:
     attempts = [
         record._replace(error=None, log_lines=(), traceback=None) for record in details.attempts
     ]
-    return Details(hidden_task(details.task), attempts, None)
+    return Details(hidden_task(details.task), attempts, None, details.children)
 
 
 def hidden_page(page: Page) -> Page:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from json.encoder import encode_basestring_ascii
 from typing import Any, Final, NamedTuple
@@ -12,7 +13,7 @@ from typing import Any, Final, NamedTuple
 from pydantic_core import from_json
 
 from afterwards.errors import UnknownTaskType
-from afterwards.lifecycle import DEFAULT_PRIORITY, Kind, Task
+from afterwards.lifecycle import DEFAULT_PRIORITY, Follows, Kind, Task
 from afterwards.system.large_bodies import LARGE_BYTES
 from afterwards.task_ids import new_id
 from afterwards.task_types.description import Catalogue, TypeDescription
@@ -44,11 +45,20 @@ class AcceptedTask(NamedTuple):
     """True if it was accepted before, under the same idempotency key."""
 
 
+class Then(NamedTuple):
+    """The task that follows a batch."""
+
+    task: TaskRequest
+    on: Follows = Follows.SUCCESS
+
+
 class AcceptedBatch(NamedTuple):
     """Several tasks that are on disk."""
 
     tasks: list[Task]
     replayed: bool = False
+    then: Task | None = None
+    """The task that follows them; None: none does, or it was deleted meanwhile."""
 
 
 class Intake:
@@ -80,6 +90,16 @@ class Intake:
         if wanted.run_at is not None and wanted.run_at > now:
             return task.postponed(wanted.run_at)
         return task
+
+    def batch(
+        self, wanted: Sequence[TaskRequest], then: Then | None, now: float, owner: str | None
+    ) -> list[Task]:
+        """Tasks as they were requested, the one that follows them last. Raises as `task`."""
+        tasks = [self.requested(one, now, owner) for one in wanted]
+        if then is None:
+            return tasks
+        follower = self.requested(then.task, now, owner).following(then.on, len(tasks))
+        return [*(replace(task, group=follower.id) for task in tasks), follower]
 
     def pattern(self, wanted: TaskRequest) -> Task:
         """The pattern of a schedule's tasks: no id, no times. Raises as `task`."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from enum import StrEnum
@@ -27,7 +28,7 @@ from afterwards.events.statistics import StatisticsStream
 from afterwards.events.streams import AllStream, TaskStream, of_all, of_task
 from afterwards.events.window import Position
 from afterwards.execution.dispatcher import Dispatcher
-from afterwards.lifecycle import Kind, Task, TaskState
+from afterwards.lifecycle import FINAL_STATES, Kind, Task, TaskState
 from afterwards.registry.client.client import RegistryClient
 from afterwards.registry.client.list_reader import ListReader
 from afterwards.registry.protocol.activity import By
@@ -49,12 +50,13 @@ from afterwards.registry.protocol.requests import (
     Retry,
     RunNow,
 )
-from afterwards.service import bulk
+from afterwards.service import bulk, descendants
 from afterwards.service.intake import (
     AcceptedBatch,
     AcceptedTask,
     Intake,
     TaskRequest,
+    Then,
     fingerprint_of_json,
 )
 from afterwards.service.keys import KeyVerbs
@@ -85,6 +87,15 @@ class Submission(NamedTuple):
     task_id: str
     replayed: bool = False
     """True if the task was accepted before, under the same idempotency key."""
+
+
+class GroupProgress(NamedTuple):
+    """The members of a group that have ended, and the task that follows them."""
+
+    then: Task
+    """The task that follows them."""
+    finished: Mapping[TaskState, int]
+    """The numbers of those that have ended, by their state."""
 
 
 class CancelOutcome(StrEnum):
@@ -265,14 +276,18 @@ class TaskService:
         idempotency_key: str | None = None,
         print_of_body: bytes | None = None,
         headers: Headers = (),
+        *,
+        then: Then | None = None,
     ) -> AcceptedBatch:
         """Accept several tasks, all or none. When this returns, they are on disk.
+
+        Args:
+            then: follows them: it is accepted with them, and starts when they have ended.
 
         Raises:
             As `submit`.
         """
-        now = time.time()
-        tasks = [self._intake.requested(one, now, self._owner) for one in wanted]
+        tasks = self._intake.batch(wanted, then, time.time(), self._owner)
         if idempotency_key is not None:
             tasks[0] = _under_key(tasks[0], idempotency_key, print_of_body)
         if self._traces is None:
@@ -284,8 +299,8 @@ class TaskService:
                 if first is not None:
                     span.replayed(first)
         if first is not None:
-            return AcceptedBatch(list(first), replayed=True)
-        return AcceptedBatch([self._shown(task) for task in tasks])
+            return _batch(first, replayed=True)
+        return _batch([self._shown(task) for task in tasks], replayed=False)
 
     def _shown(self, task: Task) -> Task:
         """A task as its submitter may see it: what the registry answers has been looked at."""
@@ -435,6 +450,17 @@ class TaskService:
         page: ErrorPage = await self._client.call(Errors(type_name, error, latest_first, limit))
         return page
 
+    async def group(self, group_id: str) -> GroupProgress:
+        """The progress of a group. Raises as `get`, and `TaskNotFound` if no task follows it."""
+        then = await self.get(group_id)
+        if then.follows is None:
+            raise TaskNotFound(group_id)
+        states = sorted(FINAL_STATES)
+        filters = [Filter(frozenset({state}), group=then.id) for state in states]
+        counted = await asyncio.gather(*(self.count_matching(one, then.members) for one in filters))
+        finished = zip(states, (one.number for one in counted), strict=True)
+        return GroupProgress(then, dict(finished))
+
     # -- changing ------------------------------------------------------------------------------
 
     def kind(self, type_name: str) -> Kind:
@@ -506,6 +532,10 @@ class TaskService:
             return CancelOutcome.STOPPED, task
         return (CancelOutcome.FINISHED if task.state.is_final else CancelOutcome.REQUESTED), task
 
+    async def cancel_descendants(self, task_id: str, by: By | None = None) -> bulk.Tally:
+        """Cancel what a task has submitted, and the members of the group that it follows."""
+        return await descendants.cancel(self._ask, _checked(task_id), by)
+
     async def _ask(self, request: Request) -> object:
         if isinstance(request, Find | Count):
             return await self._read(request)
@@ -534,6 +564,12 @@ class TaskService:
     async def scrape(self) -> bytes:
         """The metrics of the whole service in Prometheus' text format."""
         return await self._client.scrape()
+
+
+def _batch(tasks: Sequence[Task], *, replayed: bool) -> AcceptedBatch:
+    members = [task for task in tasks if task.follows is None]
+    then = next((task for task in tasks if task.follows is not None), None)
+    return AcceptedBatch(members, replayed, then)
 
 
 def _checked(task_id: str) -> str:

@@ -24,6 +24,10 @@ class Conditions(TypedDict, total=False):
     has this value there."""
     error: str | None
     """It is failed, in the group of errors with this id."""
+    parent: str | None
+    """The task of this id has submitted it."""
+    group: str | None
+    """It is a member of this group."""
     created_after: datetime | None
     """It was accepted at this time or later."""
     created_before: datetime | None

@@ -111,7 +111,8 @@ class _Facts:
     error: str | None
     """The error of the last attempt; None after a success."""
     created_at: datetime
-    run_at: datetime
+    run_at: datetime | None
+    """None: it waits for a group, and for no time."""
     started_at: datetime | None
     finished_at: datetime | None
     attempts: int
@@ -125,6 +126,10 @@ class _Facts:
     """The pairs it was labelled with at its submission."""
     retrying: bool = False
     """It waits for a further attempt after one that failed."""
+    parent: str | None = None
+    """The task that has submitted it; None: a client has."""
+    group: str | None = None
+    """The batch that it is a member of: the id of the task that follows that."""
     redacted: bool = False
     """The client's key sees neither payloads nor results and errors: they are empty."""
     document: Mapping[str, Any] = field(repr=False, compare=False)
@@ -261,7 +266,7 @@ def _facts(document: Mapping[str, Any]) -> dict[str, Any]:
         "status": TaskStatus(document["status"]),
         "error": document["error"],
         "created_at": datetime.fromisoformat(document["created_at"]),
-        "run_at": datetime.fromisoformat(document["run_at"]),
+        "run_at": optional_time(document["run_at"]),
         "started_at": optional_time(document["started_at"]),
         "finished_at": optional_time(document["finished_at"]),
         "attempts": document["attempts"],
@@ -271,6 +276,8 @@ def _facts(document: Mapping[str, Any]) -> dict[str, Any]:
         "progress": None if progress is None else Progress.of(progress),
         "labels": document.get("labels", {}),
         "retrying": document.get("retrying", False),
+        "parent": document.get("parent"),
+        "group": document.get("group"),
         "redacted": document.get("redacted", False),
         "document": document,
     }

@@ -57,7 +57,7 @@ async def submitted_document(api: httpx.AsyncClient, task_id: str) -> Any:
     return {
         name: value
         for name, value in full.items()
-        if name not in (*own, "trace_link", "cancel_requested", "history")
+        if name not in (*own, "trace_link", "cancel_requested", "history", "children", "follows")
     }
 
 

@@ -51,6 +51,9 @@ async def test_a_task_is_accepted_with_its_document_and_where_it_is_found(
         "progress": None,
         "labels": {},
         "retrying": False,
+        "parent": None,
+        "group": None,
+        "waiting_for": None,
     }
 
 

@@ -33,7 +33,7 @@ LOOKS: Final = {
     "GET /task/{task_id}/status", "GET /tasks", "GET /tasks/count", "GET /tasks/{task_id}",
     "GET /tasks/{task_id}/events", "GET /events", "GET /task-types", "GET /task-types/{name}",
     "GET /schedules", "GET /schedules/{name}", "GET /workers", "GET /activity", "GET /errors",
-    "GET /errors/{error_id}",
+    "GET /errors/{error_id}", "GET /groups/{group_id}",
 }  # fmt: skip
 SUBMITS: Final = {
     "POST /notify/", "POST /report/", "POST /file/", "POST /send-email",
@@ -60,8 +60,8 @@ OTHER_METHODS: Final = (
 
 PLACES: Final = {
     "{key_id}": "abcdef012345",
-    "{task_id}": ID, "{name}": "note", "{error_id}": "5f0c9a1be27d4c83", "{digest}": "x",
-    "{page:path}": "tasks", "{name:path}": "app.js",
+    "{task_id}": ID, "{group_id}": ID, "{name}": "note", "{error_id}": "5f0c9a1be27d4c83",
+    "{digest}": "x", "{page:path}": "tasks", "{name:path}": "app.js",
 }  # fmt: skip
 
 NOBODY: Final = "nobody"

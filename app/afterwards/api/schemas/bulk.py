@@ -13,12 +13,15 @@ from afterwards.api.schemas.error_groups import ErrorId
 from afterwards.api.schemas.fields import EXAMPLE_ID, Time
 from afterwards.api.schemas.requests import (
     ERROR,
+    GROUP,
     LABEL,
     MAX_SEARCH_CHARACTERS,
     MAX_STATUSES,
+    PARENT,
     SEARCH,
     WHOLE,
     Label,
+    RelatedId,
     Sent,
 )
 from afterwards.api.times import EXAMPLE_TIME, shown_time
@@ -83,6 +86,8 @@ class BulkSelection(Sent):
     finished_after: Time | None = Field(None, description="Only tasks finished then or later.")
     finished_before: Time | None = Field(None, description="Only tasks finished before this time.")
     error: ErrorId | None = Field(None, description=ERROR)
+    parent: RelatedId | None = Field(None, description=PARENT)
+    group: RelatedId | None = Field(None, description=GROUP)
     dry_run: bool = Field(False, description="Only count the tasks, change nothing.")
     limit: Annotated[int, Field(ge=1, le=MAX_BULK_TASKS), WHOLE] = Field(
         1_000, description="At most so many tasks, the newest first."

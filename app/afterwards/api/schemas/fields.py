@@ -136,6 +136,17 @@ LOGS: Final[dict[str, Any]] = {
     "schema": {"type": "integer", "enum": [0, 1]},
     "example": 1,
 }
+CHILDREN: Final[dict[str, Any]] = {
+    "name": "children",
+    "in": "query",
+    "required": False,
+    "description": (
+        "1 cancels what the task has submitted, too, what that has submitted, and so on; and the "
+        "members of the group that it follows."
+    ),
+    "schema": {"type": "integer", "enum": [0, 1]},
+    "example": 1,
+}
 TRACEBACKS: Final[dict[str, Any]] = {
     "name": "tracebacks",
     "in": "query",

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
 from afterwards.api.schemas.error_groups import EXAMPLE_ERROR_ID, ErrorId
-from afterwards.api.schemas.fields import QueryTime, Time
+from afterwards.api.schemas.fields import EXAMPLE_ID, QueryTime, Time
 from afterwards.api.times import EXAMPLE_TIME
 from afterwards.labels import KEY_PATTERN, MAX_LABEL_CHARACTERS, MAX_LABELS, VALUE_PATTERN
 from afterwards.lifecycle import DEFAULT_PRIORITY, HIGHEST_PRIORITY
@@ -74,21 +74,19 @@ EXAMPLE_TASK: Final[dict[str, Any]] = {
 }
 
 
-class NewTask(Sent):
-    """A task to submit: its type and payload, and optionally when and how to run it."""
+EXAMPLE_FOLLOWING: Final[dict[str, Any]] = {
+    "type": "report",
+    "payload": {"name": "Notifications sent", "details": {"month": "June"}},
+    "on": "finished",
+}
 
-    model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE_TASK]})
+
+class _Wanted(Sent):
+    """A task, and optionally how to run it."""
 
     type: str = Field(description="The name of the task type.")
     payload: dict[str, Any] = Field(
         default_factory=dict, description="What the task type needs, by its `payload_schema`."
-    )
-    delay_seconds: Annotated[float, Field(ge=0, le=MAX_DELAY_SECONDS)] | None = Field(
-        None, description="Start the task so many seconds later. Not together with `run_at`."
-    )
-    run_at: Time | None = Field(
-        None,
-        description="Start the task then, or at once if that is past. RFC 3339, with an offset.",
     )
     priority: Priority = Field(
         DEFAULT_PRIORITY, description="Tasks of a higher priority start sooner."
@@ -108,6 +106,20 @@ class NewTask(Sent):
         examples=[{"tenant": "acme"}],
     )
 
+
+class NewTask(_Wanted):
+    """A task to submit: its type and payload, and optionally when and how to run it."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE_TASK]})
+
+    delay_seconds: Annotated[float, Field(ge=0, le=MAX_DELAY_SECONDS)] | None = Field(
+        None, description="Start the task so many seconds later. Not together with `run_at`."
+    )
+    run_at: Time | None = Field(
+        None,
+        description="Start the task then, or at once if that is past. RFC 3339, with an offset.",
+    )
+
     @model_validator(mode="after")
     def _one_start(self) -> Self:
         if self.delay_seconds is not None and self.run_at is not None:
@@ -115,12 +127,35 @@ class NewTask(Sent):
         return self
 
 
+class Following(_Wanted):
+    """The task that follows a batch. The end of the batch starts it, and no time does."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE_FOLLOWING]})
+
+    on: Literal["success", "finished"] = Field(
+        "success",
+        description=(
+            "`success`: start it when all tasks of the batch have succeeded; the first that fails "
+            "or is cancelled cancels it. `finished`: start it when all are finished."
+        ),
+    )
+
+
 class NewTasks(Sent):
     """Tasks to submit together, all or none."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{"tasks": [EXAMPLE_TASK]}]})
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"tasks": [EXAMPLE_TASK], "then": EXAMPLE_FOLLOWING}]}
+    )
 
     tasks: Annotated[list[NewTask], Field(min_length=1, max_length=MAX_BATCH_TASKS)]
+    then: Following | None = Field(
+        None,
+        description=(
+            "A further task, which starts when all others are finished. They are its group, which "
+            "has its id."
+        ),
+    )
 
 
 class NewPayload(Sent):
@@ -181,6 +216,11 @@ _LABEL_PATTERN: Final = (
 Label = Annotated[str, Field(pattern=_LABEL_PATTERN)]
 """A condition on labels: a key, or `key=value`."""
 
+RelatedId = Annotated[str, Field(pattern=r"^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$")]
+"""The id of another task."""
+
+PARENT: Final = "Only tasks that the task of this id has submitted."
+GROUP: Final = "Only tasks of the batch that the task of this id follows."
 LABEL: Final = "Only tasks with all of these labels: a key, or `key=value`."
 SEARCH: Final = (
     "Only tasks whose id begins with this, or whose payload or error contains it; or, like "
@@ -223,6 +263,8 @@ class TaskConditions(BaseModel):
         None, description="Only tasks accepted before this time.", examples=[EXAMPLE_TIME]
     )
     error: ErrorId | None = Field(None, description=ERROR, examples=[EXAMPLE_ERROR_ID])
+    parent: RelatedId | None = Field(None, description=PARENT, examples=[EXAMPLE_ID])
+    group: RelatedId | None = Field(None, description=GROUP, examples=[EXAMPLE_ID])
     finished_after: QueryTime | None = Field(
         None, description="Only tasks finished then or later.", examples=[EXAMPLE_TIME]
     )

@@ -38,6 +38,9 @@ _TASK: Final[dict[str, Any]] = {
     "progress": None,
     "labels": {"tenant": "acme"},
     "retrying": False,
+    "parent": None,
+    "group": None,
+    "waiting_for": None,
 }
 
 
@@ -45,6 +48,20 @@ _SUMMARY: Final[dict[str, Any]] = {
     **{name: value for name, value in _TASK.items() if name not in ("payload", "result")},
     "digest": '{"email":"johndoe@example.com","message":"Your order was shipped."}',
 }
+
+
+class WaitingFor(BaseModel):
+    """The group that the task waits for."""
+
+    group: str = Field(description="Its id: that of the task itself.")
+
+
+class Follows(BaseModel):
+    """The group that the task follows."""
+
+    group: str = Field(description="Its id, for `GET /groups/{id}`: that of the task itself.")
+    on: Literal["success", "finished"]
+    size: int = Field(ge=1, description="The number of tasks that were submitted with it.")
 
 
 class _Task(Redacted):
@@ -55,9 +72,12 @@ class _Task(Redacted):
         description="The error of the last attempt, also while the task waits for the next one."
     )
     created_at: str = Field(json_schema_extra={"format": "date-time"})
-    run_at: str = Field(
+    run_at: str | None = Field(
         json_schema_extra={"format": "date-time"},
-        description="The time at which the task is or was due.",
+        description=(
+            "The time at which the task is or was due; null if it waits for a group, and for no "
+            "time."
+        ),
     )
     started_at: str | None = Field(description="The time at which the last attempt was started.")
     finished_at: str | None
@@ -72,6 +92,11 @@ class _Task(Redacted):
     retrying: bool = Field(
         description="True if the task waits for a further attempt after one that failed."
     )
+    parent: str | None = Field(description="The task that has submitted it; null: a client has.")
+    group: str | None = Field(
+        description="The id of the group that it is a member of: that of the task that follows it."
+    )
+    waiting_for: WaitingFor | None = Field(description="Set while it waits for its group to end.")
 
 
 class TaskDocument(_Task):
@@ -133,6 +158,8 @@ class FullTaskDocument(TaskDocument):
         idempotency_key=None,
         schedule=None,
         cancel_requested=False,
+        children=0,
+        follows=None,
         trace_id="4bf92f3577b34da6a3ce929d0e0e4736",
         trace_link="https://traces.example.org/4bf92f3577b34da6a3ce929d0e0e4736",
         history=[
@@ -159,6 +186,10 @@ class FullTaskDocument(TaskDocument):
     idempotency_key: str | None
     schedule: str | None = Field(description="The schedule that made the task.")
     cancel_requested: bool = Field(description="True if the worker was asked to stop the task.")
+    children: int = Field(
+        ge=0, description="The number of tasks that it has submitted and that are kept."
+    )
+    follows: Follows | None = Field(description="The batch that it follows, if it does.")
     trace_id: str | None = Field(
         description=(
             "The trace that the submission belongs to, and all attempts with it. Null without "
@@ -184,11 +215,41 @@ class FullTaskDocument(TaskDocument):
 
 
 class TaskList(BaseModel):
-    """Tasks, in the order of the request."""
+    """Tasks that were accepted together, in the order of the request."""
 
-    model_config = example(tasks=[_TASK])
+    model_config = example(tasks=[_TASK], then=None)
 
     tasks: list[TaskDocument]
+    then: TaskDocument | None = Field(
+        description=(
+            "The task that follows them, if one was sent. Their `group` is its id. Null in the "
+            "answer to a repetition, too, if it was deleted meanwhile."
+        )
+    )
+
+
+class GroupDocument(BaseModel):
+    """A group: the numbers of its members, and the task that follows them."""
+
+    model_config = example(
+        id=EXAMPLE_ID,
+        on="success",
+        size=3,
+        finished=2,
+        succeeded=2,
+        failed=0,
+        cancelled=0,
+        then={**_TASK, "status": "scheduled", "run_at": None, "waiting_for": {"group": EXAMPLE_ID}},
+    )
+
+    id: str = Field(description="The id of the task that follows it.")
+    on: Literal["success", "finished"]
+    size: int = Field(ge=1, description="The number of tasks that were submitted.")
+    finished: int = Field(ge=0, description="Those that have ended and are kept.")
+    succeeded: int = Field(ge=0)
+    failed: int = Field(ge=0)
+    cancelled: int = Field(ge=0)
+    then: TaskDocument = Field(description="The task that follows it.")
 
 
 class TaskScan(BaseModel):
@@ -249,10 +310,18 @@ class TaskCount(BaseModel):
     )
 
 
+class CancelledChildren(BaseModel):
+    """The outcome for the tasks that a task has submitted, and for the group that it follows."""
+
+    cancelled: int = Field(ge=0)
+    requested: int = Field(ge=0, description="Running tasks whose workers were asked to stop them.")
+    more: bool = Field(description="True if there may be more; send the request again.")
+
+
 class Cancellation(BaseModel):
     """The outcome of a cancellation, and the task."""
 
-    model_config = example(outcome="finished", task=_TASK)
+    model_config = example(outcome="finished", task=_TASK, children=None)
 
     outcome: Literal["prevented", "stopped", "finished", "unstoppable", "requested"] = Field(
         description=(
@@ -264,6 +333,7 @@ class Cancellation(BaseModel):
         )
     )
     task: TaskDocument
+    children: CancelledChildren | None = Field(description="Set with `children=1` only.")
 
 
 class _BulkAnswer(BaseModel):
