@@ -183,7 +183,7 @@ def test_a_schedule_is_put_as_it_is_said(service: Handler, out: Callable[[], str
     service.answer(201, schedule(labels={"tenant": "acme"}))
     options = ["--cron", "30 6 * * 1-5", "--timezone", "Europe/Berlin", "--catch-up", "--paused"]
     options += ["--priority", "9", "--max-attempts", "2", "--timeout", "60"]
-    options += ["--label", "tenant=acme"]
+    options += ["--label", "tenant=acme", "--concurrency-key", "c", "--unique-key", "u"]
     assert main(["schedules", "put", "daily", "report", '{"name": "Sales"}', *options]) == 0
     lines = out().splitlines()
     assert {"name: daily", "payload.name: Sales", "labels.tenant: acme"} <= {*lines}
@@ -197,6 +197,8 @@ def test_a_schedule_is_put_as_it_is_said(service: Handler, out: Callable[[], str
         "catch_up": True,
         "paused": True,
         "priority": 9,
+        "concurrency_key": "c",
+        "unique_key": "u",
         "max_attempts": 2,
         "timeout_seconds": 60.0,
         "labels": {"tenant": "acme"},

@@ -48,13 +48,17 @@ def test_submit_passes_everything_on(service: Handler) -> None:
         "k",
     ]
     deadline = ["--deadline", "2027-01-01T00:00:00+00:00", "--label", "tenant=acme"]
-    assert main(["submit", "report", *options, *deadline]) == 0
+    keys = ["--concurrency-key", "c", "--unique-key", "u", "--on-conflict", "replace"]
+    assert main(["submit", "report", *options, *deadline, *keys]) == 0
     sent = json.loads(service.requests[0].content)
     assert sent.pop("deadline")
     assert sent == {
         "type": "report",
         "delay_seconds": 5.0,
         "priority": 9,
+        "concurrency_key": "c",
+        "unique_key": "u",
+        "on_conflict": "replace",
         "max_attempts": 2,
         "timeout_seconds": 1.5,
         "labels": {"tenant": "acme"},

@@ -28,6 +28,9 @@ def task(**members: Any) -> dict[str, Any]:
         "progress": None,
         "labels": {},
         "retrying": False,
+        "concurrency_key": None,
+        "unique_key": None,
+        "waiting_for": None,
         **members,
     }
 
@@ -116,6 +119,9 @@ def schedule(**members: Any) -> dict[str, Any]:
         "max_attempts": 3,
         "timeout_seconds": None,
         "labels": {},
+        "concurrency_key": None,
+        "unique_key": None,
+        "last_skipped": None,
         "created_at": AT,
         "last_due": None,
         "last_task_id": None,

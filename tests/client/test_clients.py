@@ -20,6 +20,7 @@ from afterwards_client import (
     Gone,
     Invalid,
     InvalidArgument,
+    KeyWait,
     NewTask,
     NotFound,
     TaskDetails,
@@ -135,6 +136,36 @@ def test_a_task_has_its_labels_and_says_whether_it_is_retrying(
     del former["labels"], former["retrying"]
     service.answer(200, former)
     assert client.get(ID).labels == {}
+
+
+def test_a_task_has_its_keys_and_says_what_it_waits_for(client: Any, service: Handler) -> None:
+    waits = {"concurrency_key": "acme", "holders": 2}
+    service.answer(202, task(concurrency_key="acme", unique_key="u"))
+    submitted = client.submit(
+        "notification", concurrency_key="acme", unique_key="u", on_conflict="replace"
+    )
+    assert json.loads(service.requests[0].content) == {
+        "type": "notification",
+        "concurrency_key": "acme",
+        "unique_key": "u",
+        "on_conflict": "replace",
+    }
+    assert (submitted.concurrency_key, submitted.unique_key) == ("acme", "u")
+    service.answer(200, details(concurrency_key="acme", waiting_for=waits))
+    assert client.get(ID).waiting_for == KeyWait("acme", 2)
+    former = details()
+    del former["concurrency_key"], former["unique_key"], former["waiting_for"]
+    service.answer(200, former)
+    assert client.get(ID).waiting_for is None
+
+
+def test_a_refusal_for_a_unique_key_names_the_task_that_has_it(
+    client: Any, service: Handler
+) -> None:
+    service.answer(409, {**problem(409), "task_id": ID})
+    with pytest.raises(Conflict) as caught:
+        client.submit("notification", unique_key="u", on_conflict="reject")
+    assert caught.value.task_id == ID
 
 
 def test_a_task_whose_payload_the_key_does_not_see_is_read(client: Any, service: Handler) -> None:

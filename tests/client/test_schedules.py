@@ -24,7 +24,7 @@ from tests.client.documents import AT, ID, problem, schedule, task
 
 def test_a_schedule_is_put_as_it_is_said(client: Any, service: Handler) -> None:
     service.answers = [httpx.ReadError("cut")]
-    service.answer(201, schedule(next_runs=[AT, AT], last_due=AT, last_task_id=ID))
+    service.answer(201, schedule(next_runs=[AT, AT], last_due=AT, last_task_id=ID, last_skipped=AT))
     new = NewSchedule(
         "report",
         {"name": "Sales"},
@@ -35,10 +35,13 @@ def test_a_schedule_is_put_as_it_is_said(client: Any, service: Handler) -> None:
         max_attempts=2,
         timeout=timedelta(minutes=1),
         labels={"tenant": "acme"},
+        concurrency_key="c",
+        unique_key="u",
     )
     made = client.put_schedule("daily", new)
     assert (made.name, made.paused, made.payload) == ("daily", False, {"name": "Sales"})
     assert (made.next_runs, made.last_due) == ((datetime.fromisoformat(AT),) * 2, made.next_runs[0])
+    assert made.last_skipped == made.last_due
     assert made.document["later_member"] == 1
     _, request = service.requests
     assert (request.method, request.url.path) == ("PUT", "/below/schedules/daily")
@@ -53,6 +56,8 @@ def test_a_schedule_is_put_as_it_is_said(client: Any, service: Handler) -> None:
         "max_attempts": 2,
         "timeout_seconds": 60.0,
         "labels": {"tenant": "acme"},
+        "concurrency_key": "c",
+        "unique_key": "u",
     }
 
 

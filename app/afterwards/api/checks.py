@@ -60,6 +60,9 @@ def checked_task(new: NewTask | Following, catalogue: Catalogue, path: Path = BO
         new.timeout_seconds,
         new.deadline,
         None if new.labels is None else stored(new.labels),
+        new.concurrency_key,
+        new.unique_key,
+        new.on_conflict,
     )
 
 

@@ -21,6 +21,7 @@ from afterwards.api.checks import (
     Placed,
     catalogue_of,
     checked_task,
+    invalid,
     require_valid,
 )
 from afterwards.api.encoding import raw
@@ -73,7 +74,7 @@ from afterwards.task_types.description import Catalogue
 router = new_router("Tasks of any type")
 
 _JSON: Final = "application/json"
-_SUBMITTED_HEADERS: Final = schemas.TASK_LOCATION | fields.PREFERENCE_APPLIED
+_SUBMITTED_HEADERS: Final = schemas.TASK_LOCATION | fields.PREFERENCE_APPLIED | fields.EXISTING_TASK
 _SUBMITTING: Final = schemas.accepting(
     202, headers=_SUBMITTED_HEADERS, parameters=[fields.WAIT, fields.PREFER]
 )
@@ -82,6 +83,12 @@ _SUBMITTING["responses"][200] = {
     "model": TaskDocument,
     "headers": _SUBMITTED_HEADERS | fields.REPLAYED,
 }
+_SUBMITTING["responses"] |= schemas.answers(409, said={409: schemas.UNIQUE_KEY_TAKEN})
+_SUBMITTING_MANY: Final = schemas.accepting(202, headers={})
+_SUBMITTING_MANY["responses"] |= schemas.answers(409, said={409: schemas.UNIQUE_KEY_TAKEN})
+
+_EXISTING: Final = (b"existing-task", b"true")
+_IN_BATCH: Final = "in a batch a conflict refuses all tasks; send reject, or leave it out"
 
 _WRONG_QUERY: Final = (
     "The query is not valid.",
@@ -129,8 +136,9 @@ async def list_tasks(query: Annotated[TaskFilter, Query()], request: Request) ->
         cursor = page_cursor(page.next, order)
         headers["Link"] = f'<?{continued(query, cursor)}>; rel="next"'
     document = summary_document if query.summary else base_document
+    waiting = page.waiting
     tasks = await shown_tasks(request, page.tasks)
-    documents = (document(task, page.progress.get(task.id)) for task in tasks)
+    documents = (document(task, page.progress.get(task.id), waiting.get(task.id)) for task in tasks)
     answer = list_document(documents, next=cursor, scan=_scan(page.scan))
     return Response(answer, headers=headers, media_type=_JSON)
 
@@ -195,7 +203,12 @@ async def submit_task(new: NewTask, background: BackgroundTasks, request: Reques
         task = await _waited(request, task, wait.seconds)
     else:
         background.add_task(service.start, task.id)
-    return _submitted(request, await shown(request, task), wait, replayed=accepted.replayed)
+    response = _submitted(request, await shown(request, task), wait)
+    if accepted.replayed:
+        response.raw_headers.append(REPLAYED)
+    if accepted.existing:
+        response.raw_headers.append(_EXISTING)
+    return response
 
 
 async def _fingerprint(request: Request) -> bytes:
@@ -212,14 +225,11 @@ async def _waited(request: Request, task: Task, seconds: float) -> Task:
     return task
 
 
-def _submitted(request: Request, task: Task, wait: Wait, *, replayed: bool) -> Response:
+def _submitted(request: Request, task: Task, wait: Wait) -> Response:
     status = 200 if wait.seconds and task.state.is_final else 202
     location = reference(request.scope, f"/tasks/{task.id}")
     headers = {"Location": location, **wait.headers()}
-    response = Response(base_document(task), status, headers, _JSON)
-    if replayed:
-        response.raw_headers.append(REPLAYED)
-    return response
+    return Response(base_document(task), status, headers, _JSON)
 
 
 @router.post(
@@ -228,7 +238,7 @@ def _submitted(request: Request, task: Task, wait: Wait, *, replayed: bool) -> R
     operation_id="submitTasks",
     response_model=TaskList,
     response_description="All accepted",
-    **schemas.accepting(202, headers={}),
+    **_SUBMITTING_MANY,
 )
 @needs(Role.SUBMITTER, grant=Grant.SUBMIT)
 async def submit_tasks(batch: NewTasks, background: BackgroundTasks, request: Request) -> Response:
@@ -281,8 +291,11 @@ def _checked_tasks(
     """The tasks up to the first that is wrong, and what is wrong with that."""
     wanted: list[TaskRequest] = []
     for index, new in enumerate(part, first):
+        path = (*BODY, "tasks", index)
         try:
-            wanted.append(checked_task(new, catalogue, (*BODY, "tasks", index)))
+            if new.on_conflict not in (None, "reject"):
+                raise invalid("on_conflict", (*path, "on_conflict"), _IN_BATCH)
+            wanted.append(checked_task(new, catalogue, path))
         except RequestValidationError as error:
             return wanted, error
     return wanted, None

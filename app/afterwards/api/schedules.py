@@ -239,7 +239,13 @@ async def resume_schedule(name: ScheduleName, request: Request) -> Response:
     status_code=202,
     response_model=TaskDocument,
     response_description="The task that was made",
-    responses=schemas.answers(404, 503, said=_UNKNOWN, headers_of={202: schemas.TASK_LOCATION}),
+    responses=schemas.answers(
+        404,
+        409,
+        503,
+        said=_UNKNOWN | {409: schemas.UNIQUE_KEY_TAKEN},
+        headers_of={202: schemas.TASK_LOCATION},
+    ),
 )
 @needs(Role.OPERATOR)
 async def run_schedule(
@@ -293,6 +299,8 @@ def _schedule(name: str, new: NewSchedule, payload: bytes, request: Request) -> 
         max_attempts=new.max_attempts,
         timeout_seconds=new.timeout_seconds,
         labels=stored(new.labels),
+        concurrency_key=new.concurrency_key,
+        unique_key=new.unique_key,
     )
     return Schedule(
         name=name,
@@ -320,9 +328,12 @@ def _document(schedule: Schedule, now: float, *, with_payload: bool = True) -> d
         "max_attempts": pattern.max_attempts,
         "timeout_seconds": pattern.timeout_seconds,
         "labels": {} if pattern.labels is None else raw(pattern.labels),
+        "concurrency_key": pattern.concurrency_key,
+        "unique_key": pattern.unique_key,
         "created_at": shown_time(schedule.created_at),
-        "last_due": None if schedule.last_due is None else shown_time(schedule.last_due),
+        "last_due": _time_or_none(schedule.last_due),
         "last_task_id": schedule.last_task_id,
+        "last_skipped": _time_or_none(schedule.last_skipped),
         "next_runs": [shown_time(due) for due in schedule.next_runs(RUNS_SHOWN, now)],
     }
     if with_payload:
@@ -330,6 +341,10 @@ def _document(schedule: Schedule, now: float, *, with_payload: bool = True) -> d
         if pattern.payload is HIDDEN:
             members |= REDACTED
     return members
+
+
+def _time_or_none(moment: float | None) -> str | None:
+    return None if moment is None else shown_time(moment)
 
 
 def _results(tasks: Sequence[DueTask]) -> list[dict[str, str]]:

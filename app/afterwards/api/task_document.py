@@ -8,25 +8,29 @@ from typing import Any, Final
 from afterwards.api.encoding import REDACTED, encoded, raw
 from afterwards.api.times import shown_time
 from afterwards.lifecycle import Task
-from afterwards.registry.protocol.answers import AttemptRecord, Details, ProgressMark
+from afterwards.registry.protocol.answers import AttemptRecord, Details, KeyWait, ProgressMark
 from afterwards.service.hidden import HIDDEN
 from afterwards.trace_context import attempt_span_id, ids, is_sampled
 
 DIGEST_CHARACTERS: Final = 120
 
 
-def base_document(task: Task, progress: ProgressMark | None = None) -> bytes:
+def base_document(
+    task: Task, progress: ProgressMark | None = None, waiting: KeyWait | None = None
+) -> bytes:
     """The members of a task that every answer has."""
-    return encoded(_members(task, progress, _content(task)))
+    return encoded(_members(task, progress, waiting, _content(task)))
 
 
-def summary_document(task: Task, progress: ProgressMark | None = None) -> bytes:
+def summary_document(
+    task: Task, progress: ProgressMark | None = None, waiting: KeyWait | None = None
+) -> bytes:
     """The same with the beginning of the payload, and without the result."""
     if task.payload is HIDDEN:
-        return encoded(_members(task, progress, {"digest": None, **REDACTED}))
+        return encoded(_members(task, progress, waiting, {"digest": None, **REDACTED}))
     text = task.payload.decode(errors="ignore")
     digest = text if len(text) <= DIGEST_CHARACTERS else f"{text[: DIGEST_CHARACTERS - 1]}…"
-    return encoded(_members(task, progress, {"digest": digest}))
+    return encoded(_members(task, progress, waiting, {"digest": digest}))
 
 
 def full_document(
@@ -46,7 +50,7 @@ def full_document(
     task = details.task
     history = [_attempt(task, record) for record in details.attempts]
     members: dict[str, Any] = {
-        **_members(task, details.progress, _content(task)),
+        **_members(task, details.progress, details.waiting, _content(task)),
         "executor": task.executor,
         "timeout_seconds": task.timeout_seconds,
         "deadline": _time_or_none(task.deadline),
@@ -72,7 +76,9 @@ def list_document(tasks: Iterable[bytes], **members: Any) -> bytes:
     return encoded({"tasks": list(map(raw, tasks)), **members})
 
 
-def _members(task: Task, progress: ProgressMark | None, content: dict[str, Any]) -> dict[str, Any]:
+def _members(
+    task: Task, progress: ProgressMark | None, waiting: KeyWait | None, content: dict[str, Any]
+) -> dict[str, Any]:
     return {
         "id": task.id,
         "type": task.type,
@@ -92,8 +98,18 @@ def _members(task: Task, progress: ProgressMark | None, content: dict[str, Any])
         "retrying": task.is_retrying,
         "parent": task.parent,
         "group": task.group,
-        "waiting_for": {"group": task.id} if task.waits_for_group else None,
+        "concurrency_key": task.concurrency_key,
+        "unique_key": task.unique_key,
+        "waiting_for": _waiting_for(task, waiting),
     }
+
+
+def _waiting_for(task: Task, waiting: KeyWait | None) -> dict[str, Any] | None:
+    if task.waits_for_group:
+        return {"group": task.id}
+    if waiting is None:
+        return None
+    return {"concurrency_key": waiting.key, "holders": waiting.holders}
 
 
 def _content(task: Task) -> dict[str, Any]:

@@ -43,6 +43,8 @@ def filter_of(query: TaskConditions | BulkSelection, redaction: Redaction) -> Fi
         created_before=times.as_shown(query.created_before),
         finished_after=times.as_shown(query.finished_after),
         finished_before=times.as_shown(query.finished_before),
+        concurrency_key=query.concurrency_key,
+        unique_key=query.unique_key,
         search=None if query.q is None else _search(query.q, query, redaction),
         error=query.error,
         parent=query.parent and query.parent.lower(),

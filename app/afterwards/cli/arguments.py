@@ -14,6 +14,7 @@ from afterwards.cli.times import future
 from afterwards_client import DEFAULT_URL, TaskStatus
 
 ORDERS: Final = ("created", "due", "finished")
+ON_CONFLICT: Final = ("existing", "reject", "replace")
 
 
 def add_submit(parser: argparse.ArgumentParser) -> None:
@@ -26,6 +27,13 @@ def add_submit(parser: argparse.ArgumentParser) -> None:
     )
     add_run_at(parser)
     add_limits(parser)
+    parser.add_argument(
+        "--on-conflict",
+        metavar="WHAT",
+        choices=ON_CONFLICT,
+        help="if another task has the unique key: existing gives that one (default), reject "
+        "refuses, replace cancels it if it waits",
+    )
     parser.add_argument(
         "--deadline", metavar="TIME", type=future, help="start no attempt after this time"
     )
@@ -106,7 +114,7 @@ def add_payload(parser: argparse.ArgumentParser) -> None:
 
 
 def add_limits(parser: argparse.ArgumentParser) -> None:
-    """Add the options of a task's own limits and labels."""
+    """Add the options of a task's own limits, labels and keys."""
     parser.add_argument(
         "--priority", metavar="N", type=_integer, help="0 to 9; higher starts sooner"
     )
@@ -122,6 +130,15 @@ def add_limits(parser: argparse.ArgumentParser) -> None:
         action="append",
         type=_pair,
         help="label of the task; may be repeated",
+    )
+    parser.add_argument(
+        "--concurrency-key",
+        metavar="KEY",
+        help="run attempts at tasks of this type with this key one after the other, or as many at "
+        "once as the type allows",
+    )
+    parser.add_argument(
+        "--unique-key", metavar="KEY", help="have at most one unfinished task with this key"
     )
 
 

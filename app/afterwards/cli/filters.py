@@ -28,6 +28,8 @@ def add_conditions(parser: argparse.ArgumentParser, statuses: Iterable[str]) -> 
         type=_label,
         help="only with this label; may be repeated: with all of them",
     )
+    for kind in ("concurrency", "unique"):
+        group.add_argument(f"--{kind}-key", metavar="KEY", help=f"only with this {kind} key")
     group.add_argument(
         "--search",
         metavar="TEXT",
@@ -69,6 +71,8 @@ def conditions_of(arguments: argparse.Namespace) -> Conditions:
         "status": arguments.status,
         "type": arguments.type,
         "labels": dict(arguments.label) if arguments.label else None,
+        "concurrency_key": arguments.concurrency_key,
+        "unique_key": arguments.unique_key,
         "q": arguments.search,
         "error": arguments.error,
         "created_after": arguments.after,

@@ -39,6 +39,8 @@ def _put(arguments: argparse.Namespace, output: Output) -> int:
         max_attempts=arguments.max_attempts,
         timeout=arguments.timeout,
         labels=labels_of(arguments),
+        concurrency_key=arguments.concurrency_key,
+        unique_key=arguments.unique_key,
     )
     with remote.client(arguments) as client:
         return _shown(output, client.put_schedule(arguments.name, new))

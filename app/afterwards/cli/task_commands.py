@@ -36,6 +36,9 @@ def _submit(arguments: argparse.Namespace, output: Output) -> int:
             timeout=arguments.timeout,
             deadline=arguments.deadline,
             labels=given.labels_of(arguments),
+            concurrency_key=arguments.concurrency_key,
+            unique_key=arguments.unique_key,
+            on_conflict=arguments.on_conflict,
             idempotency_key=arguments.key,
         )
     if arguments.wait:

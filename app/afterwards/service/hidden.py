@@ -6,7 +6,14 @@ from dataclasses import replace
 from typing import Final
 
 from afterwards.lifecycle import Task
-from afterwards.registry.protocol.answers import Details, ErrorPage, Event, Page, SchedulePage
+from afterwards.registry.protocol.answers import (
+    Details,
+    ErrorPage,
+    Event,
+    Existing,
+    Page,
+    SchedulePage,
+)
 from afterwards.schedules.schedule import Schedule
 
 HIDDEN: Final = bytes(bytearray(b"null"))
@@ -21,12 +28,17 @@ def hidden_task(task: Task) -> Task:
     return replace(task, payload=HIDDEN, result=None, error=None)
 
 
+def hidden_existing(existing: Existing) -> Existing:
+    """The answer with such a task."""
+    return Existing(hidden_task(existing.task))
+
+
 def hidden_details(details: Details) -> Details:
     """The same with its history, without progress, log lines and tracebacks."""
     attempts = [
         record._replace(error=None, log_lines=(), traceback=None) for record in details.attempts
     ]
-    return Details(hidden_task(details.task), attempts, None, details.children)
+    return Details(hidden_task(details.task), attempts, None, details.waiting, details.children)
 
 
 def hidden_page(page: Page) -> Page:

@@ -14,6 +14,7 @@ from pydantic_core import from_json
 
 from afterwards.errors import UnknownTaskType
 from afterwards.lifecycle import DEFAULT_PRIORITY, Follows, Kind, Task
+from afterwards.registry.protocol.requests import OnConflict
 from afterwards.system.large_bodies import LARGE_BYTES
 from afterwards.task_ids import new_id
 from afterwards.task_types.description import Catalogue, TypeDescription
@@ -35,6 +36,10 @@ class TaskRequest(NamedTuple):
     deadline: float | None = None
     labels: str | None = None
     """A JSON object, as `Task.labels`."""
+    concurrency_key: str | None = None
+    unique_key: str | None = None
+    on_conflict: OnConflict | None = None
+    """The fate of a single task whose unique key an unfinished one has; None: `existing`."""
 
 
 class AcceptedTask(NamedTuple):
@@ -43,6 +48,8 @@ class AcceptedTask(NamedTuple):
     task: Task
     replayed: bool = False
     """True if it was accepted before, under the same idempotency key."""
+    existing: bool = False
+    """True if it is another one, which is unfinished and has the same unique key."""
 
 
 class Then(NamedTuple):
@@ -123,6 +130,10 @@ class Intake:
             changes["deadline"] = wanted.deadline
         if wanted.labels is not None:
             changes["labels"] = wanted.labels
+        if wanted.concurrency_key is not None:
+            changes["concurrency_key"] = wanted.concurrency_key
+        if wanted.unique_key is not None:
+            changes["unique_key"] = wanted.unique_key
         return replace(task, **changes) if changes else task
 
 

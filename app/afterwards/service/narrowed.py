@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Any, Final, Protocol
 
 from afterwards.access.keyring import Keyring
-from afterwards.errors import NotAllowed, ScheduleNotFound, TaskDeleted
+from afterwards.errors import NotAllowed, ScheduleNotFound, TaskDeleted, UniqueKeyTaken
 from afterwards.registry.protocol import key_requests as k
 from afterwards.registry.protocol import requests as r
 from afterwards.registry.protocol.answers import (
@@ -23,6 +23,7 @@ from afterwards.registry.protocol.answers import (
     SchedulePage,
     WorkerList,
 )
+from afterwards.registry.protocol.filters import Filter
 from afterwards.schedules.schedule import Schedule
 from afterwards.service.sight import Ask, Sight
 
@@ -80,14 +81,26 @@ async def carried_out(sight: Sight, ask: Ask, request: Any) -> Any:
 
 async def _add(sight: Sight, ask: Ask, request: r.Add) -> Any:
     sight.reach.require_new(request.task)
-    return sight.shown(await ask(request))
+    if request.task.unique_key is not None:
+        request = request._replace(reach=sight.reach.narrowed(Filter()))
+    return sight.shown(await _meeting(sight, ask, request))
 
 
 async def _add_all(sight: Sight, ask: Ask, request: r.AddAll) -> Any:
     for task in request.tasks:
         sight.reach.require_new(task)
-    first = await ask(request)
+    first = await _meeting(sight, ask, request)
     return first if first is None else [sight.shown(task) for task in first]
+
+
+async def _meeting(
+    sight: Sight, ask: Ask, request: r.Add | r.AddAll | r.Retry | r.RunSchedule
+) -> Any:
+    """The answer to a request that may meet the holder of a unique key."""
+    try:
+        return await ask(request)
+    except UniqueKeyTaken as error:
+        raise await sight.taken(ask, error) from None
 
 
 async def _get(sight: Sight, ask: Ask, request: r.Get) -> Any:
@@ -100,6 +113,8 @@ async def _inspect(sight: Sight, ask: Ask, request: r.Inspect) -> Any:
     except TaskDeleted:
         raise sight.gone(request.task_id) from None
     sight.found(details.task)
+    if details.waiting is not None:
+        details = details._replace(waiting=sight.wait(details.waiting))
     return sight.shown(details)
 
 
@@ -110,6 +125,8 @@ async def _change(
         await sight.task(ask, request.task_id)
     if isinstance(request, r.Retry | r.Amend) and request.kind is not None:
         sight.reach.require_type(request.kind.type)
+    if isinstance(request, r.Retry):
+        return sight.shown(await _meeting(sight, ask, request))
     return sight.shown(await ask(request))
 
 
@@ -121,6 +138,9 @@ async def _find(sight: Sight, ask: Ask, request: r.Find) -> Any:
     if page.scan is not None and not sight.reach.is_all_tasks:
         # The tasks that were looked at may be beyond reach: their number and times are, too.
         page = page._replace(scan=Scan(len(page.tasks), None, page.scan.complete))
+    if page.waiting:
+        waiting = {task_id: sight.wait(wait) for task_id, wait in page.waiting.items()}
+        page = page._replace(waiting=waiting)
     return sight.shown(page)
 
 
@@ -212,6 +232,8 @@ async def _change_schedule(
     sight: Sight, ask: Ask, request: r.PauseSchedule | r.DeleteSchedule | r.RunSchedule
 ) -> Any:
     await sight.schedule(ask, request.name)
+    if isinstance(request, r.RunSchedule):
+        return sight.shown(await _meeting(sight, ask, request))
     return sight.shown(await ask(request))
 
 

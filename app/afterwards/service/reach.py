@@ -37,6 +37,11 @@ class Reach:
         """True if the tasks of every owner can be looked at."""
         return self.types is None and not self._labels
 
+    @property
+    def has_labels(self) -> bool:
+        """True if tasks without its labels are beyond it."""
+        return bool(self._labels)
+
     def has_type(self, name: str) -> bool:
         """True if tasks of this type may be within reach."""
         return self.types is None or name in self.types

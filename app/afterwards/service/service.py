@@ -32,9 +32,10 @@ from afterwards.lifecycle import FINAL_STATES, Kind, Task, TaskState
 from afterwards.registry.client.client import RegistryClient
 from afterwards.registry.client.list_reader import ListReader
 from afterwards.registry.protocol.activity import By
-from afterwards.registry.protocol.answers import Counted, Details, ErrorPage, Page
+from afterwards.registry.protocol.answers import Counted, Details, ErrorPage, Existing, Page
 from afterwards.registry.protocol.filters import Filter, Order, PageEnd
 from afterwards.registry.protocol.requests import (
+    EXISTING,
     Add,
     AddAll,
     Amend,
@@ -238,7 +239,7 @@ class TaskService:
         if self._traces is None:
             first: Task | None = await self._client.call(Add(task))
         else:
-            first = await self._add_traced(self._traces, task, headers)
+            first = await self._add_traced(self._traces, Add(task), headers)
         if first is not None:
             return Submission(first.id, replayed=True)
         return Submission(task.id)
@@ -257,15 +258,19 @@ class TaskService:
             headers: as in `submit`.
 
         Raises:
+            UniqueKeyTaken: an unfinished task has its unique key.
             As `submit`.
         """
         task = self._intake.requested(wanted, time.time(), self._owner)
         if idempotency_key is not None:
             task = _under_key(task, idempotency_key, print_of_body)
+        add = Add(task, on_conflict=wanted.on_conflict or EXISTING)
         if self._traces is None:
-            first: Task | None = await self._client.call(Add(task))
+            first: Task | Existing | None = await self._client.call(add)
         else:
-            first = await self._add_traced(self._traces, task, headers)
+            first = await self._add_traced(self._traces, add, headers)
+        if isinstance(first, Existing):
+            return AcceptedTask(first.task, existing=True)
         if first is not None:
             return AcceptedTask(first, replayed=True)
         return AcceptedTask(self._shown(task))
@@ -285,7 +290,7 @@ class TaskService:
             then: follows them: it is accepted with them, and starts when they have ended.
 
         Raises:
-            As `submit`.
+            As `submit_one`; no task may have the unique key of one of these.
         """
         tasks = self._intake.batch(wanted, then, time.time(), self._owner)
         if idempotency_key is not None:
@@ -307,11 +312,12 @@ class TaskService:
         shown: Task = task if self._sight is None else self._sight.shown(task)
         return shown
 
-    async def _add_traced(self, traces: Traces, task: Task, headers: Headers) -> Task | None:
-        with traces.submission([task], headers) as span:
-            first: Task | None = await self._client.call(Add(replace(task, trace=span.trace)))
+    async def _add_traced(self, traces: Traces, add: Add, headers: Headers) -> Any:
+        with traces.submission([add.task], headers) as span:
+            traced = replace(add.task, trace=span.trace)
+            first: Task | Existing | None = await self._client.call(add._replace(task=traced))
             if first is not None:
-                span.replayed([first])
+                span.replayed([first.task if isinstance(first, Existing) else first])
             return first
 
     async def start(self, *task_ids: str) -> None:
@@ -483,6 +489,7 @@ class TaskService:
         Raises:
             TaskNotFound: there is none.
             IllegalTransition: it is in another state, or somebody else has just retried it.
+            UniqueKeyTaken: another unfinished task has its unique key.
         """
         task: Task = await self._client.call(Retry(_checked(task_id), *changes, run_at, by))
         return task

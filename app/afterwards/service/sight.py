@@ -9,12 +9,20 @@ from typing import Any, Final
 
 from afterwards.access.key import Key
 from afterwards.access.principal import Principal
-from afterwards.errors import NotAllowed, ScheduleNotFound, TaskDeleted, TaskNotFound
+from afterwards.errors import (
+    NotAllowed,
+    ScheduleNotFound,
+    TaskDeleted,
+    TaskNotFound,
+    UniqueKeyTaken,
+)
 from afterwards.lifecycle import Task
 from afterwards.registry.protocol.answers import (
     Details,
     ErrorPage,
     Event,
+    Existing,
+    KeyWait,
     Page,
     SchedulePage,
     Statistics,
@@ -74,6 +82,16 @@ class Sight:
             raise self.reach.beyond(task)
         return task
 
+    async def taken(self, ask: Ask, error: UniqueKeyTaken) -> UniqueKeyTaken:
+        """The error of a unique key; it does not name a task that is beyond reach."""
+        if error.task_id is None or self.reach.is_all_tasks:
+            return error
+        try:
+            await self.task(ask, error.task_id)
+        except (NotAllowed, TaskNotFound):
+            return UniqueKeyTaken(error.key, None)
+        return error
+
     async def schedule(self, ask: Ask, name: str) -> Schedule:
         """A schedule whose tasks are within reach, whole."""
         schedule: Schedule = await ask(GetSchedule(name))
@@ -108,6 +126,10 @@ class Sight:
         hide = None if self._sees else _HIDDEN.get(type(answer))
         return answer if hide is None else hide(answer)
 
+    def wait(self, wait: KeyWait) -> KeyWait:
+        """The wait of a task; attempts that hold its key may be beyond the labels of this one."""
+        return wait._replace(holders=None) if self.reach.has_labels else wait
+
     def searched(self, wanted: Filter) -> Filter | None:
         """As `Reach.narrowed`. Raises `NotAllowed` if payloads are searched that cannot be seen."""
         if wanted.search is not None and not self._sees:
@@ -124,6 +146,7 @@ class Sight:
 _HIDDEN: Final = MappingProxyType[type, Callable[[Any], Any]](
     {
         Task: hidden.hidden_task,
+        Existing: hidden.hidden_existing,
         Details: hidden.hidden_details,
         Page: hidden.hidden_page,
         Schedule: hidden.hidden_schedule,

@@ -35,7 +35,7 @@ class SubmissionSpan(Protocol):
     """As `Task.trace`."""
 
     def replayed(self, tasks: Sequence[Task]) -> None:
-        """Nothing was accepted: these had been before, under the same idempotency key."""
+        """Nothing was accepted: these had been before, under the same key."""
 
 
 class Traces(Protocol):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 
 from afterwards_client import calls, flows
 from afterwards_client.calls import Cancellation
@@ -50,6 +50,9 @@ class Client(ManyTasks, Scheduling, Operations):
         timeout: float | timedelta | None = None,
         deadline: datetime | None = None,
         labels: Mapping[str, str] | None = None,
+        concurrency_key: str | None = None,
+        unique_key: str | None = None,
+        on_conflict: Literal["existing", "reject", "replace"] | None = None,
         idempotency_key: str | None = None,
         wait: float | timedelta | None = None,
     ) -> Task:
@@ -57,6 +60,12 @@ class Client(ManyTasks, Scheduling, Operations):
 
         Args:
             labels: up to 8 pairs to find it by, such as its tenant.
+            concurrency_key: only as many attempts at tasks of its type with this key run at once
+                as the type allows, which is one unless it says otherwise.
+            unique_key: at most one unfinished task of the same owner has it.
+            on_conflict: what happens if another task has the unique key. `existing`, the default,
+                returns that one. `reject` raises `Conflict`. `replace` cancels it if it waits, and
+                raises `Conflict` if it runs.
             idempotency_key: one of your own makes repeated calls one task; without it, only the
                 repetitions within this call are one.
             wait: how long to wait for the task's end; 0 is not at all. It bounds the whole call,
@@ -65,18 +74,34 @@ class Client(ManyTasks, Scheduling, Operations):
                 task is accepted it is returned as it stood last, whatever ends the wait.
 
         Raises:
+            Conflict: another task has its unique key; `task_id` of the error names that one.
             ConnectionFailed, Unavailable: it is not known to be accepted, neither within `wait` nor
                 by the patience of `retries`. Sent again under the same key, it is one task.
         """
         task = NewTask(
-            type, payload, delay, run_at, priority, max_attempts, timeout, deadline, labels
+            type,
+            payload,
+            delay,
+            run_at,
+            priority,
+            max_attempts,
+            timeout,
+            deadline,
+            labels,
+            concurrency_key,
+            unique_key,
+            on_conflict,
         )
         return self._run(flows.submit(task, idempotency_key, wait, self._retries))
 
     def submit_many(
         self, tasks: Sequence[NewTask], *, idempotency_key: str | None = None
     ) -> Sequence[Task]:
-        """Hand over up to 1000 tasks, all or none. The order stays."""
+        """Hand over up to 1000 tasks, all or none. The order stays.
+
+        Raises:
+            Conflict: another task has the unique key of one of them, or two have the same.
+        """
         return self._run(flows.submit_many(tasks, idempotency_key, self._retries))
 
     def get(self, task_id: str, *, logs: bool = False, tracebacks: bool = False) -> TaskDetails:
@@ -124,7 +149,7 @@ class Client(ManyTasks, Scheduling, Operations):
                 back to where it was.
 
         Raises:
-            Conflict: it is neither failed nor cancelled.
+            Conflict: it is neither failed nor cancelled, or another task has its unique key.
             ConnectionFailed, Unavailable: it may have been retried all the same.
         """
         call = calls.retry(task_id, payload=payload, new_type=new_type, run_at=run_at)

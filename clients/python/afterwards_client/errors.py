@@ -146,6 +146,8 @@ class ApiError(AfterwardsClientError):
         self.title = _text(problem, "title") or str(status)
         self.detail = _text(problem, "detail") or self.title
         self.errors = tuple(_field_errors(problem.get("errors")))
+        self.task_id = _text(problem, "task_id")
+        """The task that has the unique key, if the refusal is about one."""
         self.retry_after_seconds = retry_after_seconds
         super().__init__(self.detail)
 

@@ -37,6 +37,9 @@ class NewSchedule:
     """For one attempt."""
     labels: Mapping[str, str] | None = None
     """Each of its tasks has them."""
+    concurrency_key: str | None = None
+    unique_key: str | None = None
+    """A due time that meets an unfinished task with it is skipped."""
 
     def body(self) -> dict[str, Any]:
         """As JSON; what is not said is left to the service."""
@@ -53,6 +56,8 @@ class NewSchedule:
                 "max_attempts": self.max_attempts,
                 "timeout_seconds": seconds_of(self.timeout),
                 "labels": self.labels,
+                "concurrency_key": self.concurrency_key,
+                "unique_key": self.unique_key,
             }
         )
 
@@ -95,6 +100,10 @@ class Schedule:
     last_task_id: str | None
     next_runs: tuple[datetime, ...]
     """The next five due times; none while it is paused."""
+    concurrency_key: str | None = None
+    unique_key: str | None = None
+    last_skipped: datetime | None = None
+    """The latest due time without a task, because one had its unique key."""
     results: tuple[DueTask, ...] | None = None
     """The tasks of the latest due times, up to twelve, newest first; None: not asked for."""
     document: Mapping[str, Any] = field(repr=False, compare=False)
@@ -125,6 +134,9 @@ class Schedule:
             last_due=optional_time(document["last_due"]),
             last_task_id=document["last_task_id"],
             next_runs=tuple(datetime.fromisoformat(at) for at in document["next_runs"]),
+            concurrency_key=document.get("concurrency_key"),
+            unique_key=document.get("unique_key"),
+            last_skipped=optional_time(document.get("last_skipped")),
             results=None if results is None else tuple(DueTask.of(one) for one in results),
             document=document,
         )

@@ -19,6 +19,9 @@ class Conditions(TypedDict, total=False):
     """It is of this task type, or of one of these."""
     labels: Mapping[str, str | None] | None
     """It has all of these labels; None as a value stands for any."""
+    concurrency_key: str | None
+    """It has this key; so for `unique_key`."""
+    unique_key: str | None
     q: str | None
     """Its id begins so, or its payload or error contains it; `payload.customer.id=7`: its payload
     has this value there."""

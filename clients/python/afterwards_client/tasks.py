@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from afterwards_client.times import optional_time
 
@@ -60,6 +60,23 @@ class Progress:
         """Read it from JSON."""
         at = datetime.fromisoformat(document["at"])
         return cls(float(document["fraction"]), document["message"], at)
+
+
+@dataclass(frozen=True)
+class KeyWait:
+    """The reason why a pending task does not start: its concurrency key is full."""
+
+    concurrency_key: str
+    holders: int | None
+    """The number of attempts that run under the key; None: the client's key is not told."""
+
+
+@dataclass(frozen=True)
+class GroupWait:
+    """The reason why a task has no time to start: the tasks that it follows have not ended."""
+
+    group: str
+    """The id of the group: that of the task itself."""
 
 
 @dataclass(frozen=True)
@@ -130,6 +147,11 @@ class _Facts:
     """The task that has submitted it; None: a client has."""
     group: str | None = None
     """The batch that it is a member of: the id of the task that follows that."""
+    concurrency_key: str | None = None
+    unique_key: str | None = None
+    waiting_for: GroupWait | KeyWait | None = None
+    """Set while it waits for its group, or for its concurrency key; only lists and `get` tell of
+    the key."""
     redacted: bool = False
     """The client's key sees neither payloads nor results and errors: they are empty."""
     document: Mapping[str, Any] = field(repr=False, compare=False)
@@ -228,6 +250,13 @@ class NewTask:
     deadline: datetime | None = None
     labels: Mapping[str, str] | None = None
     """Up to 8 pairs to find it by; keys and values have 1 to 64 characters."""
+    concurrency_key: str | None = None
+    """Only as many attempts at tasks of its type with this key run at once as the type allows."""
+    unique_key: str | None = None
+    """At most one unfinished task of the same owner has it."""
+    on_conflict: Literal["existing", "reject", "replace"] | None = None
+    """The fate of this task if another one has its unique key. Of tasks that are submitted together
+    only `reject` is taken."""
 
     def body(self) -> dict[str, Any]:
         """As JSON; what is not said is left to the service."""
@@ -241,6 +270,9 @@ class NewTask:
             "timeout_seconds": seconds_of(self.timeout),
             "deadline": self.deadline and self.deadline.isoformat(),
             "labels": self.labels and dict(self.labels),
+            "concurrency_key": self.concurrency_key,
+            "unique_key": self.unique_key,
+            "on_conflict": self.on_conflict,
         }
         return {name: value for name, value in members.items() if value is not None}
 
@@ -256,6 +288,14 @@ def _members(document: Mapping[str, Any]) -> dict[str, Any]:
         "payload": {} if document.get("redacted") else document["payload"],
         "result": document["result"],
     }
+
+
+def _wait_of(document: Mapping[str, Any] | None) -> GroupWait | KeyWait | None:
+    if document is None:
+        return None
+    if "group" in document:
+        return GroupWait(document["group"])
+    return KeyWait(document["concurrency_key"], document["holders"])
 
 
 def _facts(document: Mapping[str, Any]) -> dict[str, Any]:
@@ -278,6 +318,9 @@ def _facts(document: Mapping[str, Any]) -> dict[str, Any]:
         "retrying": document.get("retrying", False),
         "parent": document.get("parent"),
         "group": document.get("group"),
+        "concurrency_key": document.get("concurrency_key"),
+        "unique_key": document.get("unique_key"),
+        "waiting_for": _wait_of(document.get("waiting_for")),
         "redacted": document.get("redacted", False),
         "document": document,
     }

@@ -53,6 +53,8 @@ async def test_a_task_is_accepted_with_its_document_and_where_it_is_found(
         "retrying": False,
         "parent": None,
         "group": None,
+        "concurrency_key": None,
+        "unique_key": None,
         "waiting_for": None,
     }
 

@@ -20,6 +20,8 @@ from afterwards.api.schemas.requests import (
     PARENT,
     SEARCH,
     WHOLE,
+    WITH_KEY,
+    Key,
     Label,
     RelatedId,
     Sent,
@@ -74,6 +76,8 @@ class BulkSelection(Sent):
     label: Annotated[list[Label], Field(min_length=1, max_length=MAX_LABELS), *_ONE_OR_MORE] = (
         Field(default_factory=list, description=LABEL)
     )
+    concurrency_key: Key | None = Field(None, description=WITH_KEY.format("concurrency"))
+    unique_key: Key | None = Field(None, description=WITH_KEY.format("unique"))
     q: str | None = Field(
         None,
         min_length=1,

@@ -83,6 +83,13 @@ REPLAYED: Final[dict[str, Any]] = {
         "example": "true",
     }
 }
+EXISTING_TASK: Final[dict[str, Any]] = {
+    "Existing-Task": {
+        "description": "The answer is about an unfinished task that has the same `unique_key`.",
+        "schema": {"type": "string", "enum": ["true"]},
+        "example": "true",
+    }
+}
 PREFERENCE_APPLIED: Final = {
     "Preference-Applied": header("The longest wait that the header `Prefer` allowed.", "wait=20")
 }

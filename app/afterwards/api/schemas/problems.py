@@ -45,10 +45,22 @@ class ProblemDocument(BaseModel):
         default=None, description="Set only when fields are not valid."
     )
     limit: ReachedLimit | None = Field(default=None, description="Set only for a 429.")
+    task_id: str | None = Field(
+        default=None, description="Set only for a 409 about a unique key: the task that has it."
+    )
     request_id: str | None = Field(
         default=None, description="Set only for a 500: the request's id in the service's log."
     )
 
+
+UNIQUE_KEY_TAKEN: Final = (
+    "An unfinished task has the unique key. Nothing was done.",
+    (
+        f"Task {EXAMPLE_ID} is unfinished and has the unique key 'sync-7'; wait for its end, "
+        "cancel it, or use another key"
+    ),
+)
+"""The cause of a 409 about a unique key, and an example of its detail."""
 
 _RETRY_AFTER: Final[dict[str, Any]] = {
     "Retry-After": {

@@ -61,6 +61,16 @@ Labels = Annotated[
 ]
 
 
+MAX_KEY_CHARACTERS: Final = 255
+Key = Annotated[str, Field(min_length=1, max_length=MAX_KEY_CHARACTERS, pattern=VALUE_PATTERN)]
+"""A concurrency key, or a unique key."""
+
+CONCURRENCY_KEY: Final = (
+    "The attempts at tasks of this type with the same key run one after the other, or as many at "
+    "once as the type's `concurrency_per_key` says."
+)
+
+
 class Sent(BaseModel):
     """A body: nothing is converted, and a member that means nothing is a mistake."""
 
@@ -105,6 +115,29 @@ class _Wanted(Sent):
         description="Up to 8 pairs to find the task by, such as its tenant.",
         examples=[{"tenant": "acme"}],
     )
+    concurrency_key: Key | None = Field(None, description=CONCURRENCY_KEY, examples=["account-7"])
+    unique_key: Key | None = Field(
+        None,
+        description=(
+            "At most one unfinished task has this key, of all those with the same owner. A batch "
+            "with a task that meets another one is refused."
+        ),
+        examples=["sync-7"],
+    )
+    on_conflict: Literal["existing", "reject", "replace"] | None = Field(
+        None,
+        description=(
+            "If an unfinished task has the `unique_key`: `existing`, the default, answers with "
+            "that task (`Existing-Task: true`). `reject` is a 409 that names it. `replace` cancels "
+            "it if it waits, and is a 409 if it runs. In a batch only `reject` is taken."
+        ),
+    )
+
+    @model_validator(mode="after")
+    def _conflict_of_a_key(self) -> Self:
+        if self.on_conflict is not None and self.unique_key is None:
+            raise ValueError("on_conflict says what to do about a unique_key; send that, too")
+        return self
 
 
 class NewTask(_Wanted):
@@ -221,6 +254,7 @@ RelatedId = Annotated[str, Field(pattern=r"^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[
 
 PARENT: Final = "Only tasks that the task of this id has submitted."
 GROUP: Final = "Only tasks of the batch that the task of this id follows."
+WITH_KEY: Final = "Only tasks with this {} key."
 LABEL: Final = "Only tasks with all of these labels: a key, or `key=value`."
 SEARCH: Final = (
     "Only tasks whose id begins with this, or whose payload or error contains it; or, like "
@@ -248,6 +282,10 @@ class TaskConditions(BaseModel):
     label: Annotated[list[Label], Field(max_length=MAX_LABELS)] = Field(
         [], description=LABEL, examples=[["tenant=acme"]]
     )
+    concurrency_key: Key | None = Field(
+        None, description=WITH_KEY.format("concurrency"), examples=["account-7"]
+    )
+    unique_key: Key | None = Field(None, description=WITH_KEY.format("unique"), examples=["sync-7"])
     q: str | None = Field(
         None,
         min_length=1,

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
 from afterwards.api.schemas.fields import EXAMPLE_ID, Redacted, example
 from afterwards.api.schemas.requests import (
+    Key,
     Labels,
     MaxAttempts,
     Priority,
@@ -68,6 +69,14 @@ class NewSchedule(Sent):
     max_attempts: MaxAttempts | None = None
     timeout_seconds: TimeoutSeconds | None = None
     labels: Labels | None = Field(None, description="Labels of each of its tasks.")
+    concurrency_key: Key | None = Field(None, description="The key of each of its tasks.")
+    unique_key: Key | None = Field(
+        None,
+        description=(
+            "The key of each of its tasks. A due time that meets an unfinished task with it is "
+            "skipped."
+        ),
+    )
 
     @model_validator(mode="after")
     def _one_recurrence(self) -> Self:
@@ -86,9 +95,12 @@ _SCHEDULE: Final[dict[str, Any]] = {
     "max_attempts": 3,
     "timeout_seconds": None,
     "labels": {},
+    "concurrency_key": None,
+    "unique_key": None,
     "created_at": EXAMPLE_TIME,
     "last_due": "2026-11-20T05:30:00.000000+00:00",
     "last_task_id": EXAMPLE_ID,
+    "last_skipped": None,
     "next_runs": ["2026-11-23T05:30:00.000000+00:00"],
 }
 
@@ -105,9 +117,14 @@ class _Schedule(Redacted):
     max_attempts: int
     timeout_seconds: float | None
     labels: dict[str, str]
+    concurrency_key: str | None
+    unique_key: str | None
     created_at: str = Field(json_schema_extra={"format": "date-time"})
     last_due: str | None = Field(description="The latest due time that a task was made for.")
     last_task_id: str | None
+    last_skipped: str | None = Field(
+        description="The latest due time without a task, because one had its `unique_key`."
+    )
     next_runs: list[str] = Field(description="The next five due times; none while paused.")
 
 

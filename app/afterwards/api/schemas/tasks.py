@@ -40,6 +40,8 @@ _TASK: Final[dict[str, Any]] = {
     "retrying": False,
     "parent": None,
     "group": None,
+    "concurrency_key": None,
+    "unique_key": None,
     "waiting_for": None,
 }
 
@@ -50,7 +52,17 @@ _SUMMARY: Final[dict[str, Any]] = {
 }
 
 
-class WaitingFor(BaseModel):
+class WaitingForKey(BaseModel):
+    """The reason why a pending task does not start, although it may have a slot."""
+
+    concurrency_key: str = Field(description="As many attempts as may run under this key, do.")
+    holders: int | None = Field(
+        ge=0,
+        description="The number of those attempts; null for a key with labels.",
+    )
+
+
+class WaitingForGroup(BaseModel):
     """The group that the task waits for."""
 
     group: str = Field(description="Its id: that of the task itself.")
@@ -96,7 +108,14 @@ class _Task(Redacted):
     group: str | None = Field(
         description="The id of the group that it is a member of: that of the task that follows it."
     )
-    waiting_for: WaitingFor | None = Field(description="Set while it waits for its group to end.")
+    concurrency_key: str | None
+    unique_key: str | None
+    waiting_for: WaitingForGroup | WaitingForKey | None = Field(
+        description=(
+            "Set while it waits for its group to end, or is pending and waits for its "
+            "`concurrency_key`. Answers to submissions and changes do not look at the key."
+        )
+    )
 
 
 class TaskDocument(_Task):

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from afterwards.lifecycle import Change, Task
+from afterwards.registry.engine.key_holders import KeyHolders
 
 
 class CommittedTasks:
@@ -20,9 +21,11 @@ class CommittedTasks:
 
     Args:
         durable: whether the journal can be asked. Otherwise a group is committed when it is put in.
+        holders: is told of the same tasks.
     """
 
-    def __init__(self, *, durable: bool) -> None:
+    def __init__(self, holders: KeyHolders, *, durable: bool) -> None:
+        self.holders = holders
         self._durable = durable
         self._tasks: dict[str, Task] = {}
 
@@ -33,6 +36,7 @@ class CommittedTasks:
     def load(self, task: Task) -> None:
         """Take in a task that is in the journal."""
         self._tasks[task.id] = task
+        self.holders.load(task)
 
     def begin(self, changes: Sequence[Change]) -> None:
         """These may be committed from now on."""
@@ -42,6 +46,7 @@ class CommittedTasks:
 
     def end(self, changes: Sequence[Change]) -> None:
         """These are committed, and not told to anybody yet."""
+        self.holders.committed(changes)
         # The last of each: no read may see what a task was on its way through the group.
         for task_id, task in {change.task.id: change.new for change in changes}.items():
             if task is not None:

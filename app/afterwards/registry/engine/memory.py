@@ -18,6 +18,7 @@ from afterwards.logs import get_logger
 from afterwards.registry.engine.committed import CommittedTasks
 from afterwards.registry.engine.committer import Committer
 from afterwards.registry.engine.counts_file import CountsFile
+from afterwards.registry.engine.key_holders import KeyHolders
 from afterwards.registry.engine.reads import Reads, completed
 from afterwards.registry.engine.views import Views
 from afterwards.registry.engine.watches import Killer, Watches
@@ -117,7 +118,8 @@ class MemoryRegistry(TaskMapping):
             journal=self._journal,
             ran=ran,
         )
-        self._committed = CommittedTasks(durable=self._journal.durable)
+        holders = KeyHolders(self.rules.store.key_lines.allowed)
+        self._committed = CommittedTasks(holders, durable=self._journal.durable)
         self._reads = Reads(
             self._committed, self.rules, self.views, self._journal, self._counts_file
         )

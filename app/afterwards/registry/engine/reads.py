@@ -77,7 +77,7 @@ class Reads:
     """Answers reads: at once from memory, or with a `Deferred`.
 
     Args:
-        committed: the tasks of late, for reads by id.
+        committed: the tasks of late, for reads by id, and which of them wait for their key.
         rules: the state; read in a turn.
         views: what is counted and published.
         journal: has the tasks that are not in memory, histories and lists.
@@ -97,6 +97,7 @@ class Reads:
         self._views = views
         self._journal = journal
         self._counts_file = counts_file
+        self._holders = committed.holders
         self._by_kind: dict[type, Callable[[Any], Answer | Deferred]] = {
             Get: self._task,
             Inspect: lambda request: Deferred(partial(self._details, request)),
@@ -137,7 +138,7 @@ class Reads:
         else:
             tasks = self._rules.store.gathered(finished=request.order is not Order.DUE)
             find = partial(selection.find, tasks, request)
-        return Deferred(lambda: self._views.with_progress(find()))
+        return Deferred(lambda: self._holders.in_page(self._views.with_progress(find())))
 
     def _members(self, request: Members) -> Deferred:
         if self._journal.durable:
@@ -176,7 +177,9 @@ class Reads:
 
     def _details(self, request: Inspect) -> Details | TaskNotFound:
         details = self._journal.details(request.task_id, tracebacks=request.tracebacks)
-        return self._missing(request.task_id) if details is None else self._views.with_mark(details)
+        if details is None:
+            return self._missing(request.task_id)
+        return self._holders.in_details(self._views.with_mark(details))
 
     def _missing(self, task_id: str) -> TaskNotFound:
         deleted = self._journal.was_deleted(task_id)

@@ -99,7 +99,7 @@ def with_history(task: Task, ended: Sequence[AttemptRecord], children: int = 0) 
         children: the number of its children.
     """
     if task.state is not TaskState.PROCESSING:
-        return Details(task, ended, None, children)
+        return Details(task, ended, None, children=children)
     started_at = task.run_at if task.started_at is None else task.started_at
     running = AttemptRecord(
         task.attempt,
@@ -109,4 +109,4 @@ def with_history(task: Task, ended: Sequence[AttemptRecord], children: int = 0) 
         generation=task.generation,
         crowd=task.crowd,
     )
-    return Details(task, [*ended, running], None, children)
+    return Details(task, [*ended, running], None, children=children)

@@ -94,6 +94,14 @@ class ProgressMark(NamedTuple):
     at: float
 
 
+class KeyWait(NamedTuple):
+    """The reason why a pending task does not start: its concurrency key is full."""
+
+    key: str
+    holders: int | None
+    """The number of attempts that run under the key; None: that is not told."""
+
+
 class Details(NamedTuple):
     """Everything that is known of a task."""
 
@@ -102,6 +110,8 @@ class Details(NamedTuple):
     """Oldest first; the running one is the last. Of a long history the latest thousand."""
     progress: ProgressMark | None
     """The progress of the running attempt."""
+    waiting: KeyWait | None = None
+    """None: it does not wait for its key."""
     children: int = 0
     """The number of tasks that it has submitted and that are kept."""
 
@@ -128,6 +138,8 @@ class Page(NamedTuple):
     """The progress of those that run, by task id."""
     scan: Scan | None = None
     """None: an index knew."""
+    waiting: Mapping[str, KeyWait] = {}
+    """By task id: those that wait for their concurrency key."""
 
 
 class Counted(NamedTuple):
