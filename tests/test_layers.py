@@ -36,18 +36,18 @@ ROOMS: Final[dict[str, May]] = {
     "counts": May("lifecycle"),
     "buckets": May("counts"),
     "metrics": May("counts lifecycle", "prometheus_client"),
-    "setting_types": May("encryption_keys", "pydantic pydantic_settings"),
     "outgoing": May("", "httpcore"),
     "effects": May("outgoing"),
+    "setting_types": May("encryption_keys outgoing.reach", "pydantic pydantic_settings"),
     "settings": May(
-        "effects.settings encryption_keys errors logs outgoing.reach setting_types",
+        "effects.secrets effects.settings encryption_keys errors logs outgoing.reach setting_types",
         "dotenv pydantic pydantic_core pydantic_settings",
     ),
     "system": May("errors settings", "dotenv structlog"),
     "schedules": May("lifecycle", "cronsim"),
     "webhooks": May("lifecycle"),
     "task_types": May(
-        "errors logs system trace_context",
+        "effects errors logs outgoing.calls outgoing.reach outgoing.statuses system trace_context",
         "afterwards_executors email_validator pydantic pydantic_core structlog",
     ),
     "": May("task_types"),  # the package itself: what modules of task types import

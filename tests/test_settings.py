@@ -209,7 +209,7 @@ def test_a_host_of_requests_is_a_name_or_a_domain(
 
 def test_the_hosts_of_requests_are_compared_in_lower_case(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AFTERWARDS_HTTP_HOSTS", "API.example.com.,*.Example.org,8.8.8.8,::1")
-    found = Settings.load().effects().http
+    found = Settings.load().effects.http
     assert found is not None
     assert found.reach.hosts == ("api.example.com", "*.example.org", "8.8.8.8", "::1")
 
@@ -232,11 +232,11 @@ def test_the_proxy_of_requests_is_an_address_that_is_not_shown(
     monkeypatch.setenv("AFTERWARDS_HTTP_PROXY", "http://u:hidden@proxy:3128")
     monkeypatch.setenv("AFTERWARDS_HTTP_HOSTS", "*")
     settings = Settings.load()
-    assert "hidden" not in repr(settings) + repr(settings.effects())
+    assert "hidden" not in repr(settings) + repr(settings.effects)
 
 
 def test_without_hosts_there_are_no_effects() -> None:
-    assert Settings.load().effects() == EffectSettings()
+    assert Settings.load().effects == EffectSettings()
     assert EffectSettings().types == frozenset()
 
 

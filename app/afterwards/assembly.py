@@ -52,7 +52,7 @@ def _effects_executor(
     settings: Settings, log: HostLog
 ) -> tuple[HostedExecutor | None, frozenset[str]]:
     """The executor of effects, and the task types that it runs."""
-    effects = settings.effects()
+    effects = settings.effects
     types = effects.types & set(settings.built_in)
     if not types:
         return None, types

@@ -71,7 +71,7 @@ def create_app(
         )
     else:
         chosen, generation = settings, Generation.of(news.first)
-    catalogue = LiveCatalogue(generation.catalogue)
+    catalogue = LiveCatalogue(generation.catalogue, chosen.effects)
     http_metrics = HttpMetrics()
     gate = Gate(None)
     ring = Ring(gate.renew)
@@ -156,6 +156,7 @@ def _own_settings() -> tuple[Settings, Described]:
         require_temporary_directory()
         require_packages(settings.name_of("otlp_endpoint"), settings.otlp_endpoint)
         described_now = described(settings.task_modules, settings.built_in)
+        _ = settings.effects
         prepare_directories(settings)
     except ConfigurationError as error:
         # As `afterwards serve` says it; uvicorn would show a traceback.

@@ -12,14 +12,13 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 from pydantic_settings import NoDecode
 
 from afterwards.encryption_keys import EncryptionKeys
+from afterwards.outgoing.reach import host_pattern
 
 UNIX: Final = "unix:"
 DAY: Final = 86_400.0
 """In seconds."""
 
 _HOST: Final = re.compile(r"[\w-]+(\.[\w-]+)*\.?", re.ASCII)
-
-_HOST_PATTERN: Final = re.compile(r"(\*\.)?[a-z0-9_-]+(\.[a-z0-9_-]+)*|[0-9a-f:.]+")
 
 _MEMBER: Final = re.compile(r"[\w-]+", re.ASCII)
 
@@ -83,14 +82,7 @@ def _hosts(value: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _host_patterns(value: tuple[str, ...]) -> tuple[str, ...]:
-    patterns = tuple(pattern.lower().removesuffix(".") for pattern in value)
-    for pattern in patterns:
-        if pattern != "*" and not _HOST_PATTERN.fullmatch(pattern):
-            raise ValueError(
-                "must be names like api.example.com or *.example.com, without scheme and port, "
-                "separated by commas, or *"
-            )
-    return patterns
+    return tuple(map(host_pattern, value))
 
 
 def _proxy_address(value: SecretStr) -> SecretStr:
@@ -177,7 +169,7 @@ Members = Annotated[
     tuple[str, ...], NoDecode, BeforeValidator(_comma_separated), AfterValidator(_members)
 ]
 BuiltinTypes = Annotated[
-    tuple[Literal["notification", "report", "file", "email"], ...],
+    tuple[Literal["notification", "report", "file", "email", "http"], ...],
     NoDecode,
     BeforeValidator(_type_names),
 ]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 import os
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 
@@ -22,6 +23,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from afterwards.effects.secrets import Secret, read_secrets
 from afterwards.effects.settings import EffectSettings, HttpSettings
 from afterwards.encryption_keys import EncryptionKeys
 from afterwards.errors import ConfigurationError
@@ -223,9 +225,10 @@ class Settings(BaseSettings):
         "[Task types](task-types.md).",
     )
     builtin_types: BuiltinTypes = Field(
-        ("notification", "report", "file", "email"),
+        ("notification", "report", "file", "email", "http"),
         description="Task types that come with the service and are on, with their routes, "
-        "separated by commas; `none`: no one. A task module may use the name of one that is off.",
+        "separated by commas; `none`: no one. `http` also needs `AFTERWARDS_HTTP_HOSTS`. A task "
+        "module may use the name of one that is off.",
     )
     http_hosts: HostPatterns = Field(
         (),
@@ -246,6 +249,11 @@ class Settings(BaseSettings):
         description="The address of an HTTP proxy for all these requests, such as "
         "`http://user:password@proxy:3128`. The proxy looks names up, so addresses are not "
         "checked.",
+    )
+    secrets_file: Directory | None = Field(
+        None,
+        description="A JSON file with secrets that headers of these requests may refer to, and the "
+        "hosts of each: [Secrets](effects.md#secrets). It must not be open to other users.",
     )
     cors_origins: Origins = Field(
         (), description="Origins whose pages may call the API, separated by commas; `*` for all."
@@ -353,7 +361,7 @@ class Settings(BaseSettings):
     @property
     def built_in(self) -> tuple[str, ...]:
         """The names of the task types that come with the service and are on."""
-        return self.builtin_types
+        return tuple(name for name in self.builtin_types if name != "http" or self.http_hosts)
 
     @property
     def bound_names(self) -> tuple[str, ...]:
@@ -385,8 +393,14 @@ class Settings(BaseSettings):
             raise ConfigurationError(name, f"{file} is empty; write none to have no encryption")
         return keys
 
+    @cached_property
     def effects(self) -> EffectSettings:
-        """The settings of what task types do outside the service."""
+        """The settings of what task types do outside the service, read once for all workers.
+
+        Raises:
+            ConfigurationError: the file with the secrets cannot be used.
+        """
+        secrets = self._secrets()
         http = None
         if self.http_hosts:
             proxy = self.http_proxy
@@ -397,8 +411,20 @@ class Settings(BaseSettings):
                     networks=networks_of(self.http_networks),
                 ),
                 proxy=None if proxy is None else proxy.get_secret_value(),
+                secrets=secrets,
             )
         return EffectSettings(http=http)
+
+    def _secrets(self) -> dict[str, Secret]:
+        file, name = self.secrets_file, self.name_of("secrets_file")
+        if file is None:
+            return {}
+        try:
+            return read_secrets(file)
+        except ValueError as error:
+            raise ConfigurationError(name, f"{file} {error}") from None
+        except OSError as error:
+            raise ConfigurationError(name, f"{file} cannot be read: {error.strerror}") from None
 
     def name_of(self, field: str) -> str:
         """The name by which `field` was set: its flag, or its environment variable."""
@@ -448,6 +474,7 @@ def _absolute_paths(settings: Settings) -> dict[str, Any]:
         "data_dir": settings.data_dir.absolute(),
         "output_dir": settings.output_dir.absolute(),
         "first_key_file": _absolute(settings.first_key_file),
+        "secrets_file": None if (file := settings.secrets_file) is None else file.absolute(),
     }
 
 

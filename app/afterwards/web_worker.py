@@ -180,7 +180,7 @@ class WebWorker:
             code.close()
             raise
         former_code, self._code = self._code, code
-        self._catalogue.latest = generation.catalogue
+        self._catalogue.renew(generation.catalogue)
         former = self.service.renew(generation.catalogue, fresh)
         self._executors.renew(hosts)
         self._itself.renewed(generation.number)

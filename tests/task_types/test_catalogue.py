@@ -22,7 +22,14 @@ RESULTS = {
     "report": {"message": "Report generated"},
     "email": {"message": "Email sent successfully"},
 }
-EXECUTORS = {"notification": "async", "report": "process", "file": "async", "email": "async"}
+EXECUTORS = {
+    "notification": "async",
+    "report": "process",
+    "file": "async",
+    "email": "async",
+    "http": "async",
+}
+SIMULATED = CATALOGUE.keys() - {"http"}
 
 
 def example(task_type: TaskType) -> Any:
@@ -56,7 +63,7 @@ def test_each_type_has_its_result(
     assert run(CATALOGUE[name], make_context()) == result
 
 
-@pytest.mark.parametrize("name", CATALOGUE)
+@pytest.mark.parametrize("name", sorted(SIMULATED))
 def test_each_type_takes_its_simulated_time(
     make_context: Callable[..., TaskContext], environment: Environment, name: str
 ) -> None:
@@ -70,7 +77,8 @@ def test_each_type_takes_its_simulated_time(
 @pytest.mark.parametrize("name", CATALOGUE)
 def test_a_payload_survives_being_written_and_read(name: str) -> None:
     payload = example(CATALOGUE[name])
-    assert CATALOGUE[name].payload.model_validate_json(payload.model_dump_json()) == payload
+    text = payload.model_dump_json(by_alias=True, exclude_unset=True)
+    assert CATALOGUE[name].payload.model_validate_json(text) == payload
 
 
 @pytest.mark.processes

@@ -97,7 +97,7 @@ def checked_payload(payload: dict[str, Any], task_type: TypeDescription, path: P
     if task_type.model is None:
         return text
     try:
-        task_type.model.model_validate_json(text)
+        task_type.model.model_validate_json(text, context=task_type.effects)
     except ValidationError as error:
         raise refusal(error, path) from None
     return text

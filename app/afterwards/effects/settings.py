@@ -5,8 +5,11 @@ They hold secrets, which reach that host over its wire, and no `repr`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
+from afterwards.effects.secrets import Secret
 from afterwards.outgoing.reach import Reach
 
 
@@ -18,6 +21,8 @@ class HttpSettings:
     """The places that requests may go to."""
     proxy: str | None = field(default=None, repr=False)
     """The URL of a proxy for all requests, with its user and password; None: there is none."""
+    secrets: Mapping[str, Secret] = field(default_factory=dict, repr=False)
+    """The secrets that headers may refer to, by their names."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,3 +35,6 @@ class EffectSettings:
     def types(self) -> frozenset[str]:
         """The names of the built-in task types whose attempts run in the host of effects."""
         return frozenset() if self.http is None else frozenset({"http"})
+
+
+NO_EFFECTS: Final = EffectSettings()

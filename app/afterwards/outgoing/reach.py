@@ -91,9 +91,14 @@ class Target(NamedTuple):
         return host if self.port == DEFAULT_PORTS[self.scheme] else f"{host}:{self.port}"
 
     @property
+    def origin(self) -> str:
+        """The URL without its path."""
+        return f"{self.scheme}://{self.authority}"
+
+    @property
     def url(self) -> str:
         """The whole URL."""
-        return f"{self.scheme}://{self.authority}{self.path}"
+        return f"{self.origin}{self.path}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +123,7 @@ class Reach:
             Refused: it may not, or it is no URL of http or https.
         """
         target = parsed(url)
-        if not self._has(target.host):
+        if not is_listed(target.host, self.hosts):
             raise Refused(
                 f"{target.host[:100]!r} is not among the hosts that may be called; "
                 "AFTERWARDS_HTTP_HOSTS lists them"
@@ -147,12 +152,35 @@ class Reach:
             "AFTERWARDS_HTTP_NETWORKS"
         )
 
-    def _has(self, host: str) -> bool:
-        return any(
-            pattern in (ANY_HOST, host)
-            or (pattern.startswith("*.") and host.endswith(pattern[1:]) and host != pattern[2:])
-            for pattern in self.hosts
+
+def is_listed(host: str, patterns: Iterable[str]) -> bool:
+    """True if one of the patterns has this host: its name, `*.` and its domain, or `*`."""
+    return any(
+        pattern in (ANY_HOST, host) or (pattern.startswith("*.") and host.endswith(pattern[1:]))
+        for pattern in patterns
+    )
+
+
+def host_pattern(text: str) -> str:
+    """A pattern of `Reach.hosts` from its text, as hosts are compared with it.
+
+    Raises:
+        ValueError: it is none.
+    """
+    pattern = text.strip().lower().removesuffix(".")
+    if pattern == ANY_HOST:
+        return pattern
+    domain = pattern.removeprefix("*.")
+    try:
+        host = _host_of(domain)
+    except Refused:
+        host = ""
+    if not host or (domain != pattern and _address_of(host) is not None):
+        raise ValueError(
+            "must be names like api.example.com or *.example.com, without scheme and port, or * "
+            f"(got {text[:100]!r})"
         )
+    return pattern.removesuffix(domain) + host
 
 
 def reached_by(address: Address) -> Address:

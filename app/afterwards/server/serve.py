@@ -73,6 +73,8 @@ def serve(settings: Settings, *, watches_files: bool = False) -> None:
     importlib.import_module("afterwards.main")
     require_temporary_directory()
     require_packages(settings.name_of("otlp_endpoint"), settings.otlp_endpoint)
+    # Read here once: workers inherit it, and a mistake in it is to be said before anything starts.
+    _ = settings.effects
     # Once, for all workers; a mistake in a module is to be said before anything starts.
     first = packed(described(settings.task_modules, settings.built_in))
     prepare_directories(settings)

@@ -12,13 +12,14 @@ from typing import Final
 from afterwards.task_types.base import TaskType
 from afterwards.task_types.email import EMAIL
 from afterwards.task_types.file import FILE
+from afterwards.task_types.http import HTTP
 from afterwards.task_types.notification import NOTIFICATION
 from afterwards.task_types.report import REPORT
 
 __all__ = ["CATALOGUE", "TaskType", "built_in"]
 
 CATALOGUE: Final[Mapping[str, TaskType]] = MappingProxyType(
-    {task_type.name: task_type for task_type in (NOTIFICATION, REPORT, FILE, EMAIL)}
+    {task_type.name: task_type for task_type in (NOTIFICATION, REPORT, FILE, EMAIL, HTTP)}
 )
 """Every built-in task type by its name. A new one is a module and its mention here."""
 

@@ -15,6 +15,7 @@ from typing import Any, Final, cast
 from pydantic import BaseModel
 from pydantic.errors import PydanticInvalidForJsonSchema
 
+from afterwards.effects.settings import NO_EFFECTS, EffectSettings
 from afterwards.task_types.base import ExecutorKind, RateLimit, TaskType
 
 MAX_BYTES: Final = 4 * 2**20
@@ -43,6 +44,8 @@ class TypeDescription:
     """The task module that has it; None: it comes with the service."""
     model: type[BaseModel] | None = field(default=None, compare=False)
     """The payload's model, where it is this process' own; None: a host validates payloads."""
+    effects: EffectSettings = field(default=NO_EFFECTS, compare=False, repr=False)
+    """The settings that the model holds a payload against, as its validation context."""
 
     def schema_with(self, prefix: str) -> dict[str, Any]:
         """The payload's JSON Schema with references that begin with `prefix`."""

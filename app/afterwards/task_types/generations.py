@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Iterator, Mapping
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
+from afterwards.effects.settings import NO_EFFECTS, EffectSettings
 from afterwards.logs import get_logger
 from afterwards.system.board import Board, Notice
 from afterwards.task_types import built_in
@@ -44,19 +46,31 @@ class Generation(NamedTuple):
 
 
 class LiveCatalogue(Mapping[str, TypeDescription]):
-    """The task types of the latest generation, by their names; replaced in one step."""
+    """The task types of the latest generation, by their names; replaced in one step.
 
-    def __init__(self, catalogue: Catalogue) -> None:
-        self.latest = catalogue
+    Args:
+        effects: the settings that payloads of built-in types are held against.
+    """
+
+    def __init__(self, catalogue: Catalogue, effects: EffectSettings = NO_EFFECTS) -> None:
+        self._effects = effects
+        self.renew(catalogue)
+
+    def renew(self, catalogue: Catalogue) -> None:
+        """Have these task types from now on, and no others."""
+        self._latest = {
+            name: one if one.model is None else replace(one, effects=self._effects)
+            for name, one in catalogue.items()
+        }
 
     def __getitem__(self, name: str) -> TypeDescription:
-        return self.latest[name]
+        return self._latest[name]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self.latest)
+        return iter(self._latest)
 
     def __len__(self) -> int:
-        return len(self.latest)
+        return len(self._latest)
 
 
 class News(NamedTuple):
