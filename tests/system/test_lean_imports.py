@@ -9,6 +9,7 @@ import pytest
 
 pytestmark = pytest.mark.processes
 
+OF_THE_REGISTRY = tuple(f"afterwards.registry.{room}" for room in ("engine", "journal", "state"))
 STORY = """
 import sys
 from afterwards.system.lean_imports import import_structlog_alone
@@ -39,3 +40,11 @@ def test_the_service_s_processes_do_not_import_rich(command: str) -> None:
     imports = run("-X", "importtime", "-m", *command.split()).stderr
     assert "structlog.dev" in imports
     assert "rich.console" not in imports
+
+
+def test_master_and_workers_do_not_import_the_registry_s_own_rooms() -> None:
+    modules = "afterwards.server.serve afterwards.main afterwards.registry.process.supervised"
+    story = f"import sys\nfor name in {modules.split()}: __import__(name)\nprint(*sys.modules)"
+    imported = run("-c", story).stdout.split()
+    assert set(modules.split()) <= set(imported)
+    assert not [name for name in imported if name.startswith(OF_THE_REGISTRY)]

@@ -6,7 +6,6 @@ import ipaddress
 from typing import Final
 
 from afterwards.errors import ConfigurationError
-from afterwards.server.keys import will_be_required
 from afterwards.setting_types import UNIX
 from afterwards.settings import Settings, variable
 
@@ -23,6 +22,9 @@ def require_keys_in_public(settings: Settings) -> None:
     if settings.allow_anonymous == "public" or _is_own(settings.bind):
         return
     if settings.registry == "manager":
+        # It reads the journal, for which much is imported. Most services need no such look.
+        from afterwards.server.keys import will_be_required  # noqa: PLC0415 - see above
+
         required = will_be_required(settings.data_dir, by_file=bool(settings.first_key_file))
         way = "afterwards keys create NAME --role admin"
     else:

@@ -21,7 +21,7 @@ from structlog.testing import capture_logs
 
 from afterwards.lifecycle import TaskState
 from afterwards.registry.journal.file import journal_path
-from afterwards.registry.process import manager, supervised
+from afterwards.registry.process import body, manager, supervised
 from afterwards.registry.process.lock import TAKEOVER_AFTER_SECONDS, Endpoint, holder_of
 from afterwards.registry.process.manager import connect
 from afterwards.registry.process.supervised import RegistryProcess, RegistryStartError
@@ -322,7 +322,7 @@ def test_a_full_disk_at_the_start_is_said_with_its_place(
     said: list[str] = []
 
     with pytest.raises(SystemExit):
-        manager.serve(hosted.config(), Endpoint("s", "/nowhere"), 1, check=True, tell=said.append)
+        body.serve(hosted.config(), Endpoint("s", "/nowhere"), 1, check=True, tell=said.append)
 
     assert said == [f"{hosted.data_dir}: No space left on device"]
 
@@ -366,10 +366,10 @@ def test_what_runs_out_for_a_connection_neither_ends_the_registry_nor_makes_it_s
     ]
     threads = Mock(side_effect=[RuntimeError("can't start new thread"), Mock()])
     pause = Mock()
-    monkeypatch.setattr(manager.threading, "Thread", threads)  # type: ignore[attr-defined]
-    monkeypatch.setattr(manager.time, "sleep", pause)  # type: ignore[attr-defined]
+    monkeypatch.setattr(body.threading, "Thread", threads)  # type: ignore[attr-defined]
+    monkeypatch.setattr(body.time, "sleep", pause)  # type: ignore[attr-defined]
     with capture_logs() as lines:
-        manager._accept(server)
+        body._accept(server)
 
     assert pause.call_count == 3
     assert [line["log_level"] for line in lines] == ["error", "error", "critical"]

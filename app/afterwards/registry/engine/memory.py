@@ -2,7 +2,7 @@
 
 `MemoryRegistry` without a journal is `--registry memory`: all rules, no disk, gone with its
 process. With a journal it is what the registry process hosts
-(`afterwards.registry.process.manager`).
+(`afterwards.registry.process.body`).
 """
 
 from __future__ import annotations

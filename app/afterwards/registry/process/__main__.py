@@ -6,6 +6,6 @@ from afterwards.system.lean_imports import import_structlog_alone
 
 import_structlog_alone()
 
-from afterwards.registry.process.manager import main  # noqa: E402 - it imports structlog
+from afterwards.registry.process.body import main  # noqa: E402 - it imports structlog
 
 main(sys.argv[1:])

@@ -9,7 +9,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
-from afterwards.registry.engine.memory import MemoryRegistry, Surroundings
 from afterwards.registry.process import first_key
 from afterwards.registry.process.lock import Endpoint, holder_of
 from afterwards.registry.process.manager import RegistryConfig, connect
@@ -42,10 +41,17 @@ def of_service(endpoint: Endpoint) -> Access:
 
 def in_memory(config: RegistryConfig) -> Access:
     """A registry in this process, gone with it."""
+    # Other workers do without these, which take a tenth of a second to import.
+    from afterwards.registry.engine.memory import (  # noqa: PLC0415 - see above
+        MemoryRegistry,
+        Surroundings,
+    )
+    from afterwards.registry.state.acceptance import Limits  # noqa: PLC0415 - see above
+
     registry = MemoryRegistry(
         _MEMORY_SERVICE,
         # The only worker is this process: when it ends, so does the registry.
-        replace(config.limits(), lease_seconds=math.inf),
+        Limits(config.max_pending, config.max_pending_bytes, lease_seconds=math.inf),
         retention_seconds=config.retention_hours * 3600,
         activity_seconds=config.activity_days * 86_400,
         clock_confirmed=config.clock_confirmed,
