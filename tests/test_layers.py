@@ -30,6 +30,7 @@ ROOMS: Final[dict[str, May]] = {
     "mail": May("logs", "afterwards_executors.retry aiosmtplib email_validator"),
     "task_ids": May(),
     "labels": May(),
+    "artifacts": May(),
     "access": May(),
     "trace_context": May(),
     "lifecycle": May("errors"),
@@ -43,11 +44,12 @@ ROOMS: Final[dict[str, May]] = {
         "effects.secrets effects.settings encryption_keys errors logs outgoing.reach setting_types",
         "dotenv pydantic pydantic_core pydantic_settings",
     ),
-    "system": May("errors settings", "dotenv structlog"),
+    "system": May("artifacts errors settings", "dotenv structlog"),
     "schedules": May("lifecycle", "cronsim"),
     "webhooks": May("lifecycle"),
     "task_types": May(
-        "effects errors logs outgoing.calls outgoing.reach outgoing.statuses system trace_context",
+        "artifacts effects errors logs outgoing.calls outgoing.reach outgoing.statuses system "
+        "trace_context",
         "afterwards_executors email_validator pydantic pydantic_core structlog",
     ),
     "": May("task_types"),  # the package itself: what modules of task types import
@@ -75,8 +77,8 @@ ROOMS: Final[dict[str, May]] = {
         "errors lifecycle logs registry.protocol system trace_context", "opentelemetry structlog"
     ),
     "execution": May(
-        "counts effects.settings errors labels lifecycle logs registry.protocol system task_ids "
-        "task_types trace_context traces.base",
+        "artifacts counts effects.settings errors labels lifecycle logs registry.protocol system "
+        "task_ids task_types trace_context traces.base",
         "afterwards_executors pydantic structlog",
     ),
     "testing": May("execution task_types", "pydantic"),
@@ -89,7 +91,8 @@ ROOMS: Final[dict[str, May]] = {
     ),
     "dashboard": May(),
     "api": May(
-        "access counts dashboard errors events.statistics events.streams events.window labels "
+        "access artifacts counts dashboard errors events.statistics events.streams events.window "
+        "labels "
         "lifecycle logs registry.protocol.activity registry.protocol.answers "
         "registry.protocol.filters schedules service settings system task_types trace_context",
         "fastapi orjson prometheus_client pydantic pydantic_core starlette structlog",

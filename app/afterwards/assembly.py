@@ -106,6 +106,7 @@ def environment(settings: Settings) -> Environment:
         file_delay_seconds=settings.file_delay_seconds,
         email_delay_seconds=settings.email_delay_seconds,
         max_result_bytes=settings.max_result_bytes,
+        max_artifact_bytes=settings.max_artifact_bytes,
         log_level=settings.log_level,
         log_format=settings.log_format,
         task_modules=settings.task_modules,
@@ -166,6 +167,7 @@ def registry_config(settings: Settings) -> RegistryConfig:
         retention_hours=settings.retention_hours,
         activity_days=settings.activity_days,
         first_key_file=settings.first_key_file,
+        output_dir=str(settings.output_dir.absolute()),
         keys=settings.journal_keys(),
         clock_confirmed=settings.clock_confirmed,
         # After the grace of the attempts, their workers stop executors and flush their reports.

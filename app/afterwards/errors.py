@@ -4,6 +4,8 @@
     ├── ConfigurationError          a setting is wrong; the message names it
     ├── TaskNotFound                no task has this id
     │   └── TaskDeleted             one had, and retention has deleted it
+    ├── ArtifactNotFound            the task has no artifact of this name
+    │   └── ArtifactGone            it has, and the file is not in its place any more
     ├── UnknownTaskType             no task type has this name
     ├── ScheduleNotFound            no schedule has this name
     ├── ErrorGroupNotFound          no group of failed tasks has this id (any more)
@@ -43,6 +45,7 @@
         ├── RegistryUnavailable     the registry does not answer
         ├── Unvalidated             it is not known whether a task type takes it
         ├── KeysUnknown             the registry has not told yet which keys there are
+        ├── ArtifactUnreadable      the disk does not give an artifact's file
         └── Draining                this process is about to stop
 
 They cross process boundaries as values: `args` are what the constructor takes, so that pickle
@@ -87,6 +90,28 @@ class TaskDeleted(TaskNotFound):
 
     def __str__(self) -> str:
         return f"Task {self.task_id} was finished, and has been deleted"
+
+
+class ArtifactNotFound(AfterwardsError):
+    """The task has no artifact of this name."""
+
+    def __init__(self, task_id: str, name: str) -> None:
+        super().__init__(task_id, name)
+        self.task_id = task_id
+        self.name = name
+
+    def __str__(self) -> str:
+        return f"Task {self.task_id} has no artifact {self.name[:200]!r}"
+
+
+class ArtifactGone(ArtifactNotFound):
+    """The task has made the file, and somebody has removed or changed it."""
+
+    def __str__(self) -> str:
+        return (
+            f"The file of artifact {self.name!r} of task {self.task_id} is not in the output "
+            "directory any more, or is not as the task made it"
+        )
 
 
 class UnknownTaskType(AfterwardsError):
@@ -565,6 +590,19 @@ class KeysUnknown(Unavailable):
 
     def __str__(self) -> str:
         return "This worker does not know the keys of the service yet; try again in 1 s"
+
+
+class ArtifactUnreadable(Unavailable):
+    """The file of an artifact cannot be opened just now."""
+
+    def __init__(self, task_id: str, name: str, problem: str) -> None:
+        super().__init__(task_id, name, problem)
+        self.task_id = task_id
+        self.name = name
+        self.problem = problem
+
+    def __str__(self) -> str:
+        return f"Artifact {self.name!r} of task {self.task_id} cannot be read: {self.problem}"
 
 
 class Draining(Unavailable):

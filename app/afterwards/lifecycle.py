@@ -206,6 +206,8 @@ class Task:
     callback: str | None = field(default=None, repr=False)
     """The receiver that is told of its end, as `afterwards.webhooks.webhook.Callback` encodes it;
     of a delivery, the one that it goes to. None: it has none."""
+    artifacts: str | None = None
+    """The files that its success has made, as `afterwards.artifacts` lists them."""
     cancel_requested: bool = False
     reason: str = "submitted"
     """Why the last transition happened, for people."""
@@ -362,10 +364,14 @@ class Task:
 
     # -- the end of an attempt -----------------------------------------------------------------
 
-    def succeed(self, attempt: int, result: bytes, now: float) -> Task:
+    def succeed(
+        self, attempt: int, result: bytes, now: float, artifacts: str | None = None
+    ) -> Task:
         """PROCESSING -> SUCCESS, even if a cancellation was asked for: the task finished first."""
         self._require_attempt(attempt)
-        return self._finish(TaskState.SUCCESS, now, "succeeded", result=result, error=None)
+        return self._finish(
+            TaskState.SUCCESS, now, "succeeded", result=result, error=None, artifacts=artifacts
+        )
 
     def fail(self, attempt: int, error: str, now: float) -> Task:
         """PROCESSING -> FAILED: a permanent error, or no attempts left."""

@@ -111,7 +111,9 @@ class Settings(BaseSettings):
         "0700.",
     )
     output_dir: Directory = Field(
-        Path("outputs"), description="The directory that file tasks write `<task id>.json` to."
+        Path("outputs"),
+        description="The directory of files that tasks write: `<task id>.json` of file tasks, and "
+        "`<task id>/<attempt>/` of all others.",
     )
     registry: Literal["manager", "memory"] = Field(
         "manager",
@@ -155,6 +157,11 @@ class Settings(BaseSettings):
     )
     max_result_bytes: Count = Field(
         1 * _MIB, description="An attempt with a larger result fails, and its error says so."
+    )
+    max_artifact_bytes: Count = Field(
+        100 * _MIB,
+        description="Limit of all [files of a task](task-types.md#files) together. An attempt that "
+        "writes more fails, and its error says so.",
     )
     retention_hours: Annotated[float, Field(ge=0, le=876_000, allow_inf_nan=False)] = Field(
         168.0, description="The time for which finished tasks are kept."

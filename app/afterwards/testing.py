@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import inspect
 import json
+import shutil
+import tempfile
+import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -15,15 +18,22 @@ from pydantic import BaseModel
 
 from afterwards.execution.attempt import encode_result
 from afterwards.execution.retrying import is_transient, seconds_until_next
+from afterwards.task_types.artifact_writer import ArtifactWriter
 from afterwards.task_types.base import TaskContext, TaskType
-from afterwards.task_types.context import Environment, Progress
+from afterwards.task_types.context import (
+    Environment,
+    Progress,
+    artifacts_of,
+    drop_artifacts,
+    keep_artifacts,
+)
 from afterwards.task_types.family import Child, Family, Member, Order, Page
 
 __all__ = ["Order", "RecordingContext", "run_once", "run_once_async"]
 
 
 class RecordingContext(TaskContext):
-    """A context whose progress and children can be looked at, and that can be cancelled.
+    """A context whose progress, children and artifacts can be looked at, and that can be cancelled.
 
     Args:
         group: the members that the task follows.
@@ -55,6 +65,10 @@ class RecordingContext(TaskContext):
             family=Family(members=len(group)),
             relatives=self._recorded,
         )
+        directory = Path(tempfile.mkdtemp(prefix="afterwards-test-"))
+        weakref.finalize(self, shutil.rmtree, directory, ignore_errors=True)
+        limit = environment.max_artifact_bytes
+        self.artifact_writer = ArtifactWriter(directory, task_id, attempt, limit)
 
     @property
     def submitted(self) -> list[Order]:
@@ -65,6 +79,11 @@ class RecordingContext(TaskContext):
     def reported(self) -> list[tuple[float, str | None]]:
         """Every fraction and message that was given to `progress`."""
         return [(progress.fraction, progress.message) for progress in self._line.reported]
+
+    @property
+    def artifacts(self) -> dict[str, bytes]:
+        """The content of each artifact that is whole, by name; none after an error."""
+        return {name: path.read_bytes() for name, path in artifacts_of(self).finished.items()}
 
     def cancel(self) -> None:
         """From now on `cancelled` is true."""
@@ -171,11 +190,17 @@ def _attempt(
         given.resources = resources
     try:
         yield accepted, given
-    except Exception as error:
-        if isinstance(given, RecordingContext) and is_transient(task_type.retry, error):
+        keep_artifacts(given)
+    except BaseException as error:
+        drop_artifacts(given)
+        if isinstance(given, RecordingContext) and _is_worth_another(task_type, error):
             used = given.attempts_used
             given.retry_in_seconds = seconds_until_next(task_type.retry, used, None, error)
         raise
+
+
+def _is_worth_another(task_type: TaskType, error: BaseException) -> bool:
+    return isinstance(error, Exception) and is_transient(task_type.retry, error)
 
 
 def _stored(result: Any, context: TaskContext) -> dict[str, Any]:

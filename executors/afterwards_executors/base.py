@@ -47,6 +47,8 @@ class Outcome:
     """The result, encoded; of a failure, what the function says of it besides the error."""
     error: str | None = None
     """A message for people; set when it did not succeed."""
+    extra: bytes | None = None
+    """The rest of what a function that has succeeded leaves, encoded as it likes."""
     transient: bool = False
     """True if the same work may succeed when it is tried again."""
     run_seconds: float = 0.0

@@ -94,9 +94,9 @@ NUMBER: Final = struct.Struct("!I")
 MAX_UNANSWERED: Final = 16
 """Questions of one call that wait for their answers; others wait in its host."""
 
-_OUTCOME: Final = struct.Struct("!BBddddI")
+_OUTCOME: Final = struct.Struct("!BBddddII")
 _ENDS: Final = tuple(End)
-_HAS_VALUE, _HAS_ERROR, _TRANSIENT = 1, 2, 4
+_HAS_VALUE, _HAS_ERROR, _TRANSIENT, _HAS_EXTRA = 1, 2, 4, 8
 _NOTHING: Final = float("nan")
 _LONGEST: Final = 2**32 - 1
 
@@ -170,10 +170,12 @@ def encode_outcome(
     error = b"" if outcome.error is None else outcome.error.encode(errors="surrogatepass")
     # memoryview refuses what is not bytes-like, where bytes(5) would make five zeros.
     value = b"" if outcome.value is None else bytes(memoryview(outcome.value))
+    extra = b"" if outcome.extra is None else bytes(memoryview(outcome.extra))
     flags = (
         (_HAS_VALUE if outcome.value is not None else 0)
         | (_HAS_ERROR if outcome.error is not None else 0)
         | (_TRANSIENT if outcome.transient else 0)
+        | (_HAS_EXTRA if outcome.extra is not None else 0)
     )
     head = _OUTCOME.pack(
         _ENDS.index(outcome.end),
@@ -183,8 +185,9 @@ def encode_outcome(
         _or_nothing(cpu_seconds),
         _or_nothing(peak_memory_bytes),
         len(error),
+        len(extra),
     )
-    return b"".join((head, error, value))
+    return b"".join((head, error, extra, value))
 
 
 def decode_outcome(body: bytes) -> Outcome:
@@ -193,14 +196,18 @@ def decode_outcome(body: bytes) -> Outcome:
     Raises:
         struct.error, IndexError, UnicodeDecodeError: there is none in it.
     """
-    end, flags, run_seconds, retry_in, cpu, memory, error_length = _OUTCOME.unpack_from(body)
-    value_at = _OUTCOME.size + error_length
-    error = body[_OUTCOME.size : value_at].decode(errors="surrogatepass")
+    (end, flags, run_seconds, retry_in, cpu, memory, error_length, extra_length) = (
+        _OUTCOME.unpack_from(body)
+    )
+    extra_at = _OUTCOME.size + error_length
+    value_at = extra_at + extra_length
+    error = body[_OUTCOME.size : extra_at].decode(errors="surrogatepass")
     peak = _unless_nothing(memory)
     return Outcome(
         _ENDS[end],
         value=body[value_at:] if flags & _HAS_VALUE else None,
         error=error if flags & _HAS_ERROR else None,
+        extra=body[extra_at:value_at] if flags & _HAS_EXTRA else None,
         transient=bool(flags & _TRANSIENT),
         run_seconds=run_seconds,
         retry_in_seconds=_unless_nothing(retry_in),

@@ -12,6 +12,7 @@ from starlette.middleware.cors import CORSMiddleware
 
 from afterwards.api import (
     activity,
+    artifacts,
     bulk_verbs,
     dashboard,
     documentation,
@@ -72,6 +73,7 @@ SURFACES: Final = (
     task_verbs,
     general,
     groups,
+    artifacts,
     task_changes,
     task_types,
     live_statistics,
@@ -114,6 +116,7 @@ def install(
     app.state.readiness = operations.Readiness()
     app.state.redacted_names = settings.redacted_names
     app.state.root_path = settings.root_path
+    app.state.output_dir = settings.output_dir.absolute()
     app.state.timeout_seconds = settings.request_timeout_seconds
     app.state.trace_link = settings.trace_link or None
     # Before requests come: no event loop waits for the disk.
@@ -175,6 +178,9 @@ def _allow_origins(app: FastAPI, origins: Sequence[str]) -> None:
         allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
         allow_headers=["*"],
         expose_headers=[
+            "Accept-Ranges",
+            "Content-Disposition",
+            "Content-Range",
             "ETag",
             "Idempotent-Replayed",
             "Link",

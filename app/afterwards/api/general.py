@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import re
 from asyncio import sleep
 from collections.abc import Sequence
 from contextlib import suppress
@@ -24,6 +23,7 @@ from afterwards.api.checks import (
     invalid,
     require_valid,
 )
+from afterwards.api.conditions import is_known
 from afterwards.api.encoding import raw
 from afterwards.api.idempotency import REPLAYED, key_of
 from afterwards.api.lapses import while_allowed
@@ -363,13 +363,6 @@ async def get_task(task_id: schemas.TaskId, request: Request) -> Response:
     )
     etag = f'"{base64.urlsafe_b64encode(hashlib.sha256(document).digest()[:15]).decode()}"'
     headers = {"ETag": etag, "Cache-Control": "no-cache", **wait.headers()}
-    if _is_known(request, etag):
+    if is_known(request, etag):
         return Response(status_code=304, headers=headers)
     return Response(document, headers=headers, media_type=_JSON)
-
-
-def _is_known(request: Request, etag: str) -> bool:
-    """True if the client has this answer already (RFC 9110, 13.1.2)."""
-    known = ",".join(request.headers.getlist("if-none-match"))
-    # Weak ones count, too: what matters is that the content is the same.
-    return known.strip() == "*" or etag in re.findall(r'"[^"]*"', known)

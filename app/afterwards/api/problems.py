@@ -18,6 +18,8 @@ from afterwards.api.references import base_path
 from afterwards.api.refused import remember
 from afterwards.errors import (
     AfterwardsError,
+    ArtifactGone,
+    ArtifactNotFound,
     ErrorGroupNotFound,
     IdempotencyMismatch,
     IllegalTransition,
@@ -47,6 +49,8 @@ STATUSES: Final[Mapping[type[AfterwardsError], int]] = MappingProxyType(
     {
         TaskDeleted: 410,
         TaskNotFound: 404,
+        ArtifactGone: 410,
+        ArtifactNotFound: 404,
         ScheduleNotFound: 404,
         ErrorGroupNotFound: 404,
         IllegalTransition: 409,

@@ -32,6 +32,9 @@ answered is still unread."""
 LARGE_BYTES: Final = 16 * 1024
 """Smaller answers are not counted: the limit of connections bounds them."""
 
+HELD_BYTES: Final = "afterwards.held_bytes"
+"""In a request's scope: what its answer, which is read in parts, holds of it at once."""
+
 _ACCEPTABLE_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,128}\Z")
 _NO_EXTENSIONS: Final[Mapping[str, Callable[..., bool]]] = {}
 _READS: Final = frozenset({"GET", "HEAD"})
@@ -177,7 +180,7 @@ class _Exchange:
     def _has_room(self, start: Message) -> bool:
         for name, value in start.get("headers", ()):
             if name == b"content-length":
-                length = int(value)
+                length = min(int(value), self._scope.get(HELD_BYTES, int(value)))
                 if length < LARGE_BYTES or self._scope["method"] == "HEAD":
                     return True
                 assert self.room is not None

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from afterwards.api.encoding import REDACTED, encoded, raw
 from afterwards.api.times import shown_time
+from afterwards.artifacts import decoded
 from afterwards.lifecycle import Task
 from afterwards.registry.protocol.answers import AttemptRecord, Details, KeyWait, ProgressMark
 from afterwards.service.hidden import HIDDEN
@@ -113,8 +114,25 @@ def _waiting_for(task: Task, waiting: KeyWait | None) -> dict[str, Any] | None:
 
 
 def _content(task: Task) -> dict[str, Any]:
-    content = {"payload": raw(task.payload), "result": raw(task.result)}
+    content = {
+        "payload": raw(task.payload),
+        "result": raw(task.result),
+        "artifacts": artifact_members(task),
+    }
     return {**content, **REDACTED} if task.payload is HIDDEN else content
+
+
+def artifact_members(task: Task) -> list[dict[str, Any]]:
+    """The task's artifacts, by name."""
+    return [
+        {
+            "name": one.name,
+            "size": one.size,
+            "media_type": one.media_type,
+            "sha256": one.sha256,
+        }
+        for one in sorted(decoded(task.artifacts))
+    ]
 
 
 def _progress(progress: ProgressMark) -> dict[str, Any]:

@@ -38,6 +38,7 @@ from afterwards.task_types.base import (
     TaskModule,
     TaskType,
 )
+from afterwards.task_types.context import drop_artifacts, keep_artifacts
 from afterwards.task_types.family import Family
 from afterwards.task_types.modules import load, load_catalogue
 from afterwards.trace_context import ids
@@ -160,7 +161,7 @@ FUNCTIONS: Final[Mapping[str, Callable[[Attempt], Any]]] = MappingProxyType(
 class _Run:
     """The steps that both ways have in common, and what they leave for the end."""
 
-    __slots__ = ("_attempt", "_relatives", "_started", "_task_type")
+    __slots__ = ("_attempt", "_has_succeeded", "_relatives", "_started", "_task_type")
 
     def __init__(self, attempt: Attempt) -> None:
         """Give the attempt its line to the executor, and its task to every line that it logs.
@@ -169,6 +170,7 @@ class _Run:
         """
         self._attempt = attempt
         self._task_type: TaskType | None = None
+        self._has_succeeded = False
         context = attempt.context
         context.line = current_line()
         self._relatives = None
@@ -206,11 +208,20 @@ class _Run:
 
         Raises:
             PermanentError: that cannot be stored, or it has not waited for what it submitted.
+            Starved, TransientError: its artifacts cannot, just now.
         """
+        context = self._attempt.context
         if self._relatives is not None:
             self._relatives.require_settled()
-        value = encode_result(result, self._attempt.context.environment.max_result_bytes)
-        return Outcome(End.SUCCEEDED, value=value, run_seconds=perf_counter() - self._started)
+        value = encode_result(result, context.environment.max_result_bytes)
+        artifacts = keep_artifacts(context)
+        self._has_succeeded = True
+        return Outcome(
+            End.SUCCEEDED,
+            value=value,
+            extra=None if artifacts is None else artifacts.encode(),
+            run_seconds=perf_counter() - self._started,
+        )
 
     def failed(self, error: Exception) -> Outcome:
         """The outcome of an attempt that has raised, in whichever step."""
@@ -219,7 +230,12 @@ class _Run:
         return failure(error, attempt.context, self._task_type, attempt.max_attempts, run_seconds)
 
     def disconnect(self) -> None:
-        """Take the line from the attempt, whatever has become of it."""
+        """Take the line from the attempt, whatever has become of it.
+
+        Unless it has succeeded, its artifacts go.
+        """
+        if not self._has_succeeded:
+            drop_artifacts(self._attempt.context)
         # The line is the call, which holds the attempt: a circle is work for the collector.
         context = self._attempt.context
         context.line = context.resources = context.relatives = None

@@ -6,6 +6,7 @@ import math
 from collections import OrderedDict
 from typing import Final
 
+from afterwards import artifacts
 from afterwards.execution.tracebacks import MOST_BYTES
 from afterwards.lifecycle import CROWD_SHARE, Usage
 from afterwards.logs import get_logger
@@ -44,8 +45,9 @@ class Reports:
         lines, usage = outcome.log_lines, _usage(outcome)
         match outcome.end:
             case End.SUCCEEDED:
-                result = outcome.value or b"{}"
-                return Succeeded(task_id, number, result, outcome.run_seconds, usage, lines)
+                result, seconds = outcome.value or b"{}", outcome.run_seconds
+                files = _artifacts(claim, outcome)
+                return Succeeded(task_id, number, result, seconds, usage, lines, files)
             case End.LOST:
                 return Lost(task_id, number, error, usage, lines)
             case End.SUSPECTED:
@@ -85,6 +87,22 @@ def _usage(outcome: Outcome) -> Usage | None:
     if outcome.cpu_seconds is None or outcome.peak_memory_bytes is None:
         return None
     return Usage(outcome.peak_memory_bytes, outcome.cpu_seconds)
+
+
+def _artifacts(claim: Claim, outcome: Outcome) -> str | None:
+    if outcome.extra is None:
+        return None
+    try:
+        return artifacts.checked(outcome.extra, claim.task_id, claim.attempt)
+    except ValueError as error:
+        # Only a child that is broken says such things.
+        log.warning(
+            "attempt's artifacts cannot be read; the task lists none",
+            task_id=claim.task_id,
+            attempt=claim.attempt,
+            error=str(error),
+        )
+        return None
 
 
 def _traceback(outcome: Outcome) -> str | None:

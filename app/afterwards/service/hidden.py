@@ -24,8 +24,8 @@ NO_REASON: Final = ""
 
 
 def hidden_task(task: Task) -> Task:
-    """A task without payload, result and error."""
-    return replace(task, payload=HIDDEN, result=None, error=None)
+    """A task without payload, result, error and artifacts."""
+    return replace(task, payload=HIDDEN, result=None, error=None, artifacts=None)
 
 
 def hidden_existing(existing: Existing) -> Existing:

@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import json
 import math
+import threading
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import IO, Any, Final, NamedTuple
 
 from pydantic import BaseModel
 from structlog.typing import FilteringBoundLogger
 
 from afterwards import trace_context
 from afterwards.logs import LogFormat, LogLevel, get_logger
+from afterwards.task_types.artifact_writer import ArtifactWriter
 from afterwards.task_types.family import Child, Family, Group, Order, Relatives
 from afterwards_executors.progress import Line
 
 MAX_MESSAGE_CHARACTERS: Final = 500
+
+_MAKING: Final = threading.Lock()
+"""Held while a context makes its writer of artifacts: a lock of its own could not be pickled."""
 
 
 class Cancelled(Exception):
@@ -46,6 +52,7 @@ class Environment:
     max_result_bytes: int
     log_level: LogLevel = "info"
     log_format: LogFormat = "auto"
+    max_artifact_bytes: int = 100 * 2**20
     task_modules: tuple[str, ...] = ()
     """The modules of the task types that do not come with the service."""
     built_in: tuple[str, ...] | None = None
@@ -114,6 +121,8 @@ class TaskContext:
     """The value that the lifespan of its task module has yielded (`TaskModule`); None: it has
     none."""
     _logger: FilteringBoundLogger | None = field(default=None, repr=False, compare=False)
+    artifact_writer: ArtifactWriter | None = field(default=None, repr=False, compare=False)
+    """Set with the first artifact, where the attempt runs."""
     family: Family = field(default=Family(), repr=False, compare=False)
     relatives: Relatives | None = field(default=None, repr=False, compare=False)
     """Set where the attempt runs."""
@@ -178,6 +187,38 @@ class TaskContext:
         if self.line is not None:
             self.line.send_progress(progress.encoded())
 
+    def artifact(
+        self,
+        name: str,
+        mode: str = "wb",
+        *,
+        encoding: str | None = None,
+        errors: str | None = None,
+        newline: str | None = None,
+    ) -> AbstractContextManager[IO[Any]]:
+        """A file that the task keeps: `with context.artifact("report.pdf") as file: ...`.
+
+        The file is whole at the end of the block, or not there if the block raises. A second file
+        of the same name replaces the first. The task lists the files once this attempt has
+        succeeded; otherwise they are removed. Writing waits for the disk: in a coroutine, write
+        what is large in a thread (`asyncio.to_thread`).
+
+        Args:
+            name: of one to 200 bytes, without a path.
+            mode: `wb`, or `w` for text.
+            encoding: of text, UTF-8 unless told otherwise; it, `errors` and `newline` as in `open`.
+
+        Raises:
+            ValueError: no file can have this name, or the mode is another one.
+            PermanentError: the task's files have more than `AFTERWARDS_MAX_ARTIFACT_BYTES`
+                together, or are more than 100, or they cannot be written.
+            TransientError: the disk has no room just now.
+            RuntimeError: the attempt is over.
+        """
+        return artifacts_of(self).open(
+            name, mode, encoding=encoding, errors=errors, newline=newline
+        )
+
     @property
     def cancelled(self) -> bool:
         """True if the attempt should stop: it was cancelled, or its time is up.
@@ -221,3 +262,31 @@ class TaskContext:
                 **({} if self.trace is None else trace_context.ids(self.trace)),
             )
         return self._logger
+
+
+# -- for the service ---------------------------------------------------------------------------
+
+
+def artifacts_of(context: TaskContext) -> ArtifactWriter:
+    """The writer of the attempt's artifacts, made when it is first asked for."""
+    with _MAKING:
+        if context.artifact_writer is None:
+            environment = context.environment
+            context.artifact_writer = ArtifactWriter(
+                environment.output_dir,
+                context.task_id,
+                context.attempt,
+                environment.max_artifact_bytes,
+            )
+        return context.artifact_writer
+
+
+def keep_artifacts(context: TaskContext) -> str | None:
+    """As `ArtifactWriter.keep`, of an attempt that has succeeded."""
+    return None if context.artifact_writer is None else context.artifact_writer.keep()
+
+
+def drop_artifacts(context: TaskContext) -> None:
+    """As `ArtifactWriter.discard`, of an attempt that ends otherwise."""
+    if context.artifact_writer is not None:
+        context.artifact_writer.discard()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import errno
+import hashlib
 import json
 import os
 from pathlib import Path
@@ -12,25 +12,11 @@ from typing import Any, Final
 from pydantic import BaseModel, ConfigDict
 from pydantic_core import to_json
 
-from afterwards.logs import get_logger
+from afterwards.artifacts import Artifact, own_file, own_part
 from afterwards.system.own_threads import OwnThreads
-from afterwards.task_types.base import (
-    JsonObject,
-    PermanentError,
-    TaskContext,
-    TaskType,
-    TransientError,
-)
-from afterwards_executors.retry import Starved
-
-log = get_logger(__name__)
-
-_STARVING: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN})
-"""Errors of a process or machine that has run out of something; the file is not at fault."""
-
-_PASSING: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EINTR})
-"""Errors that pass by themselves or when room is made; other errors stay until the place is
-repaired, and then the task is retried by hand."""
+from afterwards.task_types.base import JsonObject, TaskContext, TaskType
+from afterwards.task_types.context import artifacts_of
+from afterwards.task_types.disk_errors import sync_directory, writing
 
 MAX_INDENTED_CHARACTERS: Final = 64 * 1024
 """More is one line: lists in lists would take a hundred times their space, and seconds."""
@@ -59,32 +45,23 @@ async def _save(payload: FilePayload, context: TaskContext) -> dict[str, str]:
 def save_json(content: dict[str, Any], context: TaskContext) -> Path:
     """Write `<output directory>/<task id>.json` whole or not at all, and make it durable.
 
-    Done twice, the second file replaces the first.
+    Done twice, the second file replaces the first. It is an artifact of the task.
 
     Raises:
-        Starved: no descriptor or memory just now.
-        TransientError: no room just now.
-        PermanentError: the directory cannot be written. All name the file; where it lies is said to
-            the log alone, because clients are shown what is raised.
+        Starved, TransientError, PermanentError: as `disk_errors.writing`.
     """
-    path = context.environment.output_dir / f"{context.task_id}.json"
-    try:
+    path = context.environment.output_dir / own_file(context.task_id)
+    with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = _temporary(path, context.attempt)
-        _write_durably(temporary, _text_of(content))
+        temporary = _temporary(path, context.task_id, context.attempt)
+        data = _text_of(content).encode()
+        _write_durably(temporary, data)
         temporary.replace(path)
-        _sync_directory(path.parent)
-        _sweep(path, context.attempt)
-    except OSError as error:
-        raise _failure(_kind_of(error), path, error.strerror or str(error)) from error
-    except MemoryError as error:
-        raise _failure(Starved, path, "no memory") from error
+        sync_directory(path.parent)
+        _sweep(path, context)
+    digest = hashlib.sha256(data).hexdigest()
+    artifacts_of(context).add(Artifact(path.name, len(data), digest, attempt=0))
     return path
-
-
-def _failure(kind: type[Exception], path: Path, reason: str) -> Exception:
-    log.warning("file cannot be written", path=str(path), reason=reason)
-    return kind(f"Cannot write {path.name}: {reason}")
 
 
 def _text_of(content: dict[str, Any]) -> str:
@@ -94,24 +71,18 @@ def _text_of(content: dict[str, Any]) -> str:
     return f"{text}\n"
 
 
-def _kind_of(error: OSError) -> type[Exception]:
-    if error.errno in _STARVING:
-        return Starved
-    return TransientError if error.errno in _PASSING else PermanentError
-
-
-def _temporary(path: Path, attempt: int) -> Path:
+def _temporary(path: Path, task_id: str, attempt: int) -> Path:
     # Beside its target, so that the rename cannot cross file systems; named after the attempt,
     # because one that was presumed dead may still be writing.
-    return path.with_name(f".{path.stem}.{attempt}.tmp")
+    return path.with_name(own_part(task_id, attempt))
 
 
-def _write_durably(path: Path, text: str) -> None:
+def _write_durably(path: Path, data: bytes) -> None:
     # Made anew: what lies under its name may be a link that somebody else has put there.
     path.unlink(missing_ok=True)
-    with path.open("x", encoding="utf-8") as file:
+    with path.open("xb") as file:
         try:
-            file.write(text)
+            file.write(data)
             file.flush()
             os.fsync(file.fileno())
         except BaseException:
@@ -119,20 +90,11 @@ def _write_durably(path: Path, text: str) -> None:
             raise
 
 
-def _sync_directory(directory: Path) -> None:
-    # Without this a power cut can take the name away from a file whose content is safe.
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _sweep(path: Path, attempt: int) -> None:
+def _sweep(path: Path, context: TaskContext) -> None:
     # What earlier attempts left when they were killed while writing. Attempts are few, the files
     # in the directory are not: their names are known, so nothing is listed.
-    for earlier in range(1, attempt):
-        _temporary(path, earlier).unlink(missing_ok=True)
+    for earlier in range(1, context.attempt):
+        _temporary(path, context.task_id, earlier).unlink(missing_ok=True)
 
 
 FILE: Final = TaskType("file", FilePayload, _save)

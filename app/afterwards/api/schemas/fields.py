@@ -30,8 +30,8 @@ class Redacted(BaseModel):
     redacted: bool = Field(
         False,
         description=(
-            "True for a key without `payloads`. Payload, result, errors, reasons, progress, log "
-            "lines and tracebacks are null or left out then."
+            "True for a key without `payloads`. Payload, result, artifacts, errors, reasons, "
+            "progress, log lines and tracebacks are null, empty or left out then."
         ),
     )
 

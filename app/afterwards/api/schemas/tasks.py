@@ -26,6 +26,7 @@ _TASK: Final[dict[str, Any]] = {
     "status": "success",
     "payload": EXAMPLE_PAYLOAD,
     "result": {"message": "Notification sent"},
+    "artifacts": [],
     "error": None,
     "created_at": EXAMPLE_TIME,
     "run_at": EXAMPLE_TIME,
@@ -47,7 +48,11 @@ _TASK: Final[dict[str, Any]] = {
 
 
 _SUMMARY: Final[dict[str, Any]] = {
-    **{name: value for name, value in _TASK.items() if name not in ("payload", "result")},
+    **{
+        name: value
+        for name, value in _TASK.items()
+        if name not in ("payload", "result", "artifacts")
+    },
     "digest": '{"email":"johndoe@example.com","message":"Your order was shipped."}',
 }
 
@@ -74,6 +79,44 @@ class Follows(BaseModel):
     group: str = Field(description="Its id, for `GET /groups/{id}`: that of the task itself.")
     on: Literal["success", "finished"]
     size: int = Field(ge=1, description="The number of tasks that were submitted with it.")
+
+
+class ArtifactDocument(BaseModel):
+    """A file that a task has made. Once the task is finished, it never changes."""
+
+    name: str = Field(description="The last part of its path, below the task's `/artifacts/`.")
+    size: int = Field(ge=0, description="Bytes.")
+    media_type: str = Field(
+        description="By the end of the name; `application/octet-stream` where that may be unsafe."
+    )
+    sha256: str = Field(description="The SHA-256 of its content, in hexadecimal; also its ETag.")
+
+
+_ARTIFACT: Final[dict[str, Any]] = {
+    "name": "report.csv",
+    "size": 4711,
+    "media_type": "text/csv; charset=utf-8",
+    "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+}
+
+
+class LinkedArtifact(ArtifactDocument):
+    """The same, with its place."""
+
+    url: str = Field(
+        json_schema_extra={"format": "uri-reference"},
+        description="Its content, relative to the request's URL.",
+    )
+
+
+class ArtifactList(Redacted):
+    """The files of a task, by name."""
+
+    model_config = example(
+        artifacts=[{**_ARTIFACT, "url": f"../../tasks/{EXAMPLE_ID}/artifacts/report.csv"}]
+    )
+
+    artifacts: list[LinkedArtifact]
 
 
 class _Task(Redacted):
@@ -125,6 +168,9 @@ class TaskDocument(_Task):
 
     payload: dict[str, JsonValue] | None = Field(description="Null only if redacted.")
     result: dict[str, JsonValue] | None = Field(description="Set when the status is `success`.")
+    artifacts: list[ArtifactDocument] = Field(
+        description="The files that the successful attempt has made, by name."
+    )
 
 
 class AttemptDocument(BaseModel):

@@ -19,6 +19,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final, NamedTuple
 
 from afterwards.counts import tally
@@ -34,12 +35,14 @@ from afterwards.registry.engine.committed import CommittedTasks
 from afterwards.registry.engine.lookout import Lookout
 from afterwards.registry.engine.outage import Outage
 from afterwards.registry.engine.reads import Reads
+from afterwards.registry.engine.remover import Remover
 from afterwards.registry.engine.replies import Replies
 from afterwards.registry.engine.resealer import Resealer
 from afterwards.registry.engine.rounds import Round
 from afterwards.registry.engine.turns import LONGEST_SECONDS, Turns, WorkItem
 from afterwards.registry.engine.views import Views
 from afterwards.registry.journal.base import Group, Journal
+from afterwards.registry.journal.removals import removals_of
 from afterwards.registry.protocol.answers import Answer, Reply
 from afterwards.registry.protocol.base import Worker
 from afterwards.registry.protocol.requests import Beat, Join, Probe, Request
@@ -78,6 +81,7 @@ class Committer:
         reads: answers the requests that only read.
         retention: decides which finished tasks to delete.
         end_silent: is called after each group with the workers that have to be killed, if any.
+        output_dir: where tasks have their files; None: nowhere.
     """
 
     def __init__(
@@ -90,6 +94,7 @@ class Committer:
         *,
         retention: Retention,
         end_silent: Callable[[Iterable[Worker]], None],
+        output_dir: Path | None = None,
     ) -> None:
         self._rules = rules
         self._journal = journal
@@ -98,7 +103,8 @@ class Committer:
         self._retention = retention
         self._end_silent = end_silent
         self.turns = Turns(self._work)
-        self.resealer = Resealer(journal, lambda: self.post(lambda: None))
+        self.resealer = Resealer(journal, self._write_soon)
+        self.remover = Remover(journal, output_dir, self._write_soon)
         self._lookout = Lookout(journal, rules.clock)
         self._events: list[Callable[[], None]] = []
         self._outage = Outage()
@@ -128,6 +134,9 @@ class Committer:
     def post(self, event: Callable[[], None]) -> None:
         """Have something happen to the rules in the next group, without waiting."""
         self.turns.leave(_Event(event))
+
+    def _write_soon(self) -> None:
+        self.post(lambda: None)
 
     # -- whoever has the turn ------------------------------------------------------------------
 
@@ -280,6 +289,8 @@ class Committer:
             overdue_activity=self._retention.activity.overdue,
             keys=rules.keys.changes(),
             resealed=self.resealer.staged if round_ is Round.WHOLE else None,
+            removals=removals_of(store.changes),
+            removed=self.remover.done,
         )
         if group.is_empty:
             rules.commit()
@@ -317,6 +328,9 @@ class Committer:
             self._retention.noted()
         if group.resealed is not None:
             self.resealer.committed()
+        self.remover.committed(group.removed)
+        if group.removals:
+            self.remover.call()
         if round_ is Round.WHOLE:
             # Its deletions were in what could not be written.
             self._retention.committed()

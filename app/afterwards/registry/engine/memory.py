@@ -74,6 +74,7 @@ class MemoryRegistry(TaskMapping):
         clock_confirmed: the wall clock is right, whatever it has jumped.
         journal: where changes are written before they are told; None: nowhere.
         counts_file: where what is counted in memory is kept before it is shown; None: nowhere.
+        output_dir: where tasks have their files, which go with them; None: nowhere.
         ran: when the registry before, of the same service, has begun and died; None: none has.
         threaded: False leaves what time brings to the caller (`committer.turns.step`), for tests.
     """
@@ -88,6 +89,7 @@ class MemoryRegistry(TaskMapping):
         clock_confirmed: bool = False,
         journal: Journal | None = None,
         counts_file: Path | None = None,
+        output_dir: Path | None = None,
         surroundings: Surroundings | None = None,
         ran: tuple[float, float] | None = None,
         threaded: bool = True,
@@ -139,6 +141,7 @@ class MemoryRegistry(TaskMapping):
                 activity_seconds,
             ),
             end_silent=self._killer.end,
+            output_dir=output_dir,
         )
         for record in self.rules.ledger:
             if not record.gone:
@@ -149,6 +152,7 @@ class MemoryRegistry(TaskMapping):
         if threaded:
             self._thread.start()
             self.committer.resealer.start()
+            self.committer.remover.start()
 
     def _take_in(self, unfinished: Iterator[Task]) -> None:
         """Load the journal's tasks; claims of dead or foreign workers are lost (rule 8)."""
@@ -247,6 +251,7 @@ class MemoryRegistry(TaskMapping):
         """Commit what has come in, then stop."""
         self.views.events.close()
         self.committer.resealer.close()
+        self.committer.remover.close()
         self.committer.post(self.views.series.finish)
         self.committer.turns.close()
         if self._thread.is_alive():

@@ -11,6 +11,7 @@ from afterwards.counts import Tally
 from afterwards.lifecycle import Change, Task
 from afterwards.registry.journal.keys import KeyChanges, KeyState
 from afterwards.registry.journal.plans import PlanChanges, Plans
+from afterwards.registry.journal.removals import STEP, Removal
 from afterwards.registry.journal.resealing import Step
 from afterwards.registry.journal.series_rows import Found, Key, SeriesChanges
 from afterwards.registry.protocol.activity import ActivityPage, Entry
@@ -47,6 +48,10 @@ class Group:
     """None: no key and no session has changed."""
     resealed: Step | None = None
     """Values under the key that writes, in the place of those under others."""
+    removals: Sequence[Removal] = ()
+    """Files that have to be removed because of the changes."""
+    removed: Sequence[Removal] = ()
+    """Those that are; nothing is written for them alone, unless they are many."""
 
     @property
     def is_empty(self) -> bool:
@@ -61,6 +66,7 @@ class Group:
             or self.overdue_activity
             or self.keys
             or self.resealed
+            or len(self.removed) >= STEP
         )
 
 
@@ -174,6 +180,16 @@ class Journal(Protocol):
 
         Returns:
             What is left to do, for the operator of the service.
+        """
+
+    def to_remove(self, after: str) -> Sequence[Removal]:
+        """Some of the files that have to be removed, in the order of their tasks' ids.
+
+        Args:
+            after: the task that was the last of those before; empty: begin.
+
+        Returns:
+            At most `removals.STEP`; fewer are the last.
         """
 
     def to_reseal(self) -> Step | None:

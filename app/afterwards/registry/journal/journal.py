@@ -29,6 +29,7 @@ from afterwards.registry.journal import (
     keys,
     listing,
     plans,
+    removals,
     rescue,
     series_rows,
 )
@@ -191,6 +192,8 @@ class SqliteJournal:
             activity.write(db, group.activity, group.overdue_activity, self._seal)
         if group.keys is not None:
             keys.write(db, group.keys)
+        if group.removals or group.removed:
+            removals.write(db, group.removals, group.removed)
         if group.probe:
             db.execute(PUT_PROBE, (group.at,))
         if group.trusted_at is not None:
@@ -217,6 +220,8 @@ class SqliteJournal:
             db.executemany("INSERT INTO traces VALUES (?, ?)", rows.traces)
         if rows.payloads:
             db.executemany(PUT_PAYLOAD, rows.payloads)
+        if rows.artifacts:
+            db.executemany("INSERT INTO artifacts VALUES (?, ?)", rows.artifacts)
         self._write_attempts(rows)
         # Last: an attempt at one may have ended in this group.
         self._delete_what_they_had(rows, at)
@@ -243,7 +248,7 @@ class SqliteJournal:
         if not rows.gone:
             return
         db, orders = self._writer, [(task.order,) for task in rows.gone]
-        for table in ("payloads", "attempts", "tracebacks", "traces"):
+        for table in ("payloads", "attempts", "tracebacks", "traces", "artifacts"):
             db.executemany(f"DELETE FROM {table} WHERE ord = ?", orders)
         db.executemany("DELETE FROM labels WHERE pair = ? AND ord = ?", rows.old_labels)
         remembered = [(key(task.id), at) for task in rows.gone]
@@ -384,6 +389,10 @@ class SqliteJournal:
 
     def latest_series(self, step: int) -> tuple[int, bytes] | None:
         return series_rows.latest(self._writer, step)
+
+    def to_remove(self, after: str) -> list[removals.Removal]:
+        with self._reading() as db:
+            return removals.some(db, after)
 
     def to_reseal(self) -> Step | None:
         if self._resealing is None or not self._resealing.left:

@@ -21,6 +21,7 @@ from afterwards.registry.journal.history import (
     without_traceback,
 )
 from afterwards.registry.journal.plans import Plans
+from afterwards.registry.journal.removals import Removal, RemovalsInMemory
 from afterwards.registry.journal.resealing import Step
 from afterwards.registry.journal.series_rows import Found, Key, MemorySeries
 from afterwards.registry.protocol.activity import ActivityPage
@@ -40,6 +41,7 @@ class NullJournal:
         """The details of the tasks in memory, as committed; without the attempt that runs."""
         self._series = MemorySeries()
         self._activity = ActivityInMemory()
+        self._removals = RemovalsInMemory()
         self._deleted: dict[str, None] = {}
         """Ids of the tasks deleted last, in that order."""
         self._children: Counter[str] = Counter()
@@ -56,6 +58,7 @@ class NullJournal:
             self._series.write(group.series)
         if group.activity or group.overdue_activity:
             self._activity.write(group.activity, group.overdue_activity)
+        self._removals.write(group.removals, group.removed)
         for change in group.changes:
             self._note_failure(change)
             self._note_child(change)
@@ -166,6 +169,9 @@ class NullJournal:
 
     def safeguard(self, path: Path) -> str:
         return ""
+
+    def to_remove(self, after: str) -> list[Removal]:
+        return self._removals.some(after)
 
     def to_reseal(self) -> Step | None:
         return None

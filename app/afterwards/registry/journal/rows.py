@@ -43,6 +43,8 @@ class Rows(NamedTuple):
     """The same of those that are gone."""
     traces: list[tuple[int, str]]
     """The order of new tasks that have one, and their trace."""
+    artifacts: list[tuple[int, str]]
+    """The order of tasks that have just made some, and their list."""
     tracebacks: list[tuple[int, int, str]]
     """Tracebacks of attempts that have ended: their task's order, their number, the text."""
     failed: list[Task]
@@ -53,7 +55,7 @@ class Rows(NamedTuple):
 
 def rows_of(changes: Iterable[Change]) -> Rows:
     """Sort the changes of a group."""
-    rows = Rows([], [], [], [], [], [], [], [], [], [], [], [], [], [], [])
+    rows = Rows(*([] for _ in Rows._fields))
     first: dict[str, Change] = {}
     last: dict[str, Change] = {}
     for change in changes:
@@ -68,6 +70,7 @@ def rows_of(changes: Iterable[Change]) -> Rows:
             rows.unfailed.append(before.order)
         if after is not None and after.state is TaskState.FAILED:
             rows.failed.append(after)
+        _add_artifacts(rows, after)
         if after is None:
             if change.old is not None:
                 rows.gone.append(change.old)
@@ -78,6 +81,12 @@ def rows_of(changes: Iterable[Change]) -> Rows:
         else:
             _add_changed(rows, before, after)
     return rows
+
+
+def _add_artifacts(rows: Rows, after: Task | None) -> None:
+    # Set with a success, which is never left but by a deletion.
+    if after is not None and after.artifacts is not None:
+        rows.artifacts.append((after.order, after.artifacts))
 
 
 def _add_new(rows: Rows, task: Task) -> None:

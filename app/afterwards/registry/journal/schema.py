@@ -181,6 +181,16 @@ CREATE TABLE schedule_keys (
 ALTER TABLE due_times ADD COLUMN last_skipped REAL;
 """
 
+# Only tasks that have made files have a row. And the tasks whose attempts may have left files that
+# have to be removed, up to which attempt; `kept` is the one whose files stay (0: none does). NULL:
+# the task is gone, and all of them go.
+_ARTIFACTS: Final = """
+CREATE TABLE artifacts (ord INTEGER PRIMARY KEY, list TEXT NOT NULL);
+CREATE TABLE removals (
+    id BLOB PRIMARY KEY, attempt INTEGER NOT NULL, kept INTEGER
+) WITHOUT ROWID;
+"""
+
 # Payloads have a table of their own: SQLite writes a changed row whole, and a task's row changes
 # at least twice while its payload hardly ever does. Results come last for a like reason: what
 # stands behind a large value in a row cannot be read without it. The index by type and state ends
@@ -271,6 +281,7 @@ CREATE TABLE probe (one INTEGER PRIMARY KEY, at REAL NOT NULL);
 {_ENCRYPTION}
 {_FAMILIES}
 {_TASK_KEYS}
+{_ARTIFACTS}
 """
 
 MIGRATIONS: Final[Mapping[int, str]] = MappingProxyType(
@@ -345,6 +356,7 @@ ALTER TABLE tasks ADD COLUMN follows TEXT;
 ALTER TABLE tasks ADD COLUMN members INTEGER NOT NULL DEFAULT 0;
 {_FAMILIES}
 {_TASK_KEYS}
+{_ARTIFACTS}
 """,
     }
 )

@@ -47,6 +47,9 @@ class SealedRows:
                 (order, self._seal(payload, ids[order], "payload"))
                 for order, payload in rows.payloads
             ],
+            artifacts=[
+                (order, self._seal(text, ids[order], "artifacts")) for order, text in rows.artifacts
+            ],
             attempts=[self._attempt(ids, row) for row in rows.attempts],
             whole_attempts=[self._whole_attempt(ids, row) for row in rows.whole_attempts],
             tracebacks=[

@@ -38,6 +38,7 @@ VIEWS: Final[Mapping[str, tuple[str, Mapping[str, str]]]] = {
         _TASK.format(table="tracebacks"),
         {"text": f"'{_OF_ATTEMPT.format(field='traceback')}' || tracebacks.attempt"},
     ),
+    "artifacts": (_TASK.format(table="artifacts"), {"list": "'artifacts'"}),
     "schedules": ("name", {"payload": "'payload'"}),
     "error_groups": ("id", {"message": "'message'"}),
     "activity": (f"'{activity.SUBJECT}'", {"name": "'name'", "detail": "'detail'"}),

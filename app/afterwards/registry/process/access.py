@@ -55,6 +55,7 @@ def in_memory(config: RegistryConfig) -> Access:
         retention_seconds=config.retention_hours * 3600,
         activity_seconds=config.activity_days * 86_400,
         clock_confirmed=config.clock_confirmed,
+        output_dir=config.outputs(),
         surroundings=Surroundings(when_gone=lambda *_: None),
     )
     first_key.provide(registry, config.first_key_file)

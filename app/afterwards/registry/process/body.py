@@ -90,6 +90,7 @@ def serve(
             clock_confirmed=config.clock_confirmed,
             journal=SqliteJournal(journal_path(data_dir), check=check, keys=config.keys),
             counts_file=Path(endpoint.counts),
+            output_dir=config.outputs(),
             ran=ran,
         )
         first_key.provide(registry, config.first_key_file)

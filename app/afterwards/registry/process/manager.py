@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from multiprocessing.managers import BaseManager, BaseProxy
 from multiprocessing.util import ForkAwareLocal
+from pathlib import Path
 from typing import Any, Final, cast
 
 from afterwards.encryption_keys import EncryptionKeys
@@ -50,8 +51,14 @@ class RegistryConfig:
     """So long what people have done by hand is remembered."""
     first_key_file: str = ""
     """As for `first_key.provide`."""
+    output_dir: str = ""
+    """The directory of the files of tasks; empty: none are removed."""
     keys: EncryptionKeys = field(default_factory=EncryptionKeys)
     """The keys of the journal. They are on no command line, where others would see them."""
+
+    def outputs(self) -> Path | None:
+        """The directory in which tasks have their files; None: they have none."""
+        return Path(self.output_dir) if self.output_dir else None
 
 
 class RegistryProxy(TaskMapping, BaseProxy):

@@ -231,6 +231,8 @@ class Succeeded(NamedTuple):
     log_lines: Sequence[str] = ()
     children: Sequence[Task] = ()
     """The tasks that it submits with its success."""
+    artifacts: str | None = None
+    """The files that it has made, as `afterwards.artifacts` lists them; None: there are none."""
 
 
 class Failed(NamedTuple):

@@ -265,7 +265,10 @@ class Rules:
     def _succeeded(self, report: Succeeded) -> None:
         task = self._running(report.task_id, report.attempt)
         now = self.clock.wall()
-        done, outcome = task.succeed(report.attempt, report.result, now), "success"
+        done, outcome = (
+            task.succeed(report.attempt, report.result, now, report.artifacts),
+            "success",
+        )
         try:
             self._children.accept(task, report.children)
         except IllegalTransition:

@@ -330,4 +330,5 @@ class TaskStore:
 
 
 def _size(task: Task) -> int:
-    return len(task.payload) + len(task.result or b"") + len(task.error or "")
+    what_else = len(task.error or "") + len(task.artifacts or "")
+    return len(task.payload) + len(task.result or b"") + what_else
