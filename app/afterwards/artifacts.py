@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 MOST_ARTIFACTS: Final = 100
 """The number that one task may have."""
@@ -134,7 +134,8 @@ def checked(data: bytes, task_id: str, attempt: int) -> str | None:
 
 def _require_possible(artifact: Artifact, task_id: str, attempt: int) -> None:
     require_name(artifact.name)
-    name, size, sha256, made_by = artifact
+    fields: tuple[Any, ...] = artifact
+    name, size, sha256, made_by = fields
     if type(size) is not int or size < 0:
         raise ValueError(f"{name!r} has no size")
     if not isinstance(sha256, str) or _SHA256.fullmatch(sha256) is None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from afterwards.artifacts import Artifact, encoded
+from afterwards.encryption_keys import EncryptionKeys
 from afterwards.errors import JournalUnavailable
 from afterwards.lifecycle import Task
 from afterwards.registry.engine import remover
@@ -19,6 +20,7 @@ from afterwards.registry.journal.nowhere import NullJournal
 from afterwards.registry.journal.removals import STEP
 from afterwards.registry.protocol.base import Worker
 from afterwards.registry.protocol.requests import Add, Delete, Find, Get, Inspect, Succeeded
+from afterwards.system.artifact_files import remove_all
 from tests.registry.bench import Bench, keys_of
 from tests.registry.conftest import Reach
 from tests.registry.peers import SERVICE, Peer, ask, eventually, make_task, raised
@@ -91,7 +93,7 @@ def test_a_task_lists_what_its_success_has_made(reach: Reach) -> None:
 
 
 @pytest.mark.parametrize("keys", [None, keys_of("k1")], ids=["plain", "sealed"])
-def test_the_list_outlasts_a_crash(bench: Bench, keys: object) -> None:
+def test_the_list_outlasts_a_crash(bench: Bench, keys: EncryptionKeys | None) -> None:
     task = bench.task()
     registry = bench.registry(journal=bench.journal(keys))
     peer = bench.peer(registry)
@@ -150,7 +152,12 @@ def test_what_a_crash_has_left_to_do_is_done_after_it(tmp_path: Path, outputs: O
     peer.join()
     tasks = [make_task() for _ in range(STEP + 1)]
     registry.exchange(None, 0, [Add(task) for task in tasks])
-    eventually(lambda: peer.beat() and len(peer.table) == len(tasks), "all are claimed")
+
+    def are_claimed() -> bool:
+        peer.beat()
+        return len(peer.table) == len(tasks)
+
+    eventually(are_claimed, "all are claimed")
     for task in tasks:
         outputs.make(task, 1)
     peer.exchange(*(success(task, 1) for task in tasks))
@@ -173,12 +180,12 @@ def test_what_a_crash_has_left_to_do_is_done_after_it(tmp_path: Path, outputs: O
 def test_what_cannot_be_removed_is_tried_again_and_holds_up_nothing(
     tmp_path: Path, outputs: Outputs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    failing, wanted = [True], remover.remove_all
+    failing = [True]
 
     def remove(output_dir: Path, task_id: str, attempt: int) -> None:
         if task_id == tasks[0].id and failing:
             raise OSError(errno.EIO, "Input/output error")
-        wanted(output_dir, task_id, attempt)
+        remove_all(output_dir, task_id, attempt)
 
     monkeypatch.setattr(remover, "remove_all", remove)
     monkeypatch.setattr(remover, "AGAIN_SECONDS", 0.01)

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import csv
 import time
-from typing import Final
+from collections.abc import Iterator
+from typing import Final, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic_core import to_json
 
 from afterwards.task_types.base import JsonObject, TaskContext, TaskType
 
 _GENERATED: Final = {"message": "Report generated"}
+
+_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
+"""A spreadsheet takes text that begins so for a formula, and runs it (CWE-1236)."""
 
 
 class ReportPayload(BaseModel):
@@ -25,11 +31,46 @@ class ReportPayload(BaseModel):
     details: JsonObject
 
 
-def _generate(_payload: ReportPayload, context: TaskContext) -> dict[str, str]:
+class FormattedReportPayload(ReportPayload):
+    """The same, and the file to make of it."""
+
+    format: Literal["csv"] | None = Field(
+        None, description="`csv`: the task keeps its details as the artifact `report.csv`."
+    )
+
+
+def _generate(payload: FormattedReportPayload, context: TaskContext) -> dict[str, str]:
     delay_seconds = context.environment.report_delay_seconds
     if delay_seconds:
         time.sleep(delay_seconds)
+    if payload.format == "csv":
+        # RFC 4180: the writer ends its lines itself.
+        with context.artifact("report.csv", "w", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(("detail", "value"))
+            writer.writerows(_rows(payload.details))
     return _GENERATED
 
 
-REPORT: Final = TaskType("report", ReportPayload, _generate, executor="process")
+def _rows(details: JsonValue, path: str = "") -> Iterator[tuple[str, str]]:
+    """Each value that is neither an object nor a list, with the path to it."""
+    if isinstance(details, dict | list) and details:
+        members = details.items() if isinstance(details, dict) else enumerate(details)
+        for name, value in members:
+            yield from _rows(value, f"{path}.{name}" if path else str(name))
+    else:
+        yield _harmless(path), _cell(details)
+
+
+def _cell(value: JsonValue) -> str:
+    if value is None:
+        return ""
+    return _harmless(value) if isinstance(value, str) else to_json(value).decode()
+
+
+def _harmless(text: str) -> str:
+    """The text as a spreadsheet shows it: an apostrophe before what would be a formula."""
+    return f"'{text}" if text.startswith(_FORMULA) else text
+
+
+REPORT: Final = TaskType("report", FormattedReportPayload, _generate, executor="process")

@@ -22,6 +22,7 @@ from afterwards.system.trouble import Trouble
 log = get_logger(__name__)
 
 AGAIN_SECONDS: Final = 60.0
+"""The pause after files that could not be removed."""
 
 
 class Remover:
@@ -30,7 +31,6 @@ class Remover:
     Args:
         output_dir: where they are; None: nowhere, and nothing is removed.
         wake: has the committer write a group soon, which takes `done` with it.
-        again_seconds: the pause after files that could not be removed.
     """
 
     def __init__(
@@ -38,12 +38,10 @@ class Remover:
         journal: Journal,
         output_dir: Path | None,
         wake: Callable[[], None],
-        again_seconds: float = AGAIN_SECONDS,
     ) -> None:
         self._journal = journal
         self._output_dir = output_dir
         self._wake = wake
-        self._again_seconds = again_seconds
         self._trouble = Trouble(log, "files of tasks cannot be removed; trying again")
         self._called = threading.Event()
         self._struck_off = threading.Event()
@@ -86,7 +84,7 @@ class Remover:
     def _run(self) -> None:
         is_whole = True
         while not self._is_closing:
-            self._called.wait(None if is_whole else self._again_seconds)
+            self._called.wait(None if is_whole else AGAIN_SECONDS)
             self._called.clear()
             try:
                 is_whole = self._pass()
@@ -120,7 +118,7 @@ class Remover:
             if len(self._done) < STEP:
                 return
             self._wake()
-            self._struck_off.wait(self._again_seconds)
+            self._struck_off.wait(AGAIN_SECONDS)
 
     def _is_removed(self, removal: Removal) -> bool:
         assert self._output_dir is not None
