@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, cast
 
 MOST_ARTIFACTS: Final = 100
 """The number that one task may have."""
@@ -134,8 +134,7 @@ def checked(data: bytes, task_id: str, attempt: int) -> str | None:
 
 def _require_possible(artifact: Artifact, task_id: str, attempt: int) -> None:
     require_name(artifact.name)
-    fields: tuple[Any, ...] = artifact
-    name, size, sha256, made_by = fields
+    name, size, sha256, made_by = cast("tuple[Any, ...]", artifact)
     if type(size) is not int or size < 0:
         raise ValueError(f"{name!r} has no size")
     if not isinstance(sha256, str) or _SHA256.fullmatch(sha256) is None:

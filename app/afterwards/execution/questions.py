@@ -77,8 +77,15 @@ class Submitted:
             return report
         if self.problem is None:
             return report._replace(children=tuple(self.tasks))
-        task_id, attempt, _, seconds, usage, lines, _ = report
-        return Failed(task_id, attempt, self.problem, seconds, None, usage=usage, log_lines=lines)
+        return Failed(
+            report.task_id,
+            report.attempt,
+            self.problem,
+            report.run_seconds,
+            None,
+            usage=report.usage,
+            log_lines=report.log_lines,
+        )
 
 
 class Questions:

@@ -47,7 +47,7 @@ class Reports:
             case End.SUCCEEDED:
                 result, seconds = outcome.value or b"{}", outcome.run_seconds
                 files = _artifacts(claim, outcome)
-                return Succeeded(task_id, number, result, seconds, usage, lines, files)
+                return Succeeded(task_id, number, result, seconds, usage, lines, artifacts=files)
             case End.LOST:
                 return Lost(task_id, number, error, usage, lines)
             case End.SUSPECTED:
