@@ -45,7 +45,7 @@ def add_submit(parser: argparse.ArgumentParser) -> None:
 
 def add_status(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `afterwards status`."""
-    _add_id(parser)
+    add_id(parser)
     parser.add_argument(
         "--watch", action="store_true", help="show its progress until it is finished"
     )
@@ -82,7 +82,7 @@ def add_list(parser: argparse.ArgumentParser) -> None:
 
 def add_change(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `afterwards change`."""
-    _add_id(parser)
+    add_id(parser)
     add_payload(parser)
     parser.add_argument(
         "--type", metavar="TYPE", help="move it to this task type, which has to take its payload"
@@ -98,7 +98,8 @@ def add_tail(parser: argparse.ArgumentParser) -> None:
     add_common(parser)
 
 
-def _add_id(parser: argparse.ArgumentParser) -> None:
+def add_id(parser: argparse.ArgumentParser) -> None:
+    """Add the id of a task."""
     parser.add_argument("id", metavar="ID", help="the task's id")
 
 

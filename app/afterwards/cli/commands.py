@@ -26,6 +26,7 @@ TASKS: Final[Mapping[str, str]] = {
     "status": "show a task; --watch follows it to its end",
     "list": "list tasks, newest first",
     "change": "change a scheduled task before it is due",
+    "download": "download the files of a task",
     "tail": "show the events of tasks as they happen",
 }
 """The commands of `afterwards.cli.task_commands`, over HTTP."""

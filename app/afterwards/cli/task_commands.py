@@ -10,6 +10,7 @@ from typing import Final, TypeVar
 from afterwards.cli import arguments as given
 from afterwards.cli import remote
 from afterwards.cli.commands import Command, note
+from afterwards.cli.download_command import DOWNLOAD
 from afterwards.cli.filters import conditions_of
 from afterwards.cli.output import Output
 from afterwards.cli.remote import PATIENT, to_the_service
@@ -181,6 +182,7 @@ COMMANDS: Final[Mapping[str, Command]] = {
         given.add_change,
         to_the_service(_change),
     ),
+    "download": DOWNLOAD,
     "tail": Command(
         "Show the events of tasks as they happen, until Ctrl-C.",
         given.add_tail,

@@ -42,6 +42,7 @@ from afterwards_client.selection import Conditions
 from afterwards_client.statistics import Series, Slots, Statistics
 from afterwards_client.task_types import RateLimit, TaskType
 from afterwards_client.tasks import (
+    Artifact,
     Attempt,
     CancelOutcome,
     GroupWait,
@@ -62,6 +63,7 @@ __all__ = [
     "ActivityEntry",
     "AfterwardsClientError",
     "ApiError",
+    "Artifact",
     "AsyncClient",
     "Attempt",
     "BulkCancel",

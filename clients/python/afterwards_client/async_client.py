@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from afterwards_client import calls, flows
+from afterwards_client.async_downloading import AsyncDownloading
 from afterwards_client.async_many import AsyncManyTasks
 from afterwards_client.async_operations import AsyncOperations
 from afterwards_client.async_scheduling import AsyncScheduling
@@ -16,7 +17,7 @@ from afterwards_client.subscription import Subscription
 from afterwards_client.tasks import NewTask, Task, TaskDetails
 
 
-class AsyncClient(AsyncManyTasks, AsyncScheduling, AsyncOperations):
+class AsyncClient(AsyncManyTasks, AsyncScheduling, AsyncOperations, AsyncDownloading):
     """Connections to one service, for one event loop. Close it, or use it with `async with`.
 
     Its arguments and methods are those of `Client`, where they are described.

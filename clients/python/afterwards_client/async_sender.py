@@ -11,7 +11,7 @@ import anyio
 import httpx
 
 from afterwards_client import connections, flows
-from afterwards_client.calls import Call
+from afterwards_client.calls import STREAMED, Call
 from afterwards_client.flows import Flow, Pause
 from afterwards_client.lines import hang_up_async
 from afterwards_client.requests import unbroken
@@ -91,11 +91,11 @@ class AsyncSender(connections.Connections[httpx.AsyncClient]):
 
     @asynccontextmanager
     async def _opened(self, call: Call[None]) -> AsyncIterator[httpx.Response]:
-        """The response to a stream's request, closed at the end. Any but a 200 has been read."""
+        """The response to a stream's request, closed at the end. A refusal has been read."""
         response = await self._send(call)
         try:
             with unbroken(response.request):
-                if response.status_code != httpx.codes.OK:
+                if response.status_code not in STREAMED:
                     await response.aread()
                 yield response
         except BaseException:

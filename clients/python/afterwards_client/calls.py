@@ -32,6 +32,9 @@ depths."""
 BROKEN: Final = (httpx.DecodingError, httpx.TooManyRedirects, UnicodeError)
 """Errors that httpx raises for an answer, and not for none. It decodes a name in `Location`."""
 
+STREAMED: Final = frozenset({HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT})
+"""The statuses of answers that are read bit by bit."""
+
 _CANCEL_SECONDS = 5.0
 """So long the service waits for the worker that runs the task."""
 
@@ -143,7 +146,7 @@ def get(
     wanted = {"logs": logs, "tracebacks": tracebacks}
     return Call(
         "GET",
-        _task(task_id),
+        task_path(task_id),
         TaskDetails.of,
         params={name: "1" for name, is_wanted in wanted.items() if is_wanted},
         headers={"Prefer": f"wait={wait_seconds}"} if wait_seconds else {},
@@ -153,18 +156,18 @@ def get(
 
 def retry(task_id: str, **changes: Any) -> Call[Task]:
     """Run a failed or cancelled task again, with these members if any is not None."""
-    path = f"{_task(task_id)}/retry"
+    path = f"{task_path(task_id)}/retry"
     return Call("POST", path, Task.of, body=said(changes) or None, repeatable=False)
 
 
 def run(task_id: str) -> Call[Task]:
     """Make a scheduled task due."""
-    return Call("POST", f"{_task(task_id)}/run", Task.of)
+    return Call("POST", f"{task_path(task_id)}/run", Task.of)
 
 
 def delete(task_id: str) -> Call[None]:
     """Delete a finished task."""
-    return Call("DELETE", _task(task_id), no_content, done_status=HTTPStatus.GONE)
+    return Call("DELETE", task_path(task_id), no_content, done_status=HTTPStatus.GONE)
 
 
 def change(task_id: str, **changes: Any) -> Call[Task]:
@@ -177,12 +180,12 @@ def change(task_id: str, **changes: Any) -> Call[Task]:
     if not body:
         problem = "it has to say something: a payload, a type or a time"
         raise InvalidArgument(f"change of task {shortened(str(task_id))}", problem)
-    return Call("PATCH", _task(task_id), Task.of, body=body)
+    return Call("PATCH", task_path(task_id), Task.of, body=body)
 
 
 def cancel(task_id: str) -> Call[Cancellation]:
     """Cancel a task that is not finished."""
-    path = f"{_task(task_id)}/cancel"
+    path = f"{task_path(task_id)}/cancel"
     return Call("POST", path, _cancellation, repeatable=False, wait_seconds=_CANCEL_SECONDS)
 
 
@@ -190,7 +193,7 @@ def events(
     task_id: str | None, filters: Mapping[str, str | Sequence[str] | None], last_event_id: str
 ) -> Call[None]:
     """Open a stream of events: of one task, or of all that the filters let through."""
-    path = "/events" if task_id is None else f"{_task(task_id)}/events"
+    path = "/events" if task_id is None else f"{task_path(task_id)}/events"
     return stream(path, said(filters), last_event_id)
 
 
@@ -228,7 +231,8 @@ def _quoted(key: str) -> str:
     return '"' + key.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
-def _task(task_id: str) -> str:
+def task_path(task_id: str) -> str:
+    """The path of a task."""
     return f"/tasks/{segment(task_id, 'task id')}"
 
 

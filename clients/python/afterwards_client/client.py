@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from afterwards_client import calls, flows
 from afterwards_client.calls import Cancellation
+from afterwards_client.downloading import Downloading
 from afterwards_client.events import Event
 from afterwards_client.many import ManyTasks
 from afterwards_client.operations import Operations
@@ -16,7 +17,7 @@ from afterwards_client.subscription import Subscription
 from afterwards_client.tasks import NewTask, Task, TaskDetails
 
 
-class Client(ManyTasks, Scheduling, Operations):
+class Client(ManyTasks, Scheduling, Operations, Downloading):
     """Connections to one service. Threads may share it. Close it, or use it with `with`.
 
     It holds any number of waits and streams at once, each on a connection of its own.

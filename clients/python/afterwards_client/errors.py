@@ -157,7 +157,7 @@ class Invalid(ApiError):
 
 
 class NotFound(ApiError):
-    """There is no such task, schedule, type or group of errors."""
+    """There is no such task, artifact, schedule, type or group of errors."""
 
 
 class Gone(ApiError):

@@ -11,7 +11,7 @@ from typing import Any, Self, TypeVar
 import httpx
 
 from afterwards_client import connections, flows
-from afterwards_client.calls import Call
+from afterwards_client.calls import STREAMED, Call
 from afterwards_client.flows import Flow, Pause
 from afterwards_client.lines import hang_up
 from afterwards_client.requests import unbroken
@@ -89,11 +89,11 @@ class Sender(connections.Connections[httpx.Client]):
 
     @contextmanager
     def _opened(self, call: Call[None]) -> Iterator[httpx.Response]:
-        """The response to a stream's request, closed at the end. Any but a 200 has been read."""
+        """The response to a stream's request, closed at the end. A refusal has been read."""
         response = self._send(call)
         try:
             with unbroken(response.request):
-                if response.status_code != httpx.codes.OK:
+                if response.status_code not in STREAMED:
                     response.read()
                 yield response
         except BaseException:

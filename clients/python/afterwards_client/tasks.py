@@ -118,6 +118,38 @@ class Attempt:
         )
 
 
+_DIGEST_CHARACTERS = 64
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A file that a task has made. It never changes."""
+
+    name: str
+    size: int
+    """Bytes."""
+    media_type: str
+    sha256: str
+    """The digest of its content, in hexadecimal."""
+
+    @classmethod
+    def of(cls, document: Mapping[str, Any]) -> Self:
+        """Read it from JSON.
+
+        Raises:
+            KeyError, TypeError, ValueError: it is something else.
+        """
+        sha256 = document["sha256"]
+        if len(sha256) != _DIGEST_CHARACTERS or not sha256.isalnum():
+            raise ValueError("no digest")
+        return cls(document["name"], int(document["size"]), document["media_type"], sha256)
+
+
+def artifacts_of(document: Mapping[str, Any]) -> tuple[Artifact, ...]:
+    """The artifacts of a task's document; none if the service is older than they are."""
+    return tuple(map(Artifact.of, document.get("artifacts", ())))
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Facts:
     """A task but for its payload and its result. Times are in UTC and aware of it."""
@@ -174,6 +206,8 @@ class Task(_Facts):
 
     payload: Mapping[str, Any]
     result: Mapping[str, Any] | None
+    artifacts: tuple[Artifact, ...] = ()
+    """The files that its successful attempt has made, by name."""
 
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> Self:
@@ -287,6 +321,7 @@ def _members(document: Mapping[str, Any]) -> dict[str, Any]:
         **_facts(document),
         "payload": {} if document.get("redacted") else document["payload"],
         "result": document["result"],
+        "artifacts": artifacts_of(document),
     }
 
 
