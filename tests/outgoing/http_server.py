@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from typing import Any
 
 Handle = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -41,7 +42,7 @@ class Server:
 
 
 @asynccontextmanager
-async def listening(handle: Handle) -> AsyncIterator[int]:
+async def listening(handle: Handle, **options: Any) -> AsyncIterator[int]:
     """A server at a port of its own, which leaves no connection behind."""
     connections: list[tuple[asyncio.Task[None] | None, asyncio.StreamWriter]] = []
 
@@ -49,7 +50,7 @@ async def listening(handle: Handle) -> AsyncIterator[int]:
         connections.append((asyncio.current_task(), writer))
         await handle(reader, writer)
 
-    server = await asyncio.start_server(keep, "127.0.0.1", 0)
+    server = await asyncio.start_server(keep, "127.0.0.1", 0, **options)
     async with server:
         yield server.sockets[0].getsockname()[1]
     for task, writer in connections:

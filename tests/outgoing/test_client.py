@@ -7,9 +7,16 @@ import ipaddress
 import ssl
 from base64 import b64encode
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 
 from afterwards.outgoing.calls import Answer, Call, NotInTime, Unanswered
 from afterwards.outgoing.client import Outgoing
@@ -151,6 +158,53 @@ async def test_credentials_stay_with_the_origin_that_they_were_sent_to() -> None
                 await client.send(call(server.port, redirects=1, headers=headers))
     [(*_, headers_there, _)] = other.requests
     assert headers_there.keys() == {"host", "x-plain"}
+
+
+# -- TLS ---------------------------------------------------------------------------------------
+
+
+def certified(name: str, folder: Path) -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    """A server's side with a certificate for a name, and a client's that trusts who signed it."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder(subject, subject, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(hours=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    file = folder / "server.pem"
+    file.write_bytes(
+        certificate.public_bytes(Encoding.PEM)
+        + key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    )
+    theirs = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    theirs.load_cert_chain(file)
+    return theirs, ssl.create_default_context(cafile=str(file))
+
+
+async def test_a_certificate_has_to_be_trusted_and_of_the_name(tmp_path: Path) -> None:
+    async def loopback(*_: object) -> Sequence[Address]:
+        return [ipaddress.ip_address("127.0.0.1")]
+
+    server = Server({"/": answer(body=b"x")})
+    theirs, trusting = certified("shop.example", tmp_path)
+    async with listening(server.serve, ssl=theirs) as port:
+        reach = Reach(("*",), frozenset({port}), LOOPBACK)
+
+        async def ask(host: str, tls: ssl.SSLContext) -> Answer:
+            async with Outgoing(reach, tls=tls, resolve=loopback) as client:
+                url = f"https://{host}:{port}/"
+                return await client.send(Call(method="GET", url=url, timeout_seconds=SECONDS))
+
+        assert (await ask("shop.example", trusting)).body == b"x"
+        with pytest.raises(Unanswered, match="certificate"):
+            await ask("other.example", trusting)
+        with pytest.raises(Unanswered, match="certificate"):
+            await ask("shop.example", TLS)
+    assert len(server.requests) == 1
 
 
 # -- a proxy -----------------------------------------------------------------------------------

@@ -6,6 +6,8 @@ import asyncio
 import ipaddress
 import socket
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, Final
 
 import httpcore
@@ -17,6 +19,8 @@ Resolve = Callable[[str, int], Awaitable[Sequence[Address]]]
 
 _MOST_ADDRESSES: Final = 8
 """A name may have any number of addresses; each takes a part of the time to connect."""
+_LOOK_UPS: Final = ThreadPoolExecutor(32, "look-up")
+"""uvloop has four threads for look-ups, which four slow name servers would keep from all others."""
 _ADDRESS_SECONDS: Final = 3.0
 """The time after which the next address is tried."""
 
@@ -24,7 +28,8 @@ _ADDRESS_SECONDS: Final = 3.0
 async def resolved(host: str, port: int) -> Sequence[Address]:
     """The addresses that the system's resolver gives for a name, or for an address itself."""
     loop = asyncio.get_running_loop()
-    found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    ask = partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
+    found = await loop.run_in_executor(_LOOK_UPS, ask)
     return [ipaddress.ip_address(place[0]) for *_, place in found]
 
 
