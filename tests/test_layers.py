@@ -38,18 +38,21 @@ ROOMS: Final[dict[str, May]] = {
     "buckets": May("counts"),
     "metrics": May("counts lifecycle", "prometheus_client"),
     "outgoing": May("", "httpcore"),
-    "effects": May("outgoing"),
-    "setting_types": May("encryption_keys outgoing.reach", "pydantic pydantic_settings"),
+    "effects": May("mail outgoing"),
+    "setting_types": May(
+        "encryption_keys mail.settings outgoing.reach", "pydantic pydantic_settings"
+    ),
     "settings": May(
-        "effects.secrets effects.settings encryption_keys errors logs outgoing.reach setting_types",
+        "effects.secrets effects.settings encryption_keys errors logs mail.settings outgoing.reach "
+        "setting_types",
         "dotenv pydantic pydantic_core pydantic_settings",
     ),
     "system": May("artifacts errors settings", "dotenv structlog"),
     "schedules": May("lifecycle", "cronsim"),
     "webhooks": May("lifecycle"),
     "task_types": May(
-        "artifacts effects errors logs outgoing.calls outgoing.reach outgoing.statuses system "
-        "trace_context",
+        "artifacts effects errors logs mail.content outgoing.calls outgoing.reach "
+        "outgoing.statuses system trace_context",
         "afterwards_executors email_validator pydantic pydantic_core structlog",
     ),
     "": May("task_types"),  # the package itself: what modules of task types import
@@ -98,8 +101,8 @@ ROOMS: Final[dict[str, May]] = {
         "fastapi orjson prometheus_client pydantic pydantic_core starlette structlog",
     ),
     "assembly": May(
-        "execution logs registry.client registry.process registry.protocol service settings system "
-        "task_types traces.base",
+        "effects.settings execution logs registry.client registry.process registry.protocol "
+        "service settings system task_types traces.base",
         "afterwards_executors",
     ),
     "web_worker": May(

@@ -5,11 +5,14 @@ from typing import get_args
 
 import pytest
 from pydantic import ValidationError
+from structlog.testing import capture_logs
 
+from afterwards.assembly import announce_mail, describe_types
 from afterwards.effects.settings import EffectSettings
 from afterwards.errors import ConfigurationError
 from afterwards.settings import FLAGS, Settings, unknown_variables, variable
 from afterwards.task_types import CATALOGUE
+from afterwards.task_types.generations import packed, unpacked
 
 NUMBERS = [
     name for name, field in Settings.model_fields.items() if type(field.default) in (int, float)
@@ -290,3 +293,87 @@ def test_a_root_path_that_is_none_is_refused(monkeypatch: pytest.MonkeyPatch, va
     monkeypatch.setenv("AFTERWARDS_ROOT_PATH", value)
     line = f"AFTERWARDS_ROOT_PATH: must be a path like /tasks-service (got {value!r})"
     assert problem() == line
+
+
+@pytest.fixture
+def with_mail(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    monkeypatch.setenv("AFTERWARDS_SMTP_URL", "smtp+starttls://jo:hidden@mail.example")
+    monkeypatch.setenv("AFTERWARDS_MAIL_FROM", "Shop <no-reply@example.com>")
+    return monkeypatch
+
+
+def mail_problem() -> str:
+    with pytest.raises(ConfigurationError) as caught:
+        Settings.load().effects
+    return str(caught.value)
+
+
+def test_mail_is_simulated_without_a_server() -> None:
+    assert Settings.load().effects.mail is None
+
+
+def test_the_settings_of_mail_show_no_password(with_mail: pytest.MonkeyPatch) -> None:
+    settings = Settings.load()
+    mail = settings.effects.mail
+    assert mail is not None
+    assert mail.server.password == "hidden"
+    assert "hidden" not in repr(settings) + repr(settings.effects) + str(mail)
+    with_mail.setenv("AFTERWARDS_SMTP_URL", "smtp://jo:hidden/x@mail.example")
+    assert problem().startswith("AFTERWARDS_SMTP_URL: must be smtp://")
+    assert "hidden" not in problem()
+
+
+def test_the_password_of_mail_may_lie_in_a_file(
+    with_mail: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    file = tmp_path / "password"
+    with_mail.setenv("AFTERWARDS_SMTP_URL", "smtps://jo@mail.example")
+    assert mail_problem().startswith("AFTERWARDS_SMTP_URL: has a user and no password")
+    with_mail.setenv("AFTERWARDS_SMTP_PASSWORD_FILE", str(file))
+    assert "cannot be read: No such file" in mail_problem()
+    file.write_text("\n")
+    assert "is empty" in mail_problem()
+    file.write_text("pass wörd \n")
+    settings = Settings.load()
+    mail = settings.effects.mail
+    assert mail is not None
+    assert mail.server.password == "pass wörd "
+    # Workers that are started later have what was read at the start.
+    file.unlink()
+    assert settings.effects.mail == mail
+    with_mail.setenv("AFTERWARDS_SMTP_URL", "smtps://mail.example")
+    assert mail_problem().startswith("AFTERWARDS_SMTP_PASSWORD_FILE: needs a user")
+
+
+def test_mail_needs_a_sender(with_mail: pytest.MonkeyPatch) -> None:
+    with_mail.setenv("AFTERWARDS_MAIL_FROM", "Shop")
+    assert problem().startswith("AFTERWARDS_MAIL_FROM: must be an address, or Name <address>")
+    with_mail.delenv("AFTERWARDS_MAIL_FROM")
+    assert mail_problem().startswith("AFTERWARDS_MAIL_FROM: must be set")
+
+
+def test_the_subject_of_notifications_is_one_line(with_mail: pytest.MonkeyPatch) -> None:
+    with_mail.setenv("AFTERWARDS_NOTIFICATION_SUBJECT", "Hello\nBcc: jo@example.com")
+    assert problem().startswith("AFTERWARDS_NOTIFICATION_SUBJECT: must be one line")
+
+
+def test_no_more_mails_run_at_once_than_workers_have_connections(
+    with_mail: pytest.MonkeyPatch,
+) -> None:
+    with_mail.setenv("AFTERWARDS_WORKERS", "3")
+    catalogue = unpacked(packed(describe_types(Settings.load()))).catalogue
+    limits = {name: one.max_concurrency for name, one in catalogue.items()}
+    assert limits == {"notification": 12, "report": None, "file": None, "email": 12}
+    with_mail.delenv("AFTERWARDS_SMTP_URL")
+    simulated = describe_types(Settings.load()).catalogue
+    assert {one.max_concurrency for one in simulated.values()} == {None}
+
+
+def test_the_start_says_that_mail_is_simulated(with_mail: pytest.MonkeyPatch) -> None:
+    with capture_logs() as lines:
+        announce_mail(Settings.load())
+        assert lines == []
+        with_mail.delenv("AFTERWARDS_SMTP_URL")
+        announce_mail(Settings.load())
+    (line,) = lines
+    assert line["event"] == "mail is simulated: AFTERWARDS_SMTP_URL is not set"

@@ -6,8 +6,10 @@ import importlib
 import os
 import sys
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Final
 
+from afterwards.effects.settings import MAIL_TYPES
 from afterwards.execution.attempt import prepare
 from afterwards.execution.executors import Executors
 from afterwards.execution.host_log import HostLog
@@ -20,6 +22,7 @@ from afterwards.service.validator import Validator
 from afterwards.settings import Settings
 from afterwards.system.child_environment import child_environment
 from afterwards.task_types.base import Environment
+from afterwards.task_types.described import Described, described
 from afterwards.task_types.description import Catalogue, TypeDescription
 from afterwards.task_types.snapshot import CodeFile
 from afterwards.task_types.validating import MAX_ANSWER_BYTES
@@ -112,6 +115,45 @@ def environment(settings: Settings) -> Environment:
         task_modules=settings.task_modules,
         built_in=settings.built_in,
     )
+
+
+def describe_types(settings: Settings) -> Described:
+    """The task types of these settings, with the limits that the settings give to some. Blocks.
+
+    A mail that waits for a connection waits as a task, not as an attempt whose time runs.
+
+    Raises:
+        ConfigurationError, OSError: as `described`.
+    """
+    found = described(settings.task_modules, settings.built_in)
+    mail = settings.effects.mail
+    if mail is None:
+        return found
+    most = mail.connections * settings.workers
+    limited = {
+        name: replace(one, max_concurrency=most)
+        for name, one in found.catalogue.items()
+        if name in MAIL_TYPES and one.module is None
+    }
+    return found._replace(catalogue=MappingProxyType({**found.catalogue, **limited}))
+
+
+def announce_mail(settings: Settings) -> None:
+    """Say once, at the start, that mail is simulated, or that a password travels in the open.
+
+    Raises:
+        ConfigurationError: the settings of mail do not fit together.
+    """
+    mail = settings.effects.mail
+    if MAIL_TYPES.isdisjoint(settings.built_in):
+        return
+    if mail is None:
+        log.info("mail is simulated: AFTERWARDS_SMTP_URL is not set")
+    elif mail.server.password is not None and mail.server.security == "none":
+        log.warning(
+            "the login at the mail server is not encrypted; smtps or smtp+starttls would do that",
+            server=str(mail.server),
+        )
 
 
 def traces(settings: Settings, worker: Worker) -> Traces | None:

@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 from pydantic_settings import NoDecode
 
 from afterwards.encryption_keys import EncryptionKeys
+from afterwards.mail.settings import SmtpServer, sender_of
 from afterwards.outgoing.reach import host_pattern
 
 UNIX: Final = "unix:"
@@ -127,6 +128,23 @@ def _keys(value: SecretStr) -> SecretStr:
     return value
 
 
+def _smtp_url(value: SecretStr) -> SecretStr:
+    SmtpServer.of_url(value.get_secret_value())
+    return value
+
+
+def _sender(value: str) -> str:
+    if value:
+        sender_of(value)
+    return value
+
+
+def _line(value: str) -> str:
+    if not value.isprintable():
+        raise ValueError("must be one line of text")
+    return value
+
+
 def _root_path(value: str) -> str:
     path = value.rstrip("/")
     if not _ROOT_PATH.fullmatch(path):
@@ -174,6 +192,9 @@ BuiltinTypes = Annotated[
     BeforeValidator(_type_names),
 ]
 Keys = Annotated[SecretStr, AfterValidator(_keys)]
+SmtpUrl = Annotated[SecretStr, AfterValidator(_smtp_url)]
+Sender = Annotated[str, AfterValidator(_sender)]
+Line = Annotated[str, AfterValidator(_line)]
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_comma_separated)]
 Count = Annotated[int, Field(ge=1)]
 DelaySeconds = Annotated[float, Field(ge=0, le=DAY, allow_inf_nan=False)]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
@@ -28,6 +29,7 @@ from afterwards.effects.settings import EffectSettings, HttpSettings
 from afterwards.encryption_keys import EncryptionKeys
 from afterwards.errors import ConfigurationError
 from afterwards.logs import LogFormat, LogLevel
+from afterwards.mail.settings import MailSettings, SmtpServer, sender_of
 from afterwards.outgoing.reach import Reach, networks_of
 from afterwards.setting_types import (
     DAY,
@@ -41,6 +43,7 @@ from afterwards.setting_types import (
     HostPatterns,
     Hosts,
     Keys,
+    Line,
     LowerCase,
     Members,
     Names,
@@ -49,6 +52,8 @@ from afterwards.setting_types import (
     Ports,
     ProxyAddress,
     RootPath,
+    Sender,
+    SmtpUrl,
     TraceLink,
     WebAddress,
 )
@@ -75,7 +80,9 @@ PLAIN_NAMES: Final[Mapping[str, str]] = {
 NOT_SETTINGS: Final = frozenset({"AFTERWARDS_URL"})
 """Names with the prefix that are not the service's: where the command line finds it."""
 
-_SECRET: Final = frozenset({"AFTERWARDS_ENCRYPTION_KEYS", "AFTERWARDS_HTTP_PROXY"})
+_SECRET: Final = frozenset(
+    {"AFTERWARDS_ENCRYPTION_KEYS", "AFTERWARDS_HTTP_PROXY", "AFTERWARDS_SMTP_URL"}
+)
 """Settings whose values no message shows."""
 
 _ALL_INTERFACES: Final = "0.0.0.0:"
@@ -237,6 +244,26 @@ class Settings(BaseSettings):
         "separated by commas; `none`: no one. `http` also needs `AFTERWARDS_HTTP_HOSTS`. A task "
         "module may use the name of one that is off.",
     )
+    smtp_url: SmtpUrl | None = Field(
+        None,
+        description="The mail server: `smtp://`, `smtps://` or `smtp+starttls://`, then "
+        "`user:password@host:port`. Without it, mail is simulated: [Mail](effects.md#mail).",
+    )
+    smtp_password_file: Directory | None = Field(
+        None, description="A file with the password instead, such as a secret of Compose."
+    )
+    smtp_connections: Annotated[int, Field(ge=1, le=100)] = Field(
+        4, description="Connections to the mail server that each worker holds, at most 100."
+    )
+    smtp_timeout_seconds: Annotated[float, Field(gt=0, le=DAY, allow_inf_nan=False)] = Field(
+        30.0, description="The time that the mail server has for each answer."
+    )
+    mail_from: Sender = Field(
+        "", description="The sender of all mail: an address, or `Name <address>`."
+    )
+    notification_subject: Line = Field(
+        "Notification", description="The subject of the mail of a notification."
+    )
     http_hosts: HostPatterns = Field(
         (),
         description="Hosts that HTTP requests of tasks may go to, separated by commas: names, "
@@ -389,13 +416,9 @@ class Settings(BaseSettings):
         if given is not None:
             raise ConfigurationError(name, f"must not be set beside {variable('encryption_keys')}")
         try:
-            keys = EncryptionKeys(file.read_text(encoding="ascii"))
-        except UnicodeDecodeError:
-            raise ConfigurationError(name, f"{file} must be text in ASCII") from None
+            keys = EncryptionKeys(_secret_in(file, name, "ASCII"))
         except ValueError as error:
             raise ConfigurationError(name, f"{file} {error}") from None
-        except OSError as error:
-            raise ConfigurationError(name, f"{file} cannot be read: {error.strerror}") from None
         if not keys.text.strip():
             raise ConfigurationError(name, f"{file} is empty; write none to have no encryption")
         return keys
@@ -405,22 +428,54 @@ class Settings(BaseSettings):
         """The settings of what task types do outside the service, read once for all workers.
 
         Raises:
-            ConfigurationError: the file with the secrets cannot be used.
+            ConfigurationError: the settings of mail do not fit together, or a file with secrets
+                cannot be used.
         """
+        return EffectSettings(http=self._find_http(), mail=self._find_mail())
+
+    def _find_http(self) -> HttpSettings | None:
+        # Read in any case: a mistake in the file is told, whether it is needed or not.
         secrets = self._secrets()
-        http = None
-        if self.http_hosts:
-            proxy = self.http_proxy
-            http = HttpSettings(
-                reach=Reach(
-                    hosts=self.http_hosts,
-                    ports=frozenset(self.http_ports),
-                    networks=networks_of(self.http_networks),
-                ),
-                proxy=None if proxy is None else proxy.get_secret_value(),
-                secrets=secrets,
-            )
-        return EffectSettings(http=http)
+        if not self.http_hosts:
+            return None
+        proxy = self.http_proxy
+        return HttpSettings(
+            reach=Reach(
+                hosts=self.http_hosts,
+                ports=frozenset(self.http_ports),
+                networks=networks_of(self.http_networks),
+            ),
+            proxy=None if proxy is None else proxy.get_secret_value(),
+            secrets=secrets,
+        )
+
+    def _find_mail(self) -> MailSettings | None:
+        if self.smtp_url is None:
+            return None
+        if not self.mail_from:
+            problem = f"must be set, beside {variable('smtp_url')}: the address that mail is from"
+            raise ConfigurationError(variable("mail_from"), problem)
+        return MailSettings(
+            server=self._with_password(SmtpServer.of_url(self.smtp_url.get_secret_value())),
+            sender=sender_of(self.mail_from),
+            notification_subject=self.notification_subject,
+            connections=self.smtp_connections,
+            timeout_seconds=self.smtp_timeout_seconds,
+        )
+
+    def _with_password(self, server: SmtpServer) -> SmtpServer:
+        url, name = variable("smtp_url"), variable("smtp_password_file")
+        file = self.smtp_password_file
+        if file is None:
+            if server.username is not None and server.password is None:
+                raise ConfigurationError(url, f"has a user and no password; {name} may have one")
+            return server
+        if server.username is None or server.password is not None:
+            raise ConfigurationError(name, f"needs a user without a password in {url}")
+        password = _secret_in(file, name, "UTF-8").rstrip("\r\n")
+        if not password:
+            raise ConfigurationError(name, f"{file} is empty")
+        return replace(server, password=password)
 
     def _secrets(self) -> dict[str, Secret]:
         file, name = self.secrets_file, self.name_of("secrets_file")
@@ -470,6 +525,16 @@ class _PlainNames(PydanticBaseSettingsSource):
     def __call__(self) -> dict[str, Any]:
         found = {name: self.get_field_value(None, name)[0] for name in PLAIN_NAMES}
         return {name: value for name, value in found.items() if value is not None}
+
+
+def _secret_in(file: Path, name: str, encoding: str) -> str:
+    """The text of a file with a secret. Raises `ConfigurationError`, which does not show it."""
+    try:
+        return file.read_text(encoding=encoding)
+    except UnicodeDecodeError:
+        raise ConfigurationError(name, f"{file} must be text in {encoding}") from None
+    except OSError as error:
+        raise ConfigurationError(name, f"{file} cannot be read: {error.strerror}") from None
 
 
 def _absolute_paths(settings: Settings) -> dict[str, Any]:

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from afterwards.mail import mailer as mailer_module
+from afterwards.mail.content import Mail
 from afterwards.mail.mailer import Mailer
-from afterwards.mail.message import Mail
 from afterwards.mail.settings import MailSettings, SmtpServer, sender_of
 from afterwards_executors.retry import PermanentError, TransientError
 from tests.mail_server import DROP, STALL, MailServer, write_certificate

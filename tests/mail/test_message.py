@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from afterwards.mail.message import Attachment, Letter, Mail, letter, message_id_of
+from afterwards.mail.content import Attachment, Mail
+from afterwards.mail.message import Letter, letter, message_id_of
 from afterwards.mail.settings import sender_of
 
 SENDER = sender_of('"Grüße, Shop" <no-reply@example.com>')

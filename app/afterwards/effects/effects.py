@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 from afterwards.effects.settings import EffectSettings
+from afterwards.mail.mailer import Mailer
 from afterwards.outgoing.client import Outgoing
 
 
@@ -16,6 +17,7 @@ class Effects:
 
     settings: EffectSettings
     http: Outgoing | None = None
+    mail: Mailer | None = None
 
 
 @asynccontextmanager
@@ -26,4 +28,8 @@ async def opened(settings: EffectSettings) -> AsyncIterator[Effects]:
         if settings.http is not None:
             client = Outgoing(settings.http.reach, proxy=settings.http.proxy)
             http = await stack.enter_async_context(client)
-        yield Effects(settings=settings, http=http)
+        mail = None
+        if settings.mail is not None:
+            mail = Mailer(settings.mail)
+            stack.push_async_callback(mail.close)
+        yield Effects(settings=settings, http=http, mail=mail)

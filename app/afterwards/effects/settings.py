@@ -10,7 +10,11 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from afterwards.effects.secrets import Secret
+from afterwards.mail.settings import MailSettings
 from afterwards.outgoing.reach import Reach
+
+MAIL_TYPES: Final = frozenset({"email", "notification"})
+"""The names of the task types that send mail, or simulate it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,11 +34,13 @@ class EffectSettings:
     """The settings of all effects; None where an effect is off."""
 
     http: HttpSettings | None = None
+    mail: MailSettings | None = None
 
     @property
     def types(self) -> frozenset[str]:
         """The names of the built-in task types whose attempts run in the host of effects."""
-        return frozenset() if self.http is None else frozenset({"http"})
+        http = frozenset() if self.http is None else frozenset({"http"})
+        return http if self.mail is None else http | MAIL_TYPES
 
 
 NO_EFFECTS: Final = EffectSettings()

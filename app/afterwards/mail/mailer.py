@@ -9,7 +9,8 @@ from typing import Final
 from afterwards.logs import get_logger
 from afterwards.mail.answers import Gone
 from afterwards.mail.connection import Connection, Surroundings
-from afterwards.mail.message import Letter, Mail, letter, message_id_of
+from afterwards.mail.content import Mail
+from afterwards.mail.message import Letter, letter, message_id_of
 from afterwards.mail.settings import MailSettings
 
 log = get_logger(__name__)

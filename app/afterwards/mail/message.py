@@ -8,42 +8,15 @@ from datetime import UTC, datetime
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import SMTP, SMTPUTF8
-from typing import Final, NamedTuple
+from typing import Final
 
+from afterwards.mail.content import Mail
 from afterwards.mail.settings import Mailbox
 
 _PLAIN: Final = SMTP.clone(cte_type="7bit")
 """No part has bytes beyond ASCII, so every server takes it (8BITMIME is not needed)."""
 _INTERNATIONAL: Final = SMTPUTF8.clone(cte_type="7bit")
 """The same, with headers in UTF-8 (RFC 6532)."""
-
-
-class Attachment(NamedTuple):
-    """A file that goes with a mail."""
-
-    name: str
-    media_type: str
-    """Two tokens with a `/` between; neither `multipart/…` nor `message/…`, which are no files."""
-    content: bytes
-
-
-@dataclass(frozen=True)
-class Mail:
-    """A mail before it has a form. Addresses are checked already."""
-
-    to: str
-    subject: str
-    text: str
-    html: str | None = None
-    cc: Sequence[str] = ()
-    reply_to: str | None = None
-    attachments: Sequence[Attachment] = ()
-
-    @property
-    def size(self) -> int:
-        """About how many bytes there are to be encoded."""
-        parts = len(self.text) + len(self.html or "")
-        return parts + sum(len(one.content) for one in self.attachments)
 
 
 @dataclass(frozen=True)

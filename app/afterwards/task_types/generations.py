@@ -103,10 +103,10 @@ class News(NamedTuple):
 
 
 def packed(described: Described) -> bytes:
-    """The published description of task modules, and the names of the service's own types."""
+    """The published description of task modules, and the service's own types with their limits."""
     all_types = described.catalogue.values()
     contents = {
-        "built_in": [one.name for one in all_types if one.module is None],
+        "built_in": {one.name: one.max_concurrency for one in all_types if one.module is None},
         "types": [encoded(one) for one in all_types if one.module is not None],
     }
     # JSON in ASCII has no line break.
@@ -118,7 +118,11 @@ def unpacked(data: bytes) -> Described:
     text, _, code = data.partition(b"\n")
     contents = json.loads(text)
     own = map(decoded, contents["types"])
-    ours = in_process(built_in(tuple(contents["built_in"])))
+    limits = contents["built_in"]
+    ours = {
+        name: replace(one, max_concurrency=limits[name])
+        for name, one in in_process(built_in(tuple(limits))).items()
+    }
     return Described(MappingProxyType({**ours, **{one.name: one for one in own}}), code)
 
 

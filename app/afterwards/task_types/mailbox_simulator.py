@@ -5,7 +5,8 @@
     flaky@simulator.example     fails in the first attempt of each round, delivered in the second
 
 Upper and lower case are the same. Every other address is delivered: nothing leaves this machine.
-The domain is reserved (RFC 2606), so none of the three can be anybody's.
+The domain is reserved (RFC 2606), so none of the three can be anybody's. Where mail is sent for
+real, its addresses still are simulated.
 """
 
 from __future__ import annotations
@@ -18,11 +19,17 @@ from afterwards.task_types.base import PermanentError, TransientError
 DELIVERED: Final = "success@simulator.example"
 BOUNCES: Final = "bounce@simulator.example"
 FLAKY: Final = "flaky@simulator.example"
+_DOMAIN: Final = "@simulator.example"
 
 
 REFUSAL_SECONDS: Final = 0.25
 """The longest time of a refusal. Not nothing: of two people who retry the same bounced message at
 once, the second is to find it under way, as with a real mail server."""
+
+
+def is_simulated(address: str) -> bool:
+    """True for an address that no mail is sent to, even where there is a mail server."""
+    return address.lower().endswith(_DOMAIN)
 
 
 async def deliver(address: str, attempts_used: int, delay_seconds: float) -> None:
