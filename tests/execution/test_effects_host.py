@@ -70,7 +70,7 @@ def test_no_other_process_has_effects() -> None:
 def test_a_worker_loads_no_client() -> None:
     program = (
         "import sys, afterwards.web_worker; "
-        "print([name for name in ('httpcore', 'afterwards.effects.effects') "
+        "print([name for name in ('aiosmtplib', 'httpcore', 'afterwards.effects.effects') "
         "if name in sys.modules])"
     )
     assert subprocess.check_output([sys.executable, "-c", program]) == b"[]\n"

@@ -99,6 +99,11 @@ def test_the_body_of_the_email_service_is_what_it_was() -> None:
     assert EMAIL.payload.model_validate(PLAIN).model_dump(exclude_defaults=True) == PLAIN
 
 
+def test_an_attachment_survives_being_written_and_read() -> None:
+    payload = EMAIL.payload.model_validate(PLAIN | {"attachments": [attached(3)]})
+    assert EMAIL.payload.model_validate_json(payload.model_dump_json()) == payload
+
+
 def test_attachments_have_room_for_512_kib_together() -> None:
     half = MAX_ATTACHED_BYTES // 2
     EMAIL.payload.model_validate(PLAIN | {"attachments": [attached(half), attached(half)]})

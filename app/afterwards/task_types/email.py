@@ -82,22 +82,6 @@ class AttachedFile(BaseModel):
 class MailPayload(EmailPayload):
     """The message to send, with what only `POST /tasks` takes."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "email": "user@example.com",
-                    "subject": "Hello",
-                    "body": "Test email",
-                    "html": "<p>Test email</p>",
-                    "cc": ["desk@example.com"],
-                    "reply_to": "desk@example.com",
-                    "attachments": [{"name": "hello.txt", "content": "SGVsbG8="}],
-                }
-            ]
-        }
-    )
-
     html: str | None = Field(None, description="The same as `body`, in HTML.")
     cc: list[EmailAddress] = Field(
         [], max_length=MAX_COPIES, description="Addresses that get a copy, at most 99."
