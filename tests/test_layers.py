@@ -39,21 +39,21 @@ ROOMS: Final[dict[str, May]] = {
     "metrics": May("counts lifecycle", "prometheus_client"),
     "outgoing": May("", "httpcore"),
     "effects": May("mail outgoing"),
+    "webhooks": May("lifecycle"),
     "setting_types": May(
-        "encryption_keys mail.settings outgoing.reach", "pydantic pydantic_settings"
+        "encryption_keys mail.settings outgoing.reach webhooks", "pydantic pydantic_settings"
     ),
     "settings": May(
         "effects.secrets effects.settings encryption_keys errors logs mail.settings outgoing.reach "
-        "setting_types",
+        "setting_types webhooks.webhook",
         "dotenv pydantic pydantic_core pydantic_settings",
     ),
     "system": May("artifacts errors settings", "dotenv structlog"),
     "schedules": May("lifecycle", "cronsim"),
-    "webhooks": May("lifecycle"),
     "task_types": May(
         "artifacts effects errors logs mail.content outgoing.calls outgoing.reach "
-        "outgoing.statuses system trace_context",
-        "afterwards_executors email_validator pydantic pydantic_core structlog",
+        "outgoing.statuses system trace_context webhooks",
+        "afterwards_executors email_validator pydantic pydantic_core structlog tenacity",
     ),
     "": May("task_types"),  # the package itself: what modules of task types import
     "registry": May(),
@@ -89,15 +89,15 @@ ROOMS: Final[dict[str, May]] = {
     "service": May(
         "access buckets errors events execution lifecycle logs registry.client.client "
         "registry.client.list_reader registry.protocol schedules system task_ids task_types "
-        "traces.base",
+        "traces.base webhooks",
         "afterwards_executors pydantic pydantic_core",
     ),
     "dashboard": May(),
     "api": May(
         "access artifacts counts dashboard errors events.statistics events.streams events.window "
-        "labels "
-        "lifecycle logs registry.protocol.activity registry.protocol.answers "
-        "registry.protocol.filters schedules service settings system task_types trace_context",
+        "labels lifecycle logs outgoing.reach registry.protocol.activity registry.protocol.answers "
+        "registry.protocol.filters schedules service settings system task_types trace_context "
+        "webhooks",
         "fastapi orjson prometheus_client pydantic pydantic_core starlette structlog",
     ),
     "assembly": May(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import base64
 from pathlib import Path
 from typing import get_args
 
@@ -8,8 +9,9 @@ from pydantic import ValidationError
 from structlog.testing import capture_logs
 
 from afterwards.assembly import announce_mail, describe_types
-from afterwards.effects.settings import EffectSettings
+from afterwards.effects.settings import EffectSettings, WebhookSettings
 from afterwards.errors import ConfigurationError
+from afterwards.outgoing.reach import Refused
 from afterwards.settings import FLAGS, Settings, unknown_variables, variable
 from afterwards.task_types import CATALOGUE
 from afterwards.task_types.generations import packed, unpacked
@@ -188,18 +190,19 @@ def test_a_member_has_a_plain_name(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_built_in_task_types_are_those_that_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert Settings.load().built_in == ("notification", "report", "file", "email")
+    assert Settings.load().built_in == ("notification", "report", "file", "email", "webhook")
     monkeypatch.setenv("AFTERWARDS_BUILTIN_TYPES", "file, email,file")
-    assert Settings.load().built_in == ("file", "email")
+    assert Settings.load().built_in == ("file", "email", "webhook")
     monkeypatch.setenv("AFTERWARDS_BUILTIN_TYPES", "none")
-    assert Settings.load().built_in == ()
+    assert Settings.load().built_in == ("webhook",)
     monkeypatch.setenv("AFTERWARDS_BUILTIN_TYPES", "file,mail")
     assert problem().startswith("AFTERWARDS_BUILTIN_TYPES: must be 'notification', 'report'")
 
 
 def test_the_setting_knows_every_built_in_task_type() -> None:
     field = Settings.model_fields["builtin_types"]
-    assert set(get_args(get_args(field.annotation)[0])) == set(CATALOGUE)
+    # Webhooks are there in any case.
+    assert {*get_args(get_args(field.annotation)[0]), "webhook"} == set(CATALOGUE)
 
 
 @pytest.mark.parametrize("host", ["https://example.com", "example.com:80", "a.*.com", "*example"])
@@ -238,9 +241,42 @@ def test_the_proxy_of_requests_is_an_address_that_is_not_shown(
     assert "hidden" not in repr(settings) + repr(settings.effects)
 
 
-def test_without_hosts_there_are_no_effects() -> None:
-    assert Settings.load().effects == EffectSettings()
+def test_without_hosts_webhooks_are_the_only_effect() -> None:
+    found = Settings.load().effects
+    assert (found.http, found.mail) == (None, None)
+    assert found.types == {"webhook"}
     assert EffectSettings().types == frozenset()
+
+
+def webhooks() -> WebhookSettings:
+    found = Settings.load().effects.webhooks
+    assert found is not None
+    return found
+
+
+def test_webhooks_may_go_to_all_public_hosts_or_to_those_that_are_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert webhooks().reach.hosts == ("*",)
+    monkeypatch.setenv("AFTERWARDS_WEBHOOK_HOSTS", "*.example.com")
+    monkeypatch.setenv("AFTERWARDS_HTTP_NETWORKS", "10.1.0.0/16")
+    reach = webhooks().reach
+    assert [str(network) for network in reach.networks] == ["10.1.0.0/16"]
+    with pytest.raises(Refused, match="AFTERWARDS_WEBHOOK_HOSTS lists them"):
+        reach.target("https://example.org/")
+
+
+def test_secrets_of_webhooks_are_checked_and_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    one, other = (f"whsec_{base64.b64encode(bytes(size)).decode()}" for size in (24, 64))
+    monkeypatch.setenv("AFTERWARDS_WEBHOOK_SECRETS", f"{one}, {other}")
+    found = Settings.load()
+    assert webhooks().secrets == (one, other)
+    assert one not in repr(found)
+    assert one not in repr(found.effects)
+    monkeypatch.setenv("AFTERWARDS_WEBHOOK_SECRETS", f"{one},whsec_secret")
+    said = problem()
+    assert said.startswith("AFTERWARDS_WEBHOOK_SECRETS: a secret is whsec_ and 24 to 64 bytes")
+    assert "whsec_secret" not in said
 
 
 def test_a_list_may_be_given_as_one() -> None:
@@ -304,7 +340,7 @@ def with_mail(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
 
 def mail_problem() -> str:
     with pytest.raises(ConfigurationError) as caught:
-        Settings.load().effects
+        _ = Settings.load().effects
     return str(caught.value)
 
 

@@ -14,6 +14,7 @@ from pydantic_settings import NoDecode
 from afterwards.encryption_keys import EncryptionKeys
 from afterwards.mail.settings import SmtpServer, sender_of
 from afterwards.outgoing.reach import host_pattern
+from afterwards.webhooks.signatures import key_of
 
 UNIX: Final = "unix:"
 DAY: Final = 86_400.0
@@ -145,6 +146,17 @@ def _line(value: str) -> str:
     return value
 
 
+def secrets_of(text: str) -> tuple[str, ...]:
+    """The secrets of webhooks in a text that separates them by commas."""
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def _webhook_secrets(value: SecretStr) -> SecretStr:
+    for secret in secrets_of(value.get_secret_value()):
+        key_of(secret)
+    return value
+
+
 def _root_path(value: str) -> str:
     path = value.rstrip("/")
     if not _ROOT_PATH.fullmatch(path):
@@ -191,6 +203,7 @@ BuiltinTypes = Annotated[
     NoDecode,
     BeforeValidator(_type_names),
 ]
+WebhookSecrets = Annotated[SecretStr, AfterValidator(_webhook_secrets)]
 Keys = Annotated[SecretStr, AfterValidator(_keys)]
 SmtpUrl = Annotated[SecretStr, AfterValidator(_smtp_url)]
 Sender = Annotated[str, AfterValidator(_sender)]

@@ -25,7 +25,7 @@ from pydantic_settings import (
 )
 
 from afterwards.effects.secrets import Secret, read_secrets
-from afterwards.effects.settings import EffectSettings, HttpSettings
+from afterwards.effects.settings import EffectSettings, HttpSettings, WebhookSettings
 from afterwards.encryption_keys import EncryptionKeys
 from afterwards.errors import ConfigurationError
 from afterwards.logs import LogFormat, LogLevel
@@ -56,7 +56,10 @@ from afterwards.setting_types import (
     SmtpUrl,
     TraceLink,
     WebAddress,
+    WebhookSecrets,
+    secrets_of,
 )
+from afterwards.webhooks.webhook import DELIVERY
 
 PREFIX: Final = "AFTERWARDS_"
 ENV_FILE: Final = ".env"
@@ -81,7 +84,12 @@ NOT_SETTINGS: Final = frozenset({"AFTERWARDS_URL"})
 """Names with the prefix that are not the service's: where the command line finds it."""
 
 _SECRET: Final = frozenset(
-    {"AFTERWARDS_ENCRYPTION_KEYS", "AFTERWARDS_HTTP_PROXY", "AFTERWARDS_SMTP_URL"}
+    {
+        "AFTERWARDS_ENCRYPTION_KEYS",
+        "AFTERWARDS_HTTP_PROXY",
+        "AFTERWARDS_SMTP_URL",
+        "AFTERWARDS_WEBHOOK_SECRETS",
+    }
 )
 """Settings whose values no message shows."""
 
@@ -289,6 +297,18 @@ class Settings(BaseSettings):
         description="A JSON file with secrets that headers of these requests may refer to, and the "
         "hosts of each: [Secrets](effects.md#secrets). It must not be open to other users.",
     )
+    webhook_hosts: HostPatterns = Field(
+        ("*",),
+        description="Hosts of [webhooks](webhooks.md) and callbacks, separated by commas: names, "
+        "`*.example.com` for all names of a domain, or `*` for all public hosts. Their ports, "
+        "networks and proxy are those of `AFTERWARDS_HTTP_PORTS` and so on.",
+    )
+    webhook_secrets: WebhookSecrets | None = Field(
+        None,
+        description="Secrets that sign notices to callbacks without one of their own, separated "
+        "by commas, the latest first: `whsec_` and 24 to 64 bytes in base64. Without any, a "
+        "callback has to bring its own.",
+    )
     cors_origins: Origins = Field(
         (), description="Origins whose pages may call the API, separated by commas; `*` for all."
     )
@@ -395,7 +415,9 @@ class Settings(BaseSettings):
     @property
     def built_in(self) -> tuple[str, ...]:
         """The names of the task types that come with the service and are on."""
-        return tuple(name for name in self.builtin_types if name != "http" or self.http_hosts)
+        on = (name for name in self.builtin_types if name != "http" or self.http_hosts)
+        # Webhooks are deliveries of the service, whatever tasks it runs.
+        return (*on, DELIVERY)
 
     @property
     def bound_names(self) -> tuple[str, ...]:
@@ -431,22 +453,23 @@ class Settings(BaseSettings):
             ConfigurationError: the settings of mail do not fit together, or a file with secrets
                 cannot be used.
         """
-        return EffectSettings(http=self._find_http(), mail=self._find_mail())
+        return EffectSettings(
+            http=self._find_http(), mail=self._find_mail(), webhooks=self._find_webhooks()
+        )
 
     def _find_http(self) -> HttpSettings | None:
         # Read in any case: a mistake in the file is told, whether it is needed or not.
         secrets = self._secrets()
         if not self.http_hosts:
             return None
-        proxy = self.http_proxy
-        return HttpSettings(
-            reach=Reach(
-                hosts=self.http_hosts,
-                ports=frozenset(self.http_ports),
-                networks=networks_of(self.http_networks),
-            ),
-            proxy=None if proxy is None else proxy.get_secret_value(),
-            secrets=secrets,
+        return HttpSettings(reach=self._reach("http_hosts"), proxy=self._proxy, secrets=secrets)
+
+    def _find_webhooks(self) -> WebhookSettings:
+        secrets = self.webhook_secrets
+        return WebhookSettings(
+            reach=self._reach("webhook_hosts"),
+            proxy=self._proxy,
+            secrets=() if secrets is None else secrets_of(secrets.get_secret_value()),
         )
 
     def _find_mail(self) -> MailSettings | None:
@@ -487,6 +510,18 @@ class Settings(BaseSettings):
             raise ConfigurationError(name, f"{file} {error}") from None
         except OSError as error:
             raise ConfigurationError(name, f"{file} cannot be read: {error.strerror}") from None
+
+    def _reach(self, hosts: str) -> Reach:
+        return Reach(
+            hosts=getattr(self, hosts),
+            ports=frozenset(self.http_ports),
+            networks=networks_of(self.http_networks),
+            setting=variable(hosts),
+        )
+
+    @property
+    def _proxy(self) -> str | None:
+        return None if self.http_proxy is None else self.http_proxy.get_secret_value()
 
     def name_of(self, field: str) -> str:
         """The name by which `field` was set: its flag, or its environment variable."""

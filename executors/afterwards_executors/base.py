@@ -54,6 +54,8 @@ class Outcome:
     run_seconds: float = 0.0
     retry_in_seconds: float | None = None
     """The time after which the function's policy wants another try; None: not at all."""
+    gone: bool = False
+    """True if it failed because what it was to reach is gone for good (`Gone`)."""
     crowd: int = 0
     """The number of calls that had begun in the process that died; of a suspected call only."""
     log_lines: tuple[str, ...] = ()

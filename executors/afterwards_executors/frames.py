@@ -96,7 +96,7 @@ MAX_UNANSWERED: Final = 16
 
 _OUTCOME: Final = struct.Struct("!BBddddII")
 _ENDS: Final = tuple(End)
-_HAS_VALUE, _HAS_ERROR, _TRANSIENT, _HAS_EXTRA = 1, 2, 4, 8
+_HAS_VALUE, _HAS_ERROR, _TRANSIENT, _HAS_EXTRA, _GONE = 1, 2, 4, 8, 16
 _NOTHING: Final = float("nan")
 _LONGEST: Final = 2**32 - 1
 
@@ -176,6 +176,7 @@ def encode_outcome(
         | (_HAS_ERROR if outcome.error is not None else 0)
         | (_TRANSIENT if outcome.transient else 0)
         | (_HAS_EXTRA if outcome.extra is not None else 0)
+        | (_GONE if outcome.gone else 0)
     )
     head = _OUTCOME.pack(
         _ENDS.index(outcome.end),
@@ -209,6 +210,7 @@ def decode_outcome(body: bytes) -> Outcome:
         error=error if flags & _HAS_ERROR else None,
         extra=body[extra_at:value_at] if flags & _HAS_EXTRA else None,
         transient=bool(flags & _TRANSIENT),
+        gone=bool(flags & _GONE),
         run_seconds=run_seconds,
         retry_in_seconds=_unless_nothing(retry_in),
         cpu_seconds=_unless_nothing(cpu),

@@ -68,6 +68,10 @@ class PermanentError(Exception):
     """Raised by work that will fail however often it is tried."""
 
 
+class Gone(PermanentError):
+    """Raised by work for something that is gone for good: no other work for it is worth a try."""
+
+
 def _default_retry() -> retry_base:
     return retry_if_exception(is_passing)
 

@@ -72,6 +72,7 @@ def test_a_call_arrives_as_it_was_sent() -> None:
         Outcome(End.SUCCEEDED, value=b"{}"),
         Outcome(End.FAILED, error="half a pair: \ud800", transient=True, retry_in_seconds=1.5),
         Outcome(End.STARVED, error="", run_seconds=math.pi),
+        Outcome(End.FAILED, error="410", gone=True),
     ],
 )
 def test_an_outcome_arrives_as_it_was_sent(outcome: Outcome) -> None:

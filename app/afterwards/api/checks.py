@@ -75,9 +75,17 @@ def known_type(name: str, catalogue: Catalogue, path: Path) -> TypeDescription:
         raise NotAllowed(f"The key reaches no tasks of type {name[:100]!r}; it reaches {known}")
     if task_type is None:
         shown = name if len(name) <= 100 else f"{name[:100]}…"
-        known = ", ".join(sorted(catalogue))
+        known = ", ".join(sorted(name for name, one in catalogue.items() if one.is_for_clients))
         raise invalid("unknown_type", path, f"There is no task type {shown!r}; there are {known}")
+    require_for_clients(task_type, path)
     return task_type
+
+
+def require_for_clients(task_type: TypeDescription, path: Path) -> None:
+    """Raise `RequestValidationError` if tasks of this type are made by the service alone."""
+    if not task_type.is_for_clients:
+        problem = "the service alone makes and changes these tasks; see PUT /webhooks/{name}"
+        raise invalid("type_of_the_service", path, problem)
 
 
 def checked_payload(payload: dict[str, Any], task_type: TypeDescription, path: Path) -> bytes:

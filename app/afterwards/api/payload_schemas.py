@@ -42,7 +42,11 @@ _BODIES: Final[Mapping[str, Mapping[str, Any]]] = {
 def describe_payloads(schema: dict[str, Any], catalogue: Catalogue) -> None:
     """Put the task types into the bodies that an OpenAPI document describes."""
     models = schema["components"]["schemas"]
-    payloads = {name: _payload(models, task_type) for name, task_type in catalogue.items()}
+    payloads = {
+        name: _payload(models, task_type)
+        for name, task_type in catalogue.items()
+        if task_type.is_for_clients
+    }
     for body, rules in _BODIES.items():
         if body in models:
             _describe_body(models, body, rules, payloads)

@@ -17,6 +17,7 @@ from afterwards.api.checks import (
     catalogue_of,
     checked_payload,
     known_type,
+    require_for_clients,
     require_valid,
 )
 from afterwards.api.redaction import restored, shown
@@ -110,6 +111,9 @@ async def replaced(
         task_type = catalogue[task.type]
     else:
         raise UnknownTaskType(task.type)
+    if task.type in catalogue:
+        # Signed, it would be believed.
+        require_for_clients(catalogue[task.type], (*BODY, member if payload is None else "payload"))
     size = max(len(task.payload), len(await request.body()))
     if payload is None and task.payload is HIDDEN:
         raise NotAllowed(

@@ -18,15 +18,29 @@ MAIL_TYPES: Final = frozenset({"email", "notification"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HttpSettings:
+class RequestSettings:
     """The settings of HTTP requests."""
 
     reach: Reach
     """The places that requests may go to."""
     proxy: str | None = field(default=None, repr=False)
     """The URL of a proxy for all requests, with its user and password; None: there is none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpSettings(RequestSettings):
+    """The settings of tasks of the type `http`."""
+
     secrets: Mapping[str, Secret] = field(default_factory=dict, repr=False)
     """The secrets that headers may refer to, by their names."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebhookSettings(RequestSettings):
+    """The settings of deliveries to webhooks and callbacks."""
+
+    secrets: tuple[str, ...] = field(default=(), repr=False)
+    """All sign notices to callbacks that have no secret of their own; the latest first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,12 +49,14 @@ class EffectSettings:
 
     http: HttpSettings | None = None
     mail: MailSettings | None = None
+    webhooks: WebhookSettings | None = None
 
     @property
     def types(self) -> frozenset[str]:
         """The names of the built-in task types whose attempts run in the host of effects."""
-        http = frozenset() if self.http is None else frozenset({"http"})
-        return http if self.mail is None else http | MAIL_TYPES
+        found = {"http": self.http, "webhook": self.webhooks}
+        requests = frozenset(name for name, settings in found.items() if settings is not None)
+        return requests if self.mail is None else requests | MAIL_TYPES
 
 
 NO_EFFECTS: Final = EffectSettings()

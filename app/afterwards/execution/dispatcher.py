@@ -210,6 +210,7 @@ class Dispatcher:
             claim.type,
             trace,
             family=family,
+            target=claim.target,
         )
         return Work(
             FUNCTIONS[claim.executor],

@@ -19,7 +19,7 @@ from afterwards.task_types.base import (
 )
 from afterwards_executors import this_host
 from afterwards_executors.base import End, Outcome, describe
-from afterwards_executors.retry import Starved
+from afterwards_executors.retry import Gone, Starved
 
 log = get_logger(__name__)
 
@@ -64,6 +64,7 @@ def failure(
         transient=transient,
         run_seconds=run_seconds,
         retry_in_seconds=retry_in_seconds,
+        gone=any(isinstance(one, Gone) for one in errors),
     )
 
 

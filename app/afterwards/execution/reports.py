@@ -59,7 +59,17 @@ class Reports:
                 seconds = outcome.run_seconds
                 traceback = _traceback(outcome)
                 return Failed(
-                    task_id, number, error, seconds, delay, timed_out, usage, lines, traceback
+                    task_id,
+                    number,
+                    error,
+                    seconds,
+                    delay,
+                    timed_out,
+                    usage,
+                    lines,
+                    traceback,
+                    # A task module's error of that kind is no word on a webhook.
+                    gone=outcome.gone and claim.target is not None,
                 )
             case _:
                 return self._of_the_innocent(claim, outcome.end, error, is_cancelled=is_cancelled)

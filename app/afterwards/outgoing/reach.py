@@ -110,11 +110,13 @@ class Reach:
             all. None of them opens a network that is not public.
         ports: the ports of URLs.
         networks: networks that may be reached although they are not public.
+        setting: the setting that lists `hosts`.
     """
 
     hosts: tuple[str, ...] = ()
     ports: frozenset[int] = frozenset(DEFAULT_PORTS.values())
     networks: tuple[Network, ...] = ()
+    setting: str = "AFTERWARDS_HTTP_HOSTS"
 
     def target(self, url: str) -> Target:
         """The parts of a URL that may be requested, as far as the URL itself tells.
@@ -126,7 +128,7 @@ class Reach:
         if not is_listed(target.host, self.hosts):
             raise Refused(
                 f"{target.host[:100]!r} is not among the hosts that may be called; "
-                "AFTERWARDS_HTTP_HOSTS lists them"
+                f"{self.setting} lists them"
             )
         if target.port not in self.ports:
             raise Refused(

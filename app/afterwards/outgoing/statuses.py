@@ -33,8 +33,10 @@ def named(status: int) -> str:
         return str(status)
 
 
-def retry_after_seconds(answer: Answer, now: float) -> float | None:
-    """The seconds that `Retry-After` asks for, from 0 to an hour (RFC 9110, 10.2.3).
+def retry_after_seconds(
+    answer: Answer, now: float, *, most: float = MAX_RETRY_AFTER_SECONDS
+) -> float | None:
+    """The seconds that `Retry-After` asks for, from 0 to `most` (RFC 9110, 10.2.3).
 
     Args:
         now: in seconds since 1970, for a date.
@@ -53,4 +55,4 @@ def retry_after_seconds(answer: Answer, now: float) -> float | None:
             return None
         # An HTTP date is in UTC; one without a zone is taken for one, too.
         seconds = (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() - now
-    return min(max(0.0, seconds), MAX_RETRY_AFTER_SECONDS)
+    return min(max(0.0, seconds), most)

@@ -71,8 +71,8 @@ def serve(settings: Settings, *, watches_files: bool = False) -> None:
     importlib.import_module("afterwards.main")
     require_temporary_directory()
     require_packages(settings.name_of("otlp_endpoint"), settings.otlp_endpoint)
-    # Its settings are read here once: workers inherit them, and a mistake in them is to be said before
-    # anything starts.
+    # Its settings are read here once: workers inherit them, and a mistake in them is to be said
+    # before anything starts.
     assembly.announce_mail(settings)
     # Once, for all workers; a mistake in a module is to be said before anything starts.
     first = packed(assembly.describe_types(settings))

@@ -15,11 +15,12 @@ from afterwards.task_types.file import FILE
 from afterwards.task_types.http import HTTP
 from afterwards.task_types.notification import NOTIFICATION
 from afterwards.task_types.report import REPORT
+from afterwards.task_types.webhook import WEBHOOK
 
 __all__ = ["CATALOGUE", "TaskType", "built_in"]
 
 CATALOGUE: Final[Mapping[str, TaskType]] = MappingProxyType(
-    {task_type.name: task_type for task_type in (NOTIFICATION, REPORT, FILE, EMAIL, HTTP)}
+    {task_type.name: task_type for task_type in (NOTIFICATION, REPORT, FILE, EMAIL, HTTP, WEBHOOK)}
 )
 """Every built-in task type by its name. A new one is a module and its mention here."""
 

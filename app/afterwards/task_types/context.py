@@ -18,6 +18,7 @@ from afterwards import trace_context
 from afterwards.logs import LogFormat, LogLevel, get_logger
 from afterwards.task_types.artifact_writer import ArtifactWriter
 from afterwards.task_types.family import Child, Family, Group, Order, Relatives
+from afterwards.webhooks.webhook import Target
 from afterwards_executors.progress import Line
 
 MAX_MESSAGE_CHARACTERS: Final = 500
@@ -115,6 +116,8 @@ class TaskContext:
     type: str = ""
     trace: str | None = field(default=None, repr=False, compare=False)
     """As `afterwards.trace_context` has it; see `traceparent`."""
+    target: Target | None = field(default=None, repr=False, compare=False)
+    """The receiver of a delivery; None: the task is none."""
     line: Line | None = field(default=None, repr=False, compare=False)
     """To the executor; set where the attempt runs, as it crosses no process border."""
     resources: Any = field(default=None, repr=False, compare=False)

@@ -17,6 +17,7 @@ from pydantic.errors import PydanticInvalidForJsonSchema
 
 from afterwards.effects.settings import NO_EFFECTS, EffectSettings
 from afterwards.task_types.base import ExecutorKind, RateLimit, TaskType
+from afterwards.webhooks.webhook import DELIVERY
 
 MAX_BYTES: Final = 4 * 2**20
 """The bound of all modules' descriptions together, as JSON."""
@@ -46,6 +47,11 @@ class TypeDescription:
     """The payload's model, where it is this process' own; None: a host validates payloads."""
     effects: EffectSettings = field(default=NO_EFFECTS, compare=False, repr=False)
     """The settings that the model holds a payload against, as its validation context."""
+
+    @property
+    def is_for_clients(self) -> bool:
+        """True if clients submit tasks of this type; False if the service alone makes them."""
+        return self.module is not None or self.name != DELIVERY
 
     def schema_with(self, prefix: str) -> dict[str, Any]:
         """The payload's JSON Schema with references that begin with `prefix`."""
