@@ -13,7 +13,7 @@ r"""The life of a task: its states, and the only ways from one to the next. Read
                              v     v
                         SUCCESS   FAILED, CANCELLED -- retry (by hand) --> PENDING, SCHEDULED
                                      ^
-              SCHEDULED, PENDING ----+ expire (deadline passed)
+              SCHEDULED, PENDING ----+ expire (deadline passed), withdraw (its receiver is gone)
 
               SCHEDULED (follows a group) -- the last member ended --> PENDING
                                           \- one did not succeed --> CANCELLED (on: success)
@@ -309,7 +309,11 @@ class Task:
             not_before: `created_at` of the task accepted before it, so that the order of
                 acceptance is the order of creation as well, whatever the wall clock does.
         """
-        return self._evolve(order=order, created_at=max(self.created_at, not_before))
+        return self._evolve(
+            order=order,
+            created_at=max(self.created_at, not_before),
+            webhook=int(self.callback is not None),
+        )
 
     # -- out of waiting ------------------------------------------------------------------------
 
@@ -361,6 +365,11 @@ class Task:
         if self.error is not None:
             error = f"{error}; the last attempt: {self.error}"
         return self._finish(TaskState.FAILED, now, "deadline passed", error=_storable(error))
+
+    def withdraw(self, why: str, now: float) -> Task:
+        """SCHEDULED or PENDING -> CANCELLED: what it was made for is gone."""
+        self._require("be withdrawn", TaskState.SCHEDULED, TaskState.PENDING)
+        return self._finish(TaskState.CANCELLED, now, "withdrawn", error=_storable(why))
 
     # -- the end of an attempt -----------------------------------------------------------------
 

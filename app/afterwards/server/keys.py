@@ -131,7 +131,7 @@ def _answer_alone(journal: SqliteJournal, request: _Request) -> Any:
     """As the registry would, which does not run; no task is touched."""
     rules = Rules("", SystemClock(), journal, Limits())
     contents = journal.load()
-    rules.load(contents.plans, contents.keys)
+    rules.load(contents.plans, contents.keys, contents.webhooks)
     del contents
     if isinstance(request, Keys):
         return rules.keys.ring(request)

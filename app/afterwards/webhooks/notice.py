@@ -18,11 +18,30 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from afterwards.lifecycle import LATEST_SHOWN, Task
 
 TEST_EVENT: Final = "webhook.test"
+
+
+class Notice(NamedTuple):
+    """A notice that waits for room to become a delivery."""
+
+    receiver: str
+    """The id of a webhook; `CALLBACKS`: the task's own callback."""
+    number: int
+    """Grows with each notice."""
+    task: str
+    """The id of the task that has ended."""
+    payload: bytes
+    """The payload of its delivery."""
+    callback: str | None = None
+    """As `Task.callback`."""
+
+
+CALLBACKS: Final = "callbacks"
+"""The receiver of the notices to all callbacks."""
 
 
 def webhook_id(task: Task) -> str:

@@ -65,8 +65,12 @@ class EntryDocument(BaseModel):
         "turn off",
         "open",
         "end",
+        "enable",
+        "disable",
+        "replay",
+        "test",
     ]
-    object: Literal["task", "tasks", "task type", "schedule", "key", "keys", "session"]
+    object: Literal["task", "tasks", "task type", "schedule", "webhook", "key", "keys", "session"]
     name: str = Field(description="Its id or name. For `tasks`, the filter or the ids.")
     count: int = Field(ge=0, description="The number of tasks that it was done to.")
     outcome: Literal["done", "refused", "failed", "begun"] = Field(

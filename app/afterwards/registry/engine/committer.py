@@ -202,6 +202,7 @@ class Committer:
             (store.scheduled.next_due(), clock.wall()),
             (store.deadlines.next_due(), clock.wall()),
             (self._rules.schedules.next_due(), clock.wall()),
+            (self._rules.deliveries.next_due(), clock.elapsed()),
             (store.ready.next_opening(clock.elapsed()), clock.elapsed()),
         ):
             if due is not None:
@@ -288,6 +289,7 @@ class Committer:
             activity=rules.activity.entries,
             overdue_activity=self._retention.activity.overdue,
             keys=rules.keys.changes(),
+            webhooks=rules.deliveries.changes(),
             resealed=self.resealer.staged if round_ is Round.WHOLE else None,
             removals=removals_of(store.changes),
             removed=self.remover.done,

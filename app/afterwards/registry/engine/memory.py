@@ -110,7 +110,7 @@ class MemoryRegistry(TaskMapping):
             next_order=contents.next_order,
             last_created_at=contents.last_created_at,
         )
-        self.rules.load(contents.plans, contents.keys)
+        self.rules.load(contents.plans, contents.keys, contents.webhooks)
         self._counts_file = CountsFile(counts_file)
         self.views = Views(
             self.rules,

@@ -12,7 +12,13 @@ from typing import Any, Final, NamedTuple
 
 from afterwards.buckets import STEPS, TOTAL
 from afterwards.counts import Kept, Snapshot
-from afterwards.errors import JournalUnavailable, ScheduleNotFound, TaskDeleted, TaskNotFound
+from afterwards.errors import (
+    JournalUnavailable,
+    ScheduleNotFound,
+    TaskDeleted,
+    TaskNotFound,
+    WebhookNotFound,
+)
 from afterwards.lifecycle import Task
 from afterwards.metrics import render
 from afterwards.registry.engine.committed import CommittedTasks
@@ -51,6 +57,7 @@ from afterwards.registry.protocol.requests import (
     Series,
     Stats,
 )
+from afterwards.registry.protocol.webhook_requests import GetWebhook, ListWebhooks
 from afterwards.registry.state import selection
 from afterwards.registry.state.rules import Rules
 
@@ -109,6 +116,8 @@ class Reads:
             Counts: lambda _: views.by_state(),
             Changes: views.changes,
             GetSchedule: self._schedule,
+            GetWebhook: self._webhook,
+            ListWebhooks: lambda _: rules.deliveries.webhooks.all(),
             Keys: rules.keys.ring,
             ListWorkers: lambda _: worker_list(rules, views.uptime_seconds()),
             Schedules: self._schedules,
@@ -161,6 +170,12 @@ class Reads:
         try:
             return self._rules.schedules.get(request.name)
         except ScheduleNotFound as error:
+            return error
+
+    def _webhook(self, request: GetWebhook) -> Answer:
+        try:
+            return self._rules.deliveries.webhooks.get(request.name)
+        except WebhookNotFound as error:
             return error
 
     def _schedules(self, request: Schedules) -> SchedulePage | Deferred:

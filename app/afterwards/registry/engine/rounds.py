@@ -21,11 +21,18 @@ from afterwards.registry.protocol.requests import (
     SubmitChildren,
     Succeeded,
 )
+from afterwards.registry.protocol.webhook_requests import (
+    PutWebhook,
+    ReplayWebhook,
+    RotateSecret,
+    SendTest,
+)
 
 _NEEDS_ROOM: Final = frozenset(
     {
         *(Add, AddAll, SubmitChildren, Amend, PutSchedule, Retry, RunSchedule),
         *(CreateKey, RotateKey, OpenSession),
+        *(PutWebhook, RotateSecret, ReplayWebhook, SendTest),
     }
 )
 

@@ -14,11 +14,14 @@ from afterwards.registry.journal.plans import PlanChanges, Plans
 from afterwards.registry.journal.removals import STEP, Removal
 from afterwards.registry.journal.resealing import Step
 from afterwards.registry.journal.series_rows import Found, Key, SeriesChanges
+from afterwards.registry.journal.webhook_rows import WebhookChanges, WebhookState
 from afterwards.registry.protocol.activity import ActivityPage, Entry
 from afterwards.registry.protocol.answers import Counted, Details, DueTask, ErrorPage, Page
 from afterwards.registry.protocol.requests import Activity, Count, Errors, Find, Members
+from afterwards.webhooks.notice import Notice
 
 _NO_KEYS: Final = KeyState()
+_NO_WEBHOOKS: Final = WebhookState()
 
 
 @dataclass
@@ -46,6 +49,8 @@ class Group:
     """Entries to be deleted."""
     keys: KeyChanges | None = None
     """None: no key and no session has changed."""
+    webhooks: WebhookChanges | None = None
+    """None: no webhook and no notice has changed."""
     resealed: Step | None = None
     """Values under the key that writes, in the place of those under others."""
     removals: Sequence[Removal] = ()
@@ -65,6 +70,7 @@ class Group:
             or self.activity
             or self.overdue_activity
             or self.keys
+            or self.webhooks
             or self.resealed
             or len(self.removed) >= STEP
         )
@@ -83,6 +89,7 @@ class Contents:
     trusted_at: float = 0.0
     """The time that ages went by when it was noted last; 0: never."""
     keys: KeyState = _NO_KEYS
+    webhooks: WebhookState = _NO_WEBHOOKS
 
 
 class Journal(Protocol):
@@ -145,6 +152,9 @@ class Journal(Protocol):
 
     def errors(self, query: Errors, now: float) -> ErrorPage:
         """Groups of the tasks that are failed now, as committed. `now` by the wall clock."""
+
+    def notices(self, receiver: str, after: int, limit: int) -> Sequence[Notice]:
+        """The oldest waiting notices to a receiver with higher numbers, as committed."""
 
     def overdue(self, finished_before: float, after_order: int) -> tuple[list[Task], int | None]:
         """The next step of retention: finished tasks to delete among the next rows.

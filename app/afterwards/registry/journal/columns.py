@@ -57,14 +57,18 @@ _RARE: Final = (
 INSERTED: Final = ("ord", "id", *_IMMUTABLE, *MUTABLE)
 # What may be large comes last: the error and the result.
 _COLUMNS: Final = (*_RARE, *INSERTED)
-# "group" is a word of SQL's. Only tasks with a trace, or with artifacts, have a row for it, in a
-# table of its own.
+# "group" is a word of SQL's. Only tasks with a trace, a callback or artifacts have a row for it, in
+# a table of its own.
 _FIELDS: Final = (
     "trace",
+    "callback",
     "artifacts",
     *("group" if column == "task_group" else column for column in _COLUMNS),
 )
 _TRACE: Final = "(SELECT trace FROM traces WHERE traces.ord = tasks.ord)"
+_CALLBACK: Final = (
+    "CASE WHEN webhook THEN (SELECT callback FROM callbacks WHERE callbacks.ord = tasks.ord) END"
+)
 _ARTIFACTS: Final = "(SELECT list FROM artifacts WHERE artifacts.ord = tasks.ord)"
 
 
@@ -81,7 +85,7 @@ UPDATE_TASK: Final = _update(MUTABLE)
 UPDATE_KIND: Final = _update(Kind._fields)
 UPDATE_RARE: Final = _update(_RARE)
 SELECT_TASK: Final = (
-    f"SELECT {_TRACE}, {_ARTIFACTS}, {', '.join(_COLUMNS)}, payload "
+    f"SELECT {_TRACE}, {_CALLBACK}, {_ARTIFACTS}, {', '.join(_COLUMNS)}, payload "
     "FROM tasks JOIN payloads USING (ord)"
 )
 PUT_PAYLOAD: Final = "REPLACE INTO payloads VALUES (?, ?)"
@@ -113,17 +117,18 @@ SELECT_CHILDREN_SIZE: Final = (
     "FROM tasks JOIN payloads USING (ord) WHERE parent = ?"
 )
 SELECT_SUMMARY: Final = (
-    f"SELECT NULL, NULL, {', '.join(_COLUMNS[:-1])}, NULL, substr(payload, 1, {SUMMARY_BYTES}) "
-    "FROM tasks JOIN payloads USING (ord)"
+    f"SELECT NULL, NULL, NULL, {', '.join(_COLUMNS[:-1])}, NULL, "
+    f"substr(payload, 1, {SUMMARY_BYTES}) FROM tasks JOIN payloads USING (ord)"
 )
-"""Tasks without their result, trace and artifacts, and with the beginning of their payload."""
+"""Tasks without their result, trace, callback and artifacts, and with the beginning of their
+payload."""
 SELECT_HEADS: Final = (
-    "SELECT NULL, (SELECT '' FROM main.artifacts WHERE artifacts.ord = tasks.ord), "
+    "SELECT NULL, NULL, (SELECT '' FROM main.artifacts WHERE artifacts.ord = tasks.ord), "
     f"{', '.join(_COLUMNS[:-3])}, '', NULL, NULL, x'' FROM main.tasks"
 )
-"""Tasks without their trace, and without what may be large: reason, error, result and payload. Of
-artifacts it is told whether there are any. Nothing is opened: the fingerprint is as it is
-stored."""
+"""Tasks without their trace and callback, and without what may be large: reason, error, result and
+payload. Of artifacts it is told whether there are any. Nothing is opened: the fingerprint is as it
+is stored."""
 
 PUT_TRACEBACK: Final = "REPLACE INTO tracebacks VALUES (?, ?, ?)"
 FORGET_TRACEBACKS: Final = f"""

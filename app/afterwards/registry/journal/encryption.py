@@ -4,7 +4,7 @@ The journal notes each key under which it may have values, and with it a secret 
 with that key: so a key that is missing, or is another one by the same id, is seen at the start. The
 secret makes the ids of groups of errors, which stay the same while keys change.
 
-A new writer is adopted at the start, before anything is read. Schedules,
+A new writer is adopted at the start, before anything is read. Schedules, webhooks,
 groups of errors and the log of activity, of which there are few, are sealed anew then. Everything
 of tasks follows while the service works (`afterwards.registry.journal.resealing`).
 """
@@ -21,7 +21,7 @@ from typing import Final, NamedTuple
 from afterwards.encryption_keys import EncryptionKeys
 from afterwards.errors import JournalError
 from afterwards.logs import get_logger
-from afterwards.registry.journal import activity, failures
+from afterwards.registry.journal import activity, failures, webhook_rows
 from afterwards.registry.journal.sealing import Seal, Unsealable
 from afterwards.registry.journal.unsealed import named
 
@@ -133,6 +133,8 @@ def _change_writer(db: sqlite3.Connection, seal: Seal, secret: bytes) -> None:
         _reseal_schedules(db, seal)
         with _naming("an entry of the log of activity"):
             activity.reseal(db, seal)
+        with _naming("a webhook, or a notice to one,"):
+            webhook_rows.reseal(db, seal)
         with _naming("the message of a group of errors"):
             failures.reseal(db, seal, b"" if seal.writer is None else secret)
         db.execute(_PUT_STATE, (seal.writer,))

@@ -32,6 +32,7 @@ from afterwards.registry.journal import (
     removals,
     rescue,
     series_rows,
+    webhook_rows,
 )
 from afterwards.registry.journal.base import Contents, Group
 from afterwards.registry.journal.batch import MARK, rest_of
@@ -88,6 +89,7 @@ from afterwards.registry.journal.unsealed import Opener
 from afterwards.registry.protocol.activity import ActivityPage
 from afterwards.registry.protocol.answers import Counted, Details, DueTask, ErrorPage, Page
 from afterwards.registry.protocol.requests import Activity, Count, Errors, Find, Members
+from afterwards.webhooks.notice import Notice
 
 log = get_logger(__name__)
 
@@ -194,14 +196,20 @@ class SqliteJournal:
             keys.write(db, group.keys)
         if group.removals or group.removed:
             removals.write(db, group.removals, group.removed)
+        if group.webhooks is not None:
+            webhook_rows.write(db, group.webhooks, self._seal)
+        if group.resealed is not None and self._resealing is not None:
+            self._resealing.write(db, group.resealed)
+        self._write_times(group)
+
+    def _write_times(self, group: Group) -> None:
+        db = self._writer
         if group.probe:
             db.execute(PUT_PROBE, (group.at,))
         if group.trusted_at is not None:
             db.execute(PUT_TRUSTED_TIME, (group.trusted_at,))
         if group.forget_deleted_before is not None:
             db.execute("DELETE FROM deleted WHERE at < ?", (group.forget_deleted_before,))
-        if group.resealed is not None and self._resealing is not None:
-            self._resealing.write(db, group.resealed)
 
     def _write_tasks(self, rows: Rows, at: float) -> None:
         db = self._writer
@@ -218,6 +226,8 @@ class SqliteJournal:
             db.executemany("INSERT INTO labels VALUES (?, ?)", rows.labels)
         if rows.traces:
             db.executemany("INSERT INTO traces VALUES (?, ?)", rows.traces)
+        if rows.callbacks:
+            db.executemany("INSERT INTO callbacks VALUES (?, ?)", rows.callbacks)
         if rows.payloads:
             db.executemany(PUT_PAYLOAD, rows.payloads)
         if rows.artifacts:
@@ -250,6 +260,9 @@ class SqliteJournal:
         db, orders = self._writer, [(task.order,) for task in rows.gone]
         for table in ("payloads", "attempts", "tracebacks", "traces", "artifacts"):
             db.executemany(f"DELETE FROM {table} WHERE ord = ?", orders)
+        with_callback = [(task.order,) for task in rows.gone if task.webhook]
+        if with_callback:
+            db.executemany("DELETE FROM callbacks WHERE ord = ?", with_callback)
         db.executemany("DELETE FROM labels WHERE pair = ? AND ord = ?", rows.old_labels)
         remembered = [(key(task.id), at) for task in rows.gone]
         db.executemany("INSERT OR REPLACE INTO deleted VALUES (?, ?)", remembered)
@@ -271,6 +284,7 @@ class SqliteJournal:
         order, created_at = last or (0, 0.0)
         with self._reading() as reader:
             planned = plans.load(reader)
+            told = webhook_rows.load(reader)
         # An earlier version has noted none.
         (trusted_at,) = db.execute(SELECT_TRUSTED_TIME).fetchone() or (created_at,)
         return Contents(
@@ -281,6 +295,7 @@ class SqliteJournal:
             created_at,
             trusted_at,
             keys.load(db),
+            told,
         )
 
     def _unfinished(self) -> Iterator[Task]:
@@ -360,6 +375,10 @@ class SqliteJournal:
     def _newest_of(self, error: str) -> list[str]:
         rows = self._query(failures.SELECT_SAMPLES, (bytes.fromhex(error),))
         return [id_of(cast("bytes", raw)) for (raw,) in rows]
+
+    def notices(self, receiver: str, after: int, limit: int) -> list[Notice]:
+        with self._reading() as db:
+            return webhook_rows.notices(db, receiver, after, limit)
 
     def overdue(self, finished_before: float, after_order: int) -> tuple[list[Task], int | None]:
         # By order, not by an index on the time of finishing: tasks are finished in about the order

@@ -24,9 +24,11 @@ from afterwards.registry.journal.plans import Plans
 from afterwards.registry.journal.removals import Removal, RemovalsInMemory
 from afterwards.registry.journal.resealing import Step
 from afterwards.registry.journal.series_rows import Found, Key, MemorySeries
+from afterwards.registry.journal.webhook_rows import NoticesInMemory
 from afterwards.registry.protocol.activity import ActivityPage
 from afterwards.registry.protocol.answers import Counted, Details, DueTask, ErrorPage, Page
 from afterwards.registry.protocol.requests import Activity, Count, Errors, Find, Members
+from afterwards.webhooks.notice import Notice
 
 DELETED_REMEMBERED: Final = 10_000
 
@@ -42,6 +44,7 @@ class NullJournal:
         self._series = MemorySeries()
         self._activity = ActivityInMemory()
         self._removals = RemovalsInMemory()
+        self._notices = NoticesInMemory()
         self._deleted: dict[str, None] = {}
         """Ids of the tasks deleted last, in that order."""
         self._children: Counter[str] = Counter()
@@ -59,6 +62,8 @@ class NullJournal:
         if group.activity or group.overdue_activity:
             self._activity.write(group.activity, group.overdue_activity)
         self._removals.write(group.removals, group.removed)
+        if group.webhooks is not None:
+            self._notices.write(group.webhooks)
         for change in group.changes:
             self._note_failure(change)
             self._note_child(change)
@@ -148,6 +153,9 @@ class NullJournal:
 
     def overdue_activity(self, before: float) -> list[int]:
         return self._activity.overdue(before)
+
+    def notices(self, receiver: str, after: int, limit: int) -> list[Notice]:
+        return self._notices.notices(receiver, after, limit)
 
     def overdue(self, finished_before: float, after_order: int) -> tuple[list[Task], int | None]:
         return [], None

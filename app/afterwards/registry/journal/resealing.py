@@ -23,8 +23,9 @@ STEP_BYTES: Final = 256 * 1024
 """The size of the stored values after which a step ends; it has at least one task."""
 
 _TASKS: Final = """
-SELECT ord, id, fingerprint, reason, error, result, payload, list
-FROM main.tasks JOIN main.payloads USING (ord) LEFT JOIN main.artifacts USING (ord)
+SELECT ord, id, fingerprint, reason, error, result, payload, callback, list
+FROM main.tasks JOIN main.payloads USING (ord)
+LEFT JOIN main.callbacks USING (ord) LEFT JOIN main.artifacts USING (ord)
 WHERE ord >= ? AND ord <= ? ORDER BY ord LIMIT ?
 """
 _ATTEMPTS: Final = "SELECT attempt, error, log FROM main.attempts WHERE ord = ?"
@@ -44,6 +45,7 @@ def _put(table: str, column: str, *, of_attempt: bool = False) -> str:
 _PUT_FINGERPRINT: Final = _put("tasks", "fingerprint")
 _PUT_PAYLOAD: Final = _put("payloads", "payload")
 _PUT_ARTIFACTS: Final = _put("artifacts", "list")
+_PUT_CALLBACK: Final = _put("callbacks", "callback")
 _PUT_ERROR: Final = _put("attempts", "error", of_attempt=True)
 _PUT_LOG: Final = _put("attempts", "log", of_attempt=True)
 _PUT_TRACEBACK: Final = _put("tracebacks", "text", of_attempt=True)
@@ -131,7 +133,7 @@ class Resealing:
         self, db: sqlite3.Connection, step: Step, order: int, raw_id: bytes, values: list[Value]
     ) -> int:
         """Add what has to be written of a task, and give how many bytes were looked at."""
-        fingerprint, reason, error, result, payload, artifacts = values
+        fingerprint, reason, error, result, payload, callback, artifacts = values
         writer = self._seal.writer
         if not is_under(reason, writer):
             mutable = [
@@ -144,6 +146,7 @@ class Resealing:
             (_PUT_FINGERPRINT, "fingerprint", fingerprint, (order,)),
             (_PUT_PAYLOAD, "payload", payload, (order,)),
             (_PUT_ARTIFACTS, "artifacts", artifacts, (order,)),
+            (_PUT_CALLBACK, "callback", callback, (order,)),
             *_of_attempts(db, order),
         ]
         size = sum(len(value) for value in (error, result) if value is not None)

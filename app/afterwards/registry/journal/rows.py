@@ -43,6 +43,8 @@ class Rows(NamedTuple):
     """The same of those that are gone."""
     traces: list[tuple[int, str]]
     """The order of new tasks that have one, and their trace."""
+    callbacks: list[tuple[int, str]]
+    """The same with callbacks."""
     artifacts: list[tuple[int, str]]
     """The order of tasks that have just made some, and their list."""
     tracebacks: list[tuple[int, int, str]]
@@ -96,6 +98,8 @@ def _add_new(rows: Rows, task: Task) -> None:
         rows.labels.extend(_labels(task))
     if task.trace is not None:
         rows.traces.append((task.order, task.trace))
+    if task.callback is not None:
+        rows.callbacks.append((task.order, task.callback))
     rows.payloads.append((task.order, task.payload))
 
 

@@ -191,6 +191,33 @@ CREATE TABLE removals (
 ) WITHOUT ROWID;
 """
 
+# Receivers of notices, the notices that have not become deliveries yet, and callbacks: only tasks
+# that have one have a row.
+_WEBHOOKS: Final = """
+CREATE TABLE webhooks (
+    name TEXT PRIMARY KEY,
+    id TEXT NOT NULL,
+    url TEXT NOT NULL,
+    secrets TEXT NOT NULL,
+    events TEXT NOT NULL,
+    types TEXT NOT NULL,
+    labels TEXT NOT NULL,
+    created_at REAL NOT NULL,
+    failing_since REAL,
+    disabled_since REAL,
+    disabled_because TEXT
+) WITHOUT ROWID;
+CREATE TABLE notices (
+    receiver TEXT NOT NULL,
+    number INTEGER NOT NULL,
+    task TEXT NOT NULL,
+    payload BLOB NOT NULL,
+    callback TEXT,
+    PRIMARY KEY (receiver, number)
+) WITHOUT ROWID;
+CREATE TABLE callbacks (ord INTEGER PRIMARY KEY, callback TEXT NOT NULL);
+"""
+
 # Payloads have a table of their own: SQLite writes a changed row whole, and a task's row changes
 # at least twice while its payload hardly ever does. Results come last for a like reason: what
 # stands behind a large value in a row cannot be read without it. The index by type and state ends
@@ -282,6 +309,7 @@ CREATE TABLE probe (one INTEGER PRIMARY KEY, at REAL NOT NULL);
 {_FAMILIES}
 {_TASK_KEYS}
 {_ARTIFACTS}
+{_WEBHOOKS}
 """
 
 MIGRATIONS: Final[Mapping[int, str]] = MappingProxyType(
@@ -357,6 +385,7 @@ ALTER TABLE tasks ADD COLUMN members INTEGER NOT NULL DEFAULT 0;
 {_FAMILIES}
 {_TASK_KEYS}
 {_ARTIFACTS}
+{_WEBHOOKS}
 """,
     }
 )

@@ -52,6 +52,10 @@ class SealedRows:
             ],
             attempts=[self._attempt(ids, row) for row in rows.attempts],
             whole_attempts=[self._whole_attempt(ids, row) for row in rows.whole_attempts],
+            callbacks=[
+                (order, self._seal(callback, ids[order], "callback"))
+                for order, callback in rows.callbacks
+            ],
             tracebacks=[
                 (order, number, self._seal(text, ids[order], of_attempt("traceback", number)))
                 for order, number, text in rows.tracebacks

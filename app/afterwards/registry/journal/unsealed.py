@@ -39,7 +39,16 @@ VIEWS: Final[Mapping[str, tuple[str, Mapping[str, str]]]] = {
         {"text": f"'{_OF_ATTEMPT.format(field='traceback')}' || tracebacks.attempt"},
     ),
     "artifacts": (_TASK.format(table="artifacts"), {"list": "'artifacts'"}),
+    "callbacks": (_TASK.format(table="callbacks"), {"callback": "'callback'"}),
     "schedules": ("name", {"payload": "'payload'"}),
+    "webhooks": (
+        "'webhook ' || webhooks.id",
+        {name: f"'{name}'" for name in ("url", "secrets", "disabled_because")},
+    ),
+    "notices": (
+        "'notices to ' || notices.receiver",
+        {name: f"'{name} of notice ' || notices.number" for name in ("payload", "callback")},
+    ),
     "error_groups": ("id", {"message": "'message'"}),
     "activity": (f"'{activity.SUBJECT}'", {"name": "'name'", "detail": "'detail'"}),
 }
@@ -98,7 +107,8 @@ class Opener:
 
 def named(subject: Subject) -> str:
     """The owner of a value, in words."""
-    if subject == activity.SUBJECT:
+    if isinstance(subject, str) and " " in subject:
+        # No schedule's name has a space.
         return f"the {subject}"
     if isinstance(subject, str):
         return f"schedule {subject}"

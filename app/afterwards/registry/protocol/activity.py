@@ -51,7 +51,7 @@ class Entry(NamedTuple):
     at: float
     verb: str
     object: str
-    """`task`, `tasks`, `task type`, `schedule`, `key`, `keys` or `session`."""
+    """`task`, `tasks`, `task type`, `schedule`, `webhook`, `key`, `keys` or `session`."""
     name: str
     """Its id or name; of tasks, which ones."""
     affected: int

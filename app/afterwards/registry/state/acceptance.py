@@ -42,6 +42,11 @@ class Room:
         self.drain_rate = 0.0
         """Tasks finished per second lately, for the advice when to come back."""
 
+    @property
+    def max_tasks(self) -> int:
+        """The number of unfinished tasks that there is room for in all."""
+        return self._limits.max_pending
+
     def require(self, payload_bytes: int, tasks: int = 1) -> None:
         """Refuse tasks that are beyond the limits.
 
@@ -250,12 +255,29 @@ class Acceptance:
             UniqueKeyTaken: an unfinished task has its unique key.
             TooManyUnfinished: there is no room for it now.
         """
-        known = self._store.get(task_id) or self._archive.read(task_id)
+        return self.make_once(schedule.task_now(task_id, self._clock.wall()))
+
+    def make_once(self, task: Task) -> Task:
+        """Accept a task that somebody waits for, unless one of its id has been.
+
+        Raises:
+            TooManyUnfinished: there is no room for it now.
+        """
+        known = self._store.get(task.id) or self._archive.read(task.id)
         if known is not None:
             return known
-        self._store.unique_keys.require(schedule.pattern)
-        self._room.require(len(schedule.pattern.payload))
-        return self.accept(schedule.task_now(task_id, self._clock.wall()))
+        self._store.unique_keys.require(task)
+        self._room.require(len(task.payload))
+        return self.accept(task)
+
+    def make_beside_others(self, task: Task) -> None:
+        """Accept a task that no client waits for.
+
+        Raises:
+            TooManyUnfinished: there is no room for it now that is not left to others.
+        """
+        self._room.require_beside_others(len(task.payload))
+        self.accept(task)
 
     def make_scheduled(self, schedule: Schedule, due: float, *, late: bool) -> str | None:
         """Accept the task of a schedule's due time, unless that has been, and give its id.

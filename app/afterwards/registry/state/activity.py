@@ -38,9 +38,18 @@ from afterwards.registry.protocol.requests import (
     RunNow,
     RunSchedule,
 )
+from afterwards.registry.protocol.webhook_requests import (
+    DeleteWebhook,
+    EnableWebhook,
+    PutWebhook,
+    ReplayWebhook,
+    RotateSecret,
+    SendTest,
+)
 from afterwards.registry.state.ages import TrustedTime
 from afterwards.registry.state.keys import KeyBook
 from afterwards.registry.state.schedule_table import ScheduleTable
+from afterwards.registry.state.webhooks import WebhookBook
 
 log = get_logger(__name__)
 
@@ -69,7 +78,9 @@ class ActivityBook:
         schedules: those there are.
     """
 
-    def __init__(self, clock: Clock, schedules: ScheduleTable, keys: KeyBook) -> None:
+    def __init__(
+        self, clock: Clock, schedules: ScheduleTable, keys: KeyBook, webhooks: WebhookBook
+    ) -> None:
         self._clock = clock
         self._schedules = schedules
         self.entries: list[Entry] = []
@@ -90,6 +101,7 @@ class ActivityBook:
             DeleteSchedule: lambda it: _Words("delete", "schedule", it.name),
             RunSchedule: lambda it: _Words("run", "schedule", it.name, f"task {it.task_id}"),
             **_words_of_keys(keys),
+            **_words_of_webhooks(webhooks),
         }
 
     def noting(self, verbs: Mapping[type, Verb]) -> dict[type, Verb]:
@@ -101,6 +113,10 @@ class ActivityBook:
         """The group is durable, or was taken back."""
         self.entries = []
         self._bulk.clear()
+
+    def add_by_itself(self, verb: str, object_: str, name: str, detail: str | None) -> None:
+        """Add what has happened by itself, and has to be told all the same."""
+        self._add(_Words(verb, object_, name, detail), By(), 0, Outcome.DONE)
 
     # -- how -----------------------------------------------------------------------------------
 
@@ -184,6 +200,27 @@ def _words_of_keys(keys: KeyBook) -> dict[type, Callable[[Any], _Words]]:
 def _rights(key: Key) -> str:
     rights = key.role or " and ".join(sorted(key.grants)) or "nothing"
     return f"{key.id}: {rights}"
+
+
+def _words_of_webhooks(webhooks: WebhookBook) -> dict[type, Callable[[Any], _Words]]:
+    """The words for requests about webhooks. URLs, which may give access, are in none."""
+
+    def of(verb: str, name: str, detail: str | None = None) -> _Words:
+        return _Words(verb, "webhook", name, detail)
+
+    def put(request: PutWebhook) -> _Words:
+        given = request.webhook
+        verb = "create" if webhooks.find(given.name) is None else "replace"
+        return of(verb, given.name, ", ".join(sorted(given.events)))
+
+    return {
+        PutWebhook: put,
+        RotateSecret: lambda it: of("rotate", it.name),
+        EnableWebhook: lambda it: of("enable" if it.enabled else "disable", it.name),
+        DeleteWebhook: lambda it: of("delete", it.name),
+        ReplayWebhook: lambda it: of("replay", it.name, f"task {it.task_id}"),
+        SendTest: lambda it: of("test", it.name, f"delivery {it.task_id}"),
+    }
 
 
 def _changes(request: Retry | Amend) -> str | None:

@@ -17,9 +17,10 @@ from afterwards.errors import (
     TaskDeleted,
     TaskNotFound,
 )
-from afterwards.lifecycle import Task
+from afterwards.lifecycle import Task, TaskState
 from afterwards.registry.journal.keys import KeyState
 from afterwards.registry.journal.plans import PlanChanges, Plans
+from afterwards.registry.journal.webhook_rows import WebhookState
 from afterwards.registry.protocol.answers import Claim
 from afterwards.registry.protocol.base import MAX_BATCH_BYTES, Worker
 from afterwards.registry.protocol.clock import Clock
@@ -41,6 +42,7 @@ from afterwards.registry.protocol.requests import (
 from afterwards.registry.state.acceptance import Acceptance, Limits, Room
 from afterwards.registry.state.activity import ActivityBook
 from afterwards.registry.state.children import Children
+from afterwards.registry.state.deliveries import Deliveries
 from afterwards.registry.state.gone_types import GoneTypes
 from afterwards.registry.state.keys import KeyBook
 from afterwards.registry.state.ledger import Ledger, WorkerRecord
@@ -51,6 +53,7 @@ from afterwards.registry.state.shares import Shares
 from afterwards.registry.state.slots import Slots
 from afterwards.registry.state.store import Archive, TaskStore
 from afterwards.registry.state.workers import Workers
+from afterwards.webhooks.webhook import DELIVERY, Webhook
 
 DUE_AT_ONCE = 1_000
 """Tasks that become due in one group; the rest follow in the next, so that no call waits long."""
@@ -92,7 +95,16 @@ class Rules:
         self._gone_types = GoneTypes(self.ledger, self.store, table)
         self._archive = archive
         self.shares = Shares(clock, self.keys.find, self.ledger)
-        self.activity = ActivityBook(clock, table, self.keys)
+        self.deliveries = Deliveries(
+            clock,
+            self.store,
+            self.room,
+            self.acceptance,
+            stored=archive,
+            find=self._any,
+            tell=self._note_disabled,
+        )
+        self.activity = ActivityBook(clock, table, self.keys, self.deliveries.webhooks)
         verbs: dict[type, Callable[[Any], Any]] = {
             **self.acceptance.verbs,
             **self._children.verbs,
@@ -110,12 +122,14 @@ class Rules:
             **self.store.throttles.verbs,
             **self.schedules.verbs,
             **self.keys.verbs,
+            **self.deliveries.verbs,
         }
         self._verbs = self.activity.noting(verbs)
 
-    def load(self, plans: Plans, keys: KeyState) -> None:
-        """Take in the pauses, starts, schedules and keys that are in the journal."""
+    def load(self, plans: Plans, keys: KeyState, webhooks: WebhookState) -> None:
+        """Take in all that is in the journal besides tasks."""
         self.keys.load(keys)
+        self.deliveries.load(webhooks)
         self.store.throttles.load(plans.paused, plans.starts)
         for schedule in plans.schedules:
             self.schedules.load(schedule)
@@ -157,6 +171,10 @@ class Rules:
                     self.store.put(task, task.expire(now))
                     late += 1
                     continue
+                if task.type == DELIVERY and (why := self.deliveries.why_not(task)):
+                    self.store.put(task, task.withdraw(why, now))
+                    late += 1
+                    continue
                 claims.append(self._claim(task, record, now))
                 size += len(task.payload)
         return claims
@@ -165,9 +183,10 @@ class Rules:
         """Let time do its work: deadlines pass, tasks become due, leases end.
 
         Args:
-            accepting: whether schedules may make new tasks; otherwise what is due waits.
+            accepting: whether schedules and notices may make tasks; otherwise what is due waits.
         """
         store = self.store
+        self.deliveries.advance(accepting=accepting)
         now = self.clock.wall()
         # First: what is past its deadline need not become due.
         for _ in range(DUE_AT_ONCE):
@@ -214,6 +233,7 @@ class Rules:
         if self.activity.entries:
             self.activity.clear()
         self.keys.commit()
+        self.deliveries.commit()
         self.workers.commit()
 
     def undo(self) -> None:
@@ -234,6 +254,7 @@ class Rules:
         self.store.undo()
         self.schedules.undo()
         self.keys.undo()
+        self.deliveries.undo()
         self.activity.clear()
 
     # -- tasks ---------------------------------------------------------------------------------
@@ -260,15 +281,14 @@ class Rules:
             claimed.priority,
             claimed.labels,
             claimed.members,
+            self.deliveries.target(claimed) if claimed.type == DELIVERY else None,
         )
 
     def _succeeded(self, report: Succeeded) -> None:
         task = self._running(report.task_id, report.attempt)
         now = self.clock.wall()
-        done, outcome = (
-            task.succeed(report.attempt, report.result, now, report.artifacts),
-            "success",
-        )
+        done = task.succeed(report.attempt, report.result, now, report.artifacts)
+        outcome = "success"
         try:
             self._children.accept(task, report.children)
         except IllegalTransition:
@@ -276,6 +296,8 @@ class Rules:
         except ChildrenRefused as error:
             done, outcome = task.fail(report.attempt, str(error), now), "failure"
         self._put(task, done, outcome, report, report.run_seconds)
+        if done.type == DELIVERY and done.state is TaskState.SUCCESS:
+            self.deliveries.succeeded(done)
 
     def _failed(self, report: Failed) -> None:
         task = self._running(report.task_id, report.attempt)
@@ -293,6 +315,8 @@ class Rules:
             log_lines=report.log_lines,
             traceback=report.traceback,
         )
+        if ended.type == DELIVERY:
+            self.deliveries.failed(ended, report.error, gone=report.gone)
 
     def _put(
         self,
@@ -367,6 +391,9 @@ class Rules:
             verb = "be deleted before the others of its batch, whose idempotency key it has"
             raise IllegalTransition(task.id, task.state.value, verb)
         self.store.delete(task)
+
+    def _note_disabled(self, webhook: Webhook) -> None:
+        self.activity.add_by_itself("disable", "webhook", webhook.name, webhook.disabled_because)
 
     def _unfinished(self, task_id: str) -> Task:
         task = self.store.get(task_id)

@@ -7,7 +7,7 @@ tasks, and notes each change, so that a group whose commit failed can be taken b
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from afterwards.lifecycle import Change, Task, TaskState, Usage
@@ -18,9 +18,12 @@ from afterwards.registry.state.families import ChildCounts, OpenMembers
 from afterwards.registry.state.key_lines import KeyLines
 from afterwards.registry.state.ledger import Ledger
 from afterwards.registry.state.limits import Throttles
+from afterwards.registry.state.open_deliveries import OpenDeliveries
 from afterwards.registry.state.queues import Crowd, DueQueue, Line, ReadyQueue
 from afterwards.registry.state.quotas import OwnedTasks
 from afterwards.registry.state.unique_keys import UniqueKeys
+from afterwards.webhooks.notice import Notice
+from afterwards.webhooks.webhook import DELIVERY
 
 FINISHED_CACHE_TASKS = 10_000
 FINISHED_CACHE_BYTES = 64 * 2**20
@@ -40,6 +43,9 @@ class Archive(Protocol):
 
     def children_of(self, task_id: str) -> tuple[int, int]:
         """The number of a task's children, and the bytes of their payloads, as committed."""
+
+    def notices(self, receiver: str, after: int, limit: int) -> Sequence[Notice]:
+        """The oldest waiting notices to a receiver with higher numbers, as committed."""
 
     def was_deleted(self, task_id: str) -> bool:
         """True if a task of this id was deleted, as far back as that is remembered."""
@@ -77,6 +83,10 @@ class TaskStore:
         self.members = OpenMembers()
         self.children = ChildCounts()
         self.unique_keys = UniqueKeys()
+        self.deliveries = OpenDeliveries()
+        """The unfinished deliveries to webhooks and callbacks."""
+        self.at_end: list[Callable[[Task], None]] = []
+        """Each is told of a task that has ended, in the group that ends it."""
         self.changes: list[Change] = []
         """Since the last `commit` or `undo`."""
         self._deleted: set[str] = set()
@@ -128,8 +138,12 @@ class TaskStore:
         """Replace `old` by `new` and note the change. None: not there (yet, any more)."""
         self.changes.append(Change(old, new, outcome, run_seconds, usage, log_lines, traceback))
         self._replace(old, new)
-        if new is not None and new.group is not None and new.state.is_final:
-            self._tell_follower(new, new.group)
+        if (
+            new is not None
+            and new.finished_at is not None
+            and (old is None or old.finished_at is None)
+        ):
+            self._ended(new)
 
     def delete(self, task: Task) -> None:
         """Note that a finished task is deleted; it need not be whole, nor in memory."""
@@ -194,6 +208,12 @@ class TaskStore:
 
     # -- how -----------------------------------------------------------------------------------
 
+    def _ended(self, task: Task) -> None:
+        if task.group is not None:
+            self._tell_follower(task, task.group)
+        for tell in self.at_end:
+            tell(task)
+
     def _tell_follower(self, member: Task, group: str) -> None:
         """Settle the task that follows the group, if it is decided by the end of this member."""
         follower = self._unfinished.get(group)
@@ -234,14 +254,7 @@ class TaskStore:
             self._finished[new.id] = new
             self._finished_bytes += _size(new)
         else:
-            self._unfinished[new.id] = new
-            self.unfinished_bytes += len(new.payload)
-            if new.owner is not None:
-                self.owned.count(new, 1)
-            if new.group is not None:
-                self.members.count(new.group, 1)
-            if new.unique_key is not None:
-                self.unique_keys.put(new)
+            self._add_unfinished(new)
             self._put_in(new)
 
     def _take_out(self, old: Task) -> None:
@@ -307,6 +320,18 @@ class TaskStore:
             return task.executor
         return Crowd(task.executor, task.crowd, task.crowd == 1 and task.id in self._solo)
 
+    def _add_unfinished(self, task: Task) -> None:
+        self._unfinished[task.id] = task
+        self.unfinished_bytes += len(task.payload)
+        if task.owner is not None:
+            self.owned.count(task, 1)
+        if task.group is not None:
+            self.members.count(task.group, 1)
+        if task.unique_key is not None:
+            self.unique_keys.put(task)
+        if task.concurrency_key is not None and task.type == DELIVERY:
+            self.deliveries.add(task)
+
     def _drop_unfinished(self, task: Task) -> None:
         del self._unfinished[task.id]
         self.unfinished_bytes -= len(task.payload)
@@ -316,6 +341,8 @@ class TaskStore:
             self.members.count(task.group, -1)
         if task.unique_key is not None:
             self.unique_keys.remove(task)
+        if task.concurrency_key is not None and task.type == DELIVERY:
+            self.deliveries.remove(task)
         self._drop_key(task)
 
     def _drop_finished(self, task_id: str) -> None:

@@ -1,0 +1,81 @@
+"""Deliveries: the tasks that bring notices to their receivers."""
+
+from __future__ import annotations
+
+import json
+from hashlib import sha256
+from typing import Final
+from urllib.parse import urlsplit
+
+from afterwards.lifecycle import DEFAULT_PRIORITY, Task
+from afterwards.webhooks.notice import CALLBACKS
+from afterwards.webhooks.webhook import DELIVERY, Callback
+
+MAX_AGE_SECONDS: Final = 3 * 86_400.0
+"""No attempt starts later."""
+
+MAX_ATTEMPTS: Final = 100
+"""More than there is time for."""
+
+PRIORITY: Final = DEFAULT_PRIORITY - 1
+"""Below the work of clients that ask for none."""
+
+GIVE_UP_SECONDS: Final = 5 * 86_400.0
+"""A webhook whose attempts have failed for so long, and none succeeded, is disabled."""
+
+_OF_WEBHOOK: Final = "webhook:"
+_OF_CALLBACK: Final = "callback:"
+
+
+def delivery(
+    task_id: str,
+    payload: bytes,
+    now: float,
+    *,
+    receiver: str,
+    callback: str | None = None,
+    name: str | None = None,
+    about: str | None = None,
+) -> Task:
+    """A new delivery.
+
+    Args:
+        payload: the notice.
+        receiver: the id of a webhook, or `CALLBACKS`.
+        callback: of a notice to one.
+        name: of the webhook.
+        about: the id of the task that has ended; None: it is a test.
+    """
+    labels = {"task": about, "webhook": name}
+    told = {key: value for key, value in labels.items() if value is not None}
+    return Task(
+        id=task_id,
+        type=DELIVERY,
+        payload=payload,
+        executor="async",
+        created_at=now,
+        run_at=now,
+        max_attempts=MAX_ATTEMPTS,
+        deadline=now + MAX_AGE_SECONDS,
+        priority=PRIORITY,
+        labels=json.dumps(told, ensure_ascii=False, separators=(",", ":")),
+        concurrency_key=_key_of(receiver, callback),
+        callback=callback,
+        reason="a task has finished",
+    )
+
+
+def receiver_of(task: Task) -> str:
+    """The receiver of a delivery: the id of a webhook, or `CALLBACKS`."""
+    key = task.concurrency_key or ""
+    return key.removeprefix(_OF_WEBHOOK) if key.startswith(_OF_WEBHOOK) else CALLBACKS
+
+
+def _key_of(receiver: str, callback: str | None) -> str:
+    """The key of the deliveries that may wait for each other: those to one webhook, or one host."""
+    if callback is None:
+        return f"{_OF_WEBHOOK}{receiver}"
+    parts = urlsplit(Callback.decode(callback).url)
+    # Anybody who lists tasks sees the key, and a host may be somebody's secret.
+    digest = sha256(f"{parts.scheme}://{parts.netloc}".encode()).hexdigest()
+    return f"{_OF_CALLBACK}{digest[:16]}"
