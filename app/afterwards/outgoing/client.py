@@ -15,7 +15,8 @@ from afterwards.outgoing.network import GuardedNetwork, Resolve, resolved
 from afterwards.outgoing.reach import DEFAULT_PORTS, Reach, Target
 
 MOST_CONNECTIONS: Final = 1_000
-_IDLE_SECONDS: Final = 30.0
+_IDLE_SECONDS: Final = 4.0
+"""Many servers close an idle connection after 5 s; a request that meets that has no answer."""
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _BECOME_GET: Final = {301: frozenset({"POST"}), 302: frozenset({"POST"})}
 """Methods of which the next request is a GET (RFC 9110, 15.4.2 and 15.4.3); after a 303, any is."""

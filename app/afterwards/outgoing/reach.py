@@ -179,8 +179,7 @@ def host_pattern(text: str) -> str:
         host = ""
     if not host or (domain != pattern and _address_of(host) is not None):
         raise ValueError(
-            "must be names like api.example.com or *.example.com, without scheme and port, or * "
-            f"(got {text[:100]!r})"
+            "must be names like api.example.com or *.example.com, without scheme and port, or *"
         )
     return pattern.removesuffix(domain) + host
 
