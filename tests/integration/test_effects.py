@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -99,6 +100,27 @@ def test_a_task_calls_a_server_until_that_takes_it(service: Service, port: int) 
     assert [one["Afterwards-Attempt"] for one in (first, second)] == ["1", "2"]
     assert first["Idempotency-Key"] == second["Idempotency-Key"] == f'"{task_id}"'
     assert first["Authorization"] == second["Authorization"] == BEARER
+
+
+def test_a_reload_of_task_code_leaves_the_host_of_effects_alone(
+    service: Service, port: int
+) -> None:
+    def hosts(generation: int) -> set[int] | None:
+        workers = service.get("/workers").json()["workers"]
+        found = [host for worker in workers for host in worker["hosts"] if host["kind"] == "async"]
+        assert {host["state"] for host in found} <= {"running"}
+        # It runs the service's own code, which belongs to every generation. Workers tell of their
+        # hosts a moment later than of themselves.
+        told = {one["generation"] for one in (*workers, *found)}
+        return {host["pid"] for host in found} if told == {generation} else None
+
+    service.finished(submitted(service, payload(port)))
+    before = wait_for(lambda: hosts(1), "a host of effects")
+    assert service.master is not None
+    service.master.send_signal(signal.SIGHUP)
+    after = wait_for(lambda: hosts(2), "the next generation")
+    assert before <= after
+    assert service.finished(submitted(service, payload(port)))["status"] == "success"
 
 
 @pytest.mark.parametrize(
