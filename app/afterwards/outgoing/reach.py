@@ -64,6 +64,9 @@ _NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
 
 _ODD: Final = re.compile(r"""[^!-~]|[\\<>"`{}|^]""")
 """A character that no URL has (RFC 3986, 2), and that some parsers take all the same."""
+_NETLOC: Final = re.compile(r"([^\[\]:]+|\[[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*\])(:[0-9]*)?")
+"""A host and a port. Some parsers pass over what stands behind a bracket. A zone in the brackets
+(RFC 6874) names an interface of this machine."""
 _NUMBER: Final = re.compile(r"(.*\.)?([0-9]+|0x[0-9a-f]*)")
 """A host that resolvers take for an IPv4 address in another spelling; no top-level domain is one
 (WHATWG URL, 3.5)."""
@@ -234,6 +237,8 @@ def parsed(url: str) -> Target:
         raise Refused("a URL has no user and no password here; send a header")
     if parts.fragment or url.endswith("#"):
         raise Refused("a URL has no fragment here: it would not be sent")
+    if _NETLOC.fullmatch(parts.netloc) is None:
+        raise Refused(f"{parts.netloc[:100]!r} is not a host and a port")
     host = _host_of(parts.hostname or "")
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     return Target(scheme, host, DEFAULT_PORTS[scheme] if port is None else port, path)

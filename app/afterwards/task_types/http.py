@@ -52,7 +52,8 @@ async def _send(payload: HttpPayload, context: TaskContext) -> dict[str, Any]:
         most = context.environment.max_result_bytes
         return result_of(answer, payload.store, masks, most)
     failure = f"{asked} answered {named(answer.status)}"
-    context.logger.info("request failed", status=answer.status, body=excerpt_of(answer, masks))
+    # It may repeat the payload, which the log does not have otherwise.
+    context.logger.debug("request failed", status=answer.status, body=excerpt_of(answer, masks))
     if is_passing(answer.status):
         raise TransientError(failure, retry_after=retry_after_seconds(answer, time.time()))
     raise PermanentError(failure)
