@@ -29,6 +29,10 @@ install: $(RUNTIME) ## make .venv with the locked dependencies; .venv/bin/afterw
 run: $(RUNTIME) ## start the service on http://127.0.0.1:8000 (settings: docs/configuration.md)
 	@exec $(BIN)/afterwards serve
 
+# A run starts a thousand processes, of which each would compile what it imports: half of its time,
+# where the environment says that no bytecode is to be written.
+test test-all quick: export PYTHONDONTWRITEBYTECODE :=
+
 # Many tests wait for processes to start, end or run out of time, so there are more of them than
 # processors; a file stays with one of them. Those that take times come last, on their own, and
 # without coverage, which would be part of the times.
