@@ -14,6 +14,7 @@ import structlog
 
 from afterwards import logs
 from afterwards.settings import PLAIN_NAMES, PREFIX, Settings
+from afterwards.system.gc_tuning import collector_paused, share_the_loaded
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -53,6 +54,15 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     if report.skipped and os.environ.get("CI") and not hasattr(report, "wasxfail"):
         report.outcome = "failed"
     return report  # type: ignore[return-value]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """Leave what is collected out of all collections of garbage: it lasts, and there is much."""
+    with collector_paused():
+        collected = yield
+    share_the_loaded()
+    return collected
 
 
 # -- which tests start processes ------------------------------------------------------------------
