@@ -13,6 +13,7 @@ import types
 from pathlib import Path
 from typing import Any
 
+from afterwards.task_types.described import described
 from afterwards.task_types.generations import Generation, News
 
 EVENTS = Path(os.environ["EVENTS"])
@@ -124,7 +125,12 @@ def replace(name: str, **contents: object) -> None:
 
 if __name__ == "__main__":
     replace("afterwards.main", create_app=create_app)
-    replace("afterwards.assembly", registry_config=lambda _: "the configuration")
+    replace(
+        "afterwards.assembly",
+        registry_config=lambda _: "the configuration",
+        announce_mail=lambda _: None,
+        describe_types=lambda settings: described(settings.task_modules, settings.built_in),
+    )
     replace("afterwards.registry.process.supervised", RegistryProcess=Registry)
 
     from afterwards.cli import main
