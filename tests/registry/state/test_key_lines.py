@@ -111,7 +111,7 @@ def test_a_hundred_thousand_tasks_of_one_key_keep_one_in_its_lane() -> None:
     for age in range(99_999, 0, -1):
         lines.discard(tasks[age], "async", age)
     assert in_lanes(ready) == {tasks[0].id}
-    [waiting] = lines._types["note"]["acme"].lines.values()
+    [waiting] = lines._keys["note", "acme"].lines.values()
     assert len(waiting._heap) < 1_000, "what is removed is forgotten"
 
 
@@ -132,6 +132,6 @@ def test_coming_and_going_in_one_key_leaves_no_entries_behind(
         lines.count(running, 1)
         lines.discard(task, "async", age)
 
-    [waiting] = lines._types["note"]["acme"].lines.values()
+    [waiting] = lines._keys["note", "acme"].lines.values()
     assert len(waiting._heap) < 30
     assert ready._lanes["async"]["note"]._entries < 30

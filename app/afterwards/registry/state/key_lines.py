@@ -42,21 +42,22 @@ class _Waiting:
             heapq.heappush(self._heap, place)
 
     def remove(self, place: Place) -> None:
-        if self._heap[0] == place:
-            heapq.heappop(self._heap)
+        heap = self._heap
+        if heap[0] == place:
+            heapq.heappop(heap)
+            # What is left on top is always one that waits.
+            while self._removed and heap and heap[0] in self._removed:
+                self._removed.discard(heapq.heappop(heap))
             return
         removed = self._removed = self._removed or set()
         removed.add(place)
-        if len(removed) > len(self._heap) // 2 + _SLACK:
-            self._heap = [kept for kept in self._heap if kept not in removed]
+        if len(removed) > len(heap) // 2 + _SLACK:
+            self._heap = [kept for kept in heap if kept not in removed]
             heapq.heapify(self._heap)
             self._removed = None
 
     def first(self) -> Place | None:
-        heap, removed = self._heap, self._removed
-        while removed and heap and heap[0] in removed:
-            removed.discard(heapq.heappop(heap))
-        return heap[0] if heap else None
+        return self._heap[0] if self._heap else None
 
 
 class _Key:
@@ -81,13 +82,13 @@ class KeyLines:
 
     def __init__(self, ready: ReadyQueue) -> None:
         self._ready = ready
-        self._types: dict[str, dict[str, _Key]] = {}
+        self._keys: dict[tuple[str, str | None], _Key] = {}
         """Keys with tasks that wait or run, by type and name."""
         self._allowed: dict[str, int] = {}
         """The number of attempts, for types that allow more than one."""
 
     def __len__(self) -> int:
-        return sum(map(len, self._types.values()))
+        return len(self._keys)
 
     def allowed(self, type_name: str) -> int:
         """The number of attempts at once that the type allows each of its keys. From any thread."""
@@ -102,11 +103,9 @@ class KeyLines:
         }
         if allowed == self._allowed:
             return
-        before, self._allowed = self._allowed, allowed
-        for name in before.keys() | allowed.keys():
-            if before.get(name) != allowed.get(name):
-                for key in self._types.get(name, {}).values():
-                    self._show_all(name, key)
+        self._allowed = allowed
+        for (type_name, _), key in self._keys.items():
+            self._show_all(type_name, key)
 
     def push(self, task: Task, line: Line, age: int) -> None:
         """Add a waiting task; the lower `age`, the longer it has waited."""
@@ -119,39 +118,30 @@ class KeyLines:
 
     def discard(self, task: Task, line: Line, age: int) -> None:
         """Take a waiting task out, wherever it stands."""
-        key = self._key(task)
+        key = self._keys[task.type, task.concurrency_key]
         waiting = key.lines[line]
         waiting.remove((-task.priority, age, task.id))
         self._show(task.type, key, line, waiting)
         if waiting.first() is None:
             del key.lines[line]
-            self._drop_if_idle(task, key)
+            if not (key.lines or key.running):
+                del self._keys[task.type, task.concurrency_key]
 
     def count(self, task: Task, attempts: int) -> None:
         """So many attempts more, or fewer, run."""
         key = self._key(task)
-        had_room = key.running < self.allowed(task.type)
         key.running += attempts
-        if had_room != (key.running < self.allowed(task.type)):
+        if key.lines:
             self._show_all(task.type, key)
-        self._drop_if_idle(task, key)
+        elif not key.running:
+            del self._keys[task.type, task.concurrency_key]
 
     def _key(self, task: Task) -> _Key:
-        keys = self._types.get(task.type)
-        if keys is None:
-            keys = self._types[task.type] = {}
-        assert task.concurrency_key is not None
-        key = keys.get(task.concurrency_key)
+        name = task.type, task.concurrency_key
+        key = self._keys.get(name)
         if key is None:
-            key = keys[task.concurrency_key] = _Key()
+            key = self._keys[name] = _Key()
         return key
-
-    def _drop_if_idle(self, task: Task, key: _Key) -> None:
-        if not (key.running or key.lines):
-            keys = self._types[task.type]
-            del keys[task.concurrency_key or ""]
-            if not keys:
-                del self._types[task.type]
 
     def _show_all(self, type_name: str, key: _Key) -> None:
         for line, waiting in key.lines.items():
@@ -161,7 +151,7 @@ class KeyLines:
         """Have the right task of a line in its lane: its first one, or none."""
         first = waiting.first() if key.running < self.allowed(type_name) else None
         shown = waiting.shown
-        if first == shown:
+        if first is shown:
             return
         waiting.shown = first
         if shown is not None:
