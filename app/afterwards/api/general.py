@@ -17,6 +17,7 @@ from starlette.responses import Response
 from afterwards.api import schemas, times
 from afterwards.api.checks import (
     BODY,
+    Path,
     Placed,
     catalogue_of,
     checked_task,
@@ -280,9 +281,15 @@ async def submit_tasks(batch: NewTasks, background: BackgroundTasks, request: Re
 
 async def _checked_then(request: Request, then: Following) -> Then:
     path = (*BODY, "then")
-    wanted = checked_task(then, catalogue_of(request), path)
+    wanted = _checked_in_batch(then, catalogue_of(request), path)
     await require_valid(request, [Placed(wanted.type, wanted.payload, (*path, "payload"))])
     return Then(wanted, Follows(then.on))
+
+
+def _checked_in_batch(new: NewTask | Following, catalogue: Catalogue, path: Path) -> TaskRequest:
+    if new.on_conflict not in (None, "reject"):
+        raise invalid("on_conflict", (*path, "on_conflict"), _IN_BATCH)
+    return checked_task(new, catalogue, path)
 
 
 def _checked_tasks(
@@ -291,11 +298,8 @@ def _checked_tasks(
     """The tasks up to the first that is wrong, and what is wrong with that."""
     wanted: list[TaskRequest] = []
     for index, new in enumerate(part, first):
-        path = (*BODY, "tasks", index)
         try:
-            if new.on_conflict not in (None, "reject"):
-                raise invalid("on_conflict", (*path, "on_conflict"), _IN_BATCH)
-            wanted.append(checked_task(new, catalogue, path))
+            wanted.append(_checked_in_batch(new, catalogue, (*BODY, "tasks", index)))
         except RequestValidationError as error:
             return wanted, error
     return wanted, None

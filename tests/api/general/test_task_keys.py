@@ -137,6 +137,8 @@ async def test_a_batch_with_a_conflict_is_refused_whole(api: httpx.AsyncClient) 
     assert await status(other, NOTE, other) == 409
     assert await status(other, NOTE) == 202
     assert (await api.get("/tasks/count")).json()["count"] == 3
+    batch = {"tasks": [NOTE], "then": UNIQUE}
+    assert (await api.post("/tasks/batch", json=batch)).json()["task_id"] == first["id"]
     assert (await shown(api, first["id"]))["status"] in ("pending", "processing")
 
 
@@ -149,6 +151,10 @@ async def test_an_on_conflict_that_means_nothing_is_refused(api: httpx.AsyncClie
     in_batch = await api.post("/tasks/batch", json=batch)
     assert in_batch.status_code == 422
     assert in_batch.json()["errors"][0]["pointer"] == "#/tasks/1/on_conflict"
+    batch = {"tasks": [NOTE], "then": {**UNIQUE, "on_conflict": "existing"}}
+    after_batch = await api.post("/tasks/batch", json=batch)
+    assert after_batch.status_code == 422
+    assert after_batch.json()["errors"][0]["pointer"] == "#/then/on_conflict"
 
 
 async def test_a_retry_that_meets_another_task_is_refused_and_one_of_many_skipped(
