@@ -147,7 +147,7 @@ async def test_an_on_conflict_that_means_nothing_is_refused(api: httpx.AsyncClie
     assert without_key.status_code == 422
     assert "send that, too" in without_key.json()["detail"]
 
-    batch = {"tasks": [NOTE, {**UNIQUE, "on_conflict": "replace"}]}
+    batch: dict[str, object] = {"tasks": [NOTE, {**UNIQUE, "on_conflict": "replace"}]}
     in_batch = await api.post("/tasks/batch", json=batch)
     assert in_batch.status_code == 422
     assert in_batch.json()["errors"][0]["pointer"] == "#/tasks/1/on_conflict"
