@@ -133,3 +133,21 @@ def test_resources_stand_in_for_what_a_lifespan_yields() -> None:
     task_type = TaskType("uses", Payload, run)
     assert run_once(task_type, {}, resources=["pool"]) == {"resources": ["pool"]}
     assert run_once(task_type, {}) == {"resources": None}
+
+
+def test_artifacts_can_be_looked_at_and_go_with_an_attempt_that_raises() -> None:
+    def run(payload: Payload, context: TaskContext) -> dict[str, Any]:
+        with context.artifact("a.txt", "w") as file:
+            file.write("ä" * payload.number)
+        if payload.number > 1:
+            raise ValueError("too many")
+        return {}
+
+    task_type = TaskType("writes", Payload, run, executor="thread")
+    context = RecordingContext()
+    assert run_once(task_type, {"number": 1}, context) == {}
+    assert context.artifacts == {"a.txt": "ä".encode()}
+    failing = RecordingContext()
+    with pytest.raises(ValueError, match="too many"):
+        run_once(task_type, {"number": 2}, failing)
+    assert failing.artifacts == {}

@@ -9,11 +9,11 @@ from typing import Any
 import httpx
 import pytest
 import structlog
-from fastapi import BackgroundTasks, FastAPI
+from fastapi import BackgroundTasks, FastAPI, Request
 from fastapi.responses import Response, StreamingResponse
 
 from afterwards.api.http_metrics import UNMATCHED, HttpMetrics
-from afterwards.api.request_context import LARGE_BYTES, ROOM
+from afterwards.api.request_context import HELD_BYTES, LARGE_BYTES, ROOM
 from afterwards.logs import configure, get_logger
 
 pytestmark = pytest.mark.anyio
@@ -251,6 +251,17 @@ async def test_a_large_answer_to_get_is_refused_where_there_is_no_room_for_it(
         ("GET", "/healthz", "200"): 1,
         ("HEAD", "/large", "200"): 1,
     }
+
+
+async def test_an_answer_in_parts_takes_the_room_of_what_it_holds_at_once(app: FastAPI) -> None:
+    async def handler(request: Request) -> Response:
+        request.scope[HELD_BYTES] = LARGE_BYTES
+        return Response(b"x" * 2 * LARGE_BYTES)
+
+    app.add_api_route("/file", handler)
+    async with crowded(app, LARGE_BYTES) as (client, room):
+        assert (await client.get("/file")).status_code == 200
+    assert room.asked == [(LARGE_BYTES, False)]
 
 
 async def test_what_has_an_effect_is_answered_or_refused_before_it(app: FastAPI) -> None:

@@ -70,6 +70,8 @@ def test_a_call_arrives_as_it_was_sent() -> None:
     [
         Outcome(End.SUCCEEDED, value=b""),
         Outcome(End.SUCCEEDED, value=b"{}"),
+        Outcome(End.SUCCEEDED, value=b"{}", extra=b"[1]"),
+        Outcome(End.SUCCEEDED, error="none", extra=b""),
         Outcome(End.FAILED, error="half a pair: \ud800", transient=True, retry_in_seconds=1.5),
         Outcome(End.STARVED, error="", run_seconds=math.pi),
         Outcome(End.FAILED, error="410", gone=True),
