@@ -29,7 +29,7 @@ EXECUTORS = {
     "email": "async",
     "http": "async",
 }
-SIMULATED = CATALOGUE.keys() - {"http"}
+SIMULATED = CATALOGUE.keys() - {"http", "webhook"}
 
 
 def example(task_type: TaskType) -> Any:
