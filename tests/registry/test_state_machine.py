@@ -32,6 +32,7 @@ from hypothesis.stateful import (
 from afterwards.counts import retrying
 from afterwards.errors import (
     AfterwardsError,
+    ChildrenRefused,
     IdempotencyMismatch,
     IllegalTransition,
     JournalUnavailable,
@@ -41,7 +42,16 @@ from afterwards.errors import (
     TooManyUnfinished,
     UniqueKeyTaken,
 )
-from afterwards.lifecycle import MAX_LOST_ATTEMPTS, MAX_LOST_WITH_WORKERS, Kind, Task, TaskState
+from afterwards.lifecycle import (
+    MAX_DEPTH,
+    MAX_LOST_ATTEMPTS,
+    MAX_LOST_WITH_WORKERS,
+    WITHOUT_TIME,
+    Follows,
+    Kind,
+    Task,
+    TaskState,
+)
 from afterwards.registry.process.manager import connect
 from afterwards.registry.process.supervised import RegistryProcess
 from afterwards.registry.protocol.answers import Claim, Details, Existing, Reply
@@ -82,11 +92,13 @@ from afterwards.registry.protocol.requests import (
     RunNow,
     Stats,
     Stopped,
+    SubmitChildren,
     Succeeded,
     Suspected,
     TypeLimits,
 )
 from afterwards.registry.state.acceptance import Limits
+from afterwards.task_ids import child_id_now
 from tests.registry.bench import Bench, FailingNull, FailingSqlite, SteppedRegistry
 from tests.registry.conftest import Hosted
 from tests.registry.peers import Peer, Processes, eventually, make_task
@@ -143,6 +155,11 @@ class ModelTask:
     retries: int = 0
     worker: str | None = None
     cancel_requested: bool = False
+    depth: int = 0
+    follows: str | None = None
+    members: list[ModelTask] = field(default_factory=list, repr=False, compare=False)
+    """Those that it follows."""
+    follower: ModelTask | None = field(default=None, repr=False, compare=False)
 
     def seen(self) -> tuple[object, ...]:
         """The same as `visible` of the real one."""
@@ -167,6 +184,16 @@ class ModelTask:
 
     def finish(self, state: TaskState) -> None:
         self.state, self.worker, self.cancel_requested = state, None, False
+        if self.follower is not None:
+            self.follower.member_ended(self)
+
+    def member_ended(self, member: ModelTask) -> None:
+        if self.state is not SCHEDULED or self.due != WITHOUT_TIME:
+            return
+        if self.follows == "success" and member.state is not SUCCESS:
+            self.finish(CANCELLED)
+        elif all(one.state.is_final for one in self.members):
+            self.state, self.ready_since = PENDING, None
 
     def lose(self, *, alone: bool = False, most: int = MAX_LOST_ATTEMPTS) -> None:
         if self.cancel_requested:
@@ -379,6 +406,11 @@ class Model:
             return TooManyUnfinished
         for place, task in enumerate(tasks, start=1):
             self._accept(task, place)
+        for task in tasks:
+            if task.group is not None:
+                member, follower = self.tasks[task.id], self.tasks[task.group]
+                member.follower = follower
+                follower.members.append(member)
         if key is not None:
             self.keys[key] = (first.id, fingerprint)
             self.batches[key] = [task.id for task in tasks]
@@ -398,7 +430,39 @@ class Model:
             task.state,
             task.run_at,
             ready_since=(self.step, place),
+            follows=task.follows,
         )
+
+    def submit(self, request: SubmitChildren) -> type[AfterwardsError] | None:
+        """Accept what a task submits while it runs, once."""
+        parent = self.tasks.get(request.task_id)
+        if parent is None or (parent.state, parent.attempt) != (PROCESSING, request.attempt):
+            return StaleReport
+        [child] = request.tasks
+        if child.id in self.tasks or child.id in self.deleted:
+            return None
+        if parent.cancel_requested:
+            return IllegalTransition
+        return None if self._bear(parent, child) else ChildrenRefused
+
+    def _bear(self, parent: ModelTask, child: Task) -> bool:
+        if parent.depth >= MAX_DEPTH or self.unfinished() >= 2 * MAX_PENDING:
+            return False
+        self._accept(child, 1)
+        self.tasks[child.id].depth = parent.depth + 1
+        return True
+
+    def _succeed(self, task: ModelTask, children: Sequence[Task]) -> None:
+        if children and task.cancel_requested:
+            task.finish(CANCELLED)
+        elif all(self._bear(task, child) for child in children):
+            task.finish(SUCCESS)
+        else:
+            task.used += 1
+            task.finish(FAILED)
+        if task.follower is not None and task.follower.ready_since is None:
+            # After the child.
+            task.follower.ready_since = (self.step, 2)
 
     def report(self, report: Report, wall: float, elapsed: float) -> type[AfterwardsError] | None:
         """Carry out a report, or say how it has to be refused."""
@@ -406,8 +470,8 @@ class Model:
         if task is None or task.state is not PROCESSING or task.attempt != report.attempt:
             return StaleReport
         match report:
-            case Succeeded():
-                task.finish(SUCCESS)
+            case Succeeded(children=children):
+                self._succeed(task, children)
             case Failed(retry_in_seconds=None):
                 task.used += 1
                 task.finish(FAILED)
@@ -578,7 +642,9 @@ PICK = st.integers(0, 10_000)
 PAYLOADS = st.sampled_from([None, None, b'{"other":1}'])
 KINDS = st.sampled_from([None, None, Kind("narrow", "thread", 2), Kind("note", "async", 3)])
 SUSPECTED_IN: dict[str, int] = {"suspected in 1": 1, "suspected in 2": 2, "suspected in 16": 16}
-REPORTS = st.sampled_from(["succeed", "fail", "back off", "release", "lose", "stop", *SUSPECTED_IN])
+REPORTS = st.sampled_from(
+    ["succeed", "bear", "fail", "back off", "release", "lose", "stop", *SUSPECTED_IN]
+)
 
 
 class RegistryMachine(RuleBasedStateMachine):
@@ -770,10 +836,12 @@ class RegistryMachine(RuleBasedStateMachine):
         fingerprint=st.sampled_from([b"x", b"x", b"y"]),
         concurrency_key=CONCURRENCY_KEYS,
         unique_keys=st.lists(UNIQUE_KEYS, min_size=4, max_size=4),
+        follows=st.sampled_from([None, None, Follows.SUCCESS, Follows.FINISHED]),
     )
     def add_all(
         self, *, worker: int, size: int, deadline_in: float | None, key: str | None,
         fingerprint: bytes, concurrency_key: str | None, unique_keys: Sequence[str | None],
+        follows: Follows | None,
     ) -> None:  # fmt: skip
         deadline = None
         if deadline_in is not None and self.weather:
@@ -781,11 +849,15 @@ class RegistryMachine(RuleBasedStateMachine):
         if key is not None:
             # The same fingerprint means the same submission, and so as many tasks.
             size = 2 + fingerprint[0] % 2
+            follows = Follows.SUCCESS if size == 3 else None
         fields = {"deadline": deadline, "concurrency_key": concurrency_key}
         tasks = [
             make_task(run_at=self.wall(), unique_key=unique_keys[place], **fields)
             for place in range(size)
         ]
+        if follows is not None:
+            then = make_task(run_at=self.wall(), deadline=deadline).following(follows, size)
+            tasks = [*(replace(task, group=then.id) for task in tasks), then]
         if key is not None:
             tasks[0] = replace(tasks[0], idempotency_key=key, fingerprint=fingerprint)
         self.send_batch(self.peers[worker], tasks, again=False)
@@ -993,7 +1065,9 @@ class RegistryMachine(RuleBasedStateMachine):
         known = self.known(peer)
         reply, written = self.exchange(peer, report)
         answer = reply.answers[0]
-        if written == NOTHING:
+        children = report.children if isinstance(report, Succeeded) else ()
+        self.specs.update({child.id: child for child in children})
+        if written == NOTHING or (written and children):
             self.expect(answer, JournalUnavailable)
         elif not (known and self.known(peer)):
             self.expect(answer, NotJoined)
@@ -1004,6 +1078,25 @@ class RegistryMachine(RuleBasedStateMachine):
             del peer.table[held.task_id]
         self.take(peer, reply)
         return settled
+
+    @precondition(lambda self: self.peers[0].table or self.peers[1].table or self.reported)
+    @rule(worker=WORKERS, number=PICK, occurrence=st.integers(0, 1))
+    def submit_a_child(self, worker: int, number: int, occurrence: int) -> None:
+        peer = self.peers[worker]
+        running = peer.held() or self.peers[1 - worker].held() or self.reported
+        held = running[number % len(running)]
+        parent = self.model.tasks.get(held.task_id)
+        retries = 0 if parent is None else parent.retries
+        child_id = child_id_now(held.task_id, retries, "note", b"{}", occurrence)
+        request = SubmitChildren(*held, [make_task(id=child_id, run_at=0.0)])
+        known = self.known(peer)
+        reply, written = self.exchange(peer, request)
+        expected: type[AfterwardsError] | None = JournalUnavailable
+        if written == WRITTEN:
+            expected = self.model.submit(request) if known and self.known(peer) else NotJoined
+        self.expect(reply.answers[0], expected)
+        self.specs.setdefault(child_id, request.tasks[0])
+        self.take(peer, reply)
 
     @rule(worker=WORKERS)
     def drain(self, worker: int) -> None:
@@ -1171,6 +1264,7 @@ def _report(held: Held, how: str, delay: float) -> Report:
         return Suspected(*held, "killed", SUSPECTED_IN[how])
     reports: dict[str, Report] = {
         "succeed": Succeeded(*held, b'"ok"', 0.1),
+        "bear": Succeeded(*held, b'"ok"', 0.1, children=(make_task(run_at=0.0),)),
         "fail": Failed(*held, "no", 0.1, None),
         "back off": Failed(*held, "not now", 0.1, delay, timed_out=True),
         "release": Released(*held, "stopped"),
