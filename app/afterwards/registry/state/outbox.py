@@ -119,6 +119,8 @@ class Outbox:
 
     def note(self, task: Task) -> None:
         """A task has ended: write down which receivers are to be told."""
+        if task.callback is None and not self._webhooks.rows:
+            return
         if task.type == DELIVERY:
             return
         for webhook in self._webhooks.taking(task):

@@ -138,11 +138,9 @@ class TaskStore:
         """Replace `old` by `new` and note the change. None: not there (yet, any more)."""
         self.changes.append(Change(old, new, outcome, run_seconds, usage, log_lines, traceback))
         self._replace(old, new)
-        if (
-            new is not None
-            and new.finished_at is not None
-            and (old is None or old.finished_at is None)
-        ):
+        if new is None or new.finished_at is None:
+            return
+        if old is None or old.finished_at is None:
             self._ended(new)
 
     def delete(self, task: Task) -> None:

@@ -67,6 +67,8 @@ class WebhookBook:
         self._clock = clock
         self._tell = tell
         self._table = WebhookTable()
+        self.rows = self._table.rows
+        """All of them by name."""
         self._disabled: list[Webhook] = []
         """By the group at work, because of failures."""
         self.verbs: Mapping[type, Callable[[Any], Any]] = {
@@ -78,12 +80,9 @@ class WebhookBook:
 
     # -- reading -------------------------------------------------------------------------------
 
-    def __len__(self) -> int:
-        return len(self._table.rows)
-
     def find(self, name: str) -> Webhook | None:
         """The webhook of this name; None: there is none."""
-        return self._table.rows.get(name)
+        return self.rows.get(name)
 
     def get(self, name: str) -> Webhook:
         """The webhook of this name.
@@ -91,7 +90,7 @@ class WebhookBook:
         Raises:
             WebhookNotFound: there is none.
         """
-        webhook = self._table.rows.get(name)
+        webhook = self.rows.get(name)
         if webhook is None:
             raise WebhookNotFound(name)
         return webhook
@@ -114,15 +113,12 @@ class WebhookBook:
 
     def all(self) -> list[Webhook]:
         """All of them, by name."""
-        return sorted(self._table.rows.values(), key=lambda webhook: webhook.name)
+        return sorted(self.rows.values(), key=lambda webhook: webhook.name)
 
     def taking(self, task: Task) -> list[Webhook]:
         """Those that are to be told that a task has ended."""
-        if not self._table.rows:
-            return []
         pairs = pairs_of(task.labels)
-        webhooks = self._table.rows.values()
-        return [webhook for webhook in webhooks if takes(webhook, task.state, task.type, pairs)]
+        return [one for one in self.rows.values() if takes(one, task.state, task.type, pairs)]
 
     # -- the verbs -----------------------------------------------------------------------------
 
@@ -130,7 +126,7 @@ class WebhookBook:
         given = request.webhook
         old = self.find(given.name)
         if old is None:
-            if len(self) >= MOST_WEBHOOKS:
+            if len(self.rows) >= MOST_WEBHOOKS:
                 raise TooManyWebhooks(MOST_WEBHOOKS)
             new = Webhook(
                 name=given.name,
