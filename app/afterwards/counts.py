@@ -107,6 +107,9 @@ class Snapshot:
     """The size of the journal's write-ahead log on disk; 0 without a journal."""
     left_to_reseal: int = 0
     """Stored tasks that may have values under another key than the one that writes."""
+    webhooks_disabled: int = 0
+    notices_waiting: int = 0
+    """Notices to webhooks and callbacks that are no deliveries yet."""
 
 
 def tally(changes: Iterable[Change]) -> Tally:

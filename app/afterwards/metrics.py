@@ -217,6 +217,7 @@ class _Collector:
             "Stored tasks that may not be encrypted with the key that writes yet.",
             value=snapshot.left_to_reseal,
         )
+        yield from self._webhooks()
         slots = GaugeMetricFamily(
             "afterwards_executor_slots",
             "Slots of all workers' executors; stuck ones hold a call that goes on after its time.",
@@ -226,6 +227,18 @@ class _Collector:
             slots.add_metric([executor, state], number)
         yield slots
         yield self._paused()
+
+    def _webhooks(self) -> Iterator[Metric]:
+        yield GaugeMetricFamily(
+            "afterwards_webhooks_disabled",
+            "Webhooks that are told of nothing, by hand or because their receiver failed.",
+            value=self._snapshot.webhooks_disabled,
+        )
+        yield GaugeMetricFamily(
+            "afterwards_webhook_notices_waiting",
+            "Ends of tasks that webhooks or callbacks are to be told of, and no delivery has yet.",
+            value=self._snapshot.notices_waiting,
+        )
 
     def _paused(self) -> Metric:
         paused = self._snapshot.paused_types

@@ -16,6 +16,7 @@ from afterwards.registry.protocol.requests import (
     Delete,
     Failed,
     Request,
+    Scrape,
     Succeeded,
 )
 from afterwards.registry.protocol.webhook_requests import (
@@ -111,6 +112,18 @@ def test_deliveries_leave_half_of_the_room_to_clients(bench: Bench) -> None:
     end(registry, bench, 1)
     peer = bench.peer(registry, {"async": 50})
     assert len(finish_all(registry, bench, peer)) == 31 * 20
+
+
+def test_metrics_tell_of_what_waits_and_of_webhooks_that_are_disabled(bench: Bench) -> None:
+    registry = bench.registry(Limits(MOST))
+    ask(registry, PutWebhook(a_webhook()))
+    ask(registry, PutWebhook(a_webhook("resting")))
+    ask(registry, EnableWebhook("resting", False))
+    end(registry, bench, 30)
+    settle(registry, bench)
+    text = ask(registry, Scrape()).decode()
+    assert "\nafterwards_webhooks_disabled 1.0\n" in text
+    assert f"\nafterwards_webhook_notices_waiting {30 - MOST // 16}.0\n" in text
 
 
 def test_a_dead_client_s_callbacks_leave_room_to_webhooks(bench: Bench) -> None:

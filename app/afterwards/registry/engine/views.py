@@ -179,6 +179,8 @@ class Views:
             slots=slots,
             workers=workers,
             paused_types=self._rules.store.throttles.paused(),
+            webhooks_disabled=self._rules.deliveries.webhooks.disabled(),
+            notices_waiting=len(self._rules.deliveries.outbox),
         )
 
     def kept(self) -> Kept:

@@ -115,6 +115,10 @@ class WebhookBook:
         """All of them, by name."""
         return sorted(self.rows.values(), key=lambda webhook: webhook.name)
 
+    def disabled(self) -> int:
+        """The number of those that are told of nothing."""
+        return sum(not webhook.is_enabled for webhook in self.rows.values())
+
     def taking(self, task: Task) -> list[Webhook]:
         """Those that are to be told that a task has ended."""
         pairs = pairs_of(task.labels)
