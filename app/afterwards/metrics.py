@@ -140,7 +140,7 @@ class _Collector:
         yield from map(self._histogram, _FAMILIES)
 
     def _tasks(self) -> Iterator[Metric]:
-        families: dict[str, Metric] = {
+        families: dict[str, CounterMetricFamily | GaugeMetricFamily] = {
             SUBMITTED: CounterMetricFamily(
                 "afterwards_tasks_submitted", "Tasks accepted.", labels=["type"]
             ),
@@ -176,7 +176,7 @@ class _Collector:
         }
         for (counter, type_name, label), number in sorted(self._with_zeros().items()):
             labels = [type_name, str(label)] if label else [type_name]
-            families[counter].add_metric(labels, number)  # type: ignore[attr-defined]
+            families[counter].add_metric(labels, number)
         yield from families.values()
 
     def _with_zeros(self) -> dict[Cell, int]:

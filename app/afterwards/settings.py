@@ -403,7 +403,7 @@ class Settings(BaseSettings):
         _require_surroundings()
         given = {name: value for name, value in flags.items() if value is not None}
         try:
-            settings = cls(**given)  # type: ignore[arg-type]
+            settings = cls(**given)  # type: ignore[arg-type] # text, which pydantic converts
         except ValidationError as error:
             detail = error.errors(include_url=False)[0]
             name = _name(str(detail["loc"][0]), given)

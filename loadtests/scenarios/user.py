@@ -19,7 +19,7 @@ NOTIFICATION: Final = {"email": "johndoe@example.com", "message": "Your submissi
 SUBMISSIONS: Final[Mapping[str, Callable[[], dict[str, Any] | None]]] = {
     "/notify/": lambda: NOTIFICATION,
     "/report/": lambda: {"name": "Sales Report", "details": {"month": "June", "region": "Asia"}},
-    "/file/": lambda: {"content": {"number": random.random(), "lines": ["x" * 60] * 5}},  # noqa: S311
+    "/file/": lambda: {"content": {"number": random.random(), "lines": ["x" * 60] * 5}},  # noqa: S311 - no secret
     "/send-email": lambda: {"email": "johndoe@example.com", "subject": "Hello", "body": "x" * 200},
     "/api/notifications/notify": lambda: None,
 }

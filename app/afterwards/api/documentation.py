@@ -93,7 +93,7 @@ def install(app: FastAPI) -> None:
     """Let `app.openapi` describe the problem documents too, which no handler declares."""
     app.description = _DESCRIPTION
     app.openapi_tags = _TAGS
-    app.openapi = partial(_openapi, app)  # type: ignore[method-assign]
+    app.openapi = partial(_openapi, app)  # type: ignore[method-assign] # FastAPI's own way to extend it
 
 
 @router.get("/", include_in_schema=False)

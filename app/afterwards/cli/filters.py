@@ -81,7 +81,7 @@ def conditions_of(arguments: argparse.Namespace) -> Conditions:
         "finished_before": arguments.finished_before,
     }
     # mypy does not follow that fewer members are the same kind of dictionary.
-    return {name: value for name, value in given.items() if value is not None}  # type: ignore[return-value]
+    return {name: value for name, value in given.items() if value is not None}  # type: ignore[return-value] # see above
 
 
 def _label(text: str) -> tuple[str, str | None]:

@@ -95,11 +95,11 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         """The client has sent all it has to send, and still reads."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        one_write = OneWriteTransport(transport, self.loop)  # type: ignore[arg-type]
+        one_write = OneWriteTransport(transport, self.loop)  # type: ignore[arg-type] # a transport as far as uvicorn uses one
         self._stall = StallWatch(one_write, self.loop, self.stall_seconds)
         # What was written may still be on its way when it closes.
         one_write.on_close = self._stall.begin
-        super().connection_made(one_write)  # type: ignore[arg-type]
+        super().connection_made(one_write)  # type: ignore[arg-type] # a transport as far as uvicorn uses one
         self._wait(self.first_seconds, self.transport.close)
 
     def hasten(self) -> None:

@@ -152,7 +152,7 @@ class WebApplication(BaseApplication):  # type: ignore[misc] # gunicorn has no t
         }
         if os.access("/dev/shm", os.W_OK):  # noqa: S108 - gunicorn makes a file with mkstemp
             # The heartbeat is a touched file: on a disk, it could block the event loop.
-            options["worker_tmp_dir"] = "/dev/shm"  # noqa: S108
+            options["worker_tmp_dir"] = "/dev/shm"  # noqa: S108 - as above
         for name, value in options.items():
             self.cfg.set(name, value)
 

@@ -74,7 +74,7 @@ class OwnThreads:
                 else:
                     future.set_result(result)
             # Until the next one comes, nothing is to be kept that may be large.
-            future = work = result = None  # type: ignore[assignment]
+            future = work = result = None  # type: ignore[assignment] # they are set anew before they are read
 
     def _next(self) -> tuple[Future[Any], Callable[[], Any]]:
         with self._changed:

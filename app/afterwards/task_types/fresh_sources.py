@@ -30,7 +30,7 @@ def distrust_young_bytecode() -> None:
     time of the last change of any kind (`st_ctime`) cannot be set. Installed packages are believed,
     whose files come with their bytecode.
     """
-    SourceFileLoader.path_stats = _settled_path_stats  # type: ignore[assignment,method-assign]
+    SourceFileLoader.path_stats = _settled_path_stats  # type: ignore[assignment,method-assign] # replaced on purpose, in this process
 
 
 def _settled_path_stats(loader: SourceFileLoader, path: str) -> Mapping[str, Any]:

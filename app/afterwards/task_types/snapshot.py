@@ -54,7 +54,7 @@ class Recorder:
                 self._modules[name] = module
             return code
 
-        SourceFileLoader.get_code = get_code  # type: ignore[assignment,method-assign]
+        SourceFileLoader.get_code = get_code  # type: ignore[assignment,method-assign] # replaced on purpose, in this process
 
     def recorded(self) -> bytes:
         """All of it, for `use`; empty: it is too much."""

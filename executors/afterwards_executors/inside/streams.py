@@ -42,7 +42,7 @@ class LineStream(io.TextIOBase):
         self._begun: dict[int, str] = {}
 
     @property
-    def encoding(self) -> str:  # type: ignore[override]
+    def encoding(self) -> str:  # type: ignore[override] # as `TextIOWrapper` has it
         """The encoding of `buffer`."""
         return "utf-8"
 
@@ -82,7 +82,7 @@ class LineStream(io.TextIOBase):
             self._send(call, lines)
         return len(text)
 
-    def writelines(self, lines: Iterable[str]) -> None:  # type: ignore[override]
+    def writelines(self, lines: Iterable[str]) -> None:  # type: ignore[override] # as `TextIOWrapper` has it
         """Write each."""
         for line in lines:
             self.write(line)
@@ -122,7 +122,7 @@ class _Descriptor(io.RawIOBase):
     def fileno(self) -> int:
         return self._number
 
-    def write(self, data: bytes) -> int:  # type: ignore[override]
+    def write(self, data: bytes) -> int:  # type: ignore[override] # as `TextIOWrapper` has it
         return os.write(self._number, data)
 
 

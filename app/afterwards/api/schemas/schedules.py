@@ -162,7 +162,7 @@ class SchedulePage(BaseModel):
     """Schedules, by name."""
 
     model_config = example(
-        schedules=ListedSchedule.model_config["json_schema_extra"]["examples"],  # type: ignore[index]
+        schedules=ListedSchedule.model_config["json_schema_extra"]["examples"],  # type: ignore[index] # `example` has put a dict there
         next="ZGFpbHktcmVwb3J0",
     )
 

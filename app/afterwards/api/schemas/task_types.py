@@ -68,7 +68,7 @@ class TaskTypeList(BaseModel):
     """All task types."""
 
     model_config = example(
-        task_types=TaskTypeDocument.model_config["json_schema_extra"]["examples"]  # type: ignore[index]
+        task_types=TaskTypeDocument.model_config["json_schema_extra"]["examples"]  # type: ignore[index] # `example` has put a dict there
     )
 
     task_types: list[TaskTypeDocument]

@@ -15,7 +15,7 @@ import threading
 from collections.abc import Callable, Sequence
 from functools import partial
 from multiprocessing.connection import Connection
-from multiprocessing.managers import BaseProxy, convert_to_error  # type: ignore[attr-defined]
+from multiprocessing.managers import BaseProxy, convert_to_error  # type: ignore[attr-defined] # the stubs leave it out
 from queue import SimpleQueue
 from typing import Any, Final, NamedTuple, Protocol, cast
 

@@ -83,8 +83,8 @@ class Seal:
 
     def __init__(self, keys: EncryptionKeys) -> None:
         # Only here: most services have no key, and all their processes import this module.
-        from cryptography.exceptions import InvalidTag  # noqa: PLC0415
-        from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # noqa: PLC0415
+        from cryptography.exceptions import InvalidTag  # noqa: PLC0415 - see above
+        from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # noqa: PLC0415 - see above
 
         self._new_cipher, self._not_so = AESGCM, (InvalidTag, ValueError)
         self._keys: Mapping[str, bytes] = keys.by_id

@@ -119,7 +119,7 @@ def connect(endpoint: Endpoint) -> RegistryProxy:
     """
     manager = Manager(address=endpoint.socket, authkey=endpoint.authkey())
     manager.connect()
-    proxy: RegistryProxy = manager.registry()  # type: ignore[attr-defined]
+    proxy: RegistryProxy = manager.registry()  # type: ignore[attr-defined] # `register` makes it
     return proxy
 
 
