@@ -6,7 +6,6 @@ import importlib
 import os
 import sys
 from dataclasses import replace
-from types import MappingProxyType
 from typing import Final
 
 from afterwards.effects.settings import MAIL_TYPES
@@ -22,7 +21,6 @@ from afterwards.service.validator import Validator
 from afterwards.settings import Settings
 from afterwards.system.child_environment import child_environment
 from afterwards.task_types.base import Environment
-from afterwards.task_types.described import Described, described
 from afterwards.task_types.description import Catalogue, TypeDescription
 from afterwards.task_types.snapshot import CodeFile
 from afterwards.task_types.validating import MAX_ANSWER_BYTES
@@ -115,27 +113,6 @@ def environment(settings: Settings) -> Environment:
         task_modules=settings.task_modules,
         built_in=settings.built_in,
     )
-
-
-def describe_types(settings: Settings) -> Described:
-    """The task types of these settings, with the limits that the settings give to some. Blocks.
-
-    A mail that waits for a connection waits as a task, not as an attempt whose time runs.
-
-    Raises:
-        ConfigurationError, OSError: as `described`.
-    """
-    found = described(settings.task_modules, settings.built_in)
-    mail = settings.effects.mail
-    if mail is None:
-        return found
-    most = mail.connections * settings.workers
-    limited = {
-        name: replace(one, max_concurrency=most)
-        for name, one in found.catalogue.items()
-        if name in MAIL_TYPES and one.module is None
-    }
-    return found._replace(catalogue=MappingProxyType({**found.catalogue, **limited}))
 
 
 def announce_mail(settings: Settings) -> None:

@@ -25,7 +25,7 @@ from afterwards import __version__, api
 from afterwards.api.authorise import Gate
 from afterwards.api.http_metrics import HttpMetrics
 from afterwards.api.routing import require_declared
-from afterwards.assembly import announce_mail, describe_types, registry_config
+from afterwards.assembly import announce_mail, registry_config
 from afterwards.errors import ConfigurationError
 from afterwards.logs import configure, get_logger
 from afterwards.registry.client.ring import Ring
@@ -33,7 +33,7 @@ from afterwards.registry.process.access import REGISTRIES, Access, of_service
 from afterwards.registry.process.lock import Endpoint
 from afterwards.settings import Settings
 from afterwards.system.directories import prepare_directories, require_temporary_directory
-from afterwards.task_types.described import Described
+from afterwards.task_types.described import Described, described
 from afterwards.task_types.generations import Generation, LiveCatalogue, News
 from afterwards.traces.base import require_packages
 from afterwards.web_worker import WebWorker
@@ -66,7 +66,9 @@ def create_app(
         generation = Generation(FIRST_GENERATION, *described_now)
     elif news is None:
         chosen = settings
-        generation = Generation(FIRST_GENERATION, *describe_types(settings))
+        generation = Generation(
+            FIRST_GENERATION, *described(settings.task_modules, settings.built_in)
+        )
     else:
         chosen, generation = settings, Generation.of(news.first)
     catalogue = LiveCatalogue(generation.catalogue, chosen.effects)
@@ -154,7 +156,7 @@ def _own_settings() -> tuple[Settings, Described]:
         require_temporary_directory()
         require_packages(settings.name_of("otlp_endpoint"), settings.otlp_endpoint)
         announce_mail(settings)
-        described_now = describe_types(settings)
+        described_now = described(settings.task_modules, settings.built_in)
         prepare_directories(settings)
     except ConfigurationError as error:
         # As `afterwards serve` says it; uvicorn would show a traceback.

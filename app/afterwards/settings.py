@@ -483,6 +483,7 @@ class Settings(BaseSettings):
             sender=sender_of(self.mail_from),
             notification_subject=self.notification_subject,
             connections=self.smtp_connections,
+            workers=self.workers,
             timeout_seconds=self.smtp_timeout_seconds,
         )
 
@@ -581,7 +582,11 @@ def _absolute_paths(settings: Settings) -> dict[str, Any]:
         "data_dir": settings.data_dir.absolute(),
         "output_dir": settings.output_dir.absolute(),
         "first_key_file": _absolute(settings.first_key_file),
-        "secrets_file": None if (file := settings.secrets_file) is None else file.absolute(),
+        **{
+            name: file.absolute()
+            for name in ("secrets_file", "smtp_password_file")
+            if (file := getattr(settings, name)) is not None
+        },
     }
 
 

@@ -184,7 +184,7 @@ class WebWorker:
         former = self.service.renew(generation.catalogue, fresh)
         self._executors.renew(hosts)
         self._itself.renewed(generation.number)
-        self._client.announce(task_code(generation.catalogue, generation.number))
+        self._client.announce(task_code(self._catalogue, generation.number))
         self._on_renewal()
         log.info("worker runs new task code", generation=generation.number)
         retiring = asyncio.create_task(_retire(former, former_code))

@@ -39,6 +39,7 @@ def settings_for(server: MailServer, url: str = "smtp://", **changes: Any) -> Ma
         "sender": sender_of("Shop <no-reply@example.com>"),
         "notification_subject": "Notification",
         "connections": 4,
+        "workers": 1,
         "timeout_seconds": 20.0,
     }
     return MailSettings(**{**values, **changes})

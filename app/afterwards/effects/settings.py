@@ -58,5 +58,13 @@ class EffectSettings:
         requests = frozenset(name for name, settings in found.items() if settings is not None)
         return requests if self.mail is None else requests | MAIL_TYPES
 
+    def most_at_once(self, type_name: str) -> int | None:
+        """The number of attempts at a built-in type that may run at once; None: any number.
+
+        A mail that waits for a connection waits as a task, not as an attempt whose time runs.
+        """
+        mail = self.mail
+        return None if mail is None or type_name not in MAIL_TYPES else mail.most_at_once
+
 
 NO_EFFECTS: Final = EffectSettings()

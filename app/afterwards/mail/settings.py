@@ -133,6 +133,12 @@ class MailSettings:
     sender: Mailbox
     notification_subject: str
     connections: int
-    """The number of connections that one process holds at most."""
+    """The number of connections that the host of one worker holds at most."""
+    workers: int
     timeout_seconds: float
     """The time that the server has for each answer."""
+
+    @property
+    def most_at_once(self) -> int:
+        """The number of connections that all workers hold at most."""
+        return self.connections * self.workers

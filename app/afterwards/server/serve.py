@@ -11,6 +11,7 @@ import logging
 import math
 import os
 import socket
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -31,6 +32,7 @@ from afterwards.settings import ENV_FILE, Settings, unknown_variables
 from afterwards.system.directories import prepare_directories, require_temporary_directory
 from afterwards.system.gc_tuning import share_the_loaded
 from afterwards.system.notify_socket import NotifySocket
+from afterwards.task_types.described import described
 from afterwards.task_types.generations import News, packed, summary
 from afterwards.traces.base import require_packages
 
@@ -75,7 +77,7 @@ def serve(settings: Settings, *, watches_files: bool = False) -> None:
     # before anything starts.
     assembly.announce_mail(settings)
     # Once, for all workers; a mistake in a module is to be said before anything starts.
-    first = packed(assembly.describe_types(settings))
+    first = packed(described(settings.task_modules, settings.built_in))
     prepare_directories(settings)
     listener = listener or listen(settings)
     registry: RegistryProcess | None = None
@@ -86,7 +88,7 @@ def serve(settings: Settings, *, watches_files: bool = False) -> None:
         log.warning("memory registry: nothing outlives this process")
     generations = Generations(
         first,
-        lambda: packed(assembly.describe_types(settings)),
+        partial(_described, settings),
         summary,
         # The manager first: it knows of the end by when `afterwards reload` does.
         [manager, ReloadFile(settings.data_dir)],
@@ -100,6 +102,10 @@ def serve(settings: Settings, *, watches_files: bool = False) -> None:
         sources=Sources(settings.task_modules, [Path(ENV_FILE)]) if watches_files else None,
         keeps_listener=is_handed_in,
     ).run()
+
+
+def _described(settings: Settings) -> bytes:
+    return packed(described(settings.task_modules, settings.built_in))
 
 
 def _listening_at(settings: Settings, address: Address) -> Settings:

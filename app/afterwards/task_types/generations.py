@@ -49,7 +49,8 @@ class LiveCatalogue(Mapping[str, TypeDescription]):
     """The task types of the latest generation, by their names; replaced in one step.
 
     Args:
-        effects: the settings that payloads of built-in types are held against.
+        effects: the settings that payloads of built-in types are held against, and that limit
+            some of these types.
     """
 
     def __init__(self, catalogue: Catalogue, effects: EffectSettings = NO_EFFECTS) -> None:
@@ -58,10 +59,14 @@ class LiveCatalogue(Mapping[str, TypeDescription]):
 
     def renew(self, catalogue: Catalogue) -> None:
         """Have these task types from now on, and no others."""
-        self._latest = {
-            name: one if one.model is None else replace(one, effects=self._effects)
-            for name, one in catalogue.items()
-        }
+        self._latest = {name: self._with_effects(one) for name, one in catalogue.items()}
+
+    def _with_effects(self, one: TypeDescription) -> TypeDescription:
+        if one.model is None:
+            return one
+        effects = self._effects
+        most = effects.most_at_once(one.name) or one.max_concurrency
+        return replace(one, effects=effects, max_concurrency=most)
 
     def __getitem__(self, name: str) -> TypeDescription:
         return self._latest[name]
@@ -103,10 +108,10 @@ class News(NamedTuple):
 
 
 def packed(described: Described) -> bytes:
-    """The published description of task modules, and the service's own types with their limits."""
+    """The published description of task modules, and the names of the service's own types."""
     all_types = described.catalogue.values()
     contents = {
-        "built_in": {one.name: one.max_concurrency for one in all_types if one.module is None},
+        "built_in": [one.name for one in all_types if one.module is None],
         "types": [encoded(one) for one in all_types if one.module is not None],
     }
     # JSON in ASCII has no line break.
@@ -118,11 +123,7 @@ def unpacked(data: bytes) -> Described:
     text, _, code = data.partition(b"\n")
     contents = json.loads(text)
     own = map(decoded, contents["types"])
-    limits = contents["built_in"]
-    ours = {
-        name: replace(one, max_concurrency=limits[name])
-        for name, one in in_process(built_in(tuple(limits))).items()
-    }
+    ours = in_process(built_in(tuple(contents["built_in"])))
     return Described(MappingProxyType({**ours, **{one.name: one for one in own}}), code)
 
 
