@@ -81,7 +81,7 @@ ROOMS: Final[dict[str, May]] = {
     ),
     "execution": May(
         "artifacts counts effects.settings errors labels lifecycle logs registry.protocol system "
-        "task_ids task_types trace_context traces.base",
+        "task_ids task_types trace_context traces.base webhooks.webhook",
         "afterwards_executors pydantic structlog",
     ),
     "testing": May("execution task_types", "pydantic"),

@@ -454,7 +454,7 @@ class Settings(BaseSettings):
                 cannot be used.
         """
         return EffectSettings(
-            http=self._find_http(), mail=self._find_mail(), webhooks=self._find_webhooks()
+            http=self._find_http(), mail=self._find_mail(), webhooks=self.webhooks
         )
 
     def _find_http(self) -> HttpSettings | None:
@@ -464,7 +464,9 @@ class Settings(BaseSettings):
             return None
         return HttpSettings(reach=self._reach("http_hosts"), proxy=self._proxy, secrets=secrets)
 
-    def _find_webhooks(self) -> WebhookSettings:
+    @property
+    def webhooks(self) -> WebhookSettings:
+        """The settings of deliveries to webhooks and callbacks."""
         secrets = self.webhook_secrets
         return WebhookSettings(
             reach=self._reach("webhook_hosts"),

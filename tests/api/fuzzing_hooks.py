@@ -17,6 +17,10 @@ _CURSORS = {"due": "ZDEuMDox", "finished": "ZjEuMDox"}
 """The cursors after the first task, at the first second."""
 
 
+_RECEIVER = "https://shop.example.com/finished"
+_SECRET = f"whsec_{'A' * 32}"
+
+
 @schemathesis.hook
 def before_call(context: Any, case: Any, kwargs: dict[str, Any]) -> None:
     """Put in what JSON Schema has no words for, where the request is meant to be valid."""
@@ -33,3 +37,15 @@ def before_call(context: Any, case: Any, kwargs: dict[str, Any]) -> None:
             case.body["timezone"] = "Europe/Berlin"
         if case.body.get("cron") is not None:
             case.body["cron"] = "*/5 6-18 * * 1-5"
+    _name_receivers(case.path, case.body)
+
+
+def _name_receivers(path: str, body: Any) -> None:
+    """Name URLs that notices may go to, and secrets that sign."""
+    if not isinstance(body, dict):
+        return
+    if path.startswith("/webhooks/") and "url" in body:
+        body |= {"url": _RECEIVER, "types": []}
+    for task in (body, *(body.get("tasks") or ())):
+        if isinstance(task, dict) and isinstance(task.get("callback"), dict):
+            task["callback"] |= {"url": _RECEIVER, "secret": _SECRET}

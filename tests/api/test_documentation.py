@@ -38,6 +38,7 @@ GENERAL = {
     "Schedules",
     "Activity",
     "Keys",
+    "Webhooks",
 }
 """The surfaces that these tests' service does not know; see `general/` and `test_fuzzing`."""
 
@@ -84,6 +85,15 @@ OPERATIONS = {
     ("POST", "/schedules/{name}/pause"): {"200", "404", "503"} | EVERYWHERE,
     ("POST", "/schedules/{name}/resume"): {"200", "404", "503"} | EVERYWHERE,
     ("POST", "/schedules/{name}/run"): {"202", "404", "409", "503"} | EVERYWHERE,
+    ("GET", "/webhooks"): {"200", "422", "503"} | EVERYWHERE,
+    ("GET", "/webhooks/{name}"): {"200", "404", "503"} | EVERYWHERE,
+    ("PUT", "/webhooks/{name}"): {"200", "201", "409", "415", "422", "503"} | EVERYWHERE,
+    ("DELETE", "/webhooks/{name}"): {"204", "404", "503"} | EVERYWHERE,
+    ("POST", "/webhooks/{name}/secret"): {"200", "404", "415", "422", "503"} | EVERYWHERE,
+    ("POST", "/webhooks/{name}/enable"): {"200", "404", "503"} | EVERYWHERE,
+    ("POST", "/webhooks/{name}/disable"): {"200", "404", "503"} | EVERYWHERE,
+    ("POST", "/webhooks/{name}/test"): {"202", "404", "409", "503"} | EVERYWHERE,
+    ("POST", "/webhooks/{name}/replay"): {"202", "409", "415", "422"} | KNOWN | EVERYWHERE,
     ("GET", "/activity"): {"200", "422", "503"} | EVERYWHERE,
     ("GET", "/audit"): {"200", "422", "503"} | EVERYWHERE,
     ("GET", "/keys"): {"200", "422", "503"} | EVERYWHERE,
@@ -249,7 +259,7 @@ async def test_every_parameter_has_a_description_and_an_example(openapi: Any) ->
     names = [parameter["name"] for parameter in parameters]
     assert Counter(names) == {
         "task_id": 13,
-        "name": 10,
+        "name": 18,
         "Idempotency-Key": 7,
         "wait": 2,
         "logs": 1,
@@ -279,8 +289,8 @@ async def test_every_parameter_has_a_description_and_an_example(openapi: Any) ->
         "finished_after": 2,
         "finished_before": 2,
         "summary": 1,
-        "limit": 6,
-        "cursor": 5,
+        "limit": 7,
+        "cursor": 6,
         "payloads": 1,
         "results": 1,
         "range": 1,

@@ -28,6 +28,7 @@ from afterwards.task_types.base import (
     TaskType,
     TransientError,
 )
+from afterwards.webhooks.webhook import Target
 from afterwards_executors import this_host
 from afterwards_executors.base import End, Outcome
 from afterwards_executors.retry import Starved
@@ -391,3 +392,11 @@ def test_an_attempt_cannot_be_loaded_where_nothing_is_prepared() -> None:
 
     with pytest.raises(RuntimeError, match="not prepared"):
         pickle.loads(sent)
+
+
+def test_a_delivery_takes_its_receiver_to_its_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(attempts, "_environment", CONTEXT.environment)
+    target = Target("https://shop.example.com/finished", ("whsec_c2VjcmV0",))
+    sent = pickle.dumps(Attempt("webhook", b"{}", replace(CONTEXT, target=target)))
+    assert pickle.loads(sent).context.target == target
+    assert pickle.loads(pickle.dumps(Attempt("probe", b"{}", CONTEXT))).context.target is None

@@ -1,4 +1,4 @@
-"""`docs/api.md` is made by calls that can be repeated: each is, and is answered as it says."""
+"""Pages that are made by calls that can be repeated: each is, and is answered as they say."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ import pytest
 
 from tests.integration.conftest import Service
 
-PAGE = (Path(__file__).parents[2] / "docs" / "api.md").read_text()
+DOCS = Path(__file__).parents[2] / "docs"
+PAGE = "\n".join((DOCS / name).read_text() for name in ("api.md", "webhooks.md"))
 CALL = re.compile(r"^\$ (curl .*)\n(.*)$", re.MULTILINE)
 ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-# What is different each time: times, durations, processes, cursors, ids of requests.
+# What is different each time: times, durations, processes, cursors, ids of requests, secrets.
 VARIABLE = re.compile(
     r'\d{4}-\d\d-\d\dT[\d:.]+\+00:00|(?<="worker":")[^"]+|(?<=_seconds":)[\d.e-]+(?=,"(?:run|out))'
-    r'|(?<="next":")\w+|(?<="request_id":")[\w-]+'
+    r'|(?<="next":")\w+|(?<="request_id":")[\w-]+|(?<="secret":"whsec_)[^"]+'
 )
 
 

@@ -17,7 +17,8 @@ from afterwards.effects.settings import EffectSettings, WebhookSettings
 from afterwards.execution.retrying import seconds_until_next
 from afterwards.outgoing.reach import Reach
 from afterwards.task_types.base import PermanentError, TaskContext, TransientError
-from afterwards.task_types.webhook import DELAYS_SECONDS, WEBHOOK, WebhookNotice
+from afterwards.task_types.webhook import WEBHOOK, WebhookNotice
+from afterwards.webhooks.delivery import DELAYS_SECONDS
 from afterwards.webhooks.webhook import Target
 from afterwards_executors.retry import Gone
 from tests.webhooks.receiver import Receiver, receiving

@@ -35,11 +35,15 @@ class Receiver:
     """Answers each request with `status`, or by `answer`."""
 
     def __init__(self) -> None:
+        self.url = ""
+        self._changed = threading.Condition()
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget what has come, and answer 204."""
         self.status = 204
         self.answer: Answer = lambda _: (self.status, {})
         self.received: list[Received] = []
-        self.url = ""
-        self._changed = threading.Condition()
 
     def keep(self, request: Received) -> tuple[int, Mapping[str, str]]:
         with self._changed:

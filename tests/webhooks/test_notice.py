@@ -31,7 +31,7 @@ def test_a_notice_says_which_task_ended_how_and_nothing_of_its_payload() -> None
         "data": {
             "id": TASK.id,
             "type": "email",
-            "state": "failed",
+            "status": "failed",
             "labels": {"tenant": "acme"},
             "retries": 2,
             "created_at": "1970-01-01T00:00:00.500Z",

@@ -33,6 +33,8 @@ from afterwards.api import (
     task_types,
     task_verbs,
     tasks,
+    webhook_verbs,
+    webhooks,
     workers,
 )
 from afterwards.api.authorise import Gate
@@ -41,6 +43,7 @@ from afterwards.api.browsers import Browsers
 from afterwards.api.direct import Shortcut
 from afterwards.api.http_metrics import OTHER_METHOD, UNMATCHED
 from afterwards.api.login_limit import LoginLimit
+from afterwards.api.receivers import Receivers
 from afterwards.api.request_context import RequestContext, request_ids
 from afterwards.api.routing import require_declared, share_paths
 from afterwards.api.submission import is_for
@@ -80,6 +83,8 @@ SURFACES: Final = (
     series,
     workers,
     schedules,
+    webhooks,
+    webhook_verbs,
     activity,
     keys,
     sessions,
@@ -118,6 +123,8 @@ def install(
     app.state.root_path = settings.root_path
     app.state.output_dir = settings.output_dir.absolute()
     app.state.timeout_seconds = settings.request_timeout_seconds
+    webhooks = settings.webhooks
+    app.state.receivers = Receivers(webhooks.reach, signs=bool(webhooks.secrets))
     app.state.trace_link = settings.trace_link or None
     # Before requests come: no event loop waits for the disk.
     load()

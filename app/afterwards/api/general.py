@@ -30,6 +30,7 @@ from afterwards.api.idempotency import REPLAYED, key_of
 from afterwards.api.lapses import while_allowed
 from afterwards.api.limits import held
 from afterwards.api.queries import flag_of, require_once
+from afterwards.api.receivers import with_callback
 from afterwards.api.redaction import redaction_of, shown, shown_details, shown_tasks
 from afterwards.api.references import reference
 from afterwards.api.roles import Grant, Role, needs
@@ -192,6 +193,7 @@ async def submit_task(new: NewTask, background: BackgroundTasks, request: Reques
     service = service_of(request)
     size = len(await request.body())
     wanted = await aside(size, checked_task, new, catalogue_of(request))
+    wanted = with_callback(request, wanted, new, BODY)
     await require_valid(request, [Placed(wanted.type, wanted.payload, (*BODY, "payload"))])
     accepted = await service.submit_one(
         wanted,
@@ -255,6 +257,10 @@ async def submit_tasks(batch: NewTasks, background: BackgroundTasks, request: Re
     for first in range(0, len(batch.tasks), _CHECKED_AT_ONCE):
         part = batch.tasks[first : first + _CHECKED_AT_ONCE]
         checked, wrong = await aside(size, _checked_tasks, part, catalogue_of(request), first)
+        checked = [
+            with_callback(request, one, new, (*BODY, "tasks", index))
+            for index, (one, new) in enumerate(zip(checked, part, strict=False), first)
+        ]
         await require_valid(request, _placed(checked, first))
         if wrong is not None:
             raise wrong
@@ -282,6 +288,7 @@ async def submit_tasks(batch: NewTasks, background: BackgroundTasks, request: Re
 async def _checked_then(request: Request, then: Following) -> Then:
     path = (*BODY, "then")
     wanted = _checked_in_batch(then, catalogue_of(request), path)
+    wanted = with_callback(request, wanted, then, path)
     await require_valid(request, [Placed(wanted.type, wanted.payload, (*path, "payload"))])
     return Then(wanted, Follows(then.on))
 

@@ -42,6 +42,7 @@ from afterwards.task_types.context import drop_artifacts, keep_artifacts
 from afterwards.task_types.family import Family
 from afterwards.task_types.modules import load, load_catalogue
 from afterwards.trace_context import ids
+from afterwards.webhooks.webhook import Target
 from afterwards_executors import this_host
 from afterwards_executors.base import End, Outcome, describe
 from afterwards_executors.progress import current_line
@@ -64,7 +65,8 @@ class Attempt(NamedTuple):
 
     def __reduce__(self) -> tuple[Callable[..., Attempt], tuple[Any, ...]]:
         context = self.context
-        about = context.task_id, context.attempt, context.attempts_used, context.trace
+        target = None if context.target is None else (*context.target,)
+        about = context.task_id, context.attempt, context.attempts_used, context.trace, target
         # A bare tuple: pickle takes five times as long for one with names.
         family = (*context.family,)
         return _in_this_host, (self.type, self.payload, self.max_attempts, about, family)
@@ -74,15 +76,22 @@ def _in_this_host(
     type_name: str,
     payload: bytes,
     max_attempts: int | None,
-    about: tuple[str, int, int, str | None],
+    about: tuple[str, int, int, str | None, tuple[Any, ...] | None],
     family: tuple[Any, ...],
 ) -> Attempt:
     """The attempt that crossed the border, in the environment on this side."""
     if _environment is None:
         raise RuntimeError("this process was not prepared for attempts")
-    task_id, number, attempts_used, trace = about
+    task_id, number, attempts_used, trace, target = about
     context = TaskContext(
-        task_id, number, attempts_used, _environment, type_name, trace, family=Family(*family)
+        task_id,
+        number,
+        attempts_used,
+        _environment,
+        type_name,
+        trace,
+        family=Family(*family),
+        target=None if target is None else Target(*target),
     )
     return Attempt(type_name, payload, context, max_attempts)
 

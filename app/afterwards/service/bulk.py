@@ -29,6 +29,7 @@ from afterwards.registry.protocol.requests import (
     Retry,
     RunNow,
 )
+from afterwards.registry.protocol.webhook_requests import ReplayWebhook
 from afterwards.task_ids import new_id
 
 AT_ONCE: Final = 100
@@ -205,6 +206,14 @@ class BulkVerbs:
             return Delete(task.id, by)
 
         return await self._carry_out("delete", selection, by, request)
+
+    async def replay(self, selection: Selection, webhook: str, by: By | None = None) -> Tally:
+        """Tell a webhook once more of what fits."""
+
+        async def request(task: Task, by: By | None) -> Request:
+            return ReplayWebhook(webhook, task.id, by)
+
+        return await self._carry_out("replay", selection, by, request)
 
     async def _carry_out(
         self,

@@ -40,6 +40,8 @@ class TaskRequest(NamedTuple):
     unique_key: str | None = None
     on_conflict: OnConflict | None = None
     """The fate of a single task whose unique key an unfinished one has; None: `existing`."""
+    callback: str | None = None
+    """As `Task.callback`."""
 
 
 class AcceptedTask(NamedTuple):
@@ -134,6 +136,8 @@ class Intake:
             changes["concurrency_key"] = wanted.concurrency_key
         if wanted.unique_key is not None:
             changes["unique_key"] = wanted.unique_key
+        if wanted.callback is not None:
+            changes |= {"callback": wanted.callback, "webhook": 1}
         return replace(task, **changes) if changes else task
 
 

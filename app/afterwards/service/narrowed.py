@@ -14,6 +14,7 @@ from afterwards.access.keyring import Keyring
 from afterwards.errors import NotAllowed, ScheduleNotFound, TaskDeleted, UniqueKeyTaken
 from afterwards.registry.protocol import key_requests as k
 from afterwards.registry.protocol import requests as r
+from afterwards.registry.protocol import webhook_requests as w
 from afterwards.registry.protocol.answers import (
     Counted,
     Details,
@@ -255,6 +256,20 @@ async def _schedules(sight: Sight, ask: Ask, request: r.Schedules) -> Any:
     return sight.shown(SchedulePage(shown, shown[-1].name if more and shown else None))
 
 
+# -- webhooks --------------------------------------------------------------------------------------
+
+
+async def _webhook(sight: Sight, ask: Ask, request: Any) -> Any:
+    sight.reach.require_all("Webhooks are a matter")
+    return sight.shown(await ask(request))
+
+
+async def _put_webhook(sight: Sight, ask: Ask, request: w.PutWebhook) -> Any:
+    sight.reach.require_all("Webhooks are a matter")
+    sight.require_errors("A webhook is told")
+    return await ask(request)
+
+
 # -- keys ------------------------------------------------------------------------------------------
 
 
@@ -298,6 +313,19 @@ _RULES: Final = MappingProxyType[type, Callable[[Sight, Ask, Any], Awaitable[Any
         r.GetSchedule: _get_schedule,
         **dict.fromkeys((r.PauseSchedule, r.DeleteSchedule, r.RunSchedule), _change_schedule),
         r.Schedules: _schedules,
+        w.PutWebhook: _put_webhook,
+        **dict.fromkeys(
+            (
+                w.GetWebhook,
+                w.ListWebhooks,
+                w.RotateSecret,
+                w.EnableWebhook,
+                w.DeleteWebhook,
+                w.ReplayWebhook,
+                w.SendTest,
+            ),
+            _webhook,
+        ),
         k.CreateKey: _create_key,
         k.RotateKey: _rotate_key,
         **dict.fromkeys((r.Note, r.Changes), _as_it_is),

@@ -65,6 +65,7 @@ from afterwards.service.narrowed import Asks, Narrowed, carried_out
 from afterwards.service.operations import Operations
 from afterwards.service.sight import Ask, Sight
 from afterwards.service.validator import Validator
+from afterwards.service.webhooks import WebhookVerbs
 from afterwards.system.large_bodies import aside
 from afterwards.task_types.description import Catalogue
 from afterwards.task_types.validating import Check, Refusal
@@ -555,6 +556,11 @@ class TaskService:
     def keys(self) -> KeyVerbs:
         """The keys of the service."""
         return KeyVerbs(self._client.call)
+
+    @property
+    def webhooks(self) -> WebhookVerbs:
+        """The webhooks of the service."""
+        return WebhookVerbs(self._client.call, self.bulk)
 
     # -- operating -----------------------------------------------------------------------------
 

@@ -119,6 +119,15 @@ class Sight:
         if key.payloads and not self._sees:
             raise NotAllowed("Only a key with `payloads` makes, or rotates, a key with `payloads`")
 
+    def require_errors(self, what: str) -> None:
+        """Raise `NotAllowed` unless the errors of tasks may be seen.
+
+        Args:
+            what: tells of them, such as "A webhook is told".
+        """
+        if not self._sees:
+            raise NotAllowed(f"{what} of errors, which needs a key with `payloads`")
+
     # -- what may be seen ----------------------------------------------------------------------
 
     def shown(self, answer: Any) -> Any:

@@ -23,6 +23,7 @@ from afterwards.task_types.base import (
     TaskType,
     TransientError,
 )
+from afterwards.webhooks.delivery import DELAYS_SECONDS, MAX_ATTEMPTS
 from afterwards.webhooks.signatures import signed_headers
 from afterwards.webhooks.webhook import DELIVERY
 from afterwards_executors.retry import Gone
@@ -40,9 +41,6 @@ AT_ONCE: Final = 8
 _KEPT_BYTES: Final = 64 * 1024
 """A connection whose answer is longer is closed. None of it is kept with the task: what a receiver
 answers is not for those who see tasks."""
-
-DELAYS_SECONDS: Final = (5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 72_000)
-"""The times between attempts; together nearly three days."""
 
 _JITTER: Final = 0.2
 """Each delay is shorter by up to this part, so that what failed together does not come together."""
@@ -122,7 +120,7 @@ WEBHOOK: Final = TaskType(
     WebhookNotice,
     _deliver,
     retry=RetryPolicy(
-        max_attempts=len(DELAYS_SECONDS) + 1,
+        max_attempts=MAX_ATTEMPTS,
         wait=wait_chain(
             *(wait_random((1 - _JITTER) * seconds, seconds) for seconds in DELAYS_SECONDS)
         ),

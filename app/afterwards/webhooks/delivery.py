@@ -14,8 +14,11 @@ from afterwards.webhooks.webhook import DELIVERY, Callback
 MAX_AGE_SECONDS: Final = 3 * 86_400.0
 """No attempt starts later."""
 
-MAX_ATTEMPTS: Final = 100
-"""More than there is time for."""
+DELAYS_SECONDS: Final = (5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 72_000)
+"""The times between attempts; together less than `MAX_AGE_SECONDS`, so that the last attempt says
+why it has failed."""
+
+MAX_ATTEMPTS: Final = len(DELAYS_SECONDS) + 1
 
 PRIORITY: Final = DEFAULT_PRIORITY - 1
 """Below the work of clients that ask for none."""

@@ -7,7 +7,8 @@ A delivery is a task of the type `webhook`. Its payload is a notice:
      "event": {                            the body: what is signed and sent, as compact JSON
         "type": "task.success",            or `task.failed`, `task.cancelled`, `webhook.test`
         "timestamp": "2026-01-31T12:00:00.250Z",
-        "data": {"id", "type", "state", "labels", "retries", "created_at", "finished_at", "error"}}}
+        "data": {"id", "type", "status", "labels", "retries", "created_at", "finished_at",
+                 "error"}}}
 
 A notice has neither the task's payload nor its result: its receiver gets those from the service, if
 its key reaches so far. It is made when the task ends, and is not changed by what happens to the
@@ -21,6 +22,7 @@ from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
 from afterwards.lifecycle import LATEST_SHOWN, Task
+from afterwards.webhooks.webhook import Callback
 
 TEST_EVENT: Final = "webhook.test"
 
@@ -60,14 +62,18 @@ def notice_of(task: Task, webhook: str | None) -> bytes:
     data = {
         "id": task.id,
         "type": task.type,
-        "state": task.state.value,
+        "status": task.state.value,
         "labels": {} if task.labels is None else json.loads(task.labels),
         "retries": task.retries,
         "created_at": _rfc3339(task.created_at),
         "finished_at": _rfc3339(finished_at),
-        "error": task.error,
+        "error": task.error if webhook is not None or _tells_errors(task) else None,
     }
     return _encoded(webhook_id(task), webhook, f"task.{task.state.value}", finished_at, data)
+
+
+def _tells_errors(task: Task) -> bool:
+    return task.callback is None or Callback.decode(task.callback).with_error
 
 
 def trial_notice(delivery_id: str, webhook: str, now: float) -> bytes:

@@ -75,13 +75,20 @@ class Callback(NamedTuple):
     events: frozenset[TaskState] = FINAL_STATES
     secret: str | None = None
     """None: the service's own secrets sign, which the workers have from their settings."""
+    with_error: bool = True
+    """False: its submitter does not see errors, so it is not told of them."""
 
     def __repr__(self) -> str:
         return f"Callback(..., events={sorted(self.events)})"
 
     def encode(self) -> str:
         """The callback as `Task.callback` has it: a JSON object."""
-        members = {"url": self.url, "events": sorted(self.events), "secret": self.secret}
+        members = {
+            "url": self.url,
+            "events": sorted(self.events),
+            "secret": self.secret,
+            "with_error": self.with_error,
+        }
         return json.dumps(members, ensure_ascii=False, separators=(",", ":"))
 
     @classmethod
@@ -89,7 +96,7 @@ class Callback(NamedTuple):
         """The inverse of `encode`."""
         members = json.loads(text)
         events = frozenset(map(TaskState, members["events"]))
-        return cls(members["url"], events, members["secret"])
+        return cls(members["url"], events, members["secret"], members["with_error"])
 
 
 class Target(NamedTuple):

@@ -11,6 +11,7 @@ from afterwards.api.schemas.fields import EXAMPLE_ID, QueryTime, Time
 from afterwards.api.times import EXAMPLE_TIME
 from afterwards.labels import KEY_PATTERN, MAX_LABEL_CHARACTERS, MAX_LABELS, VALUE_PATTERN
 from afterwards.lifecycle import DEFAULT_PRIORITY, HIGHEST_PRIORITY
+from afterwards.webhooks.webhook import MOST_URL_CHARACTERS
 
 MAX_BATCH_TASKS: Final = 1_000
 MAX_PAGE_TASKS: Final = 500
@@ -77,6 +78,32 @@ class Sent(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
+EndState = Literal["success", "failed", "cancelled"]
+ENDS: Final[list[EndState]] = ["success", "failed", "cancelled"]
+Events = Annotated[list[EndState], Field(min_length=1, max_length=len(ENDS))]
+ReceiverUrl = Annotated[str, Field(min_length=1, max_length=MOST_URL_CHARACTERS)]
+EXAMPLE_RECEIVER: Final = "https://shop.example.com/finished"
+
+
+class Callback(Sent):
+    """A URL that is told of the end of one task."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"url": EXAMPLE_RECEIVER}]})
+
+    url: ReceiverUrl = Field(description="The URL that the notice is posted to; `http` or `https`.")
+    events: Events = Field(
+        default_factory=ENDS.copy, description="The ends of the task that it is told of."
+    )
+    secret: str | None = Field(
+        None,
+        max_length=128,
+        description=(
+            "Signs the notice: `whsec_` and 24 to 64 bytes in base64. Without it, the secrets in "
+            "`AFTERWARDS_WEBHOOK_SECRETS` do."
+        ),
+    )
+
+
 EXAMPLE_TASK: Final[dict[str, Any]] = {
     "type": "notification",
     "payload": EXAMPLE_PAYLOAD,
@@ -114,6 +141,9 @@ class _Wanted(Sent):
         None,
         description="Up to 8 pairs to find the task by, such as its tenant.",
         examples=[{"tenant": "acme"}],
+    )
+    callback: Callback | None = Field(
+        None, description="A URL that is told of the end of this task."
     )
     concurrency_key: Key | None = Field(None, description=CONCURRENCY_KEY, examples=["account-7"])
     unique_key: Key | None = Field(
