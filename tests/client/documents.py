@@ -130,3 +130,22 @@ def schedule(**members: Any) -> dict[str, Any]:
         "later_member": 1,
         **members,
     }
+
+
+def webhook(**members: Any) -> dict[str, Any]:
+    """An enabled webhook for all tasks, but for these members."""
+    return {
+        "name": "orders",
+        "url": "https://shop.example.com/finished?token=t0ken",
+        "events": ["failed", "success"],
+        "types": [],
+        "labels": {},
+        "state": "enabled",
+        "disabled_at": None,
+        "disabled_because": None,
+        "failing_since": None,
+        "created_at": AT,
+        "secrets": [{"ends_at": None}],
+        "later_member": 1,
+        **members,
+    }

@@ -1,171 +1,138 @@
-"""The verifier of webhooks, held against the library of the standard and against forgeries."""
+"""Webhooks: what both clients send, and what they make of the answers."""
 
 from __future__ import annotations
 
-import base64
 import json
-from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import httpx
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from standardwebhooks import Webhook
 
-from afterwards_client import InvalidSecret, InvalidWebhook, verify_webhook
+from afterwards_client import (
+    Callback,
+    Conflict,
+    ConnectionFailed,
+    InvalidArgument,
+    NewTask,
+    Replayed,
+    TaskStatus,
+    UnexpectedAnswer,
+)
+from tests.client.conftest import Handler
+from tests.client.documents import AT, ID, problem, task, webhook
 
-SECRET = "whsec_" + base64.b64encode(bytes(range(32))).decode()
-OTHER = "whsec_" + base64.b64encode(bytes(range(1, 33))).decode()
-ID = "463a6064-7979-4e48-ae70-1c6ccfd5b41f_0_success"
-NOW = 1_800_000_000
-EVENT = {
-    "type": "task.success",
-    "timestamp": "2027-01-15T07:59:58.250000+00:00",
-    "data": {"id": ID.partition("_")[0], "type": "email", "labels": {"town": "Köln"}},
-}
-BODY = json.dumps(EVENT, ensure_ascii=False).encode()
+URL = "https://shop.example.com/finished"
 
 
-def headers_of(body: bytes = BODY, *secrets: str, at: int = NOW) -> dict[str, str]:
-    sent_at = datetime.fromtimestamp(at, UTC)
-    signatures = [Webhook(one).sign(ID, sent_at, body.decode()) for one in secrets or [SECRET]]
-    return {
-        "webhook-id": ID,
-        "webhook-timestamp": str(at),
-        "webhook-signature": " ".join(signatures),
+def test_a_webhook_is_put_as_it_is_said_and_has_its_secret(client: Any, service: Handler) -> None:
+    service.answer(201, webhook(secret="whsec_c2VjcmV0"))
+    made = client.put_webhook(
+        "orders", URL, events=[TaskStatus.FAILED], types=("email",), labels={"tenant": "acme"}
+    )
+    assert (made.name, made.enabled, made.secret) == ("orders", True, "whsec_c2VjcmV0")
+    assert made.events == (TaskStatus.FAILED, TaskStatus.SUCCESS)
+    assert made.created_at == datetime.fromisoformat(AT)
+    assert made.document["later_member"] == 1
+    (request,) = service.requests
+    assert (request.method, request.url.path) == ("PUT", "/below/webhooks/orders")
+    assert json.loads(request.content) == {
+        "url": URL,
+        "events": ["failed"],
+        "types": ["email"],
+        "labels": {"tenant": "acme"},
     }
 
 
-def verified(headers: Mapping[str, str], body: bytes = BODY, **options: Any) -> Any:
-    return verify_webhook(headers, body, options.pop("secrets", SECRET), now=NOW, **options)
-
-
-def test_what_the_library_of_the_standard_has_signed_is_an_event() -> None:
-    event = verified(headers_of())
-    assert (event.id, event.type) == (ID, "task.success")
-    assert event.at == datetime(2027, 1, 15, 7, 59, 58, 250_000, UTC)
-    assert event.sent_at == datetime.fromtimestamp(NOW, UTC)
-    assert event.data == EVENT["data"]
-
-
-@pytest.mark.parametrize("spelt", [str.title, str.upper, str])
-def test_names_of_headers_are_known_however_they_are_spelt(spelt: Callable[[str], str]) -> None:
-    assert verified({spelt(name): value for name, value in headers_of().items()}).id == ID
-
-
-def test_one_of_several_secrets_and_one_of_several_signatures_is_enough() -> None:
-    assert verified(headers_of(BODY, OTHER, SECRET)).id == ID
-    assert verified(headers_of(BODY, OTHER), secrets=[SECRET, OTHER]).id == ID
-    later = {**headers_of(), "webhook-signature": f"v2,AAAA {headers_of()['webhook-signature']}"}
-    assert verified(later).id == ID
-
-
-def test_a_secret_is_a_secret_from_24_to_64_bytes() -> None:
-    for size in (24, 64):
-        secret = "whsec_" + base64.b64encode(bytes(size)).decode()
-        assert verified(headers_of(BODY, secret), secrets=secret).id == ID
-
-
-@pytest.mark.parametrize("age", [-300, 0, 300])
-def test_clocks_may_differ_by_the_tolerance(age: int) -> None:
-    assert verified(headers_of(at=NOW - age)).sent_at.timestamp() == NOW - age
+def test_no_repr_shows_a_secret_or_a_url(client: Any, service: Handler) -> None:
+    service.answer(201, webhook(secret="whsec_c2VjcmV0"))
+    shown = repr(client.put_webhook("orders", URL))
+    shown += repr(Callback(URL, secret="whsec_c2VjcmV0"))
+    assert "whsec_c2VjcmV0" not in shown
+    assert "shop.example.com" not in shown
+    assert json.loads(service.requests[0].content) == {"url": URL}
 
 
 @pytest.mark.parametrize(
-    ("at", "tolerance", "problem"),
-    [
-        (NOW - 301, 300, "it was sent 301 s ago, and 300 s are tolerated"),
-        (NOW + 301, 300, "it was sent 301 s from now, and 300 s are tolerated"),
-        (NOW - 1, 0, "it was sent 1 s ago, and 0 s are tolerated"),
-    ],
+    ("verb", "arguments"),
+    [("put_webhook", ("orders", URL)), ("rotate_webhook_secret", ("orders",))],
 )
-def test_what_is_recorded_and_sent_again_is_refused(at: int, tolerance: int, problem: str) -> None:
-    with pytest.raises(InvalidWebhook, match=problem):
-        verified(headers_of(at=at), tolerance_seconds=tolerance)
-
-
-@pytest.mark.parametrize("name", ["webhook-id", "webhook-timestamp", "webhook-signature"])
-def test_a_header_that_is_missing_or_empty_is_named(name: str) -> None:
-    headers = headers_of()
-    for wrong in ({**headers, name: ""}, {k: v for k, v in headers.items() if k != name}):
-        with pytest.raises(InvalidWebhook, match=f"the header {name} is missing"):
-            verified(wrong)
-
-
-@pytest.mark.parametrize(
-    "timestamp", ["1.8e9", "1800000000.0", "-1", "+1800000000", "0x1", "１８", "9" * 13, " 18 "]
-)
-def test_a_time_is_a_number_of_whole_seconds(timestamp: str) -> None:
-    with pytest.raises(InvalidWebhook, match="webhook-timestamp is no number of whole seconds"):
-        verified({**headers_of(), "webhook-timestamp": timestamp})
-
-
-@pytest.mark.parametrize(
-    "changed",
-    [
-        {"webhook-id": ID + "x"},
-        {"webhook-timestamp": str(NOW + 1)},
-        {"webhook-signature": "v1,"},
-        {"webhook-signature": headers_of()["webhook-signature"].replace("v1,", "v1a,")},
-        {"webhook-signature": headers_of()["webhook-signature"].removeprefix("v1,")},
-        {"webhook-signature": headers_of(BODY, OTHER)["webhook-signature"]},
-        {"webhook-signature": "v1,\N{KELVIN SIGN}\udcff"},
-    ],
-)
-def test_nothing_that_was_signed_can_be_exchanged(changed: dict[str, str]) -> None:
-    with pytest.raises(InvalidWebhook, match="no signature fits"):
-        verified({**headers_of(), **changed})
-
-
-@given(st.binary())
-def test_any_other_body_is_refused(body: bytes) -> None:
-    with pytest.raises(InvalidWebhook, match="no signature fits"):
-        verified(headers_of(), body)
-
-
-@given(signature=st.text(), timestamp=st.from_regex(r"[0-9]{1,13}"), message=st.text())
-def test_whatever_is_sent_is_refused_with_a_reason(
-    signature: str, timestamp: str, message: str
+def test_a_secret_whose_answer_is_lost_is_not_asked_for_again(
+    client: Any, service: Handler, verb: str, arguments: tuple[str, ...]
 ) -> None:
-    forged = {
-        "webhook-id": message, "webhook-timestamp": timestamp, "webhook-signature": signature,
-    }  # fmt: skip
-    with pytest.raises(InvalidWebhook, match="The webhook is refused: "):
-        verified(forged)
+    service.answers = [httpx.ReadError("cut")]
+    with pytest.raises(ConnectionFailed):
+        getattr(client, verb)(*arguments)
+    assert len(service.requests) == 1
 
 
-@pytest.mark.parametrize(
-    "body",
-    [b"", b"[]", b"{}", b"null", b"[" * 100_000, json.dumps({**EVENT, "data": 1}).encode(),
-     json.dumps({**EVENT, "timestamp": "now"}).encode()],
-)  # fmt: skip
-def test_what_is_signed_and_no_event_is_refused(body: bytes) -> None:
-    with pytest.raises(InvalidWebhook, match="its body is no event"):
-        verified(headers_of(body), body)
+def test_webhooks_are_listed_page_by_page_and_looked_at(client: Any, service: Handler) -> None:
+    disabled = webhook(name="b", state="disabled", disabled_at=AT, disabled_because="410")
+    service.answer(200, {"webhooks": [webhook(name="a")], "next": "YQ"})
+    service.answer(200, {"webhooks": [disabled], "next": None})
+    assert [(one.name, one.enabled) for one in client.webhooks()] == [("a", True), ("b", False)]
+    service.answer(200, disabled)
+    found = client.webhook("b")
+    assert (found.disabled_because, found.disabled_at) == ("410", datetime.fromisoformat(AT))
+    assert found.secret is None
+    assert [request.url.params.get("cursor") for request in service.requests] == [None, "YQ", None]
 
 
-@pytest.mark.parametrize(
-    ("secrets", "problem"),
-    [
-        ([], "there is none"),
-        ("", "it does not begin with whsec_"),
-        (SECRET.removeprefix("whsec_"), "it does not begin with whsec_"),
-        (SECRET + "\n", "a line break at its end"),
-        (SECRET[:-2], "not base64"),
-        ("whsec_ä", "not base64"),
-        ("whsec_AAAA", "it has 3 bytes"),
-        ([SECRET, "whsec_" + "A" * 92], "it has 69 bytes"),
-    ],
-)
-def test_a_wrong_secret_is_said_to_be_wrong_and_not_shown(secrets: Any, problem: str) -> None:
-    with pytest.raises(InvalidSecret, match=problem) as raised:
-        verified(headers_of(), secrets=secrets)
-    assert isinstance(raised.value, ValueError)
-    assert "AAA" not in str(raised.value)
+def test_a_secret_is_rotated_with_an_overlap(client: Any, service: Handler) -> None:
+    service.answer(200, webhook(secret="whsec_bmV3"))
+    assert client.rotate_webhook_secret("orders", overlap=timedelta(hours=1)).secret == "whsec_bmV3"
+    (request,) = service.requests
+    assert request.url.path == "/below/webhooks/orders/secret"
+    assert json.loads(request.content) == {"overlap_seconds": 3600.0}
 
 
-@pytest.mark.parametrize("body", [BODY.decode(), EVENT])
-def test_a_body_that_was_decoded_or_parsed_is_a_mistake_of_the_receiver(body: Any) -> None:
-    with pytest.raises(TypeError, match="has to be the request's bytes as they came"):
-        verified(headers_of(), body)
+@pytest.mark.parametrize("verb", ["enable", "disable"])
+def test_a_webhook_is_enabled_and_disabled(client: Any, service: Handler, verb: str) -> None:
+    service.answer(200, webhook(state=f"{verb}d"))
+    assert getattr(client, f"{verb}_webhook")("orders").enabled == (verb == "enable")
+    assert service.requests[0].url.path == f"/below/webhooks/orders/{verb}"
+
+
+def test_a_test_gives_its_delivery(client: Any, service: Handler) -> None:
+    service.answer(202, task(type="webhook"))
+    assert client.test_webhook("orders").id == ID
+    service.answer(409, problem(409, "The webhook 'orders' is disabled"))
+    with pytest.raises(Conflict, match="is disabled"):
+        client.test_webhook("orders")
+
+
+def test_a_replay_is_of_one_task_or_of_a_span(client: Any, service: Handler) -> None:
+    answer = {"matched": 2, "replayed": 1, "skipped": 1, "interrupted": None}
+    service.answer(202, answer)
+    service.answer(202, answer)
+    assert client.replay_webhook("orders", task_id=ID) == Replayed(2, 1, 1, None)
+    since = datetime(2026, 11, 28, tzinfo=UTC)
+    client.replay_webhook("orders", since=since, until=since + timedelta(hours=1))
+    first, second = (json.loads(request.content) for request in service.requests)
+    assert first == {"task_id": ID}
+    assert second == {"since": "2026-11-28T00:00:00+00:00", "until": "2026-11-28T01:00:00+00:00"}
+
+
+def test_a_deletion_that_is_repeated_is_one(client: Any, service: Handler) -> None:
+    service.answers = [httpx.ReadError("cut")]
+    service.answer(404, problem(404))
+    client.delete_webhook("orders")
+    assert [request.method for request in service.requests] == ["DELETE", "DELETE"]
+
+
+def test_a_task_is_submitted_with_its_callback(client: Any, service: Handler) -> None:
+    service.answer(202, task())
+    service.answer(202, {"tasks": [task()]})
+    client.submit("note", callback=Callback(URL, ["failed"], "whsec_c2VjcmV0"))
+    client.submit_many([NewTask("note", callback=Callback(URL))])
+    first, second = (json.loads(request.content) for request in service.requests)
+    assert first["callback"] == {"url": URL, "events": ["failed"], "secret": "whsec_c2VjcmV0"}
+    assert second["tasks"][0]["callback"] == {"url": URL}
+
+
+def test_what_is_no_webhook_and_no_name_is_said(client: Any, service: Handler) -> None:
+    service.answer(200, {"name": "orders"})
+    with pytest.raises(UnexpectedAnswer):
+        client.webhook("orders")
+    with pytest.raises(InvalidArgument, match="name of a webhook"):
+        client.webhook("")

@@ -125,13 +125,7 @@ def add_limits(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--timeout", metavar="SECONDS", type=seconds, help="time limit for one attempt"
     )
-    parser.add_argument(
-        "--label",
-        metavar="KEY=VALUE",
-        action="append",
-        type=_pair,
-        help="label of the task; may be repeated",
-    )
+    add_labels(parser, "label of the task; may be repeated")
     parser.add_argument(
         "--concurrency-key",
         metavar="KEY",
@@ -141,6 +135,11 @@ def add_limits(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--unique-key", metavar="KEY", help="have at most one unfinished task with this key"
     )
+
+
+def add_labels(parser: argparse.ArgumentParser, meaning: str) -> None:
+    """Add the option for labels."""
+    parser.add_argument("--label", metavar="KEY=VALUE", action="append", type=_pair, help=meaning)
 
 
 def labels_of(arguments: argparse.Namespace) -> dict[str, str] | None:

@@ -41,6 +41,7 @@ VERBS: Final[Mapping[str, str]] = {
 
 OPERATIONS: Final[Mapping[str, str]] = {
     "schedules": "list, make, run, pause and delete schedules",
+    "webhooks": "list, make, test, replay and delete webhooks",
     "types": "list task types with their numbers of tasks",
     "pause": "start no more attempts of a task type",
     "resume": "end the pause of a task type",

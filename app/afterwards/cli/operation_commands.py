@@ -13,6 +13,7 @@ from afterwards.cli.commands import Command, note
 from afterwards.cli.output import Output
 from afterwards.cli.remote import PATIENT, to_the_service
 from afterwards.cli.schedule_commands import SCHEDULES
+from afterwards.cli.webhook_commands import WEBHOOKS
 from afterwards.cli.words import described_moment, flat
 
 Arguments = Callable[[argparse.ArgumentParser], None]
@@ -142,6 +143,7 @@ def _add_activity(parser: argparse.ArgumentParser) -> None:
 
 COMMANDS: Final[Mapping[str, Command]] = {
     "schedules": SCHEDULES,
+    "webhooks": WEBHOOKS,
     "types": Command(
         "List the task types with their numbers of tasks.", add_common, to_the_service(_types)
     ),

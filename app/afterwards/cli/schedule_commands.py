@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Mapping
-from typing import Final, NamedTuple
+from collections.abc import Mapping
+from typing import Final
 
 from afterwards.cli import remote, tables
-from afterwards.cli.arguments import add_common, add_limits, add_payload, labels_of, seconds
-from afterwards.cli.commands import Command
+from afterwards.cli.actions import Action, with_actions
+from afterwards.cli.arguments import add_limits, add_payload, labels_of, seconds
 from afterwards.cli.output import Output
-from afterwards.cli.remote import Run, to_the_service
 from afterwards.cli.words import flat
 from afterwards_client import NewSchedule, Schedule
 
@@ -105,42 +104,17 @@ def _add_put(parser: argparse.ArgumentParser) -> None:
     add_limits(parser)
 
 
-class _Action(NamedTuple):
-    help: str
-    add_arguments: Callable[[argparse.ArgumentParser], None]
-    run: Run
-
-
-_ACTIONS: Final[Mapping[str, _Action]] = {
-    "list": _Action("list the schedules by name (also without an action)", lambda _: None, _list),
-    "show": _Action("show a schedule with its next five times", _add_name, _show),
-    "put": _Action("create a schedule, or replace the one of this name", _add_put, _put),
-    "run": _Action("submit the task of a schedule once more, now", _add_name, _run),
-    "pause": _Action("make no tasks until it is resumed", _add_name, _pause),
-    "resume": _Action("make tasks again, from the next time on", _add_name, _resume),
-    "delete": _Action("delete a schedule; tasks that it has made stay", _add_name, _delete),
+_ACTIONS: Final[Mapping[str, Action]] = {
+    "list": Action("list the schedules by name (also without an action)", lambda _: None, _list),
+    "show": Action("show a schedule with its next five times", _add_name, _show),
+    "put": Action("create a schedule, or replace the one of this name", _add_put, _put),
+    "run": Action("submit the task of a schedule once more, now", _add_name, _run),
+    "pause": Action("make no tasks until it is resumed", _add_name, _pause),
+    "resume": Action("make tasks again, from the next time on", _add_name, _resume),
+    "delete": Action("delete a schedule; tasks that it has made stay", _add_name, _delete),
 }
 
 
-def _add(parser: argparse.ArgumentParser) -> None:
-    add_common(parser)
-    parser.set_defaults(action="list")
-    actions = parser.add_subparsers(metavar="ACTION", help="one of them")
-    for name, action in _ACTIONS.items():
-        one = actions.add_parser(
-            name, help=action.help, description=action.help, allow_abbrev=False
-        )
-        action.add_arguments(one)
-        add_common(one, default=argparse.SUPPRESS)
-        one.set_defaults(action=name)
-
-
-def _do(arguments: argparse.Namespace, output: Output) -> int:
-    return _ACTIONS[arguments.action].run(arguments, output)
-
-
-SCHEDULES: Final = Command(
-    "List, make, run, pause and delete schedules. Without an action, list them.",
-    _add,
-    to_the_service(_do),
+SCHEDULES: Final = with_actions(
+    "List, make, run, pause and delete schedules. Without an action, list them.", _ACTIONS
 )

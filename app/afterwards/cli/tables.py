@@ -13,6 +13,7 @@ from afterwards_client import (
     Schedule,
     Series,
     TaskType,
+    Webhook,
     Workers,
 )
 
@@ -61,6 +62,26 @@ def outcomes(schedule: Schedule) -> str:
     """The states of the latest tasks of a schedule, each with how many there are."""
     numbers = Counter(one.status for one in schedule.results or ())
     return ", ".join(f"{number} {status}" for status, number in numbers.items())
+
+
+def of_webhooks(webhooks: Sequence[Webhook]) -> Rows:
+    """Webhooks by name."""
+    return Rows(
+        ("name", "state", "url", "events", "types", "failing since"),
+        [
+            (
+                one.name,
+                "enabled" if one.enabled else f"disabled: {one.disabled_because}",
+                one.url,
+                ", ".join(one.events),
+                ", ".join(one.types) or "all",
+                one.failing_since,
+            )
+            for one in webhooks
+        ],
+        [one.document for one in webhooks],
+        "no webhooks",
+    )
 
 
 def of_types(types: Sequence[TaskType]) -> Rows:

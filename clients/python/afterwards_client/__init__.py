@@ -44,6 +44,7 @@ from afterwards_client.task_types import RateLimit, TaskType
 from afterwards_client.tasks import (
     Artifact,
     Attempt,
+    Callback,
     CancelOutcome,
     GroupWait,
     KeyWait,
@@ -54,8 +55,9 @@ from afterwards_client.tasks import (
     TaskStatus,
     TaskSummary,
 )
+from afterwards_client.verification import WebhookEvent, verify_webhook
 from afterwards_client.version import __version__
-from afterwards_client.webhooks import WebhookEvent, verify_webhook
+from afterwards_client.webhooks import Replayed, Webhook
 from afterwards_client.workers import Host, RegistryProcess, RunningAttempt, Worker, Workers
 
 __all__ = [
@@ -70,6 +72,7 @@ __all__ = [
     "BulkDelete",
     "BulkRetry",
     "BulkRun",
+    "Callback",
     "CancelOutcome",
     "Cancellation",
     "Client",
@@ -99,6 +102,7 @@ __all__ = [
     "ProgressEvent",
     "RateLimit",
     "RegistryProcess",
+    "Replayed",
     "ResetEvent",
     "Retries",
     "RunningAttempt",
@@ -119,6 +123,7 @@ __all__ = [
     "Unavailable",
     "UnexpectedAnswer",
     "WaitTimeout",
+    "Webhook",
     "WebhookEvent",
     "Worker",
     "Workers",

@@ -11,13 +11,16 @@ from afterwards_client.async_downloading import AsyncDownloading
 from afterwards_client.async_many import AsyncManyTasks
 from afterwards_client.async_operations import AsyncOperations
 from afterwards_client.async_scheduling import AsyncScheduling
+from afterwards_client.async_webhook_verbs import AsyncWebhookVerbs
 from afterwards_client.calls import Cancellation
 from afterwards_client.events import Event
 from afterwards_client.subscription import Subscription
-from afterwards_client.tasks import NewTask, Task, TaskDetails
+from afterwards_client.tasks import Callback, NewTask, Task, TaskDetails
 
 
-class AsyncClient(AsyncManyTasks, AsyncScheduling, AsyncOperations, AsyncDownloading):
+class AsyncClient(
+    AsyncManyTasks, AsyncScheduling, AsyncOperations, AsyncDownloading, AsyncWebhookVerbs
+):
     """Connections to one service, for one event loop. Close it, or use it with `async with`.
 
     Its arguments and methods are those of `Client`, where they are described.
@@ -38,6 +41,7 @@ class AsyncClient(AsyncManyTasks, AsyncScheduling, AsyncOperations, AsyncDownloa
         concurrency_key: str | None = None,
         unique_key: str | None = None,
         on_conflict: Literal["existing", "reject", "replace"] | None = None,
+        callback: Callback | None = None,
         idempotency_key: str | None = None,
         wait: float | timedelta | None = None,
     ) -> Task:
@@ -51,6 +55,7 @@ class AsyncClient(AsyncManyTasks, AsyncScheduling, AsyncOperations, AsyncDownloa
             on_conflict: what happens if another task has the unique key. `existing`, the default,
                 returns that one. `reject` raises `Conflict`. `replace` cancels it if it waits, and
                 raises `Conflict` if it runs.
+            callback: a URL that is told of its end.
             idempotency_key: one of your own makes repeated calls one task; without it, only the
                 repetitions within this call are one.
             wait: how long to wait for the task's end; 0 is not at all. It bounds the whole call,
@@ -76,6 +81,7 @@ class AsyncClient(AsyncManyTasks, AsyncScheduling, AsyncOperations, AsyncDownloa
             concurrency_key,
             unique_key,
             on_conflict,
+            callback,
         )
         return await self._run(flows.submit(task, idempotency_key, wait, self._retries))
 

@@ -14,10 +14,11 @@ from afterwards_client.many import ManyTasks
 from afterwards_client.operations import Operations
 from afterwards_client.scheduling import Scheduling
 from afterwards_client.subscription import Subscription
-from afterwards_client.tasks import NewTask, Task, TaskDetails
+from afterwards_client.tasks import Callback, NewTask, Task, TaskDetails
+from afterwards_client.webhook_verbs import WebhookVerbs
 
 
-class Client(ManyTasks, Scheduling, Operations, Downloading):
+class Client(ManyTasks, Scheduling, Operations, Downloading, WebhookVerbs):
     """Connections to one service. Threads may share it. Close it, or use it with `with`.
 
     It holds any number of waits and streams at once, each on a connection of its own.
@@ -54,6 +55,7 @@ class Client(ManyTasks, Scheduling, Operations, Downloading):
         concurrency_key: str | None = None,
         unique_key: str | None = None,
         on_conflict: Literal["existing", "reject", "replace"] | None = None,
+        callback: Callback | None = None,
         idempotency_key: str | None = None,
         wait: float | timedelta | None = None,
     ) -> Task:
@@ -67,6 +69,7 @@ class Client(ManyTasks, Scheduling, Operations, Downloading):
             on_conflict: what happens if another task has the unique key. `existing`, the default,
                 returns that one. `reject` raises `Conflict`. `replace` cancels it if it waits, and
                 raises `Conflict` if it runs.
+            callback: a URL that is told of its end.
             idempotency_key: one of your own makes repeated calls one task; without it, only the
                 repetitions within this call are one.
             wait: how long to wait for the task's end; 0 is not at all. It bounds the whole call,
@@ -92,6 +95,7 @@ class Client(ManyTasks, Scheduling, Operations, Downloading):
             concurrency_key,
             unique_key,
             on_conflict,
+            callback,
         )
         return self._run(flows.submit(task, idempotency_key, wait, self._retries))
 

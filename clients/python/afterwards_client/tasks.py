@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -268,6 +268,26 @@ class TaskDetails(Task):
 
 
 @dataclass(frozen=True)
+class Callback:
+    """A URL that is told of the end of one task."""
+
+    url: str = field(repr=False)
+    events: Sequence[str] | None = None
+    """The ends that it is told of: `success`, `failed`, `cancelled`; None: all."""
+    secret: str | None = field(default=None, repr=False)
+    """Signs the notice: `whsec_…`; None: those of the service's settings do."""
+
+    def body(self) -> dict[str, Any]:
+        """As JSON; what is not said is left to the service."""
+        members = {
+            "url": self.url,
+            "events": None if self.events is None else [str(one) for one in self.events],
+            "secret": self.secret,
+        }
+        return {name: value for name, value in members.items() if value is not None}
+
+
+@dataclass(frozen=True)
 class NewTask:
     """A task to be submitted with others; the same as the arguments of `submit`."""
 
@@ -291,6 +311,8 @@ class NewTask:
     on_conflict: Literal["existing", "reject", "replace"] | None = None
     """The fate of this task if another one has its unique key. Of tasks that are submitted together
     only `reject` is taken."""
+    callback: Callback | None = None
+    """A URL that is told of its end."""
 
     def body(self) -> dict[str, Any]:
         """As JSON; what is not said is left to the service."""
@@ -307,6 +329,7 @@ class NewTask:
             "concurrency_key": self.concurrency_key,
             "unique_key": self.unique_key,
             "on_conflict": self.on_conflict,
+            "callback": self.callback and self.callback.body(),
         }
         return {name: value for name, value in members.items() if value is not None}
 

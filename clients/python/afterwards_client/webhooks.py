@@ -1,171 +1,155 @@
-"""Webhooks of the service, verified where they arrive. Nothing here does I/O.
-
-They are signed as Standard Webhooks 1.0 say (`v1`, HMAC-SHA256), so any library of that standard
-verifies them, too.
-"""
+"""Webhooks, and the calls about them. Nothing here does I/O."""
 
 from __future__ import annotations
 
-import base64
-import binascii
-import hmac
-import json
-import re
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from typing import Any, Final, Self
+from datetime import datetime, timedelta
+from http import HTTPStatus
+from typing import Any, Self
 
-from afterwards_client.errors import InvalidSecret, InvalidWebhook
-
-TOLERANCE_SECONDS: Final = 300.0
-
-_PREFIX: Final = "whsec_"
-_BYTES: Final = range(24, 65)
-_TIMESTAMP: Final = re.compile(r"[0-9]{1,12}")
+from afterwards_client.calls import Call, no_content, said, segment
+from afterwards_client.pages import Listing
+from afterwards_client.retries import Retries
+from afterwards_client.tasks import Task, TaskStatus, seconds_of
+from afterwards_client.times import optional_time
 
 
 @dataclass(frozen=True, kw_only=True)
-class WebhookEvent:
-    """A verified notice that a task has finished, or a test of the webhook."""
+class Webhook:
+    """A URL that is told of finished tasks. Times are in UTC and aware of it."""
 
-    id: str
-    """The same each time that this notice is sent: a receiver that has done it before is done."""
-    type: str
-    """`task.success`, `task.failed`, `task.cancelled` or `webhook.test`."""
-    at: datetime
-    """The time at which it happened."""
-    sent_at: datetime
-    """The time of this attempt to deliver it, to the second."""
-    data: Mapping[str, Any] = field(repr=False)
-    """The task, without its payload and its result: `id`, `type`, `status`, `error`, `labels`,
-    `retries`, `created_at`, `finished_at`."""
+    name: str
+    url: str = field(repr=False)
+    """It may give access."""
+    events: tuple[TaskStatus, ...]
+    """The ends of tasks that it is told of."""
+    types: tuple[str, ...]
+    """The types of these tasks; empty: all."""
+    labels: Mapping[str, str]
+    """The tasks have all of these labels."""
+    enabled: bool
+    disabled_at: datetime | None
+    disabled_because: str | None
+    failing_since: datetime | None
+    """The first failed attempt since the last success; None: none has failed."""
+    created_at: datetime
+    secret: str | None = field(default=None, repr=False)
+    """A new secret, which the service shows this once; None: there is no new one."""
+    document: Mapping[str, Any] = field(repr=False, compare=False)
+    """The JSON this was read from."""
 
     @classmethod
-    def of(cls, message_id: str, sent_at: float, document: Mapping[str, Any]) -> Self:
+    def of(cls, document: Mapping[str, Any]) -> Self:
         """Read it from JSON.
 
         Raises:
-            KeyError, TypeError, ValueError: it is no notice of this service.
+            KeyError, TypeError, ValueError: it is no webhook.
         """
-        data = document["data"]
-        if not isinstance(data, dict):
-            raise TypeError(data)
         return cls(
-            id=message_id,
-            type=document["type"],
-            at=datetime.fromisoformat(document["timestamp"]),
-            sent_at=datetime.fromtimestamp(sent_at, UTC),
-            data=data,
+            name=document["name"],
+            url=document["url"],
+            events=tuple(map(TaskStatus, document["events"])),
+            types=tuple(document["types"]),
+            labels=document["labels"],
+            enabled=document["state"] == "enabled",
+            disabled_at=optional_time(document["disabled_at"]),
+            disabled_because=document["disabled_because"],
+            failing_since=optional_time(document["failing_since"]),
+            created_at=datetime.fromisoformat(document["created_at"]),
+            secret=document.get("secret"),
+            document=document,
         )
 
 
-def verify_webhook(
-    headers: Mapping[str, str],
-    body: bytes,
-    secrets: str | Sequence[str],
-    *,
-    tolerance_seconds: float = TOLERANCE_SECONDS,
-    now: float | None = None,
-) -> WebhookEvent:
-    """The event of a request that the service has sent.
+@dataclass(frozen=True)
+class Replayed:
+    """The outcome of a replay."""
 
-    Args:
-        headers: those of the request, in upper or lower case.
-        body: its bytes as they came. Parsed and written again, they would not verify.
-        secrets: the secret of the webhook, or several of them while they are rotated. One has to
-            fit.
-        tolerance_seconds: the largest difference between the clocks of sender and receiver. It
-            bounds how long a request that somebody has recorded can be sent again.
-        now: the time, in seconds since 1970; None: it is asked for.
+    matched: int
+    """Tasks that fit the webhook."""
+    replayed: int
+    """Those that it is told of once more."""
+    skipped: int
+    """Those that were retried or deleted meanwhile."""
+    interrupted: str | None
+    """Why the rest was left; None: nothing was."""
 
-    Raises:
-        InvalidWebhook: the request is not the service's, or not of now: answer 400. Its message
-            says what is wrong and what to do.
-        InvalidSecret: a secret is none, or there is none.
-        TypeError: the body is not bytes.
+    @classmethod
+    def of(cls, document: Mapping[str, Any]) -> Self:
+        """Read it from JSON."""
+        names = ("matched", "replayed", "skipped", "interrupted")
+        return cls(*(document[name] for name in names))
+
+
+def listing(limit: int | None, retries: Retries) -> Listing[Webhook]:
+    """All webhooks, by name."""
+    return Listing("/webhooks", "webhooks", Webhook.of, limit=limit, retries=retries, query={})
+
+
+def get(name: str) -> Call[Webhook]:
+    """Look at a webhook."""
+    return Call("GET", _webhook(name), Webhook.of)
+
+
+def put(
+    name: str,
+    url: str,
+    events: Sequence[str] | None,
+    types: Sequence[str] | None,
+    labels: Mapping[str, str] | None,
+) -> Call[Webhook]:
+    """Create a webhook, or replace the one of this name.
+
+    Not sent twice: the answer to the first may have had the secret.
     """
-    if not isinstance(body, bytes | bytearray | memoryview):
-        raise TypeError(f"body has to be the request's bytes as they came, not {type(body)}")
-    body = bytes(body)
-    keys = _keys(secrets)
-    named = {name.lower(): value for name, value in headers.items()}
-    message_id, timestamp, signatures = (
-        _header(named, name) for name in ("webhook-id", "webhook-timestamp", "webhook-signature")
-    )
-    if _TIMESTAMP.fullmatch(timestamp) is None:
-        raise InvalidWebhook("the header webhook-timestamp is no number of whole seconds")
-    signed = f"{message_id}.{timestamp}.".encode() + body
-    if not _is_signed(signed, signatures, keys):
-        raise InvalidWebhook(
-            "no signature fits: compare the secret with that of the webhook, and verify the bytes "
-            "of the body as they came, before anything parses them"
-        )
-    # Only now: what is not signed says nothing of clocks.
-    _check_age(int(timestamp), time.time() if now is None else now, tolerance_seconds)
-    try:
-        return WebhookEvent.of(message_id, int(timestamp), json.loads(body))
-    except (KeyError, TypeError, ValueError, RecursionError, OverflowError) as error:
-        raise InvalidWebhook(
-            "it is signed, but its body is no event of this client's version"
-        ) from error
+    chosen = {
+        "events": None if events is None else [str(one) for one in events],
+        "types": None if types is None else list(types),
+    }
+    body = said({"url": url, **chosen, "labels": labels})
+    return Call("PUT", _webhook(name), Webhook.of, body=body, repeatable=False)
 
 
-def _keys(secrets: str | Sequence[str]) -> list[bytes]:
-    given = [secrets] if isinstance(secrets, str) else secrets
-    if not given:
-        raise InvalidSecret("there is none")
-    return [_key(secret) for secret in given]
+def delete(name: str) -> Call[None]:
+    """Delete a webhook."""
+    return Call("DELETE", _webhook(name), no_content, done_status=HTTPStatus.NOT_FOUND)
 
 
-def _key(secret: str) -> bytes:
-    if not secret.startswith(_PREFIX):
-        raise InvalidSecret(f"it does not begin with {_PREFIX}")
-    try:
-        key = base64.b64decode(secret.removeprefix(_PREFIX), validate=True)
-    except (binascii.Error, ValueError):
-        raise InvalidSecret(
-            f"what follows {_PREFIX} is not base64; a line break at its end is too much, too"
-        ) from None
-    if len(key) not in _BYTES:
-        raise InvalidSecret(f"it has {len(key)} bytes, and 24 to 64 are right")
-    return key
+def rotate(name: str, overlap: float | timedelta | None) -> Call[Webhook]:
+    """Have a new secret. Not sent twice: the answer to the first may have had it."""
+    body = said({"overlap_seconds": seconds_of(overlap)})
+    path = f"{_webhook(name)}/secret"
+    return Call("POST", path, Webhook.of, body=body, repeatable=False)
 
 
-def _header(headers: Mapping[str, str], name: str) -> str:
-    value = headers.get(name)
-    if not value:
-        raise InvalidWebhook(
-            f"the header {name} is missing: the request is no webhook, or something in between "
-            "does not pass the header on"
-        )
-    return value
+def enable(name: str) -> Call[Webhook]:
+    """Have a webhook told of tasks again."""
+    return Call("POST", f"{_webhook(name)}/enable", Webhook.of)
 
 
-def _is_signed(signed: bytes, signatures: str, keys: Sequence[bytes]) -> bool:
-    """True if one of the signatures is one of the keys'.
-
-    Each is compared, in a time that depends on their numbers only.
-    """
-    expected = [b"v1," + base64.b64encode(hmac.digest(key, signed, "sha256")) for key in keys]
-    found = False
-    for signature in signatures.split(" "):
-        # Non-ASCII characters are bytes of no signature.
-        sent = signature.encode("utf-8", "replace")
-        for one in expected:
-            found |= hmac.compare_digest(sent, one)
-    return found
+def disable(name: str) -> Call[Webhook]:
+    """Have a webhook told of nothing."""
+    return Call("POST", f"{_webhook(name)}/disable", Webhook.of)
 
 
-def _check_age(timestamp: int, now: float, tolerance_seconds: float) -> None:
-    if timestamp < now - tolerance_seconds:
-        raise InvalidWebhook(
-            f"it was sent {now - timestamp:.0f} s ago, and {tolerance_seconds:g} s are tolerated: "
-            "it is a repetition, or a clock is wrong"
-        )
-    if timestamp > now + tolerance_seconds:
-        raise InvalidWebhook(
-            f"it was sent {timestamp - now:.0f} s from now, and {tolerance_seconds:g} s are "
-            "tolerated: set the clocks of both machines"
-        )
+def test(name: str) -> Call[Task]:
+    """Send a notice of no task. Sent twice it would be two."""
+    return Call("POST", f"{_webhook(name)}/test", Task.of, repeatable=False)
+
+
+def replay(name: str, body: Mapping[str, Any]) -> Call[Replayed]:
+    """Tell a webhook of tasks once more. Sent twice it would be told twice."""
+    path = f"{_webhook(name)}/replay"
+    return Call("POST", path, Replayed.of, body=body, repeatable=False)
+
+
+def replay_body(
+    task_id: str | None, since: datetime | None, until: datetime | None
+) -> dict[str, Any]:
+    """Which tasks, as JSON."""
+    return said({"task_id": task_id, "since": since, "until": until})
+
+
+def _webhook(name: str) -> str:
+    return f"/webhooks/{segment(name, 'name of a webhook')}"
