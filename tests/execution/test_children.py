@@ -17,6 +17,7 @@ from afterwards.errors import (
     JournalUnavailable,
     StaleReport,
 )
+from afterwards.execution.attempt import prepare
 from afterwards.execution.dispatcher import Dispatcher
 from afterwards.execution.executors import Executors
 from afterwards.execution.questions import Questions, Submitted
@@ -35,6 +36,7 @@ from afterwards.task_types.base import Environment
 from afterwards.task_types.description import in_process
 from afterwards.task_types.modules import load, load_catalogue
 from afterwards_executors import EXECUTORS
+from afterwards_executors.hosts.settings import HostSettings
 from tests.integration.conftest import wait_for
 from tests.registry.peers import make_task
 
@@ -144,7 +146,8 @@ class Bench:
         self.asked: list[Request] = []
         self.reports: list[Report] = []
         self.answers: Callable[[Request], Any] = lambda _: None
-        self.executor = EXECUTORS[kind](1)
+        environment = Environment(directory, 0, 0, 0, 0, 1_000, task_modules=modules)
+        self.executor = EXECUTORS[kind](1, HostSettings(prepare=(prepare, (environment,))))
         self.executor.start()
         catalogue = in_process(load_catalogue(modules))
         questions = Questions(catalogue, self._ask)
@@ -152,7 +155,7 @@ class Bench:
         self.dispatcher = Dispatcher(
             Executors({kind: self.executor}, {}, ()),
             catalogue,
-            Environment(directory, 0, 0, 0, 0, 1_000, task_modules=modules),
+            environment,
             20.0,
             self.reports.append,
             questions=questions,
