@@ -155,9 +155,10 @@ def _own_settings() -> tuple[Settings, Described]:
         configure(settings.log_level, settings.log_format)
         require_temporary_directory()
         require_packages(settings.name_of("otlp_endpoint"), settings.otlp_endpoint)
-        announce_mail(settings)
+        _ = settings.effects
         described_now = described(settings.task_modules, settings.built_in)
         prepare_directories(settings)
+        announce_mail(settings)
     except ConfigurationError as error:
         # As `afterwards serve` says it; uvicorn would show a traceback.
         sys.stderr.write(f"afterwards: {error}\n")

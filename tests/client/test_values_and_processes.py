@@ -22,6 +22,8 @@ from afterwards_client import (
     ConnectionFailed,
     InvalidArgument,
     InvalidKey,
+    InvalidSecret,
+    InvalidWebhook,
     NewTask,
     Retries,
     TaskFailed,
@@ -43,6 +45,8 @@ ERRORS: list[AfterwardsClientError] = [
     TaskFailed(TASK),
     InvalidArgument("task id ''", "it is empty"),
     InvalidKey(""),
+    InvalidSecret("x"),
+    InvalidWebhook("it has no header webhook-id"),
     WrongEnvironment(["HTTP_PROXY"], "it is no URL"),
     *(
         api_error(status, problem(status), retry_after_seconds=3.0)

@@ -58,7 +58,7 @@ def test_the_example_file_has_every_setting_and_every_variable_of_the_compose_fi
 
 def written_as(value: object) -> str:
     if isinstance(value, tuple) and value:
-        return ",".join(value)
+        return ",".join(map(str, value))
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
@@ -73,10 +73,18 @@ def test_the_example_file_s_values_are_the_defaults() -> None:
         "ENCRYPTION_KEYS",
         "ENCRYPTION_KEYS_FILE",
         "FIRST_KEY_FILE",
+        "HTTP_HOSTS",
+        "HTTP_NETWORKS",
+        "HTTP_PROXY",
+        "MAIL_FROM",
         "OTLP_ENDPOINT",
         "ROOT_PATH",
+        "SECRETS_FILE",
+        "SMTP_PASSWORD_FILE",
+        "SMTP_URL",
         "TASK_MODULES",
         "TRACE_LINK",
+        "WEBHOOK_SECRETS",
     )
     assert differ == {f"AFTERWARDS_{name}" for name in (*without, "TRUSTED_PROXIES")}
 

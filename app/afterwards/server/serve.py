@@ -73,9 +73,8 @@ def serve(settings: Settings, *, watches_files: bool = False) -> None:
     importlib.import_module("afterwards.main")
     require_temporary_directory()
     require_packages(settings.name_of("otlp_endpoint"), settings.otlp_endpoint)
-    # Its settings are read here once: workers inherit them, and a mistake in them is to be said
-    # before anything starts.
-    assembly.announce_mail(settings)
+    # Read here once: workers inherit it, and a mistake in it is to be said before anything starts.
+    _ = settings.effects
     # Once, for all workers; a mistake in a module is to be said before anything starts.
     first = packed(described(settings.task_modules, settings.built_in))
     prepare_directories(settings)
@@ -93,9 +92,11 @@ def serve(settings: Settings, *, watches_files: bool = False) -> None:
         # The manager first: it knows of the end by when `afterwards reload` does.
         [manager, ReloadFile(settings.data_dir)],
     )
+    web = WebApplication(settings, generations, listener, registry)
+    assembly.announce_mail(settings)
     share_the_loaded()
     Supervisor(
-        WebApplication(settings, generations, listener, registry),
+        web,
         registry,
         generations,
         manager,

@@ -17,6 +17,7 @@ from afterwards.registry.protocol.key_requests import CreateKey
 from afterwards.task_types import CATALOGUE
 from afterwards.task_types.base import TaskType
 from afterwards.task_types.description import in_process
+from afterwards.webhooks.webhook import DELIVERY
 from tests.access.holders import holder
 from tests.api.general.conftest import write
 from tests.registry.peers import ask
@@ -121,6 +122,8 @@ class TestOfTheServicesOwnTypes:
                     continue
                 if path == "/session":
                     continue  # nobody has the token of the example
+                if path == "/webhooks/{name}/replay":
+                    continue  # nobody has the webhook and the task of the examples
                 content = operation["requestBody"]["content"]["application/json"]
                 # A body that may be left out is a choice of it and of nothing.
                 body = content["schema"].get("anyOf", [content["schema"]])[0]
@@ -129,11 +132,14 @@ class TestOfTheServicesOwnTypes:
                 answer = await api.request(method, there, json=example)
                 assert answer.is_success, (path, answer.text)
                 tried += 1
-        assert tried == 13
+        assert tried == 15
 
     async def test_each_payload_is_described_once(self, app: FastAPI) -> None:
         models = app.openapi()["components"]["schemas"]
         for name, task_type in CATALOGUE.items():
+            if name == DELIVERY:
+                assert f"NewTask.{name}" not in models
+                continue
             payload = models[f"NewTask.{name}"]["properties"]["payload"]
             assert payload["$ref"] == f"#/components/schemas/{task_type.payload.__name__}"
             assert models[f"NewSchedule.{name}"]["properties"]["payload"] == payload

@@ -41,6 +41,7 @@ async def test_a_task_is_accepted_with_its_document_and_where_it_is_found(
         "status": "pending",
         "payload": {"body": "Hello"},
         "result": None,
+        "artifacts": [],
         "error": None,
         "started_at": None,
         "finished_at": None,

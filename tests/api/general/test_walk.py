@@ -33,7 +33,8 @@ LOOKS: Final = {
     "GET /task/{task_id}/status", "GET /tasks", "GET /tasks/count", "GET /tasks/{task_id}",
     "GET /tasks/{task_id}/events", "GET /events", "GET /task-types", "GET /task-types/{name}",
     "GET /schedules", "GET /schedules/{name}", "GET /workers", "GET /activity", "GET /errors",
-    "GET /errors/{error_id}", "GET /groups/{group_id}",
+    "GET /errors/{error_id}", "GET /groups/{group_id}", "GET /tasks/{task_id}/artifacts",
+    "GET /tasks/{task_id}/artifacts/{name}",
 }  # fmt: skip
 SUBMITS: Final = {
     "POST /notify/", "POST /report/", "POST /file/", "POST /send-email",
@@ -47,11 +48,14 @@ OPERATES: Final = {
     "POST /tasks/{task_id}/run", "PATCH /tasks/{task_id}", "DELETE /tasks/{task_id}",
     "POST /task-types/{name}/pause", "POST /task-types/{name}/resume", "PUT /schedules/{name}",
     "DELETE /schedules/{name}", "POST /schedules/{name}/pause", "POST /schedules/{name}/resume",
-    "POST /schedules/{name}/run",
+    "POST /schedules/{name}/run", "GET /webhooks", "GET /webhooks/{name}",
+    "POST /webhooks/{name}/enable", "POST /webhooks/{name}/disable", "POST /webhooks/{name}/test",
+    "POST /webhooks/{name}/replay",
 }  # fmt: skip
 
 ADMINISTERS: Final = {
     "GET /keys", "POST /keys", "POST /keys/{key_id}/rotate", "DELETE /keys/{key_id}", "GET /audit",
+    "PUT /webhooks/{name}", "DELETE /webhooks/{name}", "POST /webhooks/{name}/secret",
 }  # fmt: skip
 TABLE: Final = (PUBLIC, LOOKS, SUBMITS, OWN, OPERATES, ADMINISTERS)
 OTHER_METHODS: Final = (

@@ -84,10 +84,10 @@ function Recurrence({ values, set, isCron, setCron, refusalOf }) {
 /** Members that the form does not show stay as they are. */
 function bodyOf(values, isCron, payload) {
   const { type, timezone, catch_up, paused, priority, max_attempts, timeout_seconds, labels } = values;
+  const { concurrency_key, unique_key } = values;
+  const unchanged = { catch_up, paused, priority, max_attempts, timeout_seconds, labels, concurrency_key, unique_key };
   const kept = Object.fromEntries(
-    Object.entries({ catch_up, paused, priority, max_attempts, timeout_seconds, labels }).filter(
-      ([, value]) => value !== undefined && value !== null,
-    ),
+    Object.entries(unchanged).filter(([, value]) => value !== undefined && value !== null),
   );
   const recurrence = isCron
     ? { cron: values.cron, timezone }
