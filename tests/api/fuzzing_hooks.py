@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 from typing import Any
 
 import schemathesis
@@ -37,15 +38,32 @@ def before_call(context: Any, case: Any, kwargs: dict[str, Any]) -> None:
             case.body["timezone"] = "Europe/Berlin"
         if case.body.get("cron") is not None:
             case.body["cron"] = "*/5 6-18 * * 1-5"
-    _name_receivers(case.path, case.body)
+    if isinstance(case.body, dict):
+        _name_receivers(case.path, case.body)
+        _match_conflicts(case.body)
 
 
-def _name_receivers(path: str, body: Any) -> None:
+def _tasks_of(body: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The tasks that a body submits: itself, or those of a batch and the one that follows them."""
+    for task in (body, body.get("then"), *(body.get("tasks") or ())):
+        if isinstance(task, dict):
+            yield task
+
+
+def _name_receivers(path: str, body: dict[str, Any]) -> None:
     """Name URLs that notices may go to, and secrets that sign."""
-    if not isinstance(body, dict):
-        return
     if path.startswith("/webhooks/") and "url" in body:
         body |= {"url": _RECEIVER, "types": []}
-    for task in (body, *(body.get("tasks") or ())):
-        if isinstance(task, dict) and isinstance(task.get("callback"), dict):
+    for task in _tasks_of(body):
+        if isinstance(task.get("callback"), dict):
             task["callback"] |= {"url": _RECEIVER, "secret": _SECRET}
+
+
+def _match_conflicts(body: dict[str, Any]) -> None:
+    """Say what becomes of a conflict only where there is a key, and in a batch only one thing."""
+    for task in _tasks_of(body):
+        if task.get("on_conflict") is not None:
+            if task.get("unique_key") is None:
+                task["on_conflict"] = None
+            elif "tasks" in body:
+                task["on_conflict"] = "reject"

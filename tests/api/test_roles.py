@@ -21,6 +21,8 @@ SUBMISSIONS = {
     "/tasks/batch",
 }  # fmt: skip
 ADMINISTRATION = {"/audit", "/keys", "/keys/{key_id}", "/keys/{key_id}/rotate"}
+WEBHOOKS = {"/webhooks", "/webhooks/{name}"}
+"""Their URLs may give access: to look at them is for operators, to make them for administrators."""
 OF_ONES_OWN = {"/tasks/{task_id}/cancel", "/tasks/{task_id}/retry", "/retry-task/{task_id}"}
 
 
@@ -30,8 +32,10 @@ async def test_the_roles_are_those_of_the_table(app: FastAPI) -> None:
         expected = Needs(Role.OPERATOR)
         if path == "/metrics":
             expected = Needs(Role.VIEWER, grant=Grant.METRICS)
-        elif path in ADMINISTRATION:
+        elif path in ADMINISTRATION or path == "/webhooks/{name}/secret":
             expected = Needs(Role.ADMIN)
+        elif path in WEBHOOKS:
+            expected = Needs(Role.OPERATOR if methods <= READING else Role.ADMIN)
         elif path in PUBLIC:
             expected = Needs(Role.PUBLIC)
         elif methods <= READING:
