@@ -22,6 +22,7 @@ import pytest
 from afterwards.cli import main
 from afterwards_client import (
     AsyncClient,
+    CancelledChildren,
     Client,
     Conflict,
     Gone,
@@ -56,6 +57,9 @@ TALKING = """
 from pydantic import BaseModel
 from afterwards import TaskContext, TaskType
 
+class Cards(BaseModel):
+    numbers: list[str]
+
 class Card(BaseModel):
     number: str
 
@@ -66,7 +70,13 @@ async def charge(payload: Card, context: TaskContext) -> dict[str, str]:
     print("charged")
     return {}
 
+async def charge_all(payload: Cards, context: TaskContext) -> dict[str, str]:
+    for number in payload.numbers:
+        context.submit("charge", {"number": number})
+    return {}
+
 CHARGE = TaskType("charge", Card, charge, max_attempts=1)
+CHARGE_ALL = TaskType("charge-all", Cards, charge_all)
 """
 
 
@@ -146,6 +156,35 @@ def test_many_are_accepted_in_their_order(client: Client) -> None:
     )
     assert [task.payload["name"] for task in tasks] == [str(n) for n in range(9)]
     assert all(client.wait(task.id, timeout=20).succeeded for task in tasks)
+
+
+def test_a_task_follows_a_batch_and_tells_of_its_end(client: Client) -> None:
+    failing = [NewTask("charge", {"number": number}) for number in ("1", "2", "fail")]
+    batch = client.submit_many(failing, then=NewTask("notification", HELLO), on="finished")
+    assert batch.then is not None
+    assert client.wait(batch.then.id, timeout=20).succeeded
+    group = client.group(batch.then.id)
+    assert (group.size, group.finished, group.succeeded, group.failed) == (3, 3, 2, 1)
+    assert [task.id for task in client.list(group=group.id)] == [task.id for task in batch[::-1]]
+
+
+def test_a_task_is_cancelled_with_the_group_that_it_follows(client: Client) -> None:
+    waiting = [NewTask("charge", {"number": "1"}, delay=999)] * 3
+    batch = client.submit_many(waiting, then=NewTask("notification", HELLO))
+    assert batch.then is not None
+    cancellation = client.cancel(batch.then.id, children=True)
+    assert (cancellation.outcome, cancellation.children) == (
+        "prevented",
+        CancelledChildren(cancelled=3, requested=0, more=False),
+    )
+    assert client.group(batch.then.id).cancelled == 3
+
+
+def test_a_task_has_its_children(client: Client) -> None:
+    parent = client.submit("charge-all", {"numbers": ["1", "2"]}, wait=20)
+    assert client.get(parent.id).children == 2
+    assert {child.parent for child in client.list(parent=parent.id)} == {parent.id}
+    assert client.cancel(parent.id, children=True).outcome == "finished"
 
 
 def test_one_wrong_task_of_many_is_named_and_none_is_accepted(client: Client) -> None:

@@ -48,6 +48,7 @@ def test_it_needs_httpx_and_nothing_of_the_service(path: Path) -> None:
         "error_groups",
         "activity",
         "bulk",
+        "groups",
     ],
 )
 def test_its_logic_does_no_io(name: str) -> None:

@@ -34,6 +34,7 @@ from afterwards_client.errors import (
     WrongEnvironment,
 )
 from afterwards_client.events import Event, ProgressEvent, ResetEvent, StateEvent, TaskEvent
+from afterwards_client.groups import Batch, CancelledChildren, Group
 from afterwards_client.listing import Page, Scan, TaskCount
 from afterwards_client.live_statistics import LiveStatistics
 from afterwards_client.retries import Retries
@@ -68,6 +69,7 @@ __all__ = [
     "Artifact",
     "AsyncClient",
     "Attempt",
+    "Batch",
     "BulkCancel",
     "BulkDelete",
     "BulkRetry",
@@ -75,6 +77,7 @@ __all__ = [
     "Callback",
     "CancelOutcome",
     "Cancellation",
+    "CancelledChildren",
     "Client",
     "Conditions",
     "Conflict",
@@ -85,6 +88,7 @@ __all__ = [
     "Event",
     "FieldError",
     "Gone",
+    "Group",
     "GroupWait",
     "Host",
     "Invalid",

@@ -18,6 +18,7 @@ from afterwards_client.errors import (
     api_error,
     shortened,
 )
+from afterwards_client.groups import Batch, CancelledChildren, Group
 from afterwards_client.retries import retry_after_seconds
 from afterwards_client.tasks import CancelOutcome, NewTask, Task, TaskDetails
 
@@ -37,6 +38,9 @@ STREAMED: Final = frozenset({HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT})
 
 _CANCEL_SECONDS = 5.0
 """So long the service waits for the worker that runs the task."""
+
+_CHILDREN_SECONDS = 60.0
+"""So much longer it may take to cancel the ten thousand tasks that one may have below it."""
 
 _SHORTEST_SECONDS = 0.01
 """The least time limit: none at all would be no time limit but an error of the socket."""
@@ -102,6 +106,8 @@ class Cancellation:
 
     outcome: CancelOutcome
     task: Task
+    children: CancelledChildren | None = None
+    """The tasks that belong to it; None: they were not asked for."""
 
 
 def check(response: httpx.Response) -> None:
@@ -128,15 +134,30 @@ def submit(task: NewTask, key: str) -> Call[Task]:
     return Call("POST", "/tasks", Task.of, body=task.body(), headers=headers)
 
 
-def submit_many(tasks: Sequence[NewTask], key: str) -> Call[list[Task]]:
-    """Submit tasks, all or none; the key is that of the whole."""
+def submit_many(
+    tasks: Sequence[NewTask], key: str, then: NewTask | None = None, on: str | None = None
+) -> Call[Batch]:
+    """Submit tasks, all or none; the key is that of the whole.
+
+    Raises:
+        InvalidArgument: `on` is given, and no task that follows.
+    """
+    if then is None and on is not None:
+        problem = "no task follows; give it as `then`"
+        raise InvalidArgument(f"condition on={shortened(str(on))!r}", problem)
+    following = None if then is None else then.body() | said({"on": on})
     return Call(
         "POST",
         "/tasks/batch",
-        _tasks,
-        body={"tasks": [task.body() for task in tasks]},
+        Batch.of,
+        body=said({"tasks": [task.body() for task in tasks], "then": following}),
         headers={"Idempotency-Key": _quoted(key)},
     )
+
+
+def group(group_id: str) -> Call[Group]:
+    """Look at the group that a task follows."""
+    return Call("GET", f"/groups/{segment(group_id, 'group id')}", Group.of)
 
 
 def get(
@@ -183,10 +204,16 @@ def change(task_id: str, **changes: Any) -> Call[Task]:
     return Call("PATCH", task_path(task_id), Task.of, body=body)
 
 
-def cancel(task_id: str) -> Call[Cancellation]:
-    """Cancel a task that is not finished."""
-    path = f"{task_path(task_id)}/cancel"
-    return Call("POST", path, _cancellation, repeatable=False, wait_seconds=_CANCEL_SECONDS)
+def cancel(task_id: str, *, children: bool = False) -> Call[Cancellation]:
+    """Cancel a task that is not finished, and all that belong to it if that is wished."""
+    return Call(
+        "POST",
+        f"{task_path(task_id)}/cancel",
+        _cancellation,
+        params={"children": "1"} if children else {},
+        repeatable=False,
+        wait_seconds=_CANCEL_SECONDS + (_CHILDREN_SECONDS if children else 0.0),
+    )
 
 
 def events(
@@ -258,9 +285,10 @@ def _is_unicode(text: str) -> bool:
     return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
-def _tasks(document: Any) -> list[Task]:
-    return [Task.of(one) for one in document["tasks"]]
-
-
 def _cancellation(document: Any) -> Cancellation:
-    return Cancellation(CancelOutcome(document["outcome"]), Task.of(document["task"]))
+    children = document.get("children")
+    return Cancellation(
+        CancelOutcome(document["outcome"]),
+        Task.of(document["task"]),
+        None if children is None else CancelledChildren.of(children),
+    )

@@ -10,6 +10,7 @@ from afterwards_client import calls, flows
 from afterwards_client.calls import Cancellation
 from afterwards_client.downloading import Downloading
 from afterwards_client.events import Event
+from afterwards_client.groups import Batch, Group
 from afterwards_client.many import ManyTasks
 from afterwards_client.operations import Operations
 from afterwards_client.scheduling import Scheduling
@@ -100,14 +101,39 @@ class Client(ManyTasks, Scheduling, Operations, Downloading, WebhookVerbs):
         return self._run(flows.submit(task, idempotency_key, wait, self._retries))
 
     def submit_many(
-        self, tasks: Sequence[NewTask], *, idempotency_key: str | None = None
-    ) -> Sequence[Task]:
+        self,
+        tasks: Sequence[NewTask],
+        *,
+        then: NewTask | None = None,
+        on: Literal["success", "finished"] | None = None,
+        idempotency_key: str | None = None,
+    ) -> Batch:
         """Hand over up to 1000 tasks, all or none. The order stays.
+
+        Args:
+            then: one more task, which starts when all others are finished; `then` of the batch. It
+                has no time of its own, neither `delay` nor `run_at`. To wait for the end of the
+                others, `wait` for it.
+            on: the condition for its start. `success`, the default: all have succeeded; the first
+                that fails or is cancelled cancels it. `finished`: all are finished.
 
         Raises:
             Conflict: another task has the unique key of one of them, or two have the same.
+            InvalidArgument: `on` is given without `then`.
         """
-        return self._run(flows.submit_many(tasks, idempotency_key, self._retries))
+        flow = flows.submit_many(tasks, idempotency_key, self._retries, then, on)
+        return self._run(flow)
+
+    def group(self, group_id: str) -> Group:
+        """The progress of a batch that another task follows, and that task.
+
+        Args:
+            group_id: the id of the task that follows, which is the `group` of the others.
+
+        Raises:
+            NotFound: there is no such task, or it follows no batch.
+        """
+        return self._perform(calls.group(group_id))
 
     def get(self, task_id: str, *, logs: bool = False, tracebacks: bool = False) -> TaskDetails:
         """The task as it is now, with its history.
@@ -205,9 +231,14 @@ class Client(ManyTasks, Scheduling, Operations, Downloading, WebhookVerbs):
         """
         self._perform(calls.delete(task_id))
 
-    def cancel(self, task_id: str) -> Cancellation:
-        """Cancel a task; the outcome says whether that came in time."""
-        return self._perform(calls.cancel(task_id))
+    def cancel(self, task_id: str, *, children: bool = False) -> Cancellation:
+        """Cancel a task; the outcome says whether that came in time.
+
+        Args:
+            children: also all that it has submitted, what that has submitted, and so on, and the
+                members of the group that it follows. A finished task may have such, too.
+        """
+        return self._perform(calls.cancel(task_id, children=children))
 
     def stream(
         self,

@@ -26,6 +26,7 @@ from afterwards_client.errors import (
     UnexpectedAnswer,
     WaitTimeout,
 )
+from afterwards_client.groups import Batch
 from afterwards_client.retries import RETRIED_STATUSES, Patience, Retries, retry_after_seconds
 from afterwards_client.tasks import NewTask, Task, TaskDetails, seconds_of
 
@@ -141,9 +142,15 @@ def submit(
         return submitted
 
 
-def submit_many(tasks: Sequence[NewTask], key: str | None, retries: Retries) -> Flow[list[Task]]:
-    """Submit all or none."""
-    return (yield from perform(calls.submit_many(tasks, _key(key)), retries))
+def submit_many(
+    tasks: Sequence[NewTask],
+    key: str | None,
+    retries: Retries,
+    then: NewTask | None = None,
+    on: str | None = None,
+) -> Flow[Batch]:
+    """Submit all or none, with the task that follows them if there is one."""
+    return (yield from perform(calls.submit_many(tasks, _key(key), then, on), retries))
 
 
 def wait_for(

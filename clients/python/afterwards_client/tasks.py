@@ -245,6 +245,8 @@ class TaskDetails(Task):
     schedule: str | None
     """The schedule that made it."""
     cancel_requested: bool
+    children: int = 0
+    """The number of tasks that it has submitted and that are kept."""
     history: tuple[Attempt, ...]
     """Oldest first."""
     log_lines: tuple[str, ...] | None = None
@@ -262,6 +264,7 @@ class TaskDetails(Task):
             idempotency_key=document["idempotency_key"],
             schedule=document["schedule"],
             cancel_requested=document["cancel_requested"],
+            children=document.get("children", 0),
             history=tuple(Attempt.of(one) for one in document["history"]),
             log_lines=tuple(document["log_lines"]) if "log_lines" in document else None,
         )
