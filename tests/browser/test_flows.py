@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.state import ended, submitted
-from tests.browser.window import Window
+from tests.browser.window import Window, state_is
 from tests.integration.conftest import Service, wait_for
 
 
@@ -29,10 +29,6 @@ def fill_form(page: Page, type_name: str, **fields: str) -> None:
             field.select_option(label=value)
         else:
             field.fill(value)
-
-
-def state_is(page: Page, word: str) -> None:
-    expect(page.locator("main .heading .badge")).to_have_text(word)
 
 
 def test_a_task_is_submitted_by_a_form_watched_and_seen_to_end(

@@ -69,3 +69,8 @@ class Window:
             "() => document.documentElement.scrollWidth - document.documentElement.clientWidth"
         )
         return wide
+
+
+def state_is(page: Page, word: str) -> None:
+    """Wait until the page of a task shows that it is in this state."""
+    expect(page.locator("main .heading .badge")).to_have_text(word)

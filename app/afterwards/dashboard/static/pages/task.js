@@ -1,17 +1,18 @@
 /** One task: what it is, how it went, attempt by attempt, and what can be done about it. */
 import { html, useRef } from "../vendor/preact.js";
-import { API, get, part } from "../core/api.js";
-import { duration, shortId } from "../core/format.js";
+import { API, apiUrl, get, part } from "../core/api.js";
+import { bytes, duration, shortId } from "../core/format.js";
 import { useKeys } from "../core/keys.js";
 import { masked } from "../core/mask.js";
 import { useStatsPolling, useStream } from "../core/live.js";
-import { useResource } from "../core/resource.js";
+import { useRepeated, useResource } from "../core/resource.js";
 import { go, href } from "../core/router.js";
 import { mayChange } from "../core/store.js";
 import { cancel, deleteTask, retry, runNow } from "../ui/actions.js";
 import {
   Badge,
   Copy,
+  Fact,
   Heading,
   Icon,
   Labels,
@@ -23,11 +24,13 @@ import {
   stateOf,
 } from "../ui/basics.js";
 import { Json } from "../ui/json.js";
-import { Loaded } from "../ui/states.js";
 import { editDialog, submitDialog } from "../ui/later.js";
+import { Relations, Waits } from "../ui/relations.js";
+import { Loaded } from "../ui/states.js";
 import { Timeline } from "../ui/timeline.js";
 
 const RELOAD_MILLISECONDS = 1_000;
+const RELATIONS_SECONDS = 10;
 const RETRYABLE = new Set(["failed", "cancelled"]);
 
 export default function Task({ name: id }) {
@@ -37,6 +40,8 @@ export default function Task({ name: id }) {
   );
   const { data: task } = resource;
   useTaskEvents(id, resource);
+  // Children, and who holds its key, change without an event of this task.
+  useRepeated(resource.reload, task && UNFINISHED.has(task.status) ? RELATIONS_SECONDS : 0);
   document.title = `${task ? `${task.type} ` : ""}${shortId(id)} · Afterwards`;
   const reload = () => void resource.reload();
   useKeys(task && mayChange.value ? keysOf(task, reload) : {});
@@ -94,6 +99,7 @@ function curlOf(task) {
 
 const Details = ({ task }) => html`<div class="task">
   <div class="main">
+    <${Waits} waiting=${task.waiting_for} />
     ${task.status === "processing" && task.progress && html`<p class="progress" role="status"><${Meter} fraction=${task.progress.fraction} label="Progress" /> ${Math.round(task.progress.fraction * 100)} % <bdi class="dim">${task.progress.message}</bdi></p>`}
     ${task.error && html`<section class="failure loudly" aria-label="Error"><h2>${task.retrying ? "Last error" : "Error"}</h2><p dir="auto"><bdi>${task.error}</bdi></p></section>`}
     <section class="section" aria-labelledby="attempts"><header><h2 id="attempts">Attempts</h2><span class="faint">${task.attempts} started, ${task.max_attempts} in a round</span></header><${Timeline} attempts=${task.history} task=${task} /></section>
@@ -102,11 +108,14 @@ const Details = ({ task }) => html`<div class="task">
   </div>
   <${Facts} task=${task} /></div>`;
 
-const Hidden = () => html`<p class="notice"><${Icon} name="lock" /><span><b>Payloads are hidden from this key.</b> So are results, errors, progress and output.</span></p>`;
+const Hidden = () => html`<p class="notice"><${Icon} name="lock" /><span><b>Payloads are hidden from this key.</b> So are results, errors, progress, files and output.</span></p>`;
 
-const Values = ({ task }) => html`<${Json} title="Payload" value=${task.payload} />${task.result !== null && html`<${Json} title="Result" value=${task.result} />`}`;
+const Values = ({ task }) => html`<${Json} title="Payload" value=${task.payload} />${task.result !== null && html`<${Json} title="Result" value=${task.result} />`}${task.artifacts.length > 0 && html`<${Files} task=${task} />`}`;
 
-const Fact = ({ name, children }) => html`<div><dt>${name}</dt><dd>${children}</dd></div>`;
+const Files = ({
+  task: { id, artifacts },
+}) => html`<section class="section" aria-labelledby="files"><header><h2 id="files">Files</h2></header>
+  <ul class="files">${artifacts.map(({ name, size }) => html`<li key=${name}><a href=${apiUrl(`tasks/${part(id)}/artifacts/${part(name)}`).href}><bdi>${name}</bdi></a> <span class="faint">${bytes(size)}</span></li>`)}</ul></section>`;
 
 const Trace = ({ id, link }) => html`${
   link
@@ -123,6 +132,7 @@ const Facts = ({ task }) => html`<dl class="facts-list" aria-label="Facts">
   ${task.deadline && html`<${Fact} name="Deadline"><${Time} at=${task.deadline} /><//>`}
   ${Object.keys(task.labels ?? {}).length > 0 && html`<${Fact} name="Labels"><${Labels} labels=${task.labels} /><//>`}
   ${task.schedule && html`<${Fact} name="Schedule"><a href=${href("schedules", { name: task.schedule })}>${task.schedule}</a><//>`}
+  <${Relations} task=${task} />
   ${task.trace_id && html`<${Fact} name="Trace"><${Trace} id=${task.trace_id} link=${task.trace_link} /><//>`}
   <${Fact} name="Priority">${task.priority}<//>
   <${Fact} name="Retried by hand">${task.retries}<//>

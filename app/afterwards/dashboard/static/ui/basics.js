@@ -108,6 +108,9 @@ export const Labels = ({ labels }) =>
       html`<a key=${key} class="label" href=${href("tasks", { label: `${key}=${value}` })}><bdi>${key}=${value}</bdi></a>`,
   );
 
+/** One of a list of facts: its name and what it is. */
+export const Fact = ({ name, children }) => html`<div><dt>${name}</dt><dd>${children}</dd></div>`;
+
 /** A choice of a few, as buttons in a row. */
 export const Choice = ({ label, options, value, onChange }) =>
   html`<div class="choice" role="group" aria-label=${label}>${options.map(

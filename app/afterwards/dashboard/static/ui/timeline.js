@@ -26,7 +26,7 @@ function span(attempt) {
 /** @param {{attempts: any[], task: any}} _ */
 export function Timeline({ attempts, task }) {
   if (!attempts.length)
-    return html`<p class="dim">${task.finished_at ? "It ended without an attempt." : html`No attempt yet. Due <${Time} at=${task.run_at} />.`}</p>`;
+    return html`<p class="dim">${task.finished_at ? "It ended without an attempt." : html`No attempt yet.${task.run_at && html` Due <${Time} at=${task.run_at} />.`}`}</p>`;
   const spans = attempts.map(span);
   const from = Math.min(...spans.map(({ due }) => due));
   const to = Math.max(...spans.map(({ ended }) => ended), from + 1);
