@@ -260,6 +260,7 @@ def test_a_list_has_all_conditions(service: Handler) -> None:
     arguments = ["--status", "failed", "--status", "retrying", "--type", "report", "--type", "file"]
     arguments += ["--label", "tenant=acme", "--label", "plan", "--search", "payload.a=1"]
     arguments += ["--error", "5f0c9a1be27d4c83", "--before", "2026-11-21T00:00:00+00:00"]
+    arguments += ["--parent", "p", "--group", "g"]
     arguments += ["--finished-after", "2026-11-21T00:00:00+00:00", "--finished-before", "now"]
     assert main(["list", *arguments, "--json"]) == 0
     sent = service.requests[0].url.params
@@ -267,6 +268,7 @@ def test_a_list_has_all_conditions(service: Handler) -> None:
     assert sent.get_list("type") == ["report", "file"]
     assert sent.get_list("label") == ["tenant=acme", "plan"]
     assert (sent["q"], sent["error"]) == ("payload.a=1", "5f0c9a1be27d4c83")
+    assert (sent["parent"], sent["group"]) == ("p", "g")
     moment = datetime.fromisoformat("2026-11-21T00:00:00+00:00")
     assert datetime.fromisoformat(sent["created_before"]) == moment
     assert datetime.fromisoformat(sent["finished_after"]) == moment
@@ -566,14 +568,14 @@ class TestOnATerminal:
         assert "[b]half[/b]" in screen.getvalue()
 
     def test_the_rest_is_printed_too(self, terminal: Terminal, screen: io.StringIO) -> None:
-        from afterwards_client import Task
+        from afterwards_client import Cancellation, CancelOutcome, Task
         from afterwards_client.event_stream import Message
         from afterwards_client.events import event_of
 
         found = event_of(Message("state", json.dumps(state("failed")), "e-1"))
         assert found is not None
         terminal.submitted(Task.of(task()))
-        terminal.cancelled("stopped", Task.of(task()))
+        terminal.cancelled(Cancellation(CancelOutcome.STOPPED, Task.of(task())))
         terminal.event(found)
         assert screen.getvalue().count(ID) == 3
         assert "stopped while it ran" in screen.getvalue()

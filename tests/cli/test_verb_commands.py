@@ -82,6 +82,35 @@ def test_cancel_says_what_became_of_it(
     assert out().startswith(f"{ID}: ")
 
 
+@pytest.mark.parametrize(
+    ("outcome", "more", "status"),
+    [
+        ("prevented", False, 0),
+        ("finished", False, 0),
+        ("unstoppable", False, 1),
+        ("prevented", True, 1),
+    ],
+)
+def test_cancel_takes_what_belongs_to_the_task_and_says_what_is_left(
+    service: Handler, out: Callable[[], str], outcome: str, more: bool, status: int
+) -> None:
+    children = {"cancelled": 1200, "requested": 1, "more": more}
+    service.answer(200, {"outcome": outcome, "task": task(), "children": children})
+    assert main(["cancel", ID, "--children"]) == status
+    assert service.requests[0].url.query == b"children=1"
+    line = out()
+    assert "; children: 1,200 cancelled, 1 asked to stop" in line
+    assert ("cancel it once more" in line) is more
+
+
+def test_cancel_prints_the_document_of_the_api(service: Handler, out: Callable[[], str]) -> None:
+    children = {"cancelled": 2, "requested": 0, "more": False}
+    for document in ({"children": children}, {"children": None}):
+        service.answer(200, {"outcome": "stopped", "task": task(), **document})
+        assert main(["cancel", ID, "--json"]) == 0
+        assert json.loads(out()) == {"outcome": "stopped", "task": task(), **document}
+
+
 def test_a_task_is_run_and_deleted_without_a_question(
     service: Handler, out: Callable[[], str]
 ) -> None:
@@ -254,6 +283,9 @@ def test_all_that_can_be_deleted_are_named_by_their_states(service: Handler) -> 
         (["cancel", ID, "--type", "report"], "give ids or conditions, not both"),
         (["cancel", ID, "--all"], "give ids or conditions, not both"),
         (["run", "--all", "--type", "report"], "give conditions or --all, not both"),
+        (["cancel", ID, OTHER, "--children"], "--children is for one task"),
+        (["cancel", ID, "--children", "--dry-run"], "--children is for one task"),
+        (["cancel", "--type", "report", "--children"], "--children is for one task"),
         (["retry", ID, OTHER, "--wait"], "--wait and --run-at are for one task"),
         (["retry", "--all", "--run-at", "2h"], "--wait and --run-at are for one task"),
     ],

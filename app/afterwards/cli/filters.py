@@ -37,6 +37,8 @@ def add_conditions(parser: argparse.ArgumentParser, statuses: Iterable[str]) -> 
         "payload.customer.id=7 is a value in its place",
     )
     group.add_argument("--error", metavar="ID", help="only of this group of errors")
+    group.add_argument("--parent", metavar="ID", help="only what this task has submitted")
+    group.add_argument("--group", metavar="ID", help="only of the batch that this task follows")
     for flag, verb in (("", "created"), ("finished-", "finished")):
         group.add_argument(
             f"--{flag}after", metavar="TIME", type=past, help=f"only {verb} at this time or later"
@@ -75,6 +77,8 @@ def conditions_of(arguments: argparse.Namespace) -> Conditions:
         "unique_key": arguments.unique_key,
         "q": arguments.search,
         "error": arguments.error,
+        "parent": arguments.parent,
+        "group": arguments.group,
         "created_after": arguments.after,
         "created_before": arguments.before,
         "finished_after": arguments.finished_after,

@@ -14,16 +14,17 @@ from typing import Any, Protocol
 
 from afterwards.cli.tables import Cell, Rows
 from afterwards.cli.words import (
-    OUTCOMES,
+    cancellation_document,
     cell,
     described,
+    described_cancellation,
     event_document,
     fields,
     log_lines,
     one_line,
     tracebacks,
 )
-from afterwards_client import Event, Task, TaskSummary
+from afterwards_client import Cancellation, Event, Task, TaskSummary
 
 
 class Output(Protocol):
@@ -53,7 +54,7 @@ class Output(Protocol):
         """The outcome for what has this name; as JSON, the document."""
         ...
 
-    def cancelled(self, outcome: str, task: Task) -> None:
+    def cancelled(self, cancellation: Cancellation) -> None:
         """The outcome of a cancellation."""
         ...
 
@@ -93,8 +94,8 @@ class JsonLines:
     def done(self, name: str, outcome: str, document: Mapping[str, Any]) -> None:
         _print_json(document)
 
-    def cancelled(self, outcome: str, task: Task) -> None:
-        _print_json({"outcome": outcome, "task": task.document})
+    def cancelled(self, cancellation: Cancellation) -> None:
+        _print_json(cancellation_document(cancellation))
 
     def moment(self, line: str, document: Mapping[str, Any]) -> None:
         _print_json(document)
@@ -138,8 +139,8 @@ class Plain:
     def done(self, name: str, outcome: str, document: Mapping[str, Any]) -> None:
         _print(f"{one_line(name)}: {outcome}")
 
-    def cancelled(self, outcome: str, task: Task) -> None:
-        _print(f"{one_line(task.id)}: {OUTCOMES[outcome]}")
+    def cancelled(self, cancellation: Cancellation) -> None:
+        _print(described_cancellation(cancellation))
 
     def moment(self, line: str, document: Mapping[str, Any]) -> None:
         _print(line)

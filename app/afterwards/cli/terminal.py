@@ -20,15 +20,23 @@ from rich.text import Text
 
 from afterwards.cli.tables import Cell, Rows
 from afterwards.cli.words import (
-    OUTCOMES,
     cell,
     described,
+    described_cancellation,
     fields,
     log_lines,
     one_line,
     tracebacks,
 )
-from afterwards_client import Event, ProgressEvent, StateEvent, Task, TaskEvent, TaskSummary
+from afterwards_client import (
+    Cancellation,
+    Event,
+    ProgressEvent,
+    StateEvent,
+    Task,
+    TaskEvent,
+    TaskSummary,
+)
 
 ID_WIDTH: Final = 36
 
@@ -120,8 +128,8 @@ class Terminal:
     def done(self, name: str, outcome: str, document: Mapping[str, Any]) -> None:
         self._console.print(Text(f"{one_line(name)}: {outcome}"))
 
-    def cancelled(self, outcome: str, task: Task) -> None:
-        self._console.print(Text(f"{one_line(task.id)}: {OUTCOMES[outcome]}"))
+    def cancelled(self, cancellation: Cancellation) -> None:
+        self._console.print(Text(described_cancellation(cancellation)))
 
     def moment(self, line: str, document: Mapping[str, Any]) -> None:
         self._console.print(Text(line), soft_wrap=True)

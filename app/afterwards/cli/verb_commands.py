@@ -46,10 +46,14 @@ def _retry(arguments: argparse.Namespace, output: Output) -> int:
 
 def _cancel(arguments: argparse.Namespace, output: Output) -> int:
     with remote.client(arguments) as client:
-        cancellation = client.cancel(arguments.ids[0])
-    output.cancelled(cancellation.outcome, cancellation.task)
-    missed = cancellation.outcome in (CancelOutcome.FINISHED, CancelOutcome.UNSTOPPABLE)
-    return 1 if missed else 0
+        cancellation = client.cancel(arguments.ids[0], children=arguments.children)
+    output.cancelled(cancellation)
+    if cancellation.outcome is CancelOutcome.UNSTOPPABLE:
+        return 1
+    if cancellation.children is None:
+        return 1 if cancellation.outcome is CancelOutcome.FINISHED else 0
+    # Most children begin with the success of their parent: that it is finished is no fault then.
+    return 1 if cancellation.children.more else 0
 
 
 def _run(arguments: argparse.Namespace, output: Output) -> int:
@@ -102,6 +106,11 @@ def _problem(verb: _Verb, arguments: argparse.Namespace) -> str | None:
         )
     if len(arguments.ids) != 1 and (getattr(arguments, "wait", None) or _run_at(arguments)):
         return "--wait and --run-at are for one task"
+    if getattr(arguments, "children", False) and (len(arguments.ids) != 1 or arguments.dry_run):
+        return (
+            "--children is for one task, and without --dry-run; "
+            "for the children of a task alone, give --parent"
+        )
     return None
 
 
@@ -164,6 +173,13 @@ def _run_at(arguments: argparse.Namespace) -> bool:
 def _arguments_of(verb: _Verb) -> Callable[[argparse.ArgumentParser], None]:
     def add(parser: argparse.ArgumentParser) -> None:
         parser.add_argument("ids", metavar="ID", nargs="*", help="the ids of tasks")
+        if verb.name == "cancel":
+            parser.add_argument(
+                "--children",
+                action="store_true",
+                help="for one task: also what it has submitted, what that has submitted, and so "
+                "on, and the batch that it follows",
+            )
         _add_choice(parser, verb.statuses)
         add_common(parser)
 
@@ -231,7 +247,7 @@ _MANY: Final = (
 _DESCRIPTIONS: Final = {
     "retry": "Run failed tasks again, and cancelled ones if --status names them.",
     "cancel": "Cancel tasks. The exit status of one task is 1 if it was finished first, or runs in "
-    "a thread and can only be asked to stop.",
+    "a thread and can only be asked to stop. With --children a finished task is no fault.",
     "run": "Make scheduled tasks due now, also those that wait for another attempt.",
     "delete": "Delete finished tasks. They cannot be brought back.",
 }

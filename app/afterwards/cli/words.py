@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
 from afterwards_client import (
+    Cancellation,
     Event,
     LiveStatistics,
     ProgressEvent,
@@ -20,7 +22,7 @@ from afterwards_client import (
     TaskEvent,
 )
 
-OUTCOMES: Mapping[str, str] = {
+_OUTCOMES: Mapping[str, str] = {
     "prevented": "cancelled before it started",
     "stopped": "stopped while it ran",
     "finished": "not cancelled: it was finished first",
@@ -28,6 +30,27 @@ OUTCOMES: Mapping[str, str] = {
     "requested": "asked to stop; its worker has not answered yet",
 }
 """The outcomes of a cancellation, in words."""
+
+
+def described_cancellation(cancellation: Cancellation) -> str:
+    """The outcome of a cancellation, on one line."""
+    said = f"{one_line(cancellation.task.id)}: {_OUTCOMES[cancellation.outcome]}"
+    children = cancellation.children
+    if children is None:
+        return said
+    more = "; there may be more: cancel it once more" if children.more else ""
+    counts = f"{children.cancelled:,} cancelled, {children.requested:,} asked to stop"
+    return f"{said}; children: {counts}{more}"
+
+
+def cancellation_document(cancellation: Cancellation) -> dict[str, Any]:
+    """The outcome of a cancellation as JSON."""
+    children = cancellation.children
+    return {
+        "outcome": cancellation.outcome,
+        "task": cancellation.task.document,
+        "children": None if children is None else asdict(children),
+    }
 
 
 def fields(task: Task) -> list[tuple[str, str]]:
