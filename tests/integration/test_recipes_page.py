@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import sqlite3
 import subprocess
@@ -45,6 +46,12 @@ def follow(reader: Reader, text: str) -> None:
     for command in all_commands(text):
         if not command.line.endswith(SERVE):
             reader.run(command)
+
+
+def recipe(title: str) -> str:
+    found = re.search(rf"^## {title}\n(.*?)(?=^## |\Z)", PAGE, re.MULTILINE | re.DOTALL)
+    assert found is not None
+    return found[1]
 
 
 @pytest.fixture(scope="module")
@@ -151,3 +158,11 @@ def test_a_row_that_the_service_refuses_says_why_and_holds_up_no_other(
         wait_for(lambda: len(shop.execute(OUTBOX).fetchall()) == 1, "the refused row alone")
     ((_, refused),) = shop.execute(OUTBOX)
     assert "not an email address" in refused
+
+
+# -- recipes whose commands show what they promise -------------------------------------------------
+
+
+@pytest.mark.parametrize("title", ["Many tasks and a summary"])
+def test_the_commands_of_a_recipe_answer_what_it_shows(reader: Reader, title: str) -> None:
+    follow(reader, recipe(title))
