@@ -32,6 +32,7 @@ const ICONS = {
   types: "shapes",
   schedules: "calendar-clock",
   workers: "server",
+  webhooks: "webhook",
   activity: "history",
   search: "search",
   pause: "pause",

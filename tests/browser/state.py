@@ -28,7 +28,7 @@ def ended(service: Service, task_id: str) -> str:
 
 
 def filled(service: Service) -> dict[str, str]:
-    """Have tasks of every state, two kinds of failures, schedules, a paused type; ids by state."""
+    """Have tasks of every state, failures, schedules, webhooks, a paused type; ids by state."""
     labels = {"tenant": "acme", "plan": "pro"}
     ids = {
         "success": submitted(service, "charge", {"customer": 1}, labels=labels),
@@ -56,6 +56,11 @@ def filled(service: Service) -> dict[str, str]:
         body = {"type": "charge", "payload": {"customer": 1}, **recurrence}
         assert service.client.put(f"/schedules/{name}", json=body).status_code == 201
     assert service.post("/schedules/often/pause").is_success
+    # Nothing goes there: no report ends, and the other one is disabled.
+    for name, types in (("reports", ["report"]), ("orders", [])):
+        body = {"url": f"https://{name}.example/{LONG_WORD}", "types": types}
+        assert service.client.put(f"/webhooks/{name}", json=body).status_code == 201
+    assert service.post("/webhooks/orders/disable").is_success
 
     def runs() -> bool:
         return bool(service.get(f"/tasks/{ids['processing']}").json()["status"] == "processing")

@@ -33,7 +33,7 @@ def focused(page: Page) -> str:
 
 def test_by_keyboard_alone_one_goes_anywhere(shared: Window, ids: dict[str, str]) -> None:
     page = shared.open()
-    for key, name in zip("tesywao", PAGES_BY_KEY, strict=True):
+    for key, name in zip("tesyhwao", PAGES_BY_KEY, strict=True):
         page.keyboard.press("g")
         page.keyboard.press(key)
         heading_is(page, name)
@@ -47,7 +47,16 @@ def test_by_keyboard_alone_one_goes_anywhere(shared: Window, ids: dict[str, str]
     expect(page.get_by_role("searchbox")).to_be_focused()
 
 
-PAGES_BY_KEY = ("Tasks", "Errors", "Schedules", "Types", "Workers", "Activity", "Overview")
+PAGES_BY_KEY = (
+    "Tasks",
+    "Errors",
+    "Schedules",
+    "Types",
+    "Webhooks",
+    "Workers",
+    "Activity",
+    "Overview",
+)
 
 
 def test_by_keyboard_alone_a_failed_task_is_found_opened_and_retried(
@@ -196,7 +205,7 @@ CONTROLS = frozenset(
 )
 
 
-@pytest.mark.parametrize("path", ["", "tasks", "schedules", "workers", "types/charge"])
+@pytest.mark.parametrize("path", ["", "tasks", "schedules", "webhooks", "workers", "types/charge"])
 def test_at_200_percent_nothing_is_cut_off(shared: Window, ids: dict[str, str], path: str) -> None:
     # A window of 1280 pixels, enlarged twice, has 640 of its own.
     shared.page.set_viewport_size({"width": 640, "height": 450})

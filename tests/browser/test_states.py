@@ -17,7 +17,7 @@ from tests.browser.window import SECONDS, Window
 from tests.integration.conftest import Service
 
 API: Final = re.compile(
-    r"/(tasks|stats|errors|task-types|schedules|workers|activity|events)(?!\w)(?!.*assets)"
+    r"/(tasks|stats|errors|task-types|schedules|webhooks|workers|activity|events)(?!\w)(?!.*assets)"
 )
 NAMES: Final = {"tasks/": "tasks/7e57da7a-0000-4000-8000-000000000000", "types/": "types/charge"}
 EMPTY: Final = {
@@ -26,6 +26,7 @@ EMPTY: Final = {
     "tasks/": "Not here",
     "errors": "No task is failed",
     "schedules": "No schedules",
+    "webhooks": "No webhooks",
     "activity": "Nothing was done by hand yet",
     "types/": "The number on the invoice.",
     "types": "charge",
@@ -138,7 +139,7 @@ def test_a_refused_action_turns_the_pages_read_only(
     expect(banner).to_contain_text(f"That is a {status}")
     nothing_can_be_done(page)
     assert quiet.violations() == []
-    for name in ("Tasks", "Errors", "Types", "Schedules", "Overview"):
+    for name in ("Tasks", "Errors", "Types", "Schedules", "Webhooks", "Overview"):
         page.get_by_role("link", name=re.compile(f"^{name}")).first.click()
         expect(page.get_by_role("heading", name=name, level=1)).to_be_attached()
         quiet.settle()
@@ -151,7 +152,8 @@ def test_a_refused_action_turns_the_pages_read_only(
 
 def nothing_can_be_done(page: Page) -> None:
     verbs = re.compile(
-        r"^(Cancel|Retry|Run now|Delete|Duplicate|Submit|New schedule|Pause type|Edit)\b"
+        r"^(Cancel|Retry|Run now|Delete|Duplicate|Submit|New schedule|Pause type|Edit"
+        r"|Test|Replay|Enable|Disable)\b"
     )
     expect(page.locator("main").get_by_role("button", name=verbs)).to_have_count(0)
 

@@ -26,6 +26,7 @@ PAGES: Final = {
     "types": "types",
     "types/": "type",
     "schedules": "schedules",
+    "webhooks": "webhooks",
     "workers": "workers",
     "activity": "activity",
 }

@@ -16,6 +16,7 @@ const PAGES = {
   types: () => import("./pages/types.js"),
   "types/": () => import("./pages/type.js"),
   schedules: () => import("./pages/schedules.js"),
+  webhooks: () => import("./pages/webhooks.js"),
   workers: () => import("./pages/workers.js"),
   activity: () => import("./pages/activity.js"),
 };

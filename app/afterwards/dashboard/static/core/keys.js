@@ -20,6 +20,7 @@ export const SHORTCUTS = [
       ["g e", "Errors"],
       ["g y", "Types"],
       ["g s", "Schedules"],
+      ["g h", "Webhooks"],
       ["g w", "Workers"],
       ["g a", "Activity"],
       [".", "Pause or resume live updates"],
@@ -49,7 +50,16 @@ export const SHORTCUTS = [
 
 export const helpIsOpen = signal(false);
 
-const PAGES = { o: "", t: "tasks", e: "errors", y: "types", s: "schedules", w: "workers", a: "activity" };
+const PAGES = {
+  o: "",
+  t: "tasks",
+  e: "errors",
+  y: "types",
+  s: "schedules",
+  h: "webhooks",
+  w: "workers",
+  a: "activity",
+};
 const GLOBAL = {
   "/": search,
   "?": () => (helpIsOpen.value = true),

@@ -86,6 +86,7 @@ const AUDITED = [
 function Which({ entry: { object, name } }) {
   if (object === "task") return html`<${TaskLink} id=${name} full />`;
   if (object === "task type") return html`<${TypeLink} name=${name} />`;
+  if (object === "webhook") return html`<a href=${href("webhooks")}>${name}</a>`;
   if (object === "schedule") return html`<a href=${href("schedules", { name })}>${name}</a>`;
   return html`<bdi class="mono dim" title=${name}>${name}</bdi>`;
 }

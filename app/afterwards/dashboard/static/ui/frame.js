@@ -29,6 +29,7 @@ export const PAGES = [
   ["errors", "Errors", "errors"],
   ["types", "Types", "types"],
   ["schedules", "Schedules", "schedules"],
+  ["webhooks", "Webhooks", "webhooks"],
   ["workers", "Workers", "workers"],
   ["activity", "Activity", "activity"],
 ];
