@@ -249,6 +249,21 @@ def test_a_deadline_that_passes_ends_a_member_and_a_follower(bench: Bench) -> No
     ]
 
 
+def test_one_deadline_for_a_whole_batch_ends_its_members_first(bench: Bench) -> None:
+    registry = bench.registry()
+    late = bench.clock.wall() + 10.0
+    followers = []
+    for _ in range(8):  # their ids are in any order
+        then = bench.task(deadline=late).following(Follows.SUCCESS, 1)
+        ask(registry, AddAll([bench.task(group=then.id, deadline=late), then]))
+        followers.append(then)
+
+    bench.clock.turn(11.0)
+    registry.tick()
+
+    assert {get(registry, then.id).state for then in followers} == {CANCELLED}
+
+
 def test_members_are_kept_until_their_follower_is_finished(bench: Bench) -> None:
     registry = bench.registry(journal=bench.journal(), retention_seconds=100.0)
     peer = bench.peer(registry, {"async": 1})

@@ -95,6 +95,18 @@ def test_due_tasks_come_in_the_order_of_their_times() -> None:
     assert queue.next_due() == 3.0
 
 
+def test_of_tasks_that_are_due_at_the_same_time_the_one_accepted_first_comes_first() -> None:
+    queue = DueQueue()
+    for task_id, order in (("z", 1), ("a", 3), ("m", 2)):
+        queue.push(task_id, 1.0, order)
+
+    due = []
+    while (task_id := queue.first_due(1.0)) is not None:
+        due.append(task_id)
+        queue.discard(task_id)
+    assert due == ["z", "m", "a"]
+
+
 def test_a_task_that_is_pushed_again_is_due_at_its_last_time() -> None:
     queue = DueQueue()
     queue.push("a", 1.0)

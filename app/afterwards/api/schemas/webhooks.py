@@ -21,9 +21,11 @@ from afterwards.api.schemas.requests import (
 )
 from afterwards.api.times import EXAMPLE_TIME
 from afterwards.labels import MAX_LABEL_CHARACTERS
-from afterwards.webhooks.webhook import MOST_TYPES, MOST_WEBHOOKS
+from afterwards.webhooks.webhook import MOST_TYPES
 
 # It is the value of a label of its deliveries, and a step in a path.
+MAX_PAGE_WEBHOOKS: Final = 500
+"""As of all lists, though there may be fewer webhooks."""
 WEBHOOK_NAME: Final = re.compile(rf"^[A-Za-z0-9_-][A-Za-z0-9._-]{{0,{MAX_LABEL_CHARACTERS - 1}}}$")
 WebhookName = Annotated[
     str,
@@ -178,7 +180,7 @@ class WebhookFilter(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    limit: Annotated[int, Field(ge=1, le=MOST_WEBHOOKS)] = Field(
+    limit: Annotated[int, Field(ge=1, le=MAX_PAGE_WEBHOOKS)] = Field(
         50, description="At most so many webhooks.", examples=[50]
     )
     cursor: str | None = Field(

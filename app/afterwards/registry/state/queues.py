@@ -185,18 +185,22 @@ class ReadyQueue:
 
 
 class DueQueue:
-    """Tasks whose time has not come, by their times on one clock."""
+    """Tasks whose time has not come, by their times on one clock.
+
+    Of those with the same time, the one that was accepted first comes first: the deadline of a
+    batch ends its tasks before the one that follows them.
+    """
 
     def __init__(self) -> None:
-        self._heap: list[tuple[float, str]] = []
-        self._members: dict[str, float] = {}
+        self._heap: list[tuple[float, int, str]] = []
+        self._members: dict[str, tuple[float, int]] = {}
 
-    def push(self, task_id: str, due: float) -> None:
-        """Add a task that is due when the clock shows `due`."""
-        self._members[task_id] = due
-        heapq.heappush(self._heap, (due, task_id))
+    def push(self, task_id: str, due: float, order: int = 0) -> None:
+        """Add a task that is due when the clock shows `due`; `order` is that of its acceptance."""
+        self._members[task_id] = (due, order)
+        heapq.heappush(self._heap, (due, order, task_id))
         if len(self._heap) > 2 * len(self._members) + _SLACK:
-            self._heap = [(due, task_id) for task_id, due in self._members.items()]
+            self._heap = [(*place, task_id) for task_id, place in self._members.items()]
             heapq.heapify(self._heap)
 
     def discard(self, task_id: str) -> None:
@@ -206,8 +210,8 @@ class DueQueue:
     def next_due(self) -> float | None:
         """The time at which the first of them is due; None if there is none."""
         while self._heap:
-            due, task_id = self._heap[0]
-            if self._members.get(task_id) == due:
+            due, order, task_id = self._heap[0]
+            if self._members.get(task_id) == (due, order):
                 return due
             heapq.heappop(self._heap)
         return None
@@ -215,4 +219,4 @@ class DueQueue:
     def first_due(self, now: float) -> str | None:
         """A task whose time has come, the earliest first; it stays until discarded."""
         due = self.next_due()
-        return self._heap[0][1] if due is not None and due <= now else None
+        return self._heap[0][2] if due is not None and due <= now else None

@@ -279,7 +279,7 @@ class TaskStore:
 
     def _put_in(self, new: Task) -> None:
         if new.deadline is not None and new.state is not TaskState.PROCESSING:
-            self.deadlines.push(new.id, new.deadline)
+            self.deadlines.push(new.id, new.deadline, new.order)
         match new.state:
             case TaskState.PENDING:
                 # A released task keeps its age, and so its place before those that came later.
@@ -299,7 +299,7 @@ class TaskStore:
             case TaskState.SCHEDULED if new.waits_for_group:
                 pass  # The end of a member makes it due.
             case TaskState.SCHEDULED if new.delay_seconds is None:
-                self.scheduled.push(new.id, new.run_at)
+                self.scheduled.push(new.id, new.run_at, new.order)
             case TaskState.SCHEDULED:
                 self._back_off(new, new.delay_seconds or 0.0)
 
@@ -310,7 +310,7 @@ class TaskStore:
             # the delay: the clock may have been set back meanwhile (rule 12).
             rest = min(delay_seconds, task.run_at - self._clock.wall())
             due = self._backoffs[task.id] = self._clock.elapsed() + rest
-        self.backing_off.push(task.id, due)
+        self.backing_off.push(task.id, due, task.order)
 
     def _line(self, task: Task) -> Line:
         """The line in which it waits; it says what its claim takes."""
