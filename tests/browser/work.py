@@ -43,5 +43,21 @@ async def export(payload: Export, context: TaskContext) -> dict[str, Any]:
     return {"rows": 7}
 
 
+class Split(BaseModel):
+    """The customers to charge."""
+
+    customers: list[int]
+
+
+async def split(payload: Split, context: TaskContext) -> dict[str, Any]:
+    """Submit a charge for each customer, and write them down."""
+    with context.artifact("customers 1.txt", "w") as file:
+        file.write("".join(f"{customer}\n" for customer in payload.customers))
+    for customer in payload.customers:
+        context.submit("charge", {"customer": customer})
+    return {}
+
+
 CHARGE = TaskType("charge", Charge, charge, max_attempts=1)
 EXPORT = TaskType("export", Export, export, max_attempts=1)
+SPLIT = TaskType("split", Split, split, max_attempts=1)

@@ -1,4 +1,5 @@
 /** The filter of a list of tasks: in the URL, and as the API takes it. */
+import { shortId } from "./format.js";
 import { place } from "./router.js";
 
 const HOURS = { "1h": 1, "24h": 24, "7d": 168, "30d": 720 };
@@ -14,12 +15,20 @@ export const AGES = [
 export const hasOwnTimes = ({ after, before }) => Boolean(before) || Boolean(after && !(after in HOURS));
 const ORDERS = ["created", "due", "finished"];
 const REPEATED = ["status", "type", "label"];
+/** What ties a task to others, and whether its value is an id. @type {[name: string, word: string, isId: boolean][]} */
+const TIES = [
+  ["parent", "parent", true],
+  ["group", "group", true],
+  ["concurrency_key", "concurrency key", false],
+  ["unique_key", "unique key", false],
+];
 
-/** @typedef {{status: string[], type: string[], label: string[], q: string, error: string, after: string, before: string, order: string}} Filter */
+/** @typedef {{status: string[], type: string[], label: string[], parent: string, group: string, concurrency_key: string, unique_key: string, q: string, error: string, after: string, before: string, order: string}} Filter */
 
 /** @returns {Filter} what the URL says */
 export function filterOfUrl(query = place.value.query) {
   const one = (name) => query.get(name) ?? "";
+  const tied = /** @type {any} */ (Object.fromEntries(TIES.map(([name]) => [name, one(name)])));
   const [status, type, label] = REPEATED.map((name) => query.getAll(name).filter(Boolean));
   const order = ORDERS.includes(one("order"))
     ? one("order")
@@ -30,6 +39,7 @@ export function filterOfUrl(query = place.value.query) {
     status,
     type,
     label,
+    ...tied,
     q: one("q").trim(),
     error: one("error"),
     after: one("after"),
@@ -48,13 +58,9 @@ function timeOf(text) {
 }
 
 /** The members that are set, as lists, counts and bulk verbs take them. @param {Filter} filter */
-export function forApi({ status, type, label, q, error, after, before }) {
+export function forApi({ order: _, after, before, ...others }) {
   const members = {
-    status,
-    type,
-    label,
-    q,
-    error,
+    ...others,
     created_after: timeOf(after),
     created_before: timeOf(before),
   };
@@ -62,6 +68,13 @@ export function forApi({ status, type, label, q, error, after, before }) {
     Object.entries(members).filter(([, value]) => value !== undefined && value.length),
   );
 }
+
+/** The conditions on what ties tasks to others, in words. @param {Record<string, any>} filter */
+export const ties = (filter) =>
+  TIES.filter(([name]) => filter[name]).map(([name, word, isId]) => ({
+    name,
+    word: `${word}: ${isId ? shortId(filter[name]) : filter[name]}`,
+  }));
 
 /** Each condition in words, and what its removal changes in the URL. @param {Filter} filter */
 export function conditions(filter) {
@@ -74,6 +87,7 @@ export function conditions(filter) {
         change: { [name]: filter[name].filter((one) => one !== value) },
       });
   }
+  for (const tie of ties(filter)) found.push({ ...tie, change: { [tie.name]: null } });
   const ages = Object.fromEntries(AGES);
   if (filter.q) found.push({ name: "q", word: `search: ${filter.q}`, change: { q: null } });
   if (filter.error)
@@ -97,6 +111,10 @@ export const NOTHING = {
   status: null,
   type: null,
   label: null,
+  parent: null,
+  group: null,
+  concurrency_key: null,
+  unique_key: null,
   q: null,
   error: null,
   after: null,

@@ -1,6 +1,7 @@
 /** One thing done to many tasks: counted first, then confirmed, then done in parts that show. */
 import { html, useEffect, useRef, useState } from "../vendor/preact.js";
 import { part, post } from "../core/api.js";
+import { ties } from "../core/filter.js";
 import { number, plural } from "../core/format.js";
 import { undoing } from "./actions.js";
 import { Meter } from "./basics.js";
@@ -57,6 +58,7 @@ export function inWords(filter) {
     list(filter.status).join(" or "),
     list(filter.type).join(" or "),
     ...list(filter.label).map((label) => `label ${label}`),
+    ...ties(filter).map(({ word }) => word),
     filter.q && `“${filter.q}”`,
     filter.error && `error group ${filter.error.slice(0, 8)}`,
     filter.created_after && `created after ${filter.created_after}`,
