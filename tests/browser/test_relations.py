@@ -98,6 +98,17 @@ def test_a_task_that_follows_a_batch_shows_how_far_that_is(
     expect(page.locator("main .waits")).to_have_count(0)
 
 
+def test_no_undo_starts_a_task_without_its_group(window: Window, service: Service) -> None:
+    members = [{"type": "export", "payload": {"seconds": 1}, "delay_seconds": 3_600}]
+    then = {"type": "charge", "payload": {"customer": 3}}
+    batch = service.post("/tasks/batch", {"tasks": members, "then": then}).json()
+    page = window.open(f"tasks/{batch['then']['id']}")
+    page.get_by_role("button", name="Cancel").click()
+    notice = page.get_by_role("status", name="Notices")
+    expect(notice).to_contain_text("was cancelled before it ran")
+    expect(notice.get_by_role("button", name="Undo")).to_have_count(0)
+
+
 def test_a_task_says_which_key_it_waits_for(window: Window, service: Service) -> None:
     key = {"concurrency_key": "account-7"}
     first, second = (submitted(service, "export", {"seconds": 600}, **key) for _ in range(2))

@@ -21,12 +21,15 @@ export async function cancel(task, onDone = NOTHING) {
   const answer = await said(() => post(`tasks/${part(task.id)}/cancel`));
   if (!answer) return;
   onDone(answer.task);
-  const undo = CANCELLED.has(answer.outcome) ? () => backToItsTime(task, onDone) : undefined;
+  const undo = CANCELLED.has(answer.outcome) && !waitsForGroup(task) ? () => backToItsTime(task, onDone) : undefined;
   toast(`Task ${shortId(task.id)} ${OUTCOMES[answer.outcome]}.`, {
     undo,
     kind: answer.outcome === "finished" ? "wrong" : "done",
   });
 }
+
+/** True if its cancellation cannot be undone: a retry would start it at once, without its group. */
+export const waitsForGroup = (task) => Boolean(task.waiting_for?.group);
 
 /** The body of a retry that has a cancelled task run when it would have run. */
 export function undoing(task) {

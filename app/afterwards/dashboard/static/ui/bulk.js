@@ -3,7 +3,7 @@ import { html, useEffect, useRef, useState } from "../vendor/preact.js";
 import { part, post } from "../core/api.js";
 import { ties } from "../core/filter.js";
 import { number, plural } from "../core/format.js";
-import { undoing } from "./actions.js";
+import { undoing, waitsForGroup } from "./actions.js";
 import { Meter } from "./basics.js";
 import { Dialog, close, show } from "./dialog.js";
 import { toast, wrong } from "./toasts.js";
@@ -109,10 +109,8 @@ function Bulk({ verb, body, onDone, tasks }) {
   const act = async () => {
     setDone(0);
     try {
-      const undo =
-        verb === "cancel" && tasks.length > 0 && tasks.length <= UNDOABLE
-          ? () => putBack(tasks, onDone)
-          : undefined;
+      const waited = tasks.length <= UNDOABLE ? tasks.filter(canBePutBack) : [];
+      const undo = verb === "cancel" && waited.length > 0 ? () => putBack(waited, onDone) : undefined;
       report(verb, await inParts(verb, body, matched, setDone, stopped), undo);
     } catch (error) {
       wrong(error);
@@ -167,9 +165,11 @@ async function inParts(verb, body, total, tell, stopped) {
   return { ...sum, wasStopped: stopped.current && more };
 }
 
+const canBePutBack = (task) =>
+  (task.status === "scheduled" || task.status === "pending") && !waitsForGroup(task);
+
 /** Undoes a cancellation, task by task: each is due when it was due. */
-async function putBack(tasks, onDone) {
-  const waited = tasks.filter(({ status }) => status === "scheduled" || status === "pending");
+async function putBack(waited, onDone) {
   const answers = await Promise.allSettled(
     waited.map((task) => post(`tasks/${part(task.id)}/retry`, undoing(task))),
   );
