@@ -101,9 +101,9 @@ def test_of_tasks_that_are_due_at_the_same_time_the_one_accepted_first_comes_fir
         queue.push(task_id, 1.0, order)
 
     due = []
-    while (task_id := queue.first_due(1.0)) is not None:
-        due.append(task_id)
-        queue.discard(task_id)
+    while (first := queue.first_due(1.0)) is not None:
+        due.append(first)
+        queue.discard(first)
     assert due == ["z", "m", "a"]
 
 
