@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from playwright.sync_api import Page, expect
 
+from loadtests.browser import CHROMIUM, MISSING, chromium
 from tests.integration.conftest import Service, wait_for
 from tests.integration.reader import BLOCK, Command, Reader, commands
 
@@ -166,3 +168,43 @@ def test_a_row_that_the_service_refuses_says_why_and_holds_up_no_other(
 @pytest.mark.parametrize("title", ["Many tasks and a summary", "An import for each tenant"])
 def test_the_commands_of_a_recipe_answer_what_it_shows(reader: Reader, title: str) -> None:
     follow(reader, recipe(title))
+
+
+# -- a progress bar in a page ----------------------------------------------------------------------
+
+HTML = "progress.html"
+BROWSER_MS = 20_000.0
+
+
+@pytest.fixture
+def page(reader: Reader, service: Service) -> Iterator[Page]:
+    """A window in which `progress.html` has the service's origin, as behind a proxy."""
+    if CHROMIUM is None:
+        pytest.skip(MISSING)
+    with chromium() as browser:
+        page = browser.new_page(base_url=service.url)
+        page.route(f"**/{HTML}*", lambda route: route.fulfill(path=reader.directory / HTML))
+        yield page
+
+
+def submit_import(service: Service, rows: int) -> str:
+    payload = {"tenant": "initech", "file": "june.csv", "rows": rows}
+    task_id: str = service.post("/tasks", {"type": "import", "payload": payload}).json()["id"]
+    return task_id
+
+
+def test_a_page_shows_the_progress_of_a_task_and_its_end(service: Service, page: Page) -> None:
+    note, bar = page.get_by_role("status"), page.get_by_role("progressbar")
+
+    running = submit_import(service, rows=100_000)
+    page.goto(f"/{HTML}?task={running}")
+    expect(note).to_contain_text("of 100000 rows", timeout=BROWSER_MS)
+    before = bar.evaluate("bar => bar.value")
+    grown = "before => document.querySelector('progress').value > before"
+    page.wait_for_function(grown, arg=before, timeout=BROWSER_MS)
+    service.post(f"/tasks/{running}/cancel")
+    expect(note).to_have_text("Cancelled", timeout=BROWSER_MS)
+
+    page.goto(f"/{HTML}?task={submit_import(service, rows=10)}")
+    expect(note).to_have_text("Done", timeout=BROWSER_MS)
+    assert bar.evaluate("bar => bar.value") == 1
