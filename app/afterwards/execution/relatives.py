@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
-from collections import Counter
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from typing import Any, Final
@@ -52,7 +51,7 @@ class AttemptRelatives:
         self._find_type = find_type
         self._lock = threading.Lock()
         self._number = self._bytes = 0
-        self._same: Counter[tuple[str, bytes]] = Counter()
+        self._same: dict[tuple[str, bytes], int] = {}
         self._sent: list[Child] = []
         """Those whose answer has to be waited for."""
 
@@ -166,8 +165,8 @@ class AttemptRelatives:
         return child
 
     def _send_now(self, type_name: str, head: dict[str, Any], payload: bytes) -> Child:
-        occurrence = self._same[type_name, payload]
-        self._same[type_name, payload] += 1
+        occurrence = self._same.get((type_name, payload), 0)
+        self._same[type_name, payload] = occurrence + 1
         context = self._context
         retries = context.family.retries
         task_id = child_id_now(context.task_id, retries, type_name, payload, occurrence)
