@@ -72,7 +72,7 @@ typecheck: $(DEVELOPMENT) ## mypy, strict
 
 SECONDS ?= 600
 SEED ?= 1
-chaos: $(DEVELOPMENT) ## kill the service's processes at random for SECONDS=600, with SEED=1
+chaos: $(DEVELOPMENT) ## kill the service's processes at random for SECONDS=600, with SEED=1, and count effects
 	@$(BIN)/python -m tests.chaos --seconds $(SECONDS) --seed $(SEED)
 
 SUBMISSIONS ?= 1000000

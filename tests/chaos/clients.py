@@ -7,15 +7,20 @@ import random
 import threading
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple, TextIO
 
 import httpx
 
-CLIENTS = 4
-PAUSE_SECONDS = 0.05
+from tests.chaos.submissions import FOLLOWER, MEMBERS, Maker, Submission
+
+CLIENTS: Final = 4
+PAUSE_SECONDS: Final = 0.05
 """After a refusal; a client that asks again at once would only measure refusals."""
+
+TRIES: Final = 200
+"""A submission with an idempotency key is repeated so often until it is acknowledged."""
 
 
 class Acknowledged(NamedTuple):
@@ -23,38 +28,20 @@ class Acknowledged(NamedTuple):
 
     task_id: str
     kind: str
-    content: Mapping[str, Any] | None
-    """The content that a file task has to write."""
-
-
-def submission(rng: random.Random, number: int) -> tuple[str, str, Mapping[str, Any] | None]:
-    """Kind, path and body of the next task. Few reports: they have the fewest slots.
-
-    Naps run in hosts, many in one.
-    """
-    kind = rng.choices(
-        ["notification", "flaky", "bounce", "bare", "file", "email", "report", "nap", "nap-thread"],
-        [5, 1, 1, 1, 4, 4, 1, 4, 2],
-    )[0]
-    message = {"message": f"m{number}"}
-    path, body = {
-        "notification": ("/notify/", {"email": "johndoe@example.com", **message}),
-        "flaky": ("/notify", {"email": "flaky@simulator.example", **message}),
-        "bounce": ("/notify", {"email": "bounce@simulator.example", **message}),
-        "bare": ("/api/notifications/notify", None),
-        "file": ("/file/", {"content": {"number": number, "random": rng.random()}}),
-        "email": ("/send-email", {"email": "a@example.com", "subject": "s", "body": "b"}),
-        "report": ("/report/", {"name": f"r{number}", "details": {"number": number}}),
-        "nap": ("/tasks", {"type": "nap", "payload": {"seconds": 0.3}}),
-        "nap-thread": ("/tasks", {"type": "nap-thread", "payload": {"seconds": 0.3}}),
-    }[kind]
-    return kind, path, body
+    content: Mapping[str, Any]
+    """The content that its effect has to have."""
 
 
 class Clients:
-    """`CLIENTS` threads at a bounded rate together. Acknowledged tasks go to a file, at once."""
+    """`CLIENTS` threads at a bounded rate together. Acknowledged tasks go to a file, at once.
 
-    def __init__(self, url: str, log_file: Path, seed: int, per_second: float) -> None:
+    Args:
+        calls_url: the recording server of HTTP.
+    """
+
+    def __init__(
+        self, url: str, log_file: Path, seed: int, per_second: float, calls_url: str
+    ) -> None:
         self.answers: Counter[str] = Counter()
         """By status, or by what went wrong on the way."""
         self._url = url
@@ -62,10 +49,11 @@ class Clients:
         self._interval_seconds = CLIENTS / per_second
         self._lock = threading.Lock()
         self._over = threading.Event()
-        self._threads = [
-            threading.Thread(target=self._submit, args=[random.Random(f"{seed}-{number}")])
+        makers = [
+            Maker(random.Random(f"{seed}-{number}"), f"{number}", calls_url)
             for number in range(CLIENTS)
         ]
+        self._threads = [threading.Thread(target=self._submit, args=[one]) for one in makers]
 
     def start(self) -> None:
         for thread in self._threads:
@@ -77,36 +65,57 @@ class Clients:
             thread.join()
 
     def acknowledged(self) -> list[Acknowledged]:
-        """The acknowledged submissions in the log."""
+        """The acknowledged tasks in the log, each once."""
         if not self._log_file.exists():
             return []
-        lines = self._log_file.read_text().splitlines()
-        return [Acknowledged(*json.loads(line)) for line in lines]
+        lines = [Acknowledged(*json.loads(line)) for line in self._log_file.open()]
+        # One with a unique key may have been the answer to several.
+        return [*{one.task_id: one for one in lines}.values()]
 
-    def _submit(self, rng: random.Random) -> None:
+    def _submit(self, maker: Maker) -> None:
         number, due = 0, time.monotonic()
         client = httpx.Client(base_url=self._url, timeout=10)
         with client, self._log_file.open("a") as log:
             while not self._over.wait(due - time.monotonic()):
                 due = max(due + self._interval_seconds, time.monotonic() - 1.0)
                 number += 1
-                kind, path, body = submission(rng, number)
-                try:
-                    answer = client.post(path, json=body)
-                except httpx.TransportError as error:
-                    # Nobody has said 202: the task may be there or not.
-                    self._count(type(error).__name__)
-                    self._over.wait(PAUSE_SECONDS)
-                    continue
-                self._count(str(answer.status_code))
-                if answer.is_success:
-                    task_id = answer.headers["location"].rpartition("/")[2]
-                    content = body["content"] if kind == "file" and body else None
-                    log.write(json.dumps([task_id, kind, content]) + "\n")
-                    log.flush()
-                else:
-                    self._over.wait(PAUSE_SECONDS)
+                self._send(client, maker.make(number), log)
+
+    def _send(self, client: httpx.Client, submission: Submission, log: TextIO) -> None:
+        for _ in range(TRIES if submission.headers else 1):
+            answer = self._ask(client, submission)
+            if answer is not None and answer.is_success:
+                log.writelines(json.dumps(one) + "\n" for one in _accepted(submission, answer))
+                log.flush()
+                return
+            # Where nobody has said 202, the task may be there or not.
+            if self._over.wait(PAUSE_SECONDS):
+                return
+
+    def _ask(self, client: httpx.Client, submission: Submission) -> httpx.Response | None:
+        try:
+            answer = client.post(
+                submission.path, json=submission.body, headers={**submission.headers}
+            )
+        except httpx.TransportError as error:
+            self._count(type(error).__name__)
+            return None
+        self._count(str(answer.status_code))
+        return answer
 
     def _count(self, answer: str) -> None:
         with self._lock:
             self.answers[answer] += 1
+
+
+def _accepted(submission: Submission, answer: httpx.Response) -> Iterator[Acknowledged]:
+    """The tasks that an answer acknowledges."""
+    if submission.kind != "group":
+        task_id = answer.headers["location"].rpartition("/")[2]
+        yield Acknowledged(task_id, submission.kind, submission.content)
+        return
+    batch = answer.json()
+    ids = [one["id"] for one in batch["tasks"]]
+    for kind, task_id in zip(MEMBERS, ids, strict=True):
+        yield Acknowledged(task_id, kind, {})
+    yield Acknowledged(batch["then"]["id"], FOLLOWER, {"members": ids})

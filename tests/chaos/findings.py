@@ -13,6 +13,7 @@ from pathlib import Path
 from afterwards.lifecycle import MAX_LOST_ATTEMPTS, Task, TaskState
 from tests.chaos.clients import Acknowledged
 from tests.chaos.killer import KINDS, Kill
+from tests.chaos.submissions import ENDS_BADLY, MAY_BE_REPLACED
 from tests.reliability.conftest import Mark
 
 LATE_SECONDS = 15.0
@@ -43,6 +44,13 @@ class Again:
     """True if it ended after the next one had begun."""
 
 
+def ends_of(kind: str) -> frozenset[TaskState]:
+    """The states in which a task of this kind may end, if it is not lost too often."""
+    if kind in MAY_BE_REPLACED:
+        return frozenset({TaskState.SUCCESS, TaskState.CANCELLED})
+    return frozenset({TaskState.FAILED if kind in ENDS_BADLY else TaskState.SUCCESS})
+
+
 @dataclass
 class Findings:
     """All of it. `failures` is empty if the promise was kept."""
@@ -53,6 +61,8 @@ class Findings:
     again: list[Again]
     answers: Counter[str]
     failures: list[str] = field(default_factory=list)
+    effects: Sequence[str] = ()
+    """Lines for people: what was sent, and how often again."""
 
     @property
     def lost(self) -> list[str]:
@@ -85,9 +95,9 @@ class Findings:
             task = self.tasks.get(task_id)
             if task is None or task_id in given_up or not task.state.is_final:
                 continue
-            if task.state is not (TaskState.FAILED if kind == "bounce" else TaskState.SUCCESS):
+            if task.state not in ends_of(kind):
                 self.failures.append(f"{kind} {task_id} is {task.state}: {task.error}")
-            elif content is not None:
+            elif kind == "file":
                 self._check_file(output_dir / f"{task_id}.json", content)
 
     def _check_repetitions(self) -> None:
@@ -116,7 +126,7 @@ class Findings:
             f"kills                 {len(self.kills)}",
             *_kinds(self.kills),
         ]
-        lines += _recovery(self.again)
+        lines += [*_recovery(self.again), *self.effects]
         return "\n".join([*lines, *(f"FAILURE: {failure}" for failure in self.failures)])
 
 

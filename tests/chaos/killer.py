@@ -12,19 +12,20 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
-from tests.chaos.fleet import Fleet
+from tests.chaos.fleet import Fleet, parent
 from tests.reliability.conftest import FaultyService
 
 T = TypeVar("T")
 
 PAUSE_SECONDS: Final = (0.2, 1.4)
-FREEZE_SECONDS: Final = {"worker": (0.3, 7.0), "child": (0.3, 3.0), "registry": (0.3, 6.0),
-                         "master": (0.3, 3.0)}  # fmt: skip
+FREEZE_SECONDS: Final = {"worker": (0.3, 7.0), "child": (0.3, 3.0), "effects": (0.3, 3.0),
+                         "registry": (0.3, 6.0), "master": (0.3, 3.0)}  # fmt: skip
 """A worker's and the registry's freezes go beyond the lease of 5 s."""
 
 KINDS: Final = (
     *("worker SIGKILL", "worker SIGTERM", "worker SIGHUP", "worker freeze"),
     *("child SIGKILL", "child SIGTERM", "child freeze"),
+    *("effects SIGKILL", "effects SIGTERM", "effects freeze"),
     *("registry SIGKILL", "registry SIGTERM", "registry SIGHUP", "registry freeze"),
     *("master SIGKILL", "master SIGTERM", "master SIGHUP", "master freeze"),
     "everything SIGKILL",
@@ -51,6 +52,8 @@ class Kill:
     """Attempts under way in those; for the registry, whose death should end none, in all."""
     until: float = 0.0
     """The moment at which frozen processes go on."""
+    parent: int = 0
+    """The worker of a host."""
 
 
 @dataclass
@@ -63,6 +66,8 @@ class Killer:
     kills: list[Kill] = field(default_factory=list)
     _frozen: dict[int, float] = field(default_factory=dict)
     """The moments at which frozen processes are continued."""
+    _sending: dict[int, int] = field(default_factory=dict)
+    """Hosts of effects and their attempts under way, as the latest victim was chosen."""
 
     def run(self, over: threading.Event) -> None:
         """Strike until `over` and until no kind is missing, then leave everybody running."""
@@ -109,6 +114,10 @@ class Killer:
 
     def _victim(self, role: str) -> int | None:
         """Somebody of that role with attempts under way."""
+        if role == "effects":
+            self._sending = self.fleet.sending()
+            hosts = sorted(pid for pid in self._sending if pid not in self._frozen)
+            return self.rng.choice(hosts) if hosts else None
         running = self.fleet.running()
         workers = [pid for pid in self.fleet.workers() if pid not in self._frozen]
         busy: set[int | None]
@@ -132,11 +141,16 @@ class Killer:
             pids = frozenset(self.service.processes())
         else:
             pids = self.fleet.with_children(pid)
-        hit = [mark for mark in running if mark.pid in pids or role == "registry"]
-        if kind in ("child SIGTERM", "master SIGHUP"):
+        hit = len([mark for mark in running if mark.pid in pids or role == "registry"])
+        above = 0
+        if role in ("child", "effects"):
+            above = parent(pid)
+        if role == "effects":
+            hit = self._sending.get(pid, 0)
+        if kind in ("child SIGTERM", "effects SIGTERM", "master SIGHUP"):
             # A stop is the business of its parent, and new task code that of further attempts.
-            pids = frozenset()
-        self.kills.append(Kill(kind, time.monotonic(), pids, len(hit)))
+            pids, above = frozenset(), 0
+        self.kills.append(Kill(kind, time.monotonic(), pids, hit, parent=above))
 
     # -- who looks after the service ---------------------------------------------------------------
 

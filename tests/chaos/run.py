@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import random
 import threading
 import time
@@ -13,32 +14,89 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from afterwards.errors import AfterwardsError
 from tests.chaos.clients import Clients
+from tests.chaos.evidence import Evidence, unfinished, without_reason
 from tests.chaos.findings import Findings, executed_again
 from tests.chaos.fleet import Fleet
+from tests.chaos.kept import check_kept, unlisted_files
 from tests.chaos.killer import Killer
-from tests.reliability.conftest import FaultyService
+from tests.chaos.modules.shapes import VIOLATIONS
+from tests.chaos.recorders import Recorders
+from tests.chaos.sent import Sent, check_sent, summary
+from tests.chaos.submissions import HOOKED
+from tests.reliability.conftest import MODULES, FaultyService
 
 SETTINGS: Final = {
-    "notification_delay_seconds": "0.3",
+    "notification_delay_seconds": "0.1",
     "report_delay_seconds": "0.2",
     "file_delay_seconds": "0.3",
-    "email_delay_seconds": "0.6",
+    "smtp_connections": "8",
     "grace_seconds": "1",
     "lease_seconds": "5",
     "log_level": "warning",
 }
+CALLBACK_SECRET: Final = "whsec_" + base64.b64encode(bytes(range(32))).decode()
 SETTLE_SECONDS: Final = 60.0
 """The time in which tasks have to end after the last strike."""
+
+DELIVERIES_SECONDS: Final = 400.0
+"""The same for deliveries: one that has failed twice waits for five minutes."""
+
+REMOVAL_SECONDS: Final = 90.0
+"""The time in which the files of attempts that have not succeeded have to go."""
 
 END_SECONDS: Final = 40.0
 
 
 def run(directory: Path, seconds: float, seed: int, per_second: float) -> Findings:
     """Strike for so many seconds, let the service settle, and look at everything."""
-    service = FaultyService(directory, **SETTINGS)
-    service.start()
-    clients = Clients(service.url, directory / "acknowledged", seed, per_second)
-    killer = Killer(service, Fleet(service), random.Random(seed))
+    with Recorders.running(directory) as recorders:
+        service = _service(directory, recorders)
+        service.start()
+        secret = _hook(service, recorders)
+        log = directory / "acknowledged"
+        clients = Clients(service.url, log, seed, per_second, recorders.url)
+        killer = Killer(service, Fleet(service, recorders), random.Random(seed))
+        try:
+            _strike(service, clients, killer, seconds)
+            (directory / "kills").write_text("".join(f"{kill}\n" for kill in killer.kills))
+            findings = _settle(service, clients, killer)
+            findings.judge(service.output_dir)
+            _check_effects(service, recorders, findings, secret)
+            _check_sums(service, findings)
+            _check_end(service, findings)
+        finally:
+            # Whatever has gone wrong: no service outlives a run.
+            service.kill_everything()
+            service.client.close()
+    return findings
+
+
+def _service(directory: Path, recorders: Recorders) -> FaultyService:
+    """A service that sends to the recording servers, and knows all types of the submissions."""
+    service = FaultyService(
+        directory,
+        **SETTINGS,
+        **recorders.settings(),
+        task_modules="harmful,acting",
+        webhook_secrets=CALLBACK_SECRET,
+    )
+    locks = directory / "locks"
+    locks.mkdir()
+    modules = f"{MODULES}:{Path(__file__).with_name('modules')}"
+    service.set_plain(PYTHONPATH=modules, LOCKS=str(locks))
+    return service
+
+
+def _hook(service: FaultyService, recorders: Recorders) -> str:
+    """Have the service tell the recording server of the tasks with a label; its secret."""
+    body = {"url": f"{recorders.url}/hooks", "labels": HOOKED}
+    answer = service.client.put("/webhooks/recorded", json=body)
+    assert answer.status_code == 201, answer.text
+    secret: str = answer.json()["secret"]
+    return secret
+
+
+def _strike(service: FaultyService, clients: Clients, killer: Killer, seconds: float) -> None:
     clients.start()
     over = threading.Event()
     timer = threading.Timer(seconds, over.set)
@@ -49,12 +107,6 @@ def run(directory: Path, seconds: float, seed: int, per_second: float) -> Findin
     finally:
         timer.cancel()
         clients.end()
-    (directory / "kills").write_text("".join(f"{kill}\n" for kill in killer.kills))
-    findings = _settle(service, clients, killer)
-    findings.judge(service.output_dir)
-    _check_sums(service, findings)
-    _check_end(service, findings)
-    return findings
 
 
 def _settle(service: FaultyService, clients: Clients, killer: Killer) -> Findings:
@@ -72,6 +124,30 @@ def _settle(service: FaultyService, clients: Clients, killer: Killer) -> Finding
     _until(all_final, SETTLE_SECONDS)
     findings.again = executed_again(service.trace(), killer.kills)
     return findings
+
+
+def _check_effects(
+    service: FaultyService, recorders: Recorders, findings: Findings, hook_secret: str
+) -> None:
+    """Every effect is there as often as the attempts that are known to have had it."""
+    if not _until(lambda: not unfinished(service), DELIVERIES_SECONDS):
+        findings.failures.append("not all tasks have ended")
+    evidence = Evidence.of(service)
+    sent = Sent.of(recorders)
+    findings.failures += check_sent(
+        sent,
+        evidence,
+        findings.acknowledged,
+        hook_secret=hook_secret,
+        callback_secret=CALLBACK_SECRET,
+    )
+    violations = service.directory / "locks" / VIOLATIONS
+    findings.failures += check_kept(evidence, findings.acknowledged, service.output_dir, violations)
+    findings.failures += without_reason(evidence, findings.kills)
+    if not _until(lambda: not unlisted_files(evidence, service.output_dir), REMOVAL_SECONDS):
+        left = unlisted_files(evidence, service.output_dir)
+        findings.failures.append(f"files of no attempt that has succeeded: {left}")
+    findings.effects = summary(sent, evidence)
 
 
 def _check_sums(service: FaultyService, findings: Findings) -> None:
