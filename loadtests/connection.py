@@ -47,11 +47,15 @@ def post(path: str, body: Mapping[str, object]) -> bytes:
 class Connection:
     """One connection, kept alive; one request at a time.
 
+    Args:
+        token: of a key, which is sent with each request; empty: none is.
+
     Raises:
         OSError: there is no listener, or the connection was closed.
     """
 
-    def __init__(self, address: Address) -> None:
+    def __init__(self, address: Address, token: str = "") -> None:
+        self._authorization = f"\r\nAuthorization: Bearer {token}\r\n".encode() if token else b""
         self._socket = socket.create_connection(address, timeout=_TIMEOUT_SECONDS)
         # Without it a request waits for the acknowledgement of the one before.
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -69,6 +73,9 @@ class Connection:
 
     def send(self, request: bytes) -> None:
         """Send a request whose answer is taken by `receive`."""
+        if self._authorization:
+            # After the request line, which ends with the first of these.
+            request = request.replace(b"\r\n", self._authorization, 1)
         self._socket.sendall(request)
 
     def receive(self) -> Answer | None:

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple, Self
 
+from afterwards.access.tokens import new_token
 from loadtests.connection import Connection, get
 from loadtests.errors import LoadTestError
 from loadtests.metrics import Counts
@@ -21,6 +22,9 @@ from loadtests.metrics import Counts
 START_SECONDS: Final = 120.0
 STOP_SECONDS: Final = 60.0
 _POLL_SECONDS: Final = 0.002
+_USER_TICKS: Final = 11
+_SYSTEM_TICKS: Final = 12
+"""The places of these in /proc/PID/stat, counted after the program's name (proc(5))."""
 _COUNTS_PAUSE_SECONDS: Final = 0.01
 _PROGRAMS: Final = Path(sys.executable).parent
 PROGRAM: Final = _PROGRAMS / "afterwards"
@@ -56,6 +60,8 @@ class Server:
         self.directory = directory
         self.start_seconds = 0.0
         """From the start of the program until it said that it is ready."""
+        self.token = ""
+        """The token of a key, sent with every request; empty: none is needed."""
         self.address = _free_address()
         self._command = command
         self._environment = environment
@@ -109,8 +115,8 @@ class Server:
         return self.directory / "log"
 
     def connect(self) -> Connection:
-        """A connection of one's own."""
-        return Connection(self.address)
+        """A connection of one's own, which sends the token."""
+        return Connection(self.address, self.token)
 
     def processes(self) -> list[int]:
         """The master and all that descend from it."""
@@ -130,6 +136,19 @@ class Server:
                 rss += sizes["Rss"]
                 pss += sizes["Pss"]
         return Memory(rss * 1024, pss * 1024)
+
+    def processor_seconds(self) -> float:
+        """The processor time of all processes since each was started.
+
+        It grows by no more than what a process takes that is there at both times.
+        """
+        ticks = 0
+        for pid in self.processes():
+            with contextlib.suppress(OSError):
+                # The name of the program, in brackets, may have blanks.
+                fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+                ticks += int(fields[_USER_TICKS]) + int(fields[_SYSTEM_TICKS])
+        return ticks / os.sysconf("SC_CLK_TCK")
 
     def _wait_ready(self, deadline: float) -> None:
         assert self._process is not None
@@ -188,6 +207,14 @@ class Service(Server):
     def see_modules_in(self, directory: Path) -> None:
         """Have the service, which was not started yet, find modules there."""
         self._environment = {**self._environment, "PYTHONPATH": str(directory)}
+
+    def require_key(self) -> None:
+        """Have the service, which was not started yet, begin with a key, and so require one."""
+        self.token = new_token().text
+        file = self.directory / "first_key"
+        file.write_text(self.token)
+        file.chmod(0o600)
+        self._environment = {**self._environment, "AFTERWARDS_FIRST_KEY_FILE": str(file)}
 
     def registry_pid(self) -> int:
         """The process that writes the journal, as the lock's file says."""

@@ -64,6 +64,7 @@ class Stand:
             f"{server.url}/notify/",
             connections=connections or self.sizes.connections,
             seconds=self.sizes.seconds if seconds is None else seconds,
+            arguments=[server.token] if server.token else (),
         )
 
     def read(self, service: Service, ids_file: Path) -> wrk.Load:

@@ -18,7 +18,7 @@ from typing import Final
 from loadtests.errors import LoadTestError
 
 POST_SCRIPT: Final = Path(__file__).with_name("post.lua")
-"""The notification of `NOTIFICATION`, again and again."""
+"""The notification of `SUBMIT`, again and again, with the token that an argument gives."""
 
 READ_SCRIPT: Final = Path(__file__).with_name("read.lua")
 """The status of a random task of those whose ids are in the file named by the argument."""

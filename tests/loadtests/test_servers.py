@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
+from loadtests.bench.notification import SUBMIT
 from loadtests.bench.stand import Stand
-from loadtests.connection import post
+from loadtests.connection import Connection, post, submit
 from loadtests.errors import LoadTestError
 from loadtests.servers import Service
 from tests.integration.conftest import wait_for
@@ -54,6 +56,28 @@ def test_a_server_that_does_not_start_shows_the_end_of_its_log(tmp_path: Path) -
         Service(tmp_path / "service", workers="x"),
     ):
         pass
+
+
+def test_a_service_that_requires_a_key_is_used_with_it(stand: Stand) -> None:
+    service = stand.service()
+    service.require_key()
+    with service:
+        with Connection(service.address) as stranger:
+            stranger.expect(401, SUBMIT)
+        with service.connect() as connection:
+            connection.expect(202, SUBMIT)
+        assert service.wait_finished(1).succeeded == 1
+
+
+def test_the_processor_time_is_that_of_all_processes(stand: Stand) -> None:
+    with stand.service() as service:
+        before = service.processor_seconds()
+        submit(service.address, SUBMIT, 200, connections=4)
+        service.wait_finished(200)
+        used = service.processor_seconds() - before
+        of_the_registry = Path(f"/proc/{service.registry_pid()}/stat").read_text().split()
+    assert used >= 0.01
+    assert before + used > int(of_the_registry[13]) / os.sysconf("SC_CLK_TCK")
 
 
 def test_the_bare_application_validates_and_answers_202(stand: Stand) -> None:

@@ -18,6 +18,7 @@ from loadtests.bench.measurements import (
     posts,
     reads,
     scrape,
+    surcharges,
     waiting,
 )
 from loadtests.bench.stand import Stand
@@ -29,6 +30,8 @@ MEASUREMENTS: Final[Mapping[str, Measurement]] = MappingProxyType(
         "post": posts.measure,
         "crowd": posts.measure_crowd,
         "batches": batches.measure,
+        "keyed": surcharges.measure_keys,
+        "encrypted": surcharges.measure_encryption,
         "latency": latency.measure,
         "finish": finish.measure,
         "reads": reads.measure,

@@ -13,6 +13,7 @@ from loadtests.bench.measurements import MEASUREMENTS, pools
 from loadtests.bench.stand import Stand
 from loadtests.browser import CHROMIUM, MISSING
 from loadtests.errors import LoadTestError
+from loadtests.servers import Service
 from tests.loadtests.conftest import SMALL, Journal, needs_wrk
 
 pytestmark = [needs_wrk, pytest.mark.thorough, pytest.mark.timeout(180)]
@@ -54,6 +55,42 @@ def test_posts_are_accepted_stored_and_done_and_no_more_than_that(
     assert journal.states() == {"success": traced(accepted) + tasks_of(accepted)}
     assert finished.beside == accepted.ours
     assert accepted.beside_name == "bare route"
+
+
+@pytest.mark.parametrize(
+    ("name", "without"), [("keyed", "without"), ("encrypted", "not encrypted")]
+)
+def test_the_price_of_an_option_is_beside_the_service_without_and_the_bare_route(
+    stand: Stand, journal: Journal, name: str, without: str
+) -> None:
+    beside_bare, *others = measured(stand, name)
+    assert beside_bare.note.startswith("accepted/bare ")
+    assert [row.beside_name for row in others] == [without] * 3
+    [accepted, finished, processor] = others
+    assert beside_bare.ours == accepted.ours
+    assert finished.ours.high <= accepted.ours.high
+    assert processor.unit == "us"
+    assert tasks_of(accepted) > SMALL.connections
+    [(state, number)] = journal.states().items()
+    assert state == "success"
+    assert traced(accepted) + tasks_of(accepted) <= number
+
+
+def test_a_service_that_lets_in_a_stranger_gives_no_price_of_keys(
+    monkeypatch: pytest.MonkeyPatch, stand: Stand
+) -> None:
+    monkeypatch.setattr(Service, "require_key", lambda service: None)
+    with pytest.raises(LoadTestError, match="answered 202, not 401"):
+        list(MEASUREMENTS["keyed"](stand))
+
+
+def test_a_service_that_does_not_encrypt_gives_no_price_of_encryption(
+    monkeypatch: pytest.MonkeyPatch, stand: Stand
+) -> None:
+    plain = Stand.service
+    monkeypatch.setattr(Stand, "service", lambda stand, **_: plain(stand))
+    with pytest.raises(LoadTestError, match="payloads can be read: True"):
+        list(MEASUREMENTS["encrypted"](stand))
 
 
 def test_a_latency_is_that_of_tasks_which_are_stored_and_done(
