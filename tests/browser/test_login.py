@@ -198,6 +198,31 @@ def test_a_viewer_looks_and_is_offered_no_verb(
     expect(page.get_by_role("table", name="Tasks")).to_contain_text("hidden")
 
 
+def test_a_viewer_is_led_to_no_webhooks(
+    window: Window, service: Service, ids: dict[str, str]
+) -> None:
+    links = window.page.get_by_role("navigation", name="Pages").get_by_role("link")
+    for role, number in (("viewer", 0), ("submitter", 0), ("operator", 1)):
+        token = key(service, f"{role} of pages", role)["token"]
+        page = logged_in(window, token, "activity")
+        expect(links.filter(has_text="Webhooks")).to_have_count(number)
+        expect(links.filter(has_text="Schedules")).to_have_count(1)
+        table = page.get_by_role("table", name="Activity")
+        expect(table.get_by_text("orders").first).to_be_visible()
+        expect(table.get_by_role("link", name="orders")).to_have_count(2 * number)
+        page.keyboard.press("?")
+        help_on_keys = page.get_by_role("dialog", name="Shortcuts")
+        expect(help_on_keys.get_by_text("Schedules")).to_be_visible()
+        expect(help_on_keys.get_by_text("Webhooks")).to_have_count(number)
+        page.keyboard.press("Escape")
+        page.keyboard.press("g")
+        page.keyboard.press("h")
+        page.keyboard.press("?")
+        expect(help_on_keys).to_be_visible()
+        assert page.url.endswith("webhooks") == bool(number)
+        window.context.clear_cookies()
+
+
 def test_administrators_see_keys_and_addresses_in_the_activity_and_others_do_not(
     window: Window, service: Service, new_window: Callable[..., Window]
 ) -> None:

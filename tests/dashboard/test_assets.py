@@ -21,6 +21,8 @@ from afterwards.api.schemas.bulk import (
 from afterwards.api.schemas.schedules import NewSchedule
 from afterwards.dashboard.assets import STATIC, load
 from afterwards.dashboard.shell import shell
+from afterwards.task_types import CATALOGUE
+from afterwards.task_types.description import describe
 
 SELECTIONS: Final[dict[str, type[BulkSelection]]] = {
     "retry": RetrySelection,
@@ -124,6 +126,12 @@ def test_a_verb_for_many_tasks_is_offered_for_the_states_that_the_service_takes(
 def test_the_mask_that_a_form_asks_to_replace_is_the_one_of_the_service() -> None:
     source = (STATIC / "core/mask.js").read_text()
     assert f'export const MASK = "{MASK}";' in source
+
+
+def test_the_type_that_no_form_offers_is_the_one_that_the_service_alone_submits() -> None:
+    source = (STATIC / "core/deliveries.js").read_text()
+    [name] = [name for name, one in CATALOGUE.items() if not describe(one).is_for_clients]
+    assert f'export const DELIVERY = "{name}";' in source
 
 
 def test_the_form_of_a_schedule_sends_every_member_that_a_schedule_has() -> None:

@@ -11,9 +11,11 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
+from afterwards.access.principal import Principal
 from afterwards.access.roles import Role
-from afterwards.api import artifacts
-from afterwards.api.file_answer import content_disposition
+from afterwards.api import artifacts, file_answer
+from afterwards.api.authorise import Gate
+from afterwards.api.file_answer import content_disposition, in_reader
 from afterwards.artifacts import Artifact, encoded
 from afterwards.registry.protocol.requests import Succeeded
 from tests.access.holders import holder, ring_of
@@ -220,6 +222,32 @@ async def test_a_key_that_sees_no_payloads_sees_no_artifacts(
         answer = await api.get(f"/tasks/{task_id}/{path}")
         assert answer.status_code == 403
         assert "need a key with `payloads`" in answer.json()["detail"]
+
+
+async def test_a_download_that_has_begun_goes_on_when_its_key_ends(
+    api: httpx.AsyncClient, app: FastAPI, task_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate: Gate = app.state.gate
+    reader = holder(Role.VIEWER, "reader")
+    gate.renew(ring_of(reader))
+    api.headers.update(reader.headers)
+    reads: list[int] = []
+
+    async def read_and_end_the_key(function: Any, *args: Any) -> Any:
+        found = await in_reader(function, *args)
+        if function is os.pread and not reads:
+            gate.renew(ring_of())
+            with gate.lapses.watched(Principal(reader.key, None)) as lapse:
+                await lapse
+        reads.append(1)
+        return found
+
+    monkeypatch.setattr(file_answer, "_CHUNK_BYTES", 8)
+    monkeypatch.setattr(file_answer, "in_reader", read_and_end_the_key)
+    answer = await api.get(f"/tasks/{task_id}/artifacts/{PATH}")
+    assert (answer.status_code, answer.content) == (200, CONTENT)
+    assert len(reads) > 1
+    assert (await api.get(f"/tasks/{task_id}/artifacts/{PATH}")).status_code == 401
 
 
 def descriptors() -> int:

@@ -44,15 +44,16 @@ export const PROBE = apiUrl("readyz");
 
 /**
  * @param {string} method @param {string} path
- * @param {{query?: Record<string, any>, body?: unknown, signal?: AbortSignal}} [options]
+ * @param {{query?: Record<string, any>, body?: unknown, signal?: AbortSignal, isLong?: boolean}} [options]
+ * isLong: it may take as long as it takes, and no time without an answer is an outage
  * @returns {Promise<any>} the JSON of the answer; null if it has none
  * @throws {Problem|Unreachable}
  */
-export async function call(method, path, { query, body, signal } = {}) {
-  const timeout = AbortSignal.timeout(TIMEOUT_MILLISECONDS);
+export async function call(method, path, { query, body, signal, isLong = false } = {}) {
+  const limits = [signal, isLong ? null : AbortSignal.timeout(TIMEOUT_MILLISECONDS)];
   const answer = await reach(apiUrl(path, query), {
     method,
-    signal: signal ? AbortSignal.any([signal, timeout]) : timeout,
+    signal: AbortSignal.any(limits.filter(Boolean)),
     headers: body === undefined ? {} : { "Content-Type": "application/json" },
     body: body === undefined ? undefined : JSON.stringify(body),
   });

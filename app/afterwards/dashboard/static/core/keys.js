@@ -1,16 +1,12 @@
 /** The keyboard: one listener, and what each component wants of it while it is there. */
 import { signal, useEffect, useRef } from "../vendor/preact.js";
 import { go } from "./router.js";
-import { paused } from "./store.js";
+import { hiddenPages, paused } from "./store.js";
 
 const SEQUENCE_MILLISECONDS = 1_200;
 
-/**
- * The keys as the help shows them.
- *
- * @type {[string, [string, string][]][]}
- */
-export const SHORTCUTS = [
+/** @type {[string, [string, string][]][]} */
+const SHORTCUTS = [
   [
     "Anywhere",
     [
@@ -47,6 +43,12 @@ export const SHORTCUTS = [
     ],
   ],
 ];
+
+/** The keys as the help shows them: without those of pages that are not shown. */
+export const shortcuts = () =>
+  SHORTCUTS.map(([title, keys]) => [title, keys.filter(([key]) => isThere(key))]);
+
+const isThere = (key) => !key.startsWith("g ") || !hiddenPages.value.has(PAGES[key.slice(2)]);
 
 export const helpIsOpen = signal(false);
 
@@ -108,7 +110,8 @@ document.addEventListener("keydown", (event) => {
 });
 
 function handlerOf(event) {
-  if (event.timeStamp - goesSince < SEQUENCE_MILLISECONDS && event.key in PAGES) {
+  const isSecond = event.timeStamp - goesSince < SEQUENCE_MILLISECONDS;
+  if (isSecond && event.key in PAGES && !hiddenPages.peek().has(PAGES[event.key])) {
     goesSince = -Infinity;
     return () => go(PAGES[event.key] || ".");
   }

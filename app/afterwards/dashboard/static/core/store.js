@@ -36,6 +36,13 @@ export const readOnly = signal(/** @type {string|null} */ (null));
 export const mayChange = computed(
   () => readOnly.value === null && session.value?.key?.role !== "viewer",
 );
+/** The roles that may look at webhooks, whose URLs may hold secrets. */
+const OPERATORS = new Set(["operator", "admin"]);
+/** The pages of which the service would show nothing to the key. */
+export const hiddenPages = computed(() => {
+  const key = session.value?.key;
+  return new Set(!key || OPERATORS.has(key.role) ? [] : ["webhooks"]);
+});
 /** False where the service hides payloads, so that nothing can be made of them. */
 export const seesPayloads = computed(() => session.value?.key?.payloads ?? true);
 /** True while the user has stopped the updates. */

@@ -5,7 +5,7 @@ import { number } from "../core/format.js";
 import { useStatsStream } from "../core/live.js";
 import { useResource } from "../core/resource.js";
 import { href } from "../core/router.js";
-import { session } from "../core/store.js";
+import { hiddenPages, session } from "../core/store.js";
 import { Heading, TaskLink, Time, TypeLink } from "../ui/basics.js";
 import { Empty, Loaded } from "../ui/states.js";
 import { Table } from "../ui/table.js";
@@ -86,7 +86,8 @@ const AUDITED = [
 function Which({ entry: { object, name } }) {
   if (object === "task") return html`<${TaskLink} id=${name} full />`;
   if (object === "task type") return html`<${TypeLink} name=${name} />`;
-  if (object === "webhook") return html`<a href=${href("webhooks")}>${name}</a>`;
+  if (object === "webhook" && !hiddenPages.value.has("webhooks"))
+    return html`<a href=${href("webhooks")}>${name}</a>`;
   if (object === "schedule") return html`<a href=${href("schedules", { name })}>${name}</a>`;
   return html`<bdi class="mono dim" title=${name}>${name}</bdi>`;
 }

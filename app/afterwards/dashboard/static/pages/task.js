@@ -2,6 +2,7 @@
 import { html, useRef } from "../vendor/preact.js";
 import { API, apiUrl, get, part } from "../core/api.js";
 import { bytes, duration, shortId } from "../core/format.js";
+import { isForClients } from "../core/deliveries.js";
 import { useKeys } from "../core/keys.js";
 import { masked } from "../core/mask.js";
 import { useStatsPolling, useStream } from "../core/live.js";
@@ -68,12 +69,15 @@ function useTaskEvents(id, resource) {
   });
 }
 
+/** True if its payload may be sent: it is shown, and the type is one that clients submit. */
+const isReusable = (task) => !task.redacted && isForClients(task.type);
+
 function keysOf(task, reload) {
   return {
     r: () =>
       RETRYABLE.has(task.status) ? retry(task, reload) : task.status === "scheduled" && runNow(task, reload),
     c: () => UNFINISHED.has(task.status) && cancel(task, reload),
-    e: () => RETRYABLE.has(task.status) && !task.redacted && editDialog(task, reload),
+    e: () => RETRYABLE.has(task.status) && isReusable(task) && editDialog(task, reload),
   };
 }
 
@@ -82,12 +86,12 @@ function Verbs({ task, reload }) {
   return html`${
     RETRYABLE.has(task.status) &&
     html`<${Verb} icon="retry" kind="primary" onClick=${() => retry(task, reload)}>Retry<//>
-      ${!task.redacted && html`<${Verb} icon="edit" onClick=${() => editDialog(task, reload)}>Edit and retry<//>`}`
+      ${isReusable(task) && html`<${Verb} icon="edit" onClick=${() => editDialog(task, reload)}>Edit and retry<//>`}`
   }
     ${task.status === "scheduled" && html`<${Verb} icon="now" onClick=${() => runNow(task, reload)}>Run now<//>`}
     ${!isFinished && html`<${Verb} icon="close" kind="danger" disabled=${task.cancel_requested} onClick=${() => cancel(task, reload)}>${task.cancel_requested ? "Asked to stop" : "Cancel"}<//>`}
-    ${!task.redacted && html`<${Verb} icon="add" onClick=${() => submitDialog({ type: task.type, payload: task.payload })}>Duplicate<//>`}
-    ${!task.redacted && !masked(task.payload).length && html`<${Copy} text=${curlOf(task)}>Copy as curl<//>`}
+    ${isReusable(task) && html`<${Verb} icon="add" onClick=${() => submitDialog({ type: task.type, payload: task.payload })}>Duplicate<//>`}
+    ${isReusable(task) && !masked(task.payload).length && html`<${Copy} text=${curlOf(task)}>Copy as curl<//>`}
     ${isFinished && html`<${Verb} icon="remove" kind="quiet" label="Delete" onClick=${() => deleteTask(task, () => go("tasks"))} />`}`;
 }
 

@@ -1,6 +1,7 @@
 /** One task type: its limits, how its tasks go, and its payload's schema. */
 import { html } from "../vendor/preact.js";
 import { get, part } from "../core/api.js";
+import { isForClients } from "../core/deliveries.js";
 import { remember } from "../core/drain.js";
 import { duration, number } from "../core/format.js";
 import { useStatsStream } from "../core/live.js";
@@ -23,7 +24,7 @@ export default function Type({ name }) {
   const isPaused = stats.value?.paused_types.includes(name) ?? type.data?.paused;
   const aside =
     type.data &&
-    html`<${Verb} icon="add" onClick=${() => submitDialog({ type: name })}>Submit a task<//><${PauseVerb} type=${name} onDone=${type.reload} kind="" />
+    html`${isForClients(name) && html`<${Verb} icon="add" onClick=${() => submitDialog({ type: name })}>Submit a task<//>`}<${PauseVerb} type=${name} onDone=${type.reload} kind="" />
     <${Choice} label="Range" options=${RANGES} value=${range} onChange=${(one) => setQuery({ range: one === "1h" ? null : one })} />`;
   return html`<${Heading} title=${html`<bdi>${name}</bdi>`} aside=${aside}>${isPaused && html`<span class="tag">paused</span>`}<//>
     <${Loaded} of=${type}>${(known) => html`

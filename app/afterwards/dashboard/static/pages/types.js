@@ -5,7 +5,7 @@ import { remember } from "../core/drain.js";
 import { useStatsStream } from "../core/live.js";
 import { useResource } from "../core/resource.js";
 import { Heading } from "../ui/basics.js";
-import { Empty, Loaded, Skeleton } from "../ui/states.js";
+import { Loaded, NoTypes, Skeleton } from "../ui/states.js";
 import { TypeTable } from "../ui/type_table.js";
 import { stats } from "../core/store.js";
 
@@ -14,8 +14,7 @@ export default function Types() {
   const types = useResource("task types", (signal) => get("task-types", {}, signal));
   document.title = "Types · Afterwards";
   return html`<${Heading} title="Types" /><${Loaded} of=${types}>${({ task_types: known }) => {
-    if (!known.length)
-      return html`<${Empty} icon="types" title="No task types">The setting AFTERWARDS_TASK_MODULES names the modules that have them.<//>`;
+    if (!known.length) return html`<${NoTypes} />`;
     if (!stats.value) return html`<${Skeleton} rows=${known.length} />`;
     const names = new Set([...known.map(({ name }) => name), ...Object.keys(stats.value.by_type)]);
     return html`<${TypeTable} names=${[...names]} />`;

@@ -2,11 +2,12 @@
 import { html, useEffect, useRef, useState } from "../vendor/preact.js";
 import { API } from "../core/api.js";
 import { duration, hourMinute, number, plural, shortNumber } from "../core/format.js";
-import { SHORTCUTS, helpIsOpen } from "../core/keys.js";
+import { helpIsOpen, shortcuts } from "../core/keys.js";
 import { href, place } from "../core/router.js";
 import {
   connected,
   heardAt,
+  hiddenPages,
   liveState,
   now,
   outage,
@@ -33,6 +34,8 @@ export const PAGES = [
   ["workers", "Workers", "workers"],
   ["activity", "Activity", "activity"],
 ];
+
+const shownPages = () => PAGES.filter(([page]) => !hiddenPages.value.has(page));
 
 function countFor(page) {
   const { tasks, workers } = stats.value ?? {};
@@ -66,7 +69,7 @@ function Cycle({ preference, words, icon }) {
 
 const Rail = () => html`<nav class="rail" aria-label="Pages">
   <a class="name" href=${href("")}>Afterwards</a>
-  <div class="pages">${PAGES.map(([page, word, icon]) => html`<${RailLink} key=${page} page=${page} word=${word} icon=${icon} />`)}</div>
+  <div class="pages">${shownPages().map(([page, word, icon]) => html`<${RailLink} key=${page} page=${page} word=${word} icon=${icon} />`)}</div>
   <div class="foot"><${LiveDot} /><${Account} />
     <${Cycle} preference=${times} words=${TIMES} icon="zone" /><${Cycle} preference=${theme} words=${THEMES} icon="theme" />
     <button type="button" class="cycle" onClick=${() => (helpIsOpen.value = true)}><${Icon} name="keys" /><span>Shortcuts</span></button>
@@ -126,7 +129,7 @@ function Announcer() {
 function Help() {
   if (!helpIsOpen.value) return null;
   return html`<${Dialog} title="Shortcuts" onClose=${() => (helpIsOpen.value = false)}>
-    <div class="shortcuts">${SHORTCUTS.map(
+    <div class="shortcuts">${shortcuts().map(
       ([title, keys]) =>
         html`<section key=${title}><h3>${title}</h3><dl>${keys.map(
           ([key, text]) => html`<div key=${key}><dt><kbd>${key}</kbd></dt><dd>${text}</dd></div>`,

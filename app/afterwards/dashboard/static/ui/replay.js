@@ -1,10 +1,10 @@
 /** Telling a webhook once more of what finished in a span of time. */
-import { html, useState } from "../vendor/preact.js";
-import { part, post } from "../core/api.js";
+import { html, useEffect, useRef, useState } from "../vendor/preact.js";
+import { call, part } from "../core/api.js";
 import { local, number, plural } from "../core/format.js";
 import { Dialog, close, show } from "./dialog.js";
 import { Field } from "./form.js";
-import { toast } from "./toasts.js";
+import { toast, wrong } from "./toasts.js";
 
 const DAY = 86_400_000;
 
@@ -21,24 +21,29 @@ function Replay({ name }) {
   const [span, setSpan] = useState({ since: fieldOf(Date.now() - DAY), until: "" });
   const [error, setError] = useState("");
   const [isBusy, setBusy] = useState(false);
+  const wasLeft = useRef(false);
+  useEffect(() => () => void (wasLeft.current = true), []);
   const set = (member) => (event) => setSpan({ ...span, [member]: event.target.value });
   const replay = async () => {
     setBusy(true);
+    setError("");
     try {
       const body = { since: timeOf(span.since), until: timeOf(span.until) };
-      const answer = await post(`webhooks/${part(name)}/replay`, body);
-      close();
+      const answer = await call("POST", `webhooks/${part(name)}/replay`, { body, isLong: true });
+      if (!wasLeft.current) close();
       report(name, answer);
     } catch (refusal) {
+      if (wasLeft.current) wrong(refusal);
       setError(refusal.message);
     }
     setBusy(false);
   };
   return html`<${Dialog} title=${`Replay ${name}`} footer=${html`<button type="button" class="button" onClick=${close}>Leave it</button>
-    <button type="button" class="button primary" disabled=${isBusy || !span.since} onClick=${replay}>Replay</button>`}>
+    <button type="button" class="button primary" disabled=${isBusy || !span.since} onClick=${replay}>${isBusy ? "Replaying…" : "Replay"}</button>`}>
     <p>The webhook is told once more of each task that fits it and finished in this time. A notice has the <code>webhook-id</code> that it had.</p>
     <${Field} id="replay-since" label="Finished since" error=${error}><input id="replay-since" type="datetime-local" value=${span.since} onInput=${set("since")} /><//>
-    <${Field} id="replay-until" label="And before" hint="Empty: until now."><input id="replay-until" type="datetime-local" value=${span.until} aria-describedby="replay-until-hint" onInput=${set("until")} /><//><//>`;
+    <${Field} id="replay-until" label="And before" hint="Empty: until now."><input id="replay-until" type="datetime-local" value=${span.until} aria-describedby="replay-until-hint" onInput=${set("until")} /><//>
+    ${isBusy && html`<p role="status">Many tasks take a while. The replay goes on if you leave it.</p>`}<//>`;
 }
 
 function report(name, { matched, replayed, skipped, interrupted }) {

@@ -2,13 +2,14 @@
 import { html, useState } from "../vendor/preact.js";
 import { Problem, get, part, put } from "../core/api.js";
 import { cronInWords } from "../core/cron.js";
+import { isForClients } from "../core/deliveries.js";
 import { ZONE, pretty } from "../core/format.js";
 import { useResource } from "../core/resource.js";
 import { example } from "../core/schema.js";
 import { Choice } from "./basics.js";
 import { Dialog, close, show } from "./dialog.js";
 import { Field, Mistakes, PayloadForm, parse } from "./form.js";
-import { Loaded } from "./states.js";
+import { Loaded, NoTypes } from "./states.js";
 import { said, toast, wrong } from "./toasts.js";
 
 /**
@@ -24,7 +25,11 @@ export async function scheduleDialog(name, onDone) {
 
 function Begin({ schedule, onDone }) {
   const types = useResource("task types", (signal) => get("task-types", {}, signal));
-  return html`<${Loaded} of=${types}>${({ task_types: known }) => html`<${Form} types=${known} schedule=${schedule} onDone=${onDone} />`}<//>`;
+  return html`<${Loaded} of=${types}>${({ task_types: known }) => {
+    const offered = known.filter(({ name }) => isForClients(name));
+    if (!offered.length) return html`<${Dialog} title="New schedule"><${NoTypes} /><//>`;
+    return html`<${Form} types=${offered} schedule=${schedule} onDone=${onDone} />`;
+  }}<//>`;
 }
 
 const BEGUN = { name: "", cron: "0 3 * * *", every_seconds: null, timezone: ZONE };

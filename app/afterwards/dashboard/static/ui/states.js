@@ -31,6 +31,9 @@ export const Skeleton = ({ rows }) =>
 export const Empty = ({ icon, title, children }) =>
   html`<div class="empty"><${Icon} name=${icon ?? "tasks"} /><h2>${title}</h2><div>${children}</div></div>`;
 
+export const NoTypes = () =>
+  html`<${Empty} icon="types" title="No task types">The setting AFTERWARDS_TASK_MODULES names the modules that have them.<//>`;
+
 const SAID = {
   404: ["Not here", "There is nothing under this name."],
   410: ["Deleted", "It was here. It was deleted, by hand or because its time to be kept was over."],

@@ -1,6 +1,7 @@
 /** A new task, by a form that its type's schema makes. */
 import { html, useState } from "../vendor/preact.js";
 import { Problem, get, post } from "../core/api.js";
+import { isForClients } from "../core/deliveries.js";
 import { pretty } from "../core/format.js";
 import { masked } from "../core/mask.js";
 import { useResource } from "../core/resource.js";
@@ -8,7 +9,7 @@ import { go } from "../core/router.js";
 import { example } from "../core/schema.js";
 import { Dialog, close, show } from "./dialog.js";
 import { Field, Mistakes, PayloadForm, parse } from "./form.js";
-import { Loaded } from "./states.js";
+import { Loaded, NoTypes } from "./states.js";
 import { toast, wrong } from "./toasts.js";
 
 /** @param {{type?: string, payload?: any}} [begun] what the form begins with */
@@ -16,7 +17,11 @@ export const submitDialog = (begun = {}) => show(html`<${Submit} begun=${begun} 
 
 function Submit({ begun }) {
   const types = useResource("task types", (signal) => get("task-types", {}, signal));
-  return html`<${Loaded} of=${types}>${({ task_types: known }) => html`<${SubmitForm} types=${known} begun=${begun} />`}<//>`;
+  return html`<${Loaded} of=${types}>${({ task_types: known }) => {
+    const offered = known.filter(({ name }) => isForClients(name));
+    if (!offered.length) return html`<${Dialog} title="Submit a task"><${NoTypes} /><//>`;
+    return html`<${SubmitForm} types=${offered} begun=${begun} />`;
+  }}<//>`;
 }
 
 function SubmitForm({ types, begun }) {
