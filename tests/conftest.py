@@ -49,11 +49,11 @@ def logging_as_it_was() -> Iterator[None]:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
-    report: pytest.TestReport = yield  # type: ignore[assignment]
+    report: pytest.TestReport = yield  # type: ignore[assignment] # pluggy sends the report
     # A tool that is missing may skip a test on somebody's machine; in CI that would hide it.
     if report.skipped and os.environ.get("CI") and not hasattr(report, "wasxfail"):
         report.outcome = "failed"
-    return report  # type: ignore[return-value]
+    return report  # type: ignore[return-value] # pluggy takes what a wrapper returns
 
 
 @pytest.hookimpl(wrapper=True)

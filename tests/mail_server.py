@@ -155,13 +155,13 @@ class MailServer:
         self.commands.append("EHLO")
         return answers
 
-    async def handle_RSET(self, server: _Protocol, _session: Any, _e: Any) -> str:  # noqa: N802
+    async def handle_RSET(self, server: _Protocol, _session: Any, _e: Any) -> str:  # noqa: N802 - the same
         return await self._answer(server, "RSET")
 
-    async def handle_QUIT(self, server: _Protocol, _session: Any, _e: Any) -> str:  # noqa: N802
+    async def handle_QUIT(self, server: _Protocol, _session: Any, _e: Any) -> str:  # noqa: N802 - the same
         return await self._answer(server, "QUIT", "221 2.0.0 Bye")
 
-    async def handle_MAIL(  # noqa: N802
+    async def handle_MAIL(  # noqa: N802 - the same
         self, server: _Protocol, session: Session, envelope: Envelope, sender: str, options: Any
     ) -> str:
         is_stranger = self._logins is not None and not session.authenticated
@@ -171,7 +171,7 @@ class MailServer:
             envelope.mail_options.extend(options)
         return answer
 
-    async def handle_RCPT(  # noqa: N802
+    async def handle_RCPT(  # noqa: N802 - the same
         self, server: _Protocol, _s: Any, envelope: Envelope, recipient: str, _options: list[str]
     ) -> str:
         answer = await self._answer(server, "RCPT", self.refused.get(recipient, _OK))
@@ -179,7 +179,7 @@ class MailServer:
             envelope.rcpt_tos.append(recipient)
         return answer
 
-    async def handle_DATA(self, server: _Protocol, _session: Any, envelope: Envelope) -> str:  # noqa: N802
+    async def handle_DATA(self, server: _Protocol, _session: Any, envelope: Envelope) -> str:  # noqa: N802 - the same
         await asyncio.sleep(self._seconds)
         answer = await self._answer(server, "DATA", "250 2.0.0 Ok: queued as 4F2A")
         if answer.startswith("250"):

@@ -351,7 +351,7 @@ def test_a_transition_returns_a_new_task_that_equals_one_made_by_hand() -> None:
         == RUNNING
     )
     with pytest.raises(dataclasses.FrozenInstanceError):
-        RUNNING.state = SUCCESS  # type: ignore[misc]
+        RUNNING.state = SUCCESS  # type: ignore[misc] # the mistake
 
 
 @pytest.mark.parametrize("task", [NEW, RUNNING, RUNNING.succeed(1, b"{}", 3.0)])

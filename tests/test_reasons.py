@@ -10,7 +10,7 @@ from typing import Final
 import pytest
 
 ROOT: Final = Path(__file__).parents[1]
-FOLDERS: Final = ("app", "clients", "examples", "executors", "loadtests")
+FOLDERS: Final = ("app", "clients", "examples", "executors", "loadtests", "tests")
 EXCEPTION: Final = re.compile(r"#\s*(noqa|type:\s*ignore)")
 WITH_REASON: Final = re.compile(
     r"# (noqa: [A-Z]+\d+(, [A-Z]+\d+)* - |type: ignore\[[a-z-]+(,[a-z-]+)*\] +# )\S+"

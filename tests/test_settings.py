@@ -45,7 +45,7 @@ def test_the_defaults_suit_a_laptop() -> None:
 
 def test_settings_cannot_be_changed() -> None:
     with pytest.raises(ValidationError):
-        Settings.load().workers = 3  # type: ignore[misc]
+        Settings.load().workers = 3  # type: ignore[misc] # the mistake
 
 
 def test_a_flag_wins_over_the_environment_and_that_over_the_file(

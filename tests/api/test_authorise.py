@@ -220,7 +220,7 @@ def test_a_route_that_declares_nothing_ends_the_start(
 
 def test_pages_that_fastapi_adds_end_the_start(settings: Settings) -> None:
     for options in ({"docs_url": "/docs2"}, {"docs_url": None, "redoc_url": "/redoc"}):
-        app = FastAPI(**{"redoc_url": None, **options})  # type: ignore[arg-type]
+        app = FastAPI(**{"redoc_url": None, **options})  # type: ignore[arg-type] # these members are texts or None
         with pytest.raises(TypeError, match="declares its role"):
             install(app, settings, HttpMetrics())
 

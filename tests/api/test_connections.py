@@ -87,7 +87,9 @@ def answers(
     found = []
     while received:
         head, _, received = received.partition(b"\r\n\r\n")
-        length = int(re.search(rb"(?i)content-length: (\d+)", head)[1])  # type: ignore[index]
+        stated = re.search(rb"(?i)content-length: (\d+)", head)
+        assert stated is not None
+        length = int(stated[1])
         document = json.loads(received[:length])
         found.append((int(head.split()[1]), head.decode().lower(), document))
         received = received[length:]

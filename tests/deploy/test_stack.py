@@ -85,6 +85,10 @@ def test_tasks_submitted_to_the_published_port_are_done(stack: Stack) -> None:
     assert file == f"{submitted[2]}.json"
 
 
+def shows(stack: Stack, expr: str, value: float) -> bool:
+    return stack.query(expr) == [value]
+
+
 def test_prometheus_has_them_from_its_scrape(stack: Stack) -> None:
     expected = {
         "sum(afterwards_tasks_submitted_total)": len(TASKS) + 1,
@@ -93,7 +97,7 @@ def test_prometheus_has_them_from_its_scrape(stack: Stack) -> None:
         "sum(instance_type:afterwards_tasks_failed:sum)": 1,
     }
     for expr, value in expected.items():
-        wait_for(lambda e=expr, v=value: stack.query(e) == [v], expr)  # type: ignore[misc]
+        wait_for(partial(shows, stack, expr, value), expr)
     assert stack.query('up{job="afterwards"}') == [1.0]
 
 

@@ -7,6 +7,8 @@ import random
 import threading
 import uuid
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Any
 
 import pytest
 
@@ -15,7 +17,7 @@ from afterwards.events import hub as hub_module
 from afterwards.events.streams import AllStream, Portion, Reset, Snapshot, TaskStream
 from afterwards.events.window import NOWHERE, Position
 from afterwards.lifecycle import TaskState
-from afterwards.registry.protocol.requests import Cancel, Changes, Counts, Progress
+from afterwards.registry.protocol.requests import Cancel, Changes, Counts, Progress, Request
 from tests.events.conftest import Stage, until, within
 from tests.registry.peers import Peer, ask, counts, make_task
 
@@ -401,13 +403,15 @@ def churn(stage: Stage, tasks: int, over: threading.Event) -> None:
 
 
 async def come_and_go(
-    connect: Callable[[Position | None], object], over: threading.Event, last: Callable[[], int]
+    connect: Callable[[Position | None], AbstractAsyncContextManager[Any]],
+    over: threading.Event,
+    last: Callable[[], int],
 ) -> list[int]:
     """Listen in pieces, each where the one before was cut; the sequences that were told."""
     told: list[int] = []
     position: Position | None = None
     while not (over.is_set() and position is not None and position.sequence >= last()):
-        async with connect(position) as stream:  # type: ignore[attr-defined]
+        async with connect(position) as stream:
             position = position or stream.position
             for _ in range(random.randint(1, 3)):
                 item = await within(stream.next(0.05))
@@ -485,9 +489,9 @@ async def test_a_thousand_that_come_back_ask_the_registry_a_few_times(
     asked: list[object] = []
     ask = stage.hub._ask
 
-    def count(request: object) -> object:
+    def count(request: Request) -> object:
         asked.append(request)
-        return ask(request)  # type: ignore[arg-type]
+        return ask(request)
 
     monkeypatch.setattr(stage.hub, "_ask", count)
 

@@ -59,7 +59,7 @@ def test_an_attempt_that_was_stopped_because_somebody_asked_for_it_is_stopped() 
 def test_what_it_printed_and_took_goes_along() -> None:
     left = {"log_lines": ("half", "done"), "cpu_seconds": 1.5, "peak_memory_bytes": 2**20}
     for end in (End.SUCCEEDED, End.FAILED, End.LOST, End.SUSPECTED):
-        report = report_of(Outcome(end, **left))  # type: ignore[arg-type]
+        report = report_of(Outcome(end, **left))  # type: ignore[arg-type] # each its own type
         assert isinstance(report, Succeeded | Failed | Lost | Suspected)
         assert report.log_lines == ("half", "done")
         assert report.usage == Usage(2**20, 1.5)

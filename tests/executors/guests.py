@@ -359,7 +359,7 @@ def close_the_streams() -> Outcome:
 
 
 def lose_the_streams() -> Outcome:
-    sys.stdout = sys.stderr = sys.__stdout__ = sys.__stderr__ = None  # type: ignore[misc]
+    sys.stdout = sys.stderr = sys.__stdout__ = sys.__stderr__ = None  # type: ignore[misc] # the last two are constants for mypy
     return OK
 
 
@@ -372,7 +372,7 @@ def close_the_descriptors() -> Outcome:
 def report_the_surroundings() -> Outcome:
     mask = os.umask(0o22)
     os.umask(mask)
-    there = [os.path.exists(f"/proc/self/fd/{fd}") for fd in range(3)]  # noqa: PTH110
+    there = [os.path.exists(f"/proc/self/fd/{fd}") for fd in range(3)]  # noqa: PTH110 - a number, not a path of anybody's
     return ok((Path.cwd().as_posix(), mask, socket.getdefaulttimeout(), there))
 
 

@@ -161,7 +161,7 @@ def test_submissions_wake_the_loop_once_for_many(gate: Path) -> None:
 
     def count(*args: object, **options: object) -> object:
         wakes.append(threading.current_thread())
-        return call_soon(*args, **options)  # type: ignore[arg-type]
+        return call_soon(*args, **options)  # type: ignore[arg-type] # as it was called
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(executor, "_loop", _Spy(executor._loop, count))

@@ -112,7 +112,7 @@ def test_a_renewed_executor_runs_further_calls_in_fresh_hosts(
 ) -> None:
     executor = make_executor(hosted, 2)
     old = waiting(executor, tmp_path / "gate")
-    executor.renew(HostSettings(environment={**os.environ, "GENERATION": "2"}))  # type: ignore[attr-defined]
+    executor.renew(HostSettings(environment={**os.environ, "GENERATION": "2"}))  # type: ignore[attr-defined] # hosted ones only have it
     outcome = submit(executor, guests.report_variable, "GENERATION").result(DEADLINE_SECONDS)
 
     assert outcome.value == b"2"

@@ -91,4 +91,4 @@ def test_what_a_call_has_taken_arrives_with_its_outcome() -> None:
 @pytest.mark.parametrize("value", [5, "text", object()])
 def test_an_outcome_that_holds_something_else_is_not_sent(value: object) -> None:
     with pytest.raises((TypeError, AttributeError)):
-        encode_outcome(Outcome(End.SUCCEEDED, value=value))  # type: ignore[arg-type]
+        encode_outcome(Outcome(End.SUCCEEDED, value=value))  # type: ignore[arg-type] # the mistake

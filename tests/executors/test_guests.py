@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -59,11 +60,15 @@ def run_again(executor: Executor, function: Callable[..., Any]) -> Outcome:
     return outcome
 
 
+def is_idle(executor: Executor) -> bool:
+    return executor.slots() == Slots(total=3, busy=0, stuck=0)
+
+
 def everything_goes_on(executors: Mapping[str, Executor]) -> None:
     for kind, executor in executors.items():
         outcome = run(executor, work.succeed, b"after")
         assert (kind, outcome.end, outcome.value) == (kind, End.SUCCEEDED, b"after"), outcome
-        wait_until(lambda: executor.slots() == Slots(total=3, busy=0, stuck=0))  # noqa: B023
+        wait_until(partial(is_idle, executor))
 
 
 PATH: Final = object()

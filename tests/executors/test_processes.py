@@ -132,8 +132,8 @@ def test_a_host_that_dies_before_it_picks_its_call_up_costs_nothing(
     os.kill(pid, signal.SIGSTOP)
     future = any_executor.submit(work_of(any_executor, work.count_and_wait, str(gate)))
     # It is on the wire, unread.
-    wait_until(lambda: future.has_host)  # type: ignore[attr-defined]
-    assert any_executor._crew.host_of(future).pid == pid  # type: ignore[attr-defined]
+    wait_until(lambda: future.has_host)  # type: ignore[attr-defined] # a host's
+    assert any_executor._crew.host_of(future).pid == pid  # type: ignore[attr-defined] # a host's
     os.kill(pid, signal.SIGKILL)
 
     assert future.result(DEADLINE_SECONDS).end is End.SUCCEEDED
@@ -148,8 +148,8 @@ def test_a_call_that_two_hosts_have_died_with_before_it_began_starves(
     pid = pid_of_child(any_executor)
     os.kill(pid, signal.SIGSTOP)
     future = any_executor.submit(work_of(any_executor, work.count_and_wait, str(gate)))
-    wait_until(lambda: future.has_host)  # type: ignore[attr-defined]
-    future.hosts_lost = 1  # type: ignore[attr-defined]
+    wait_until(lambda: future.has_host)  # type: ignore[attr-defined] # a host's
+    future.hosts_lost = 1  # type: ignore[attr-defined] # a host's
     os.kill(pid, signal.SIGKILL)
     outcome = future.result(DEADLINE_SECONDS)
 

@@ -112,7 +112,7 @@ def test_of_three_hosts_with_overdue_calls_the_first_is_ended(
         neighbours.append(waiting(executor, tmp_path / f"neighbour{number}"))
         gate = tmp_path / f"overdue{number}"
         overdue.append(waiting(executor, gate, timeout_seconds=0.1))
-        wait_until(lambda: overdue[-1].is_overdue)  # type: ignore[attr-defined]
+        wait_until(lambda: overdue[-1].is_overdue)  # type: ignore[attr-defined] # a host's
 
     assert overdue[0].result(DEADLINE_SECONDS).end is End.TIMED_OUT
     assert neighbours[0].result(DEADLINE_SECONDS).end is End.RELEASED
@@ -217,7 +217,7 @@ def test_while_a_loop_is_blocked_further_calls_run_elsewhere(
     executor = make_executor("async", 4, HostSettings(blocked_seconds=0.2))
     blocker = executor.submit(Work(work.block_the_loop, (str(tmp_path / "gate"),)))
     wait_until(lambda: is_running(tmp_path / "gate"))
-    host = executor._crew.host_of(blocker)  # type: ignore[attr-defined]
+    host = executor._crew.host_of(blocker)  # type: ignore[attr-defined] # a host's
     wait_until(lambda: host.is_blocked)
 
     assert pid(executor)

@@ -169,6 +169,10 @@ def test_a_stream_opens_while_the_registry_is_away_and_goes_on(
     assert service.get(f"/tasks/{unknown}/events").status_code == 404
 
 
+def has_told_of_more(listener: Listener, successes: int) -> bool:
+    return bool(listener.messages[-1]["data"]["tasks"]["success"] > successes)
+
+
 def test_statistics_come_from_both_workers_and_go_on_when_the_registry_has_died(
     service: Service, listen: Listen
 ) -> None:
@@ -182,10 +186,7 @@ def test_statistics_come_from_both_workers_and_go_on_when_the_registry_has_died(
     done = service.get("/stats").json()["tasks"]["success"]
     service.finished(service.submit("/notify/", NOTICE))
     for listener in listeners:
-        wait_for(
-            lambda last=listener: last.messages[-1]["data"]["tasks"]["success"] > done,  # type: ignore[misc]
-            "told",
-        )
+        wait_for(partial(has_told_of_more, listener, done), "told")
         assert listener.connections == 1
         assert {message["event"] for message in listener.messages} == {"stats"}
     past = service.get("/stats/series?range=1h").json()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,10 @@ def most_at_once(log: Path) -> int:
     return most
 
 
+def result_of(service: OwnTypesService, task_id: str) -> bytes | None:
+    return service.task(task_id).result
+
+
 def carry_out(service: OwnTypesService, type_name: str, tasks: int, log: Path) -> list[str]:
     task_ids = [service.add(type_name, "async", {"log": str(log)}) for _ in range(tasks)]
     if type_name == "narrow":
@@ -60,7 +65,7 @@ def carry_out(service: OwnTypesService, type_name: str, tasks: int, log: Path) -
         wait_for(lambda: log.exists() and most_at_once(log) == 3, "three run")
     Path(f"{log}.open").touch()
     for task_id in task_ids:
-        wait_for(lambda task_id=task_id: service.task(task_id).result, f"{task_id} finished")  # type: ignore[misc]
+        wait_for(partial(result_of, service, task_id), f"{task_id} finished")
     return task_ids
 
 

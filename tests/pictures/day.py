@@ -25,6 +25,7 @@ _TENTH: Final = 10
 """The last hour is shown in steps of ten seconds."""
 _RUN_SECONDS: Final = 2.0
 """The time from the claims of a step to the end of their attempts."""
+_TENANTS: Final = ("acme", "globex", "initech")
 _SLOTS: Final = {"async": 5_000, "thread": 500, "process": 500}
 
 
@@ -136,7 +137,7 @@ class _Shop:
             type=kind.type,
             executor=kind.executor,
             payload=json.dumps(self._payload(kind.type)).encode(),
-            labels='{"tenant":"%s"}' % self._drawn.choice(["acme", "globex", "initech"]),  # noqa: UP031
+            labels=f'{{"tenant":"{self._drawn.choice(_TENANTS)}"}}',
         )
 
     def _payload(self, name: str) -> dict[str, Any]:

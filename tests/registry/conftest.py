@@ -24,6 +24,7 @@ from afterwards.registry.process.manager import RegistryConfig, RegistryProxy, c
 from afterwards.registry.process.supervised import RegistryProcess
 from afterwards.registry.protocol.answers import Claim
 from afterwards.registry.protocol.base import Registry
+from afterwards.registry.protocol.mapping import TaskMapping
 from afterwards.registry.protocol.requests import Request, TypeLimits
 from afterwards.registry.state.acceptance import Limits
 from tests.registry.bench import Bench, keys_of
@@ -74,6 +75,11 @@ class Reach:
 
     def get(self, task: Task | Claim) -> Task:
         return get(self.registry, task.id if isinstance(task, Task) else task.task_id)
+
+    def ids(self) -> list[str]:
+        """Those of all tasks, the newest first."""
+        assert isinstance(self.registry, TaskMapping)
+        return list(self.registry)
 
     def state(self, task: Task | Claim) -> TaskState:
         return self.get(task).state

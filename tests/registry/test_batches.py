@@ -40,7 +40,7 @@ def test_a_batch_is_accepted_in_its_order_and_its_claims_come_with_the_answer(
 
     assert reply.answers == [None]
     assert [claim.task_id for claim in reply.claims] == ids(tasks)[:2]
-    assert list(reach.registry) == ids(tasks)[::-1]  # type: ignore[call-overload]
+    assert reach.ids() == ids(tasks)[::-1]
 
 
 def test_a_batch_without_tasks_changes_nothing(reach: Reach) -> None:

@@ -110,7 +110,7 @@ def test_what_is_finished_can_be_deleted_and_is_remembered_as_deleted(reach: Rea
 
     for request in (Get(gone.id), Inspect(gone.id), Delete(gone.id), Retry(gone.id)):
         assert raised(reach.ask(request)) is TaskDeleted
-    assert list(reach.registry) == [kept.id]  # type: ignore[call-overload]
+    assert reach.ids() == [kept.id]
     assert counts(reach.registry) == {SUCCESS: 1}
     page = reach.ask(Find(Filter(frozenset({SUCCESS}))))
     assert isinstance(page, Page)

@@ -70,8 +70,7 @@ def stored(reach: Reach) -> list[Task]:
             peer.succeed(claim)
         else:
             peer.fail(claim, error="Card declined", retry_in=None if number % 3 == 1 else 60.0)
-    registry = reach.registry
-    return [reach.get(make_task(id=task_id)) for task_id in registry]  # type: ignore[attr-defined]
+    return [reach.get(make_task(id=task_id)) for task_id in reach.ids()]
 
 
 def walk(reach: Reach, query: Find) -> list[str]:

@@ -31,7 +31,7 @@ START = 1_750_000_000.0
 def of(state: TaskState | None, name: str | None, **bounds: float | None) -> Filter:
     states = frozenset[TaskState]() if state is None else frozenset({state})
     types = frozenset[str]() if name is None else frozenset({name})
-    return Filter(states, types=types, **bounds)  # type: ignore[arg-type]
+    return Filter(states, types=types, **bounds)  # type: ignore[arg-type] # bounds only, which are times
 
 
 def walk(registry: Registry, query: Find) -> list[str]:
@@ -58,8 +58,7 @@ def stored(reach: Reach) -> list[Task]:
         peer.add(task)
     for number, claim in enumerate(list(peer.table.values())):
         peer.succeed(claim) if number % 2 else peer.fail(claim)
-    registry = reach.registry
-    return [reach.get(make_task(id=task_id)) for task_id in registry]  # type: ignore[attr-defined]
+    return [reach.get(make_task(id=task_id)) for task_id in reach.ids()]
 
 
 def test_every_combination_of_conditions_lists_and_counts_what_fits(

@@ -549,7 +549,7 @@ def test_schedules_are_there_after_a_crash_as_they_were(bench: Bench) -> None:
     ask(registry, DeleteSchedule("gone"))
     before = ask(registry, Schedules(payloads=True)).schedules
     assert before[1].last_task_id is not None
-    rows = registry._journal._writer.execute("SELECT count(*) FROM due_times").fetchone()  # type: ignore[attr-defined]
+    rows = registry._journal._writer.execute("SELECT count(*) FROM due_times").fetchone()  # type: ignore[attr-defined] # a file's
     assert rows == (3,)
 
     registry = bench.registry(journal=bench.crash())

@@ -7,12 +7,13 @@ import resource
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 from afterwards.lifecycle import TaskState
 from tests.integration.conftest import wait_for
 from tests.integration.test_uvicorn import UvicornService
-from tests.reliability.conftest import NewService
+from tests.reliability.conftest import FaultyService, NewService
 
 
 @contextmanager
@@ -31,6 +32,14 @@ def without_descriptors(pids: list[int], limit: int = 3) -> Iterator[None]:
                 resource.prlimit(pid, resource.RLIMIT_NOFILE, limits)
 
 
+def is_tried_again(service: FaultyService, task_id: str) -> bool:
+    return service.task(task_id).attempt >= 2
+
+
+def has_logged(service: FaultyService, line: str) -> bool:
+    return line in service.log_text()
+
+
 def test_descriptors_that_run_out_cost_no_task_an_attempt_and_no_slot(
     new_service: NewService,
 ) -> None:
@@ -45,7 +54,7 @@ def test_descriptors_that_run_out_cost_no_task_an_attempt_and_no_slot(
             service.add("wait-thread"),
         ]
         for task_id in tasks:
-            wait_for(lambda i=task_id: service.task(i).attempt >= 2, "tried again")  # type: ignore[misc]
+            wait_for(partial(is_tried_again, service, task_id), "tried again")
         for task_id in tasks:
             task = service.task(task_id)
             assert task.state in (TaskState.PENDING, TaskState.PROCESSING)
@@ -78,7 +87,7 @@ def test_descriptors_that_run_out_in_the_master_end_nothing_and_all_is_replaced_
         os.kill(killed, signal.SIGKILL)
         os.kill(registry, signal.SIGKILL)
         for line in ("a worker cannot be started", "registry process cannot be started"):
-            wait_for(lambda line=line: line in service.log_text(), line)  # type: ignore[misc]
+            wait_for(partial(has_logged, service, line), line)
         umask = Path(f"/proc/{service.master.pid}/status").read_text().partition("Umask:")[2]
         assert int(umask.split()[0], 8) == _umask()
 

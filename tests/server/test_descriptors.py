@@ -33,7 +33,7 @@ def test_the_soft_limit_is_raised_to_the_hard_one_and_said() -> None:
 
 
 def settings(**values: int) -> Settings:
-    return Settings(_env_file=None, **values)  # type: ignore[arg-type]
+    return Settings(_env_file=None, **values)  # type: ignore[arg-type] # of numbers only
 
 
 @pytest.mark.parametrize("limit", [20_000, resource.RLIM_INFINITY])

@@ -65,7 +65,7 @@ def test_a_message_of_any_characters_is_cut_and_fits_into_a_note(
 
 def test_what_is_no_text_is_said_as_text(context: TaskContext, line: RecordingLine) -> None:
     message: object = 5
-    context.progress(0.5, message)  # type: ignore[arg-type]
+    context.progress(0.5, message)  # type: ignore[arg-type] # the mistake
     assert json.loads(line.progress[0]) == [0.5, "5"]
 
 

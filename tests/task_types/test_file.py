@@ -35,7 +35,7 @@ def anyio_backend() -> str:
 async def test_the_result_tells_where_the_file_is(
     make_context: Callable[..., TaskContext], environment: Environment
 ) -> None:
-    result: Any = await FILE.run(FilePayload(content=CONTENT), make_context())  # type: ignore[misc]
+    result: Any = await FILE.run(FilePayload(content=CONTENT), make_context())  # type: ignore[misc] # a coroutine's
     path = environment.output_dir / "the-task.json"
     assert result == {"message": "File saved", "path": str(path)}
     assert json.loads(path.read_bytes()) == CONTENT
@@ -141,7 +141,7 @@ async def test_what_fills_the_loop_s_own_threads_does_not_delay_a_file(
     await asyncio.sleep(0)  # it takes its place first
     try:
         async with asyncio.timeout(20):
-            await FILE.run(FilePayload(content=CONTENT), make_context())  # type: ignore[misc]
+            await FILE.run(FilePayload(content=CONTENT), make_context())  # type: ignore[misc] # a coroutine's
     finally:
         is_over.set()
         await filler

@@ -58,7 +58,7 @@ def deliver(make_context: Callable[..., TaskContext], receiver: Receiver) -> Del
             context = make_context(attempts_used=attempts_used)
             context.resources = effects
             context.target = target or Target(receiver.url, (SECRET,))
-            return await WEBHOOK.run(NOTICE, context)  # type: ignore[misc]
+            return await WEBHOOK.run(NOTICE, context)  # type: ignore[misc] # a coroutine's
 
     return delivered
 
@@ -162,7 +162,7 @@ async def test_without_a_receiver_nothing_is_sent(
     async with opened(EffectSettings()) as effects:
         context.resources = effects
         with pytest.raises(PermanentError, match="has no receiver"):
-            await WEBHOOK.run(NOTICE, context)  # type: ignore[misc]
+            await WEBHOOK.run(NOTICE, context)  # type: ignore[misc] # a coroutine's
 
 
 def test_attempts_are_spread_over_three_days_and_never_at_the_same_moments() -> None:

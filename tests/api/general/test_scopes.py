@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from typing import Any
 
 import httpx
@@ -357,7 +358,8 @@ async def heard(service: TaskService, one: Holder, position: Position) -> str:
         while stream.position.sequence < service._events.window.last or not frames:
             portion = await stream.next(10)
             assert isinstance(portion, Portion)
-            shared = stream.shared((portion.start, portion.end), lambda: SharedFrames(portion))  # noqa: B023
+            key = (portion.start, portion.end)
+            shared = stream.shared(key, partial(SharedFrames, portion))
             frames += shared.of(Wanted((), ())) or b"nothing"
     return frames.decode()
 

@@ -61,7 +61,7 @@ def test_a_frame_is_what_a_connection_reads() -> None:
     message = b"a message that is longer than ten bytes"
     data = framed(message)
     with ours, theirs:
-        ours._send(data)  # type: ignore[attr-defined]
+        ours._send(data)  # type: ignore[attr-defined] # the stubs leave it out
         assert theirs.recv_bytes() == message
     begin, end = message_in(data)
     assert data[begin:end] == message
@@ -106,7 +106,7 @@ def test_an_answer_may_come_byte_by_byte(ends: Ends) -> None:
     async def story() -> None:
         ends.begin()
         for byte in framed(pickle.dumps(("#RETURN", REPLY))):
-            ends.registry._send(bytes([byte]))  # type: ignore[attr-defined]
+            ends.registry._send(bytes([byte]))  # type: ignore[attr-defined] # the stubs leave it out
             await asyncio.sleep(0)
         assert await ends.next() == REPLY
         ends.channel.close()
@@ -119,7 +119,7 @@ def say_an_error(registry: Connection) -> None:
 
 
 def say_half_a_frame(registry: Connection) -> None:
-    registry._send(framed(b"half")[:6])  # type: ignore[attr-defined]
+    registry._send(framed(b"half")[:6])  # type: ignore[attr-defined] # the stubs leave it out
     registry.close()
 
 

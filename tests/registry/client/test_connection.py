@@ -6,7 +6,7 @@ import asyncio
 import errno
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from multiprocessing import AuthenticationError, Pipe
@@ -225,8 +225,8 @@ async def eventually(condition: Callable[[], bool]) -> None:
             await asyncio.sleep(0.01)
 
 
-def run(story: Callable[[], object]) -> None:
-    asyncio.run(story())  # type: ignore[arg-type]
+def run(story: Callable[[], Coroutine[Any, Any, object]]) -> None:
+    asyncio.run(story())
 
 
 def test_an_added_task_comes_back_claimed_and_is_left_to_its_route() -> None:

@@ -366,8 +366,8 @@ def test_what_runs_out_for_a_connection_neither_ends_the_registry_nor_makes_it_s
     ]
     threads = Mock(side_effect=[RuntimeError("can't start new thread"), Mock()])
     pause = Mock()
-    monkeypatch.setattr(body.threading, "Thread", threads)  # type: ignore[attr-defined]
-    monkeypatch.setattr(body.time, "sleep", pause)  # type: ignore[attr-defined]
+    monkeypatch.setattr(body.threading, "Thread", threads)  # type: ignore[attr-defined] # its import
+    monkeypatch.setattr(body.time, "sleep", pause)  # type: ignore[attr-defined] # its import
     with capture_logs() as lines:
         body._accept(server)
 
