@@ -28,6 +28,7 @@ from afterwards.registry.protocol.mapping import TaskMapping
 from afterwards.registry.protocol.requests import Request, TypeLimits
 from afterwards.registry.state.acceptance import Limits
 from tests.registry.bench import Bench, keys_of
+from tests.registry.forks import ForkedRegistry
 from tests.registry.peers import SERVICE, WAIT_SECONDS, Peer, Processes, ask, eventually, get
 
 
@@ -100,6 +101,7 @@ def make_reach(
     def make(limits: Limits) -> Reach:
         if request.param == "manager":
             process = hosted.start(
+                ForkedRegistry,
                 max_pending=limits.max_pending,
                 max_pending_bytes=limits.max_pending_bytes,
                 lease_seconds=limits.lease_seconds,
@@ -166,8 +168,10 @@ class Hosted:
             }
         )
 
-    def start(self, **changes: Any) -> RegistryProcess:
-        process = RegistryProcess(self.config(**changes))
+    def start(
+        self, kind: type[RegistryProcess] = RegistryProcess, **changes: Any
+    ) -> RegistryProcess:
+        process = kind(self.config(**changes))
         self._started.append(process)
         process.start()
         return process

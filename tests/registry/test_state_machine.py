@@ -101,6 +101,7 @@ from afterwards.registry.state.acceptance import Limits
 from afterwards.task_ids import child_id_now
 from tests.registry.bench import Bench, FailingNull, FailingSqlite, SteppedRegistry
 from tests.registry.conftest import Hosted
+from tests.registry.forks import ForkedRegistry
 from tests.registry.peers import Peer, Processes, eventually, make_task
 
 PENDING, PROCESSING, SCHEDULED = TaskState.PENDING, TaskState.PROCESSING, TaskState.SCHEDULED
@@ -1363,7 +1364,9 @@ class ManagerMachine(RegistryMachine):
     def open(self) -> Registry:
         self.processes = Processes()
         self.hosted = Hosted(self.directory)
-        self.host: RegistryProcess = self.hosted.start(max_pending=MAX_PENDING, lease_seconds=600.0)
+        self.host: RegistryProcess = self.hosted.start(
+            ForkedRegistry, max_pending=MAX_PENDING, lease_seconds=600.0
+        )
         return connect(self.host.endpoint)
 
     def crash_registry(self) -> Registry:
