@@ -13,7 +13,8 @@ import pytest
 import structlog
 
 from afterwards import logs
-from afterwards.settings import PLAIN_NAMES, PREFIX, Settings
+from afterwards.setting_sources import PLAIN_NAMES, PREFIX
+from afterwards.settings import Settings
 from afterwards.system.gc_tuning import collector_paused, share_the_loaded
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from afterwards.api.waiting import LONGEST_SECONDS
-from afterwards.settings import FLAGS, PLAIN_NAMES, Settings, variable
+from afterwards.setting_sources import FLAGS, PLAIN_NAMES, variable
+from afterwards.settings import Settings
 from afterwards_client.flows import LONGEST_LEG_SECONDS
 
 ROOT = Path(__file__).parents[1]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from pathlib import Path
 
 import pytest
 
@@ -65,39 +64,3 @@ def test_neither_settings_nor_keys_show_a_key(monkeypatch: pytest.MonkeyPatch) -
     settings = Settings.load()
     assert settings.journal_keys().writer == "k1"
     assert A[:8] not in f"{settings!r} {settings.journal_keys()!r}"
-
-
-def test_the_keys_may_be_in_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    file = tmp_path / "keys"
-    file.write_text(f"k2:{B}\nk1:{A}\n")
-    monkeypatch.setenv("AFTERWARDS_ENCRYPTION_KEYS_FILE", str(file))
-    assert list(Settings.load().journal_keys().by_id) == ["k2", "k1"]
-
-
-@pytest.mark.parametrize(
-    ("content", "problem"),
-    [
-        (None, "cannot be read: No such file or directory"),
-        (b"", "is empty"),
-        (b"\xff", "must be text in ASCII"),
-        (A.encode(), "must be id:key"),
-    ],
-)
-def test_a_file_without_keys_is_named(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, content: bytes | None, problem: str
-) -> None:
-    file = tmp_path / "keys"
-    if content is not None:
-        file.write_bytes(content)
-    monkeypatch.setenv("AFTERWARDS_ENCRYPTION_KEYS_FILE", str(file))
-    with pytest.raises(ConfigurationError, match=problem) as refused:
-        Settings.load().journal_keys()
-    assert str(refused.value).startswith(f"AFTERWARDS_ENCRYPTION_KEYS_FILE: {file} ")
-    assert A[:8] not in str(refused.value)
-
-
-def test_the_keys_are_not_in_two_places(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AFTERWARDS_ENCRYPTION_KEYS", f"k1:{A}")
-    monkeypatch.setenv("AFTERWARDS_ENCRYPTION_KEYS_FILE", "/nowhere")
-    with pytest.raises(ConfigurationError, match="must not be set beside"):
-        Settings.load().journal_keys()

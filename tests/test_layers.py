@@ -43,12 +43,17 @@ ROOMS: Final[dict[str, May]] = {
     "setting_types": May(
         "encryption_keys mail.settings outgoing.reach webhooks", "pydantic pydantic_settings"
     ),
-    "settings": May(
-        "effects.secrets effects.settings encryption_keys errors logs mail.settings outgoing.reach "
-        "setting_types webhooks.webhook",
-        "dotenv pydantic pydantic_core pydantic_settings",
+    "setting_sources": May("errors", "dotenv pydantic_settings"),
+    "setting_secrets": May(
+        "effects.secrets encryption_keys errors mail.settings setting_sources", "pydantic"
     ),
-    "system": May("artifacts errors settings", "dotenv structlog"),
+    "setting_table": May("logs setting_sources setting_types", "pydantic pydantic_settings"),
+    "settings": May(
+        "effects.settings encryption_keys errors mail.settings outgoing.reach setting_secrets "
+        "setting_sources setting_table setting_types webhooks.webhook",
+        "pydantic pydantic_core pydantic_settings",
+    ),
+    "system": May("artifacts errors setting_sources settings", "dotenv structlog"),
     "schedules": May("lifecycle", "cronsim"),
     "task_types": May(
         "artifacts effects errors logs mail.content outgoing.calls outgoing.reach "
@@ -117,10 +122,13 @@ ROOMS: Final[dict[str, May]] = {
     ),
     "server": May(
         "access encryption_keys errors logs registry.journal registry.process registry.protocol "
-        "registry.state setting_types settings system task_types traces.base",
+        "registry.state setting_sources setting_types settings system task_types traces.base",
         "afterwards_executors gunicorn httptools uvicorn uvicorn_worker",
     ),
-    "cli": May("access errors labels logs server settings system", "afterwards_client httpx rich"),
+    "cli": May(
+        "access errors labels logs server setting_sources settings system",
+        "afterwards_client httpx rich",
+    ),
 }
 """The lowest floor first: a room imports only from rooms that are listed before it.
 

@@ -12,7 +12,8 @@ from afterwards.assembly import announce_mail
 from afterwards.effects.settings import EffectSettings, WebhookSettings
 from afterwards.errors import ConfigurationError
 from afterwards.outgoing.reach import Refused
-from afterwards.settings import FLAGS, Settings, unknown_variables, variable
+from afterwards.setting_sources import variable
+from afterwards.settings import Settings
 from afterwards.task_types import CATALOGUE
 from afterwards.task_types.described import described
 from afterwards.task_types.generations import LiveCatalogue
@@ -20,13 +21,6 @@ from afterwards.task_types.generations import LiveCatalogue
 NUMBERS = [
     name for name, field in Settings.model_fields.items() if type(field.default) in (int, float)
 ]
-
-
-@pytest.fixture
-def env_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setitem(Settings.model_config, "env_file", ".env")
-    return tmp_path / ".env"
 
 
 def problem(**flags: str) -> str:
@@ -46,75 +40,6 @@ def test_the_defaults_suit_a_laptop() -> None:
 def test_settings_cannot_be_changed() -> None:
     with pytest.raises(ValidationError):
         Settings.load().workers = 3  # type: ignore[misc] # the mistake
-
-
-def test_a_flag_wins_over_the_environment_and_that_over_the_file(
-    env_file: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    env_file.write_text("AFTERWARDS_WORKERS=3\n")
-    assert Settings.load().workers == 3
-    monkeypatch.setenv("AFTERWARDS_WORKERS", "4")
-    assert Settings.load().workers == 4
-    assert Settings.load(workers="5").workers == 5
-
-
-def test_an_empty_variable_counts_as_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AFTERWARDS_WORKERS", "")
-    assert Settings.load().workers == 2
-
-
-def test_a_file_that_is_not_text_is_named(env_file: Path) -> None:
-    env_file.write_bytes(b"AFTERWARDS_WORKERS=\xff\xfe\n")
-    assert problem() == ".env: must be text in UTF-8"
-
-
-def test_port_binds_all_interfaces(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PORT", "9000")
-    settings = Settings.load()
-    assert (settings.bind, settings.name_of("bind")) == ("0.0.0.0:9000", "PORT")
-
-
-def test_port_yields_to_an_address_however_that_is_given(
-    env_file: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("PORT", "9000")
-    env_file.write_text("AFTERWARDS_BIND=[::1]:1\n")
-    settings = Settings.load()
-    assert (settings.bind, settings.name_of("bind")) == ("[::1]:1", "AFTERWARDS_BIND")
-    settings = Settings.load(bind="localhost:2")
-    assert (settings.bind, settings.name_of("bind")) == ("localhost:2", "--bind")
-
-
-def test_a_port_that_is_none_is_blamed_on_port(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PORT", "http")
-    assert problem() == "PORT: must be a port number (got 'http')"
-
-
-def test_request_timeout_is_understood_by_its_plain_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("REQUEST_TIMEOUT", "7.5")
-    assert Settings.load().request_timeout_seconds == 7.5
-    monkeypatch.setenv("AFTERWARDS_REQUEST_TIMEOUT_SECONDS", "8")
-    assert Settings.load().request_timeout_seconds == 8
-
-
-def test_a_wrong_plain_name_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("REQUEST_TIMEOUT", "0")
-    assert problem() == "REQUEST_TIMEOUT: must be greater than 0 (got '0')"
-
-
-def test_a_wrong_value_names_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AFTERWARDS_WORKERS", "x")
-    assert problem() == "AFTERWARDS_WORKERS: must be a valid integer (got 'x')"
-
-
-def test_a_wrong_value_in_the_file_names_its_variable(env_file: Path) -> None:
-    env_file.write_text("AFTERWARDS_WORKERS=0\n")
-    assert problem() == "AFTERWARDS_WORKERS: must be greater than or equal to 1 (got '0')"
-
-
-def test_a_wrong_value_of_a_flag_names_the_flag() -> None:
-    assert problem(workers="x") == "--workers: must be a valid integer (got 'x')"
-    assert problem(registry="redis") == "--registry: must be 'manager' or 'memory' (got 'redis')"
 
 
 @pytest.mark.parametrize("value", ["nan", "inf", "-inf", "-1", "1e999", "many"])
@@ -294,29 +219,6 @@ def test_words_are_understood_in_upper_case(monkeypatch: pytest.MonkeyPatch) -> 
     assert Settings.load().log_level == "warning"
 
 
-def test_a_mistyped_variable_is_reported_with_a_suggestion(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setenv("AFTERWARDS_WORKER", "3")
-    monkeypatch.setenv("AFTERWARDS_COLOUR", "blue")
-    monkeypatch.setenv("AFTERWARDS_WORKERS", "3")
-    assert unknown_variables() == [
-        "AFTERWARDS_COLOUR is not a setting and has no effect",
-        "AFTERWARDS_WORKER is not a setting and has no effect; did you mean AFTERWARDS_WORKERS?",
-    ]
-
-
-def test_where_the_command_line_finds_the_service_is_no_typo(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setenv("AFTERWARDS_URL", "http://127.0.0.1:8000")
-    assert unknown_variables() == []
-
-
-def test_every_flag_is_of_a_setting() -> None:
-    assert set(FLAGS) <= set(Settings.model_fields)
-
-
 @pytest.mark.parametrize("value", ["/tasks-service", "/tasks-service/", "/a/b~1"])
 def test_a_root_path_is_a_path_without_its_last_slash(
     monkeypatch: pytest.MonkeyPatch, value: str
@@ -358,28 +260,6 @@ def test_the_settings_of_mail_show_no_password(with_mail: pytest.MonkeyPatch) ->
     with_mail.setenv("AFTERWARDS_SMTP_URL", "smtp://jo:hidden/x@mail.example")
     assert problem().startswith("AFTERWARDS_SMTP_URL: must be smtp://")
     assert "hidden" not in problem()
-
-
-def test_the_password_of_mail_may_lie_in_a_file(
-    with_mail: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    file = tmp_path / "password"
-    with_mail.setenv("AFTERWARDS_SMTP_URL", "smtps://jo@mail.example")
-    assert mail_problem().startswith("AFTERWARDS_SMTP_URL: has a user and no password")
-    with_mail.setenv("AFTERWARDS_SMTP_PASSWORD_FILE", str(file))
-    assert "cannot be read: No such file" in mail_problem()
-    file.write_text("\n")
-    assert "is empty" in mail_problem()
-    file.write_text("pass wörd \n")
-    settings = Settings.load()
-    mail = settings.effects.mail
-    assert mail is not None
-    assert mail.server.password == "pass wörd "
-    # Workers that are started later have what was read at the start.
-    file.unlink()
-    assert settings.effects.mail == mail
-    with_mail.setenv("AFTERWARDS_SMTP_URL", "smtps://mail.example")
-    assert mail_problem().startswith("AFTERWARDS_SMTP_PASSWORD_FILE: needs a user")
 
 
 def test_mail_needs_a_sender(with_mail: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,8 @@ from afterwards import __version__
 from afterwards.cli import main
 from afterwards.cli.service_commands import HELP
 from afterwards.errors import AfterwardsError, JournalError
-from afterwards.settings import FLAGS, Settings, variable
+from afterwards.setting_sources import FLAGS, variable
+from afterwards.settings import Settings
 
 
 @pytest.fixture

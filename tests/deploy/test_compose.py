@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from afterwards.settings import Settings, variable
+from afterwards.setting_sources import variable
+from afterwards.settings import Settings
 from tests.deploy.files import COMPOSE, DEPLOY, read_yaml
 
 FILE = read_yaml(COMPOSE)

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from afterwards.registry.process.pulse import FIRST_SECONDS, SILENT_SECONDS
-from afterwards.settings import Settings, variable
+from afterwards.setting_sources import variable
+from afterwards.settings import Settings
 from tests.deploy.files import COMPOSE, DEPLOY, ROOT
 
 UNIT = DEPLOY / "afterwards.service"

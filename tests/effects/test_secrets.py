@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from afterwards.effects.secrets import Secret, read_secrets
-from afterwards.errors import ConfigurationError
 from afterwards.settings import Settings
 
 GOOD = {"value": "hidden-value", "hosts": ["api.example.com"]}
@@ -72,17 +71,6 @@ def test_a_file_that_others_may_open_is_refused(file: Path, mode: int) -> None:
 def test_a_file_of_another_user_is_refused(file: Path) -> None:
     os.chown(file, 12345, -1)
     assert problem(file, {"a": GOOD}).startswith("must belong to the service's user")
-
-
-def test_a_wrong_file_ends_the_start_with_its_setting(
-    file: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("AFTERWARDS_SECRETS_FILE", str(file))
-    with pytest.raises(ConfigurationError, match=r"AFTERWARDS_SECRETS_FILE: .*must be JSON"):
-        _ = Settings.load().effects
-    file.unlink()
-    with pytest.raises(ConfigurationError, match="cannot be read: No such file"):
-        _ = Settings.load().effects
 
 
 def test_secrets_are_those_of_requests(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from afterwards.settings import ENV_FILE, Settings
+from afterwards.setting_sources import ENV_FILE
+from afterwards.settings import Settings
 from afterwards.system.child_environment import child_environment
 
 

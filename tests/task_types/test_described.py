@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from afterwards.errors import ConfigurationError
-from afterwards.settings import ENV_FILE, Settings
+from afterwards.setting_sources import ENV_FILE
+from afterwards.settings import Settings
 from afterwards.task_types import CATALOGUE
 from afterwards.task_types.base import RateLimit
 from afterwards.task_types.described import described

@@ -16,7 +16,8 @@ from afterwards.cli.commands import Command, note
 from afterwards.errors import ConfigurationError
 from afterwards.labels import MAX_LABELS, pair_of
 from afterwards.logs import configure
-from afterwards.settings import FLAGS, Settings, variable
+from afterwards.setting_sources import FLAGS, variable
+from afterwards.settings import Settings
 
 _DAY: Final = 86_400.0
 

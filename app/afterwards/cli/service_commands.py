@@ -12,7 +12,8 @@ from typing import Final
 from afterwards.cli.commands import Command
 from afterwards.errors import JournalError
 from afterwards.server.surroundings import require_own_surroundings
-from afterwards.settings import FLAGS, Settings, variable
+from afterwards.setting_sources import FLAGS, variable
+from afterwards.settings import Settings
 
 HELP: Final[Mapping[str, tuple[str, str]]] = {
     "bind": ("ADDRESS", "the address to listen at"),

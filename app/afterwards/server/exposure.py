@@ -6,8 +6,9 @@ import ipaddress
 from typing import Final
 
 from afterwards.errors import ConfigurationError
+from afterwards.setting_sources import variable
 from afterwards.setting_types import UNIX
-from afterwards.settings import Settings, variable
+from afterwards.settings import Settings
 
 _LOCALHOST: Final = "localhost"
 

@@ -28,7 +28,8 @@ from afterwards.server.service_manager import ServiceManager
 from afterwards.server.sources import Sources
 from afterwards.server.supervisor import RegistryProcess, Supervisor
 from afterwards.server.worker import IDLE_SECONDS, REQUEST_DRAIN_SECONDS, DrainingUvicornWorker
-from afterwards.settings import ENV_FILE, Settings, unknown_variables
+from afterwards.setting_sources import ENV_FILE
+from afterwards.settings import Settings, unknown_variables
 from afterwards.system.directories import prepare_directories, require_temporary_directory
 from afterwards.system.gc_tuning import share_the_loaded
 from afterwards.system.notify_socket import NotifySocket

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from dotenv import dotenv_values
 
-from afterwards.settings import PREFIX, Settings
+from afterwards.setting_sources import PREFIX
+from afterwards.settings import Settings
 
 
 def child_environment() -> dict[str, str]:
