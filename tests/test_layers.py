@@ -33,13 +33,14 @@ ROOMS: Final[dict[str, May]] = {
     "artifacts": May(),
     "access": May(),
     "trace_context": May(),
-    "lifecycle": May("errors"),
+    "moments": May(),
+    "lifecycle": May("errors moments"),
     "counts": May("lifecycle"),
     "buckets": May("counts"),
     "metrics": May("counts lifecycle", "prometheus_client"),
     "outgoing": May("", "httpcore"),
     "effects": May("mail outgoing"),
-    "webhooks": May("lifecycle"),
+    "webhooks": May("lifecycle moments"),
     "setting_types": May(
         "encryption_keys mail.settings outgoing.reach webhooks", "pydantic pydantic_settings"
     ),
@@ -68,8 +69,8 @@ ROOMS: Final[dict[str, May]] = {
         "cryptography",
     ),
     "registry.state": May(
-        "access errors lifecycle logs registry.journal registry.protocol schedules task_ids "
-        "webhooks"
+        "access errors lifecycle logs moments registry.journal registry.protocol schedules "
+        "task_ids webhooks"
     ),
     "registry.engine": May(
         "buckets counts errors lifecycle logs metrics registry.journal registry.protocol "
@@ -100,9 +101,9 @@ ROOMS: Final[dict[str, May]] = {
     "dashboard": May(),
     "api": May(
         "access artifacts counts dashboard errors events.statistics events.streams events.window "
-        "labels lifecycle logs outgoing.reach registry.protocol.activity registry.protocol.answers "
-        "registry.protocol.filters schedules service settings system task_types trace_context "
-        "webhooks",
+        "labels lifecycle logs moments outgoing.reach registry.protocol.activity "
+        "registry.protocol.answers registry.protocol.filters schedules service settings system "
+        "task_types trace_context webhooks",
         "fastapi orjson prometheus_client pydantic pydantic_core starlette structlog",
     ),
     "assembly": May(

@@ -30,11 +30,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
-from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Final, NamedTuple
 
 from afterwards.errors import IllegalTransition, StaleReport
+from afterwards.moments import LATEST_SHOWN, shown
 
 MAX_LOST_ATTEMPTS: Final = 3
 MAX_LOST_WITH_WORKERS: Final = 6
@@ -55,9 +55,6 @@ INTERNAL_KEY: Final = "\x1f"
 
 OWNED_KEY: Final = "\x1e"
 """In idempotency keys, between the key as its client sent it and the owner that it belongs to."""
-
-LATEST_SHOWN: Final = 253_402_214_400.0
-"""9999-12-31: later times are shown as this one."""
 
 WITHOUT_TIME: Final = LATEST_SHOWN
 """The `run_at` of a task that waits for a group, and for no time."""
@@ -361,7 +358,7 @@ class Task:
     def expire(self, now: float) -> Task:
         """SCHEDULED or PENDING -> FAILED: its deadline has passed."""
         self._require("expire", TaskState.SCHEDULED, TaskState.PENDING)
-        error = f"Not started before its deadline {_rfc3339(self.deadline)}"
+        error = f"Not started before its deadline {self._shown_deadline()}"
         if self.error is not None:
             error = f"{error}; the last attempt: {self.error}"
         return self._finish(TaskState.FAILED, now, "deadline passed", error=_storable(error))
@@ -407,7 +404,7 @@ class Task:
             return self.fail(attempt, error, now)
         if self.is_late(now + delay_seconds):
             # First, so that a long error is cut and not this.
-            deadline = _rfc3339(self.deadline)
+            deadline = self._shown_deadline()
             return self.fail(
                 attempt, f"No attempt left before its deadline {deadline}: {error}", now
             )
@@ -595,6 +592,10 @@ class Task:
         changes: dict[str, Any] = {} if payload is None else {"payload": payload}
         return changes if kind is None else {**changes, **kind._asdict()}
 
+    def _shown_deadline(self) -> str:
+        assert self.deadline is not None
+        return shown(self.deadline).isoformat(timespec="seconds")
+
     def _require(self, verb: str, *states: TaskState) -> None:
         if self.state not in states:
             raise IllegalTransition(self.id, self.state.value, verb)
@@ -679,14 +680,6 @@ class Change(NamedTuple):
 def _bounded(delay_seconds: float) -> float:
     # In this order, which makes the longest of what is no number.
     return max(0.0, min(MAX_DELAY_SECONDS, delay_seconds))
-
-
-def _rfc3339(timestamp: float | None) -> str:
-    assert timestamp is not None
-    # What lies before 1970 may lie before the year 1 as well, which no datetime can say.
-    # And what lies after 9999 cannot be said, either.
-    shown = min(max(0.0, timestamp), LATEST_SHOWN)
-    return datetime.fromtimestamp(shown, UTC).isoformat(timespec="seconds")
 
 
 def _storable(text: str) -> str:

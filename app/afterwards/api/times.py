@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Final
 
-from afterwards.lifecycle import LATEST_SHOWN
+from afterwards.moments import LATEST_SHOWN, shown
 
 EXAMPLE_TIME: Final = "2026-11-21T10:00:00.000000+00:00"
-
-LATEST: Final = LATEST_SHOWN
-"""The time that stands for all later ones, so that every time can be shown in UTC."""
 
 _RFC_3339: Final = re.compile(
     r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)?", re.IGNORECASE | re.ASCII
@@ -19,7 +16,7 @@ _RFC_3339: Final = re.compile(
 
 
 def parse_time(value: object) -> float:
-    """An RFC 3339 time as seconds since 1970, in `LATEST` bounds.
+    """An RFC 3339 time as seconds since 1970, no later than `LATEST_SHOWN`.
 
     Raises:
         ValueError: it is none, or does not say of which zone it is.
@@ -33,7 +30,7 @@ def parse_time(value: object) -> float:
         moment = datetime.fromisoformat(found[0].upper())
     except ValueError as error:
         raise ValueError(f"is no time: {error}") from None
-    return min(max(0.0, moment.timestamp()), LATEST)
+    return min(max(0.0, moment.timestamp()), LATEST_SHOWN)
 
 
 def parse_query_time(value: object) -> float:
@@ -44,12 +41,8 @@ def parse_query_time(value: object) -> float:
 
 
 def shown_time(seconds: float) -> str:
-    """A time as all answers have it; one that cannot be shown, as the nearest that can.
-
-    A journal may hold any: they came from retry policies, clocks and earlier versions.
-    """
-    shown = min(max(0.0, seconds), LATEST)
-    return datetime.fromtimestamp(shown, UTC).isoformat(timespec="microseconds")
+    """A time as all answers have it; one that cannot be shown, as the nearest that can."""
+    return shown(seconds).isoformat(timespec="microseconds")
 
 
 def as_shown(seconds: float | None) -> float | None:

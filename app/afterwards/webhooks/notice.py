@@ -18,10 +18,10 @@ task later.
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
-from afterwards.lifecycle import LATEST_SHOWN, Task
+from afterwards.lifecycle import Task
+from afterwards.moments import shown
 from afterwards.webhooks.webhook import Callback
 
 TEST_EVENT: Final = "webhook.test"
@@ -95,5 +95,4 @@ def _encoded(
 
 
 def _rfc3339(timestamp: float) -> str:
-    shown = min(max(0.0, timestamp), LATEST_SHOWN)
-    return datetime.fromtimestamp(shown, UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
+    return shown(timestamp).isoformat(timespec="milliseconds")[:-6] + "Z"

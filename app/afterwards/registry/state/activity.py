@@ -6,13 +6,12 @@ Only a request that says who has asked for it leaves one. What is refused does a
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
 from afterwards.access.key import Key
 from afterwards.errors import AfterwardsError, JournalUnavailable
-from afterwards.lifecycle import LATEST_SHOWN
 from afterwards.logs import get_logger
+from afterwards.moments import shown
 from afterwards.registry.journal.base import Journal
 from afterwards.registry.protocol.activity import By, Entry, Outcome, cut
 from afterwards.registry.protocol.clock import Clock
@@ -230,8 +229,7 @@ def _changes(request: Retry | Amend) -> str | None:
     if request.kind is not None:
         parts.append(f"moved to {request.kind.type}")
     if request.run_at is not None:
-        at = datetime.fromtimestamp(min(max(0.0, request.run_at), LATEST_SHOWN), UTC)
-        parts.append(f"due {at.isoformat(timespec='seconds')}")
+        parts.append(f"due {shown(request.run_at).isoformat(timespec='seconds')}")
     return ", ".join(parts) or None
 
 
