@@ -24,7 +24,7 @@ from afterwards.errors import (
 from afterwards.events.window import Position
 from afterwards.lifecycle import Task, TaskState
 from afterwards.registry.protocol.activity import By
-from afterwards.service.service import Submission
+from afterwards.service.submissions import Submission
 from afterwards.settings import Settings
 from afterwards.traces.base import Headers
 
@@ -80,6 +80,7 @@ class FakeService:
         self.unavailable: Unavailable | None = None
         self.broken: Exception | None = None
         self.operations = FakeOperations()
+        self.submissions = self
 
     def seen_by(self, principal: object, *, own_only: bool) -> FakeService:
         return self

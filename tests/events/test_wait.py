@@ -21,7 +21,7 @@ LONG = 3_600.0
 @pytest.fixture(autouse=True)
 def no_looking_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have only an event end a wait."""
-    monkeypatch.setattr("afterwards.service.service.LOOK_AGAIN_SECONDS", LONG)
+    monkeypatch.setattr("afterwards.service.waiting.LOOK_AGAIN_SECONDS", LONG)
 
 
 async def test_a_wait_ends_with_the_task(stage: Stage) -> None:
@@ -87,7 +87,7 @@ async def test_a_wait_does_not_hold_a_process_that_stops(stage: Stage) -> None:
 async def test_without_events_the_task_is_looked_at_now_and_then(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("afterwards.service.service.LOOK_AGAIN_SECONDS", 0.01)
+    monkeypatch.setattr("afterwards.service.waiting.LOOK_AGAIN_SECONDS", 0.01)
     stage.line.cut = True
     claim = stage.peer.run(make_task())
     waiting = asyncio.create_task(stage.service.wait(claim.task_id, LONG))
@@ -134,7 +134,7 @@ async def test_progress_and_retries_do_not_end_a_wait(stage: Stage) -> None:
 async def test_who_waits_when_events_can_not_be_followed_any_more_looks_itself(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("afterwards.service.service.LOOK_AGAIN_SECONDS", 0.01)
+    monkeypatch.setattr("afterwards.service.waiting.LOOK_AGAIN_SECONDS", 0.01)
     claim = stage.peer.run(make_task())
     waiting = asyncio.create_task(stage.service.wait(claim.task_id, LONG))
     await until(lambda: stage.hub.is_live, "followed")

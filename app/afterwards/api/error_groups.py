@@ -56,7 +56,7 @@ async def list_errors(query: Annotated[ErrorFilter, Query()], request: Request) 
     them.
     """
     require_once(request)
-    page = await service_of(request).errors(
+    page = await service_of(request).lists.errors(
         type_name=query.type, latest_first=query.order == "latest", limit=query.limit
     )
     groups = [_document(one, request) for one in page.groups]
@@ -75,7 +75,7 @@ async def list_errors(query: Annotated[ErrorFilter, Query()], request: Request) 
 async def get_error(error_id: ErrorIdPath, request: Request) -> Response:
     """Show one group."""
     if ERROR_ID.fullmatch(error_id) is not None:
-        page = await service_of(request).errors(error=error_id)
+        page = await service_of(request).lists.errors(error=error_id)
         for group in page.groups:
             return _answer(_document(group, request))
     raise ErrorGroupNotFound(error_id)

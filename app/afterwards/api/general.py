@@ -125,7 +125,7 @@ async def list_tasks(query: Annotated[TaskFilter, Query()], request: Request) ->
     """
     require_once(request, REPEATABLE)
     order = Order(query.order)
-    page = await service_of(request).find(
+    page = await service_of(request).lists.find(
         filter_of(query, redaction_of(request)),
         order=order,
         limit=query.limit,
@@ -167,7 +167,7 @@ async def count_tasks(query: Annotated[TaskConditions, Query()], request: Reques
     Counts by state and type alone are exact however large they are.
     """
     require_once(request, REPEATABLE)
-    counted = await service_of(request).count_matching(
+    counted = await service_of(request).lists.count(
         filter_of(query, redaction_of(request)), MAX_COUNT
     )
     answer = json.dumps({"count": counted.number, "exact": counted.exact})
@@ -195,7 +195,7 @@ async def submit_task(new: NewTask, background: BackgroundTasks, request: Reques
     wanted = await aside(size, checked_task, new, catalogue_of(request))
     wanted = with_callback(request, wanted, new, BODY)
     await require_valid(request, [Placed(wanted.type, wanted.payload, (*BODY, "payload"))])
-    accepted = await service.submit_one(
+    accepted = await service.submissions.submit_one(
         wanted,
         key,
         None if key is None else await _fingerprint(request),
@@ -268,7 +268,7 @@ async def submit_tasks(batch: NewTasks, background: BackgroundTasks, request: Re
         if len(part) == _CHECKED_AT_ONCE:
             await sleep(0)
     then = None if batch.then is None else await _checked_then(request, batch.then)
-    accepted = await service.submit_batch(
+    accepted = await service.submissions.submit_batch(
         wanted,
         key,
         None if key is None else await _fingerprint(request),

@@ -17,7 +17,8 @@ from afterwards.errors import TaskDeleted, TaskNotFound
 from afterwards.lifecycle import Task
 
 if TYPE_CHECKING:
-    from afterwards.service.service import Submission, TaskService
+    from afterwards.service.service import TaskService
+    from afterwards.service.submissions import Submission
 
 _SUBMITS: Final = "submits"
 _JSON: Final = (b"content-type", b"application/json")
@@ -73,7 +74,7 @@ async def submit(
     """Have a task accepted, and started once the answer is out. It is on disk on return."""
     service = service_of(request)
     scope = request.scope
-    submission = await service.submit(
+    submission = await service.submissions.submit(
         type_name, payload, key_of(scope), labels_of(scope), scope["headers"]
     )
     background.add_task(service.start, submission.task_id)

@@ -4,26 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import re
-import time
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import replace
 from enum import StrEnum
 from functools import partial
-from typing import Any, Final, NamedTuple
-
-from pydantic import BaseModel
+from typing import Final, NamedTuple
 
 from afterwards.access.principal import Principal
-from afterwards.errors import (
-    Draining,
-    IllegalTransition,
-    TaskNotFound,
-    Unavailable,
-    Unvalidated,
-)
+from afterwards.errors import Draining, IllegalTransition, TaskNotFound, Unvalidated
 from afterwards.events.hub import EventHub
-from afterwards.events.listeners import TaskListener
 from afterwards.events.statistics import StatisticsStream
 from afterwards.events.streams import AllStream, TaskStream, of_all, of_task
 from afterwards.events.window import Position
@@ -32,17 +21,13 @@ from afterwards.lifecycle import FINAL_STATES, Kind, Task, TaskState
 from afterwards.registry.client.client import RegistryClient
 from afterwards.registry.client.list_reader import ListReader
 from afterwards.registry.protocol.activity import By
-from afterwards.registry.protocol.answers import Counted, Details, ErrorPage, Existing, Page
-from afterwards.registry.protocol.filters import Filter, Order, PageEnd
+from afterwards.registry.protocol.answers import Details
+from afterwards.registry.protocol.filters import Filter
 from afterwards.registry.protocol.requests import (
-    EXISTING,
-    Add,
-    AddAll,
     Amend,
     Cancel,
     Count,
     Delete,
-    Errors,
     Find,
     Get,
     Inspect,
@@ -52,24 +37,19 @@ from afterwards.registry.protocol.requests import (
     RunNow,
 )
 from afterwards.service import bulk, descendants
-from afterwards.service.intake import (
-    AcceptedBatch,
-    AcceptedTask,
-    Intake,
-    TaskRequest,
-    Then,
-    fingerprint_of_json,
-)
+from afterwards.service.intake import Intake
 from afterwards.service.keys import KeyVerbs
+from afterwards.service.lists import Lists
 from afterwards.service.narrowed import Asks, Narrowed, carried_out
 from afterwards.service.operations import Operations
 from afterwards.service.sight import Ask, Sight
+from afterwards.service.submissions import Submissions
 from afterwards.service.validator import Validator
+from afterwards.service.waiting import wait_for_end
 from afterwards.service.webhooks import WebhookVerbs
-from afterwards.system.large_bodies import aside
 from afterwards.task_types.description import Catalogue
 from afterwards.task_types.validating import Check, Refusal
-from afterwards.traces.base import Headers, Traces
+from afterwards.traces.base import Traces
 
 CANCEL_SECONDS: Final = 5.0
 """The time for which a cancellation waits for the worker."""
@@ -78,17 +58,6 @@ _UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNOR
 
 MOST_VIEWS: Final = 1_000
 """Views for keys that are kept. To make one takes a few microseconds."""
-
-LOOK_AGAIN_SECONDS: Final = 1.0
-"""The period in which an awaited task is read while its events cannot be followed."""
-
-
-class Submission(NamedTuple):
-    """The outcome of a submission."""
-
-    task_id: str
-    replayed: bool = False
-    """True if the task was accepted before, under the same idempotency key."""
 
 
 class GroupProgress(NamedTuple):
@@ -138,10 +107,6 @@ class TaskService:
         lists: ListReader | None = None,
         traces: Traces | None = None,
     ) -> None:
-        self._client: Asks = client
-        self._list: Ask | None = None if lists is None else lists.call
-        self._owner: str | None = None
-        self._sight: Sight | None = None
         self._views: dict[tuple[str | None, bool], tuple[Principal, TaskService]] = {}
         self._traces = traces
         self._events = events
@@ -149,10 +114,25 @@ class TaskService:
         self._intake = Intake(catalogue)
         self.validator = validator
         """The validator of payloads of users' task types; None: there are none."""
-        self.operations = Operations(client, self._intake)
-        self.bulk = bulk.BulkVerbs(self._ask, self.start, lambda: self.draining)
         self.draining = False
-        """Set when this process is about to stop."""
+        """Set when this process is about to stop; not that of a view."""
+        self._is_draining = lambda: self.draining
+        self._reach_by(client, None if lists is None else lists.call)
+
+    def _reach_by(
+        self,
+        client: Asks,
+        aside: Ask | None,
+        owner: str | None = None,
+        sight: Sight | None = None,
+    ) -> None:
+        self._client = client
+        self._aside = aside
+        self._sight = sight
+        self.submissions = Submissions(client, self._intake, self._traces, owner, sight)
+        self.lists = Lists(client, aside)
+        self.operations = Operations(client, self._intake)
+        self.bulk = bulk.BulkVerbs(self._ask, self.start, self._is_draining)
 
     def seen_by(self, principal: Principal, *, own_only: bool = False) -> TaskService:
         """The same service as a principal sees it, who owns what is submitted.
@@ -172,15 +152,13 @@ class TaskService:
     def _view(self, principal: Principal, *, own_only: bool) -> TaskService:
         view = object.__new__(type(self))
         view.__dict__.update(self.__dict__)
-        view._owner = principal.owner
+        client, aside, owner = self._client, self._aside, principal.owner
         sight = Sight(principal, own_only=own_only)
-        if not sight.is_all:
-            view._sight = sight
-            view._client = Narrowed(self._client, sight)
-            if self._list is not None:
-                view._list = partial(carried_out, sight, self._list)
-            view.operations = Operations(view._client, self._intake)
-            view.bulk = bulk.BulkVerbs(view._ask, self.start, lambda: self.draining)
+        if sight.is_all:
+            view._reach_by(client, aside, owner)
+        else:
+            asks_aside = None if aside is None else partial(carried_out, sight, aside)
+            view._reach_by(Narrowed(client, sight), asks_aside, owner, sight)
         return view
 
     def renew(self, catalogue: Catalogue, validator: Validator | None) -> Validator | None:
@@ -205,121 +183,6 @@ class TaskService:
         if self.validator is None:
             raise Unvalidated(checks[0].type, "this service has no process that validates")
         return await self.validator.refusal_of(checks)
-
-    async def submit(
-        self,
-        type_name: str,
-        payload: BaseModel,
-        idempotency_key: str | None = None,
-        labels: str | None = None,
-        headers: Headers = (),
-    ) -> Submission:
-        """Accept a task. When this returns, the task is on disk.
-
-        Args:
-            idempotency_key: the submitter's name for this submission; the same again gives the
-                task of the first one, as long as that is kept.
-            labels: as `Task.labels`.
-            headers: of the request; they may name the trace that it belongs to.
-
-        Returns:
-            Its id. `start` with it, once the answer is sent, starts the task if it can be.
-
-        Raises:
-            UnknownTaskType: there is no such type.
-            IdempotencyMismatch: the key came before with another type, payload or labels.
-        """
-        stored = payload.model_dump_json().encode()
-        task = self._intake.task(type_name, stored, time.time(), self._owner)
-        if labels is not None:
-            task = replace(task, labels=labels)
-        if idempotency_key is not None:
-            kind = type_name if labels is None else f"{type_name} {labels}"
-            print_of_body = await aside(len(stored), _fingerprint, payload, kind)
-            task = _under_key(task, idempotency_key, print_of_body)
-        if self._traces is None:
-            first: Task | None = await self._client.call(Add(task))
-        else:
-            first = await self._add_traced(self._traces, Add(task), headers)
-        if first is not None:
-            return Submission(first.id, replayed=True)
-        return Submission(task.id)
-
-    async def submit_one(
-        self,
-        wanted: TaskRequest,
-        idempotency_key: str | None = None,
-        print_of_body: bytes | None = None,
-        headers: Headers = (),
-    ) -> AcceptedTask:
-        """Accept a task that says when and how it is done. When this returns, it is on disk.
-
-        Args:
-            print_of_body: the fingerprint of what was sent, which the key stands for.
-            headers: as in `submit`.
-
-        Raises:
-            UniqueKeyTaken: an unfinished task has its unique key.
-            As `submit`.
-        """
-        task = self._intake.requested(wanted, time.time(), self._owner)
-        if idempotency_key is not None:
-            task = _under_key(task, idempotency_key, print_of_body)
-        add = Add(task, on_conflict=wanted.on_conflict or EXISTING)
-        if self._traces is None:
-            first: Task | Existing | None = await self._client.call(add)
-        else:
-            first = await self._add_traced(self._traces, add, headers)
-        if isinstance(first, Existing):
-            return AcceptedTask(first.task, existing=True)
-        if first is not None:
-            return AcceptedTask(first, replayed=True)
-        return AcceptedTask(self._shown(task))
-
-    async def submit_batch(
-        self,
-        wanted: Sequence[TaskRequest],
-        idempotency_key: str | None = None,
-        print_of_body: bytes | None = None,
-        headers: Headers = (),
-        *,
-        then: Then | None = None,
-    ) -> AcceptedBatch:
-        """Accept several tasks, all or none. When this returns, they are on disk.
-
-        Args:
-            then: follows them: it is accepted with them, and starts when they have ended.
-
-        Raises:
-            As `submit_one`; no task may have the unique key of one of these.
-        """
-        tasks = self._intake.batch(wanted, then, time.time(), self._owner)
-        if idempotency_key is not None:
-            tasks[0] = _under_key(tasks[0], idempotency_key, print_of_body)
-        if self._traces is None:
-            first: Sequence[Task] | None = await self._client.call(AddAll(tasks))
-        else:
-            with self._traces.submission(tasks, headers) as span:
-                traced = [replace(task, trace=span.trace) for task in tasks]
-                first = await self._client.call(AddAll(traced))
-                if first is not None:
-                    span.replayed(first)
-        if first is not None:
-            return _batch(first, replayed=True)
-        return _batch([self._shown(task) for task in tasks], replayed=False)
-
-    def _shown(self, task: Task) -> Task:
-        """A task as its submitter may see it: what the registry answers has been looked at."""
-        shown: Task = task if self._sight is None else self._sight.shown(task)
-        return shown
-
-    async def _add_traced(self, traces: Traces, add: Add, headers: Headers) -> Any:
-        with traces.submission([add.task], headers) as span:
-            traced = replace(add.task, trace=span.trace)
-            first: Task | Existing | None = await self._client.call(add._replace(task=traced))
-            if first is not None:
-                span.replayed([first.task if isinstance(first, Existing) else first])
-            return first
 
     async def start(self, *task_ids: str) -> None:
         """Start tasks that were accepted or retried here, if slots were free. Never raises.
@@ -352,41 +215,9 @@ class TaskService:
     async def wait(self, task_id: str, seconds: float) -> Task:
         """The task as soon as it is finished, or as it stands after `seconds`.
 
-        A process that is about to stop does not wait. Where the registry goes away meanwhile, it
-        is waited for as well.
-
-        Raises:
-            TaskNotFound: there is none.
+        See `afterwards.service.waiting.wait_for_end`. Raises as `get`.
         """
-        until = time.monotonic() + seconds
-        # Listening comes first: whatever ends the task after it was looked at is heard.
-        with self._events.of_task(_checked(task_id)) as listener:
-            while True:
-                left = until - time.monotonic()
-                live = self._events.is_live
-                try:
-                    task = await self.get(task_id)
-                    if task.state.is_final or left <= 0 or self._events.closed:
-                        return task
-                except Unavailable:
-                    if left <= 0 or self._events.closed:
-                        raise
-                    live = False
-                longest = left if live else min(left, LOOK_AGAIN_SECONDS)
-                await self._sleep_until_final(listener, longest, live=live)
-
-    async def _sleep_until_final(
-        self, listener: TaskListener, seconds: float, *, live: bool
-    ) -> None:
-        """Until there is a reason to look at the task: it has ended, or it may have."""
-        until = time.monotonic() + seconds
-        while await listener.sleep(until - time.monotonic()):
-            heard = listener.take()
-            # Nothing: its attempt has been reported here, or events were missed.
-            if not heard or any(event.state.is_final for event in heard):
-                return
-            if self._events.closed or self._events.is_live != live:
-                return
+        return await wait_for_end(_checked(task_id), seconds, self._events, self.get)
 
     def task_stream(
         self, task_id: str, position: Position | None
@@ -409,54 +240,6 @@ class TaskService:
             narrow = self._sight.statistics
         return self._events.statistics.stream(narrow)
 
-    async def find(
-        self,
-        wanted: Filter,
-        *,
-        order: Order = Order.CREATED,
-        limit: int = 100,
-        before: PageEnd | None = None,
-        summary: bool = False,
-    ) -> Page:
-        """A page of the tasks that meet all conditions.
-
-        Args:
-            limit: at most so many; a page of large tasks has fewer.
-            before: the `Page.next` of the page before.
-            summary: without results, and with the beginning of each payload only.
-        """
-        page: Page = await self._read(Find(wanted, limit, before, order, summary))
-        return page
-
-    async def count_matching(self, wanted: Filter, most: int) -> Counted:
-        """The number of tasks that meet all conditions, counted up to `most`."""
-        counted: Counted = await self._read(Count(wanted, most))
-        return counted
-
-    async def _read(self, query: Find | Count) -> Any:
-        """Ask beside everything else: it may take longer than others should wait."""
-        call = self._client.call if self._list is None else self._list
-        return await call(query)
-
-    async def errors(
-        self,
-        *,
-        type_name: str | None = None,
-        error: str | None = None,
-        latest_first: bool = False,
-        limit: int = 1_000,
-    ) -> ErrorPage:
-        """Groups of the tasks that are failed now.
-
-        Args:
-            type_name: of tasks of this type only.
-            error: the group of this id only.
-            latest_first: in the order in which they were seen last, and not of their size.
-            limit: at most so many.
-        """
-        page: ErrorPage = await self._client.call(Errors(type_name, error, latest_first, limit))
-        return page
-
     async def group(self, group_id: str) -> GroupProgress:
         """The progress of a group. Raises as `get`, and `TaskNotFound` if no task follows it."""
         then = await self.get(group_id)
@@ -464,7 +247,7 @@ class TaskService:
             raise TaskNotFound(group_id)
         states = sorted(FINAL_STATES)
         filters = [Filter(frozenset({state}), group=then.id) for state in states]
-        counted = await asyncio.gather(*(self.count_matching(one, then.members) for one in filters))
+        counted = await asyncio.gather(*(self.lists.count(one, then.members) for one in filters))
         finished = zip(states, (one.number for one in counted), strict=True)
         return GroupProgress(then, dict(finished))
 
@@ -546,7 +329,7 @@ class TaskService:
 
     async def _ask(self, request: Request) -> object:
         if isinstance(request, Find | Count):
-            return await self._read(request)
+            return await self.lists.ask(request)
         answer: object = await self._client.call(request)
         return answer
 
@@ -579,23 +362,7 @@ class TaskService:
         return await self._client.scrape()
 
 
-def _batch(tasks: Sequence[Task], *, replayed: bool) -> AcceptedBatch:
-    members = [task for task in tasks if task.follows is None]
-    then = next((task for task in tasks if task.follows is not None), None)
-    return AcceptedBatch(members, replayed, then)
-
-
 def _checked(task_id: str) -> str:
     if _UUID.fullmatch(task_id) is None:
         raise TaskNotFound(task_id)
     return task_id.lower()
-
-
-def _fingerprint(payload: BaseModel, kind: str) -> bytes:
-    # Not the defaults: a later version may have others, and the key has to hold all the same.
-    text = payload.model_dump_json(exclude_unset=True).encode()
-    return fingerprint_of_json(text, kind)
-
-
-def _under_key(task: Task, key: str, print_of_submission: bytes | None) -> Task:
-    return replace(task, idempotency_key=key, fingerprint=print_of_submission)

@@ -103,8 +103,7 @@ class TestOfTheServicesOwnTypes:
     def app(self, app: FastAPI) -> FastAPI:
         catalogue = in_process(CATALOGUE)
         app.state.catalogue = catalogue
-        app.state.service._intake = type(app.state.service._intake)(catalogue)
-        app.state.service.operations._intake = app.state.service._intake
+        app.state.service.renew(catalogue, app.state.service.validator)
         return app
 
     async def test_the_examples_of_bodies_are_accepted(

@@ -9,13 +9,17 @@ import httpx
 import pytest
 from pydantic import BaseModel
 
+from afterwards.access.principal import Principal
+from afterwards.access.roles import Role
 from afterwards.api.schemas.requests import MAX_BATCH_TASKS
 from afterwards.api.schemas.tasks import BulkCancel, BulkDelete, BulkRetry, BulkRun
 from afterwards.errors import Draining, RegistryUnavailable
+from afterwards.lifecycle import TaskState
 from afterwards.registry.journal.batch import MOST_TASKS
 from afterwards.registry.protocol.requests import Delete, Find
-from afterwards.service.bulk import NAMED_AT_ONCE
+from afterwards.service.bulk import NAMED_AT_ONCE, Selection
 from afterwards.service.service import TaskService
+from tests.access.holders import holder
 from tests.api.general.conftest import NOTE, Hand, shown, submitted
 
 pytestmark = pytest.mark.anyio
@@ -302,6 +306,13 @@ async def test_a_worker_that_is_about_to_stop_says_how_far_it_has_come(
     answer = await bulk(api, "delete", ids=ids)
     service.draining = False
     assert (answer["deleted"], answer["interrupted"]) == (NAMED_AT_ONCE, str(Draining()))
+
+
+async def test_so_does_its_view_of_the_service_for_a_key(service: TaskService) -> None:
+    view = service.seen_by(Principal(holder(Role.OPERATOR).key), own_only=True)
+    service.draining = True
+    with pytest.raises(Draining):
+        await view.bulk.delete(Selection([TaskState.SUCCESS], 10))
 
 
 def test_no_batch_is_larger_than_its_key_is_looked_after_for() -> None:

@@ -1,4 +1,4 @@
-"""The service's verbs, on a registry in this process."""
+"""Submissions, to a registry in this process."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def run(story: Callable[[TaskService], Coroutine[Any, Any, None]]) -> None:
 
 def test_a_submitted_task_is_of_its_type_and_has_its_payload() -> None:
     async def story(service: TaskService) -> None:
-        task = await service.get((await service.submit("memo", Note(text="a"))).task_id)
+        task = await service.get((await service.submissions.submit("memo", Note(text="a"))).task_id)
         assert (task.type, task.executor, task.max_attempts) == ("memo", "async", 3)
         assert task.payload == b'{"text":"a","colour":"blue"}'
         assert task.created_at == task.run_at
@@ -92,7 +92,7 @@ def test_a_submitted_task_is_of_its_type_and_has_its_payload() -> None:
 def test_there_is_no_task_of_an_unknown_type() -> None:
     async def story(service: TaskService) -> None:
         with pytest.raises(UnknownTaskType, match="letter"):
-            await service.submit("letter", Note(text="a"))
+            await service.submissions.submit("letter", Note(text="a"))
 
     run(story)
 
@@ -100,8 +100,8 @@ def test_there_is_no_task_of_an_unknown_type() -> None:
 @pytest.mark.parametrize("again", [Note(text="a"), RepaintedNote(text="a")])
 def test_what_was_sent_decides_whether_a_key_is_repeated(again: BaseModel) -> None:
     async def story(service: TaskService) -> None:
-        first = await service.submit("note", Note(text="a"), "k")
-        repeated = await service.submit("note", again, "k")
+        first = await service.submissions.submit("note", Note(text="a"), "k")
+        repeated = await service.submissions.submit("note", again, "k")
         assert (repeated.task_id, repeated.replayed) == (first.task_id, True)
 
     run(story)
@@ -117,8 +117,8 @@ def test_what_was_sent_decides_whether_a_key_is_repeated(again: BaseModel) -> No
 )
 def test_a_key_with_something_else_is_refused(type_name: str, payload: BaseModel) -> None:
     async def story(service: TaskService) -> None:
-        await service.submit("note", Note(text="a"), "k")
+        await service.submissions.submit("note", Note(text="a"), "k")
         with pytest.raises(IdempotencyMismatch):
-            await service.submit(type_name, payload, "k")
+            await service.submissions.submit(type_name, payload, "k")
 
     run(story)
