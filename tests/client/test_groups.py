@@ -10,7 +10,8 @@ from typing import Any
 import httpx
 import pytest
 
-from afterwards.api.schemas.tasks import Cancellation, GroupDocument
+from afterwards.api.schemas.groups import GroupDocument
+from afterwards.api.schemas.tasks import Cancellation
 from afterwards_client import (
     Batch,
     CancelledChildren,

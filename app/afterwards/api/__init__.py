@@ -13,6 +13,7 @@ from starlette.middleware.cors import CORSMiddleware
 from afterwards.api import (
     activity,
     artifacts,
+    batches,
     bulk_verbs,
     dashboard,
     documentation,
@@ -30,6 +31,7 @@ from afterwards.api import (
     series,
     sessions,
     task_changes,
+    task_lists,
     task_types,
     task_verbs,
     tasks,
@@ -74,6 +76,8 @@ SURFACES: Final = (
     # Before `/tasks/{task_id}`, which is a `/tasks/cancel`, too.
     bulk_verbs,
     task_verbs,
+    task_lists,
+    batches,
     general,
     groups,
     artifacts,

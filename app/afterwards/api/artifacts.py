@@ -19,7 +19,7 @@ from afterwards.api.references import reference
 from afterwards.api.roles import Role, needs
 from afterwards.api.routing import new_router
 from afterwards.api.schemas import fields
-from afterwards.api.schemas.tasks import ArtifactList
+from afterwards.api.schemas.artifacts import ArtifactList
 from afterwards.api.submission import service_of
 from afterwards.api.task_document import artifact_members
 from afterwards.artifacts import Artifact, decoded

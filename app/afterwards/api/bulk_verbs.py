@@ -17,13 +17,16 @@ from afterwards.api.redaction import redaction_of
 from afterwards.api.roles import Role, needs
 from afterwards.api.routing import new_router
 from afterwards.api.schemas.bulk import (
+    BulkCancel,
+    BulkDelete,
+    BulkRetry,
+    BulkRun,
     BulkSelection,
     CancelSelection,
     DeleteSelection,
     RetrySelection,
     RunSelection,
 )
-from afterwards.api.schemas.tasks import BulkCancel, BulkDelete, BulkRetry, BulkRun
 from afterwards.api.submission import service_of
 from afterwards.api.task_changes import prepared
 from afterwards.api.task_filter import RETRYING, filter_of

@@ -12,7 +12,7 @@ from afterwards.api.encoding import encoded, raw
 from afterwards.api.redaction import shown
 from afterwards.api.roles import Role, needs
 from afterwards.api.routing import new_router
-from afterwards.api.schemas.tasks import GroupDocument
+from afterwards.api.schemas.groups import GroupDocument
 from afterwards.api.submission import service_of
 from afterwards.api.task_document import base_document
 from afterwards.lifecycle import TaskState

@@ -15,6 +15,8 @@ from afterwards.api.labels import labels_of
 from afterwards.api.references import reference
 from afterwards.errors import TaskDeleted, TaskNotFound
 from afterwards.lifecycle import Task
+from afterwards.service.intake import fingerprint_of_json
+from afterwards.system.large_bodies import aside
 
 if TYPE_CHECKING:
     from afterwards.service.service import TaskService
@@ -79,6 +81,12 @@ async def submit(
     )
     background.add_task(service.start, submission.task_id)
     return submission
+
+
+async def fingerprint_of(request: Request) -> bytes:
+    """The fingerprint of what was sent, for which an idempotency key stands."""
+    body = await request.body()
+    return await aside(len(body), fingerprint_of_json, body)
 
 
 class AcceptedResponse(Response):

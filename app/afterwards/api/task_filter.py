@@ -12,7 +12,7 @@ from afterwards.api.checks import BODY, Path, invalid
 from afterwards.api.cursors import cursor_of, number_of, position_of
 from afterwards.api.redaction import Redaction
 from afterwards.api.schemas.bulk import BulkSelection
-from afterwards.api.schemas.requests import TaskConditions, TaskFilter
+from afterwards.api.schemas.task_filter import TaskConditions, TaskFilter
 from afterwards.lifecycle import TaskState
 from afterwards.registry.protocol.filters import Filter, Order, PageEnd, Search
 

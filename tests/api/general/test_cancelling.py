@@ -8,7 +8,8 @@ from typing import Any
 import httpx
 import pytest
 
-from afterwards.api.schemas.tasks import BulkCancel, Cancellation
+from afterwards.api.schemas.bulk import BulkCancel
+from afterwards.api.schemas.tasks import Cancellation
 from afterwards.service import service as service_module
 from afterwards.service.service import TaskService
 from tests.api.general.conftest import Hand, shown, submitted

@@ -8,13 +8,9 @@ from typing import Any
 import httpx
 import pytest
 
-from afterwards.api.schemas.tasks import (
-    Cancellation,
-    FullTaskDocument,
-    GroupDocument,
-    TaskList,
-    TaskPage,
-)
+from afterwards.api.schemas.groups import GroupDocument
+from afterwards.api.schemas.task_lists import TaskPage
+from afterwards.api.schemas.tasks import Cancellation, FullTaskDocument, TaskList
 from afterwards.registry.protocol.answers import Claim
 from afterwards.registry.protocol.requests import SubmitChildren, Succeeded
 from tests.api.general.conftest import NOTE, Hand, shown, submitted

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from afterwards.api.cursors import cursor_of
-from afterwards.api.schemas.tasks import TaskCount, TaskPage
+from afterwards.api.schemas.task_lists import TaskCount, TaskPage
 from tests.api.general.conftest import Hand, submitted
 
 pytestmark = pytest.mark.anyio

@@ -11,8 +11,8 @@ from pydantic import BaseModel
 
 from afterwards.access.principal import Principal
 from afterwards.access.roles import Role
+from afterwards.api.schemas.bulk import BulkCancel, BulkDelete, BulkRetry, BulkRun
 from afterwards.api.schemas.requests import MAX_BATCH_TASKS
-from afterwards.api.schemas.tasks import BulkCancel, BulkDelete, BulkRetry, BulkRun
 from afterwards.errors import Draining, RegistryUnavailable
 from afterwards.lifecycle import TaskState
 from afterwards.registry.journal.batch import MOST_TASKS

@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from afterwards.api.schemas.tasks import BulkRetry
+from afterwards.api.schemas.bulk import BulkRetry
 from afterwards.errors import JournalUnavailable
 from afterwards.registry.protocol.requests import Retry
 from afterwards.service.service import TaskService

@@ -19,7 +19,8 @@ from afterwards.api.live_statistics import statistics_frame
 from afterwards.api.schemas.error_groups import ErrorGroupList
 from afterwards.api.schemas.schedules import ScheduleDocument
 from afterwards.api.schemas.status import ProcessingStatus, TaskStatus
-from afterwards.api.schemas.tasks import FullTaskDocument, TaskPage
+from afterwards.api.schemas.task_lists import TaskPage
+from afterwards.api.schemas.tasks import FullTaskDocument
 from afterwards.errors import NotAllowed
 from afterwards.events.streams import Portion, Snapshot
 from afterwards.events.window import Position

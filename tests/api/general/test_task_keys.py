@@ -11,7 +11,8 @@ from fastapi import FastAPI
 
 from afterwards.access.roles import Role
 from afterwards.api.schemas.schedules import ScheduleDocument
-from afterwards.api.schemas.tasks import FullTaskDocument, TaskPage
+from afterwards.api.schemas.task_lists import TaskPage
+from afterwards.api.schemas.tasks import FullTaskDocument
 from tests.access.holders import Holder, holder, ring_of
 from tests.api.general.conftest import NOTE, Hand, shown, submitted
 

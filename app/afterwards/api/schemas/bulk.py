@@ -1,17 +1,25 @@
-"""Bodies of the verbs for many tasks: which tasks, and what becomes of them."""
+"""The verbs for many tasks: bodies that say which tasks, and answers that say what became of it."""
 
 from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar, Final, Literal, Self
 from urllib.parse import urlencode
 
-from pydantic import BeforeValidator, ConfigDict, Field, GetJsonSchemaHandler, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    model_validator,
+)
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
 from afterwards.api.schemas.error_groups import ErrorId
-from afterwards.api.schemas.fields import EXAMPLE_ID, Time
-from afterwards.api.schemas.requests import (
+from afterwards.api.schemas.fields import EXAMPLE_ID, Time, example
+from afterwards.api.schemas.requests import WHOLE, Key, Sent
+from afterwards.api.schemas.task_filter import (
     ERROR,
     GROUP,
     LABEL,
@@ -19,12 +27,9 @@ from afterwards.api.schemas.requests import (
     MAX_STATUSES,
     PARENT,
     SEARCH,
-    WHOLE,
     WITH_KEY,
-    Key,
     Label,
     RelatedId,
-    Sent,
 )
 from afterwards.api.times import EXAMPLE_TIME, shown_time
 from afterwards.labels import MAX_LABELS, VALUE_PATTERN
@@ -186,3 +191,68 @@ class DeleteSelection(BulkSelection):
     status: Annotated[list[Literal["success", "failed", "cancelled"]], *_STATUSES] = Field(
         ["success", "failed", "cancelled"]
     )
+
+
+class _BulkAnswer(BaseModel):
+    dry_run: bool
+    matched: int = Field(
+        ge=0, description="The number of tasks taken up; in a dry run, of matching tasks."
+    )
+    skipped: int = Field(
+        ge=0,
+        description=(
+            "Tasks that had changed meanwhile, ids of no such task, and tasks that do not fit the "
+            "new type or payload."
+        ),
+    )
+    more: bool = Field(description="True if more tasks match.")
+    interrupted: str | None = Field(
+        description="The reason why the call ended early, with `more` left to do; else null."
+    )
+
+
+class BulkRetry(_BulkAnswer):
+    """The outcome of a bulk retry."""
+
+    model_config = example(
+        dry_run=False, matched=12, retried=12, skipped=0, more=False, interrupted=None
+    )
+
+    retried: int = Field(ge=0)
+
+
+class BulkCancel(_BulkAnswer):
+    """The outcome of a bulk cancellation."""
+
+    model_config = example(
+        dry_run=False,
+        matched=12,
+        cancelled=11,
+        requested=1,
+        skipped=0,
+        more=False,
+        interrupted=None,
+    )
+
+    cancelled: int = Field(ge=0)
+    requested: int = Field(ge=0, description="Running tasks whose workers were asked to stop them.")
+
+
+class BulkRun(_BulkAnswer):
+    """The outcome of running many tasks now."""
+
+    model_config = example(
+        dry_run=False, matched=12, run=12, skipped=0, more=False, interrupted=None
+    )
+
+    run: int = Field(ge=0)
+
+
+class BulkDelete(_BulkAnswer):
+    """The outcome of a bulk deletion."""
+
+    model_config = example(
+        dry_run=False, matched=12, deleted=12, skipped=0, more=False, interrupted=None
+    )
+
+    deleted: int = Field(ge=0)

@@ -6,6 +6,7 @@ from typing import Any, Final, Literal
 
 from pydantic import BaseModel, Field, JsonValue
 
+from afterwards.api.schemas.artifacts import ArtifactDocument
 from afterwards.api.schemas.fields import EXAMPLE_ID, Redacted, example
 from afterwards.api.schemas.requests import EXAMPLE_PAYLOAD
 from afterwards.api.times import EXAMPLE_TIME
@@ -20,7 +21,7 @@ class Progress(BaseModel):
     at: str = Field(json_schema_extra={"format": "date-time"})
 
 
-_TASK: Final[dict[str, Any]] = {
+EXAMPLE_DOCUMENT: Final[dict[str, Any]] = {
     "id": EXAMPLE_ID,
     "type": "notification",
     "status": "success",
@@ -44,16 +45,6 @@ _TASK: Final[dict[str, Any]] = {
     "concurrency_key": None,
     "unique_key": None,
     "waiting_for": None,
-}
-
-
-_SUMMARY: Final[dict[str, Any]] = {
-    **{
-        name: value
-        for name, value in _TASK.items()
-        if name not in ("payload", "result", "artifacts")
-    },
-    "digest": '{"email":"johndoe@example.com","message":"Your order was shipped."}',
 }
 
 
@@ -81,45 +72,9 @@ class Follows(BaseModel):
     size: int = Field(ge=1, description="The number of tasks that were submitted with it.")
 
 
-class ArtifactDocument(BaseModel):
-    """A file that a task has made. Once the task is finished, it never changes."""
+class BaseTask(Redacted):
+    """The members that all documents of a task have."""
 
-    name: str = Field(description="The last part of its path, below the task's `/artifacts/`.")
-    size: int = Field(ge=0, description="Bytes.")
-    media_type: str = Field(
-        description="By the end of the name; `application/octet-stream` where that may be unsafe."
-    )
-    sha256: str = Field(description="The SHA-256 of its content, in hexadecimal; also its ETag.")
-
-
-_ARTIFACT: Final[dict[str, Any]] = {
-    "name": "report.csv",
-    "size": 4711,
-    "media_type": "text/csv; charset=utf-8",
-    "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
-}
-
-
-class LinkedArtifact(ArtifactDocument):
-    """The same, with its place."""
-
-    url: str = Field(
-        json_schema_extra={"format": "uri-reference"},
-        description="Its content, relative to the request's URL.",
-    )
-
-
-class ArtifactList(Redacted):
-    """The files of a task, by name."""
-
-    model_config = example(
-        artifacts=[{**_ARTIFACT, "url": f"../../tasks/{EXAMPLE_ID}/artifacts/report.csv"}]
-    )
-
-    artifacts: list[LinkedArtifact]
-
-
-class _Task(Redacted):
     id: str
     type: str
     status: TaskState
@@ -161,10 +116,10 @@ class _Task(Redacted):
     )
 
 
-class TaskDocument(_Task):
+class TaskDocument(BaseTask):
     """A task. Times are RFC 3339, UTC."""
 
-    model_config = example(**_TASK)
+    model_config = example(**EXAMPLE_DOCUMENT)
 
     payload: dict[str, JsonValue] | None = Field(description="Null only if redacted.")
     result: dict[str, JsonValue] | None = Field(description="Set when the status is `success`.")
@@ -216,7 +171,7 @@ class FullTaskDocument(TaskDocument):
     """A task with all its details and attempts."""
 
     model_config = example(
-        **_TASK,
+        **EXAMPLE_DOCUMENT,
         executor="async",
         timeout_seconds=None,
         deadline=None,
@@ -282,7 +237,7 @@ class FullTaskDocument(TaskDocument):
 class TaskList(BaseModel):
     """Tasks that were accepted together, in the order of the request."""
 
-    model_config = example(tasks=[_TASK], then=None)
+    model_config = example(tasks=[EXAMPLE_DOCUMENT], then=None)
 
     tasks: list[TaskDocument]
     then: TaskDocument | None = Field(
@@ -290,88 +245,6 @@ class TaskList(BaseModel):
             "The task that follows them, if one was sent. Their `group` is its id. Null in the "
             "answer to a repetition, too, if it was deleted meanwhile."
         )
-    )
-
-
-class GroupDocument(BaseModel):
-    """A group: the numbers of its members, and the task that follows them."""
-
-    model_config = example(
-        id=EXAMPLE_ID,
-        on="success",
-        size=3,
-        finished=2,
-        succeeded=2,
-        failed=0,
-        cancelled=0,
-        then={**_TASK, "status": "scheduled", "run_at": None, "waiting_for": {"group": EXAMPLE_ID}},
-    )
-
-    id: str = Field(description="The id of the task that follows it.")
-    on: Literal["success", "finished"]
-    size: int = Field(ge=1, description="The number of tasks that were submitted.")
-    finished: int = Field(ge=0, description="Those that have ended and are kept.")
-    succeeded: int = Field(ge=0)
-    failed: int = Field(ge=0)
-    cancelled: int = Field(ge=0)
-    then: TaskDocument = Field(description="The task that follows it.")
-
-
-class TaskScan(BaseModel):
-    """The part of a list that the service has searched, task by task."""
-
-    examined: int = Field(
-        ge=0,
-        description=(
-            "The number of tasks that were looked at. A key with types or labels is told of those "
-            "in the page only, and of no time."
-        ),
-    )
-    reached: str | None = Field(
-        json_schema_extra={"format": "date-time"},
-        description="The time of the last of them, by which the list is sorted.",
-    )
-    complete: bool = Field(
-        description=(
-            "True if that was all of them. False with `next` null: successes besides the newest "
-            "10,000 are not looked for by their end."
-        )
-    )
-
-
-class TaskSummary(_Task):
-    """A task, with the beginning of its payload only."""
-
-    model_config = example(**_SUMMARY)
-
-    digest: str | None = Field(
-        description="The first 120 characters of the payload; null only if redacted."
-    )
-
-
-class TaskPage(BaseModel):
-    """A page of tasks."""
-
-    model_config = example(tasks=[_TASK], next="MTI0NQ", scan=None)
-
-    tasks: list[TaskDocument] | list[TaskSummary]
-    next: str | None = Field(description="The `cursor` of the next page; null on the last page.")
-    scan: TaskScan | None = Field(
-        description=(
-            "Set if no index knows what was asked for. The service then looks at tasks for a tenth "
-            "of a second, and `next` goes on from there, even if the page has few tasks or none."
-        )
-    )
-
-
-class TaskCount(BaseModel):
-    """The number of tasks that match."""
-
-    model_config = example(count=12, exact=True)
-
-    count: int = Field(ge=0)
-    exact: bool = Field(
-        description="True if it is all of them; otherwise there are at least so many."
     )
 
 
@@ -386,7 +259,7 @@ class CancelledChildren(BaseModel):
 class Cancellation(BaseModel):
     """The outcome of a cancellation, and the task."""
 
-    model_config = example(outcome="finished", task=_TASK, children=None)
+    model_config = example(outcome="finished", task=EXAMPLE_DOCUMENT, children=None)
 
     outcome: Literal["prevented", "stopped", "finished", "unstoppable", "requested"] = Field(
         description=(
@@ -399,68 +272,3 @@ class Cancellation(BaseModel):
     )
     task: TaskDocument
     children: CancelledChildren | None = Field(description="Set with `children=1` only.")
-
-
-class _BulkAnswer(BaseModel):
-    dry_run: bool
-    matched: int = Field(
-        ge=0, description="The number of tasks taken up; in a dry run, of matching tasks."
-    )
-    skipped: int = Field(
-        ge=0,
-        description=(
-            "Tasks that had changed meanwhile, ids of no such task, and tasks that do not fit the "
-            "new type or payload."
-        ),
-    )
-    more: bool = Field(description="True if more tasks match.")
-    interrupted: str | None = Field(
-        description="The reason why the call ended early, with `more` left to do; else null."
-    )
-
-
-class BulkRetry(_BulkAnswer):
-    """The outcome of a bulk retry."""
-
-    model_config = example(
-        dry_run=False, matched=12, retried=12, skipped=0, more=False, interrupted=None
-    )
-
-    retried: int = Field(ge=0)
-
-
-class BulkCancel(_BulkAnswer):
-    """The outcome of a bulk cancellation."""
-
-    model_config = example(
-        dry_run=False,
-        matched=12,
-        cancelled=11,
-        requested=1,
-        skipped=0,
-        more=False,
-        interrupted=None,
-    )
-
-    cancelled: int = Field(ge=0)
-    requested: int = Field(ge=0, description="Running tasks whose workers were asked to stop them.")
-
-
-class BulkRun(_BulkAnswer):
-    """The outcome of running many tasks now."""
-
-    model_config = example(
-        dry_run=False, matched=12, run=12, skipped=0, more=False, interrupted=None
-    )
-
-    run: int = Field(ge=0)
-
-
-class BulkDelete(_BulkAnswer):
-    """The outcome of a bulk deletion."""
-
-    model_config = example(
-        dry_run=False, matched=12, deleted=12, skipped=0, more=False, interrupted=None
-    )
-
-    deleted: int = Field(ge=0)
