@@ -82,7 +82,7 @@ def create_app(
         access = _reach(chosen, endpoint)
         worker = WebWorker(chosen, catalogue, access, http_metrics, generation, ring=ring)
         if news is not None:
-            worker.follow(news, partial(setattr, app, "openapi_schema", None))
+            worker.follow(news, app.state.description.renew)
         return worker
 
     app = FastAPI(

@@ -42,6 +42,7 @@ from afterwards.api import (
 from afterwards.api.authorise import Gate
 from afterwards.api.body_limit import BodyLimit
 from afterwards.api.browsers import Browsers
+from afterwards.api.description import Description
 from afterwards.api.direct import Shortcut
 from afterwards.api.http_metrics import OTHER_METHOD, UNMATCHED
 from afterwards.api.login_limit import LoginLimit
@@ -133,7 +134,8 @@ def install(
     # Before requests come: no event loop waits for the disk.
     load()
     routes = _add_routes(app, settings.built_in)
-    documentation.install(app)
+    description = app.state.description = Description(app)
+    app.openapi = description.document  # type: ignore[method-assign] # FastAPI's own way to extend it
     problems.install(app)
     # The last one added is the outermost: every answer gets a request id and is counted.
     app.add_middleware(Shortcut, routes=routes)
