@@ -61,16 +61,7 @@ def create_app(
         SystemExit: a setting that was read here is wrong; a line on stderr names it.
         ConfigurationError: one of `settings` names a module that cannot be used.
     """
-    if settings is None:
-        chosen, described_now = _own_settings()
-        generation = Generation(FIRST_GENERATION, *described_now)
-    elif news is None:
-        chosen = settings
-        generation = Generation(
-            FIRST_GENERATION, *described(settings.task_modules, settings.built_in)
-        )
-    else:
-        chosen, generation = settings, Generation.of(news.first)
+    chosen, generation = _beginning(settings, news)
     catalogue = LiveCatalogue(generation.catalogue, chosen.effects)
     http_metrics = HttpMetrics()
     gate = Gate(None)
@@ -146,6 +137,17 @@ def _pass_on(
     if not loop.is_closed():
         loop.call_soon_threadsafe(begin_drain)
     handle(number, frame)
+
+
+def _beginning(settings: Settings | None, news: News | None) -> tuple[Settings, Generation]:
+    """The settings of a worker, and the task code that it begins with."""
+    if settings is None:
+        settings, described_now = _own_settings()
+    elif news is not None:
+        return settings, Generation.of(news.first)
+    else:
+        described_now = described(settings.task_modules, settings.built_in)
+    return settings, Generation(FIRST_GENERATION, *described_now)
 
 
 def _own_settings() -> tuple[Settings, Described]:

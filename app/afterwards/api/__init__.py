@@ -118,12 +118,25 @@ def install(
     `app` has to be made with `docs_url=None` and `redoc_url=None`; the pages here need no network.
     Requests find the `TaskService` at `app.state.service`; it may be put there later.
     """
+    gate = Gate() if gate is None else gate
+    _hand_over(app, settings, catalogue, gate)
+    # Before requests come: no event loop waits for the disk.
+    load()
+    routes = _add_routes(app, settings.built_in)
+    app.openapi = app.state.description.document  # type: ignore[method-assign] # FastAPI's own way to extend it
+    problems.install(app)
+    _add_middleware(app, settings, routes, http_metrics, gate)
+
+
+def _hand_over(app: FastAPI, settings: Settings, catalogue: Catalogue | None, gate: Gate) -> None:
+    """Put on the application what handlers look for there."""
     app.state.catalogue = (
         in_process(built_in(settings.built_in)) if catalogue is None else catalogue
     )
-    gate = app.state.gate = Gate() if gate is None else gate
+    app.state.gate = gate
     app.state.login_limit = LoginLimit()
     app.state.readiness = operations.Readiness()
+    app.state.description = Description(app)
     app.state.redacted_names = settings.redacted_names
     app.state.root_path = settings.root_path
     app.state.output_dir = settings.output_dir.absolute()
@@ -131,12 +144,36 @@ def install(
     webhooks = settings.webhooks
     app.state.receivers = Receivers(webhooks.reach, signs=bool(webhooks.secrets))
     app.state.trace_link = settings.trace_link or None
-    # Before requests come: no event loop waits for the disk.
-    load()
-    routes = _add_routes(app, settings.built_in)
-    description = app.state.description = Description(app)
-    app.openapi = description.document  # type: ignore[method-assign] # FastAPI's own way to extend it
-    problems.install(app)
+
+
+def _add_routes(app: FastAPI, types: Collection[str]) -> list[BaseRoute]:
+    routes = [
+        route
+        for surface in SURFACES
+        for route in surface.router.routes
+        if is_for(getattr(route, "endpoint", None), types)
+    ]
+    share_paths(routes)
+    # FastAPI's own answer to HEAD /openapi.json is for nobody in particular; ours answers that too.
+    app.router.routes[:] = [
+        route for route in app.router.routes if getattr(route, "path", None) != app.openapi_url
+    ]
+    # include_router would look for each route twice, at 6 us a request; and these come before
+    # everything else, because routes are tried in order.
+    app.router.routes[:0] = routes
+    # Both spellings are one route (`afterwards.api.routing`): nothing is redirected.
+    app.router.redirect_slashes = False
+    require_declared(app.router.routes)
+    return routes
+
+
+def _add_middleware(
+    app: FastAPI,
+    settings: Settings,
+    routes: Sequence[BaseRoute],
+    http_metrics: HttpMetrics,
+    gate: Gate,
+) -> None:
     # The last one added is the outermost: every answer gets a request id and is counted.
     app.add_middleware(Shortcut, routes=routes)
     app.add_middleware(BodyLimit, max_body_bytes=settings.max_body_bytes)
@@ -161,27 +198,6 @@ def install(
 
     app.state.note_refusal = note_refusal
     app.state.always_answered = always_answered
-
-
-def _add_routes(app: FastAPI, types: Collection[str]) -> list[BaseRoute]:
-    routes = [
-        route
-        for surface in SURFACES
-        for route in surface.router.routes
-        if is_for(getattr(route, "endpoint", None), types)
-    ]
-    share_paths(routes)
-    # FastAPI's own answer to HEAD /openapi.json is for nobody in particular; ours answers that too.
-    app.router.routes[:] = [
-        route for route in app.router.routes if getattr(route, "path", None) != app.openapi_url
-    ]
-    # include_router would look for each route twice, at 6 us a request; and these come before
-    # everything else, because routes are tried in order.
-    app.router.routes[:0] = routes
-    # Both spellings are one route (`afterwards.api.routing`): nothing is redirected.
-    app.router.redirect_slashes = False
-    require_declared(app.router.routes)
-    return routes
 
 
 def _allow_origins(app: FastAPI, origins: Sequence[str]) -> None:

@@ -72,20 +72,9 @@ def serve(settings: Settings, *, watches_files: bool = False) -> None:
     # Imported here once, for all workers; the application itself is made in each.
     assembly = importlib.import_module("afterwards.assembly")
     importlib.import_module("afterwards.main")
-    require_temporary_directory()
-    require_packages(settings.name_of("otlp_endpoint"), settings.otlp_endpoint)
-    # Read here once: workers inherit it, and a mistake in it is to be said before anything starts.
-    _ = settings.effects
-    # Once, for all workers; a mistake in a module is to be said before anything starts.
-    first = packed(described(settings.task_modules, settings.built_in))
-    prepare_directories(settings)
+    first = _require_startable(settings)
     listener = listener or listen(settings)
-    registry: RegistryProcess | None = None
-    if settings.registry == "manager":
-        process = importlib.import_module("afterwards.registry.process.supervised")
-        registry = process.RegistryProcess(assembly.registry_config(settings))
-    else:
-        log.warning("memory registry: nothing outlives this process")
+    registry = _registry(settings)
     generations = Generations(
         first,
         partial(_described, settings),
@@ -104,6 +93,32 @@ def serve(settings: Settings, *, watches_files: bool = False) -> None:
         sources=Sources(settings.task_modules, [Path(ENV_FILE)]) if watches_files else None,
         keeps_listener=is_handed_in,
     ).run()
+
+
+def _require_startable(settings: Settings) -> bytes:
+    """The task types, packed, if all that workers inherit is there and right.
+
+    Raises:
+        ConfigurationError: it is not; nothing has started.
+    """
+    require_temporary_directory()
+    require_packages(settings.name_of("otlp_endpoint"), settings.otlp_endpoint)
+    # Read here once, and kept.
+    _ = settings.effects
+    types = _described(settings)
+    prepare_directories(settings)
+    return types
+
+
+def _registry(settings: Settings) -> RegistryProcess | None:
+    """The registry process, not started; None: each worker has a registry in its memory."""
+    if settings.registry == "memory":
+        log.warning("memory registry: nothing outlives this process")
+        return None
+    assembly = importlib.import_module("afterwards.assembly")
+    process = importlib.import_module("afterwards.registry.process.supervised")
+    registry: RegistryProcess = process.RegistryProcess(assembly.registry_config(settings))
+    return registry
 
 
 def _described(settings: Settings) -> bytes:

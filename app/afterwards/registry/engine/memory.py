@@ -22,7 +22,7 @@ from afterwards.registry.engine.key_holders import KeyHolders
 from afterwards.registry.engine.reads import Reads, completed
 from afterwards.registry.engine.views import Views
 from afterwards.registry.engine.watches import Killer, Watches
-from afterwards.registry.journal.base import Journal
+from afterwards.registry.journal.base import Contents, Journal
 from afterwards.registry.journal.nowhere import NullJournal
 from afterwards.registry.protocol.answers import Answer, Events, Reply
 from afterwards.registry.protocol.base import Worker
@@ -102,15 +102,7 @@ class MemoryRegistry(TaskMapping):
         )
         clock = self._surroundings.clock
         contents = self._journal.load()
-        self.rules = Rules(
-            service,
-            clock,
-            self._journal,
-            limits or Limits(),
-            next_order=contents.next_order,
-            last_created_at=contents.last_created_at,
-        )
-        self.rules.load(contents.plans, contents.keys, contents.webhooks)
+        self.rules = _rules(service, clock, self._journal, limits or Limits(), contents)
         self._counts_file = CountsFile(counts_file)
         self.views = Views(
             self.rules,
@@ -127,28 +119,26 @@ class MemoryRegistry(TaskMapping):
         )
         self._add_up_ended()
         self._take_in(contents.unfinished)
+        time = TrustedTime(clock, contents.trusted_at, confirmed=clock_confirmed)
         self.committer = Committer(
             self.rules,
             self._journal,
             self._committed,
             self.views,
             self._reads,
-            retention=Retention(
-                self._journal,
-                clock,
-                TrustedTime(clock, contents.trusted_at, confirmed=clock_confirmed),
-                retention_seconds,
-                activity_seconds,
-            ),
+            retention=Retention(self._journal, clock, time, retention_seconds, activity_seconds),
             end_silent=self._killer.end,
             output_dir=output_dir,
         )
-        for record in self.rules.ledger:
-            if not record.gone:
-                self._watches.watch(record.worker)
         self._thread = threading.Thread(
             target=self.committer.turns.run, name="committer", daemon=True
         )
+        self._begin(threaded=threaded)
+
+    def _begin(self, *, threaded: bool) -> None:
+        for record in self.rules.ledger:
+            if not record.gone:
+                self._watches.watch(record.worker)
         if threaded:
             self._thread.start()
             self.committer.resealer.start()
@@ -265,3 +255,19 @@ class MemoryRegistry(TaskMapping):
             self.views.of_workers.worker_gone(str(worker))
 
         self.committer.post(mark_dead)
+
+
+def _rules(
+    service: str, clock: Clock, journal: Journal, limits: Limits, contents: Contents
+) -> Rules:
+    """The rules of a registry that begins with these contents, but for the unfinished tasks."""
+    rules = Rules(
+        service,
+        clock,
+        journal,
+        limits,
+        next_order=contents.next_order,
+        last_created_at=contents.last_created_at,
+    )
+    rules.load(contents.plans, contents.keys, contents.webhooks)
+    return rules

@@ -18,6 +18,7 @@ from afterwards.encryption_keys import EncryptionKeys
 from afterwards.errors import AfterwardsError, JournalError
 from afterwards.logs import configure, get_logger
 from afterwards.registry.engine.memory import MemoryRegistry
+from afterwards.registry.journal.base import Journal
 from afterwards.registry.journal.file import journal_path, size_of_file, wal_path
 from afterwards.registry.journal.journal import SqliteJournal
 from afterwards.registry.process import first_key
@@ -82,17 +83,8 @@ def serve(
         served = last_holder_of(data_dir) is not None
         lock.acquire(endpoint, master, take_over=config.take_over)
         _require_journal(data_dir, served=served, begun=not check)
-        registry = MemoryRegistry(
-            endpoint.service,
-            Limits(config.max_pending, config.max_pending_bytes, config.lease_seconds),
-            retention_seconds=config.retention_hours * 3600,
-            activity_seconds=config.activity_days * 86_400,
-            clock_confirmed=config.clock_confirmed,
-            journal=SqliteJournal(journal_path(data_dir), check=check, keys=config.keys),
-            counts_file=Path(endpoint.counts),
-            output_dir=config.outputs(),
-            ran=ran,
-        )
+        journal = SqliteJournal(journal_path(data_dir), check=check, keys=config.keys)
+        registry = _registry(config, endpoint, journal, ran)
         first_key.provide(registry, config.first_key_file)
         authkey = endpoint.authkey()
     except (AfterwardsError, OSError) as error:
@@ -102,14 +94,7 @@ def serve(
         log.error("registry cannot start", error=problem)
         tell(problem)
         sys.exit(1)
-    _hosted.append(registry)
-    Path(endpoint.socket).unlink(missing_ok=True)
-    manager = _Host(address=endpoint.socket, authkey=authkey)
-    server: Any = manager.get_server()
-    server.accepter = partial(_accept, server)
-    server.serve_client = partial(serve_line, server.serve_client)
-    # A reference that is never given back: without any, the server would forget the object.
-    server.create(None, "registry")
+    server = _server(registry, endpoint, authkey)
     threading.Thread(
         target=_linger,
         args=(registry, server, config.linger_seconds),
@@ -120,6 +105,37 @@ def serve(
     tell(READY)
     log.info("registry serves", data_dir=str(data_dir))
     server.serve_forever()
+
+
+def _registry(
+    config: RegistryConfig,
+    endpoint: Endpoint,
+    journal: Journal,
+    ran: tuple[float, float] | None,
+) -> MemoryRegistry:
+    return MemoryRegistry(
+        endpoint.service,
+        Limits(config.max_pending, config.max_pending_bytes, config.lease_seconds),
+        retention_seconds=config.retention_hours * 3600,
+        activity_seconds=config.activity_days * 86_400,
+        clock_confirmed=config.clock_confirmed,
+        journal=journal,
+        counts_file=Path(endpoint.counts),
+        output_dir=config.outputs(),
+        ran=ran,
+    )
+
+
+def _server(registry: MemoryRegistry, endpoint: Endpoint, authkey: bytes) -> Any:
+    """The server of a manager that hosts a registry, at the endpoint's socket."""
+    _hosted.append(registry)
+    Path(endpoint.socket).unlink(missing_ok=True)
+    server: Any = _Host(address=endpoint.socket, authkey=authkey).get_server()
+    server.accepter = partial(_accept, server)
+    server.serve_client = partial(serve_line, server.serve_client)
+    # A reference that is never given back: without any, the server would forget the object.
+    server.create(None, "registry")
+    return server
 
 
 def _require_journal(data_dir: Path, *, served: bool, begun: bool) -> None:
