@@ -38,8 +38,8 @@ _IMMUTABLE: Final = (
     "fingerprint",
     "schedule",
 )
-# What few tasks have is written by a statement of its own: every column that a statement names
-# costs each task some of the registry's time.
+# Tasks that have nothing of this are written by a statement of their own: every column that a
+# statement names costs each task some of the registry's time.
 _RARE: Final = (
     "crowd",
     "generation",
@@ -81,6 +81,7 @@ def _update(columns: Sequence[str]) -> str:
 
 
 INSERT_TASK: Final = _insert("tasks", INSERTED)
+INSERT_WHOLE_TASK: Final = _insert("tasks", (*INSERTED, *_RARE))
 UPDATE_TASK: Final = _update(MUTABLE)
 UPDATE_KIND: Final = _update(Kind._fields)
 UPDATE_RARE: Final = _update(_RARE)

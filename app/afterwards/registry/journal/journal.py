@@ -43,6 +43,7 @@ from afterwards.registry.journal.columns import (
     INSERT_ATTEMPT,
     INSERT_TASK,
     INSERT_WHOLE_ATTEMPT,
+    INSERT_WHOLE_TASK,
     PUT_PAYLOAD,
     PUT_PROBE,
     PUT_TRACEBACK,
@@ -217,13 +218,16 @@ class SqliteJournal:
         self._delete_tasks(rows.gone)
         if rows.new:
             db.executemany(INSERT_TASK, map(self._inserted, rows.new))
+        if rows.new_rare:
+            whole = [(*self._inserted(task), *rare_columns(task)) for task in rows.new_rare]
+            db.executemany(INSERT_WHOLE_TASK, whole)
+            db.executemany("INSERT INTO labels VALUES (?, ?)", rows.labels)
         if rows.changed:
             db.executemany(UPDATE_TASK, [(*self._updated(t), t.order) for t in rows.changed])
         if rows.moved:
             db.executemany(UPDATE_KIND, rows.moved)
         if rows.rare:
             db.executemany(UPDATE_RARE, [(*rare_columns(t), t.order) for t in rows.rare])
-            db.executemany("INSERT INTO labels VALUES (?, ?)", rows.labels)
         if rows.traces:
             db.executemany("INSERT INTO traces VALUES (?, ?)", rows.traces)
         if rows.callbacks:

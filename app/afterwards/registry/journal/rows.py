@@ -21,10 +21,12 @@ class Rows(NamedTuple):
     """A group's changes by what has to be done about them."""
 
     new: list[Task]
+    """New tasks with nothing that few tasks have."""
+    new_rare: list[Task]
+    """All other new tasks."""
     changed: list[Task]
     rare: list[Task]
-    """New and changed tasks with something that few tasks have, or whose rare columns have
-    changed."""
+    """Changed tasks whose rare columns have changed."""
     moved: list[tuple[Any, ...]]
     """The columns of tasks whose type has changed, and their order."""
     gone: list[Task]
@@ -92,9 +94,10 @@ def _add_artifacts(rows: Rows, after: Task | None) -> None:
 
 
 def _add_new(rows: Rows, task: Task) -> None:
-    rows.new.append(task)
-    if rare_columns(task) != NOTHING_RARE:
-        rows.rare.append(task)
+    if rare_columns(task) == NOTHING_RARE:
+        rows.new.append(task)
+    else:
+        rows.new_rare.append(task)
         rows.labels.extend(_labels(task))
     if task.trace is not None:
         rows.traces.append((task.order, task.trace))
