@@ -38,6 +38,8 @@ class Sizes:
     waiting_seconds: float = 2.0
     stored: tuple[int, ...] = (0, 100_000, 1_000_000)
     """Finished tasks in the journal; the first is what the others are compared with."""
+    keys: int = 100_000
+    """Different keys of the tasks that are submitted, and as many others of tasks that wait."""
     views: int = 20
     """The number of visits of each page of the dashboard, in each round."""
     synced: int = 10

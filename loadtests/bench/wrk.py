@@ -23,6 +23,10 @@ POST_SCRIPT: Final = Path(__file__).with_name("post.lua")
 READ_SCRIPT: Final = Path(__file__).with_name("read.lua")
 """The status of a random task of those whose ids are in the file named by the argument."""
 
+KEYS_SCRIPT: Final = Path(__file__).with_name("keys.lua")
+"""Notifications with one of many keys. The arguments: the member that the key is, or `none`; the
+number of keys; the first number."""
+
 _MARK: Final = "summary: "
 _MARGIN_SECONDS: Final = 60
 

@@ -27,6 +27,8 @@ SMALL = Sizes(
     registered=300,
     scrapes=3,
     views=2,
+    # More than are submitted: a unique key that comes again may still be taken.
+    keys=10_000,
     calls=200,
     executor_workers=2,
     waiting=60,
@@ -57,6 +59,12 @@ class Journal:
     def took_seconds(self) -> list[float]:
         """From the start to the end of each task."""
         return [took for (took,) in self._rows("SELECT finished_at - started_at FROM tasks")]
+
+    def key_counts(self, column: str) -> tuple[int, int]:
+        """The number of finished tasks with a key, and of different ones among these."""
+        counts = f"count({column}), count(DISTINCT {column})"
+        [found] = self._rows(f"SELECT {counts} FROM tasks WHERE state = 'success'")
+        return found
 
     def _rows(self, sql: str) -> Iterator[tuple]:  # type: ignore[type-arg] # of any columns
         with closing(sqlite3.connect(self._file)) as db:

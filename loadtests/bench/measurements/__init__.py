@@ -13,6 +13,7 @@ from loadtests.bench.measurements import (
     finish,
     growth,
     guests,
+    keys,
     latency,
     pools,
     posts,
@@ -39,6 +40,7 @@ MEASUREMENTS: Final[Mapping[str, Measurement]] = MappingProxyType(
         "executors": pools.measure,
         "waiting": waiting.measure,
         "guests": guests.measure,
+        "keys": keys.measure,
         "growth": growth.measure,
         "dashboard": dashboard.measure,
     }

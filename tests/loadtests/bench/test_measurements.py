@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -144,6 +145,21 @@ def test_guests_are_measured_beside_a_type_that_comes_with_the_service(stand: St
     rows = measured(stand, "guests")
     assert len(rows) == 9
     assert {row.beside_name for row in rows} == {"notification"}
+
+
+def test_each_task_has_a_key_of_its_own_while_others_wait_with_as_many(
+    stand: Stand, tmp_path: Path
+) -> None:
+    rows = measured(stand, "keys")
+    assert len(rows) == 4
+    assert {row.beside_name for row in rows} == {"no keys"}
+    keyed = Journal(tmp_path / "service-1" / "data" / "journal.sqlite3")
+    assert keyed.states()["pending"] == SMALL.keys
+    numbers = [keyed.key_counts(column) for column in ("concurrency_key", "unique_key")]
+    assert all(tasks == different > 0 for tasks, different in numbers)
+    assert sum(tasks for tasks, _ in numbers) == tasks_of(rows[0])
+    plain = Journal(tmp_path / "service-0" / "data" / "journal.sqlite3")
+    assert plain.key_counts("concurrency_key") == plain.key_counts("unique_key") == (0, 0)
 
 
 def test_growth_has_every_figure_at_every_size(stand: Stand) -> None:
