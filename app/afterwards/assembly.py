@@ -57,16 +57,10 @@ def _effects_executor(
     types = effects.types & set(settings.built_in)
     if not types:
         return None, types
-    hosts = HostSettings(
-        environment=child_environment(),
-        max_value_bytes=settings.max_result_bytes,
-        overdue_seconds=settings.overdue_seconds,
-        blocked_seconds=settings.blocked_seconds,
-        max_calls=settings.host_max_attempts or None,
-        max_memory_bytes=settings.host_max_memory_bytes or None,
+    # It runs no task code, which alone is handed over and may leave orphans.
+    hosts = replace(
+        _common_to_hosts(settings, log),
         prepare=(prepare, (replace(environment(settings), task_modules=()), effects)),
-        is_terminal=sys.stderr.isatty(),
-        listener=log,
     )
     return EXECUTORS["async"](settings.async_slots, hosts), types
 
@@ -83,16 +77,25 @@ def validator(settings: Settings, hosts: HostSettings) -> Validator | None:
 
 def host_settings(settings: Settings, code: CodeFile, log: HostLog) -> HostSettings:
     """The settings with which hosts of task code are started from now on."""
+    common = _common_to_hosts(settings, log)
+    return replace(
+        common,
+        environment={**common.environment, **code.environment},
+        handover_seconds=settings.handover_seconds,
+        adopts_orphans=True,
+        prepare=(prepare, (environment(settings),)),
+    )
+
+
+def _common_to_hosts(settings: Settings, log: HostLog) -> HostSettings:
+    """The settings of hosts of task code and of the host of effects."""
     return HostSettings(
-        environment={**child_environment(), **code.environment},
+        environment=child_environment(),
         max_value_bytes=settings.max_result_bytes,
         overdue_seconds=settings.overdue_seconds,
         blocked_seconds=settings.blocked_seconds,
-        handover_seconds=settings.handover_seconds,
         max_calls=settings.host_max_attempts or None,
         max_memory_bytes=settings.host_max_memory_bytes or None,
-        adopts_orphans=True,
-        prepare=(prepare, (environment(settings),)),
         is_terminal=sys.stderr.isatty(),
         listener=log,
     )
