@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import importlib
 import inspect
-import json
 from collections.abc import Callable, Mapping
 from functools import partial
 from time import perf_counter
@@ -29,6 +28,7 @@ from afterwards.execution.failures import failure
 from afterwards.execution.lifespans import IN_THREAD, ON_LOOP
 from afterwards.execution.relatives import AttemptRelatives
 from afterwards.execution.retrying import seconds_until_next
+from afterwards.execution.stored_json import stored_json
 from afterwards.logs import configure
 from afterwards.system.large_bodies import aside
 from afterwards.task_types.base import (
@@ -170,7 +170,7 @@ FUNCTIONS: Final[Mapping[str, Callable[[Attempt], Any]]] = MappingProxyType(
 class _Run:
     """The steps that both ways have in common, and what they leave for the end."""
 
-    __slots__ = ("_attempt", "_has_succeeded", "_relatives", "_started", "_task_type")
+    __slots__ = ("_attempt", "_has_succeeded", "_started", "_task_type")
 
     def __init__(self, attempt: Attempt) -> None:
         """Give the attempt its line to the executor, and its task to every line that it logs.
@@ -182,11 +182,7 @@ class _Run:
         self._has_succeeded = False
         context = attempt.context
         context.line = current_line()
-        self._relatives = None
-        if context.line is not None:
-            find_type = partial(_find_type, context.environment)
-            self._relatives = AttemptRelatives(context.line, context, find_type)
-        context.relatives = self._relatives
+        context.make_relatives = _make_relatives
         bind_contextvars(task_id=context.task_id, type=attempt.type, attempt=context.attempt)
         if context.trace is not None:
             _go_on_with(context.trace)
@@ -220,8 +216,8 @@ class _Run:
             Starved, TransientError: its artifacts cannot, just now.
         """
         context = self._attempt.context
-        if self._relatives is not None:
-            self._relatives.require_settled()
+        if isinstance(context.relatives, AttemptRelatives):
+            context.relatives.require_settled()
         value = encode_result(result, context.environment.max_result_bytes)
         artifacts = keep_artifacts(context)
         self._has_succeeded = True
@@ -247,7 +243,7 @@ class _Run:
             drop_artifacts(self._attempt.context)
         # The line is the call, which holds the attempt: a circle is work for the collector.
         context = self._attempt.context
-        context.line = context.resources = context.relatives = None
+        context.line = context.resources = context.relatives = context.make_relatives = None
 
 
 def _go_on_with(trace: str) -> None:
@@ -272,6 +268,10 @@ def _load_type(attempt: Attempt) -> TaskType:
         # Accepted by a version that had this type; only deploying it again helps.
         raise PermanentError(str(UnknownTaskType(attempt.type)))
     return found
+
+
+def _make_relatives(context: TaskContext) -> AttemptRelatives:
+    return AttemptRelatives(context, partial(_find_type, context.environment))
 
 
 def _find_type(environment: Environment, name: str) -> TaskType | None:
@@ -308,12 +308,6 @@ def _validate_payload(task_type: TaskType, attempt: Attempt) -> BaseModel:
         raise PermanentError(f"The payload is not valid: {problems}") from None
 
 
-_to_json: Final = json.JSONEncoder(
-    ensure_ascii=False, allow_nan=False, separators=(",", ":")
-).encode
-"""Made once: `json.dumps` with these arguments makes an encoder at each call."""
-
-
 _OBJECTS: Final = (dict, Mapping)
 """The types of a JSON object. An abstract class alone would take twice as long to tell."""
 
@@ -328,7 +322,7 @@ def encode_result(result: object, limit_bytes: int) -> bytes:
         kind = type(result).__name__
         raise PermanentError(f"The result of a task has to be a JSON object, not {kind}")
     try:
-        encoded = _to_json(dict(result)).encode()
+        encoded = stored_json(result)
     except (TypeError, ValueError, RecursionError) as error:
         raise PermanentError(f"The result is not JSON: {describe(error)}") from error
     if len(encoded) > limit_bytes:

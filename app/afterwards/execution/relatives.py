@@ -7,12 +7,13 @@ import json
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
-from typing import Any, Final
+from typing import Any
 
 from pydantic import BaseModel
 
 from afterwards.errors import UnknownTaskType
 from afterwards.execution.messages import Problem, decode, encode
+from afterwards.execution.stored_json import stored_json
 from afterwards.labels import MAX_LABELS, checked, stored
 from afterwards.lifecycle import (
     HIGHEST_PRIORITY,
@@ -26,27 +27,22 @@ from afterwards.task_types.base import TaskType
 from afterwards.task_types.context import Cancelled, TaskContext
 from afterwards.task_types.family import Child, Member, Order, Page
 from afterwards_executors import this_host
-from afterwards_executors.progress import Line
 from afterwards_executors.retry import PermanentError, TransientError
-
-_to_json: Final = json.JSONEncoder(
-    ensure_ascii=False, allow_nan=False, separators=(",", ":")
-).encode
 
 
 class AttemptRelatives:
     """See `afterwards.task_types.family.Relatives`. For any thread of the attempt.
 
     Args:
+        context: of an attempt that runs, so it has a line.
         find_type: the task type of a name; None: there is none.
     """
 
     __slots__ = ("_bytes", "_context", "_find_type", "_line", "_lock", "_number", "_same", "_sent")
 
-    def __init__(
-        self, line: Line, context: TaskContext, find_type: Callable[[str], TaskType | None]
-    ) -> None:
-        self._line = line
+    def __init__(self, context: TaskContext, find_type: Callable[[str], TaskType | None]) -> None:
+        assert context.line is not None
+        self._line = context.line
         self._context = context
         self._find_type = find_type
         self._lock = threading.Lock()
@@ -201,7 +197,7 @@ def _encoded(payload: Mapping[str, Any] | BaseModel) -> bytes:
     if not isinstance(payload, Mapping):
         raise ValueError(f"a payload is a JSON object, not {type(payload).__name__}")  # noqa: TRY004 - as any other mistake in it
     try:
-        return _to_json(dict(payload)).encode()
+        return stored_json(payload)
     except (TypeError, RecursionError) as error:
         raise ValueError(f"the payload is not JSON: {error}") from error
 

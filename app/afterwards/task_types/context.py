@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,7 +24,8 @@ from afterwards_executors.progress import Line
 MAX_MESSAGE_CHARACTERS: Final = 500
 
 _MAKING: Final = threading.Lock()
-"""Held while a context makes its writer of artifacts: a lock of its own could not be pickled."""
+"""Held while a context makes its writer of artifacts or its relatives: a lock of its own could not
+be pickled."""
 
 
 class Cancelled(Exception):
@@ -128,6 +129,10 @@ class TaskContext:
     """Set with the first artifact, where the attempt runs."""
     family: Family = field(default=Family(), repr=False, compare=False)
     relatives: Relatives | None = field(default=None, repr=False, compare=False)
+    """Made where the attempt runs, once it asks for them: most attempts never do."""
+    make_relatives: Callable[[TaskContext], Relatives] | None = field(
+        default=None, repr=False, compare=False
+    )
     """Set where the attempt runs."""
 
     def submit(
@@ -165,17 +170,19 @@ class TaskContext:
             TransientError: the service cannot accept it just now (with `now=True`).
             Cancelled: this task's cancellation was asked for (with `now=True`).
         """
-        if self.relatives is None:
+        relatives = _relatives_of(self)
+        if relatives is None:
             raise RuntimeError("tasks are submitted while the attempt runs")
         payload = {} if payload is None else payload
-        return self.relatives.submit(Order(type, payload, delay_seconds, priority, labels, now))
+        return relatives.submit(Order(type, payload, delay_seconds, priority, labels, now))
 
     @property
     def group(self) -> Group | None:
         """The tasks that this one follows, as the `then` of a batch; None: it follows none."""
-        if self.relatives is None or not self.family.members:
+        relatives = _relatives_of(self) if self.family.members else None
+        if relatives is None:
             return None
-        return Group(self.task_id, self.family.members, self.relatives)
+        return Group(self.task_id, self.family.members, relatives)
 
     def progress(self, fraction: float, message: str | None = None) -> None:
         """Say how far the attempt is: `fraction` from 0 to 1, and a message for people.
@@ -265,6 +272,15 @@ class TaskContext:
                 **({} if self.trace is None else trace_context.ids(self.trace)),
             )
         return self._logger
+
+
+def _relatives_of(context: TaskContext) -> Relatives | None:
+    """The attempt's relatives, made when they are first asked for; None: it does not run."""
+    with _MAKING:
+        if context.relatives is None and context.line is not None:
+            make = context.make_relatives
+            context.relatives = None if make is None else make(context)
+        return context.relatives
 
 
 # -- for the service ---------------------------------------------------------------------------
