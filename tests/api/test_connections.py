@@ -24,7 +24,7 @@ from fastapi import FastAPI
 from afterwards.server.http_protocol import MAX_HEAD_BYTES, BoundedHttpProtocol
 from afterwards.server.transport import OneWriteTransport
 
-DEADLINE_SECONDS = 20.0
+DEADLINE_SECONDS = 60.0
 LIMIT = 10_000  # of conftest's settings
 TRIES = 20
 

@@ -37,7 +37,7 @@ from afterwards_client import (
     TaskFailed,
     WaitTimeout,
 )
-from tests.integration.conftest import AFTERWARDS, Service, wait_for
+from tests.integration.conftest import AFTERWARDS, Service, started, wait_for
 
 pytestmark = pytest.mark.processes
 
@@ -85,10 +85,8 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """A service that every test of this page shares."""
     directory = tmp_path_factory.mktemp("service")
     (directory / "talking.py").write_text(TALKING)
-    service = Service(directory, task_modules="talking")
-    service.start()
-    yield service
-    assert service.stop() == 0
+    with started(Service(directory, task_modules="talking")) as service:
+        yield service
 
 
 @pytest.fixture

@@ -27,7 +27,7 @@ from afterwards.registry.protocol.requests import ReadById, Request
 from afterwards.service.service import TaskService
 from tests.registry.peers import Peer, make_task
 
-WAIT_SECONDS = 10.0
+WAIT_SECONDS = 60.0
 SERVICE = "test"
 
 

@@ -16,7 +16,7 @@ from afterwards_executors.hosts.executor import HostExecutor
 from afterwards_executors.hosts.settings import HostSettings
 from tests.executors import work
 
-DEADLINE_SECONDS = 20.0
+DEADLINE_SECONDS = 60.0
 """For what happens within moments unless it never does."""
 
 MakeExecutor = Callable[..., Executor]

@@ -10,8 +10,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import httpx
 import pytest
@@ -23,7 +24,11 @@ UNFINISHED = frozenset({"pending", "processing"})
 T = TypeVar("T")
 
 
-def wait_for(condition: Callable[[], T | None], what: str, seconds: float = 30.0) -> T:
+PATIENCE_SECONDS: Final = 100.0
+"""For what happens within moments unless it never does: much work beside it may make it minutes."""
+
+
+def wait_for(condition: Callable[[], T | None], what: str, seconds: float = PATIENCE_SECONDS) -> T:
     """Wait until `condition` gives something true, and return that."""
     deadline = time.monotonic() + seconds
     while not (found := condition()):
@@ -32,6 +37,8 @@ def wait_for(condition: Callable[[], T | None], what: str, seconds: float = 30.0
         time.sleep(0.02)
     return found
 
+
+S = TypeVar("S", bound="Service")
 
 MARK = "SERVICE_OF_TEST"
 """A variable that all processes of a service have, by which they are found."""
@@ -83,7 +90,8 @@ class Service:
     def start(self, *, ready: bool = True, output: int | None = None) -> None:
         """Start it, and wait until it is `ready` unless told otherwise.
 
-        What it writes goes to its log file, or to the descriptor `output`.
+        What it writes goes to its log file, or to the descriptor `output`. One that does not
+        become ready is killed.
         """
         with self.log_file.open("ab") as log:
             self.master = subprocess.Popen(
@@ -94,8 +102,13 @@ class Service:
                 stderr=log if output is None else output,
                 start_new_session=True,
             )
-        if ready:
+        if not ready:
+            return
+        try:
             wait_for(self.is_ready, f"service ready; its log: {self.log_file}")
+        except BaseException:
+            self.kill_everything()
+            raise
 
     def is_ready(self) -> bool:
         """True if tasks would be accepted."""
@@ -107,11 +120,20 @@ class Service:
         except httpx.TransportError:
             return False
 
-    def stop(self, number: signal.Signals = signal.SIGTERM, seconds: float = 40) -> int:
-        """Ask the master to stop, wait for it, and return its exit status."""
+    def stop(
+        self, number: signal.Signals = signal.SIGTERM, seconds: float = PATIENCE_SECONDS
+    ) -> int:
+        """Ask the master to stop, wait for it, and return its exit status.
+
+        A service that does not stop within so many seconds is killed.
+        """
         assert self.master is not None
         self.master.send_signal(number)
-        return self.master.wait(seconds)
+        try:
+            return self.master.wait(seconds)
+        except subprocess.TimeoutExpired:
+            self.kill_everything()
+            raise
 
     def processes(self) -> list[int]:
         """All living processes of this service: its environment names its directory."""
@@ -171,7 +193,7 @@ class Service:
         task_id: str = answer.json()["task_id"]
         return task_id
 
-    def finished(self, task_id: str, seconds: float = 30.0) -> dict[str, Any]:
+    def finished(self, task_id: str, seconds: float = PATIENCE_SECONDS) -> dict[str, Any]:
         """The task's status document, as soon as it is finished."""
 
         def look() -> dict[str, Any] | None:
@@ -185,14 +207,24 @@ class Service:
         return wait_for(look, f"task {task_id} finished", seconds)
 
 
+@contextmanager
+def started(service: S) -> Iterator[S]:
+    """A service that is started, and stopped in order; whatever happens, no process is left."""
+    service.start()
+    try:
+        yield service
+        assert service.stop() == 0
+        wait_for(lambda: not service.processes(), "no process left behind")
+    finally:
+        service.kill_everything()
+        service.client.close()
+
+
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """A running service with two workers and no delays, shared by a module's tests."""
-    running = Service(tmp_path_factory.mktemp("service"))
-    running.start()
-    yield running
-    assert running.stop() == 0
-    assert wait_for(lambda: not running.processes(), "no process left behind")
+    with started(Service(tmp_path_factory.mktemp("service"))) as service:
+        yield service
 
 
 @pytest.fixture

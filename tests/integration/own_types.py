@@ -14,7 +14,7 @@ from afterwards.lifecycle import Task
 from afterwards.registry.process.lock import holder_of
 from afterwards.registry.process.manager import connect
 from afterwards.registry.protocol.requests import Add, Cancel, Get, Request
-from tests.integration.conftest import Service
+from tests.integration.conftest import Service, started
 
 
 class OwnTypesService(Service):
@@ -57,10 +57,5 @@ def serving(home: Path, directory: Path, **settings: str) -> Iterator[OwnTypesSe
     """A running service that was started in `directory` and has its files in `home`."""
     service = OwnTypesService(home, **settings)
     service.directory = directory
-    service.start()
-    try:
+    with started(service):
         yield service
-        assert service.stop() == 0
-    finally:
-        service.kill_everything()
-        service.client.close()

@@ -11,7 +11,7 @@ from typing import Self
 import pytest
 
 from afterwards.server.connections import BYTES_IN_FLIGHT, SHARE
-from tests.integration.conftest import Service
+from tests.integration.conftest import Service, started
 
 LIMIT = 32
 PAGE_BYTES = 4 * 2**20
@@ -20,15 +20,14 @@ STRANGER, PROXY = "127.0.0.2", "127.0.0.3"
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    running = Service(
+    service = Service(
         tmp_path_factory.mktemp("service"),
         workers="1",
         max_connections=str(LIMIT),
         trusted_proxies=PROXY,
     )
-    running.start()
-    yield running
-    assert running.stop() == 0
+    with started(service):
+        yield service
 
 
 class Peers:

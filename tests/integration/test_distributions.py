@@ -23,7 +23,7 @@ from typing import Final
 import pytest
 
 from afterwards.cli.commands import SERVICE, TASKS
-from tests.integration.conftest import Service
+from tests.integration.conftest import Service, started
 
 CHECKOUT: Final = Path(__file__).parents[2]
 ROOTS: Final = {"app": "afterwards", "executors": "afterwards_executors"}
@@ -128,14 +128,12 @@ def project(tmp_path: Path) -> Path:
 def service(
     programs: Path, project: Path, tmp_path: Path, request: pytest.FixtureRequest
 ) -> Iterator[Service]:
-    running = Service(tmp_path, task_modules="jobs", workers="1")
-    running.command = (str(programs / "afterwards"), "serve")
-    running.directory = project
-    running.set_plain(PYTHONPATH=request.param)
-    running.start()
-    yield running
-    assert running.stop() == 0
-    running.client.close()
+    service = Service(tmp_path, task_modules="jobs", workers="1")
+    service.command = (str(programs / "afterwards"), "serve")
+    service.directory = project
+    service.set_plain(PYTHONPATH=request.param)
+    with started(service):
+        yield service
 
 
 def names(wheel: Path) -> set[str]:

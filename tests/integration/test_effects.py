@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import pytest
 
-from tests.integration.conftest import Service, wait_for
+from tests.integration.conftest import Service, started, wait_for
 
 VALUE: Final = "hidden-in-the-file"
 BEARER: Final = f"Bearer {VALUE}"
@@ -56,7 +56,7 @@ def service(port: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ser
     secrets = directory / "secrets.json"
     secrets.touch(0o600)
     secrets.write_text(json.dumps({"shop": {"value": VALUE, "hosts": ["127.0.0.1"]}}))
-    running = Service(
+    service = Service(
         directory,
         builtin_types="report,http",
         http_hosts="127.0.0.1,*.example",
@@ -65,10 +65,8 @@ def service(port: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ser
         secrets_file="secrets.json",
         log_level="debug",
     )
-    running.start()
-    yield running
-    assert running.stop() == 0
-    assert wait_for(lambda: not running.processes(), "no process left behind")
+    with started(service):
+        yield service
 
 
 def payload(port: int, path: str = "/", host: str = "127.0.0.1") -> dict[str, Any]:

@@ -16,7 +16,7 @@ import pytest
 
 from afterwards.errors import NotReloaded
 from afterwards.server.reload import reload
-from tests.integration.conftest import AFTERWARDS, wait_for
+from tests.integration.conftest import AFTERWARDS, started, wait_for
 from tests.integration.own_types import OwnTypesService
 
 MODULE = """
@@ -119,10 +119,8 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     service.directory = tmp_path_factory.mktemp("shop")
     service.version = 1
     service.write(MODULE.format(version=1))
-    service.start()
-    yield service
-    assert service.stop() == 0
-    assert wait_for(lambda: not service.processes(), "no process left behind")
+    with started(service):
+        yield service
 
 
 class Requests:

@@ -82,7 +82,7 @@ def test_a_stop_is_obeyed_while_the_start_waits_for_the_data_directory(
         fcntl.flock(lock, fcntl.LOCK_EX)
         service.start(ready=False)
         wait_for(lambda: "cannot be seen from here" in service.log_file.read_text(), "it waits")
-        assert service.stop(number, seconds=4) == 0
+        assert service.stop(number) == 0
     wait_for(lambda: not service.processes(), "no process left behind")
 
 

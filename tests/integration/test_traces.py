@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from afterwards.trace_context import attempt_span_id
-from tests.integration.conftest import Service, wait_for
+from tests.integration.conftest import Service, started, wait_for
 from tests.otlp import Collector, Received, collecting
 
 CLIENT_TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
@@ -67,13 +67,8 @@ def traced(tmp_path_factory: pytest.TempPathFactory, collector: Collector) -> It
         lease_seconds="5",
     )
     service.set_plain(OTEL_BSP_SCHEDULE_DELAY="100", OTEL_RESOURCE_ATTRIBUTES="team=red")
-    try:
-        service.start()
+    with started(service):
         yield service
-        assert service.stop() == 0
-    finally:
-        service.kill_everything()
-        service.client.close()
 
 
 def of_task(collector: Collector, name: str, task_id: str, number: int = 1) -> list[Received]:

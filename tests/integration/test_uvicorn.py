@@ -43,7 +43,7 @@ def service(tmp_path: Path) -> Iterator[UvicornService]:
 def test_tasks_are_done_and_a_stop_leaves_no_process(service: UvicornService) -> None:
     assert service.finished(service.submit("/report/", REPORT))["status"] == "success"
     # By the signal: uvicorn passes it on to itself at the end.
-    assert service.stop(seconds=10) in (0, -signal.SIGTERM)
+    assert service.stop() in (0, -signal.SIGTERM)
     wait_for(lambda: not service.processes(), "no process left behind")
 
 
@@ -54,7 +54,7 @@ def test_its_registry_is_started_again_when_it_dies(service: UvicornService) -> 
     os.kill(dead, signal.SIGKILL)
     wait_for(lambda: service.registry_pid() != dead, "another registry")
     assert service.finished(task_id)["status"] == "success"
-    assert service.stop(seconds=10) in (0, -signal.SIGTERM)
+    assert service.stop() in (0, -signal.SIGTERM)
 
 
 def test_it_takes_the_service_s_protocol(tmp_path: Path) -> None:
@@ -68,7 +68,7 @@ def test_it_takes_the_service_s_protocol(tmp_path: Path) -> None:
         assert answer_to(service, b"GET / HTTP/1.1\r\n\r\n").startswith(b"HTTP/1.1 400 ")
         large = b"GET / HTTP/1.1\r\nHost: localhost\r\nX-Large: %b\r\n\r\n" % (b"x" * 70_000)
         assert answer_to(service, large).startswith(b"HTTP/1.1 431 ")
-        assert service.stop(seconds=10) in (0, -signal.SIGTERM)
+        assert service.stop() in (0, -signal.SIGTERM)
     finally:
         service.kill_everything()
 

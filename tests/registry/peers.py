@@ -38,7 +38,7 @@ from afterwards.registry.protocol.requests import (
 from afterwards.schedules.schedule import Schedule
 
 SERVICE = "service"
-WAIT_SECONDS = 10.0
+WAIT_SECONDS = 60.0
 
 
 def eventually(condition: Callable[[], Any], what: str, seconds: float = WAIT_SECONDS) -> Any:

@@ -19,7 +19,7 @@ from afterwards.lifecycle import Task
 from afterwards.registry.process.lock import holder_of
 from afterwards.registry.process.manager import connect
 from afterwards.registry.protocol.requests import Add, Get, Request
-from tests.integration.conftest import Service, wait_for
+from tests.integration.conftest import PATIENCE_SECONDS, Service, started, wait_for
 
 SCRIPT = Path(__file__).with_name("faulty_service.py")
 MODULES = SCRIPT.with_name("modules")
@@ -121,12 +121,12 @@ class FaultyService(Service):
     def open_gate(self) -> None:
         self.gate.touch()
 
-    def ended(self, task_id: str, seconds: float = 30.0) -> Task:
+    def ended(self, task_id: str, seconds: float = PATIENCE_SECONDS) -> Task:
         """The task's record as soon as it is finished."""
         self.finished(task_id, seconds)
         return self.task(task_id)
 
-    def all_ended(self, task_ids: Sequence[str], seconds: float = 30.0) -> list[Task]:
+    def all_ended(self, task_ids: Sequence[str], seconds: float = PATIENCE_SECONDS) -> list[Task]:
         """The records of many tasks as soon as all are finished."""
 
         def find() -> list[Task] | None:
@@ -140,7 +140,7 @@ class FaultyService(Service):
     def trace(self) -> list[Mark]:
         return read_trace(self.trace_file)
 
-    def begun(self, task_id: str, attempt: int, seconds: float = 30.0) -> Mark:
+    def begun(self, task_id: str, attempt: int, seconds: float = PATIENCE_SECONDS) -> Mark:
         """The beginning of an attempt, waited for."""
 
         def find() -> Mark | None:
@@ -198,10 +198,6 @@ def new_service(tmp_path: Path) -> Iterator[NewService]:
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FaultyService]:
     """A running service with few slots, shared by a module's tests."""
-    service = FaultyService(tmp_path_factory.mktemp("service"), thread_slots="1")
-    service.start()
-    yield service
-    service.open_gate()
-    assert service.stop() == 0
-    wait_for(lambda: not service.processes(), "no process left behind")
-    service.client.close()
+    with started(FaultyService(tmp_path_factory.mktemp("service"), thread_slots="1")) as service:
+        yield service
+        service.open_gate()

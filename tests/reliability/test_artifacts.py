@@ -31,7 +31,7 @@ def test_a_worker_that_is_killed_while_a_file_is_written_leaves_nothing_of_it(
     assert files(service, task_id) == ["1/.2.part", "1/attempt.txt"]
     os.kill(worker, signal.SIGKILL)
 
-    assert service.finished(task_id, 60)["status"] == "success"
+    assert service.finished(task_id)["status"] == "success"
     wait_for(lambda: files(service, task_id) == ["2/attempt.txt", "2/page.pdf"], "no leftovers")
     assert service.get(f"/tasks/{task_id}/artifacts/attempt.txt").text == "2"
     assert service.get(f"/tasks/{task_id}/artifacts/page.pdf").content == CONTENT

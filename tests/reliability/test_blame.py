@@ -19,8 +19,8 @@ def test_one_that_ends_its_host_is_blamed_alone_among_hundreds(new_service: NewS
     innocent = [service.add("nap", {"seconds": 1.0}) for _ in range(INNOCENT)]
     guilty = service.add("exit", {"how": "exit"})
 
-    ended = service.ended(guilty, 60)
-    others = service.all_ended(innocent, 60)
+    ended = service.ended(guilty)
+    others = service.all_ended(innocent)
     assert (ended.state, ended.lost_attempts) == ("failed", 3)
     assert Counter((task.state, task.lost_attempts) for task in others) == {
         ("success", 0): INNOCENT

@@ -84,7 +84,7 @@ def submit(service: OwnTypesService, number: int) -> Any:
             assert answer.status_code in (202, 503), answer.text
             return answer.json() if answer.status_code == 202 else None
 
-    return wait_for(acknowledged, "a group is acknowledged", 60.0)
+    return wait_for(acknowledged, "a group is acknowledged")
 
 
 def strike(service: OwnTypesService, victim: str, rng: random.Random) -> None:
@@ -122,7 +122,7 @@ def finished(service: OwnTypesService, task_id: str) -> Any:
         document = read(service, f"/tasks/{task_id}")
         return document if document["status"] in ("success", "failed", "cancelled") else None
 
-    return wait_for(look, f"{task_id} finished", 60.0)
+    return wait_for(look, f"{task_id} finished")
 
 
 def test_no_child_is_there_twice_or_lost_and_a_follower_starts_once_whatever_is_killed(

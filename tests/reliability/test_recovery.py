@@ -13,33 +13,28 @@ from contextlib import suppress
 import httpx
 import pytest
 
-from tests.integration.conftest import wait_for
+from tests.integration.conftest import started, wait_for
 from tests.reliability.conftest import STALL, FaultyService, NewService, kill
 
 NOTIFICATION = {"email": "johndoe@example.com", "message": "x"}
 
 
-LONG_LEASE = "120"
+LONG_LEASE = "600"
 """In seconds: longer than anything here waits."""
 
 
 @pytest.fixture
 def fresh_service(new_service: NewService) -> Iterator[FaultyService]:
     """For tests that leave little of it as it was. With a lease that does not end by itself."""
-    yield from _run(new_service(lease_seconds=LONG_LEASE))
+    with started(new_service(lease_seconds=LONG_LEASE)) as service:
+        yield service
 
 
 @pytest.fixture
 def service_of_short_leases(new_service: NewService) -> Iterator[FaultyService]:
     """With the shortest lease there is, for what nothing but its end can notice."""
-    yield from _run(new_service(lease_seconds="5"))
-
-
-def _run(service: FaultyService) -> Iterator[FaultyService]:
-    service.start()
-    yield service
-    assert service.stop() == 0
-    wait_for(lambda: not service.processes(), "no process left behind")
+    with started(new_service(lease_seconds="5")) as service:
+        yield service
 
 
 def test_a_dead_host_s_task_begins_again_and_its_neighbours_go_on(

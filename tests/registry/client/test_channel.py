@@ -18,6 +18,7 @@ from afterwards.registry.client.channel import Listener, SocketChannel, framed, 
 from afterwards.registry.protocol.answers import Reply
 from afterwards.registry.protocol.base import Worker
 from afterwards.registry.protocol.requests import Get, Request, Succeeded
+from tests.registry.peers import WAIT_SECONDS
 
 WORKER = Worker("test", 1, 1)
 REPLY = Reply([None], [], [])
@@ -39,7 +40,7 @@ class Ends:
         self.channel.begin(asyncio.get_running_loop(), Listener(put, put))
 
     async def next(self) -> Any:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(WAIT_SECONDS):
             return await self.heard.get()
 
 

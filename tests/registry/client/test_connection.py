@@ -57,6 +57,7 @@ from afterwards.registry.protocol.requests import (
     Succeeded,
     TypeLimits,
 )
+from tests.registry.peers import WAIT_SECONDS
 
 SERVICE = "test"
 
@@ -220,7 +221,7 @@ def new_task() -> Task:
 
 
 async def eventually(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(WAIT_SECONDS):
         while not condition():  # noqa: ASYNC110 - what is waited for happens in other threads
             await asyncio.sleep(0.01)
 
@@ -274,7 +275,7 @@ def test_what_gathers_during_an_exchange_goes_with_the_next() -> None:
             await asyncio.gather(*(side.client.call(Add(task)) for task in (done, other)))
             side.line.break_before = hold_up
             cancelling = asyncio.ensure_future(side.client.call(Cancel(other.id)))
-            await asyncio.to_thread(held_up.wait, 10)
+            await asyncio.to_thread(held_up.wait, WAIT_SECONDS)
             before = len(side.line.exchanges)
             adding = asyncio.ensure_future(side.client.call(Add(new_task())))
             await asyncio.sleep(0)
@@ -312,7 +313,7 @@ def test_a_read_does_not_wait_for_an_exchange_that_is_under_way() -> None:
             side.line.break_before = hold_up
             cancelling = asyncio.ensure_future(side.client.call(Cancel(task.id)))
             try:
-                await asyncio.to_thread(held_up.wait, 10)
+                await asyncio.to_thread(held_up.wait, WAIT_SECONDS)
                 assert (await side.client.read(Get(task.id))).state is TaskState.PROCESSING
                 with pytest.raises(TaskNotFound):
                     await side.client.read(Inspect(new_task().id))
@@ -837,7 +838,7 @@ def test_a_worker_says_that_it_is_alive_while_an_exchange_takes_long(
             side.line.break_before = hold_up
             call = asyncio.ensure_future(side.client.call(Add(new_task())))
             try:
-                await asyncio.to_thread(held_up.wait, 10)
+                await asyncio.to_thread(held_up.wait, WAIT_SECONDS)
                 before = said(side)
                 # For twice as long as it would stop its attempts without.
                 await eventually(lambda: said(side) >= before + 10)

@@ -12,7 +12,7 @@ import pytest
 
 from afterwards.registry.engine.turns import LONGEST_SECONDS, Turns, WorkItem
 
-DEADLINE_SECONDS = 20.0
+DEADLINE_SECONDS = 60.0
 LATER = 10 * DEADLINE_SECONDS
 
 
