@@ -6,6 +6,7 @@ import argparse
 import ast
 import re
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -79,6 +80,12 @@ def modules(folders: tuple[str, ...]) -> Iterator[tuple[Path, ast.Module]]:
             yield path, ast.parse(path.read_text())
 
 
+@cache
+def found(texts: Callable[[], Iterator[Text]]) -> tuple[Text, ...]:
+    """The texts, which are looked for once for all tests of them."""
+    return tuple(texts())
+
+
 # -- docstrings --------------------------------------------------------------------------------
 
 
@@ -95,13 +102,13 @@ def docstrings() -> Iterator[Text]:
 
 
 def test_docstrings_begin_with_their_subject() -> None:
-    assert [text for text in docstrings() if QUESTION.match(text[1])] == []
+    assert [text for text in found(docstrings) if QUESTION.match(text[1])] == []
 
 
 def test_docstrings_say_of_what_they_speak() -> None:
-    found = [text for text in docstrings() if is_roundabout(text[1])]
+    roundabout = [text for text in found(docstrings) if is_roundabout(text[1])]
     # Tests may play with words: they are read by those who change the code.
-    assert [text for text in found if not text[0].startswith("tests/")] == []
+    assert [text for text in roundabout if not text[0].startswith("tests/")] == []
 
 
 # -- documents ---------------------------------------------------------------------------------
@@ -197,14 +204,14 @@ PUBLIC: Final[dict[str, Callable[[], Iterator[Text]]]] = {
 
 @pytest.mark.parametrize("texts", PUBLIC.values(), ids=list(PUBLIC))
 def test_public_texts_have_short_sentences(texts: Callable[[], Iterator[Text]]) -> None:
-    assert [(place, long) for place, text in texts() for long in too_long(text)] == []
+    assert [(place, long) for place, text in found(texts) for long in too_long(text)] == []
 
 
 @pytest.mark.parametrize("texts", PUBLIC.values(), ids=list(PUBLIC))
 def test_public_texts_say_of_what_they_speak(texts: Callable[[], Iterator[Text]]) -> None:
-    assert [text for text in texts() if is_roundabout(text[1])] == []
+    assert [text for text in found(texts) if is_roundabout(text[1])] == []
 
 
 @pytest.mark.parametrize("texts", [openapi, settings, helps], ids=["openapi", "settings", "helps"])
 def test_descriptions_begin_with_their_subject(texts: Callable[[], Iterator[Text]]) -> None:
-    assert [text for text in texts() if QUESTION.match(text[1])] == []
+    assert [text for text in found(texts) if QUESTION.match(text[1])] == []
