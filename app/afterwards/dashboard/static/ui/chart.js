@@ -126,7 +126,9 @@ function options(UPlot, place, lines, format, log) {
     ...zone,
     width: place.clientWidth,
     height: HEIGHT,
-    legend: { markers: { dash: (plot, line) => (plot.series[line].dash ? "dashed" : "solid") } },
+    legend: {
+      markers: { width: 0, fill: (_, line) => sample(colour(lines[line - 1].state), lines[line - 1].dash) },
+    },
     cursor: { sync: { key: "time" }, y: false, points: { size: 6 } },
     scales: { y: log ? { distr: 3 } : { range: (_, low, high) => [0, Math.max(1, high * 1.05)] } },
     axes: [
@@ -162,6 +164,17 @@ function options(UPlot, place, lines, format, log) {
       })),
     ],
   };
+}
+
+/** The dashes of a line as a background: in the legend, too, colour is not all that tells lines apart. */
+function sample(colour, dash = [1, 0]) {
+  let at = 0;
+  const stops = dash.map((length, index) => {
+    const from = at;
+    at += length;
+    return `${index % 2 ? "transparent" : colour} ${from}px ${at}px`;
+  });
+  return `repeating-linear-gradient(90deg, ${stops.join(", ")})`;
 }
 
 const told = (value, format) => (value === null || value === undefined ? "–" : format(value));

@@ -39,7 +39,7 @@ const THROUGHPUT = [
     column: "retried",
     metric: "afterwards_task_retries_total",
     state: "retrying",
-    dash: [1, 2],
+    dash: [8, 2, 2, 2],
   },
 ];
 const QUANTILES = [
