@@ -18,7 +18,7 @@ TOOLS := $(VENV)/tools
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install run test test-all quick tools check lint format typecheck chaos flood bench load \
+.PHONY: help install run example test test-all quick tools check lint format typecheck chaos flood bench load \
 	load-ui load-tools browser screenshots deploy-test vendor lock clean
 
 help: ## list these targets
@@ -28,6 +28,10 @@ install: $(RUNTIME) ## make .venv with the locked dependencies; .venv/bin/afterw
 
 run: $(RUNTIME) ## start the service on http://127.0.0.1:8000 (settings: docs/configuration.md)
 	@exec $(BIN)/afterwards serve
+
+# Everything is in a temporary folder. With ONCE=1 it ends by itself, with status 0 if all went well.
+example: $(DEVELOPMENT) ## run a small shop that uses the whole service: examples/shop (ONCE=1 ends by itself)
+	@cd examples && exec ../$(BIN)/python -m shop.demonstration $(if $(ONCE),--once)
 
 # A run starts a thousand processes, of which each would compile what it imports: half of its time,
 # where the environment says that no bytecode is to be written.

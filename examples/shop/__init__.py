@@ -1,0 +1,1 @@
+"""A small shop whose work after the answer is done by Afterwards."""
