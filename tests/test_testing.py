@@ -11,6 +11,7 @@ from tenacity import wait_fixed
 
 from afterwards import (
     Cancelled,
+    Interrupted,
     PermanentError,
     RetryPolicy,
     TaskContext,
@@ -60,6 +61,22 @@ def test_a_cancellation_can_be_tried_out() -> None:
     context.cancel()
     with pytest.raises(Cancelled):
         run_once(PLAIN, {}, context)
+
+
+@pytest.mark.parametrize(("stops", "seconds"), [(True, 0.0), (False, None)])
+def test_an_interrupted_attempt_is_made_again_only_if_something_stops(
+    stops: bool, seconds: float | None
+) -> None:
+    def run(payload: Payload, context: TaskContext) -> dict[str, Any]:
+        assert context.stopping is stops
+        raise Interrupted
+
+    context = RecordingContext()
+    if stops:
+        context.stop()
+    with pytest.raises(Interrupted):
+        run_once(TaskType("interrupted", Payload, run, executor="thread"), {}, context)
+    assert context.retry_in_seconds == seconds
 
 
 def test_a_payload_that_would_be_refused_is_refused() -> None:

@@ -22,6 +22,7 @@ from afterwards.task_types.artifact_writer import ArtifactWriter
 from afterwards.task_types.base import TaskContext, TaskType
 from afterwards.task_types.context import (
     Environment,
+    Interrupted,
     Progress,
     artifacts_of,
     drop_artifacts,
@@ -33,7 +34,7 @@ __all__ = ["Order", "RecordingContext", "run_once", "run_once_async"]
 
 
 class RecordingContext(TaskContext):
-    """A context whose progress, children and artifacts can be looked at, and that can be cancelled.
+    """A context whose progress, children and artifacts can be looked at. It can be told to stop.
 
     Args:
         group: the members that the task follows.
@@ -88,6 +89,10 @@ class RecordingContext(TaskContext):
     def cancel(self) -> None:
         """From now on `cancelled` is true."""
         self._line.is_stop_asked = True
+
+    def stop(self) -> None:
+        """From now on `stopping` is true, as when the service stops."""
+        self._line.is_stopping = True
 
 
 class _RecordingRelatives:
@@ -193,14 +198,19 @@ def _attempt(
         keep_artifacts(given)
     except BaseException as error:
         drop_artifacts(given)
-        if isinstance(given, RecordingContext) and _is_worth_another(task_type, error):
-            used = given.attempts_used
-            given.retry_in_seconds = seconds_until_next(task_type.retry, used, None, error)
+        if isinstance(given, RecordingContext):
+            given.retry_in_seconds = _seconds_until_next(task_type, given, error)
         raise
 
 
-def _is_worth_another(task_type: TaskType, error: BaseException) -> bool:
-    return isinstance(error, Exception) and is_transient(task_type.retry, error)
+def _seconds_until_next(
+    task_type: TaskType, context: RecordingContext, error: BaseException
+) -> float | None:
+    if isinstance(error, Interrupted) and context.stopping:
+        return 0.0
+    if not (isinstance(error, Exception) and is_transient(task_type.retry, error)):
+        return None
+    return seconds_until_next(task_type.retry, context.attempts_used, None, error)
 
 
 def _stored(result: Any, context: TaskContext) -> dict[str, Any]:
