@@ -49,26 +49,27 @@ class Import(BaseModel):
 def import_products(payload: Import, context: TaskContext) -> dict[str, Any]:
     """Put the file's products into the shop. A second run replaces what the first has written."""
     (file,) = context.resources.rows("SELECT content FROM files WHERE id = ?", payload.file)
-    rows = list(csv.DictReader(file["content"].splitlines()))
-    for begin in range(0, len(rows), ROWS_AT_ONCE):
+    rows = csv.DictReader(file["content"].splitlines())
+    products = [_product(payload.vendor, line, row) for line, row in enumerate(rows, 2)]
+    for begin in range(0, len(products), ROWS_AT_ONCE):
         if context.cancelled:
             raise Cancelled
         if context.stopping:
             raise Interrupted
-        part = rows[begin : begin + ROWS_AT_ONCE]
-        try:
-            products = [
-                (row["sku"], payload.vendor, row["name"], int(row["cents"]), int(row["stock"]))
-                for row in part
-            ]
-        except (KeyError, TypeError, ValueError) as error:
-            raise PermanentError(f"After line {begin + 1}: {error!r}") from None
+        part = products[begin : begin + ROWS_AT_ONCE]
         with context.resources.transaction() as database:
-            database.executemany("REPLACE INTO products VALUES (?, ?, ?, ?, ?)", products)
-        time.sleep(0.05)  # A real import also looks at pictures and asks for tariffs.
+            database.executemany("REPLACE INTO products VALUES (?, ?, ?, ?, ?)", part)
+        time.sleep(0.05)  # In place of pictures, tariffs and so on.
         done = begin + len(part)
-        context.progress(done / len(rows), f"{done} of {len(rows)} products")
-    return {"products": len(rows)}
+        context.progress(done / len(products), f"{done} of {len(products)} products")
+    return {"products": len(products)}
+
+
+def _product(vendor: str, line: int, row: dict[str, str]) -> tuple[str, str, str, int, int]:
+    try:
+        return row["sku"], vendor, row["name"], int(row["cents"]), int(row["stock"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise PermanentError(f"Line {line}: {error!r}") from None
 
 
 class Statement(BaseModel):
@@ -129,7 +130,7 @@ def send_newsletter(payload: Newsletter, context: TaskContext) -> dict[str, Any]
 
 
 class Night(BaseModel):
-    """What the night looks for."""
+    """The work of a night."""
 
     low_stock: int = Field(5, ge=0)
 
@@ -160,7 +161,7 @@ def take_stock(payload: Stocktake, context: TaskContext) -> dict[str, Any]:
 
 
 class Recommend(BaseModel):
-    """How many pairs are kept."""
+    """The number of pairs to keep."""
 
     pairs: int = Field(10, ge=1)
 

@@ -16,10 +16,10 @@ from pydantic import BaseModel, Field
 
 from afterwards import EmailAddress
 from afterwards_client import (
+    AfterwardsClientError,
     ApiError,
     AsyncClient,
     Conflict,
-    ConnectionFailed,
     InvalidWebhook,
     NewTask,
     verify_webhook,
@@ -50,15 +50,11 @@ def refused(_request: Request, error: Refused) -> Response:
     return JSONResponse({"detail": str(error)}, 404 if isinstance(error, Missing) else 409)
 
 
-@app.exception_handler(ApiError)
-def service_refused(_request: Request, error: ApiError) -> Response:
-    """The service says no, or not now."""
-    return JSONResponse({"detail": error.detail}, error.status)
-
-
-@app.exception_handler(ConnectionFailed)
-def service_away(_request: Request, _error: ConnectionFailed) -> Response:
-    """The service is away for longer than the client waits."""
+@app.exception_handler(AfterwardsClientError)
+def service_refused(_request: Request, error: AfterwardsClientError) -> Response:
+    """The service says no, or is away for longer than the client waits."""
+    if isinstance(error, ApiError):
+        return JSONResponse({"detail": error.detail}, error.status)
     return JSONResponse({"detail": "Try again in a moment"}, 503, {"Retry-After": "1"})
 
 
@@ -77,7 +73,7 @@ async def file_of(task_id: str) -> Response:
 
 
 class Order(BaseModel):
-    """What a customer orders: numbers of products by SKU."""
+    """The wish of a customer: numbers of products by SKU."""
 
     email: EmailAddress
     card: str
@@ -129,22 +125,16 @@ async def receive_notice(request: Request) -> None:
     await asyncio.to_thread(DATABASE.note, event.id, int(task["labels"]["order"]), news)
 
 
-class Newsletter(BaseModel):
-    """A mail to all customers."""
-
-    subject: str
-    text: str
-
-
 @app.post("/newsletters", status_code=202)
-async def send_newsletter(letter: Newsletter, idempotency_key: Annotated[str, Header()]) -> None:
+async def send_newsletter(
+    subject: Annotated[str, Body()],
+    text: Annotated[str, Body()],
+    idempotency_key: Annotated[str, Header()],
+) -> None:
     """Mail to all customers, after everything else."""
-    await SERVICE.submit(
-        "shop.newsletter",
-        letter.model_dump(),
-        priority=1,
-        idempotency_key=f"newsletter-{idempotency_key}",
-    )
+    letter = {"subject": subject, "text": text}
+    key = f"newsletter-{idempotency_key}"
+    await SERVICE.submit("shop.newsletter", letter, priority=1, idempotency_key=key)
 
 
 # -- imports of vendors ----------------------------------------------------------------------------
@@ -169,7 +159,7 @@ async def import_file(
 
 @app.get("/imports/{task_id}")
 async def show_import(task_id: str) -> dict[str, Any]:
-    """How far an import is."""
+    """The progress of an import."""
     task = await SERVICE.get(task_id)
     message = task.error or (task.progress and task.progress.message)
     return {"status": task.status, "message": message, "waits": task.waiting_for is not None}

@@ -1,4 +1,4 @@
-"""What has to have happened when the customers are done: each number is exact."""
+"""The state of things when the customers are done. Each number is exact."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def has_happened(metrics_url: str, token: str) -> bool:
 
 
 def done_outside() -> dict[str, Any]:
-    """What the partners were asked to do."""
+    """The work of the partners, as they have noted it."""
     return {
         "charges": sorted(filter(None, partners.charges.values())),
         "refunds": sorted(partners.refunds.values()),

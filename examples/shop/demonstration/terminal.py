@@ -1,4 +1,4 @@
-"""What people see: a line for each thing that happens."""
+"""Lines on the terminal, one for each thing that happens, and waiting for what happens."""
 
 from __future__ import annotations
 
