@@ -169,6 +169,11 @@ def test_the_welcome_is_a_call_to_try(start: Start) -> None:
     assert get(service.connect())[0] in service.wait_for("worker-started")
 
 
+def test_the_welcome_tries_no_route_that_is_off(start: Start) -> None:
+    service = start(AFTERWARDS_BUILTIN_TYPES="email")
+    assert service.welcome.endswith(f"curl -i http://127.0.0.1:{service.port}/readyz\n")
+
+
 @pytest.mark.parametrize(("host", "here"), [("0.0.0.0", "127.0.0.1"), ("[::]", "[::1]")])
 def test_the_welcome_says_if_the_whole_network_is_served(
     start: Start, host: str, here: str

@@ -191,12 +191,16 @@ class WebApplication(BaseApplication):  # type: ignore[misc] # gunicorn has no t
         """The address of the service, and a first command to try it."""
         count = self._settings.workers
         workers = "1 worker" if count == 1 else f"{count} workers"
-        body = '{"email": "success@simulator.example", "message": "Hello"}'
         return (
             f"Afterwards listens at {self.address} with {workers}; Ctrl-C stops it. Try:\n"
-            f"  curl -i {self.address.for_curl()}/notify/ "
-            f"-H 'Content-Type: application/json' -d '{body}'"
+            f"  curl -i {self.address.for_curl()}{self._first_call()}"
         )
+
+    def _first_call(self) -> str:
+        if "notification" not in self._settings.built_in:
+            return "/readyz"
+        body = '{"email": "success@simulator.example", "message": "Hello"}'
+        return f"/notify/ -H 'Content-Type: application/json' -d '{body}'"
 
 
 class StructuredLogger(Logger):  # type: ignore[misc] # gunicorn has no types
