@@ -18,8 +18,8 @@ TOOLS := $(VENV)/tools
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install run example test test-all quick tools check lint format typecheck chaos flood bench load \
-	load-ui load-tools browser screenshots deploy-test vendor lock clean
+.PHONY: help install run example test test-all test-machines quick tools check lint format typecheck chaos flood \
+	bench load load-ui load-tools browser screenshots deploy-test vendor lock clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,24 +35,27 @@ example: $(DEVELOPMENT) ## run a small shop that uses the whole service: example
 
 # A run starts a thousand processes, of which each would compile what it imports: half of its time,
 # where the environment says that no bytecode is to be written.
-test test-all quick: export PYTHONDONTWRITEBYTECODE :=
+test test-all test-machines quick: export PYTHONDONTWRITEBYTECODE :=
 
 # Many tests wait for processes to start, end or run out of time, so there are more of them than
 # processors; a file stays with one of them. Those that take times come last, on their own, and
 # without coverage, which would be part of the times.
 test: check tools ## run lint, format, types and all but the longest tests
 	@EXAMPLES_AT_MOST=20 $(BIN)/python -m pytest --quiet --numprocesses 4 --dist loadfile \
-		--no-loadscope-reorder -m 'not engine and not measures and not thorough'
+		--no-loadscope-reorder -m 'not engine and not machines and not measures and not thorough'
 	@$(BIN)/python -m pytest --quiet --numprocesses 2 --dist worksteal -m measures
 
 test-all: check tools ## run every test there is, with coverage: what CI runs
 	@$(BIN)/python -m pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder \
-		-m 'not engine and not measures' --cov --cov-report=term
+		-m 'not engine and not machines and not measures' --cov --cov-report=term
 	@$(BIN)/python -m pytest --quiet --numprocesses 2 --dist worksteal -m measures
+
+test-machines: $(DEVELOPMENT) ## run the tests of more than one machine: Dask
+	@$(BIN)/python -m pytest --quiet --numprocesses 2 --dist loadfile -m 'machines and not engine'
 
 quick: check ## run lint, types and the quick tests: under a minute
 	@EXAMPLES_AT_MOST=20 $(BIN)/python -m pytest --quiet --numprocesses 3 --dist worksteal \
-		-m 'not engine and not processes and not measures'
+		-m 'not engine and not machines and not processes and not measures'
 
 tools: load-tools browser ## get promtool, nginx, caddy, chromium, wrk and strace, which some tests need
 	@for tool in promtool nginx caddy; do \
@@ -134,8 +137,9 @@ vendor: ## bundle anew what the dashboard and its tests take from others (needs 
 lock: ## write the locks anew from pyproject.toml (needs uv)
 	@command -v $(UV) >/dev/null || { echo "make lock needs uv: https://docs.astral.sh/uv/"; exit 1; }
 	$(LOCK) --upgrade --group build --extra traces pyproject.toml -o requirements.lock
-	$(LOCK) --upgrade --group build --extra traces --extra dev -c requirements.lock pyproject.toml \
-		-o requirements-dev.lock
+	$(LOCK) --upgrade --extra dask -c requirements.lock pyproject.toml -o requirements-machines.lock
+	$(LOCK) --upgrade --group build --extra dask --extra traces --extra dev -c requirements.lock \
+		-c requirements-machines.lock pyproject.toml -o requirements-dev.lock
 
 clean: ## remove .venv and every cache; data/ and outputs/ stay
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage .coverage.* \

@@ -139,6 +139,11 @@ ROOMS: Final[dict[str, May]] = {
 SERVICE: Final = "afterwards"
 EXECUTORS_PACKAGE: Final = "afterwards_executors"
 EXECUTORS: Final = May("", "tenacity uvloop")
+CLUSTER: Final = f"{EXECUTORS_PACKAGE}.cluster"
+OF_DASK: Final = frozenset(
+    {f"{CLUSTER}.{name}" for name in ("calls", "host", "office", "plugin", "relay", "session")}
+)
+"""The modules that import Dask's. They run in a host of their own, and in the cluster."""
 
 MODULES = {
     ".".join(path.relative_to(folder.parent).with_suffix("").parts).removesuffix(".__init__"): path
@@ -183,7 +188,8 @@ def test_a_module_imports_what_its_room_may(module: str) -> None:
     if is_of(module, SERVICE):
         own, may = f"{SERVICE}.{room_of(module)}".rstrip("."), ROOMS[room_of(module)]
     else:
-        own, may = module.partition(".")[0], EXECUTORS
+        own = module.partition(".")[0]
+        may = May("", "distributed") if module in OF_DASK else EXECUTORS
     ours = [f"{SERVICE}.{name}" for name in may.ours.split()]
     allowed = (*ours, *may.others.split(), *sys.stdlib_module_names)
     # The version is everybody's.
@@ -197,6 +203,12 @@ def test_hosts_and_what_runs_in_them_meet_on_the_wire_only(room: str) -> None:
     found = {name for module in MODULES if is_of(module, room) for name in imports(module)}
     assert found
     assert not {name for name in found if is_of(name, APART[room]) or is_of(name, SERVICE)}
+
+
+def test_what_imports_dask_is_imported_by_its_host_alone() -> None:
+    host = f"{EXECUTORS_PACKAGE}.inside.__main__"
+    found = {module for module in MODULES if not OF_DASK.isdisjoint(imports(module))}
+    assert found <= OF_DASK | {host}
 
 
 def test_no_arrow_points_back_up() -> None:

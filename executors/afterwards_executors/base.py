@@ -70,6 +70,29 @@ LOG_LINES: Final = 64
 LOG_BYTES: Final = 8 * 1024
 
 
+class Name(NamedTuple):
+    """A call's name on other machines, where it may outlive the process that has submitted it."""
+
+    group: str
+    """Calls of one group take about as long as each other."""
+    name: str
+    number: int
+    """The place among the calls of this name, one of which may run: the next begins once those
+    before it are over."""
+
+
+class Placement(NamedTuple):
+    """The machines that a call may run on."""
+
+    resources: tuple[tuple[str, float], ...] = ()
+    """The amounts that it takes of a machine while it runs, by name."""
+    workers: tuple[str, ...] = ()
+    """Names, addresses or hosts of Dask workers, of which it needs one; empty: any will do."""
+
+
+ANYWHERE: Final = Placement()
+
+
 @dataclass(frozen=True, slots=True)
 class Work:
     """A function call for an executor.
@@ -94,6 +117,13 @@ class Work:
     """Called with each question of the function's, in their order, and with what takes the answer,
     once, at any time and in any thread; None: it has no answer. Must not wait. From a host, the
     bytes are the host's word only."""
+    on_logged: Callable[[str], None] | None = None
+    """Called with each finished line that it has for the log; None: the host's listener hears it.
+    Must not wait."""
+    name: Name | None = None
+    """Its name for other machines. Where it runs on this one, it has no meaning."""
+    placement: Placement = ANYWHERE
+    """As `name`."""
 
 
 @dataclass(frozen=True, slots=True)

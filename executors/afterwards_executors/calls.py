@@ -119,6 +119,7 @@ class Calls:
         if slots < 1:
             raise ValueError(f"an executor needs at least one slot, not {slots}")
         self.total = slots
+        """May change at any time; calls that are too many then go on."""
         self._lock = threading.Lock()
         self._unresolved: set[Call] = set()
         self._stuck: set[Call] = set()
@@ -183,7 +184,7 @@ class Calls:
         """The numbers of slots by state; a call counts from its admission."""
         with self._lock:
             stuck = len(self._stuck)
-            return Slots(self.total, min(len(self._unresolved), self.total - stuck), stuck)
+            return Slots(self.total, min(len(self._unresolved), max(0, self.total - stuck)), stuck)
 
     def _take(self, call: Call, outcome: Outcome) -> Outcome | None:
         # Whoever takes the call out resolves its future; a second resolution would raise.

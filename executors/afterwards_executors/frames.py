@@ -13,11 +13,14 @@ import struct
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from afterwards_executors.base import End, Outcome
 
-VERSION: Final = 3
+if TYPE_CHECKING:
+    from afterwards_executors.cluster.settings import ClusterSettings
+
+VERSION: Final = 4
 """A host says which one it speaks, in READY. Only hosts of the same version are given calls."""
 
 
@@ -58,6 +61,9 @@ class Kind(IntEnum):
     """Its calls have used up what they share; it had better take no more of them."""
     ASKED = 26
     """A question of the call: its number, and the question. 0: it has no answer."""
+    CLUSTER = 27
+    """The slots of the cluster that calls go to, and in words what is wrong with it, if anything
+    is."""
 
 
 class Frame(NamedTuple):
@@ -85,6 +91,8 @@ class Setup:
     prepare: bytes | None = field(default=None, repr=False)
     """A call, as `encode_call` writes it, that is made before the host is ready. It may hold
     secrets."""
+    cluster: ClusterSettings | None = field(default=None, repr=False)
+    """The cluster that a host of kind "dask" passes its calls on to."""
 
 
 HEAD: Final = struct.Struct("!IBI")

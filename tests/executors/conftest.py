@@ -11,10 +11,12 @@ import pytest
 
 from afterwards_executors import EXECUTORS, IN_PROCESS
 from afterwards_executors.base import Executor, ExecutorFactory, Work
+from afterwards_executors.cluster.executor import KIND
 from afterwards_executors.hosts import crew
 from afterwards_executors.hosts.executor import HostExecutor
 from afterwards_executors.hosts.settings import HostSettings
 from tests.executors import work
+from tests.executors.dask_cluster import close_shared_cluster, cluster_executor
 
 DEADLINE_SECONDS = 60.0
 """For what happens within moments unless it never does."""
@@ -25,6 +27,7 @@ MakeExecutor = Callable[..., Executor]
 FACTORIES: Final[Mapping[str, ExecutorFactory]] = {
     **EXECUTORS,
     **{f"{kind} in process": factory for kind, factory in IN_PROCESS.items()},
+    KIND: cluster_executor,
 }
 """All executors there are, by what tests call them."""
 
@@ -49,6 +52,8 @@ def make_executor() -> Iterator[MakeExecutor]:
         )
         executor.start()
         made.append(executor)
+        # Those of a cluster are there when it is found.
+        wait_until(lambda: executor.slots().total == slots)
         return executor
 
     yield make
@@ -56,12 +61,19 @@ def make_executor() -> Iterator[MakeExecutor]:
         executor.shutdown(5.0)
 
 
-@pytest.fixture(
-    params=[
-        pytest.param(kind, marks=[pytest.mark.processes] if kind in EXECUTORS else [])
-        for kind in sorted(FACTORIES)
-    ]
-)
+@pytest.fixture(autouse=True, scope="session")
+def no_cluster_left() -> Iterator[None]:
+    yield
+    close_shared_cluster()
+
+
+def _marks(kind: str) -> list[pytest.MarkDecorator]:
+    if kind == KIND:
+        return [pytest.mark.processes, pytest.mark.machines]
+    return [pytest.mark.processes] if kind in EXECUTORS else []
+
+
+@pytest.fixture(params=[pytest.param(kind, marks=_marks(kind)) for kind in sorted(FACTORIES)])
 def kind(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 

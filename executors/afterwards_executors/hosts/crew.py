@@ -55,7 +55,8 @@ class Crew:
     ) -> None:
         self._loop = loop
         self._kind = kind
-        self._slots = slots
+        self.slots = slots
+        """May change at any time: calls that are too many then go on."""
         self._settings = settings
         self._owner = owner
         self._hosts: list[Host] = []
@@ -80,9 +81,9 @@ class Crew:
         if crowd is not None and self._kind != "process":
             return self._host_for_suspects(crowd)
         hosts = [host for host in self._hosts if host.crowd is None]
-        if sum(len(host.calls) for host in hosts) >= self._slots + self.reserve:
+        if sum(len(host.calls) for host in hosts) >= self.slots + self.reserve:
             return None
-        most = 1 if self._kind == "process" else self._slots
+        most = 1 if self._kind == "process" else self.slots
         for host in reversed(hosts):
             if len(host.calls) < most and host.takes_calls():
                 return host
@@ -135,6 +136,7 @@ class Crew:
             blocked_seconds=self._settings.blocked_seconds,
             is_terminal=self._settings.is_terminal,
             prepare=encode_call(*prepare) if (prepare := self._settings.prepare) else None,
+            cluster=self._settings.cluster,
         )
 
         def started(process: HostProcess | Exception) -> None:
@@ -184,7 +186,7 @@ class Crew:
         for host in list(self._hosts):
             host.retire()
         earlier = self.hosts_of(self.generation - 1)
-        self.reserve = int(sum(len(host.calls) for host in earlier) >= self._slots)
+        self.reserve = int(sum(len(host.calls) for host in earlier) >= self.slots)
         self.keep_ready()
 
     def hosts_of(self, latest: int) -> list[Host]:
@@ -199,7 +201,7 @@ class Crew:
         """Take the reserve back once earlier generations leave a slot free. Cheap otherwise."""
         if self.reserve:
             earlier = self.hosts_of(self.generation - 1)
-            self.reserve = int(sum(len(host.calls) for host in earlier) >= self._slots)
+            self.reserve = int(sum(len(host.calls) for host in earlier) >= self.slots)
 
     def wind_up(self) -> None:
         """Let all calls see that they had better end."""
@@ -276,7 +278,7 @@ class Crew:
         for host in self._hosts:
             # One at a time: each has to be replaced.
             if not host.is_retiring and is_worn_out(
-                host.pid or 0, self._slots, self._settings.max_memory_bytes
+                host.pid or 0, self.slots, self._settings.max_memory_bytes
             ):
                 host.retire()
                 self.keep_ready()

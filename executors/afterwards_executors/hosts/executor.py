@@ -28,7 +28,7 @@ from afterwards_executors.calls import (
     failure_of,
     starved,
 )
-from afterwards_executors.frames import Kind, encode_call, frame
+from afterwards_executors.frames import BrokenWire, Kind, encode_call, frame
 from afterwards_executors.hosts.calls import HostedCall, lost
 from afterwards_executors.hosts.crew import Crew
 from afterwards_executors.hosts.host import LEAVE_SECONDS, Host
@@ -104,13 +104,13 @@ class HostExecutor:
         """Run `work` as soon as a slot is free; see `Executor.submit`."""
         refusal, request = None, b""
         try:
-            request = encode_call(work.function, work.args)
+            request = self._encoded(work)
         except MemoryError as error:
             refusal = starved(error)
         except Exception as error:  # noqa: BLE001 - pickling runs foreign code
             reason = failure_of(error, 0.0).error
             refusal = Outcome(End.FAILED, error=f"The call cannot be sent to a host: {reason}")
-        call = HostedCall(work, next(self._numbers) & 0xFFFFFFFF, request)
+        call = self._new_call(work, next(self._numbers) & 0xFFFFFFFF, request)
         self._calls.admit(call)
         if refusal is not None:
             self._calls.finish(call, refusal)
@@ -159,6 +159,13 @@ class HostExecutor:
         self._stop_own_loop(KILL_SECONDS)
         for call in unresolved:
             self._calls.give_up(call)
+
+    def _encoded(self, work: Work) -> bytes:
+        """The call as its host takes it. Raises whatever pickling its arguments raises."""
+        return encode_call(work.function, work.args)
+
+    def _new_call(self, work: Work, number: int, request: bytes) -> HostedCall:
+        return HostedCall(work, number, request)
 
     def _wake(self) -> None:
         self._submissions.wake(self._loop, self._look)
@@ -251,6 +258,10 @@ class HostExecutor:
     def worn(self, host: Host) -> None:
         """See `HostOwner`."""
         self._crew.retire_if_worn(host, is_worn=True)
+
+    def cluster(self, host: Host, slots: int, problem: str) -> None:
+        """See `HostOwner`. No host of these kinds reaches one."""
+        raise BrokenWire("a frame of another kind of host")
 
     def died(self, host: Host, how: str) -> None:
         """See `HostOwner`."""

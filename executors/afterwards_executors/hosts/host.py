@@ -62,6 +62,9 @@ class HostOwner(Protocol):
     def worn(self, host: Host) -> None:
         """Its calls have used up what they share."""
 
+    def cluster(self, host: Host, slots: int, problem: str) -> None:
+        """The cluster that the host reaches has so many slots; empty: nothing is wrong with it."""
+
     def died(self, host: Host, how: str) -> None:
         """The process is gone, and everything it has said was heard."""
 
@@ -129,6 +132,7 @@ class Host:
             Kind.ALIVE: self._note_alive,
             Kind.READY: self._be_ready,
             Kind.WORN: lambda *_: owner.worn(self),
+            Kind.CLUSTER: self._note_cluster,
         }
         self._timer: asyncio.TimerHandle | None = None
         self._arm(START_TIMEOUT_SECONDS, f"did not start in {START_TIMEOUT_SECONDS:g} s")
@@ -309,9 +313,12 @@ class Host:
 
     def _note_logged(self, call: HostedCall | None, body: bytes) -> None:
         line = body.decode(errors="replace")
-        self._settings.listener.logged(line)
         if call is not None:
             call.keep(line)
+        if call is not None and call.work.on_logged is not None:
+            call.work.on_logged(line)
+        else:
+            self._settings.listener.logged(line)
 
     def _note_printed(self, call: HostedCall | None, body: bytes) -> None:
         line = body[1:].decode(errors="replace")
@@ -330,6 +337,10 @@ class Host:
         self._unbegun.open(self._process.begun)
         if self._how is None:
             self._disarm()
+
+    def _note_cluster(self, _: HostedCall | None, body: bytes) -> None:
+        (slots,) = NUMBER.unpack_from(body)
+        self._owner.cluster(self, slots, body[NUMBER.size :].decode(errors="replace"))
 
     def _printed(self, line: str) -> None:
         self._settings.listener.printed(self._kind, self.pid or 0, line)

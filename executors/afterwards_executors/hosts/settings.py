@@ -6,7 +6,10 @@ import logging
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
+
+if TYPE_CHECKING:
+    from afterwards_executors.cluster.settings import ClusterSettings
 
 log = logging.getLogger(__name__)
 
@@ -76,6 +79,8 @@ class HostSettings:
     whose clock does not run meanwhile. What it raises is logged there, and nothing else."""
     adopts_orphans: bool = False
     """True if orphans of hosts become children of this process, which then ends them."""
+    cluster: ClusterSettings | None = None
+    """The cluster that hosts of kind "dask" pass their calls on to."""
     is_terminal: bool = False
     """True if the log ends up on a terminal."""
     listener: Listener = field(default_factory=_Log)

@@ -33,6 +33,8 @@ def main() -> None:
         from afterwards_executors.inside.coroutines import serve  # noqa: PLC0415 - see above
     elif setup.kind == "thread":
         from afterwards_executors.inside.threads import serve  # noqa: PLC0415 - see above
+    elif setup.kind == "dask":
+        from afterwards_executors.cluster.host import serve  # noqa: PLC0415 - see above
     else:
         from afterwards_executors.inside.single import serve  # noqa: PLC0415 - see above
     try:
