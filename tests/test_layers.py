@@ -57,8 +57,8 @@ ROOMS: Final[dict[str, May]] = {
     "system": May("artifacts errors setting_sources settings", "dotenv structlog"),
     "schedules": May("lifecycle", "cronsim"),
     "task_types": May(
-        "artifacts effects errors logs mail.content outgoing.calls outgoing.reach "
-        "outgoing.statuses system trace_context webhooks",
+        "artifacts effects errors labels lifecycle logs mail.content outgoing.calls outgoing.reach "
+        "outgoing.statuses schedules system trace_context webhooks",
         "afterwards_executors email_validator pydantic pydantic_core structlog tenacity",
     ),
     "": May("task_types"),  # the package itself: what modules of task types import

@@ -6,6 +6,7 @@
 and may change. To read the service itself, begin at `afterwards.lifecycle`.
 """
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
         TaskType,
         TransientError,
     )
+    from afterwards.task_types.schedule import Schedule
 
 __version__ = "0.1.0"
 
@@ -40,6 +42,7 @@ __all__ = [
     "PermanentError",
     "RateLimit",
     "RetryPolicy",
+    "Schedule",
     "SingleLine",
     "TaskContext",
     "TaskModule",
@@ -56,9 +59,8 @@ def __getattr__(name: str) -> Any:
     """
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from afterwards.task_types import base  # noqa: PLC0415 - see above
-
-    value = globals()[name] = getattr(base, name)
+    module = f"afterwards.task_types.{'schedule' if name == 'Schedule' else 'base'}"
+    value = globals()[name] = getattr(importlib.import_module(module), name)
     return value
 
 

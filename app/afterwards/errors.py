@@ -10,6 +10,7 @@
     ├── ScheduleNotFound            no schedule has this name
     ├── ErrorGroupNotFound          no group of failed tasks has this id (any more)
     ├── TooManySchedules            the limit of schedules is reached
+    ├── ScheduleDeclared            a task module declares it, and is where to change it
     ├── WebhookNotFound             no webhook has this name
     ├── WebhookDisabled             the webhook is disabled, and is told of nothing
     ├── TooManyWebhooks             the limit of webhooks is reached
@@ -158,6 +159,21 @@ class TooManySchedules(AfterwardsError):
 
     def __str__(self) -> str:
         return f"There are {self.limit} schedules, which is the limit; delete one first"
+
+
+class ScheduleDeclared(AfterwardsError):
+    """A task module declares the schedule: by hand it is neither changed nor deleted."""
+
+    def __init__(self, name: str, module: str) -> None:
+        super().__init__(name, module)
+        self.name = name
+        self.module = module
+
+    def __str__(self) -> str:
+        return (
+            f"The schedule {self.name!r} is declared in the task module {self.module}; change it "
+            "there and reload, or pause it"
+        )
 
 
 class WebhookNotFound(AfterwardsError):

@@ -49,6 +49,8 @@ CROWD_SHARE: Final = 8
 DEFAULT_MAX_ATTEMPTS: Final = 3
 DEFAULT_PRIORITY: Final = 4
 HIGHEST_PRIORITY: Final = 9
+MAX_KEY_CHARACTERS: Final = 255
+"""The bound of a concurrency key, and of a unique key."""
 
 INTERNAL_KEY: Final = "\x1f"
 """In idempotency keys that the registry makes itself: no client can send it."""

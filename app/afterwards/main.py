@@ -146,7 +146,9 @@ def _beginning(settings: Settings | None, news: News | None) -> tuple[Settings, 
     elif news is not None:
         return settings, Generation.of(news.first)
     else:
-        described_now = described(settings.task_modules, settings.built_in)
+        described_now = described(
+            settings.task_modules, settings.built_in, effects=settings.effects
+        )
     return settings, Generation(FIRST_GENERATION, *described_now)
 
 
@@ -158,7 +160,9 @@ def _own_settings() -> tuple[Settings, Described]:
         require_temporary_directory()
         require_packages(settings.name_of("otlp_endpoint"), settings.otlp_endpoint)
         _ = settings.effects
-        described_now = described(settings.task_modules, settings.built_in)
+        described_now = described(
+            settings.task_modules, settings.built_in, effects=settings.effects
+        )
         prepare_directories(settings)
         announce_mail(settings)
     except ConfigurationError as error:

@@ -33,6 +33,7 @@ from afterwards.registry.process.access import Access
 from afterwards.registry.protocol.base import FENCE_SHARE
 from afterwards.registry.protocol.incarnation import this_process
 from afterwards.registry.protocol.requests import Report, Request
+from afterwards.service.declaring import Declaring
 from afterwards.service.service import TaskService
 from afterwards.service.validator import Validator
 from afterwards.settings import Settings
@@ -115,6 +116,8 @@ class WebWorker:
             lists=ListReader(access.connect),
             traces=self._traces,
         )
+        self._declaring = Declaring(self.service.operations)
+        self._declared = generation.number, generation.schedules
         self._draining_since: float | None = None
         self._over = threading.Event()
         self._guard: threading.Thread | None = None
@@ -154,6 +157,7 @@ class WebWorker:
         self._connection.start()
         if not await asyncio.to_thread(self._connection.wait_joined, JOIN_SECONDS):
             log.error("registry does not answer yet; requests are refused until it does")
+        self._declaring.begin(*self._declared)
         if self._news is not None:
             self._following = asyncio.create_task(self._news.follow(self._renew))
 
@@ -185,6 +189,7 @@ class WebWorker:
         self._executors.renew(hosts)
         self._itself.renewed(generation.number)
         self._client.announce(task_code(self._catalogue, generation.number))
+        self._declaring.begin(generation.number, generation.schedules)
         self._on_renewal()
         log.info("worker runs new task code", generation=generation.number)
         retiring = asyncio.create_task(_retire(former, former_code))
@@ -232,6 +237,7 @@ class WebWorker:
         if self._following is not None:
             self._following.cancel()
             await asyncio.wait([self._following])
+        await self._declaring.end()
         for retiring in self._retiring:
             retiring.cancel()
         if self._retiring:

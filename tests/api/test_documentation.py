@@ -81,7 +81,7 @@ OPERATIONS = {
     ("GET", "/schedules"): {"200", "422", "503"} | EVERYWHERE,
     ("GET", "/schedules/{name}"): {"200", "404", "503"} | EVERYWHERE,
     ("PUT", "/schedules/{name}"): {"200", "201", "409", "415", "422", "503"} | EVERYWHERE,
-    ("DELETE", "/schedules/{name}"): {"204", "404", "503"} | EVERYWHERE,
+    ("DELETE", "/schedules/{name}"): {"204", "404", "409", "503"} | EVERYWHERE,
     ("POST", "/schedules/{name}/pause"): {"200", "404", "503"} | EVERYWHERE,
     ("POST", "/schedules/{name}/resume"): {"200", "404", "503"} | EVERYWHERE,
     ("POST", "/schedules/{name}/run"): {"202", "404", "409", "503"} | EVERYWHERE,

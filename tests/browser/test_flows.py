@@ -7,6 +7,11 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
+from afterwards.lifecycle import Task
+from afterwards.registry.process.lock import holder_of
+from afterwards.registry.process.manager import connect
+from afterwards.registry.protocol.requests import DeclareSchedules
+from afterwards.schedules.schedule import Schedule
 from tests.browser.state import ended, submitted
 from tests.browser.window import Window, state_is
 from tests.integration.conftest import Service, wait_for
@@ -139,6 +144,38 @@ def test_a_schedule_is_made_said_in_words_and_run(window: Window, service: Servi
     row.get_by_role("button", name="Run now: monthly").click()
     state_is(page, "Success")
     expect(page.get_by_label("Facts")).to_contain_text("monthly")
+
+
+def declare(service: Service, *names: str) -> None:
+    """Have these schedules declared, as a worker does after a reload."""
+    holder = holder_of(service.data_dir)
+    assert holder is not None
+    pattern = Task("", "charge", b'{"customer":5}', "thread", created_at=0.0, run_at=0.0)
+    schedules = [
+        Schedule(name, pattern, "0 3 * * *", None, "UTC", False, 0.0, module="shop.nightly")
+        for name in names
+    ]
+    registry = connect(holder.endpoint)
+    assert registry.exchange(None, 0, [DeclareSchedules(1, schedules)]).answers == [None]
+
+
+def test_a_declared_schedule_is_changed_in_its_code_and_deleted_once_it_is_gone(
+    window: Window, service: Service
+) -> None:
+    declare(service, "stocktaking")
+    page = window.open("schedules")
+    row = page.get_by_role("table", name="Schedules").get_by_role("row").filter(has_text="stockt")
+    expect(row).to_contain_text("shop.nightly")
+    expect(row.get_by_role("button", name="Pause stocktaking")).to_be_visible()
+    expect(row.get_by_role("button", name="Edit stocktaking")).to_have_count(0)
+    expect(row.get_by_role("button", name="Delete stocktaking")).to_have_count(0)
+
+    declare(service)
+    page.reload()
+    expect(row).to_contain_text("gone from shop.nightly")
+    row.get_by_role("button", name="Delete stocktaking").click()
+    page.get_by_role("dialog").get_by_role("button", name="Delete").click()
+    expect(row).to_have_count(0)
 
 
 @pytest.mark.parametrize("is_all", [False, True])

@@ -29,6 +29,14 @@ from tests.client.test_streams import event
 RESULTS = [
     {"task_id": ID, "due": AT, "status": status} for status in ("failed", "success", "failed")
 ]
+RECURRENCE = "30 6 * * 1-5 Europe/Berlin"
+LISTED = {
+    "next_runs": [AT],
+    "last_task_id": ID,
+    "results": RESULTS,
+    "module": "shop",
+    "gone": True,
+}
 
 LISTS: dict[str, tuple[dict[str, Any], list[str]]] = {
     "types": (
@@ -52,8 +60,8 @@ LISTS: dict[str, tuple[dict[str, Any], list[str]]] = {
         [f"{AT}\t\tretry\ttasks\tstatus=failed&type=report\t12\tdone\t2 skipped"],
     ),
     "schedules": (
-        {"schedules": [schedule(next_runs=[AT], last_task_id=ID, results=RESULTS)], "next": None},
-        [f"daily\treport\t30 6 * * 1-5 Europe/Berlin\tno\t{AT}\t{ID}\t2 failed, 1 success"],
+        {"schedules": [schedule(**LISTED)], "next": None},
+        [f"daily\treport\t{RECURRENCE}\tno\t{AT}\t{ID}\t2 failed, 1 success\tshop (gone)"],
     ),
 }
 

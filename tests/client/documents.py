@@ -122,6 +122,8 @@ def schedule(**members: Any) -> dict[str, Any]:
         "concurrency_key": None,
         "unique_key": None,
         "last_skipped": None,
+        "module": None,
+        "gone": False,
         "created_at": AT,
         "last_due": None,
         "last_task_id": None,

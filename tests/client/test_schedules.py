@@ -24,7 +24,17 @@ from tests.client.documents import AT, ID, problem, schedule, task
 
 def test_a_schedule_is_put_as_it_is_said(client: Any, service: Handler) -> None:
     service.answers = [httpx.ReadError("cut")]
-    service.answer(201, schedule(next_runs=[AT, AT], last_due=AT, last_task_id=ID, last_skipped=AT))
+    service.answer(
+        201,
+        schedule(
+            next_runs=[AT, AT],
+            last_due=AT,
+            last_task_id=ID,
+            last_skipped=AT,
+            module="shop",
+            gone=True,
+        ),
+    )
     new = NewSchedule(
         "report",
         {"name": "Sales"},
@@ -42,6 +52,7 @@ def test_a_schedule_is_put_as_it_is_said(client: Any, service: Handler) -> None:
     assert (made.name, made.paused, made.payload) == ("daily", False, {"name": "Sales"})
     assert (made.next_runs, made.last_due) == ((datetime.fromisoformat(AT),) * 2, made.next_runs[0])
     assert made.last_skipped == made.last_due
+    assert (made.module, made.gone) == ("shop", True)
     assert made.document["later_member"] == 1
     _, request = service.requests
     assert (request.method, request.url.path) == ("PUT", "/below/schedules/daily")

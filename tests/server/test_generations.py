@@ -43,12 +43,17 @@ def witness() -> Witness:
 Make = Callable[[Callable[[], bytes]], Generations]
 
 
+def summary(data: bytes, former: bytes) -> str:
+    assert former
+    return f"{len(data)} bytes"
+
+
 @pytest.fixture
 def make(witness: Witness) -> Iterator[Make]:
     made: list[Generations] = []
 
     def one(describe: Callable[[], bytes]) -> Generations:
-        made.append(Generations(b"first", describe, lambda data: f"{len(data)} bytes", [witness]))
+        made.append(Generations(b"first", describe, summary, [witness]))
         return made[-1]
 
     yield one

@@ -10,14 +10,16 @@ from pathlib import Path
 
 import pytest
 
+from afterwards.effects.settings import EffectSettings, HttpSettings
 from afterwards.errors import ConfigurationError
+from afterwards.outgoing.reach import Reach
 from afterwards.setting_sources import ENV_FILE
 from afterwards.settings import Settings
 from afterwards.task_types import CATALOGUE
 from afterwards.task_types.base import RateLimit
 from afterwards.task_types.described import described
 from afterwards.task_types.description import decoded, describe, encoded, in_process
-from afterwards.task_types.generations import packed, unpacked
+from afterwards.task_types.generations import packed, summary, unpacked
 from tests.integration.conftest import wait_for
 
 pytestmark = pytest.mark.processes
@@ -197,3 +199,69 @@ def test_a_module_finds_its_own_settings_and_none_of_the_service_s(
     )
     assert "a" in described(("configured",)).catalogue
     assert "SHOP_TILL" not in os.environ
+
+
+# -- schedules -----------------------------------------------------------------------------------
+
+SCHEDULED = PREAMBLE.replace("import RateLimit", "import RateLimit, Schedule") + (
+    "A = TaskType('a', Payload, run)\n"
+)
+LINE = len(SCHEDULED.splitlines()) + 1
+
+
+def test_schedules_are_described_and_packed_with_their_module(write: Write, here: Path) -> None:
+    write("described_tick.py", SCHEDULED + "B = Schedule('b', A, {'items': []}, every=60)")
+    found = described(("described_tick",))
+    [one] = found.schedules
+    assert (one.name, one.type, one.module, one.every_seconds) == ("b", "a", "described_tick", 60)
+    assert one.place == f"{here}/described_tick.py, line {LINE}"
+    assert unpacked(packed(found)) == found
+
+
+@pytest.mark.parametrize(
+    ("declared", "reason"),
+    [
+        (
+            "Schedule('b', A, {'items': [{}]}, every=60)",
+            "its payload: items.0.name: Field required",
+        ),
+        ("Schedule('b', 'c', every=60)", "there is no task type 'c'; there are a, "),
+        ("Schedule('b', 'webhook', every=60)", "there is no task type 'webhook'"),
+        ("Schedule('b', 'report', every=60)", "its payload: name: Field required (and 1 more)"),
+    ],
+)
+def test_a_mistake_in_a_schedule_is_told_with_its_file_and_line(
+    write: Write, here: Path, declared: str, reason: str
+) -> None:
+    write("described_bad.py", f"{SCHEDULED}B = {declared}")
+    said = problem("described_bad")
+    assert said.startswith(f"described_bad: schedule 'b': {reason}")
+    assert said.endswith(f"({here}/described_bad.py, line {LINE})")
+
+
+def test_a_schedule_of_a_built_in_type_is_held_against_the_services_settings(
+    write: Write,
+) -> None:
+    write(
+        "described_call.py",
+        "from afterwards import Schedule\n"
+        "A = Schedule('a', 'http', {'url': 'https://elsewhere.example/'}, every=60)",
+    )
+    reach = Reach(("shop.example",), frozenset({443}), ())
+    effects = EffectSettings(http=HttpSettings(reach=reach))
+    assert described(("described_call",)).schedules
+    with pytest.raises(ConfigurationError, match=r"its payload: url: .*elsewhere.example"):
+        described(("described_call",), effects=effects)
+
+
+def test_a_summary_names_the_schedules_that_are_gone(write: Write) -> None:
+    names = [f"s{number:02}" for number in range(12)]
+    lines = [f"{name.upper()} = Schedule('{name}', A, every=60)" for name in names]
+    write("described_many.py", SCHEDULED + "\n".join(lines))
+    write("described_none.py", SCHEDULED)
+    many, none = packed(described(("described_many",))), packed(described(("described_none",)))
+    assert summary(many, many) == summary(many, none) == "1 task type, 12 schedules"
+    gone = ", ".join(names[:10])
+    assert summary(none, many) == (
+        f"1 task type; no longer declared, so they make no tasks: {gone} and 2 more"
+    )

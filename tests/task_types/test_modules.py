@@ -155,10 +155,10 @@ def test_a_module_that_is_not_there_is_named(write: Write, here: Path) -> None:
                 "<class 'dict'> ({here}/broken.py, line 11)"
             ),
         ),
-        ("x = 1", "has no TaskType at its top level ({here}/broken.py)"),
+        ("x = 1", "has no TaskType and no Schedule at its top level ({here}/broken.py)"),
         (
             "from afterwards.task_types.email import EMAIL",
-            "has no TaskType at its top level ({here}/broken.py)",
+            "has no TaskType and no Schedule at its top level ({here}/broken.py)",
         ),
         (
             PREAMBLE + "class B(BaseModel):\n    a: 'Nowhere'\nA = TaskType('a', B, run)",
@@ -194,11 +194,48 @@ def test_a_payload_may_name_what_the_module_defines_after_the_type(write: Write)
 
 def test_a_module_that_hides_another_one_is_named_with_its_file(write: Write) -> None:
     write("json.py", PREAMBLE + "A = TaskType('a', Payload, run)")
-    found = f"has no TaskType at its top level ({importlib.import_module('json').__file__})"
-    assert problem("json") == f"json: {found}"
+    file = importlib.import_module("json").__file__
+    found = f"json: has no TaskType and no Schedule at its top level ({file})"
+    assert problem("json") == found
 
 
 def test_a_name_that_two_modules_have_is_refused_with_both(write: Write) -> None:
     write("one.py", PREAMBLE + "A = TaskType('a', Payload, run)")
     write("two.py", PREAMBLE + "A = TaskType('a', Payload, run)")
     assert problem("one", "two") == "two: the name 'a' is taken by one; rename one"
+
+
+# -- schedules -----------------------------------------------------------------------------------
+
+SCHEDULED = PREAMBLE + (
+    "from afterwards import Schedule\n"
+    "A = TaskType('a', Payload, run)\n"
+    "NIGHTLY = Schedule('nightly', A, cron='0 3 * * *')\n"
+)
+
+
+def schedules(*modules: str) -> dict[str, list[str]]:
+    return {
+        module: [one.name for one in found] for module, found in load(modules).schedules.items()
+    }
+
+
+def test_schedules_at_the_top_level_of_a_module_are_there_once(write: Write) -> None:
+    write("one.py", SCHEDULED + "AGAIN = NIGHTLY\n")
+    write("two.py", "from one import A, NIGHTLY")
+    assert schedules("one", "two") == {"one": ["nightly"], "two": []}
+
+
+def test_a_module_may_have_schedules_and_no_types(write: Write) -> None:
+    write("one.py", "from afterwards import Schedule\nA = Schedule('a', 'report', every=60)")
+    assert schedules("one") == {"one": ["a"]}
+
+
+def test_two_schedules_of_one_name_are_refused_with_both_places(write: Write, here: Path) -> None:
+    write("one.py", SCHEDULED)
+    write("two.py", "from one import A\nfrom afterwards import Schedule\n"
+          "X = Schedule('nightly', A, every=60)")  # fmt: skip
+    assert problem("one", "two") == (
+        f"two: schedule 'nightly': the name is taken by another one ({here}/one.py, line 12); "
+        f"rename one ({here}/two.py, line 3)"
+    )

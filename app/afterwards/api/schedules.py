@@ -32,7 +32,6 @@ from afterwards.api.roles import Role, needs
 from afterwards.api.routing import new_router
 from afterwards.api.schemas.fields import SCHEDULE_LOCATION, header
 from afterwards.api.schemas.schedules import (
-    SCHEDULE_NAME,
     NewSchedule,
     ScheduleDocument,
     ScheduleFilter,
@@ -43,11 +42,11 @@ from afterwards.api.schemas.tasks import TaskDocument
 from afterwards.api.submission import service_of
 from afterwards.api.task_document import base_document
 from afterwards.api.times import shown_time
-from afterwards.errors import ScheduleNotFound
+from afterwards.errors import ScheduleDeclared, ScheduleNotFound
 from afterwards.labels import stored
 from afterwards.registry.protocol.answers import DueTask
 from afterwards.schedules.recurrence import check_cron, zone
-from afterwards.schedules.schedule import Schedule
+from afterwards.schedules.schedule import NAME, Schedule
 from afterwards.service.hidden import HIDDEN
 from afterwards.service.intake import TaskRequest
 from afterwards.service.operations import Operations
@@ -56,6 +55,8 @@ from afterwards.system.large_bodies import aside
 router = new_router("Schedules")
 
 RUNS_SHOWN: Final = 5
+
+DECLARED: Final = str(ScheduleDeclared("daily-report", "shop.tasks"))
 
 _UNKNOWN: Final = {404: ("No schedule has this name.", "There is no schedule 'daily-report'")}
 _LOOKUP: Final = schemas.answers(404, 503, said=_UNKNOWN)
@@ -112,7 +113,7 @@ async def list_schedules(query: Annotated[ScheduleFilter, Query()], request: Req
 
 
 def _name_of(text: str) -> str:
-    if SCHEDULE_NAME.fullmatch(text) is None:
+    if NAME.fullmatch(text) is None:
         raise ValueError(text)
     return text
 
@@ -149,8 +150,8 @@ async def get_schedule(name: ScheduleName, request: Request) -> Response:
                 "#: send one of cron and every_seconds",
             ),
             409: (
-                "The limit of schedules is reached.",
-                "There are 10000 schedules, which is the limit; delete one first",
+                "A task module declares this schedule, or the limit of schedules is reached.",
+                DECLARED,
             ),
         },
     )
@@ -166,7 +167,8 @@ async def get_schedule(name: ScheduleName, request: Request) -> Response:
 async def put_schedule(name: ScheduleName, new: NewSchedule, request: Request) -> Response:
     """Submit a task again and again: exactly one for each due time, restarts included.
 
-    If the recurrence stays the same, a replaced schedule keeps its due times.
+    If the recurrence stays the same, a replaced schedule keeps its due times. A schedule that a
+    task module declares is changed there.
     """
     size = len(await request.body())
     new = await _restored(request, name, new)
@@ -187,11 +189,16 @@ async def put_schedule(name: ScheduleName, new: NewSchedule, request: Request) -
     operation_id="deleteSchedule",
     status_code=204,
     response_description="Deleted",
-    responses=_LOOKUP,
+    responses=schemas.answers(
+        404, 409, 503, said=_UNKNOWN | {409: ("A task module declares this schedule.", DECLARED)}
+    ),
 )
 @needs(Role.OPERATOR)
 async def delete_schedule(name: ScheduleName, request: Request) -> Response:
-    """Delete the schedule. Tasks that it has made stay."""
+    """Delete the schedule. Tasks that it has made stay.
+
+    A schedule that a task module declares is deleted there.
+    """
     await _operations(request).delete_schedule(name, asker(request))
     return Response(status_code=204)
 
@@ -276,7 +283,7 @@ async def _restored(request: Request, name: str, new: NewSchedule) -> NewSchedul
 
 def _payload(name: str, new: NewSchedule, request: Request) -> bytes:
     """The payload of its tasks, once its name and its type are right."""
-    if SCHEDULE_NAME.fullmatch(name) is None:
+    if NAME.fullmatch(name) is None:
         allowed = "up to 100 letters, digits, '.', '_' and '-', no dot to begin with"
         raise invalid("name", ("path", "name"), f"a name has {allowed}")
     task_type = known_type(new.type, catalogue_of(request), (*BODY, "type"))
@@ -334,6 +341,8 @@ def _document(schedule: Schedule, now: float, *, with_payload: bool = True) -> d
         "last_due": _time_or_none(schedule.last_due),
         "last_task_id": schedule.last_task_id,
         "last_skipped": _time_or_none(schedule.last_skipped),
+        "module": schedule.module,
+        "gone": schedule.gone,
         "next_runs": [shown_time(due) for due in schedule.next_runs(RUNS_SHOWN, now)],
     }
     if with_payload:

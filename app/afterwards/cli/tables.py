@@ -33,7 +33,7 @@ class Rows(NamedTuple):
 def of_schedules(schedules: Sequence[Schedule]) -> Rows:
     """Schedules by name."""
     return Rows(
-        ("name", "type", "recurrence", "paused", "next", "last task", "latest tasks"),
+        ("name", "type", "recurrence", "paused", "next", "last task", "latest tasks", "module"),
         [
             (
                 one.name,
@@ -43,6 +43,7 @@ def of_schedules(schedules: Sequence[Schedule]) -> Rows:
                 one.next_runs[0] if one.next_runs else None,
                 one.last_task_id,
                 outcomes(one),
+                f"{one.module} (gone)" if one.gone else one.module,
             )
             for one in schedules
         ],

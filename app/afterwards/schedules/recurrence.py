@@ -22,6 +22,8 @@ from cronsim import CronSimError
 
 from afterwards.schedules.cron_times import CronTimes
 
+MIN_PERIOD_SECONDS: Final = 1
+MAX_PERIOD_SECONDS: Final = 366 * 86_400
 CRON_FIELDS: Final = 5
 _FIELD_VALUES: Final = {
     "minute": 60, "hour": 24, "day of the month": 31, "month": 12, "day of the week": 7,
@@ -181,6 +183,18 @@ def check_cron(expression: str) -> None:
         raise ValueError(f"{str(error).lower()} in the cron expression {expression!r}") from None
     if never:
         raise ValueError(f"no time ever fits the cron expression {expression!r}")
+
+
+def check_period(seconds: float) -> None:
+    """Accept a period.
+
+    Raises:
+        ValueError: it is too short or too long.
+    """
+    if not MIN_PERIOD_SECONDS <= seconds <= MAX_PERIOD_SECONDS:
+        raise ValueError(
+            f"a period has {MIN_PERIOD_SECONDS} to {MAX_PERIOD_SECONDS} seconds, not {seconds!r}"
+        )
 
 
 def _check_steps(expression: str) -> None:

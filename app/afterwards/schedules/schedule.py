@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from typing import Final
 
 from afterwards.lifecycle import Task
 from afterwards.schedules.recurrence import Cron, Every, Recurrence
+
+# A name of dots only would be taken for a step in the path of a URL.
+NAME: Final = re.compile(r"^[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}$")
 
 
 @dataclass(frozen=True)
@@ -26,11 +31,20 @@ class Schedule:
     created_at: float
     paused: bool = False
     next_due: float | None = None
-    """None while paused, and if no time is left that fits the expression."""
+    """None while it rests, and if no time is left that fits the expression."""
     last_due: float | None = None
     last_task_id: str | None = None
     last_skipped: float | None = None
     """The latest due time without a task, because an unfinished one had its unique key."""
+    module: str | None = None
+    """The task module that declares it; None: it was put by hand."""
+    gone: bool = False
+    """True if the module declares it no longer: it rests, whether or not it is paused."""
+
+    @property
+    def rests(self) -> bool:
+        """True if no due time of it comes."""
+        return self.paused or self.gone
 
     @property
     def recurrence(self) -> Recurrence:
@@ -49,7 +63,7 @@ class Schedule:
         return self.pattern.made_by_hand(task_id, self.name, now)
 
     def next_runs(self, count: int, now: float) -> list[float]:
-        """Its next due times after `now`; none while it is paused."""
+        """Its next due times after `now`; none while it rests."""
         due = self.next_due
         if due is None:
             return []

@@ -65,7 +65,7 @@ class Generations:
     Args:
         first: what the first one consists of.
         describe: says what the next one consists of, in a child; raises `AfterwardsError`.
-        summary: says it in a few words.
+        summary: says it in a few words, beside what was before it.
         witnesses: are told of each look, in this order.
     """
 
@@ -73,7 +73,7 @@ class Generations:
         self,
         first: bytes,
         describe: Callable[[], bytes],
-        summary: Callable[[bytes], str],
+        summary: Callable[[bytes, bytes], str],
         witnesses: Sequence[Witness],
     ) -> None:
         self.board = Board()
@@ -149,8 +149,8 @@ class Generations:
         except OSError as error:
             self._fail(f"it cannot be published: {error.strerror or error}")
             return
+        summary = self._summary(data, self.latest.data)
         self.latest = notice
-        summary = self._summary(data)
         log.info("task code is renewed", generation=notice.number, consists_of=summary)
         self._published = Result(notice.number, summary, failed=False)
         self._taken_by = time.monotonic() + TAKE_SECONDS

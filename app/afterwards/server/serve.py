@@ -122,7 +122,8 @@ def _registry(settings: Settings) -> RegistryProcess | None:
 
 
 def _described(settings: Settings) -> bytes:
-    return packed(described(settings.task_modules, settings.built_in))
+    found = described(settings.task_modules, settings.built_in, effects=settings.effects)
+    return packed(found)
 
 
 def _listening_at(settings: Settings, address: Address) -> Settings:

@@ -9,6 +9,7 @@ from afterwards.registry.protocol.activity import ActivityPage, By, Outcome, cut
 from afterwards.registry.protocol.answers import SchedulePage, SeriesRows, Statistics, WorkerList
 from afterwards.registry.protocol.requests import (
     Activity,
+    DeclareSchedules,
     DeleteSchedule,
     GetSchedule,
     ListWorkers,
@@ -65,11 +66,21 @@ class Operations:
             Whether there was none before.
 
         Raises:
+            ScheduleDeclared: a task module declares it.
             TooManySchedules: the limit is reached.
             TooManyUnfinished: there is no room for its payload.
         """
         new: bool = await self._client.call(PutSchedule(schedule, by))
         return new
+
+    async def declare_schedules(self, request: DeclareSchedules) -> None:
+        """Put the schedules of the task modules in place.
+
+        Raises:
+            TooManySchedules: the limit is reached.
+            TooManyUnfinished: there is no room for their payloads.
+        """
+        await self._client.call(request)
 
     async def schedule(self, name: str) -> Schedule:
         """A schedule. Raises `ScheduleNotFound`."""
@@ -101,7 +112,7 @@ class Operations:
         return schedule
 
     async def delete_schedule(self, name: str, by: By | None = None) -> None:
-        """Remove a schedule; its tasks stay. Raises `ScheduleNotFound`."""
+        """Remove a schedule; its tasks stay. Raises `ScheduleNotFound`, `ScheduleDeclared`."""
         await self._client.call(DeleteSchedule(name, by))
 
     async def series(self, range_name: str, type_name: str | None = None) -> bytes:

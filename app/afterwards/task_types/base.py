@@ -65,8 +65,8 @@ class RateLimit:
     period_seconds: float
 
     def __post_init__(self) -> None:
-        _require_count("a rate limit's count", self.count, MAX_RATE_COUNT)
-        _require_seconds("a rate limit's period_seconds", self.period_seconds, math.inf)
+        require_count("a rate limit's count", self.count, MAX_RATE_COUNT)
+        require_seconds("a rate limit's period_seconds", self.period_seconds, math.inf)
 
 
 @dataclass(frozen=True)
@@ -133,14 +133,14 @@ class TaskType:
         _require_strategy("wait", self.retry.wait, "wait_fixed(5)")
         _require_strategy("retry", self.retry.retry, "retry_if_exception_type(OSError)")
         if self.timeout is not None:
-            _require_seconds("timeout", self.timeout_seconds, MAX_TIMEOUT_SECONDS)
+            require_seconds("timeout", self.timeout_seconds, MAX_TIMEOUT_SECONDS)
         attempts = self.retry.max_attempts if self.max_attempts is None else self.max_attempts
-        _require_count("max_attempts", attempts, MAX_ATTEMPTS)
+        require_count("max_attempts", attempts, MAX_ATTEMPTS)
         if self.max_concurrency is not None:
-            _require_count("max_concurrency", self.max_concurrency)
+            require_count("max_concurrency", self.max_concurrency)
         if self.rate_limit is not None and not isinstance(self.rate_limit, RateLimit):
             raise TypeError(f"rate_limit must be a RateLimit, not {self.rate_limit!r}")
-        _require_count("concurrency_per_key", self.concurrency_per_key)
+        require_count("concurrency_per_key", self.concurrency_per_key)
 
 
 def _require_object_model(payload: object) -> None:
@@ -184,13 +184,15 @@ def _is_coroutine_function(run: Any) -> bool:
     return inspect.iscoroutinefunction(run) or inspect.iscoroutinefunction(run.__call__)
 
 
-def _require_count(what: str, value: object, most: float = math.inf) -> None:
+def require_count(what: str, value: object, most: float = math.inf) -> None:
+    """Raise `ValueError` unless the value is a whole number from 1 to `most`."""
     if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= most:
         limit = "" if most == math.inf else f" up to {most}"
         raise ValueError(f"{what} must be a whole number from 1{limit}, not {value!r}")
 
 
-def _require_seconds(what: str, value: object, most: float) -> None:
+def require_seconds(what: str, value: object, most: float) -> None:
+    """Raise `ValueError` unless the value is a number above 0 and up to `most`."""
     if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value < math.inf:
         raise ValueError(f"{what} must be a positive number of seconds, not {value!r}")
     if value > most:

@@ -8,15 +8,18 @@ import select
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from time import monotonic
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
+from afterwards.effects.settings import NO_EFFECTS, EffectSettings
 from afterwards.errors import ConfigurationError
 from afterwards.system.child_environment import child_environment
 from afterwards.task_types import built_in
+from afterwards.task_types.declaration import Declaration, require_declarable
+from afterwards.task_types.declaration import decoded as declarations
 from afterwards.task_types.description import MAX_BYTES, Catalogue, decoded, in_process
 from afterwards.task_types.modules import wrong
 
@@ -34,21 +37,29 @@ class Described(NamedTuple):
     """The built-in task types and those of the modules, by their names."""
     code: bytes = b""
     """For `snapshot.CodeFile`."""
+    schedules: Sequence[Declaration] = ()
+    """The schedules that the modules declare."""
 
 
 def described(
     modules: tuple[str, ...],
     names: tuple[str, ...] | None = None,
     timeout_seconds: float = TIMEOUT_SECONDS,
+    *,
+    effects: EffectSettings = NO_EFFECTS,
 ) -> Described:
     """Have `modules` described, beside the built-in task types of these names. Blocks.
 
     The modules are imported by a fresh interpreter; what they print goes where this process'
     output does. Nothing of the child is left afterwards.
 
+    Args:
+        effects: the settings that the payloads of schedules of built-in types are held against.
+
     Raises:
         ConfigurationError: one cannot be imported or has no task type, or two have the same name;
-            or the modules take too long, end their process, or have too much to say.
+            a schedule is wrong; or the modules take too long, end their process, or have too much
+            to say.
         OSError: no process can be started.
     """
     ours = in_process(built_in(names))
@@ -59,7 +70,9 @@ def described(
         raise ConfigurationError(str(found["setting"]), str(found["problem"]))
     own = [decoded(members) for members in found["types"]]
     catalogue = MappingProxyType({**ours, **{one.name: one for one in own}})
-    return Described(catalogue, code)
+    schedules = declarations(found["schedules"])
+    require_declarable(schedules, catalogue, effects)
+    return Described(catalogue, code, schedules)
 
 
 def _ask(

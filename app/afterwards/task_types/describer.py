@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from afterwards.errors import ConfigurationError
+from afterwards.task_types.declaration import Declaration, payload_problem
 from afterwards.task_types.description import describe, encoded
 from afterwards.task_types.modules import load, one_line, wrong
 from afterwards.task_types.snapshot import Recorder
@@ -42,8 +43,9 @@ def main(arguments: Sequence[str]) -> None:
             _write(descriptor, importing=module)
             load(tuple(modules[:number]), names)
         found = _described(tuple(modules), names)
+        declared = _declared(tuple(modules), names)
         _write_all(int(code), recorder.recorded())
-        _write(descriptor, types=found)
+        _write(descriptor, types=found, schedules=declared)
     except ConfigurationError as error:
         _write(descriptor, setting=error.setting, problem=error.problem)
     for stream in (sys.stdout, sys.stderr):
@@ -63,6 +65,25 @@ def _described(modules: tuple[str, ...], names: tuple[str, ...]) -> list[dict[st
             problem = f"the payload of task type {name!r} has no JSON Schema: {one_line(error)}"
             raise wrong(module, problem) from error
         found.append(members)
+    return found
+
+
+def _declared(modules: tuple[str, ...], names: tuple[str, ...]) -> list[Declaration]:
+    """The schedules that the modules declare, once their types' models have taken the payloads.
+
+    Those of the service's own types are held against its settings, which are not here.
+    """
+    loaded = load(modules, names)
+    found = []
+    for module, schedules in loaded.schedules.items():
+        for schedule in schedules:
+            one = Declaration.of(schedule, module)
+            if one.type in loaded.owners:
+                try:
+                    loaded.catalogue[one.type].payload.model_validate_json(one.payload)
+                except Exception as error:
+                    raise one.wrong(f"its payload: {payload_problem(error)}") from error
+            found.append(one)
     return found
 
 

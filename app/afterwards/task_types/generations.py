@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Final, NamedTuple
@@ -13,6 +13,8 @@ from afterwards.effects.settings import NO_EFFECTS, EffectSettings
 from afterwards.logs import get_logger
 from afterwards.system.board import Board, Notice
 from afterwards.task_types import built_in
+from afterwards.task_types.declaration import Declaration
+from afterwards.task_types.declaration import decoded as declarations
 from afterwards.task_types.described import Described
 from afterwards.task_types.description import (
     Catalogue,
@@ -27,6 +29,8 @@ log = get_logger(__name__)
 LOOK_SECONDS: Final = 0.25
 """The period in which a worker looks for a new generation."""
 
+_GONE_NAMED: Final = 10
+
 AGAIN_SECONDS: Final = 1.0
 """The time until a worker that could not take to a generation tries again."""
 
@@ -38,6 +42,8 @@ class Generation(NamedTuple):
     catalogue: Catalogue
     code: bytes
     """For `snapshot.CodeFile`."""
+    schedules: Sequence[Declaration] = ()
+    """The schedules that its modules declare."""
 
     @classmethod
     def of(cls, notice: Notice) -> Generation:
@@ -113,6 +119,7 @@ def packed(described: Described) -> bytes:
     contents = {
         "built_in": [one.name for one in all_types if one.module is None],
         "types": [encoded(one) for one in all_types if one.module is not None],
+        "schedules": described.schedules,
     }
     # JSON in ASCII has no line break.
     return json.dumps(contents).encode() + b"\n" + described.code
@@ -124,10 +131,30 @@ def unpacked(data: bytes) -> Described:
     contents = json.loads(text)
     own = map(decoded, contents["types"])
     ours = in_process(built_in(tuple(contents["built_in"])))
-    return Described(MappingProxyType({**ours, **{one.name: one for one in own}}), code)
+    catalogue = MappingProxyType({**ours, **{one.name: one for one in own}})
+    return Described(catalogue, code, declarations(contents["schedules"]))
 
 
-def summary(data: bytes) -> str:
-    """The number of packed task types, in words."""
-    count = len(json.loads(data.partition(b"\n")[0])["types"])
-    return "1 task type" if count == 1 else f"{count} task types"
+def summary(data: bytes, former: bytes) -> str:
+    """The packed task types and schedules, in words, and the schedules that are gone since then."""
+    types, schedules = _numbered(data)
+    words = _counted(types, "task type")
+    if schedules:
+        words += f", {_counted(len(schedules), 'schedule')}"
+    gone = sorted(_numbered(former)[1] - schedules)
+    if gone:
+        rest = len(gone) - _GONE_NAMED
+        named = ", ".join(gone[:_GONE_NAMED]) + (f" and {rest} more" if rest > 0 else "")
+        words += f"; no longer declared, so they make no tasks: {named}"
+    return words
+
+
+def _numbered(data: bytes) -> tuple[int, frozenset[str]]:
+    contents = json.loads(data.partition(b"\n")[0])
+    return len(contents["types"]), frozenset(
+        one.name for one in declarations(contents["schedules"])
+    )
+
+
+def _counted(count: int, what: str) -> str:
+    return f"1 {what}" if count == 1 else f"{count} {what}s"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from traceback import extract_tb
@@ -18,6 +18,7 @@ from afterwards.errors import ConfigurationError
 from afterwards.task_types import CATALOGUE, built_in, snapshot
 from afterwards.task_types.base import TaskType
 from afterwards.task_types.fresh_sources import distrust_young_bytecode
+from afterwards.task_types.schedule import Schedule
 from afterwards.task_types.task_module import TaskModule
 
 SETTING: Final = "AFTERWARDS_TASK_MODULES"
@@ -36,6 +37,8 @@ class Loaded(NamedTuple):
     """Which module has which task type; without the built-in ones."""
     task_modules: Mapping[str, TaskModule]
     """By module, of those that have one."""
+    schedules: Mapping[str, Sequence[Schedule]] = {}
+    """By module, of those that declare any."""
 
     def task_module_of(self, type_name: str) -> tuple[str, TaskModule] | None:
         """The module of a task type and what it says of itself, if it does."""
@@ -70,18 +73,20 @@ def load(modules: tuple[str, ...], names: tuple[str, ...] | None = None) -> Load
     found = dict(ours)
     owners = dict.fromkeys(ours, "the service itself")
     task_modules: dict[str, TaskModule] = {}
+    schedules: dict[str, Sequence[Schedule]] = {}
     for name in modules:
         module = _imported(name)
         task_modules.update(_task_module(module, name))
+        schedules.update(_schedules(module, name, schedules))
         own = [
             value
             for value in vars(module).values()
             if isinstance(value, TaskType) and value is not CATALOGUE.get(value.name)
         ]
-        if not own:
+        if not own and name not in schedules:
             # With its file: it may be another module of this name.
             place = f" ({module.__file__})" if getattr(module, "__file__", None) else ""
-            raise wrong(name, f"has no TaskType at its top level{place}")
+            raise wrong(name, f"has no TaskType and no Schedule at its top level{place}")
         for task_type in own:
             _complete(task_type, name)
             # One that a module has imported from another is there twice.
@@ -90,7 +95,7 @@ def load(modules: tuple[str, ...], names: tuple[str, ...] | None = None) -> Load
                 raise wrong(name, f"the name {task_type.name!r} is taken by {owner}; rename one")
             owners.setdefault(task_type.name, name)
     own_owners = {name: owner for name, owner in owners.items() if name not in ours}
-    return Loaded(MappingProxyType(found), own_owners, task_modules)
+    return Loaded(MappingProxyType(found), own_owners, task_modules, schedules)
 
 
 def _imported(name: str) -> ModuleType:
@@ -118,6 +123,30 @@ def _task_module(module: ModuleType, name: str) -> dict[str, TaskModule]:
     if len(found) > 1:
         raise wrong(name, f"has {len(found)} TaskModules at its top level; it can have one")
     return dict.fromkeys([name], *found.values()) if found else {}
+
+
+def _schedules(
+    module: ModuleType, name: str, others: Mapping[str, Sequence[Schedule]]
+) -> dict[str, Sequence[Schedule]]:
+    """The schedules of a module, but for those that it has imported from one of the others."""
+    found = {id(one): one for one in vars(module).values() if isinstance(one, Schedule)}
+    taken = {one.name: one for declared in others.values() for one in declared}
+    own: list[Schedule] = []
+    for schedule in found.values():
+        other = taken.setdefault(schedule.name, schedule)
+        if other is schedule:
+            own += [] if _is_in(schedule, others.values()) else [schedule]
+        else:
+            raise wrong(
+                name,
+                f"schedule {schedule.name!r}: the name is taken by another one ({other.place}); "
+                f"rename one ({schedule.place})",
+            )
+    return {name: own} if found else {}
+
+
+def _is_in(schedule: Schedule, groups: Iterable[Sequence[Schedule]]) -> bool:
+    return any(one is schedule for group in groups for one in group)
 
 
 def _complete(task_type: TaskType, module: str) -> None:

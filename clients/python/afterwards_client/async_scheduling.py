@@ -37,7 +37,7 @@ class AsyncScheduling(AsyncSender):
         One that is replaced keeps its due times if the recurrence stays the same.
 
         Raises:
-            Conflict: there are as many schedules as there may be.
+            Conflict: a task module declares it, or there are as many schedules as there may be.
         """
         return await self._perform(schedules.put(name, new))
 
@@ -45,6 +45,9 @@ class AsyncScheduling(AsyncSender):
         """Delete a schedule. Tasks that it has made stay.
 
         It is sent again when there was no answer: one that is not there then is deleted.
+
+        Raises:
+            Conflict: a task module declares it.
         """
         await self._perform(schedules.delete(name))
 

@@ -99,11 +99,15 @@ class Schedule:
     """The latest due time that a task was made for."""
     last_task_id: str | None
     next_runs: tuple[datetime, ...]
-    """The next five due times; none while it is paused."""
+    """The next five due times; none while it is paused or gone."""
     concurrency_key: str | None = None
     unique_key: str | None = None
     last_skipped: datetime | None = None
     """The latest due time without a task, because one had its unique key."""
+    module: str | None = None
+    """The task module that declares it; None: it was put by a client."""
+    gone: bool = False
+    """True if its module declares it no longer: it makes no tasks until it does again."""
     results: tuple[DueTask, ...] | None = None
     """The tasks of the latest due times, up to twelve, newest first; None: not asked for."""
     document: Mapping[str, Any] = field(repr=False, compare=False)
@@ -137,6 +141,8 @@ class Schedule:
             concurrency_key=document.get("concurrency_key"),
             unique_key=document.get("unique_key"),
             last_skipped=optional_time(document.get("last_skipped")),
+            module=document.get("module"),
+            gone=document.get("gone", False),
             results=None if results is None else tuple(DueTask.of(one) for one in results),
             document=document,
         )

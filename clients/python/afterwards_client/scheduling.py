@@ -36,7 +36,7 @@ class Scheduling(Sender):
         One that is replaced keeps its due times if the recurrence stays the same.
 
         Raises:
-            Conflict: there are as many schedules as there may be.
+            Conflict: a task module declares it, or there are as many schedules as there may be.
         """
         return self._perform(schedules.put(name, new))
 
@@ -44,6 +44,9 @@ class Scheduling(Sender):
         """Delete a schedule. Tasks that it has made stay.
 
         It is sent again when there was no answer: one that is not there then is deleted.
+
+        Raises:
+            Conflict: a task module declares it.
         """
         self._perform(schedules.delete(name))
 

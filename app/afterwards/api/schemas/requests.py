@@ -9,7 +9,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSche
 from afterwards.api.schemas.fields import Time
 from afterwards.api.times import EXAMPLE_TIME
 from afterwards.labels import KEY_PATTERN, MAX_LABEL_CHARACTERS, MAX_LABELS, VALUE_PATTERN
-from afterwards.lifecycle import DEFAULT_PRIORITY, HIGHEST_PRIORITY
+from afterwards.lifecycle import DEFAULT_PRIORITY, HIGHEST_PRIORITY, MAX_KEY_CHARACTERS
 from afterwards.webhooks.webhook import MOST_URL_CHARACTERS
 
 MAX_BATCH_TASKS: Final = 1_000
@@ -57,7 +57,6 @@ Labels = Annotated[
 ]
 
 
-MAX_KEY_CHARACTERS: Final = 255
 Key = Annotated[str, Field(min_length=1, max_length=MAX_KEY_CHARACTERS, pattern=VALUE_PATTERN)]
 """A concurrency key, or a unique key."""
 

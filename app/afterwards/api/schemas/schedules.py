@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Any, Final, Self
 
 from fastapi import Path
@@ -19,16 +18,16 @@ from afterwards.api.schemas.requests import (
 )
 from afterwards.api.times import EXAMPLE_TIME
 from afterwards.lifecycle import DEFAULT_PRIORITY
+from afterwards.schedules.recurrence import MAX_PERIOD_SECONDS, MIN_PERIOD_SECONDS
+from afterwards.schedules.schedule import NAME
 
 MAX_PAGE_SCHEDULES: Final = 500
 
-# A name of dots only would be taken for a step in the path.
-SCHEDULE_NAME: Final = re.compile(r"^[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}$")
 ScheduleName = Annotated[
     str,
     Path(
         description="Up to 100 letters, digits, `.`, `_` and `-`. The first is not a dot.",
-        json_schema_extra={"pattern": SCHEDULE_NAME.pattern},
+        json_schema_extra={"pattern": NAME.pattern},
         openapi_examples={"schedule": {"summary": "A schedule", "value": "daily-report"}},
     ),
 ]
@@ -55,8 +54,10 @@ class NewSchedule(Sent):
         max_length=200,
         description="Five fields as in crontab(5). Send this or `every_seconds`.",
     )
-    every_seconds: Annotated[float, Field(ge=1, le=366 * 86_400)] | None = Field(
-        None, description="The period, from the creation of the schedule. Send this or `cron`."
+    every_seconds: Annotated[float, Field(ge=MIN_PERIOD_SECONDS, le=MAX_PERIOD_SECONDS)] | None = (
+        Field(
+            None, description="The period, from the creation of the schedule. Send this or `cron`."
+        )
     )
     timezone: str = Field(
         "UTC", max_length=100, description="The time zone of the cron expression, an IANA name."
@@ -101,6 +102,8 @@ _SCHEDULE: Final[dict[str, Any]] = {
     "last_due": "2026-11-20T05:30:00.000000+00:00",
     "last_task_id": EXAMPLE_ID,
     "last_skipped": None,
+    "module": None,
+    "gone": False,
     "next_runs": ["2026-11-23T05:30:00.000000+00:00"],
 }
 
@@ -125,7 +128,15 @@ class _Schedule(Redacted):
     last_skipped: str | None = Field(
         description="The latest due time without a task, because one had its `unique_key`."
     )
-    next_runs: list[str] = Field(description="The next five due times; none while paused.")
+    module: str | None = Field(
+        description="The task module that declares it; null if it was made by a PUT."
+    )
+    gone: bool = Field(
+        description="The module declares it no longer: it makes no tasks until it does again."
+    )
+    next_runs: list[str] = Field(
+        description="The next five due times; none while it is paused or gone."
+    )
 
 
 class ScheduleDocument(_Schedule):

@@ -18,6 +18,7 @@ from afterwards.registry.protocol.requests import (
     AddAll,
     Amend,
     Cancel,
+    DeclareSchedules,
     Delete,
     DeleteSchedule,
     Failed,
@@ -172,9 +173,15 @@ def _size(request: Request) -> int:
         return len(request.traceback or "") + _size_of_log(request.log_lines)
     if isinstance(request, Lost | Suspected):
         return _size_of_log(request.log_lines)
-    if isinstance(request, AddAll | SubmitChildren):
-        return sum(len(task.payload) for task in request.tasks)
+    if isinstance(request, AddAll | SubmitChildren | DeclareSchedules):
+        return _size_of_all(request)
     return len(request.payload or b"") if isinstance(request, Retry | Amend) else 0
+
+
+def _size_of_all(request: AddAll | SubmitChildren | DeclareSchedules) -> int:
+    if isinstance(request, DeclareSchedules):
+        return sum(len(schedule.pattern.payload) for schedule in request.schedules)
+    return sum(len(task.payload) for task in request.tasks)
 
 
 def _size_of_log(lines: Sequence[str]) -> int:

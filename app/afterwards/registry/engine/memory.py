@@ -33,6 +33,7 @@ from afterwards.registry.protocol.requests import (
     Alive,
     Beat,
     Changes,
+    DeclareSchedules,
     Join,
     PauseSchedule,
     PutSchedule,
@@ -197,7 +198,7 @@ class MemoryRegistry(TaskMapping):
         if len(requests) == 1 and type(requests[0]) is Alive:
             return Reply([self.rules.workers.hear(worker, connection)], [], [])
         for request in requests:
-            if isinstance(request, PutSchedule | PauseSchedule):
+            if isinstance(request, PutSchedule | PauseSchedule | DeclareSchedules):
                 # Some due times take milliseconds to find, and the turn is everybody's.
                 self.rules.schedules.foresee(request)
         call = self.committer.call(worker, connection, requests, tell)

@@ -14,6 +14,7 @@ from afterwards.registry.protocol.requests import (
     Add,
     AddAll,
     Amend,
+    DeclareSchedules,
     PutSchedule,
     Request,
     Retry,
@@ -31,7 +32,7 @@ from afterwards.registry.protocol.webhook_requests import (
 _NEEDS_ROOM: Final = frozenset(
     {
         *(Add, AddAll, SubmitChildren, Amend, PutSchedule, Retry, RunSchedule),
-        *(CreateKey, RotateKey, OpenSession),
+        *(DeclareSchedules, CreateKey, RotateKey, OpenSession),
         *(PutWebhook, RotateSecret, ReplayWebhook, SendTest),
     }
 )

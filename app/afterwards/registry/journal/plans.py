@@ -19,6 +19,8 @@ _DUE: Final = ("next_due", "last_due", "last_task_id", "last_skipped")
 _KEYS: Final = ("concurrency_key", "unique_key")
 _BESIDE: Final = ("labels", *_KEYS)
 """The members of a pattern that few have; they are in tables of their own."""
+_DECLARED: Final = ("module", "gone")
+"""The members of those that task modules declare; they are in a table of their own, too."""
 
 
 class Start(NamedTuple):
@@ -96,12 +98,14 @@ def _write_schedules(db: sqlite3.Connection, changes: PlanChanges, seal: Seal | 
             keys = _values(schedule.pattern, _KEYS)
             if any(key is not None for key in keys):
                 _put(db, "schedule_keys", [name, *keys])
+            if schedule.module is not None:
+                _put(db, "schedule_modules", [name, *_values(schedule, _DECLARED)])
     for schedule in changes.moved:
         _put(db, "due_times", [schedule.name, *_values(schedule, _DUE)])
 
 
 def _forget_beside(db: sqlite3.Connection, name: str) -> None:
-    for table in ("schedule_labels", "schedule_keys"):
+    for table in ("schedule_labels", "schedule_keys", "schedule_modules"):
         db.execute(f"DELETE FROM {table} WHERE name = ?", (name,))
 
 
@@ -113,10 +117,11 @@ def load(db: sqlite3.Connection) -> Plans:
     """The pauses, starts and schedules in the journal."""
     paused = dict(db.execute("SELECT name, paused_at FROM task_types"))
     starts = db.execute("SELECT type, number, wall, elapsed FROM starts ORDER BY type, number")
-    columns = ", ".join((*_DEFINITION, *_DUE, *_PATTERN, *_BESIDE))
+    columns = ", ".join((*_DEFINITION, *_DUE, *_DECLARED, *_PATTERN, *_BESIDE))
     schedules = db.execute(
         f"SELECT {columns} FROM schedules JOIN due_times USING (name) "
-        "LEFT JOIN schedule_labels USING (name) LEFT JOIN schedule_keys USING (name)"
+        "LEFT JOIN schedule_labels USING (name) LEFT JOIN schedule_keys USING (name) "
+        "LEFT JOIN schedule_modules USING (name)"
     )
     return Plans(paused, [Start(*row) for row in starts], [_to_schedule(row) for row in schedules])
 
@@ -126,9 +131,9 @@ def _values(of: object, names: Sequence[str]) -> list[Any]:
 
 
 def _to_schedule(row: tuple[Any, ...]) -> Schedule:
-    definition = dict(zip((*_DEFINITION, *_DUE), row, strict=False))
-    definition["catch_up"] = bool(definition["catch_up"])
-    definition["paused"] = bool(definition["paused"])
+    definition = dict(zip((*_DEFINITION, *_DUE, *_DECLARED), row, strict=False))
+    for name in ("catch_up", "paused", "gone"):
+        definition[name] = bool(definition[name])
     members = (*_PATTERN, *_BESIDE)
     pattern = dict(zip(members, row[-len(members) :], strict=True))
     # It has neither an id nor times: its tasks have.

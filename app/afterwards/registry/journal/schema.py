@@ -218,6 +218,13 @@ CREATE TABLE notices (
 CREATE TABLE callbacks (ord INTEGER PRIMARY KEY, callback TEXT NOT NULL);
 """
 
+# Which schedules task modules declare, or have declared once. It stands beside `schedules`, too.
+_SCHEDULE_MODULES: Final = """
+CREATE TABLE schedule_modules (
+    name TEXT PRIMARY KEY, module TEXT NOT NULL, gone INTEGER NOT NULL
+) WITHOUT ROWID;
+"""
+
 # Payloads have a table of their own: SQLite writes a changed row whole, and a task's row changes
 # at least twice while its payload hardly ever does. Results come last for a like reason: what
 # stands behind a large value in a row cannot be read without it. The index by type and state ends
@@ -310,6 +317,7 @@ CREATE TABLE probe (one INTEGER PRIMARY KEY, at REAL NOT NULL);
 {_TASK_KEYS}
 {_ARTIFACTS}
 {_WEBHOOKS}
+{_SCHEDULE_MODULES}
 """
 
 MIGRATIONS: Final[Mapping[int, str]] = MappingProxyType(
@@ -386,6 +394,7 @@ ALTER TABLE tasks ADD COLUMN members INTEGER NOT NULL DEFAULT 0;
 {_TASK_KEYS}
 {_ARTIFACTS}
 {_WEBHOOKS}
+{_SCHEDULE_MODULES}
 """,
     }
 )

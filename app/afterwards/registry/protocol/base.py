@@ -92,6 +92,11 @@ The rules
     31. At most one unfinished task of an owner has a `unique_key`. An idempotency key is looked at
         first. A task that meets another one is answered with it, refused, or takes its place, as
         `Add.on_conflict` says; what runs is never replaced. A batch and a retry are refused.
+    32. The schedules of task modules are those that the latest task code declares. Every worker
+        declares them, and the first one's transaction puts all in place: whatever is declared as it
+        is already stays, one that was put by hand becomes the module's, and one that no module
+        declares any more rests (`Schedule.gone`). Their pauses are made by hand alone; what is
+        declared is changed and deleted by no other verb.
 """
 
 from __future__ import annotations

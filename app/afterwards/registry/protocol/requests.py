@@ -396,7 +396,8 @@ class PutSchedule(NamedTuple):
     The due times of a schedule whose recurrence stays the same go on; they never move back. When it
     was made, is due and was due last is the registry's to say, whatever is in `schedule`.
 
-    Errors: `TooManySchedules`, `TooManyUnfinished` (no room for its payload), `JournalUnavailable`.
+    Errors: `ScheduleDeclared`, `TooManySchedules`, `TooManyUnfinished` (no room for its payload),
+    `JournalUnavailable`.
     """
 
     schedule: Schedule
@@ -419,12 +420,27 @@ class PauseSchedule(NamedTuple):
 class DeleteSchedule(NamedTuple):
     """Remove a schedule; tasks it has made stay. Answer: None.
 
-    Errors: `ScheduleNotFound`, `JournalUnavailable`.
+    Errors: `ScheduleNotFound`, `ScheduleDeclared`, `JournalUnavailable`.
     """
 
     name: str
     by: By | None = None
     """The author, if it is asked for by hand: then it leaves an entry in the log of activity."""
+
+
+class DeclareSchedules(NamedTuple):
+    """Have exactly these schedules of task modules, all or none (rule 32). Answer: None.
+
+    Idempotent. Of a worker whose generation is behind, nothing is done.
+
+    Errors, with nothing changed: `TooManySchedules`, `TooManyUnfinished` (no room for their
+    payloads), `JournalUnavailable`.
+    """
+
+    generation: int
+    """The generation of the task code that declares them."""
+    schedules: Sequence[Schedule]
+    """All that its modules declare; each has its `Schedule.module`."""
 
 
 class RunSchedule(NamedTuple):
@@ -605,7 +621,8 @@ Report = Succeeded | Failed | Released | Lost | Suspected | Stopped
 Request = (
     Join | Beat | Alive | Drain | Leave | Add | AddAll | SubmitChildren | Progress | Report
     | Retry | Amend | Cancel
-    | RunNow | Delete | Pause | Resume | PutSchedule | PauseSchedule | DeleteSchedule | RunSchedule
+    | RunNow | Delete | Pause | Resume | PutSchedule | PauseSchedule | DeleteSchedule
+    | DeclareSchedules | RunSchedule
     | Note | Activity
     | Get | Inspect | Find | Members | Count | Errors | Counts | Changes | GetSchedule | Schedules
     | Stats | Series | ListWorkers | Scrape | Probe

@@ -42,6 +42,7 @@ from afterwards.registry.protocol.requests import (
 from afterwards.registry.state.acceptance import Acceptance, Limits, Room
 from afterwards.registry.state.activity import ActivityBook
 from afterwards.registry.state.children import Children
+from afterwards.registry.state.declarations import Declarations
 from afterwards.registry.state.deliveries import Deliveries
 from afterwards.registry.state.gone_types import GoneTypes
 from afterwards.registry.state.keys import KeyBook
@@ -91,6 +92,7 @@ class Rules:
         )
         self._children = Children(self.store, archive, self.room, self.quotas, self.acceptance)
         self.schedules = ScheduleBook(clock, table, self.room, self.acceptance)
+        self.declarations = Declarations(self.schedules, table, self.room, self.ledger)
         self.slots = Slots(self.store.ready, self.ledger)
         self._gone_types = GoneTypes(self.ledger, self.store, table)
         self._archive = archive
@@ -121,6 +123,7 @@ class Rules:
             Delete: self._delete,
             **self.store.throttles.verbs,
             **self.schedules.verbs,
+            **self.declarations.verbs,
             **self.keys.verbs,
             **self.deliveries.verbs,
         }
@@ -230,6 +233,7 @@ class Rules:
         """The group is durable."""
         self.store.commit()
         self.schedules.commit()
+        self.declarations.commit()
         if self.activity.entries:
             self.activity.clear()
         self.keys.commit()
@@ -253,6 +257,7 @@ class Rules:
     def _undo_tasks(self) -> None:
         self.store.undo()
         self.schedules.undo()
+        self.declarations.undo()
         self.keys.undo()
         self.deliveries.undo()
         self.activity.clear()

@@ -10,16 +10,17 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final, Protocol
 
-from afterwards.errors import ScheduleNotFound, TooManySchedules, Unavailable
+from afterwards.errors import ScheduleDeclared, ScheduleNotFound, TooManySchedules, Unavailable
 from afterwards.lifecycle import Task
 from afterwards.logs import get_logger
 from afterwards.registry.protocol.answers import SchedulePage
 from afterwards.registry.protocol.clock import Clock
 from afterwards.registry.protocol.requests import (
+    DeclareSchedules,
     DeleteSchedule,
     PauseSchedule,
     PutSchedule,
@@ -117,10 +118,16 @@ class ScheduleBook:
     def _put(self, request: PutSchedule) -> bool:
         given = request.schedule
         old = self._schedules.get(given.name)
+        _require_by_hand(old)
         if old is None and len(self._schedules) >= MAX_SCHEDULES:
             raise TooManySchedules(MAX_SCHEDULES)
         before = 0 if old is None else len(old.pattern.payload)
         self._room.require_for_schedule(len(given.pattern.payload), before)
+        self.define(self.succeeding(given, old))
+        return old is None
+
+    def succeeding(self, given: Schedule, old: Schedule | None) -> Schedule:
+        """A definition in the place of another one: with its times, as far as those go on."""
         schedule = replace(
             given,
             created_at=self._clock.wall() if old is None else old.created_at,
@@ -129,24 +136,26 @@ class ScheduleBook:
             last_skipped=None if old is None else old.last_skipped,
             next_due=None,
         )
-        goes_on = old is not None and not old.paused and old.recurrence == schedule.recurrence
-        if not schedule.paused:
-            next_due = old.next_due if old is not None and goes_on else self._from_now(schedule)
-            schedule = replace(schedule, next_due=next_due)
-        self._define(schedule)
-        return old is None
+        if schedule.rests:
+            return schedule
+        goes_on = old is not None and not old.rests and old.recurrence == schedule.recurrence
+        next_due = old.next_due if old is not None and goes_on else self._from_now(schedule)
+        return replace(schedule, next_due=next_due)
 
     def _pause(self, request: PauseSchedule) -> Schedule:
         schedule = self.get(request.name)
         if schedule.paused != request.paused:
-            next_due = None if request.paused else self._from_now(schedule)
-            schedule = replace(schedule, paused=request.paused, next_due=next_due)
-            self._define(schedule)
+            schedule = replace(schedule, paused=request.paused, next_due=None)
+            if not schedule.rests:
+                schedule = replace(schedule, next_due=self._from_now(schedule))
+            self.define(schedule)
         return schedule
 
     def _delete(self, request: DeleteSchedule) -> None:
-        self._change(self.get(request.name).name, None)
-        self._defined.add(request.name)
+        schedule = self.get(request.name)
+        _require_by_hand(schedule)
+        self._change(schedule.name, None)
+        self._defined.add(schedule.name)
 
     def _run(self, request: RunSchedule) -> Task:
         return self._maker.make_by_hand(self.get(request.name), request.task_id)
@@ -156,13 +165,15 @@ class ScheduleBook:
         now = self._clock.wall()
         return after(schedule, now if schedule.last_due is None else max(now, schedule.last_due))
 
-    def foresee(self, request: PutSchedule | PauseSchedule) -> None:
+    def foresee(self, request: PutSchedule | PauseSchedule | DeclareSchedules) -> None:
         """Find in the caller's thread, whichever it is, what the verb would have to look for."""
         if isinstance(request, PutSchedule):
-            schedule: Schedule | None = request.schedule
+            schedules: Sequence[Schedule | None] = [request.schedule]
+        elif isinstance(request, DeclareSchedules):
+            schedules = request.schedules
         else:
-            schedule = self._schedules.get(request.name)
-        if schedule is not None:
+            schedules = [self._schedules.get(request.name)]
+        for schedule in filter(None, schedules):
             with contextlib.suppress(ValueError):
                 schedule.recurrence.after(self._clock.wall())
 
@@ -229,7 +240,8 @@ class ScheduleBook:
 
     # -- changes -------------------------------------------------------------------------------
 
-    def _define(self, schedule: Schedule) -> None:
+    def define(self, schedule: Schedule) -> None:
+        """Have this one in the place of the one of its name."""
         self._change(schedule.name, schedule)
         self._defined.add(schedule.name)
 
@@ -281,3 +293,9 @@ class ScheduleBook:
     def _forget_changes(self) -> None:
         self._before.clear()
         self._defined.clear()
+
+
+def _require_by_hand(schedule: Schedule | None) -> None:
+    """Raise `ScheduleDeclared` if a task module declares this one."""
+    if schedule is not None and schedule.module is not None and not schedule.gone:
+        raise ScheduleDeclared(schedule.name, schedule.module)

@@ -41,7 +41,10 @@ const COLUMNS = [
   {
     name: "name",
     title: "Schedule",
-    cell: ({ name, paused }) => html`<b>${name}</b> ${paused && html`<span class="tag">paused</span>`}`,
+    cell: ({ name, paused, module, gone }) =>
+      html`<b>${name}</b> ${paused && html`<span class="tag">paused</span>`}
+      ${gone && html`<span class="tag" title="${module} declares it no longer: it makes no tasks. Declare it again, or delete it.">gone from ${module}</span>`}
+      ${module && !gone && html`<span class="faint" title="Declared in the task module ${module}, and changed there">${module}</span>`}`,
   },
   {
     name: "recurs",
@@ -68,8 +71,9 @@ const COLUMNS = [
     name: "next",
     title: "Next",
     kind: "number",
-    cell: ({ next_runs: runs, paused }) =>
-      paused ? html`<span class="dim">paused</span>` : html`<${Time} at=${runs[0]} otherwise="never" />`,
+    cell: ({ next_runs: runs, paused, gone }) =>
+      paused || gone
+        ? html`<span class="dim">${gone ? "gone" : "paused"}</span>` : html`<${Time} at=${runs[0]} otherwise="never" />`,
   },
 ];
 
@@ -107,15 +111,19 @@ const More = ({
     last_due: due,
     last_task_id: id,
     catch_up: catchUp,
+    module,
+    gone,
   },
 }) => html`<dl class="limits">
   <div><dt>${cron ? "Cron" : "Every"}</dt><dd class="mono">${cron ?? `${every} s`}</dd></div>
-  <div><dt>Next five</dt><dd>${runs.length ? runs.map((run) => html`<span key=${run} class="run"><${Time} at=${run} /></span>`) : "none while it is paused"}</dd></div>
+  <div><dt>Next five</dt><dd>${runs.length ? runs.map((run) => html`<span key=${run} class="run"><${Time} at=${run} /></span>`) : `none while it is ${gone ? "gone" : "paused"}`}</dd></div>
   <div><dt>Last due</dt><dd><${Time} at=${due} otherwise="not yet" /> ${id && html`<a href=${href(`tasks/${id}`)}>its task</a>`}</dd></div>
+  ${module && html`<div><dt>Task module</dt><dd class="mono">${module}</dd></div>`}
   <div><dt>Missed times</dt><dd>${String(catchUp)}</dd></div></dl>`;
 
 function Verbs({ schedule, reload }) {
-  const { name, paused } = schedule;
+  const { name, paused, module, gone } = schedule;
+  const isDeclared = module !== null && !gone;
   const path = `schedules/${part(name)}`;
   const run = async () => {
     const task = await said(() => post(`${path}/run`));
@@ -138,6 +146,6 @@ function Verbs({ schedule, reload }) {
     });
   return html`<span class="verbs"><${Verb} icon="now" kind="small" label="Run now: ${name}" onClick=${run}>Run now<//>
     <${Verb} icon=${paused ? "play" : "pause"} kind="small quiet" label="${paused ? "Resume" : "Pause"} ${name}" onClick=${pause} />
-    ${seesPayloads.value && html`<${Verb} icon="edit" kind="small quiet" label="Edit ${name}" onClick=${() => scheduleDialog(name, reload)} />`}
-    <${Verb} icon="remove" kind="small quiet" label="Delete ${name}" onClick=${discard} /></span>`;
+    ${!isDeclared && seesPayloads.value && html`<${Verb} icon="edit" kind="small quiet" label="Edit ${name}" onClick=${() => scheduleDialog(name, reload)} />`}
+    ${!isDeclared && html`<${Verb} icon="remove" kind="small quiet" label="Delete ${name}" onClick=${discard} />`}</span>`;
 }
