@@ -111,8 +111,12 @@ ROOMS: Final[dict[str, May]] = {
         "service settings system task_types traces.base",
         "afterwards_executors",
     ),
+    "code_renewals": May(
+        "assembly execution.host_log logs service.validator settings task_types",
+        "afterwards_executors",
+    ),
     "web_worker": May(
-        "api assembly counts events execution logs registry.client registry.process "
+        "api assembly code_renewals counts events execution logs registry.client registry.process "
         "registry.protocol service settings system task_types",
         "afterwards_executors",
     ),

@@ -126,7 +126,7 @@ def test_a_registry_without_a_master_is_looked_after_apart_from_the_event_loop(
         return replace(in_memory(config), guard=lambda: looked.append(threading.current_thread()))
 
     monkeypatch.setattr("afterwards.main.REGISTRIES", {"memory": watched})
-    monkeypatch.setattr("afterwards.web_worker.GUARD_SECONDS", 0.01)
+    monkeypatch.setattr("afterwards.registry.process.guard.GUARD_SECONDS", 0.01)
 
     async def story() -> None:
         async with running(settings(tmp_path)), asyncio.timeout(20):

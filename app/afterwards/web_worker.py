@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 import time
 from collections.abc import Callable
 from typing import Any, Final
@@ -17,6 +16,7 @@ from afterwards.assembly import (
     traces,
     validator,
 )
+from afterwards.code_renewals import CodeRenewals
 from afterwards.counts import WorkerCounts
 from afterwards.events.hub import EventHub
 from afterwards.execution.after_answers import AfterAnswers
@@ -30,6 +30,7 @@ from afterwards.registry.client.connection import RegistryConnection
 from afterwards.registry.client.list_reader import ListReader
 from afterwards.registry.client.ring import Ring
 from afterwards.registry.process.access import Access
+from afterwards.registry.process.guard import Guard
 from afterwards.registry.protocol.base import FENCE_SHARE
 from afterwards.registry.protocol.incarnation import this_process
 from afterwards.registry.protocol.requests import Report, Request
@@ -37,17 +38,15 @@ from afterwards.service.declaring import Declaring
 from afterwards.service.service import TaskService
 from afterwards.service.validator import Validator
 from afterwards.settings import Settings
-from afterwards.system.trouble import Trouble
 from afterwards.task_types.generations import Generation, LiveCatalogue, News
 from afterwards.task_types.snapshot import CodeFile
+from afterwards_executors.hosts.settings import HostSettings
 
 log = get_logger(__name__)
 
 JOIN_SECONDS: Final = 5.0
 FLUSH_SECONDS: Final = 3.0
 EXECUTOR_STOP_SECONDS: Final = 2.0
-GUARD_SECONDS: Final = 0.5
-CODE_KEPT_SECONDS: Final = 60.0
 
 
 class WebWorker:
@@ -66,14 +65,12 @@ class WebWorker:
         self._settings = settings
         self._access = access
         self._catalogue = catalogue
-        self._code = CodeFile(generation.code)
         self._news: News | None = None
         self._on_renewal: Callable[[], None] = lambda: None
-        self._following: asyncio.Task[None] | None = None
-        self._retiring: dict[asyncio.Task[None], Validator | None] = {}
-        self._host_log = HostLog()
-        self._hosts = host_settings(settings, self._code, self._host_log)
-        self._executors = executors(settings, self._hosts, self._host_log)
+        code, host_log = CodeFile(generation.code), HostLog()
+        hosts = host_settings(settings, code, host_log)
+        self._renewals = CodeRenewals(settings, code, host_log, self._adopt)
+        self._executors = executors(settings, hosts, host_log)
         self._after_answers = AfterAnswers()
         worker = this_process(access.service)
         self._traces = traces(settings, worker)
@@ -93,7 +90,7 @@ class WebWorker:
         self._itself = ThisWorker(self._executors, self._dispatcher, generation.number)
         self._client = RegistryClient(
             self._dispatcher,
-            _Counts(http_metrics, self._host_log),
+            _Counts(http_metrics, host_log),
             task_code(catalogue, generation.number),
             settled=self._settled,
             itself=self._itself,
@@ -112,15 +109,14 @@ class WebWorker:
             self._dispatcher,
             catalogue,
             self._events,
-            validator(settings, self._hosts),
+            validator(settings, hosts),
             lists=ListReader(access.connect),
             traces=self._traces,
         )
         self._declaring = Declaring(self.service.operations)
         self._declared = generation.number, generation.schedules
         self._draining_since: float | None = None
-        self._over = threading.Event()
-        self._guard: threading.Thread | None = None
+        self._guard = None if access.guard is None else Guard(access.guard)
 
     def _report(self, report: Report) -> None:
         self._client.report(report)
@@ -140,13 +136,7 @@ class WebWorker:
     async def start(self) -> None:
         """Start the executors and join the registry."""
         self._executors.start()
-        if self._access.guard is not None:
-            self._guard = threading.Thread(
-                target=self._guard_registry,
-                args=[self._access.guard],
-                name="registry-guard",
-                daemon=True,
-            )
+        if self._guard is not None:
             self._guard.start()
         if self.service.validator is not None:
             self.service.validator.start()
@@ -159,31 +149,15 @@ class WebWorker:
             log.error("registry does not answer yet; requests are refused until it does")
         self._declaring.begin(*self._declared)
         if self._news is not None:
-            self._following = asyncio.create_task(self._news.follow(self._renew))
+            self._renewals.follow(self._news)
 
     def follow(self, news: News, on_renewal: Callable[[], None]) -> None:
         """Take to every generation of task code that is published, once this is started."""
         self._news, self._on_renewal = news, on_renewal
 
-    async def _renew(self, generation: Generation) -> None:
-        """Take to a generation, in one step, as soon as its code can validate what is submitted.
-
-        Raises:
-            Unvalidated: it cannot; nothing has changed.
-        """
-        code = CodeFile(generation.code)
-        hosts = host_settings(self._settings, code, self._host_log)
-        fresh = validator(self._settings, hosts)
-        try:
-            if fresh is not None:
-                fresh.start()
-                await fresh.warmed()
-        except BaseException:
-            if fresh is not None:
-                await asyncio.to_thread(fresh.close, EXECUTOR_STOP_SECONDS)
-            code.close()
-            raise
-        former_code, self._code = self._code, code
+    def _adopt(
+        self, generation: Generation, hosts: HostSettings, fresh: Validator | None
+    ) -> Validator | None:
         self._catalogue.renew(generation.catalogue)
         former = self.service.renew(generation.catalogue, fresh)
         self._executors.renew(hosts)
@@ -191,10 +165,7 @@ class WebWorker:
         self._client.announce(task_code(self._catalogue, generation.number))
         self._declaring.begin(generation.number, generation.schedules)
         self._on_renewal()
-        log.info("worker runs new task code", generation=generation.number)
-        retiring = asyncio.create_task(_retire(former, former_code))
-        self._retiring[retiring] = former
-        retiring.add_done_callback(self._retiring.pop)
+        return former
 
     def begin_drain(self) -> None:
         """Take no more claims; the grace of running attempts begins.
@@ -207,16 +178,17 @@ class WebWorker:
             self.service.draining = True
             self._client.drain()
             self._executors.wind_up()
-            for one in (self.service.validator, *self._retiring.values()):
-                if one is not None:
-                    one.drain()
+            if self.service.validator is not None:
+                self.service.validator.drain()
+            self._renewals.drain()
             # Streams and waits would hold the connections, and those the stop.
             self._events.close()
 
     async def stop(self) -> None:
         """Let the attempts end, release the rest, send the last reports, and leave."""
         self.begin_drain()
-        await self._end_renewals()
+        await self._renewals.end()
+        await self._declaring.end()
         if not await asyncio.to_thread(
             self._dispatcher.drain, self._grace_left_seconds(), FLUSH_SECONDS
         ):
@@ -228,35 +200,13 @@ class WebWorker:
         if self._traces is not None:
             await asyncio.to_thread(self._traces.close, FLUSH_SECONDS)
         self._client.unbind()
-        self._over.set()
         if self._guard is not None:
-            await asyncio.to_thread(self._guard.join)
+            await asyncio.to_thread(self._guard.stop)
         await asyncio.to_thread(self._access.close)
-
-    async def _end_renewals(self) -> None:
-        if self._following is not None:
-            self._following.cancel()
-            await asyncio.wait([self._following])
-        await self._declaring.end()
-        for retiring in self._retiring:
-            retiring.cancel()
-        if self._retiring:
-            await asyncio.wait(self._retiring)
 
     def _grace_left_seconds(self) -> float:
         assert self._draining_since is not None
         return max(0.0, self._draining_since + self._settings.grace_seconds - time.monotonic())
-
-    def _guard_registry(self, guard: Callable[[], None]) -> None:
-        """Look after the registry process here, where no master does.
-
-        In a thread of its own, which lasts: it reads files and starts a process, and the kernel
-        ends that process with the thread that has started it.
-        """
-        trouble = Trouble(log, "registry process cannot be looked after; trying again")
-        while not self._over.wait(GUARD_SECONDS):
-            with trouble.survived():
-                guard()
 
 
 class _Counts:
@@ -272,16 +222,3 @@ class _Counts:
 
     def counts(self) -> WorkerCounts:
         return self._http.counts()._replace(hosts=self._hosts.counts())
-
-
-async def _retire(former: Validator | None, code: CodeFile) -> None:
-    """End what validated payloads until a renewal."""
-    try:
-        if former is not None:
-            await former.retire(EXECUTOR_STOP_SECONDS)
-        # Hosts that were being started just then have found it by then, or import from the disk.
-        await asyncio.sleep(CODE_KEPT_SECONDS)
-    finally:
-        if former is not None:
-            await asyncio.to_thread(former.close, EXECUTOR_STOP_SECONDS)
-        code.close()
