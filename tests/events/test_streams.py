@@ -313,7 +313,7 @@ async def test_a_task_that_is_not_there_after_a_reset_ends_its_stream(stage: Sta
 def away(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     """The registry does not answer, until the line is mended."""
     monkeypatch.setattr(hub_module, "READY_SECONDS", 0.05)
-    monkeypatch.setattr("afterwards.registry.client.client.WAIT_SECONDS", 0.05)
+    monkeypatch.setattr("afterwards.registry.client.waiting_calls.WAIT_SECONDS", 0.05)
     stage.line.fail()
 
 
@@ -342,7 +342,7 @@ async def test_a_stream_that_has_waited_goes_on_where_the_client_was(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(hub_module, "READY_SECONDS", 0.05)
-    monkeypatch.setattr("afterwards.registry.client.client.WAIT_SECONDS", 0.05)
+    monkeypatch.setattr("afterwards.registry.client.waiting_calls.WAIT_SECONDS", 0.05)
     stage.add()
     events = stage.line.registry.views.events
     seen = Position(events.epoch, events.sequence)

@@ -28,7 +28,7 @@ from afterwards.errors import (
     TaskNotFound,
 )
 from afterwards.lifecycle import Task, TaskState
-from afterwards.registry.client import client as client_module
+from afterwards.registry.client import waiting_calls
 from afterwards.registry.client.channel import SocketChannel
 from afterwards.registry.client.client import RegistryClient
 from afterwards.registry.client.connection import RegistryConnection, _Talk
@@ -388,15 +388,15 @@ def test_a_read_that_the_registry_does_not_answer_is_refused_and_keeps_nothing(
             await reading(side)
             frozen = threading.Event()
             side.line.before_read = lambda: frozen.wait(10)
-            monkeypatch.setattr(client_module, "WAIT_SECONDS", 0.1)
-            monkeypatch.setattr(client_module, "MAX_WAITING_CALLS", 20)
+            monkeypatch.setattr(waiting_calls, "WAIT_SECONDS", 0.1)
+            monkeypatch.setattr(waiting_calls, "MAX_WAITING_CALLS", 20)
             try:
                 reads = [side.client.read(Get(new_task().id)) for _ in range(50)]
                 answers = await asyncio.gather(*reads, return_exceptions=True)
                 assert {type(answer) for answer in answers} == {RegistryUnavailable}
                 assert side.client._reader is not None
-                assert side.client._reader.waiting() <= client_module.MAX_WAITING_CALLS
-                assert side.client._waiting == {}
+                assert side.client._reader.waiting() <= waiting_calls.MAX_WAITING_CALLS
+                assert side.client._calls._pending == {}
             finally:
                 frozen.set()
 
@@ -655,7 +655,7 @@ def test_a_call_waits_for_a_journal_that_another_process_has_locked() -> None:
 def test_a_call_is_told_in_time_that_the_journal_stays_locked(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(client_module, "WAIT_SECONDS", client_module._LAST_TRY_SECONDS)
+    monkeypatch.setattr(waiting_calls, "WAIT_SECONDS", waiting_calls._LAST_TRY_SECONDS)
 
     async def story() -> None:
         async with connected() as side:
@@ -673,7 +673,7 @@ def sent(side: Side, kind: type) -> list[Request]:
 def test_a_call_without_a_registry_is_refused_after_a_while(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(client_module, "WAIT_SECONDS", 0.1)
+    monkeypatch.setattr(waiting_calls, "WAIT_SECONDS", 0.1)
 
     async def story() -> None:
         async with connected() as side:
@@ -683,7 +683,7 @@ def test_a_call_without_a_registry_is_refused_after_a_while(
             side.line.up = True
             task = new_task()
             await eventually(lambda: side.connection._number > 1)
-            monkeypatch.setattr(client_module, "WAIT_SECONDS", 5.0)
+            monkeypatch.setattr(waiting_calls, "WAIT_SECONDS", 5.0)
             await side.client.call(Add(task))
 
     run(story)
@@ -695,8 +695,8 @@ def test_a_call_without_a_registry_is_refused_after_a_while(
 def test_a_silent_registry_does_not_fill_the_memory(
     monkeypatch: pytest.MonkeyPatch, bound: str, value: int
 ) -> None:
-    monkeypatch.setattr(client_module, "WAIT_SECONDS", 0.1)
-    monkeypatch.setattr(client_module, bound, value)
+    monkeypatch.setattr(waiting_calls, "WAIT_SECONDS", 0.1)
+    monkeypatch.setattr(waiting_calls, bound, value)
 
     async def story() -> None:
         async with connected() as side:
@@ -710,13 +710,13 @@ def test_a_silent_registry_does_not_fill_the_memory(
                 answers = await asyncio.gather(*calls, return_exceptions=True)
                 assert {type(answer) for answer in answers} == {RegistryUnavailable}
             kept = list(side.client._outbox._incoming)
-            assert len(kept) <= client_module.MAX_WAITING_CALLS
+            assert len(kept) <= waiting_calls.MAX_WAITING_CALLS
             assert sum(isinstance(pending.request, Add) for pending in kept) == 0
             frozen.set()
             await eventually(lambda: side.client._outbox.incoming() == 0)
-            monkeypatch.setattr(client_module, "WAIT_SECONDS", 5.0)
+            monkeypatch.setattr(waiting_calls, "WAIT_SECONDS", 5.0)
             await side.client.call(Add(new_task()))
-            assert side.client._waiting_bytes == 0
+            assert side.client._calls._bytes == 0
 
     run(story)
 

@@ -15,55 +15,29 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from afterwards.errors import (
-    AfterwardsError,
-    JournalLocked,
-    NotJoined,
-    RegistryUnavailable,
-    Unavailable,
-)
+from afterwards.errors import JournalLocked, NotJoined, Unavailable
+from afterwards.registry.client.presence import Presence
 from afterwards.registry.client.reader import Reader
 from afterwards.registry.client.ring import Ring
 from afterwards.registry.client.send_queue import Outbox, Pending, awaited_tasks
+from afterwards.registry.client.waiting_calls import Answered, WaitingCalls, may_be_tried_again
 from afterwards.registry.client.worker_side import ClaimHolder, CountsSource, SelfReporter, TaskCode
 from afterwards.registry.protocol.answers import Reply
-from afterwards.registry.protocol.base import HEARTBEAT_SECONDS
 from afterwards.registry.protocol.key_requests import Keys, Share
 from afterwards.registry.protocol.requests import (
-    Beat,
     Drain,
-    Join,
     Leave,
     Progress,
     ReadById,
     Report,
     Request,
     Scrape,
-    WorkerReport,
 )
 
-WAIT_SECONDS: Final = 3.0
-"""The time for which a call waits for a registry that does not answer."""
-
-MAX_WAITING_CALLS: Final = 10_000
-MAX_WAITING_BYTES: Final = 64 * 2**20
-"""The bound on payloads in waiting calls: an outage of the registry must not fill the memory."""
-
-NEWS_SECONDS: Final = 0.5
-"""The age that the HTTP metrics which other workers show may reach."""
-REPORT_SECONDS: Final = 10.0
-"""The period in which a worker tells of its process and its hosts, if those stay the same."""
 PROGRESS_SECONDS: Final = 0.1
 """The least time between two messages with progress."""
 _MAX_PROGRESS: Final = 500
 """In one batch."""
-_EXPIRY_SECONDS: Final = 0.25
-_LAST_TRY_SECONDS: Final = 1.0
-"""The rest of `WAIT_SECONDS` that another try needs, so that its answer is known in time."""
-
-
-Answered = Sequence[tuple[asyncio.Future[Any], Any]]
-"""Futures that waited for an answer, each with its answer."""
 
 
 class RegistryClient:
@@ -94,18 +68,10 @@ class RegistryClient:
         self._ring = ring or Ring(lambda _: None)
         self._holder = holder
         self._settled = settled
-        self._code = code or TaskCode()
-        self._announced = True
         self._counts = counts
-        self._counts_sent = -1
-        self._itself = itself
-        self._hosts_sent: Sequence[object] = ()
-        self._report_due = 0.0
-        self._last_beat = 0.0
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._presence = Presence(holder, counts, code or TaskCode(), itself)
+        self._calls = WaitingCalls()
         self._outbox = Outbox()
-        self._waiting: dict[Pending, None] = {}
-        self._waiting_bytes = 0
         self._progress: dict[str, Progress] = {}
         """The last word of each attempt that is not sent yet; there are no more than claims."""
         self._progress_due = 0.0
@@ -115,23 +81,17 @@ class RegistryClient:
         self._leaving = False
         self.has_left = False
         """True once the registry has answered the `Leave`."""
-        self._expiry: asyncio.TimerHandle | None = None
         self._reader: Reader | None = None
 
     # -- for the event loop --------------------------------------------------------------------
 
     def bind(self, loop: asyncio.AbstractEventLoop) -> None:
         """Take calls from this loop."""
-        self._loop = loop
-        self._expiry = loop.call_later(_EXPIRY_SECONDS, self._expire_calls)
+        self._calls.bind(loop)
 
     def unbind(self) -> None:
         """Take no more calls; what still waits is refused."""
-        if self._expiry is not None:
-            self._expiry.cancel()
-        self._loop = None
-        for pending in self._waiting:
-            _refuse(pending)
+        self._calls.unbind()
 
     async def call(self, request: Request) -> Any:
         """Have a request carried out and committed.
@@ -141,14 +101,8 @@ class RegistryClient:
                 no answer within `WAIT_SECONDS`, and then it is not known whether it was carried
                 out.
         """
-        if (
-            self._loop is None
-            # Not those that wait: while nothing is sent, refused ones stay in the outbox, too.
-            or self._outbox.incoming() >= MAX_WAITING_CALLS
-            or self._waiting_bytes >= MAX_WAITING_BYTES
-        ):
-            raise RegistryUnavailable
-        return await self._answer_to(request, self._put)
+        self._calls.require_room(self._outbox.incoming())
+        return await self._calls.answer_to(request, self._put)
 
     async def read(self, request: ReadById) -> Any:
         """Have a read answered as committed, without waiting for a commit.
@@ -156,34 +110,10 @@ class RegistryClient:
         It sees everything that any worker was answered before. Raises as `call`.
         """
         reader = self._reader
-        if reader is None or self._loop is None:
+        if reader is None:
             return await self.call(request)
-        if reader.waiting() >= MAX_WAITING_CALLS:
-            raise RegistryUnavailable
-        return await self._answer_to(request, reader.put)
-
-    async def _answer_to(self, request: Request, put: Callable[[Pending], None]) -> Any:
-        assert self._loop is not None
-        future: asyncio.Future[Any] = self._loop.create_future()
-        pending = Pending(request, future)
-        self._waiting[pending] = None
-        self._waiting_bytes += pending.size
-        put(pending)
-        try:
-            answer = await future
-        finally:
-            self._waiting.pop(pending, None)
-            self._waiting_bytes -= pending.size
-            pending.let_go()
-        if isinstance(answer, AfterwardsError):
-            # Its traceback will lead here, and to all frames up to whoever catches it: if anything
-            # in this one led back, what those hold, such as bodies, would wait for the collector.
-            del future, pending
-            try:
-                raise answer
-            finally:
-                del answer
-        return answer
+        self._calls.require_room_to_read(reader.waiting())
+        return await self._calls.answer_to(request, reader.put)
 
     def read_by(self, reader: Reader | None) -> None:
         """Read over this connection from now on; None: with the exchanges."""
@@ -194,16 +124,6 @@ class RegistryClient:
         text: bytes = await self.call(Scrape(self._counts.counts()))
         return text
 
-    def _expire_calls(self) -> None:
-        assert self._loop is not None
-        oldest = time.monotonic() - WAIT_SECONDS
-        for pending in list(self._waiting):
-            if pending.since > oldest:
-                break
-            _refuse(pending)
-            self._waiting.pop(pending, None)
-        self._expiry = self._loop.call_later(_EXPIRY_SECONDS, self._expire_calls)
-
     # -- for any thread ------------------------------------------------------------------------
 
     def report(self, report: Report) -> None:
@@ -212,12 +132,11 @@ class RegistryClient:
 
     def slots_changed(self) -> None:
         """Tell the registry of the slots before it gets what is reported from now on."""
-        self._last_beat = 0.0
+        self._presence.hurry()
 
     def announce(self, code: TaskCode) -> None:
         """Tell the registry soon that this worker runs this from now on."""
-        self._code = code
-        self._announced = False
+        self._presence.announce(code)
         self.nudge()
 
     def progress(
@@ -256,11 +175,11 @@ class RegistryClient:
 
     def first_batch(self) -> list[Pending]:
         """The first batch of a connection: join with the claims at hand, then the unanswered."""
-        batch = [Pending(self._join()), Pending(Keys())]
+        batch = [Pending(self._presence.join()), Pending(Keys())]
         if self._draining:
             batch.append(Pending(Drain()))
-        self._last_beat = self._report_due = 0.0
-        self._outbox.recover(self._refuse_from_thread)
+        self._presence.begin()
+        self._outbox.recover(self._calls.refuse_from_thread)
         return self._outbox.fill(batch, leaving=self._leaving)
 
     def listen(self, wake: Callable[[], None] | None) -> None:
@@ -284,16 +203,16 @@ class RegistryClient:
         self._outbox.fill(batch, leaving=self._leaving)
         # With the last batch too: it carries the HTTP metrics up to the end. Made after the reports
         # were taken, so that it has the slots that `slots_changed` was called for before them.
-        is_beat_due = self._leaving or self._is_beat_due()
+        is_beat_due = self._leaving or self._presence.is_beat_due()
         if share := self._ring.share(beat=is_beat_due):
             batch.append(Pending(share))
         if is_beat_due:
-            batch.insert(0, Pending(self._beat()))
+            batch.insert(0, Pending(self._presence.beat()))
             if uses := self._ring.uses():
                 batch.append(Pending(uses))
-        if not self._announced:
+        if not self._presence.is_announced:
             # On a connection that has joined it says the same again, and what is new.
-            batch.insert(0, Pending(self._join()))
+            batch.insert(0, Pending(self._presence.join()))
         if self._ring.is_outdated:
             batch.append(Pending(self._ring.request()))
         return batch or ([] if nudged else None)
@@ -318,21 +237,15 @@ class RegistryClient:
             self._holder.cancel(held)
         answered: list[tuple[asyncio.Future[Any], Any]] = []
         for pending, answer in zip(batch, reply.answers, strict=True):
-            if pending.future is not None and not self._may_try_again(pending, answer):
-                answered.append((pending.future, answer))
-            elif pending.future is not None:
+            if pending.future is None:
+                self._settle_own(pending, answer)
+            elif isinstance(answer, JournalLocked) and may_be_tried_again(pending):
+                # Only delayed: another process has the journal's lock.
                 self._outbox.defer(pending)
             else:
-                self._settle_own(pending, answer)
+                answered.append((pending.future, answer))
         self._ring.heard(reply.keys)
         return answered
-
-    def _may_try_again(self, pending: Pending, answer: Any) -> bool:
-        """True if a request is only delayed: another process has the journal's lock."""
-        tried_seconds = time.monotonic() - pending.since
-        return (
-            isinstance(answer, JournalLocked) and tried_seconds < WAIT_SECONDS - _LAST_TRY_SECONDS
-        )
 
     def _settle_own(self, pending: Pending, answer: Any) -> None:
         """A request of the worker itself was answered."""
@@ -354,40 +267,6 @@ class RegistryClient:
             self._holder.settle(report.task_id, report.attempt)
             self._settled(report.task_id)
 
-    def _join(self) -> Join:
-        self._announced = True
-        code, holder = self._code, self._holder
-        return Join(
-            holder.slots(),
-            holder.held(),
-            code.limits,
-            code.generation,
-            code.user_types,
-            code.known_types,
-        )
-
-    def _beat(self) -> Beat:
-        self._last_beat = time.monotonic()
-        self._counts_sent = self._counts.version
-        holder = self._holder
-        return Beat(
-            holder.slots(),
-            holder.stuck(),
-            holder.held(),
-            self._counts.counts(),
-            self._code.generation,
-            self._report_if_due(),
-        )
-
-    def _report_if_due(self) -> WorkerReport | None:
-        if self._itself is None:
-            return None
-        hosts = self._itself.hosts()
-        if hosts == self._hosts_sent and self._last_beat < self._report_due:
-            return None
-        self._hosts_sent, self._report_due = hosts, self._last_beat + REPORT_SECONDS
-        return self._itself.report()
-
     def _add_progress(self, batch: list[Pending]) -> None:
         now = time.monotonic()
         if now < self._progress_due:
@@ -397,28 +276,6 @@ class RegistryClient:
         while self._progress and len(batch) < _MAX_PROGRESS:
             batch.append(Pending(self._progress.popitem()[1]))
 
-    def _is_beat_due(self) -> bool:
-        since = time.monotonic() - self._last_beat
-        news = self._counts.version != self._counts_sent
-        return since >= (NEWS_SECONDS if news else HEARTBEAT_SECONDS)
-
-    def _refuse_from_thread(self, pending: Pending) -> None:
-        loop = self._loop
-        if loop is not None and not loop.is_closed() and pending.future is not None:
-            loop.call_soon_threadsafe(resolve, [(pending.future, RegistryUnavailable())])
-
-
-def resolve(answered: Answered) -> None:
-    """Wake those that wait for an answer."""
-    for future, answer in answered:
-        if not future.done():
-            future.set_result(answer)
-
 
 def _nobody() -> None:
     """There is no connection: what is to be sent waits for the next one."""
-
-
-def _refuse(pending: Pending) -> None:
-    if pending.future is not None and not pending.future.done():
-        pending.future.set_result(RegistryUnavailable())

@@ -20,17 +20,13 @@ from typing import Final
 from afterwards.errors import AfterwardsError, NotJoined
 from afterwards.logs import get_logger
 from afterwards.registry.client.channel import exchanges_with, reads_of
-from afterwards.registry.client.client import Answered, RegistryClient, resolve
+from afterwards.registry.client.client import RegistryClient
 from afterwards.registry.client.conversation import Conversation
 from afterwards.registry.client.reader import Reader
 from afterwards.registry.client.reconnecting import NotConnected, keep_connected
+from afterwards.registry.client.waiting_calls import Answered, resolve
 from afterwards.registry.client.worker_side import ClaimHolder
-from afterwards.registry.protocol.base import (
-    ALIVE_SECONDS,
-    HEARTBEAT_SECONDS,
-    Registry,
-    Worker,
-)
+from afterwards.registry.protocol.base import ALIVE_SECONDS, HEARTBEAT_SECONDS, Registry, Worker
 from afterwards.registry.protocol.requests import Alive
 from afterwards.system.trouble import Trouble
 

@@ -12,8 +12,9 @@ from collections.abc import Callable
 from typing import Final
 
 from afterwards.registry.client.channel import Channel, Listener
-from afterwards.registry.client.client import RegistryClient, resolve
+from afterwards.registry.client.client import RegistryClient
 from afterwards.registry.client.send_queue import Pending
+from afterwards.registry.client.waiting_calls import resolve
 from afterwards.registry.client.worker_side import ClaimHolder
 from afterwards.registry.protocol.answers import Reply
 
