@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from typing import Annotated, Any, Final
 from urllib.parse import urlencode
@@ -10,25 +9,20 @@ from urllib.parse import urlencode
 from fastapi import Query, Request
 from starlette.responses import Response
 
-from afterwards.api import schemas
-from afterwards.api.cursors import cursor_of, number_of, position_of
+from afterwards.api.cursors import cursor_of, link_to_next, number_of, position_of
 from afterwards.api.queries import require_once
 from afterwards.api.roles import Role, needs
 from afterwards.api.routing import new_router
 from afterwards.api.schemas.activity import ActivityDocument, ActivityFilter, AuditDocument
-from afterwards.api.schemas.fields import header
+from afterwards.api.schemas.pages import page_answers
 from afterwards.api.submission import service_of
 from afterwards.api.times import shown_time
+from afterwards.api.uncached import uncached
 from afterwards.registry.protocol.activity import Entry
 
 router = new_router("Activity")
 
-_ANSWERS: Final = schemas.answers(
-    422,
-    503,
-    headers_of={200: {"Link": header("The next page.", '<?cursor=MTI0NQ>; rel="next"')}},
-    said={422: ("The query is not valid.", "#/limit: Input should be less than or equal to 500")},
-)
+_ANSWERS: Final = page_answers("MTI0NQ", 500)
 
 
 @router.get(
@@ -70,16 +64,14 @@ async def _page(
         limit=query.limit,
         before=None if query.cursor is None else position_of(query.cursor, number_of),
     )
-    headers = {"Cache-Control": "no-store"}
+    headers = {}
     cursor = None
     if page.next is not None:
         cursor = cursor_of(str(page.next))
         following = urlencode({**query.model_dump(exclude_unset=True), "cursor": cursor})
-        headers["Link"] = f'<?{following}>; rel="next"'
+        headers = link_to_next(following)
     answer = {"entries": [document(entry) for entry in page.entries], "next": cursor}
-    return Response(
-        json.dumps(answer, separators=(",", ":")), headers=headers, media_type="application/json"
-    )
+    return uncached(answer, headers=headers)
 
 
 def _audited(entry: Entry) -> dict[str, Any]:

@@ -22,6 +22,11 @@ def cursor_of(position: str) -> str:
     return base64.urlsafe_b64encode(position.encode()).decode().rstrip("=")
 
 
+def link_to_next(query: str) -> dict[str, str]:
+    """The header that leads to the next page, which this query asks for."""
+    return {"Link": f'<?{query}>; rel="next"'}
+
+
 def position_of(cursor: str, parsed: Callable[[str], P]) -> P:
     """The inverse.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated, Any
 
 from fastapi import Query, Request
@@ -21,6 +20,7 @@ from afterwards.api.schemas.error_groups import (
 )
 from afterwards.api.submission import service_of
 from afterwards.api.times import shown_time
+from afterwards.api.uncached import uncached
 from afterwards.errors import ErrorGroupNotFound
 from afterwards.registry.protocol.answers import ErrorGroup
 
@@ -60,7 +60,7 @@ async def list_errors(query: Annotated[ErrorFilter, Query()], request: Request) 
         type_name=query.type, latest_first=query.order == "latest", limit=query.limit
     )
     groups = [_document(one, request) for one in page.groups]
-    return _answer({"groups": groups, "ungrouped": page.ungrouped})
+    return uncached({"groups": groups, "ungrouped": page.ungrouped})
 
 
 @router.get(
@@ -77,7 +77,7 @@ async def get_error(error_id: ErrorIdPath, request: Request) -> Response:
     if ERROR_ID.fullmatch(error_id) is not None:
         page = await service_of(request).lists.errors(error=error_id)
         for group in page.groups:
-            return _answer(_document(group, request))
+            return uncached(_document(group, request))
     raise ErrorGroupNotFound(error_id)
 
 
@@ -94,11 +94,3 @@ def _document(group: ErrorGroup, request: Request) -> dict[str, Any]:
         "series": group.series,
         "sample_ids": group.sample_ids,
     }
-
-
-def _answer(members: dict[str, Any]) -> Response:
-    return Response(
-        json.dumps(members, separators=(",", ":")),
-        headers={"Cache-Control": "no-store"},
-        media_type="application/json",
-    )

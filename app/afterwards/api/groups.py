@@ -15,6 +15,7 @@ from afterwards.api.routing import new_router
 from afterwards.api.schemas.groups import GroupDocument
 from afterwards.api.submission import service_of
 from afterwards.api.task_document import base_document
+from afterwards.api.uncached import uncached
 from afterwards.lifecycle import TaskState
 
 router = new_router("Tasks of any type")
@@ -54,6 +55,4 @@ async def get_group(group_id: GroupId, request: Request) -> Response:
         "cancelled": finished[TaskState.CANCELLED],
         "then": raw(base_document(await shown(request, then))),
     }
-    return Response(
-        encoded(answer), headers={"Cache-Control": "no-store"}, media_type="application/json"
-    )
+    return uncached(encoded(answer))

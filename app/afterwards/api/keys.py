@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from asyncio import sleep
 from dataclasses import asdict
@@ -16,11 +15,10 @@ from afterwards.access.key import Key, Limits
 from afterwards.access.roles import Grant
 from afterwards.api import schemas
 from afterwards.api.asker import asker
-from afterwards.api.cursors import cursor_of, position_of
+from afterwards.api.cursors import cursor_of, link_to_next, position_of
 from afterwards.api.queries import require_once
 from afterwards.api.roles import Role, needs
 from afterwards.api.routing import new_router
-from afterwards.api.schemas.fields import header
 from afterwards.api.schemas.keys import (
     EXAMPLE_KEY_ID,
     IssuedKeyDocument,
@@ -30,8 +28,10 @@ from afterwards.api.schemas.keys import (
     NewKey,
     Rotation,
 )
+from afterwards.api.schemas.pages import page_answers
 from afterwards.api.submission import service_of
 from afterwards.api.times import shown_time
+from afterwards.api.uncached import uncached
 from afterwards.service.keys import IssuedKey
 
 router = new_router("Keys")
@@ -49,14 +49,7 @@ _UNKNOWN: Final = {404: ("No key has this id.", f"There is no key with the id '{
     operation_id="listKeys",
     response_model=KeyPage,
     response_description="A page of keys",
-    responses=schemas.answers(
-        422,
-        503,
-        headers_of={200: {"Link": header("The next page.", '<?cursor=azN2OXgw>; rel="next"')}},
-        said={
-            422: ("The query is not valid.", "#/limit: Input should be less than or equal to 500")
-        },
-    ),
+    responses=page_answers("azN2OXgw", 500),
 )
 @needs(Role.ADMIN)
 async def list_keys(query: Annotated[KeyFilter, Query()], request: Request) -> Response:
@@ -75,8 +68,8 @@ async def list_keys(query: Annotated[KeyFilter, Query()], request: Request) -> R
     cursor = cursor_of(page[-1].id) if rest else None
     headers = {}
     if cursor is not None:
-        headers["Link"] = f'<?limit={query.limit}&cursor={cursor}>; rel="next"'
-    return _answer({"keys": documents, "next": cursor}, headers=headers)
+        headers = link_to_next(f"limit={query.limit}&cursor={cursor}")
+    return uncached({"keys": documents, "next": cursor}, headers=headers)
 
 
 @router.post(
@@ -178,7 +171,7 @@ async def revoke_key(key_id: KeyId, request: Request) -> Response:
 
 
 def _issued(issued: IssuedKey) -> Response:
-    return _answer({**_document(issued.key, time.time()), "token": issued.token}, 201)
+    return uncached({**_document(issued.key, time.time()), "token": issued.token}, 201)
 
 
 def _document(key: Key, now: float) -> dict[str, Any]:
@@ -204,14 +197,3 @@ def _document(key: Key, now: float) -> dict[str, Any]:
 
 def _time(at: float | None) -> str | None:
     return None if at is None else shown_time(at)
-
-
-def _answer(
-    document: dict[str, Any], status: int = 200, headers: dict[str, str] | None = None
-) -> Response:
-    return Response(
-        json.dumps(document, separators=(",", ":")),
-        status,
-        {"Cache-Control": "no-store", **(headers or {})},
-        "application/json",
-    )

@@ -23,14 +23,15 @@ from afterwards.api.checks import (
     known_type,
     require_valid,
 )
-from afterwards.api.cursors import cursor_of, position_of
+from afterwards.api.cursors import cursor_of, link_to_next, position_of
 from afterwards.api.encoding import REDACTED, encoded, raw
 from afterwards.api.queries import require_once
 from afterwards.api.redaction import MASK, redaction_of, restored, shown
 from afterwards.api.references import reference
 from afterwards.api.roles import Role, needs
 from afterwards.api.routing import new_router
-from afterwards.api.schemas.fields import SCHEDULE_LOCATION, header
+from afterwards.api.schemas.fields import SCHEDULE_LOCATION
+from afterwards.api.schemas.pages import page_answers
 from afterwards.api.schemas.schedules import (
     NewSchedule,
     ScheduleDocument,
@@ -42,6 +43,7 @@ from afterwards.api.schemas.tasks import TaskDocument
 from afterwards.api.submission import service_of
 from afterwards.api.task_document import base_document
 from afterwards.api.times import shown_time
+from afterwards.api.uncached import uncached
 from afterwards.errors import ScheduleDeclared, ScheduleNotFound
 from afterwards.labels import stored
 from afterwards.registry.protocol.answers import DueTask
@@ -68,16 +70,7 @@ _LOOKUP: Final = schemas.answers(404, 503, said=_UNKNOWN)
     operation_id="listSchedules",
     response_model=SchedulePage,
     response_description="A page of schedules",
-    responses=schemas.answers(
-        422,
-        503,
-        headers_of={
-            200: {"Link": header("The next page.", '<?cursor=ZGFpbHktcmVwb3J0>; rel="next"')}
-        },
-        said={
-            422: ("The query is not valid.", "#/limit: Input should be less than or equal to 500")
-        },
-    ),
+    responses=page_answers("ZGFpbHktcmVwb3J0", 500),
 )
 @needs(Role.VIEWER)
 async def list_schedules(query: Annotated[ScheduleFilter, Query()], request: Request) -> Response:
@@ -106,10 +99,10 @@ async def list_schedules(query: Annotated[ScheduleFilter, Query()], request: Req
     cursor = None if page.next is None else cursor_of(page.next)
     answer = encoded({"schedules": documents, "next": cursor})
     if cursor is None:
-        return _answer(answer)
+        return uncached(answer)
     members = query.model_dump(exclude_unset=True, exclude_none=True, mode="json")
     following = urlencode({**members, "cursor": cursor})
-    return _answer(answer, headers={"Link": f'<?{following}>; rel="next"'})
+    return uncached(answer, headers=link_to_next(following))
 
 
 def _name_of(text: str) -> str:
@@ -180,7 +173,7 @@ async def put_schedule(name: ScheduleName, new: NewSchedule, request: Request) -
     masked = redaction_of(request).schedule(await operations.schedule(name))
     document = encoded(_document(masked, time.time()))
     location = reference(request.scope, f"/schedules/{name}")
-    return _answer(document, 201 if made else 200, {"Location": location})
+    return uncached(document, 201 if made else 200, {"Location": location})
 
 
 @router.delete(
@@ -262,7 +255,7 @@ async def run_schedule(
     task = await _operations(request).run_schedule(name, asker(request))
     background.add_task(service_of(request).start, task.id)
     location = reference(request.scope, f"/tasks/{task.id}")
-    return _answer(base_document(await shown(request, task)), 202, {"Location": location})
+    return uncached(base_document(await shown(request, task)), 202, {"Location": location})
 
 
 def _operations(request: Request) -> Operations:
@@ -366,10 +359,4 @@ def _results(tasks: Sequence[DueTask]) -> list[dict[str, str]]:
 async def _shown(request: Request, schedule: Schedule) -> Response:
     size = len(schedule.pattern.payload)
     masked = await aside(size, redaction_of(request).schedule, schedule)
-    return _answer(encoded(_document(masked, time.time())))
-
-
-def _answer(document: bytes, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    return Response(
-        document, status, {"Cache-Control": "no-store", **(headers or {})}, "application/json"
-    )
+    return uncached(encoded(_document(masked, time.time())))

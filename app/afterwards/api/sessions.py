@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import secrets
 import time
@@ -28,6 +27,7 @@ from afterwards.api.routing import new_router
 from afterwards.api.schemas.fields import header
 from afterwards.api.schemas.sessions import Login, SessionDocument
 from afterwards.api.times import shown_time
+from afterwards.api.uncached import uncached
 from afterwards.errors import (
     InvalidKey,
     KeyNotFound,
@@ -86,7 +86,7 @@ async def read_session(request: Request) -> Response:
         pass
     key = None if principal is None else principal.key
     session = None if principal is None else principal.session
-    return _answer(_document(gate, key, session))
+    return uncached(_document(gate, key, session))
 
 
 @router.post(
@@ -141,7 +141,7 @@ async def open_session(login: Login, request: Request) -> Response:
     except (KeyNotFound, KeyNotUsable):
         raise InvalidKey from None
     await _until_known(gate, session.digest)
-    return _answer(
+    return uncached(
         _document(gate, key, session), 201, _cookie(request, cookie, math.ceil(ends_at - now))
     )
 
@@ -224,14 +224,3 @@ def _own(key: Key) -> dict[str, Any]:
         "payloads": key.payloads,
         "expires_at": None if key.expires_at is None else shown_time(key.expires_at),
     }
-
-
-def _answer(
-    document: dict[str, Any], status: int = 200, headers: dict[str, str] | None = None
-) -> Response:
-    return Response(
-        json.dumps(document, separators=(",", ":")),
-        status,
-        {"Cache-Control": "no-store", **(headers or {})},
-        "application/json",
-    )

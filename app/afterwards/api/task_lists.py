@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated, Any, Final
 
 from fastapi import Query, Request
 from starlette.responses import Response
 
 from afterwards.api import schemas, times
+from afterwards.api.cursors import link_to_next
 from afterwards.api.queries import require_once
 from afterwards.api.redaction import redaction_of, shown_tasks
 from afterwards.api.roles import Role, needs
 from afterwards.api.routing import new_router
-from afterwards.api.schemas import fields
+from afterwards.api.schemas.pages import page_answers
 from afterwards.api.schemas.task_filter import TaskConditions, TaskFilter
 from afterwards.api.schemas.task_lists import TaskCount, TaskPage
 from afterwards.api.submission import service_of
 from afterwards.api.task_document import base_document, list_document, summary_document
 from afterwards.api.task_filter import REPEATABLE, continued, filter_of, page_cursor, page_end
+from afterwards.api.uncached import uncached
 from afterwards.registry.protocol.answers import Scan
 from afterwards.registry.protocol.filters import Order
 
 router = new_router("Tasks of any type")
-
-_JSON: Final = "application/json"
 
 _WRONG_QUERY: Final = (
     "The query is not valid.",
@@ -40,12 +39,7 @@ MAX_COUNT: Final = 10_000
     operation_id="listTasks",
     response_model=TaskPage,
     response_description="A page of tasks",
-    responses=schemas.answers(
-        422,
-        503,
-        headers_of={200: {"Link": fields.header("The next page.", '<?cursor=MTI0NQ>; rel="next"')}},
-        said={422: _WRONG_QUERY},
-    ),
+    responses=page_answers("MTI0NQ", 500),
 )
 @needs(Role.VIEWER)
 async def list_tasks(query: Annotated[TaskFilter, Query()], request: Request) -> Response:
@@ -63,17 +57,17 @@ async def list_tasks(query: Annotated[TaskFilter, Query()], request: Request) ->
         before=None if query.cursor is None else page_end(query.cursor, order),
         summary=query.summary,
     )
-    headers = {"Cache-Control": "no-store"}
+    headers = {}
     cursor = None
     if page.next is not None:
         cursor = page_cursor(page.next, order)
-        headers["Link"] = f'<?{continued(query, cursor)}>; rel="next"'
+        headers = link_to_next(continued(query, cursor))
     document = summary_document if query.summary else base_document
     waiting = page.waiting
     tasks = await shown_tasks(request, page.tasks)
     documents = (document(task, page.progress.get(task.id), waiting.get(task.id)) for task in tasks)
     answer = list_document(documents, next=cursor, scan=_scan(page.scan))
-    return Response(answer, headers=headers, media_type=_JSON)
+    return uncached(answer, headers=headers)
 
 
 def _scan(scan: Scan | None) -> dict[str, Any] | None:
@@ -101,5 +95,4 @@ async def count_tasks(query: Annotated[TaskConditions, Query()], request: Reques
     counted = await service_of(request).lists.count(
         filter_of(query, redaction_of(request)), MAX_COUNT
     )
-    answer = json.dumps({"count": counted.number, "exact": counted.exact})
-    return Response(answer, headers={"Cache-Control": "no-store"}, media_type=_JSON)
+    return uncached({"count": counted.number, "exact": counted.exact})

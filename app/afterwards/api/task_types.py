@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -24,6 +23,7 @@ from afterwards.api.schemas.task_types import (
     TypeName,
 )
 from afterwards.api.submission import service_of
+from afterwards.api.uncached import uncached
 from afterwards.counts import SUBMITTED, TASKS, Cell, retrying
 from afterwards.lifecycle import TaskState
 from afterwards.registry.protocol.answers import Statistics
@@ -53,7 +53,7 @@ async def list_task_types(request: Request) -> Response:
     documents = [
         _document(request, task_type, statistics) for task_type in catalogue_of(request).values()
     ]
-    return _answer({"task_types": documents})
+    return uncached({"task_types": documents})
 
 
 @router.get(
@@ -130,7 +130,7 @@ async def get_statistics(request: Request) -> Response:
         name: _by_status(snapshot.counts, name)
         for name in sorted({name for counter, name, _ in snapshot.counts if counter == TASKS})
     }
-    return _answer(
+    return uncached(
         {
             "version": __version__,
             "uptime_seconds": round(statistics.uptime_seconds, 3),
@@ -163,7 +163,9 @@ def _known(request: Request, name: str) -> TypeDescription:
 
 
 async def _shown(request: Request, task_type: TypeDescription) -> Response:
-    return _answer(_document(request, task_type, await service_of(request).operations.statistics()))
+    return uncached(
+        _document(request, task_type, await service_of(request).operations.statistics())
+    )
 
 
 def _document(
@@ -192,11 +194,3 @@ def _by_status(counts: Mapping[Cell, int], type_name: str | None = None) -> dict
         if counter == TASKS and type_name in (None, name):
             found[str(state)] += number
     return found
-
-
-def _answer(document: dict[str, Any]) -> Response:
-    return Response(
-        json.dumps(document, separators=(",", ":")),
-        headers=_UNCACHED,
-        media_type="application/json",
-    )

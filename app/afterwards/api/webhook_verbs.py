@@ -27,7 +27,8 @@ from afterwards.api.schemas.webhooks import (
 from afterwards.api.submission import service_of
 from afterwards.api.task_document import base_document
 from afterwards.api.times import shown_time
-from afterwards.api.webhooks import LOOKUP, UNKNOWN, answer, document_of, verbs_of, with_secret
+from afterwards.api.uncached import uncached
+from afterwards.api.webhooks import LOOKUP, UNKNOWN, document_of, verbs_of, with_secret
 from afterwards.service.webhooks import MOST_REPLAYED, ReplaySpan
 
 router = new_router("Webhooks")
@@ -69,7 +70,7 @@ async def rotate_secret(
     The former ones sign as well for `overlap_seconds`, one day unless the body says otherwise.
     """
     overlap = (rotation or SecretRotation()).overlap_seconds
-    return answer(with_secret(await verbs_of(request).rotate(name, overlap, asker(request))))
+    return uncached(with_secret(await verbs_of(request).rotate(name, overlap, asker(request))))
 
 
 @router.post(
@@ -83,7 +84,7 @@ async def rotate_secret(
 @needs(Role.OPERATOR)
 async def enable_webhook(name: WebhookName, request: Request) -> Response:
     """Tell the webhook of tasks again, from now on. A replay tells it of those it has missed."""
-    return answer(
+    return uncached(
         document_of(await verbs_of(request).enable(name, enabled=True, by=asker(request)))
     )
 
@@ -99,7 +100,7 @@ async def enable_webhook(name: WebhookName, request: Request) -> Response:
 @needs(Role.OPERATOR)
 async def disable_webhook(name: WebhookName, request: Request) -> Response:
     """Tell the webhook of nothing until it is enabled. Its waiting deliveries are cancelled."""
-    return answer(
+    return uncached(
         document_of(await verbs_of(request).enable(name, enabled=False, by=asker(request)))
     )
 
@@ -128,7 +129,7 @@ async def test_webhook(
     background.add_task(service_of(request).start, delivery.id)
     location = {"Location": reference(request.scope, f"/tasks/{delivery.id}")}
     document = base_document(await shown(request, delivery))
-    return Response(document, 202, {"Cache-Control": "no-store", **location}, "application/json")
+    return uncached(document, 202, location)
 
 
 @router.post(
@@ -184,4 +185,4 @@ def _replayed(
     matched: int, replayed: int, skipped: int = 0, interrupted: str | None = None
 ) -> Response:
     document = {"matched": matched, "replayed": replayed, "skipped": skipped}
-    return answer({**document, "interrupted": interrupted}, 202)
+    return uncached({**document, "interrupted": interrupted}, 202)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated, Any, Final
 
 from fastapi import Query, Request
@@ -11,13 +10,13 @@ from starlette.responses import Response
 from afterwards.api import schemas
 from afterwards.api.asker import asker
 from afterwards.api.checks import BODY, catalogue_of, invalid, known_type
-from afterwards.api.cursors import cursor_of, position_of
+from afterwards.api.cursors import cursor_of, link_to_next, position_of
 from afterwards.api.queries import require_once
 from afterwards.api.receivers import require_url
 from afterwards.api.references import reference
 from afterwards.api.roles import Role, needs
 from afterwards.api.routing import new_router
-from afterwards.api.schemas.fields import header
+from afterwards.api.schemas.pages import page_answers
 from afterwards.api.schemas.webhooks import (
     WEBHOOK_NAME,
     NewWebhook,
@@ -29,6 +28,7 @@ from afterwards.api.schemas.webhooks import (
 )
 from afterwards.api.submission import service_of
 from afterwards.api.times import shown_time
+from afterwards.api.uncached import uncached
 from afterwards.lifecycle import TaskState
 from afterwards.service.webhooks import (
     KeptWebhook,
@@ -56,14 +56,7 @@ _LOCATION: Final = {
     operation_id="listWebhooks",
     response_model=WebhookPage,
     response_description="A page of webhooks",
-    responses=schemas.answers(
-        422,
-        503,
-        headers_of={200: {"Link": header("The next page.", '<?cursor=b3JkZXJz>; rel="next"')}},
-        said={
-            422: ("The query is not valid.", "#/limit: Input should be less than or equal to 100")
-        },
-    ),
+    responses=page_answers("b3JkZXJz", 100),
 )
 @needs(Role.OPERATOR)
 async def list_webhooks(query: Annotated[WebhookFilter, Query()], request: Request) -> Response:
@@ -76,8 +69,8 @@ async def list_webhooks(query: Annotated[WebhookFilter, Query()], request: Reque
     cursor = cursor_of(page[-1].name) if len(rest) > len(page) else None
     headers = {}
     if cursor is not None:
-        headers["Link"] = f'<?limit={query.limit}&cursor={cursor}>; rel="next"'
-    return answer({"webhooks": [*map(document_of, page)], "next": cursor}, headers=headers)
+        headers = link_to_next(f"limit={query.limit}&cursor={cursor}")
+    return uncached({"webhooks": [*map(document_of, page)], "next": cursor}, headers=headers)
 
 
 @router.get(
@@ -91,7 +84,7 @@ async def list_webhooks(query: Annotated[WebhookFilter, Query()], request: Reque
 @needs(Role.OPERATOR)
 async def get_webhook(name: WebhookName, request: Request) -> Response:
     """Show a webhook. Its deliveries are the tasks with the label `webhook=NAME`."""
-    return answer(document_of(await verbs_of(request).get(name)))
+    return uncached(document_of(await verbs_of(request).get(name)))
 
 
 @router.put(
@@ -147,7 +140,7 @@ async def put_webhook(name: WebhookName, new: NewWebhook, request: Request) -> R
     )
     kept = await verbs_of(request).put(wanted, asker(request))
     location = {"Location": reference(request.scope, f"/webhooks/{name}")}
-    return answer(with_secret(kept), 200 if kept.new_secret is None else 201, location)
+    return uncached(with_secret(kept), 200 if kept.new_secret is None else 201, location)
 
 
 @router.delete(
@@ -194,15 +187,3 @@ def document_of(webhook: Webhook) -> dict[str, Any]:
 
 def _time(at: float | None) -> str | None:
     return None if at is None else shown_time(at)
-
-
-def answer(
-    document: dict[str, Any], status: int = 200, headers: dict[str, str] | None = None
-) -> Response:
-    """A document as the answer that nothing keeps."""
-    return Response(
-        json.dumps(document, separators=(",", ":")),
-        status,
-        {"Cache-Control": "no-store", **(headers or {})},
-        "application/json",
-    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from fastapi import Request
@@ -15,6 +14,7 @@ from afterwards.api.routing import new_router
 from afterwards.api.schemas.workers import WorkersDocument
 from afterwards.api.submission import service_of
 from afterwards.api.times import shown_time
+from afterwards.api.uncached import uncached
 from afterwards.registry.protocol.answers import WorkerView
 
 router = new_router("Statistics")
@@ -39,11 +39,7 @@ async def list_workers(request: Request) -> Response:
     registry = found.registry._asdict()
     registry["uptime_seconds"] = round(found.registry.uptime_seconds, 3)
     document = {"workers": [*map(_worker, found.workers)], "registry": registry}
-    return Response(
-        json.dumps(document, separators=(",", ":")),
-        headers={"Cache-Control": "no-store"},
-        media_type="application/json",
-    )
+    return uncached(document)
 
 
 def _worker(worker: WorkerView) -> dict[str, Any]:
