@@ -311,7 +311,7 @@ def test_an_empty_table_on_a_terminal_says_so() -> None:
     screen = io.StringIO()
     terminal = Terminal(Console(file=screen, width=60, color_system=None))
     terminal.rows(Rows(("name",), [], [], "no schedules"))
-    terminal.facts([("name", "daily"), ("paused", False)], {})
+    terminal.document({"name": "daily", "paused": False})
     terminal.done("daily", "deleted", {})
     assert screen.getvalue().split("\n")[:2] == ["no schedules", "name    daily"]
     assert "daily: deleted" in screen.getvalue()

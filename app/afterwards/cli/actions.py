@@ -6,10 +6,12 @@ import argparse
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
+from afterwards.cli import remote
 from afterwards.cli.arguments import add_common
 from afterwards.cli.commands import Command
 from afterwards.cli.output import Output
-from afterwards.cli.remote import Run, to_the_service
+from afterwards.cli.remote import to_the_service
+from afterwards_client import Client
 
 
 class Action(NamedTuple):
@@ -17,7 +19,8 @@ class Action(NamedTuple):
 
     help: str
     add_arguments: Callable[[argparse.ArgumentParser], None]
-    run: Run
+    run: Callable[[Client, argparse.Namespace, Output], int | None]
+    """Does it, and gives the exit status; None: success."""
 
 
 def with_actions(description: str, actions: Mapping[str, Action]) -> Command:
@@ -36,6 +39,7 @@ def with_actions(description: str, actions: Mapping[str, Action]) -> Command:
             one.set_defaults(action=name)
 
     def run(arguments: argparse.Namespace, output: Output) -> int:
-        return actions[arguments.action].run(arguments, output)
+        with remote.client(arguments) as client:
+            return actions[arguments.action].run(client, arguments, output) or 0
 
     return Command(description, add, to_the_service(run))

@@ -14,7 +14,7 @@ from afterwards.cli.output import Output
 from afterwards.cli.remote import PATIENT, to_the_service
 from afterwards.cli.schedule_commands import SCHEDULES
 from afterwards.cli.webhook_commands import WEBHOOKS
-from afterwards.cli.words import described_moment, flat
+from afterwards.cli.words import described_moment
 
 Arguments = Callable[[argparse.ArgumentParser], None]
 
@@ -47,7 +47,7 @@ def _stats(arguments: argparse.Namespace, output: Output) -> int:
     with remote.client(arguments) as client:
         document = client.stats().document
     if not arguments.watch:
-        output.facts(flat(document), document)
+        output.document(document)
         return 0
     with (
         remote.client(arguments, PATIENT) as client,
@@ -74,7 +74,7 @@ def _errors(arguments: argparse.Namespace, output: Output) -> int:
     with remote.client(arguments) as client:
         if arguments.id is not None:
             document = client.error(arguments.id).document
-            output.facts(flat(document), document)
+            output.document(document)
             return 0
         found = client.errors(type=arguments.type, order=arguments.order, limit=arguments.limit)
     output.rows(tables.of_errors(found.groups))

@@ -9,10 +9,10 @@ from __future__ import annotations
 import io
 import json
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
-from afterwards.cli.tables import Cell, Rows
+from afterwards.cli.tables import Rows
 from afterwards.cli.words import (
     cancellation_document,
     cell,
@@ -20,6 +20,7 @@ from afterwards.cli.words import (
     described_cancellation,
     event_document,
     fields,
+    flat,
     log_lines,
     one_line,
     tracebacks,
@@ -46,8 +47,8 @@ class Output(Protocol):
         """A line for each row."""
         ...
 
-    def facts(self, facts: Sequence[tuple[str, Cell]], document: Mapping[str, Any]) -> None:
-        """A line for each fact, by its name; as JSON, the document."""
+    def document(self, document: Mapping[str, Any]) -> None:
+        """A line for each fact in a document, by its name; as JSON, the document."""
         ...
 
     def done(self, name: str, outcome: str, document: Mapping[str, Any]) -> None:
@@ -88,7 +89,7 @@ class JsonLines:
         for document in table.documents:
             _print_json(document)
 
-    def facts(self, facts: Sequence[tuple[str, Cell]], document: Mapping[str, Any]) -> None:
+    def document(self, document: Mapping[str, Any]) -> None:
         _print_json(document)
 
     def done(self, name: str, outcome: str, document: Mapping[str, Any]) -> None:
@@ -132,9 +133,9 @@ class Plain:
         for row in table.rows:
             _print("\t".join(map(cell, row)))
 
-    def facts(self, facts: Sequence[tuple[str, Cell]], document: Mapping[str, Any]) -> None:
-        for name, value in facts:
-            _print(f"{name}: {cell(value)}")
+    def document(self, document: Mapping[str, Any]) -> None:
+        for name, value in flat(document):
+            _print(f"{name}: {value}")
 
     def done(self, name: str, outcome: str, document: Mapping[str, Any]) -> None:
         _print(f"{one_line(name)}: {outcome}")

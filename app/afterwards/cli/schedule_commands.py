@@ -6,26 +6,22 @@ import argparse
 from collections.abc import Mapping
 from typing import Final
 
-from afterwards.cli import remote, tables
+from afterwards.cli import tables
 from afterwards.cli.actions import Action, with_actions
 from afterwards.cli.arguments import add_limits, add_payload, labels_of, seconds
 from afterwards.cli.output import Output
-from afterwards.cli.words import flat
-from afterwards_client import NewSchedule, Schedule
+from afterwards_client import Client, NewSchedule
 
 
-def _list(arguments: argparse.Namespace, output: Output) -> int:
-    with remote.client(arguments) as client:
-        output.rows(tables.of_schedules(list(client.schedules(results=True))))
-    return 0
+def _list(client: Client, _: argparse.Namespace, output: Output) -> None:
+    output.rows(tables.of_schedules(list(client.schedules(results=True))))
 
 
-def _show(arguments: argparse.Namespace, output: Output) -> int:
-    with remote.client(arguments) as client:
-        return _shown(output, client.schedule(arguments.name))
+def _show(client: Client, arguments: argparse.Namespace, output: Output) -> None:
+    output.document(client.schedule(arguments.name).document)
 
 
-def _put(arguments: argparse.Namespace, output: Output) -> int:
+def _put(client: Client, arguments: argparse.Namespace, output: Output) -> None:
     new = NewSchedule(
         arguments.type,
         arguments.payload,
@@ -41,40 +37,26 @@ def _put(arguments: argparse.Namespace, output: Output) -> int:
         concurrency_key=arguments.concurrency_key,
         unique_key=arguments.unique_key,
     )
-    with remote.client(arguments) as client:
-        return _shown(output, client.put_schedule(arguments.name, new))
+    output.document(client.put_schedule(arguments.name, new).document)
 
 
-def _pause(arguments: argparse.Namespace, output: Output) -> int:
-    with remote.client(arguments) as client:
-        paused = client.pause_schedule(arguments.name)
+def _pause(client: Client, arguments: argparse.Namespace, output: Output) -> None:
+    paused = client.pause_schedule(arguments.name)
     output.done(paused.name, "paused", paused.document)
-    return 0
 
 
-def _resume(arguments: argparse.Namespace, output: Output) -> int:
-    with remote.client(arguments) as client:
-        resumed = client.resume_schedule(arguments.name)
+def _resume(client: Client, arguments: argparse.Namespace, output: Output) -> None:
+    resumed = client.resume_schedule(arguments.name)
     output.done(resumed.name, "resumed", resumed.document)
-    return 0
 
 
-def _run(arguments: argparse.Namespace, output: Output) -> int:
-    with remote.client(arguments) as client:
-        output.submitted(client.run_schedule(arguments.name))
-    return 0
+def _run(client: Client, arguments: argparse.Namespace, output: Output) -> None:
+    output.submitted(client.run_schedule(arguments.name))
 
 
-def _delete(arguments: argparse.Namespace, output: Output) -> int:
-    with remote.client(arguments) as client:
-        client.delete_schedule(arguments.name)
+def _delete(client: Client, arguments: argparse.Namespace, output: Output) -> None:
+    client.delete_schedule(arguments.name)
     output.done(arguments.name, "deleted", {"name": arguments.name, "deleted": True})
-    return 0
-
-
-def _shown(output: Output, schedule: Schedule) -> int:
-    output.facts(flat(schedule.document), schedule.document)
-    return 0
 
 
 def _add_name(parser: argparse.ArgumentParser) -> None:

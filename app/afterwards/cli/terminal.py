@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, Final
 
@@ -24,6 +24,7 @@ from afterwards.cli.words import (
     described,
     described_cancellation,
     fields,
+    flat,
     log_lines,
     one_line,
     tracebacks,
@@ -119,10 +120,10 @@ class Terminal:
             drawn.add_row(*(Text(_shown(value)) for value in row))
         self._console.print(drawn)
 
-    def facts(self, facts: Sequence[tuple[str, Cell]], document: Mapping[str, Any]) -> None:
+    def document(self, document: Mapping[str, Any]) -> None:
         grid = _grid()
-        for name, value in facts:
-            grid.add_row(Text(name), Text(_shown(value)))
+        for name, value in flat(document):
+            grid.add_row(Text(name), Text(value))
         self._console.print(grid)
 
     def done(self, name: str, outcome: str, document: Mapping[str, Any]) -> None:

@@ -15,7 +15,6 @@ from afterwards.cli.filters import add_conditions, conditions_of
 from afterwards.cli.output import Output
 from afterwards.cli.remote import to_the_service
 from afterwards.cli.task_commands import accepted, finished
-from afterwards.cli.words import flat
 from afterwards_client import CancelOutcome
 
 _MOST_COUNTED: Final = 10_000
@@ -137,7 +136,7 @@ def _many(verb: _Verb, arguments: argparse.Namespace, output: Output) -> int:
                 # There was nothing to ask about: the count is the whole answer.
                 done = replace(done, dry_run=arguments.dry_run)
     document = asdict(done)
-    output.facts(flat(document), document)
+    output.document(document)
     missed = bool(arguments.ids) and bool(done.skipped)
     return 1 if done.interrupted or missed else 0
 

@@ -6,91 +6,71 @@ import argparse
 from collections.abc import Mapping
 from typing import Final
 
-from afterwards.cli import remote, tables
+from afterwards.cli import tables
 from afterwards.cli.actions import Action, with_actions
 from afterwards.cli.arguments import add_labels, labels_of, seconds
 from afterwards.cli.output import Output
 from afterwards.cli.times import past
-from afterwards.cli.words import flat
-from afterwards_client import Webhook
+from afterwards_client import Client
 
 _ENDS: Final = ("success", "failed", "cancelled")
 
 
-def _list(arguments: argparse.Namespace, output: Output) -> int:
-    with remote.client(arguments) as client:
-        output.rows(tables.of_webhooks(list(client.webhooks())))
-    return 0
+def _list(client: Client, _: argparse.Namespace, output: Output) -> None:
+    output.rows(tables.of_webhooks(list(client.webhooks())))
 
 
-def _show(arguments: argparse.Namespace, output: Output) -> int:
-    with remote.client(arguments) as client:
-        return _shown(output, client.webhook(arguments.name))
+def _show(client: Client, arguments: argparse.Namespace, output: Output) -> None:
+    output.document(client.webhook(arguments.name).document)
 
 
-def _put(arguments: argparse.Namespace, output: Output) -> int:
-    with remote.client(arguments) as client:
-        webhook = client.put_webhook(
-            arguments.name,
-            arguments.receiver,
-            events=arguments.event,
-            types=arguments.type,
-            labels=labels_of(arguments),
-        )
-    return _shown(output, webhook)
+def _put(client: Client, arguments: argparse.Namespace, output: Output) -> None:
+    webhook = client.put_webhook(
+        arguments.name,
+        arguments.receiver,
+        events=arguments.event,
+        types=arguments.type,
+        labels=labels_of(arguments),
+    )
+    output.document(webhook.document)
 
 
-def _rotate(arguments: argparse.Namespace, output: Output) -> int:
-    with remote.client(arguments) as client:
-        webhook = client.rotate_webhook_secret(arguments.name, overlap=arguments.overlap)
-    return _shown(output, webhook)
+def _rotate(client: Client, arguments: argparse.Namespace, output: Output) -> None:
+    webhook = client.rotate_webhook_secret(arguments.name, overlap=arguments.overlap)
+    output.document(webhook.document)
 
 
-def _enable(arguments: argparse.Namespace, output: Output) -> int:
-    with remote.client(arguments) as client:
-        webhook = client.enable_webhook(arguments.name)
+def _enable(client: Client, arguments: argparse.Namespace, output: Output) -> None:
+    webhook = client.enable_webhook(arguments.name)
     output.done(webhook.name, "enabled", webhook.document)
-    return 0
 
 
-def _disable(arguments: argparse.Namespace, output: Output) -> int:
-    with remote.client(arguments) as client:
-        webhook = client.disable_webhook(arguments.name)
+def _disable(client: Client, arguments: argparse.Namespace, output: Output) -> None:
+    webhook = client.disable_webhook(arguments.name)
     output.done(webhook.name, "disabled", webhook.document)
-    return 0
 
 
-def _test(arguments: argparse.Namespace, output: Output) -> int:
-    with remote.client(arguments) as client:
-        output.submitted(client.test_webhook(arguments.name))
-    return 0
+def _test(client: Client, arguments: argparse.Namespace, output: Output) -> None:
+    output.submitted(client.test_webhook(arguments.name))
 
 
-def _replay(arguments: argparse.Namespace, output: Output) -> int:
-    with remote.client(arguments) as client:
-        found = client.replay_webhook(
-            arguments.name, task_id=arguments.task, since=arguments.since, until=arguments.until
-        )
+def _replay(client: Client, arguments: argparse.Namespace, output: Output) -> int:
+    found = client.replay_webhook(
+        arguments.name, task_id=arguments.task, since=arguments.since, until=arguments.until
+    )
     document = {
         "matched": found.matched,
         "replayed": found.replayed,
         "skipped": found.skipped,
         "interrupted": found.interrupted,
     }
-    output.facts(flat(document), document)
+    output.document(document)
     return 0 if found.interrupted is None else 1
 
 
-def _delete(arguments: argparse.Namespace, output: Output) -> int:
-    with remote.client(arguments) as client:
-        client.delete_webhook(arguments.name)
+def _delete(client: Client, arguments: argparse.Namespace, output: Output) -> None:
+    client.delete_webhook(arguments.name)
     output.done(arguments.name, "deleted", {"name": arguments.name, "deleted": True})
-    return 0
-
-
-def _shown(output: Output, webhook: Webhook) -> int:
-    output.facts(flat(webhook.document), webhook.document)
-    return 0
 
 
 def _add_name(parser: argparse.ArgumentParser) -> None:
