@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import struct
+import zlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,6 +14,11 @@ from playwright.sync_api import Page
 
 _CHANNELS: Final = 4
 """Bytes of a pixel: red, green, blue, alpha."""
+
+_SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
+_RGB: Final = 2
+_AS_IT_IS: Final = b"\0"
+"""The colour type of a PNG, and the filter of a row (PNG, 11.2.1 and 9.2)."""
 
 # Text, as bytes are none of JSON's types.
 _DECODE: Final = """async (png) => {
@@ -93,6 +100,18 @@ class Picture:
         width, pixels = decoder.evaluate(_DECODE, base64.b64encode(png).decode())
         return cls(width, base64.b64decode(pixels))
 
+    def png(self) -> bytes:
+        """A PNG of it, a fifth smaller than a browser's: even rows are best left as they are."""
+        rgb = bytearray(len(self.pixels) // _CHANNELS * 3)
+        for channel in range(3):
+            rgb[channel::3] = self.pixels[channel::_CHANNELS]
+        length = 3 * self.width
+        lines = [_AS_IT_IS + rgb[n : n + length] for n in range(0, len(rgb), length)]
+        head = struct.pack(">IIBBBBB", self.width, len(lines), 8, _RGB, 0, 0, 0)
+        data = zlib.compress(b"".join(lines), 9)
+        chunks = ((b"IHDR", head), (b"IDAT", data), (b"IEND", b""))
+        return _SIGNATURE + b"".join(_chunk(*chunk) for chunk in chunks)
+
     def part(self, box: Box) -> Rows:
         """The rows of a part."""
         return [self._row(box.x, y, box.width) for y in range(box.y, box.y + box.height)]
@@ -101,6 +120,11 @@ class Picture:
         start = (y * self.width + x) * _CHANNELS
         row = self.pixels[start : start + width * _CHANNELS]
         return [Pixel(*row[n : n + 3]) for n in range(0, len(row), _CHANNELS)]
+
+
+def _chunk(kind: bytes, content: bytes) -> bytes:
+    checksum = zlib.crc32(kind + content)
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", checksum)
 
 
 def _linear(part: float) -> float:

@@ -12,7 +12,7 @@ from typing import Final
 import pytest
 from playwright.sync_api import Browser, Locator, Page
 
-from tests.browser.pixels import Box, Picture, Rows, contrast, ink_of
+from tests.browser.pixels import Box, Picture, Pixel, Rows, contrast, ink_of
 from tests.browser.state import filled
 from tests.browser.window import Window
 from tests.integration.conftest import Service
@@ -108,6 +108,12 @@ def eyes(
     yield Eyes(window, request.param, decoder)
     context.close()
     assert window.faults == []
+
+
+def test_a_picture_is_written_as_it_was_taken(decoder: Page) -> None:
+    taken = Picture(3, bytes([*(255, 0, 0, 255) * 3, *(9, 99, 199, 255) * 3]))
+    assert Picture.of(taken.png(), decoder) == taken
+    assert taken.part(Box(1, 1, 2, 1)) == [[Pixel(9, 99, 199)] * 2]
 
 
 def icon_of(part: Locator) -> str:

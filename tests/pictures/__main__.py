@@ -13,6 +13,7 @@ from playwright.sync_api import Browser
 
 from afterwards.logs import configure
 from loadtests.browser import chromium
+from tests.browser.pixels import Picture
 from tests.browser.state import ended, submitted
 from tests.browser.window import Window
 from tests.integration.conftest import Service, wait_for
@@ -25,8 +26,8 @@ FOLDER: Final = HERE.parents[1] / "docs" / "pictures"
 Scheme = Literal["light", "dark"]
 
 
-class Picture(NamedTuple):
-    """One picture; `path` may name a task by its role in the state."""
+class Shot(NamedTuple):
+    """One picture to be taken; `path` may name a task by its role in the state."""
 
     name: str
     path: str
@@ -36,16 +37,16 @@ class Picture(NamedTuple):
 
 
 PICTURES: Final = (
-    Picture("overview", "?range=24h", height=620),
-    Picture("overview-dark", "?range=24h", "dark", height=620),
-    Picture("overview-narrow", "?range=24h", width=390, height=844),
-    Picture("tasks", "tasks?status=failed", height=560),
-    Picture("task", "tasks/{failed}", height=880),
-    Picture("task-narrow", "tasks/{running}", width=390, height=844),
-    Picture("errors", "errors", "dark", height=560),
-    Picture("type", "types/charge?range=24h", height=720),
-    Picture("schedules", "schedules", height=560),
-    Picture("workers", "workers", "dark", height=640),
+    Shot("overview", "?range=24h", height=620),
+    Shot("overview-dark", "?range=24h", "dark", height=620),
+    Shot("overview-narrow", "?range=24h", width=390, height=844),
+    Shot("tasks", "tasks?status=failed", height=560),
+    Shot("task", "tasks/{failed}", height=880),
+    Shot("task-narrow", "tasks/{running}", width=390, height=844),
+    Shot("errors", "errors", "dark", height=560),
+    Shot("type", "types/charge?range=24h", height=720),
+    Shot("schedules", "schedules", height=560),
+    Shot("workers", "workers", "dark", height=640),
 )
 
 
@@ -72,8 +73,8 @@ def main() -> None:
             service.start()
             ids = opened(service)
             with chromium() as browser:
-                for picture in PICTURES:
-                    take(browser, service, picture, ids, folder)
+                for shot in PICTURES:
+                    take(browser, service, shot, ids, folder)
         finally:
             service.kill_everything()
             service.client.close()
@@ -125,22 +126,23 @@ def _has_progress(service: Service, task_id: str) -> bool:
 
 
 def take(
-    browser: Browser, service: Service, picture: Picture, ids: Mapping[str, str], folder: Path
+    browser: Browser, service: Service, shot: Shot, ids: Mapping[str, str], folder: Path
 ) -> None:
     """Take one picture, of a page that has its data."""
     context = browser.new_context(
-        viewport={"width": picture.width, "height": picture.height},
-        color_scheme=picture.scheme,
+        viewport={"width": shot.width, "height": shot.height},
+        color_scheme=shot.scheme,
         reduced_motion="reduce",
         timezone_id="UTC",
         locale="en-GB",
     )
     with closing(context):
         window = Window(context, service.url)
-        page = window.open(picture.path.format(**ids))
+        page = window.open(shot.path.format(**ids))
         page.wait_for_load_state()
         page.get_by_text("Live", exact=True).first.wait_for(state="attached")
-        page.screenshot(path=folder / f"{picture.name}.png", animations="disabled")
+        taken = Picture.of(page.screenshot(animations="disabled"), context.new_page())
+        (folder / f"{shot.name}.png").write_bytes(taken.png())
         assert window.faults == []
 
 

@@ -11,11 +11,11 @@ import pytest
 from afterwards.buckets import Bucket
 from afterwards.registry.journal.journal import SqliteJournal
 from afterwards.registry.journal.series_rows import Key
-from tests.pictures.__main__ import FOLDER, PICTURES, Picture
+from tests.pictures.__main__ import FOLDER, PICTURES, Shot
 from tests.pictures.day import lived
 
 ROOT = Path(__file__).parents[2]
-MOST_BYTES = 150 * 1024
+MOST_BYTES = 125 * 1024
 
 
 def test_every_picture_is_there_and_no_other() -> None:
@@ -23,7 +23,7 @@ def test_every_picture_is_there_and_no_other() -> None:
 
 
 @pytest.mark.parametrize("picture", PICTURES, ids=[picture.name for picture in PICTURES])
-def test_a_picture_is_as_large_as_its_window_and_small_on_disk(picture: Picture) -> None:
+def test_a_picture_is_as_large_as_its_window_and_small_on_disk(picture: Shot) -> None:
     png = (FOLDER / f"{picture.name}.png").read_bytes()
     assert struct.unpack_from(">II", png, 16) == (picture.width, picture.height)
     assert len(png) < MOST_BYTES
