@@ -23,40 +23,43 @@ _ROOM: Final = 100_000
 
 
 @dataclass
-class _Rates:
-    """The rates of one side, of each round, 1/s."""
+class _Figures:
+    """The figures of one side, of each round. Rates are per second."""
 
     accepted: list[float] = field(default_factory=list)
     finished: list[float] = field(default_factory=list)
+    processor: list[float] = field(default_factory=list)
+    """The processor time of all processes of the service, us per task: other work on the machine
+    changes it less than the rates."""
 
 
 def measure(stand: Stand) -> Iterator[Row]:
     """In turn: tasks without keys, and with one of either kind while as many keys are taken."""
     number = stand.sizes.keys
     plain, keyed = stand.service(), stand.service(max_pending=number + _ROOM)
-    rates = {name: _Rates() for name in (_NONE, *KEYS)}
+    figures = {name: _Figures() for name in (_NONE, *KEYS)}
     with running(plain, keyed):
         durability = synced.require(keyed, stand.sizes.synced)
         stand.warm_up(plain, keyed)
         _let_wait(keyed, number)
         first = keyed.counts()
         for count in stand.rounds("keys"):
-            for name in [*rates] if count % 2 == 0 else reversed(rates):
-                _load(stand, plain if name == _NONE else keyed, name, rates[name])
+            for name in [*figures] if count % 2 == 0 else reversed(figures):
+                _load(stand, plain if name == _NONE else keyed, name, figures[name])
         last = keyed.counts()
-    yield from _rows(stand, rates, durable_text(durability, first, last))
+    yield from _rows(stand, figures, durable_text(durability, first, last))
 
 
-def _rows(stand: Stand, rates: dict[str, _Rates], durable: str) -> Iterator[Row]:
+def _rows(stand: Stand, figures: dict[str, _Figures], durable: str) -> Iterator[Row]:
     for name in KEYS:
         what = f"POST /tasks, {stand.sizes.connections} connections, each with a {name}"
-        for end in ("accepted", "finished"):
+        for quantity, unit in (("accepted", "1/s"), ("finished", "1/s"), ("processor", "us/task")):
             yield Row(
                 "keys",
-                f"{what}: {end}",
-                "1/s",
-                Figure.of(getattr(rates[name], end)),
-                Figure.of(getattr(rates[_NONE], end)),
+                f"{what}: {quantity}",
+                unit,
+                Figure.of(getattr(figures[name], quantity)),
+                Figure.of(getattr(figures[_NONE], quantity)),
                 "no keys",
                 durable,
                 f"{stand.sizes.keys:,} keys in turn, while tasks with as many others wait",
@@ -78,9 +81,9 @@ def _waiting(key: str) -> dict[str, object]:
     return {"type": _WAITING, "payload": payload, **dict.fromkeys(KEYS, key)}
 
 
-def _load(stand: Stand, service: Service, name: str, rates: _Rates) -> None:
+def _load(stand: Stand, service: Service, name: str, figures: _Figures) -> None:
     sizes = stand.sizes
-    before = service.counts()
+    before, used_before = service.counts(), service.processor_seconds()
     load = wrk.run(
         wrk.KEYS_SCRIPT,
         f"{service.url}/tasks",
@@ -91,8 +94,9 @@ def _load(stand: Stand, service: Service, name: str, rates: _Rates) -> None:
     )
     after = _wait_finished(service, before, load.answers)
     tasks = check_accepted(load.answers, sizes.connections, before, after)
-    rates.accepted.append(load.per_second)
-    rates.finished.append(tasks / (after.at - load.started))
+    figures.accepted.append(load.per_second)
+    figures.finished.append(tasks / (after.at - load.started))
+    figures.processor.append((service.processor_seconds() - used_before) / tasks * 1e6)
 
 
 def _wait_finished(service: Service, before: Counts, answers: int) -> Counts:

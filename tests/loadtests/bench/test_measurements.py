@@ -151,7 +151,7 @@ def test_each_task_has_a_key_of_its_own_while_others_wait_with_as_many(
     stand: Stand, tmp_path: Path
 ) -> None:
     rows = measured(stand, "keys")
-    assert len(rows) == 4
+    assert len(rows) == 6
     assert {row.beside_name for row in rows} == {"no keys"}
     keyed = Journal(tmp_path / "service-1" / "data" / "journal.sqlite3")
     assert keyed.states()["pending"] == SMALL.keys
