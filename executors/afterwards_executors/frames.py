@@ -102,7 +102,7 @@ NUMBER: Final = struct.Struct("!I")
 MAX_UNANSWERED: Final = 16
 """Questions of one call that wait for their answers; others wait in its host."""
 
-_OUTCOME: Final = struct.Struct("!BBddddII")
+_OUTCOME: Final = struct.Struct("!BBIddddII")
 _ENDS: Final = tuple(End)
 _HAS_VALUE, _HAS_ERROR, _TRANSIENT, _HAS_EXTRA, _GONE = 1, 2, 4, 8, 16
 _NOTHING: Final = float("nan")
@@ -189,6 +189,7 @@ def encode_outcome(
     head = _OUTCOME.pack(
         _ENDS.index(outcome.end),
         flags,
+        outcome.crowd,
         outcome.run_seconds,
         _or_nothing(outcome.retry_in_seconds),
         _or_nothing(cpu_seconds),
@@ -205,7 +206,7 @@ def decode_outcome(body: bytes) -> Outcome:
     Raises:
         struct.error, IndexError, UnicodeDecodeError: there is none in it.
     """
-    (end, flags, run_seconds, retry_in, cpu, memory, error_length, extra_length) = (
+    (end, flags, crowd, run_seconds, retry_in, cpu, memory, error_length, extra_length) = (
         _OUTCOME.unpack_from(body)
     )
     extra_at = _OUTCOME.size + error_length
@@ -219,6 +220,7 @@ def decode_outcome(body: bytes) -> Outcome:
         extra=body[extra_at:value_at] if flags & _HAS_EXTRA else None,
         transient=bool(flags & _TRANSIENT),
         gone=bool(flags & _GONE),
+        crowd=crowd,
         run_seconds=run_seconds,
         retry_in_seconds=_unless_nothing(retry_in),
         cpu_seconds=_unless_nothing(cpu),

@@ -128,10 +128,11 @@ def cluster_executor(
     settings: HostSettings | None = None,
     *,
     cluster: DaskCluster | None = None,
+    address: str | None = None,
     **station: Any,
 ) -> ClusterExecutor:
     """An executor on a cluster, not started; with short leases."""
     station = {"lease_seconds": LEASE_SECONDS, **station}
-    address = (cluster or shared_cluster()).address
+    address = address or (cluster or shared_cluster()).address
     where = ClusterSettings(address, StationSettings(**station))
     return ClusterExecutor(slots, replace(settings or HostSettings(), cluster=where))

@@ -230,6 +230,11 @@ def count_and_wait(path: str) -> Outcome:
     return wait_for(path)
 
 
+def succeed_if_gone(pid: int) -> Outcome:
+    """Succeed unless this process, or a zombie of it, is there."""
+    return Outcome(End.FAILED, error="it is there") if Path(f"/proc/{pid}").exists() else OK
+
+
 def start_a_sleeper(path: str) -> Outcome:
     """Leave a forked process that holds every descriptor of this one, then wait."""
     pid = os.fork()

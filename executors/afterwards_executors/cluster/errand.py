@@ -39,6 +39,14 @@ class About:
     """The submitter has left the cluster."""
 
 
+def key_of(group: str, name: str, number: int) -> tuple[str, str]:
+    """The key of a call in Dask.
+
+    A pair: Dask remembers the first part for ever, with the time that such calls take.
+    """
+    return group, f"{name}:{number}"
+
+
 class Errand(NamedTuple):
     """A call, for the host with the Dask client."""
 
@@ -51,11 +59,8 @@ class Errand(NamedTuple):
 
     @property
     def key(self) -> tuple[str, str]:
-        """Its key in Dask.
-
-        A pair, as Dask remembers the first part for ever, and how long such calls take.
-        """
-        return self.name.group, f"{self.name.name}:{self.name.number}"
+        """Its key in Dask."""
+        return key_of(*self.name)
 
 
 class Order(NamedTuple):

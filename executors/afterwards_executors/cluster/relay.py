@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from distributed.diagnostics.plugin import SchedulerPlugin
 
-from afterwards_executors.cluster.errand import TO_CLIENT, TO_WORKER, About
+from afterwards_executors.cluster.errand import TO_CLIENT, TO_WORKER, About, key_of
 from afterwards_executors.cluster.settings import RESOURCE_PREFIX, installed_version
 
 if TYPE_CHECKING:
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 log = logging.getLogger("afterwards.relay")
 
 NAME: Final = "afterwards-relay"
+
+FENCED: Final = 200
+"""So many numbers before a call are looked at."""
 
 _NOWHERE: Final = {f"{RESOURCE_PREFIX}nowhere": 1.0}
 
@@ -96,13 +99,18 @@ class Relay(SchedulerPlugin):
             "others": len(workers) - len(ours),
         }
 
-    async def _fence(self, name: str, attempt: int) -> dict[str, Any]:
+    async def _fence(self, group: str, name: str, attempt: int) -> dict[str, Any]:
         """End the calls of this name before this one, and keep them from beginning.
 
         Returns:
             The number of workers that have not confirmed it, and for how long no worker has left,
             in seconds.
         """
+        for earlier in range(max(1, attempt - FENCED), attempt):
+            task = self._scheduler.tasks.get(key_of(group, name, earlier))
+            if task is not None and task.processing_on is None:
+                # It waits for a worker, and one may come that knows nothing of the fence.
+                task.resource_restrictions = _NOWHERE
         workers = [one.address for one in self._scheduler.workers.values() if _has_station(one)]
         answers = await self._scheduler.broadcast(
             msg={"op": "afterwards_fence", "name": name, "attempt": attempt},

@@ -158,7 +158,9 @@ class Session:
         lease = self._settings.station.lease_seconds
         name = errand.name
         while True:
-            asked = self._scheduler().afterwards_fence(name=name.name, attempt=name.number)
+            asked = self._scheduler().afterwards_fence(
+                group=name.group, name=name.name, attempt=name.number
+            )
             answer = await asyncio.wait_for(asked, SILENT_SECONDS + lease)
             # A worker that has left the cluster may run a call to the end of its lease.
             left = lease - answer["quiet_seconds"]
