@@ -32,21 +32,14 @@ from afterwards.registry.journal import (
     removals,
     rescue,
     series_rows,
+    task_rows,
     webhook_rows,
 )
 from afterwards.registry.journal.base import Contents, Group
 from afterwards.registry.journal.batch import MARK, rest_of
 from afterwards.registry.journal.columns import (
     COUNT_CHILDREN,
-    FORGET_LOG,
-    FORGET_TRACEBACKS,
-    INSERT_ATTEMPT,
-    INSERT_TASK,
-    INSERT_WHOLE_ATTEMPT,
-    INSERT_WHOLE_TASK,
-    PUT_PAYLOAD,
     PUT_PROBE,
-    PUT_TRACEBACK,
     PUT_TRUSTED_TIME,
     SELECT_ATTEMPTS,
     SELECT_CHILDREN_SIZE,
@@ -54,14 +47,10 @@ from afterwards.registry.journal.columns import (
     SELECT_TASK,
     SELECT_TRACEBACKS,
     SELECT_TRUSTED_TIME,
-    UPDATE_KIND,
-    UPDATE_RARE,
-    UPDATE_TASK,
     id_of,
     key,
     lookup_key,
     mutable_columns,
-    rare_columns,
     task_columns,
     to_attempt,
     to_task,
@@ -78,11 +67,11 @@ from afterwards.registry.journal.file import (
     telling_damage,
     wal_path,
 )
-from afterwards.registry.journal.history import MOST_SHOWN, MOST_TRACEBACKS, with_history
+from afterwards.registry.journal.history import MOST_SHOWN, with_history
 from afterwards.registry.journal.place import Place
 from afterwards.registry.journal.reasons import reason_of
 from afterwards.registry.journal.resealing import Resealing, Step
-from afterwards.registry.journal.rows import Rows, rows_of
+from afterwards.registry.journal.rows import rows_of
 from afterwards.registry.journal.sealed_rows import SealedRows
 from afterwards.registry.journal.sealing import Unsealable, is_sealed
 from afterwards.registry.journal.transaction import transaction
@@ -175,7 +164,7 @@ class SqliteJournal:
             rows = self._sealed.rows(rows, group.changes)
         errors = None
         with transaction(db, str(self._path)):
-            self._write_tasks(rows, group.at)
+            task_rows.write(db, rows, group.at, self._inserted, self._updated)
             if rows.failed or rows.unfailed:
                 errors = failures.write(db, self._failures, rows.failed, rows.unfailed, self._seal)
             self._write_counts(group.counts)
@@ -211,65 +200,6 @@ class SqliteJournal:
             db.execute(PUT_TRUSTED_TIME, (group.trusted_at,))
         if group.forget_deleted_before is not None:
             db.execute("DELETE FROM deleted WHERE at < ?", (group.forget_deleted_before,))
-
-    def _write_tasks(self, rows: Rows, at: float) -> None:
-        db = self._writer
-        # First: a new task may have the idempotency key of one that goes.
-        self._delete_tasks(rows.gone)
-        if rows.new:
-            db.executemany(INSERT_TASK, map(self._inserted, rows.new))
-        if rows.new_rare:
-            whole = [(*self._inserted(task), *rare_columns(task)) for task in rows.new_rare]
-            db.executemany(INSERT_WHOLE_TASK, whole)
-            db.executemany("INSERT INTO labels VALUES (?, ?)", rows.labels)
-        if rows.changed:
-            db.executemany(UPDATE_TASK, [(*self._updated(t), t.order) for t in rows.changed])
-        if rows.moved:
-            db.executemany(UPDATE_KIND, rows.moved)
-        if rows.rare:
-            db.executemany(UPDATE_RARE, [(*rare_columns(t), t.order) for t in rows.rare])
-        if rows.traces:
-            db.executemany("INSERT INTO traces VALUES (?, ?)", rows.traces)
-        if rows.callbacks:
-            db.executemany("INSERT INTO callbacks VALUES (?, ?)", rows.callbacks)
-        if rows.payloads:
-            db.executemany(PUT_PAYLOAD, rows.payloads)
-        if rows.artifacts:
-            db.executemany("INSERT INTO artifacts VALUES (?, ?)", rows.artifacts)
-        self._write_attempts(rows)
-        # Last: an attempt at one may have ended in this group.
-        self._delete_what_they_had(rows, at)
-
-    def _write_attempts(self, rows: Rows) -> None:
-        db = self._writer
-        if rows.attempts:
-            db.executemany(INSERT_ATTEMPT, rows.attempts)
-        if rows.whole_attempts:
-            db.executemany(INSERT_WHOLE_ATTEMPT, rows.whole_attempts)
-        if rows.old_logs:
-            db.executemany(FORGET_LOG, rows.old_logs)
-        if rows.tracebacks:
-            db.executemany(PUT_TRACEBACK, rows.tracebacks)
-            full = {(order,) for order, attempt, _ in rows.tracebacks if attempt > MOST_TRACEBACKS}
-            db.executemany(FORGET_TRACEBACKS, full)
-
-    def _delete_tasks(self, gone: Sequence[Task]) -> None:
-        if gone:
-            orders = [(task.order,) for task in gone]
-            self._writer.executemany("DELETE FROM tasks WHERE ord = ?", orders)
-
-    def _delete_what_they_had(self, rows: Rows, at: float) -> None:
-        if not rows.gone:
-            return
-        db, orders = self._writer, [(task.order,) for task in rows.gone]
-        for table in ("payloads", "attempts", "tracebacks", "traces", "artifacts"):
-            db.executemany(f"DELETE FROM {table} WHERE ord = ?", orders)
-        with_callback = [(task.order,) for task in rows.gone if task.webhook]
-        if with_callback:
-            db.executemany("DELETE FROM callbacks WHERE ord = ?", with_callback)
-        db.executemany("DELETE FROM labels WHERE pair = ? AND ord = ?", rows.old_labels)
-        remembered = [(key(task.id), at) for task in rows.gone]
-        db.executemany("INSERT OR REPLACE INTO deleted VALUES (?, ?)", remembered)
 
     def _write_counts(self, counts: Mapping[Cell, int]) -> None:
         self._writer.executemany(
