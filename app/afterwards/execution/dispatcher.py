@@ -18,21 +18,18 @@ from functools import partial
 from itertools import islice
 from typing import Final
 
-from afterwards.execution.attempt import FUNCTIONS, Attempt
 from afterwards.execution.executors import Executors
 from afterwards.execution.pauses import Pauses
 from afterwards.execution.questions import Questions, Submitted
 from afterwards.execution.reports import Reports
+from afterwards.execution.work import WorkMaker
 from afterwards.logs import get_logger
 from afterwards.registry.protocol.answers import Claim
 from afterwards.registry.protocol.requests import Held, Released, Report
-from afterwards.task_types.base import Environment, TaskContext
-from afterwards.task_types.context import Progress
+from afterwards.task_types.base import Environment
 from afterwards.task_types.description import Catalogue
-from afterwards.task_types.family import Family
-from afterwards.trace_context import ids
 from afterwards.traces.base import AttemptSpan, Traces
-from afterwards_executors.base import End, Outcome, Work, describe
+from afterwards_executors.base import End, Outcome, describe
 
 log = get_logger(__name__)
 
@@ -99,15 +96,12 @@ class Dispatcher:
         questions: Questions | None = None,
     ) -> None:
         self._executors = executors
-        self._catalogue = catalogue
-        self._environment = environment
-        self._timeout_seconds = timeout_seconds
+        questions = questions or Questions(catalogue, None)
+        self._work = WorkMaker(catalogue, environment, timeout_seconds, progress, questions)
         self._report = report
-        self._progress = progress
         self._slots_changed = slots_changed
         self._later = later
         self._traces = traces
-        self._questions = questions or Questions(catalogue, None)
         self._pauses = Pauses()
         self._reports = Reports()
         self._table: dict[str, _Attempt] = {}
@@ -175,7 +169,8 @@ class Dispatcher:
             attempt.span = self._traces.attempt(claim)
         try:
             executor = self._executors.of(claim)
-            future = executor.submit(self._work(attempt))
+            trace = None if attempt.span is None else attempt.span.trace
+            future = executor.submit(self._work.of(claim, trace, attempt.submitted))
         except MemoryError as error:
             reason = f"Could not be started: {describe(error)}"
             self._rest(claim, reason)
@@ -197,64 +192,6 @@ class Dispatcher:
         future.add_done_callback(partial(self._ended, attempt))
         if attempt.stop is not None:
             self._cancel(attempt, future, attempt.stop)
-
-    def _work(self, attempt: _Attempt) -> Work:
-        claim, span = attempt.claim, attempt.span
-        trace = None if span is None else span.trace
-        family = Family(claim.retries, claim.depth, claim.priority, claim.labels, claim.members)
-        context = TaskContext(
-            claim.task_id,
-            claim.attempt,
-            claim.attempts_used,
-            self._environment,
-            claim.type,
-            trace,
-            family=family,
-            target=claim.target,
-        )
-        return Work(
-            FUNCTIONS[claim.executor],
-            (Attempt(claim.type, claim.payload, context, claim.max_attempts),),
-            self._limit(claim),
-            partial(self._keep_progress, claim),
-            partial(self._printed, claim, {} if span is None else ids(span.trace)),
-            claim.crowd or None,
-            partial(self._questions.put, claim, trace or claim.trace, attempt.submitted),
-        )
-
-    def _printed(self, claim: Claim, of_trace: Mapping[str, str], line: str) -> None:
-        """A line that an attempt has printed is one of the log."""
-        log.info(
-            "task printed",
-            line=line,
-            task_id=claim.task_id,
-            type=claim.type,
-            attempt=claim.attempt,
-            **of_trace,
-        )
-
-    def _keep_progress(self, claim: Claim, progress: bytes) -> None:
-        """Keep the progress of an attempt."""
-        try:
-            fraction, message = Progress.decoded(progress)
-        except ValueError as error:
-            # Only a child that is broken says such things.
-            log.warning(
-                "attempt's progress cannot be read; dropped",
-                task_id=claim.task_id,
-                attempt=claim.attempt,
-                error=str(error),
-            )
-            return
-        self._progress(claim.task_id, claim.attempt, fraction, message)
-
-    def _limit(self, claim: Claim) -> float:
-        if claim.timeout_seconds is not None:
-            return claim.timeout_seconds
-        task_type = self._catalogue.get(claim.type)
-        if task_type is not None and task_type.timeout_seconds is not None:
-            return task_type.timeout_seconds
-        return self._timeout_seconds
 
     # -- ending --------------------------------------------------------------------------------
 
