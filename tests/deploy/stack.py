@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import os
 import socket
 import subprocess
+from pathlib import Path
 from typing import Any
 
 import httpx
 
-from tests.deploy.files import COMPOSE
+from tests.deploy.files import COMPOSE, DEPLOY
 
 UNFINISHED = frozenset({"pending", "processing"})
+_NUMBERS = itertools.count()
 
 
 def free_port() -> int:
@@ -24,10 +27,15 @@ def free_port() -> int:
 
 
 class Stack:
-    """The containers that `docker compose` makes of the committed file; nothing of them stays."""
+    """The containers that `docker compose` makes of the committed file; nothing of them stays.
 
-    def __init__(self) -> None:
-        self.project = f"afterwards-test-{os.getpid()}"
+    Args:
+        directory: a copy of the committed file's directory, if files are to be written there.
+    """
+
+    def __init__(self, directory: Path = DEPLOY) -> None:
+        self.directory = directory
+        self.project = f"afterwards-test-{os.getpid()}-{next(_NUMBERS)}"
         ports = {name: str(free_port()) for name in ("API_PORT", "PROMETHEUS_PORT", "LOCUST_PORT")}
         left_out = ("AFTERWARDS_", "COMPOSE_")
         kept = {n: v for n, v in os.environ.items() if not n.startswith(left_out)}
@@ -42,7 +50,7 @@ class Stack:
         return self._docker(
             "compose",
             "--file",
-            str(COMPOSE),
+            str(self.directory / COMPOSE.name),
             "--project-name",
             self.project,
             "--env-file",
@@ -50,6 +58,20 @@ class Stack:
             *arguments,
             check=check,
         )
+
+    def follow(self, line: str) -> str:
+        """Run a line of a page in the directory, as its reader does; its output."""
+        variables = {"COMPOSE_PROJECT_NAME": self.project, "COMPOSE_ENV_FILES": os.devnull}
+        run = subprocess.run(
+            ["/bin/sh", "-c", line],
+            cwd=self.directory,
+            env={**self._environment, **variables},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert run.returncode == 0, f"{line}:\n{run.stdout}{run.stderr}"
+        return run.stdout
 
     def _docker(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         run = subprocess.run(
