@@ -429,17 +429,26 @@ class Task:
             state=TaskState.PENDING, worker=None, run_at=now, reason=_storable(reason)
         )
 
-    def suspect(self, attempt: int, error: str, crowd: int, now: float) -> Task:
+    def suspect(
+        self,
+        attempt: int,
+        error: str,
+        crowd: int,
+        now: float,
+        *,
+        retry_in_seconds: float | None = None,
+    ) -> Task:
         """PROCESSING -> PENDING without counting: it, or another one in its host, ended the host.
 
         A suspect that was alone is guilty: its attempt is lost.
 
         Args:
             crowd: so many may share the host of its next attempt; never more than before.
+            retry_in_seconds: as for `lose`.
         """
         self._require_attempt(attempt)
         if self.crowd == 1:
-            return self.lose(attempt, error, now, alone=True)
+            return self.lose(attempt, error, now, alone=True, retry_in_seconds=retry_in_seconds)
         if self.cancel_requested:
             return self.stop(attempt, now)
         most = crowd if self.crowd == 0 else min(crowd, self.crowd // CROWD_SHARE)
@@ -462,6 +471,7 @@ class Task:
         *,
         alone: bool = False,
         most: int = MAX_LOST_ATTEMPTS,
+        retry_in_seconds: float | None = None,
     ) -> Task:
         """PROCESSING -> PENDING, counted: how far the attempt came is not known.
 
@@ -472,6 +482,8 @@ class Task:
         Args:
             alone: nothing else was in the process that died. So it is with a crowd of 1, too.
             most: how many losses of this kind are too many.
+            retry_in_seconds: of a task that is not failed by its losses: each that would have done
+                so counts as an attempt that has failed, and the next one comes after this time.
         """
         self._require_attempt(attempt)
         if self.cancel_requested:
@@ -479,11 +491,15 @@ class Task:
         error, lost, crowd = _storable(error), self.lost_attempts + 1, self.crowd
         if lost >= most:
             if alone or crowd == 1:
+                error = f"{lost} attempts were lost; the last: {error}"
+                if retry_in_seconds is not None:
+                    counted = self._evolve(lost_attempts=lost, crowd=1)
+                    return counted.back_off(attempt, error, retry_in_seconds, now)
                 return self._finish(
                     TaskState.FAILED,
                     now,
                     "lost too often",
-                    error=_storable(f"{lost} attempts were lost; the last: {error}"),
+                    error=_storable(error),
                     lost_attempts=lost,
                 )
             lost, crowd = most - 1, 1

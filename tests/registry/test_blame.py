@@ -27,8 +27,12 @@ from afterwards.registry.protocol.requests import (
     Succeeded,
     Suspected,
 )
+from afterwards.registry.protocol.webhook_requests import PutWebhook
+from afterwards.webhooks.delivery import DELAYS_SECONDS
+from afterwards.webhooks.webhook import DELIVERY
 from tests.registry.bench import Bench, SteppedRegistry
 from tests.registry.peers import Peer, ask, get
+from tests.registry.test_webhooks import a_webhook
 
 PENDING, PROCESSING, FAILED = TaskState.PENDING, TaskState.PROCESSING, TaskState.FAILED
 T = TypeVar("T")
@@ -345,3 +349,71 @@ def test_of_5000_attempts_of_which_one_kills_its_host_only_that_one_is_failed(
     assert outcomes(registry, guilty) == ["suspected"] * 4 + ["lost"] * 3
     assert deaths == 7
     assert all(task.lost_attempts == 0 for task in found if task.id != guilty)
+
+
+# -- deliveries ------------------------------------------------------------------------------------
+
+
+def a_delivery(bench: Bench, registry: SteppedRegistry) -> str:
+    """The id of one that waits."""
+    ask(registry, PutWebhook(a_webhook()))
+    ended = bench.task()
+    ask_all(registry, [Add(ended)])
+    ask(registry, Cancel(ended.id))
+    bench.clock.turn(1.0)
+    registry.tick()
+    [found] = [one for one in registry.rules.store.gathered(finished=False) if one.type == DELIVERY]
+    return found.id
+
+
+def test_a_delivery_is_not_failed_by_deaths_of_the_service_but_tried_again_later(
+    bench: Bench,
+) -> None:
+    registry = bench.registry(journal=bench.journal(), service="service-0")
+    delivery = a_delivery(bench, registry)
+
+    for number in range(1, MAX_LOST_ATTEMPTS + 3):
+        bench.clock.turn(DELAYS_SECONDS[0])
+        registry.tick()
+        peer = bench.peer_of(registry, f"service-{number - 1}", SLOTS)
+        assert delivery in peer.table
+        registry = die(bench, registry, number)
+        registry.tick()
+        lost = get(registry, delivery)
+        # The third death shows that it has to be alone; from the fourth on it waits.
+        waits = number > MAX_LOST_ATTEMPTS
+        assert lost.state is (TaskState.SCHEDULED if waits else PENDING)
+        assert lost.attempts_used == max(0, number - MAX_LOST_ATTEMPTS)
+        if waits:
+            assert lost.delay_seconds == DELAYS_SECONDS[lost.attempts_used - 1]
+            bench.clock.turn(DELAYS_SECONDS[lost.attempts_used - 1])
+    assert outcomes(registry, delivery) == ["lost"] * (MAX_LOST_ATTEMPTS + 2)
+
+    registry.tick()
+    peer = bench.peer_of(registry, f"service-{MAX_LOST_ATTEMPTS + 2}", SLOTS)
+    assert peer.succeed(peer.table[delivery]) is None
+    assert get(registry, delivery).state is TaskState.SUCCESS
+
+
+def test_a_delivery_that_ends_its_hosts_alone_is_failed_with_its_last_attempt(
+    bench: Bench,
+) -> None:
+    registry = bench.registry()
+    delivery = a_delivery(bench, registry)
+    peer = bench.peer(registry, SLOTS)
+
+    def end_its_host() -> Task:
+        assert peer.suspect(peer.table[delivery], 1) is None
+        return get(registry, delivery)
+
+    # Claimed again at once: in a crowd, and then alone.
+    uncounted = [end_its_host() for _ in range(MAX_LOST_ATTEMPTS)]
+    assert [(one.state, one.attempts_used) for one in uncounted] == [(PROCESSING, 0)] * 3
+    for used, delay in enumerate(DELAYS_SECONDS, 1):
+        lost = end_its_host()
+        assert (lost.state, lost.attempts_used) == (TaskState.SCHEDULED, used)
+        bench.clock.turn(delay)
+        peer.beat()
+    failed = end_its_host()
+    assert failed.state is FAILED
+    assert "attempts were lost; the last: its host was killed" in (failed.error or "")

@@ -68,6 +68,16 @@ def delivery(
     )
 
 
+def seconds_after_losses(task: Task) -> float | None:
+    """The time until the next attempt at a delivery that was lost too often with its process.
+
+    It runs none but the service's own code, so it is not to blame. None: the task is no delivery.
+    """
+    if task.type != DELIVERY:
+        return None
+    return float(DELAYS_SECONDS[min(task.attempts_used, len(DELAYS_SECONDS) - 1)])
+
+
 def receiver_of(task: Task) -> str:
     """The receiver of a delivery: the id of a webhook, or `CALLBACKS`."""
     key = task.concurrency_key or ""

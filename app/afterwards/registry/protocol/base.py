@@ -76,7 +76,8 @@ The rules
         each webhook that takes it, and one for its callback. A notice becomes a delivery, a task,
         in one transaction, when there is room. So for each webhook, task, number of retries and
         final state there is one delivery, but for those that are asked for by hand. Deliveries
-        have no notices.
+        have no notices. A loss that would fail another task (rule 22) counts as an attempt at a
+        delivery that has failed.
     28. Attempts at tasks of one type with the same `concurrency_key` never exceed the type's
         `TypeLimits.concurrency_per_key`, over all workers and restarts. What waits for its key
         keeps its place by priority and age, and holds up nothing else.

@@ -54,6 +54,7 @@ from afterwards.registry.state.shares import Shares
 from afterwards.registry.state.slots import Slots
 from afterwards.registry.state.store import Archive, TaskStore
 from afterwards.registry.state.workers import Workers
+from afterwards.webhooks.delivery import seconds_after_losses
 from afterwards.webhooks.webhook import DELIVERY, Webhook
 
 DUE_AT_ONCE = 1_000
@@ -342,12 +343,24 @@ class Rules:
 
     def _lost(self, report: Lost) -> None:
         task = self._running(report.task_id, report.attempt)
-        lost = task.lose(report.attempt, report.error, self.clock.wall(), alone=True)
+        lost = task.lose(
+            report.attempt,
+            report.error,
+            self.clock.wall(),
+            alone=True,
+            retry_in_seconds=seconds_after_losses(task),
+        )
         self._put(task, lost, "lost", report)
 
     def _suspected(self, report: Suspected) -> None:
         task = self._running(report.task_id, report.attempt)
-        suspect = task.suspect(report.attempt, report.error, report.crowd, self.clock.wall())
+        suspect = task.suspect(
+            report.attempt,
+            report.error,
+            report.crowd,
+            self.clock.wall(),
+            retry_in_seconds=seconds_after_losses(task),
+        )
         outcome = "lost" if task.crowd == 1 else "suspected"
         self._put(task, suspect, outcome, report)
 

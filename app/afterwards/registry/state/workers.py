@@ -20,6 +20,7 @@ from afterwards.registry.protocol.clock import Clock
 from afterwards.registry.protocol.requests import Alive, Beat, Drain, Held, Join, Leave
 from afterwards.registry.state.ledger import Ledger, WorkerRecord
 from afterwards.registry.state.store import TaskStore
+from afterwards.webhooks.delivery import seconds_after_losses
 
 
 class Workers:
@@ -238,7 +239,13 @@ class Workers:
         # Of a service that has gone down as a whole there is no telling what the next may bear.
         is_ours = record.worker.service == self.service
         most = MAX_LOST_WITH_WORKERS if is_ours else MAX_LOST_ATTEMPTS
-        lost = task.lose(task.attempt, why, self._clock.wall(), most=most)
+        lost = task.lose(
+            task.attempt,
+            why,
+            self._clock.wall(),
+            most=most,
+            retry_in_seconds=seconds_after_losses(task),
+        )
         self._store.put(task, lost, "lost")
 
     def _release(self, task: Task, why: str) -> None:
