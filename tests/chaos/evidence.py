@@ -12,7 +12,8 @@ from afterwards.lifecycle import FINAL_STATES, Task, TaskState
 from afterwards.registry.protocol.answers import AttemptRecord, Details, Page
 from afterwards.registry.protocol.base import Worker
 from afterwards.registry.protocol.filters import Filter
-from afterwards.registry.protocol.requests import Find, Inspect
+from afterwards.registry.protocol.requests import Find, Inspect, RunNow
+from afterwards.webhooks.webhook import DELIVERY
 from tests.chaos.killer import Kill
 from tests.reliability.conftest import FaultyService
 
@@ -20,7 +21,7 @@ INTERRUPTED: Final = frozenset({"lost", "suspected", "released"})
 """The ends of attempts of which it is not known how far they came."""
 
 UNFINISHED: Final = frozenset(TaskState) - FINAL_STATES
-EFFECTS: Final = frozenset({"email", "notification", "http", "webhook"})
+EFFECTS: Final = frozenset({"email", "notification", "http", DELIVERY})
 """The types whose attempts run in hosts of effects, and leave no trace of their own."""
 
 MARGIN_SECONDS: Final = 15.0
@@ -77,7 +78,7 @@ class Evidence:
     @cached_property
     def deliveries(self) -> Sequence[Task]:
         """The deliveries of webhooks and callbacks."""
-        return self.of_type("webhook")
+        return self.of_type(DELIVERY)
 
 
 def _all_tasks(service: FaultyService) -> Iterator[Task]:
@@ -91,11 +92,17 @@ def _all_tasks(service: FaultyService) -> Iterator[Task]:
             return
 
 
-def unfinished(service: FaultyService) -> bool:
-    """True if any task has not ended."""
-    page = service.ask(Find(Filter(states=UNFINISHED), limit=1))
+def hurried(service: FaultyService) -> Sequence[Task]:
+    """Make waiting deliveries due, and give some of the tasks that have not ended.
+
+    One that was refused, and then lost too often, would wait for hours.
+    """
+    page = service.ask(Find(Filter(states=UNFINISHED), limit=_PAGE))
     assert isinstance(page, Page), page
-    return bool(page.tasks)
+    for task in page.tasks:
+        if task.type == DELIVERY and task.state is TaskState.SCHEDULED:
+            service.ask(RunNow(task.id))
+    return page.tasks
 
 
 def without_reason(evidence: Evidence, kills: Sequence[Kill]) -> list[str]:
