@@ -116,10 +116,11 @@ def _keys(secrets: str | Sequence[str]) -> list[bytes]:
     given = [secrets] if isinstance(secrets, str) else secrets
     if not given:
         raise InvalidSecret("there is none")
-    return [_key(secret) for secret in given]
+    return [key_of(secret) for secret in given]
 
 
-def _key(secret: str) -> bytes:
+def key_of(secret: str) -> bytes:
+    """The bytes to sign with. Raises `InvalidSecret`."""
     if not secret.startswith(_PREFIX):
         raise InvalidSecret(f"it does not begin with {_PREFIX}")
     try:
