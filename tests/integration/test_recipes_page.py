@@ -165,7 +165,9 @@ def test_a_row_that_the_service_refuses_says_why_and_holds_up_no_other(
 # -- recipes whose commands show what they promise -------------------------------------------------
 
 
-@pytest.mark.parametrize("title", ["Many tasks and a summary", "An import for each tenant"])
+@pytest.mark.parametrize(
+    "title", ["Many tasks and a summary", "An import for each tenant", "Tests"]
+)
 def test_the_commands_of_a_recipe_answer_what_it_shows(reader: Reader, title: str) -> None:
     follow(reader, recipe(title))
 
