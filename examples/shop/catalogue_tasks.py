@@ -18,6 +18,7 @@ from afterwards import (
     Interrupted,
     PermanentError,
     RateLimit,
+    Schedule,
     TaskContext,
     TaskModule,
     TaskType,
@@ -188,6 +189,7 @@ STATEMENT: Final = TaskType(
 TOTALS: Final = TaskType("shop.totals", Totals, write_totals, executor="thread")
 NEWSLETTER: Final = TaskType("shop.newsletter", Newsletter, send_newsletter, executor="thread")
 NIGHT: Final = TaskType("shop.night", Night, begin_night, executor="thread", max_concurrency=1)
+NIGHTLY: Final = Schedule("night", NIGHT, cron="0 3 * * *", timezone="Europe/Berlin", priority=2)
 STOCKTAKE: Final = TaskType("shop.stocktake", Stocktake, take_stock, executor="thread")
 RECOMMEND: Final = TaskType(
     "shop.recommend", Recommend, find_pairs, executor="process", timeout=timedelta(minutes=5)

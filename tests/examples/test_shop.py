@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+from playwright.sync_api import expect
 
 from examples.shop.demonstration.expected import OUTSIDE, TASKS
+from loadtests.browser import CHROMIUM, MISSING, chromium
 from tests.integration.conftest import MARK, wait_for
 
 ROOT: Final = Path(__file__).parents[2]
@@ -58,6 +60,11 @@ class Example:
         self.lines += self.make.stdout.read().splitlines()
         return self.make.wait()
 
+    def interrupt(self, number: signal.Signals) -> None:
+        """Send a signal as a terminal does, to all processes of the foreground."""
+        os.killpg(self.make.pid, number)
+        self.end()
+
     def processes(self) -> Mapping[int, str]:
         """All living processes of this run, with their command lines."""
         found = {}
@@ -91,6 +98,7 @@ def test_everything_happens_once_and_nothing_is_left(tmp_path: Path) -> None:
 
 
 @pytest.mark.thorough
+@pytest.mark.timeout(400)  # Each death costs seconds, and a busy machine multiplies them.
 def test_everything_happens_once_although_the_service_is_killed(tmp_path: Path) -> None:
     with running(tmp_path, "ONCE=1") as example:
         pid = int(example.read_until(r"The service is process (\d+)")[1])
@@ -105,14 +113,26 @@ def test_everything_happens_once_although_the_service_is_killed(tmp_path: Path) 
     assert any(ALL_IS_WELL in line for line in example.lines), example.lines
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interruption_ends_everything(tmp_path: Path, number: signal.Signals) -> None:
+def test_ctrl_c_ends_everything(tmp_path: Path) -> None:
     with running(tmp_path) as example:
         example.read_until("june.csv is under way")
-        # As a terminal does: to all of the foreground's processes.
-        os.killpg(example.make.pid, number)
-        example.end()
+        example.interrupt(signal.SIGINT)
     assert "Everything is ended" in example.lines[-1]
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason=MISSING)
+def test_a_page_shows_how_far_the_statements_are_until_the_shop_is_ended(
+    tmp_path: Path,
+) -> None:
+    with running(tmp_path) as example, chromium() as browser:
+        window = browser.new_page(base_url=example.read_until(r"The shop: (http\S+)/docs")[1])
+        window.goto(example.read_until(r"the owner opens (\S+);")[1])
+        status = window.get_by_role("status")
+        expect(status).to_have_text("24 of 24 statements; totals: success", timeout=20_000)
+        assert window.get_by_role("progressbar").evaluate("bar => bar.value / bar.max") == 1
+        example.read_until("Look around")
+        example.interrupt(signal.SIGTERM)
+    assert any(ALL_IS_WELL in line for line in example.lines), example.lines
 
 
 # -- README.md -------------------------------------------------------------------------------------
