@@ -46,7 +46,7 @@ class Database:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        with closing(sqlite3.connect(path)) as database:
+        with closing(sqlite3.connect(path, timeout=30)) as database:
             database.executescript(_TABLES)
 
     @contextmanager

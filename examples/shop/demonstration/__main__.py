@@ -26,6 +26,7 @@ from .expected import has_happened
 from .programs import Program, port
 from .terminal import say, within
 
+ENDS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 AFTERWARDS: Final = str(Path(sys.executable).with_name("afterwards"))
 
 
@@ -34,19 +35,22 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m shop.demonstration", description=__doc__)
     parser.add_argument("--once", action="store_true", help="end when the customers are done")
     once = parser.parse_args().once
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in ENDS:
         signal.signal(number, _interrupt)
     try:
         with TemporaryDirectory(prefix="shop-") as home, ExitStack() as stack:
-            # A run of a test takes any ports, beside others.
-            wanted = (0, 0) if once else (8000, 8080)
-            is_well = demonstrate(Path(home), stack, port(wanted[0]), port(wanted[1]))
+            # Runs that end by themselves may be several at a time.
+            service_port, shop_port = (port(), port()) if once else (port(8000), port(8080))
+            is_well = demonstrate(Path(home), stack, service_port, shop_port)
             if is_well and not once:
                 say("shop", "Look around. Ctrl-C ends everything.")
                 signal.pause()
             return 0 if is_well else 1
     except KeyboardInterrupt:
         return 130
+    except subprocess.CalledProcessError as error:
+        say("shop", f"{error}: {error.stderr}")
+        return 1
     except (AfterwardsClientError, httpx.HTTPError, TimeoutError) as error:
         say("shop", f"This should not have happened: {error!r}")
         return 1
@@ -54,8 +58,9 @@ def main() -> int:
         say("shop", "Everything is ended, and its files are removed.")
 
 
-def _interrupt(number: int, _frame: object) -> None:
-    signal.signal(number, signal.SIG_IGN)  # A second Ctrl-C leaves nothing half ended.
+def _interrupt(_number: int, _frame: object) -> None:
+    for number in ENDS:
+        signal.signal(number, signal.SIG_IGN)  # A second Ctrl-C leaves nothing half ended.
     raise KeyboardInterrupt
 
 
@@ -103,14 +108,13 @@ def outside(mail_port: int, partners_port: int) -> Iterator[None]:
     mail = Controller(partners.Mailboxes(), hostname="127.0.0.1", port=mail_port)
     web = uvicorn.Server(uvicorn.Config(partners.app, port=partners_port, log_level="warning"))
     thread = Thread(target=web.run, daemon=True)
-    try:
+    with ExitStack() as stack:
         mail.start()
+        stack.callback(mail.stop)
         thread.start()
+        stack.callback(thread.join)
+        stack.callback(setattr, web, "should_exit", True)
         yield
-    finally:
-        web.should_exit = True
-        thread.join()
-        mail.stop()
 
 
 def make_keys(data: Path) -> dict[str, str]:
