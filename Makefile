@@ -18,7 +18,7 @@ TOOLS := $(VENV)/tools
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install run example test test-all test-machines quick tools check lint format typecheck chaos flood \
+.PHONY: help install run example test test-all test-machines quick tools database check lint format typecheck chaos flood \
 	bench load load-ui load-tools browser screenshots deploy-test vendor lock clean
 
 help: ## list these targets
@@ -50,7 +50,7 @@ test-all: check tools ## run every test there is, with coverage: what CI runs
 		-m 'not engine and not machines and not measures' --cov --cov-report=term
 	@$(BIN)/python -m pytest --quiet --numprocesses 2 --dist worksteal -m measures
 
-test-machines: $(DEVELOPMENT) ## run the tests of more than one machine: Dask
+test-machines: $(DEVELOPMENT) database ## run the tests of more than one machine: Dask, PostgreSQL
 	@$(BIN)/python -m pytest --quiet --numprocesses 2 --dist loadfile -m 'machines and not engine'
 
 quick: check ## run lint, types and the quick tests: under a minute
@@ -118,6 +118,23 @@ endef
 load-tools:
 	$(call apt_install,wrk strace)
 
+# Debian starts a server and makes a cluster of its own with the package: neither is wanted here.
+# While it is installed a policy (invoke-rc.d(8)) says so; one that is there already stays.
+database: ## get PostgreSQL, whose servers tests start themselves
+	@ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null || { \
+		test "$$(id -u)" = 0 || { echo "PostgreSQL is missing: apt-get install postgresql"; exit 0; }; \
+		policy=/usr/sbin/policy-rc.d; \
+		test -e $$policy || { printf '#!/bin/sh\nexit 101\n' >$$policy; chmod +x $$policy; \
+			trap 'rm -f '$$policy EXIT; }; \
+		mkdir -p /etc/postgresql-common; \
+		test -e /etc/postgresql-common/createcluster.conf \
+			|| echo 'create_main_cluster = false' >/etc/postgresql-common/createcluster.conf; \
+		export DEBIAN_FRONTEND=noninteractive; \
+		apt-get -qq install postgresql >/dev/null 2>&1 \
+			|| { apt-get -qq update && apt-get -qq install postgresql; } >/dev/null 2>&1 \
+			|| echo "PostgreSQL is not to be had here."; \
+	}
+
 # Opens the dashboard in tests and in the benchmark.
 browser:
 	$(call apt_install,chromium)
@@ -137,8 +154,9 @@ vendor: ## bundle anew what the dashboard and its tests take from others (needs 
 lock: ## write the locks anew from pyproject.toml (needs uv)
 	@command -v $(UV) >/dev/null || { echo "make lock needs uv: https://docs.astral.sh/uv/"; exit 1; }
 	$(LOCK) --upgrade --group build --extra traces pyproject.toml -o requirements.lock
-	$(LOCK) --upgrade --extra dask -c requirements.lock pyproject.toml -o requirements-machines.lock
-	$(LOCK) --upgrade --group build --extra dask --extra traces --extra dev -c requirements.lock \
+	$(LOCK) --upgrade --extra dask --extra postgresql -c requirements.lock pyproject.toml \
+		-o requirements-machines.lock
+	$(LOCK) --upgrade --group build --extra dask --extra postgresql --extra traces --extra dev -c requirements.lock \
 		-c requirements-machines.lock pyproject.toml -o requirements-dev.lock
 
 clean: ## remove .venv and every cache; data/ and outputs/ stay

@@ -76,6 +76,11 @@ ROOMS: Final[dict[str, May]] = {
         "buckets counts errors lifecycle logs metrics registry.journal registry.protocol "
         "registry.state system trace_context"
     ),
+    "registry.postgresql": May(
+        "counts errors lifecycle logs registry.journal registry.protocol registry.state system "
+        "webhooks",
+        "orjson psycopg",
+    ),
     "registry.process": May(
         "access encryption_keys errors logs registry.engine registry.journal registry.protocol "
         "registry.state system",

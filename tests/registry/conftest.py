@@ -20,6 +20,9 @@ import structlog
 from afterwards.lifecycle import Task, TaskState
 from afterwards.registry.engine.memory import MemoryRegistry
 from afterwards.registry.journal.journal import SqliteJournal
+from afterwards.registry.postgresql.database import Database
+from afterwards.registry.postgresql.migrations import migrate
+from afterwards.registry.postgresql.registry import PostgresqlRegistry
 from afterwards.registry.process.manager import RegistryConfig, RegistryProxy, connect
 from afterwards.registry.process.supervised import RegistryProcess
 from afterwards.registry.protocol.answers import Claim
@@ -27,6 +30,7 @@ from afterwards.registry.protocol.base import Registry
 from afterwards.registry.protocol.mapping import TaskMapping
 from afterwards.registry.protocol.requests import Request, TypeLimits
 from afterwards.registry.state.acceptance import Limits
+from tests.postgresql import Server, empty, programs
 from tests.registry.bench import Bench, keys_of
 from tests.registry.forks import ForkedRegistry
 from tests.registry.peers import SERVICE, WAIT_SECONDS, Peer, Processes, ask, eventually, get
@@ -88,7 +92,13 @@ class Reach:
 
 MakeReach = Callable[[Limits], Reach]
 
-REGISTRIES = ("memory", "journal", "encrypted", "manager")
+REGISTRIES = (
+    "memory",
+    "journal",
+    "encrypted",
+    "manager",
+    pytest.param("postgresql", marks=pytest.mark.machines),
+)
 
 
 @pytest.fixture(params=REGISTRIES)
@@ -96,7 +106,7 @@ def make_reach(
     request: pytest.FixtureRequest, tmp_path: Path, processes: Processes, hosted: Hosted
 ) -> Iterator[MakeReach]:
     """Makes the contract's registries, with the limits a test wants."""
-    made: list[MemoryRegistry] = []
+    made: list[MemoryRegistry | PostgresqlRegistry] = []
 
     def make(limits: Limits) -> Reach:
         if request.param == "manager":
@@ -108,6 +118,12 @@ def make_reach(
             )
             endpoint = process.endpoint
             return Reach(lambda: connect(endpoint), endpoint.service, processes, "manager")
+        if request.param == "postgresql":
+            database = PostgresqlRegistry(
+                request.getfixturevalue("empty_database"), SERVICE, limits
+            )
+            made.append(database)
+            return Reach(lambda: database, SERVICE, processes, "postgresql")
         keys = keys_of("k1") if request.param == "encrypted" else None
         journal = None if request.param == "memory" else SqliteJournal(tmp_path / "j", keys=keys)
         registry = MemoryRegistry(SERVICE, limits, journal=journal)
@@ -123,6 +139,30 @@ def make_reach(
 def reach(make_reach: MakeReach) -> Reach:
     """A registry, each of the contract's in turn."""
     return make_reach(Limits())
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[Server]:
+    """A server, and in it the database `contract` with the tables."""
+    found = programs()
+    if found is None:
+        pytest.skip("PostgreSQL is not installed: apt-get install postgresql, or make machines")
+    server = Server(found)
+    try:
+        server.start()
+        with Database(server.create("contract")).connect() as connection:
+            migrate(connection)
+        yield server
+    finally:
+        server.close()
+
+
+@pytest.fixture
+def empty_database(postgresql: Server) -> str:
+    """The address of a database with the tables, and nothing in them."""
+    url = postgresql.url("contract")
+    empty(url)
+    return url
 
 
 @pytest.fixture

@@ -73,10 +73,11 @@ class Rules:
         *,
         next_order: int = 1,
         last_created_at: float = 0.0,
+        make_store: Callable[[Clock, Ledger], TaskStore] = TaskStore,
     ) -> None:
         self.clock = clock
         self.ledger = Ledger()
-        self.store = TaskStore(clock, self.ledger)
+        self.store = make_store(clock, self.ledger)
         self.workers = Workers(service, clock, self.ledger, self.store, limits.lease_seconds)
         table = ScheduleTable()
         self.room = Room(limits, self.store, table)

@@ -1,0 +1,113 @@
+"""The reads of the registry: a row of a table for each kind of request.
+
+None of them takes part in a transaction that writes. Each sees what was committed when it began.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from afterwards.counts import counts_by_state
+from afterwards.errors import TaskDeleted, TaskNotFound
+from afterwards.lifecycle import Task
+from afterwards.registry.journal.history import MOST_SHOWN, with_history
+from afterwards.registry.postgresql import columns, events
+from afterwards.registry.postgresql.database import Database
+from afterwards.registry.postgresql.ids import is_id
+from afterwards.registry.protocol.answers import Answer, Details, Events, KeyWait, ProgressMark
+from afterwards.registry.protocol.requests import Changes, Counts, Get, Inspect, Request
+
+_SELECT_TASK: Final = f"SELECT {columns.SELECTED} FROM afterwards.tasks WHERE id = %s"
+_WAS_DELETED: Final = "SELECT 1 FROM afterwards.deleted WHERE id = %s"
+_SELECT_ATTEMPTS: Final = (
+    f"SELECT {columns.SELECTED_OF_ATTEMPT} FROM afterwards.attempts WHERE task = %s "
+    f"ORDER BY attempt DESC LIMIT {MOST_SHOWN}"
+)
+_COUNT_CHILDREN: Final = "SELECT count(*) FROM afterwards.tasks WHERE parent = %s"
+_SELECT_PROGRESS: Final = (
+    "SELECT attempt, fraction, message, at FROM afterwards.progress WHERE task = %s"
+)
+_COUNT_HOLDERS: Final = """
+SELECT concurrency_key, lane IS NOT NULL, (
+    SELECT count(*) FROM afterwards.tasks AS r
+    WHERE r.type = t.type AND r.concurrency_key = t.concurrency_key AND r.state = 'processing'
+) FROM afterwards.tasks AS t
+WHERE id = %s AND concurrency_key IS NOT NULL AND state = 'pending'
+"""
+_SUM_COUNTS: Final = """
+SELECT counter, type, label, sum(number)::bigint FROM afterwards.counts
+GROUP BY counter, type, label
+"""
+
+
+class Reads:
+    """Answers reads."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._by_kind: Mapping[type, Callable[[Any], Answer]] = {
+            Get: self._task,
+            Inspect: self._details,
+            Counts: lambda _: counts_by_state(self.counts()),
+            Changes: self._changes,
+        }
+        self.kinds = frozenset(self._by_kind)
+        """The requests that are reads."""
+
+    def answer(self, request: Request) -> Answer:
+        """Answer a read.
+
+        Raises:
+            JournalUnavailable: the database refuses.
+            DatabaseUnreachable: it cannot be asked.
+        """
+        return self._by_kind[type(request)](request)
+
+    def counts(self) -> dict[tuple[str, str, str], int]:
+        """The sums of all writers' counts."""
+        with self._database.transaction() as transaction:
+            [rows] = transaction.run([(_SUM_COUNTS, ())])
+        return {(counter, kind, label): number for counter, kind, label, number in rows}
+
+    def _task(self, request: Get) -> Task | TaskNotFound:
+        if not is_id(request.task_id):
+            return TaskNotFound(request.task_id)
+        task_id = (request.task_id,)
+        with self._database.transaction() as transaction:
+            found, deleted = transaction.run([(_SELECT_TASK, task_id), (_WAS_DELETED, task_id)])
+        if found:
+            return columns.to_task(found[0])
+        return (TaskDeleted if deleted else TaskNotFound)(request.task_id)
+
+    def _details(self, request: Inspect) -> Details | TaskNotFound:
+        if not is_id(request.task_id):
+            return TaskNotFound(request.task_id)
+        task_id = (request.task_id,)
+        with self._database.transaction(snapshot=True) as transaction:
+            found, deleted, attempts, children, marks, waits = transaction.run(
+                [(sql, task_id) for sql in _OF_DETAILS]
+            )
+        if not found:
+            return (TaskDeleted if deleted else TaskNotFound)(request.task_id)
+        task = columns.to_task(found[0])
+        ended = [columns.to_attempt(row, tracebacks=request.tracebacks) for row in attempts]
+        details = with_history(task, ended[::-1], children[0][0])
+        if marks and task.worker is not None and marks[0][0] == task.attempt:
+            details = details._replace(progress=ProgressMark(*marks[0]))
+        if waits and not waits[0][1]:
+            details = details._replace(waiting=KeyWait(waits[0][0], waits[0][2]))
+        return details
+
+    def _changes(self, request: Changes) -> Events:
+        return events.changes_after(self._database, request.epoch, request.after)
+
+
+_OF_DETAILS: Final = (
+    _SELECT_TASK,
+    _WAS_DELETED,
+    _SELECT_ATTEMPTS,
+    _COUNT_CHILDREN,
+    _SELECT_PROGRESS,
+    _COUNT_HOLDERS,
+)
