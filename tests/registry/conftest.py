@@ -146,7 +146,7 @@ def postgresql() -> Iterator[Server]:
     """A server, and in it the database `contract` with the tables."""
     found = programs()
     if found is None:
-        pytest.skip("PostgreSQL is not installed: apt-get install postgresql, or make machines")
+        pytest.skip("PostgreSQL is not installed: apt-get install postgresql, or make database")
     server = Server(found)
     try:
         server.start()
