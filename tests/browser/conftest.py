@@ -1,4 +1,4 @@
-"""One service and one browser for each file of tests."""
+"""One service for each file of tests, and one browser for the files that follow each other."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.browser.window import Window
 from tests.integration.conftest import Service
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
     if CHROMIUM is None:
         pytest.skip(MISSING)
