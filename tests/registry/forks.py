@@ -6,8 +6,10 @@ of how a service starts one, in `tests/registry/process/`, do it all the same.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import signal
 import subprocess
 from multiprocessing import get_context, reduction
 from multiprocessing.process import BaseProcess
@@ -44,6 +46,11 @@ class ForkedRegistry(RegistryProcess):
         process = _FORKS.Process(target=_host, args=(options, passed, self._config.data_dir))
         process.start()
         return cast("subprocess.Popen[bytes]", _Child(process))
+
+    def _signal(self, number: signal.Signals) -> None:
+        # The fork server reaps it, a moment before this process is told of its end.
+        with contextlib.suppress(ProcessLookupError):
+            super()._signal(number)
 
 
 class _Child:
