@@ -37,16 +37,16 @@ example: $(DEVELOPMENT) ## run a small shop that uses the whole service: example
 # where the environment says that no bytecode is to be written.
 test test-all test-machines quick: export PYTHONDONTWRITEBYTECODE :=
 
-# Many tests wait for processes to start, end or run out of time, so there are more of them than
-# processors; a file stays with one of them. Those that take times come last, on their own, and
-# without coverage, which would be part of the times.
+# Many tests wait for processes to start, end or run out of time, so there are more test processes
+# than processors. A file stays with one of them, and the longest begin. Those that take times come
+# last, on their own, and without coverage, which would be part of the times.
 test: check tools ## run lint, format, types and all but the longest tests
-	@EXAMPLES_AT_MOST=20 $(BIN)/python -m pytest --quiet --numprocesses 4 --dist loadfile \
+	@EXAMPLES_AT_MOST=20 $(BIN)/python -m pytest --quiet --numprocesses 6 --dist loadfile \
 		--no-loadscope-reorder -m 'not engine and not machines and not measures and not thorough'
 	@$(BIN)/python -m pytest --quiet --numprocesses 2 --dist worksteal -m measures
 
 test-all: check tools ## run every test there is, with coverage: what CI runs
-	@$(BIN)/python -m pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder \
+	@$(BIN)/python -m pytest --numprocesses 6 --dist loadfile --no-loadscope-reorder \
 		-m 'not engine and not machines and not measures' --cov --cov-report=term
 	@$(BIN)/python -m pytest --quiet --numprocesses 2 --dist worksteal -m measures
 

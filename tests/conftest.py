@@ -75,6 +75,8 @@ _WITH_PROCESSES: Final = frozenset(
 _FIXTURES_WITH_PROCESSES: Final = frozenset({"hosted", "processes"})
 _PARAMETERS_WITH_PROCESSES: Final = frozenset({"manager", "process"})
 """The registry and the executor that are processes."""
+_LONGEST: Final = (Path(__file__).parent / "longest_files.txt").read_text().split()
+"""The files that take longest, in the order of that. `tests/test_longest_files.py` prints it."""
 _started: list[str] = []
 
 
@@ -99,7 +101,7 @@ _noted(multiprocessing.util, "spawnv_passfds")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what starts processes; `make quick` leaves it out. Files of few long tests go first."""
+    """Mark what starts processes; `make quick` leaves it out. The longest files go first."""
     tests = Path(__file__).parent
     for item in items:
         folder = item.path.relative_to(tests).parts[0]
@@ -112,8 +114,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             or not _PARAMETERS_WITH_PROCESSES.isdisjoint(names)
         ):
             item.add_marker(pytest.mark.processes)
-    # What is long and comes last has one processor wait for another.
-    items.sort(key=lambda item: item.path.relative_to(tests).parts[0] not in _WITH_PROCESSES)
+    # A file stays with one process: a long one that comes last has the others wait for it.
+    ranks = {path: rank for rank, path in enumerate(_LONGEST)}
+    items.sort(key=lambda item: ranks.get(item.path.relative_to(tests).as_posix(), len(ranks)))
 
 
 # -- which processes are measured ------------------------------------------------------------------
