@@ -38,6 +38,7 @@ from afterwards.service.declaring import Declaring
 from afterwards.service.service import TaskService
 from afterwards.service.validator import Validator
 from afterwards.settings import Settings
+from afterwards.task_types.description import Catalogue
 from afterwards.task_types.generations import Generation, LiveCatalogue, News
 from afterwards.task_types.snapshot import CodeFile
 from afterwards_executors.hosts.settings import HostSettings
@@ -75,18 +76,7 @@ class WebWorker:
         worker = this_process(access.service)
         self._traces = traces(settings, worker)
         self._questions = Questions(catalogue, self._ask)
-        self._dispatcher = Dispatcher(
-            self._executors,
-            catalogue,
-            environment(settings),
-            settings.request_timeout_seconds,
-            self._report,
-            progress=self._progress,
-            slots_changed=self._slots_changed,
-            later=self._after_answers,
-            traces=self._traces,
-            questions=self._questions,
-        )
+        self._dispatcher = self._make_dispatcher(settings, catalogue)
         self._itself = ThisWorker(self._executors, self._dispatcher, generation.number)
         self._client = RegistryClient(
             self._dispatcher,
@@ -104,19 +94,36 @@ class WebWorker:
             fence_seconds=settings.lease_seconds * FENCE_SHARE,
         )
         self._events = EventHub(access.connect, self._client.call)
-        self.service = TaskService(
-            self._client,
-            self._dispatcher,
-            catalogue,
-            self._events,
-            validator(settings, hosts),
-            lists=ListReader(access.connect),
-            traces=self._traces,
-        )
+        self.service = self._make_service(catalogue, validator(settings, hosts))
         self._declaring = Declaring(self.service.operations)
         self._declared = generation.number, generation.schedules
         self._draining_since: float | None = None
         self._guard = None if access.guard is None else Guard(access.guard)
+
+    def _make_dispatcher(self, settings: Settings, catalogue: Catalogue) -> Dispatcher:
+        return Dispatcher(
+            self._executors,
+            catalogue,
+            environment(settings),
+            settings.request_timeout_seconds,
+            self._report,
+            progress=self._progress,
+            slots_changed=self._slots_changed,
+            later=self._after_answers,
+            traces=self._traces,
+            questions=self._questions,
+        )
+
+    def _make_service(self, catalogue: Catalogue, validates: Validator | None) -> TaskService:
+        return TaskService(
+            self._client,
+            self._dispatcher,
+            catalogue,
+            self._events,
+            validates,
+            lists=ListReader(self._access.connect),
+            traces=self._traces,
+        )
 
     def _report(self, report: Report) -> None:
         self._client.report(report)
