@@ -105,10 +105,10 @@ ROOMS: Final[dict[str, May]] = {
     ),
     "dashboard": May(),
     "api": May(
-        "access artifacts counts dashboard errors events.statistics events.streams events.window "
-        "labels lifecycle logs moments outgoing.reach registry.protocol.activity "
-        "registry.protocol.answers registry.protocol.filters schedules service settings system "
-        "task_types trace_context webhooks",
+        "access artifacts counts dashboard errors events.statistics events.streams "
+        "events.task_stream events.window labels lifecycle logs moments outgoing.reach "
+        "registry.protocol.activity registry.protocol.answers registry.protocol.filters schedules "
+        "service settings system task_types trace_context webhooks",
         "fastapi orjson prometheus_client pydantic pydantic_core starlette structlog",
     ),
     "assembly": May(

@@ -14,7 +14,13 @@ import pytest
 
 from afterwards.errors import Draining, TaskNotFound
 from afterwards.events import hub as hub_module
-from afterwards.events.streams import AllStream, Portion, Reset, Snapshot, TaskStream
+from afterwards.events.streams import (
+    AllStream,
+    Portion,
+    Reset,
+    Snapshot,
+)
+from afterwards.events.task_stream import TaskStream
 from afterwards.events.window import NOWHERE, Position
 from afterwards.lifecycle import TaskState
 from afterwards.registry.protocol.requests import Cancel, Changes, Counts, Progress, Request

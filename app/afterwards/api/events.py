@@ -34,7 +34,13 @@ from afterwards.api.routing import new_router
 from afterwards.api.submission import service_of
 from afterwards.errors import Draining
 from afterwards.events.statistics import StatisticsFrame, StatisticsStream
-from afterwards.events.streams import AllStream, Portion, Reset, Snapshot, TaskStream
+from afterwards.events.streams import (
+    AllStream,
+    Portion,
+    Reset,
+    Snapshot,
+)
+from afterwards.events.task_stream import TaskStream
 from afterwards.events.window import Position
 from afterwards.lifecycle import TaskState
 

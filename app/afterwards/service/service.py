@@ -14,7 +14,8 @@ from afterwards.access.principal import Principal
 from afterwards.errors import Draining, IllegalTransition, TaskNotFound, Unvalidated
 from afterwards.events.hub import EventHub
 from afterwards.events.statistics import StatisticsStream
-from afterwards.events.streams import AllStream, TaskStream, of_all, of_task
+from afterwards.events.streams import AllStream, of_all
+from afterwards.events.task_stream import TaskStream, of_task
 from afterwards.events.window import Position
 from afterwards.execution.dispatcher import Dispatcher
 from afterwards.lifecycle import FINAL_STATES, Kind, Task, TaskState
@@ -222,7 +223,7 @@ class TaskService:
     def task_stream(
         self, task_id: str, position: Position | None
     ) -> AbstractAsyncContextManager[TaskStream]:
-        """The events of a task; see `afterwards.events.streams.of_task`."""
+        """The events of a task; see `afterwards.events.task_stream.of_task`."""
         ask, sight = self._client.call, self._sight
         return of_task(self._events, ask, _checked(task_id), position, sight=sight)
 
