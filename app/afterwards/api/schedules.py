@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from asyncio import sleep
-from collections.abc import Sequence
 from contextlib import suppress
 from typing import Annotated, Any, Final
 from urllib.parse import urlencode
@@ -24,12 +23,13 @@ from afterwards.api.checks import (
     require_valid,
 )
 from afterwards.api.cursors import cursor_of, link_to_next, position_of
-from afterwards.api.encoding import REDACTED, encoded, raw
+from afterwards.api.encoding import encoded
 from afterwards.api.queries import require_once
 from afterwards.api.redaction import MASK, redaction_of, restored, shown
 from afterwards.api.references import reference
 from afterwards.api.roles import Role, needs
 from afterwards.api.routing import new_router
+from afterwards.api.schedule_document import results_document, schedule_document
 from afterwards.api.schemas.fields import SCHEDULE_LOCATION
 from afterwards.api.schemas.pages import page_answers
 from afterwards.api.schemas.schedules import (
@@ -42,21 +42,17 @@ from afterwards.api.schemas.schedules import (
 from afterwards.api.schemas.tasks import TaskDocument
 from afterwards.api.submission import service_of
 from afterwards.api.task_document import base_document
-from afterwards.api.times import shown_time
 from afterwards.api.uncached import uncached
 from afterwards.errors import ScheduleDeclared, ScheduleNotFound
 from afterwards.labels import stored
-from afterwards.registry.protocol.answers import DueTask
 from afterwards.schedules.recurrence import check_cron, zone
 from afterwards.schedules.schedule import NAME, Schedule
-from afterwards.service.hidden import HIDDEN
 from afterwards.service.intake import TaskRequest
 from afterwards.service.operations import Operations
 from afterwards.system.large_bodies import aside
 
 router = new_router("Schedules")
 
-RUNS_SHOWN: Final = 5
 
 DECLARED: Final = str(ScheduleDeclared("daily-report", "shop.tasks"))
 
@@ -90,9 +86,9 @@ async def list_schedules(query: Annotated[ScheduleFilter, Query()], request: Req
     redaction = redaction_of(request)
     for schedule in page.schedules:
         masked = redaction.schedule(schedule)
-        document = _document(masked, now, with_payload=query.payloads)
+        document = schedule_document(masked, now, with_payload=query.payloads)
         if page.results is not None:
-            document["results"] = _results(page.results[schedule.name])
+            document["results"] = results_document(page.results[schedule.name])
         documents.append(document)
         # Due times that nobody has asked for yet may take a millisecond and more to find.
         await sleep(0)
@@ -171,7 +167,7 @@ async def put_schedule(name: ScheduleName, new: NewSchedule, request: Request) -
     operations = _operations(request)
     made = await operations.put_schedule(schedule, asker(request))
     masked = redaction_of(request).schedule(await operations.schedule(name))
-    document = encoded(_document(masked, time.time()))
+    document = encoded(schedule_document(masked, time.time()))
     location = reference(request.scope, f"/schedules/{name}")
     return uncached(document, 201 if made else 200, {"Location": location})
 
@@ -314,49 +310,7 @@ def _schedule(name: str, new: NewSchedule, payload: bytes, request: Request) -> 
     )
 
 
-def _document(schedule: Schedule, now: float, *, with_payload: bool = True) -> dict[str, Any]:
-    pattern = schedule.pattern
-    members: dict[str, Any] = {
-        "name": schedule.name,
-        "type": pattern.type,
-        "cron": schedule.cron,
-        "every_seconds": schedule.every_seconds,
-        "timezone": schedule.timezone,
-        "catch_up": schedule.catch_up,
-        "paused": schedule.paused,
-        "priority": pattern.priority,
-        "max_attempts": pattern.max_attempts,
-        "timeout_seconds": pattern.timeout_seconds,
-        "labels": {} if pattern.labels is None else raw(pattern.labels),
-        "concurrency_key": pattern.concurrency_key,
-        "unique_key": pattern.unique_key,
-        "created_at": shown_time(schedule.created_at),
-        "last_due": _time_or_none(schedule.last_due),
-        "last_task_id": schedule.last_task_id,
-        "last_skipped": _time_or_none(schedule.last_skipped),
-        "module": schedule.module,
-        "gone": schedule.gone,
-        "next_runs": [shown_time(due) for due in schedule.next_runs(RUNS_SHOWN, now)],
-    }
-    if with_payload:
-        members["payload"] = raw(pattern.payload)
-        if pattern.payload is HIDDEN:
-            members |= REDACTED
-    return members
-
-
-def _time_or_none(moment: float | None) -> str | None:
-    return None if moment is None else shown_time(moment)
-
-
-def _results(tasks: Sequence[DueTask]) -> list[dict[str, str]]:
-    return [
-        {"task_id": task_id, "due": shown_time(due), "status": str(state)}
-        for task_id, due, state in tasks
-    ]
-
-
 async def _shown(request: Request, schedule: Schedule) -> Response:
     size = len(schedule.pattern.payload)
     masked = await aside(size, redaction_of(request).schedule, schedule)
-    return uncached(encoded(_document(masked, time.time())))
+    return uncached(encoded(schedule_document(masked, time.time())))
