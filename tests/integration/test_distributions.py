@@ -124,7 +124,9 @@ def project(tmp_path: Path) -> Path:
     return directory
 
 
-@pytest.fixture(params=["", "."], ids=["", "with-PYTHONPATH"])
+@pytest.fixture(
+    params=[pytest.param("", marks=pytest.mark.thorough), "."], ids=["", "with-PYTHONPATH"]
+)
 def service(
     programs: Path, project: Path, tmp_path: Path, request: pytest.FixtureRequest
 ) -> Iterator[Service]:

@@ -58,7 +58,10 @@ def test_a_reader_that_was_never_there_does_not_prevent_the_start(
     works_and_stops(service)
 
 
-@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize(
+    "closed",
+    [*(pytest.param(one, marks=pytest.mark.thorough) for one in (">&-", "2>&-")), "<&- >&- 2>&-"],
+)
 def test_standard_streams_that_are_closed_do_not_prevent_the_start(
     new_service: Callable[..., Service], closed: str
 ) -> None:

@@ -23,6 +23,7 @@ def signal_all(service: Service, number: signal.Signals) -> None:
             continue
 
 
+@pytest.mark.thorough
 def test_a_stop_sent_to_all_processes_at_once_is_an_orderly_one(new_service: NewService) -> None:
     # As some supervisors do it by default.
     service = new_service(
@@ -71,7 +72,9 @@ def test_a_second_service_on_the_data_directory_is_refused_and_the_first_goes_on
     assert first.stop() == 0
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    "number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.thorough)]
+)
 def test_a_stop_is_obeyed_while_the_start_waits_for_the_data_directory(
     new_service: NewService, number: signal.Signals
 ) -> None:
@@ -86,6 +89,7 @@ def test_a_stop_is_obeyed_while_the_start_waits_for_the_data_directory(
     wait_for(lambda: not service.processes(), "no process left behind")
 
 
+@pytest.mark.thorough
 def test_a_service_can_be_started_right_after_the_death_of_its_master(
     new_service: NewService,
 ) -> None:
