@@ -37,6 +37,7 @@ from afterwards_client.events import Event, ProgressEvent, ResetEvent, StateEven
 from afterwards_client.groups import Batch, CancelledChildren, Group
 from afterwards_client.listing import Page, Scan, TaskCount
 from afterwards_client.live_statistics import LiveStatistics
+from afterwards_client.new_task import Callback, NewTask
 from afterwards_client.retries import Retries
 from afterwards_client.schedules import DueTask, NewSchedule, Schedule
 from afterwards_client.selection import Conditions
@@ -45,11 +46,9 @@ from afterwards_client.task_types import RateLimit, TaskType
 from afterwards_client.tasks import (
     Artifact,
     Attempt,
-    Callback,
     CancelOutcome,
     GroupWait,
     KeyWait,
-    NewTask,
     Progress,
     Task,
     TaskDetails,

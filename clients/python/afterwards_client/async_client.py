@@ -15,8 +15,9 @@ from afterwards_client.async_webhook_verbs import AsyncWebhookVerbs
 from afterwards_client.calls import Cancellation
 from afterwards_client.events import Event
 from afterwards_client.groups import Batch, Group
+from afterwards_client.new_task import Callback, NewTask
 from afterwards_client.subscription import Subscription
-from afterwards_client.tasks import Callback, NewTask, Task, TaskDetails
+from afterwards_client.tasks import Task, TaskDetails
 
 
 class AsyncClient(

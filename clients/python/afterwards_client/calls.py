@@ -19,8 +19,9 @@ from afterwards_client.errors import (
     shortened,
 )
 from afterwards_client.groups import Batch, CancelledChildren, Group
+from afterwards_client.new_task import NewTask
 from afterwards_client.retries import retry_after_seconds
-from afterwards_client.tasks import CancelOutcome, NewTask, Task, TaskDetails
+from afterwards_client.tasks import CancelOutcome, Task, TaskDetails
 
 T = TypeVar("T")
 

@@ -12,10 +12,11 @@ from afterwards_client.downloading import Downloading
 from afterwards_client.events import Event
 from afterwards_client.groups import Batch, Group
 from afterwards_client.many import ManyTasks
+from afterwards_client.new_task import Callback, NewTask
 from afterwards_client.operations import Operations
 from afterwards_client.scheduling import Scheduling
 from afterwards_client.subscription import Subscription
-from afterwards_client.tasks import Callback, NewTask, Task, TaskDetails
+from afterwards_client.tasks import Task, TaskDetails
 from afterwards_client.webhook_verbs import WebhookVerbs
 
 

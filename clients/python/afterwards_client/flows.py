@@ -27,8 +27,10 @@ from afterwards_client.errors import (
     WaitTimeout,
 )
 from afterwards_client.groups import Batch
+from afterwards_client.new_task import NewTask
 from afterwards_client.retries import RETRIED_STATUSES, Patience, Retries, retry_after_seconds
-from afterwards_client.tasks import NewTask, Task, TaskDetails, seconds_of
+from afterwards_client.tasks import Task, TaskDetails
+from afterwards_client.times import seconds_of
 
 T = TypeVar("T")
 

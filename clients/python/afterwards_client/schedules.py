@@ -11,8 +11,8 @@ from typing import Any, Self
 from afterwards_client.calls import Call, no_content, said, segment
 from afterwards_client.pages import Listing
 from afterwards_client.retries import Retries
-from afterwards_client.tasks import Task, TaskStatus, seconds_of
-from afterwards_client.times import optional_time
+from afterwards_client.tasks import Task, TaskStatus
+from afterwards_client.times import optional_time, seconds_of
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import httpx
 
 from afterwards_client.async_client import AsyncClient
 from afterwards_client.client import Client
-from afterwards_client.tasks import Task, TaskDetails, TaskSummary, seconds_of
+from afterwards_client.tasks import Task, TaskDetails, TaskSummary
 from afterwards_client.testing.clock import FakeClock
 from afterwards_client.testing.installed import installed, quick
 from afterwards_client.testing.list_routes import ListRoutes
@@ -29,6 +29,7 @@ from afterwards_client.testing.task_types import FakeTypes, Run
 from afterwards_client.testing.transport import FakeTransport
 from afterwards_client.testing.webhook_routes import WebhookRoutes
 from afterwards_client.testing.work import do_due, ending_with, failing_with
+from afterwards_client.times import seconds_of
 
 URL: Final = "http://afterwards.test"
 _AWAY_SECONDS: Final = 1.0
