@@ -31,7 +31,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypedDict, Unpack
 
 from afterwards.errors import IllegalTransition, StaleReport
 from afterwards.moments import LATEST_SHOWN, shown
@@ -122,6 +122,24 @@ class Kind(NamedTuple):
     type: str
     executor: str
     max_attempts: int
+
+
+class Wishes(TypedDict, total=False):
+    """The wishes of a submission, besides type, payload and time: members of `Task`."""
+
+    priority: int
+    max_attempts: int
+    timeout_seconds: float
+    deadline: float
+    labels: str
+    group: str
+    concurrency_key: str
+    unique_key: str
+    idempotency_key: str
+    fingerprint: bytes | None
+    callback: str
+    webhook: int
+    trace: str
 
 
 @dataclass(frozen=True)
@@ -248,6 +266,10 @@ class Task:
     def submitted(self, task_id: str, payload: bytes, now: float, owner: str | None = None) -> Task:
         """A new task like this one, which is a mere pattern."""
         return self._evolve(id=task_id, payload=payload, created_at=now, run_at=now, owner=owner)
+
+    def wanting(self, **wishes: Unpack[Wishes]) -> Task:
+        """A new task, not accepted yet, with what its submission asks for."""
+        return self._evolve(**wishes)
 
     def postponed(self, run_at: float, delay_seconds: float | None = None) -> Task:
         """A new task that is not due yet: SCHEDULED in the place of PENDING.

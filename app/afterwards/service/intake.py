@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 from pydantic_core import from_json
 
 from afterwards.errors import UnknownTaskType
-from afterwards.lifecycle import DEFAULT_PRIORITY, Follows, Kind, Task
+from afterwards.lifecycle import DEFAULT_PRIORITY, Follows, Kind, Task, Wishes
 from afterwards.registry.protocol.requests import OnConflict
 from afterwards.system.large_bodies import LARGE_BYTES
 from afterwards.task_ids import new_id
@@ -108,7 +108,7 @@ class Intake:
         if then is None:
             return tasks
         follower = self.requested(then.task, now, owner).following(then.on, len(tasks))
-        return [*(replace(task, group=follower.id) for task in tasks), follower]
+        return [*(task.wanting(group=follower.id) for task in tasks), follower]
 
     def pattern(self, wanted: TaskRequest) -> Task:
         """The pattern of a schedule's tasks: no id, no times. Raises as `task`."""
@@ -121,24 +121,24 @@ class Intake:
         return Kind(pattern.type, pattern.executor, pattern.max_attempts)
 
     def _shaped(self, wanted: TaskRequest, task: Task) -> Task:
-        changes: dict[str, Any] = {}
+        wishes: Wishes = {}
         if wanted.priority != DEFAULT_PRIORITY:
-            changes["priority"] = wanted.priority
+            wishes["priority"] = wanted.priority
         if wanted.max_attempts is not None:
-            changes["max_attempts"] = wanted.max_attempts
+            wishes["max_attempts"] = wanted.max_attempts
         if wanted.timeout_seconds is not None:
-            changes["timeout_seconds"] = wanted.timeout_seconds
+            wishes["timeout_seconds"] = wanted.timeout_seconds
         if wanted.deadline is not None:
-            changes["deadline"] = wanted.deadline
+            wishes["deadline"] = wanted.deadline
         if wanted.labels is not None:
-            changes["labels"] = wanted.labels
+            wishes["labels"] = wanted.labels
         if wanted.concurrency_key is not None:
-            changes["concurrency_key"] = wanted.concurrency_key
+            wishes["concurrency_key"] = wanted.concurrency_key
         if wanted.unique_key is not None:
-            changes["unique_key"] = wanted.unique_key
+            wishes["unique_key"] = wanted.unique_key
         if wanted.callback is not None:
-            changes |= {"callback": wanted.callback, "webhook": 1}
-        return replace(task, **changes) if changes else task
+            wishes["callback"], wishes["webhook"] = wanted.callback, 1
+        return task.wanting(**wishes) if wishes else task
 
 
 def _pattern(task_type: TypeDescription) -> Task:

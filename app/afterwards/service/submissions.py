@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 from pydantic import BaseModel
@@ -83,7 +82,7 @@ class Submissions:
         stored = payload.model_dump_json().encode()
         task = self._intake.task(type_name, stored, time.time(), self._owner)
         if labels is not None:
-            task = replace(task, labels=labels)
+            task = task.wanting(labels=labels)
         if idempotency_key is not None:
             kind = type_name if labels is None else f"{type_name} {labels}"
             print_of_body = await aside(len(stored), _fingerprint, payload, kind)
@@ -151,7 +150,7 @@ class Submissions:
             first: Sequence[Task] | None = await self._client.call(AddAll(tasks))
         else:
             with self._traces.submission(tasks, headers) as span:
-                traced = [replace(task, trace=span.trace) for task in tasks]
+                traced = [task.wanting(trace=span.trace) for task in tasks]
                 first = await self._client.call(AddAll(traced))
                 if first is not None:
                     span.replayed(first)
@@ -166,7 +165,7 @@ class Submissions:
 
     async def _add_traced(self, traces: Traces, add: Add, headers: Headers) -> Any:
         with traces.submission([add.task], headers) as span:
-            traced = replace(add.task, trace=span.trace)
+            traced = add.task.wanting(trace=span.trace)
             first: Task | Existing | None = await self._client.call(add._replace(task=traced))
             if first is not None:
                 span.replayed([first.task if isinstance(first, Existing) else first])
@@ -186,4 +185,4 @@ def _fingerprint(payload: BaseModel, kind: str) -> bytes:
 
 
 def _under_key(task: Task, key: str, print_of_submission: bytes | None) -> Task:
-    return replace(task, idempotency_key=key, fingerprint=print_of_submission)
+    return task.wanting(idempotency_key=key, fingerprint=print_of_submission)
