@@ -17,11 +17,13 @@ from pydantic import BaseModel, Field
 from afterwards import EmailAddress
 from afterwards_client import (
     AfterwardsClientError,
-    ApiError,
     AsyncClient,
     Conflict,
+    Gone,
+    Invalid,
     InvalidWebhook,
     NewTask,
+    NotFound,
     verify_webhook,
 )
 
@@ -52,8 +54,8 @@ def refused(_request: Request, error: Refused) -> Response:
 
 @app.exception_handler(AfterwardsClientError)
 def service_refused(_request: Request, error: AfterwardsClientError) -> Response:
-    """The service says no, or is away for longer than the client waits."""
-    if isinstance(error, ApiError):
+    """The service says no; or it is full, or away for longer than the client waits."""
+    if isinstance(error, Conflict | Gone | Invalid | NotFound):
         return JSONResponse({"detail": error.detail}, error.status)
     return JSONResponse({"detail": "Try again in a moment"}, 503, {"Retry-After": "1"})
 

@@ -22,6 +22,9 @@ from tests.integration.conftest import MARK, wait_for
 ROOT: Final = Path(__file__).parents[2]
 SHOP: Final = ROOT / "examples" / "shop"
 README: Final = (SHOP / "README.md").read_text()
+# A run takes a quarter of a minute, and on a busy machine several times that.
+pytestmark = pytest.mark.timeout(400)
+
 # The environment of the tests is there already.
 MAKE: Final = ("make", "--no-print-directory", "-o", ".venv/development.stamp", "example")
 NUMBER_OF_TASKS: Final = sum(sum(states.values()) for states in TASKS.values())
@@ -98,7 +101,6 @@ def test_everything_happens_once_and_nothing_is_left(tmp_path: Path) -> None:
 
 
 @pytest.mark.thorough
-@pytest.mark.timeout(400)  # Each death costs seconds, and a busy machine multiplies them.
 def test_everything_happens_once_although_the_service_is_killed(tmp_path: Path) -> None:
     with running(tmp_path, "ONCE=1") as example:
         pid = int(example.read_until(r"The service is process (\d+)")[1])
@@ -120,6 +122,7 @@ def test_ctrl_c_ends_everything(tmp_path: Path) -> None:
     assert "Everything is ended" in example.lines[-1]
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(CHROMIUM is None, reason=MISSING)
 def test_a_page_shows_how_far_the_statements_are_until_the_shop_is_ended(
     tmp_path: Path,

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Thread
@@ -18,7 +18,7 @@ import httpx
 import uvicorn
 from aiosmtpd.controller import Controller
 
-from afterwards_client import AfterwardsClientError, Client
+from afterwards_client import AfterwardsClientError, Client, ConnectionFailed, Unavailable
 
 from . import partners
 from .customer import Customer, customers_order, owner_adds_up, vendors_import
@@ -80,6 +80,7 @@ def demonstrate(home: Path, stack: ExitStack, service_port: int, shop_port: int)
     service = run("service", AFTERWARDS, "serve", **service_settings(home, ports, urls["partners"]))
     within(60, "the service is ready", lambda: answers(f"{urls['service']}/readyz"))
     with Client(urls["service"], token=tokens["owner"]) as owner:
+        owner.pause_schedule("night")  # Here a night passes when the customers are done.
         settings = {
             "SHOP_DATABASE": str(home / "shop.sqlite3"),
             "SHOP_SERVICE_URL": urls["service"],
@@ -93,12 +94,12 @@ def demonstrate(home: Path, stack: ExitStack, service_port: int, shop_port: int)
         within(60, "the shop is ready", lambda: answers(f"{urls['shop']}/docs"))
         say("shop", f"The shop: {urls['shop']}/docs")
         say("shop", f"The dashboard: {urls['service']} - log in with {tokens['owner']}")
-        say("shop", f"The service is process {service.pid}: kill it whenever you like.")
+        say("shop", f"The service is process {service.pid}: kill it once or twice.")
         customer = Customer(urls["shop"])
         vendors_import(customer)
         customers_order(customer)
         owner_adds_up(customer)
-        owner.run_schedule("night")
+        let_a_night_pass(owner)
     return has_happened(f"{urls['service']}/metrics", tokens["prometheus"])
 
 
@@ -166,6 +167,13 @@ def make_webhook(owner: Client, shop_url: str) -> str:
     webhook = owner.put_webhook("shop", f"{shop_url}/notices", types=types)
     assert webhook.secret is not None, "a new webhook shows its secret"
     return webhook.secret
+
+
+def let_a_night_pass(owner: Client) -> None:
+    """Have the task of the schedule made now, once: the client does not send this call again."""
+    while owner.count(type="shop.night").count == 0:
+        with suppress(ConnectionFailed, Unavailable):
+            owner.run_schedule("night")
 
 
 def answers(url: str) -> Any:
