@@ -55,10 +55,11 @@ ROOMS: Final[dict[str, May]] = {
         "pydantic pydantic_core pydantic_settings",
     ),
     "system": May("artifacts errors setting_sources settings", "dotenv structlog"),
+    "cluster": May("errors logs settings system"),
     "schedules": May("lifecycle", "cronsim"),
     "task_types": May(
         "artifacts effects errors labels lifecycle logs mail.content outgoing.calls outgoing.reach "
-        "outgoing.statuses schedules system trace_context webhooks",
+        "outgoing.statuses schedules setting_sources system trace_context webhooks",
         "afterwards_executors email_validator pydantic pydantic_core structlog tenacity",
     ),
     "": May("task_types"),  # the package itself: what modules of task types import
@@ -113,7 +114,7 @@ ROOMS: Final[dict[str, May]] = {
     ),
     "assembly": May(
         "effects.settings execution logs registry.client registry.process registry.protocol "
-        "service settings system task_types traces.base",
+        "service setting_sources settings system task_types traces.base",
         "afterwards_executors",
     ),
     "code_renewals": May(
@@ -126,13 +127,14 @@ ROOMS: Final[dict[str, May]] = {
         "afterwards_executors",
     ),
     "main": May(
-        "api assembly errors logs registry.client.ring registry.process service settings system "
-        "task_types traces.base web_worker",
+        "api assembly cluster errors logs registry.client.ring registry.process service settings "
+        "system task_types traces.base web_worker",
         "fastapi uvicorn",
     ),
     "server": May(
-        "access encryption_keys errors logs registry.journal registry.process registry.protocol "
-        "registry.state setting_sources setting_types settings system task_types traces.base",
+        "access cluster encryption_keys errors logs registry.journal registry.process "
+        "registry.protocol registry.state setting_sources setting_types settings system "
+        "task_types traces.base",
         "afterwards_executors gunicorn httptools uvicorn uvicorn_worker",
     ),
     "cli": May(
@@ -150,7 +152,10 @@ EXECUTORS_PACKAGE: Final = "afterwards_executors"
 EXECUTORS: Final = May("", "tenacity uvloop")
 CLUSTER: Final = f"{EXECUTORS_PACKAGE}.cluster"
 OF_DASK: Final = frozenset(
-    {f"{CLUSTER}.{name}" for name in ("calls", "host", "office", "plugin", "relay", "session")}
+    {
+        f"{CLUSTER}.{name}"
+        for name in ("calls", "check", "host", "office", "plugin", "relay", "session")
+    }
 )
 """The modules that import Dask's. They run in a host of their own, and in the cluster."""
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+from collections.abc import Callable
 from dataclasses import replace
-from typing import Final
+from functools import partial
+from typing import TYPE_CHECKING, Final
 
+from afterwards import __version__
 from afterwards.effects.settings import MAIL_TYPES
 from afterwards.execution.attempt import prepare
 from afterwards.execution.executors import Executors
@@ -18,34 +21,59 @@ from afterwards.registry.process.access import RegistryConfig
 from afterwards.registry.protocol.base import Worker
 from afterwards.registry.protocol.requests import TypeLimits
 from afterwards.service.validator import Validator
+from afterwards.setting_sources import PREFIX
 from afterwards.settings import Settings
 from afterwards.system.child_environment import child_environment
 from afterwards.task_types.base import Environment
+from afterwards.task_types.described import Described, described
 from afterwards.task_types.description import Catalogue, TypeDescription
-from afterwards.task_types.snapshot import CodeFile
+from afterwards.task_types.generations import LiveCatalogue
+from afterwards.task_types.snapshot import VARIABLE, CodeFile
 from afterwards.task_types.validating import MAX_ANSWER_BYTES
 from afterwards.traces.base import Traces
 from afterwards_executors import EXECUTORS, IN_PROCESS
 from afterwards_executors.base import HostedExecutor
+from afterwards_executors.frames import encode_call
 from afterwards_executors.hosts.settings import HostSettings
+
+if TYPE_CHECKING:
+    from afterwards_executors.cluster.settings import ClusterSettings
 
 log = get_logger(__name__)
 
 _LINGER_MARGIN_SECONDS: Final = 15.0
 
 
-def executors(settings: Settings, hosts: HostSettings, log: HostLog) -> Executors:
-    """The executors of a worker, not started."""
+def executors(
+    settings: Settings,
+    hosts: HostSettings,
+    log: HostLog,
+    cluster_changed: Callable[[], None] = lambda: None,
+) -> Executors:
+    """The executors of a worker, not started.
+
+    Args:
+        cluster_changed: called when a Dask cluster has more room, or less. Must not wait.
+    """
     slots = {
         "async": settings.async_slots,
         "thread": settings.thread_slots,
         "process": settings.process_slots,
     }
+    hosted = {kind: make(slots[kind], hosts) for kind, make in EXECUTORS.items()}
+    problem: Callable[[], str] = str
+    if settings.dask_scheduler:
+        # By name: a worker without a cluster loads nothing of it.
+        module = importlib.import_module("afterwards_executors.cluster.executor")
+        cluster = module.ClusterExecutor(settings.dask_slots, hosts, cluster_changed)
+        hosted["dask"] = cluster
+        problem = partial(getattr, cluster, "problem")
     return Executors(
-        {kind: make(slots[kind], hosts) for kind, make in EXECUTORS.items()},
+        hosted,
         {kind: make(slots[kind]) for kind, make in IN_PROCESS.items()},
         settings.built_in,
         *_effects_executor(settings, log),
+        cluster=problem,
     )
 
 
@@ -75,14 +103,21 @@ def validator(settings: Settings, hosts: HostSettings) -> Validator | None:
     return Validator(EXECUTORS["process"](1, kept), code)
 
 
-def host_settings(settings: Settings, code: CodeFile, log: HostLog) -> HostSettings:
-    """The settings with which hosts of task code are started from now on."""
+def host_settings(
+    settings: Settings, code: CodeFile, log: HostLog, contents: bytes = b""
+) -> HostSettings:
+    """The settings with which hosts of task code are started from now on.
+
+    Args:
+        contents: of the code file, for hosts on other machines.
+    """
     common = _common_to_hosts(settings, log)
     return replace(
         common,
         environment={**common.environment, **code.environment},
         handover_seconds=settings.handover_seconds,
         adopts_orphans=True,
+        cluster=_cluster(settings, contents) if settings.dask_scheduler else None,
         prepare=(prepare, (environment(settings),)),
     )
 
@@ -98,6 +133,41 @@ def _common_to_hosts(settings: Settings, log: HostLog) -> HostSettings:
         max_memory_bytes=settings.host_max_memory_bytes or None,
         is_terminal=sys.stderr.isatty(),
         listener=log,
+    )
+
+
+def _cluster(settings: Settings, code: bytes) -> ClusterSettings:
+    module = importlib.import_module("afterwards_executors.cluster.settings")
+    station = module.StationSettings(
+        version=__version__,
+        files={VARIABLE: code},
+        prepare=encode_call(prepare, (environment(settings),)),
+        hidden=PREFIX,
+        lease_seconds=settings.lease_seconds,
+        max_value_bytes=settings.max_result_bytes,
+        max_calls=settings.host_max_attempts or None,
+        max_memory_bytes=settings.host_max_memory_bytes or None,
+    )
+    made: ClusterSettings = module.ClusterSettings(settings.dask_scheduler, station)
+    return made
+
+
+def describe_types(settings: Settings) -> Described:
+    """Have the task modules of the settings described. Blocks. Raises as `described`."""
+    has_cluster = bool(settings.dask_scheduler)
+    return described(
+        settings.task_modules,
+        settings.built_in,
+        effects=settings.effects,
+        has_cluster=has_cluster,
+    )
+
+
+def live_catalogue(settings: Settings, catalogue: Catalogue) -> LiveCatalogue:
+    """The task types of a worker, as the settings have them."""
+    on_cluster = settings.dask_scheduler and settings.dask_takes_processes
+    return LiveCatalogue(
+        catalogue, settings.effects, processes_run_on="dask" if on_cluster else "process"
     )
 
 

@@ -70,7 +70,7 @@ class CodeRenewals:
             Unvalidated: it cannot; nothing has changed.
         """
         code = CodeFile(generation.code)
-        hosts = host_settings(self._settings, code, self._host_log)
+        hosts = host_settings(self._settings, code, self._host_log, generation.code)
         fresh = validator(self._settings, hosts)
         try:
             if fresh is not None:

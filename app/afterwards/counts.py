@@ -52,7 +52,7 @@ BLOCKED: Final = "blocked"
 ENDED_HOST: Final = "ended"
 """A host ended with attempts in it, or before it was ready."""
 
-HOST_EVENTS: Final = tuple(product(("async", "process", "thread"), (BLOCKED, ENDED_HOST)))
+HOST_EVENTS: Final = tuple(product(("async", "dask", "process", "thread"), (BLOCKED, ENDED_HOST)))
 """The counted events of hosts: (executor kind, event)."""
 
 

@@ -25,7 +25,8 @@ from afterwards import __version__, api
 from afterwards.api.authorise import Gate
 from afterwards.api.http_metrics import HttpMetrics
 from afterwards.api.routing import require_declared
-from afterwards.assembly import announce_mail, registry_config
+from afterwards.assembly import announce_mail, describe_types, live_catalogue, registry_config
+from afterwards.cluster import require_cluster
 from afterwards.errors import ConfigurationError
 from afterwards.logs import configure, get_logger
 from afterwards.registry.client.ring import Ring
@@ -33,8 +34,8 @@ from afterwards.registry.process.access import REGISTRIES, Access, of_service
 from afterwards.registry.process.lock import Endpoint
 from afterwards.settings import Settings
 from afterwards.system.directories import prepare_directories, require_temporary_directory
-from afterwards.task_types.described import Described, described
-from afterwards.task_types.generations import Generation, LiveCatalogue, News
+from afterwards.task_types.described import Described
+from afterwards.task_types.generations import Generation, News
 from afterwards.traces.base import require_packages
 from afterwards.web_worker import WebWorker
 
@@ -62,7 +63,7 @@ def create_app(
         ConfigurationError: one of `settings` names a module that cannot be used.
     """
     chosen, generation = _beginning(settings, news)
-    catalogue = LiveCatalogue(generation.catalogue, chosen.effects)
+    catalogue = live_catalogue(chosen, generation.catalogue)
     http_metrics = HttpMetrics()
     gate = Gate(None)
     ring = Ring(gate.renew)
@@ -146,9 +147,7 @@ def _beginning(settings: Settings | None, news: News | None) -> tuple[Settings, 
     elif news is not None:
         return settings, Generation.of(news.first)
     else:
-        described_now = described(
-            settings.task_modules, settings.built_in, effects=settings.effects
-        )
+        described_now = describe_types(settings)
     return settings, Generation(FIRST_GENERATION, *described_now)
 
 
@@ -160,9 +159,8 @@ def _own_settings() -> tuple[Settings, Described]:
         require_temporary_directory()
         require_packages(settings.name_of("otlp_endpoint"), settings.otlp_endpoint)
         _ = settings.effects
-        described_now = described(
-            settings.task_modules, settings.built_in, effects=settings.effects
-        )
+        require_cluster(settings)
+        described_now = describe_types(settings)
         prepare_directories(settings)
         announce_mail(settings)
     except ConfigurationError as error:

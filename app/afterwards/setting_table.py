@@ -18,6 +18,7 @@ from afterwards.setting_types import (
     Address,
     BuiltinTypes,
     Count,
+    DaskAddress,
     DelaySeconds,
     Directory,
     FileMode,
@@ -157,6 +158,21 @@ class SettingTable(BaseSettings):
     )
     process_slots: Annotated[int, Field(ge=1, le=1_000)] = Field(
         4, description="Attempts that each worker runs at once in child processes, at most 1,000."
+    )
+    dask_scheduler: DaskAddress = Field(
+        "",
+        description="The address of a Dask scheduler, such as `tcp://scheduler:8786`: attempts of "
+        "the executor `dask` run on its cluster; none: there is no such executor. It needs "
+        "`pip install 'afterwards[dask]'`: [More than one machine](machines.md).",
+    )
+    dask_slots: Annotated[int, Field(ge=1, le=100_000)] = Field(
+        1_000,
+        description="Attempts that each worker gives to the Dask cluster at once, at most 100,000. "
+        "They are fewer where the cluster has fewer threads.",
+    )
+    dask_takes_processes: bool = Field(
+        False,
+        description="`true`: your task types with the executor `process` run on the Dask cluster.",
     )
     overdue_seconds: Annotated[float, Field(gt=0, le=DAY, allow_inf_nan=False)] = Field(
         60.0,

@@ -28,6 +28,8 @@ _MODE: Final = re.compile("0?[0-7]{3}", re.ASCII)
 
 _WEB_ADDRESS: Final = re.compile(r"https?://[!-~]+")
 
+_DASK_ADDRESS: Final = re.compile(r"(tcp|tls|ws|wss)://[!-~]+")
+
 _ROOT_PATH: Final = re.compile(r"(/[\w.~!$&'()*+,;=:@%-]+)*", re.ASCII)
 """The paths of RFC 3986, 3.3, without empty segments."""
 
@@ -40,6 +42,12 @@ def _address(value: str) -> str:
         raise ValueError("must be HOST:PORT with a port up to 65535, or unix:PATH")
     if ":" in host and not (host.startswith("[") and host.endswith("]")):
         raise ValueError("must have an IPv6 address in brackets, like [::1]:8000")
+    return value
+
+
+def _dask_address(value: str) -> str:
+    if value and _DASK_ADDRESS.fullmatch(value) is None:
+        raise ValueError("must be the address of a Dask scheduler, like tcp://scheduler:8786")
     return value
 
 
@@ -212,6 +220,7 @@ Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_comma_separated)]
 Count = Annotated[int, Field(ge=1)]
 DelaySeconds = Annotated[float, Field(ge=0, le=DAY, allow_inf_nan=False)]
 RootPath = Annotated[str, AfterValidator(_root_path)]
+DaskAddress = Annotated[str, AfterValidator(_dask_address)]
 WebAddress = Annotated[str, AfterValidator(_web_address)]
 TraceLink = Annotated[str, AfterValidator(_trace_link)]
 LowerCase = BeforeValidator(_lower)

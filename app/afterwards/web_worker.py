@@ -69,9 +69,10 @@ class WebWorker:
         self._news: News | None = None
         self._on_renewal: Callable[[], None] = lambda: None
         code, host_log = CodeFile(generation.code), HostLog()
-        hosts = host_settings(settings, code, host_log)
+        hosts = host_settings(settings, code, host_log, generation.code)
         self._renewals = CodeRenewals(settings, code, host_log, self._adopt)
-        self._executors = executors(settings, hosts, host_log)
+        self._executors = executors(settings, hosts, host_log, self._cluster_changed)
+        self._cluster_problem = ""
         self._after_answers = AfterAnswers()
         worker = this_process(access.service)
         self._traces = traces(settings, worker)
@@ -133,6 +134,17 @@ class WebWorker:
 
     def _slots_changed(self) -> None:
         self._client.slots_changed()
+
+    def _cluster_changed(self) -> None:
+        problem = self._executors.cluster_problem()
+        if problem != self._cluster_problem:
+            self._cluster_problem = problem
+            if problem:
+                log.warning("Dask cluster takes no attempts; those of `dask` wait", reason=problem)
+            else:
+                log.info("Dask cluster takes attempts")
+        self._client.slots_changed()
+        self._client.nudge()
 
     def _settled(self, task_id: str) -> None:
         self._events.has_news(task_id)

@@ -79,8 +79,12 @@ class FakeService:
         self.asked_from: list[Position | None] = []
         self.unavailable: Unavailable | None = None
         self.broken: Exception | None = None
+        self.waiting: list[str] = []
         self.operations = FakeOperations()
         self.submissions = self
+
+    def waiting_executors(self) -> list[str]:
+        return self.waiting
 
     def seen_by(self, principal: object, *, own_only: bool) -> FakeService:
         return self

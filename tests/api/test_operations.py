@@ -38,6 +38,15 @@ async def test_metrics_are_prometheus_text(client: httpx.AsyncClient) -> None:
     assert answer.content == b"afterwards_workers 1.0\n"
 
 
+async def test_an_executor_that_takes_no_attempts_is_named(
+    client: httpx.AsyncClient, service: Any
+) -> None:
+    service.waiting = ["dask"]
+
+    answer = await client.get("/readyz")
+    assert (answer.status_code, answer.json()) == (200, {"status": "ready", "waiting": ["dask"]})
+
+
 @pytest.fixture
 def probes(app: FastAPI, service: Any, monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The probes of a service that requires keys."""

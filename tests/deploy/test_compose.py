@@ -71,6 +71,8 @@ def test_the_example_file_s_values_are_the_defaults() -> None:
     differ = {name for name, value in example if value != defaults[name].removesuffix(".0")}
     without = (
         "CORS_ORIGINS",
+        "DASK_SCHEDULER",
+        "DASK_TAKES_PROCESSES",
         "ENCRYPTION_KEYS",
         "ENCRYPTION_KEYS_FILE",
         "FIRST_KEY_FILE",
@@ -93,14 +95,23 @@ def test_the_example_file_s_values_are_the_defaults() -> None:
 @pytest.mark.parametrize("name", SERVICES)
 def test_a_service_is_reached_from_this_machine_only_and_is_kept_small(name: str) -> None:
     service = SERVICES[name]
-    assert all(port.startswith("127.0.0.1:") for port in service["ports"])
+    assert all(port.startswith("127.0.0.1:") for port in service.get("ports", []))
     assert service["cap_drop"] == ["ALL"]
     assert service["security_opt"] == ["no-new-privileges:true"]
     assert service["read_only"]
     assert {"cpus", "memory", "pids"} == set(service["deploy"]["resources"]["limits"])
 
 
-@pytest.mark.parametrize("name", sorted(set(SERVICES) - {"api"}))
+OURS = {"api", "dask-scheduler", "dask-worker"}
+"""They run the image of the service."""
+
+
+@pytest.mark.parametrize("name", sorted(OURS))
+def test_what_runs_the_service_s_image_has_it_built(name: str) -> None:
+    assert SERVICES[name]["build"] == SERVICES["api"]["build"]
+
+
+@pytest.mark.parametrize("name", sorted(set(SERVICES) - OURS))
 def test_an_image_that_is_pulled_has_its_version(name: str) -> None:
     assert re.search(r":v?\d+\.\d+\.\d+$", SERVICES[name]["image"])
 
@@ -119,6 +130,8 @@ def test_what_has_to_be_there_first_is_waited_for() -> None:
         "prometheus": {"api": healthy},
         "grafana": {"prometheus": healthy},
         "locust": {"api": healthy},
+        "dask-scheduler": {},
+        "dask-worker": {"dask-scheduler": healthy},
     }
 
 
@@ -185,4 +198,15 @@ def test_nobody_sees_the_dashboard_without_a_login_unless_that_is_asked_for() ->
 
 
 def test_load_is_made_only_when_asked_for() -> None:
-    assert [n for n, service in SERVICES.items() if service.get("profiles")] == ["locust"]
+    profiles = {n: service.get("profiles", []) for n, service in SERVICES.items()}
+    assert [n for n, names in profiles.items() if "load" in names] == ["locust"]
+
+
+def test_a_cluster_is_started_only_when_asked_for() -> None:
+    profiles = {n: service.get("profiles", []) for n, service in SERVICES.items()}
+    assert [n for n, names in profiles.items() if "dask" in names] == [
+        "dask-scheduler",
+        "dask-worker",
+    ]
+    failures = "DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES"
+    assert SERVICES["dask-scheduler"]["environment"][failures] == "0"

@@ -63,10 +63,12 @@ class DaskCluster:
         self.address = json.loads(file.read_text())["address"]
         return self.scheduler
 
-    def start_worker(self, *options: str, threads: int = THREADS, **settings: str) -> Any:
+    def start_worker(
+        self, *options: str, threads: int = THREADS, name: str = "", **settings: str
+    ) -> Any:
         """Start a worker; does not wait until the scheduler has it."""
         self._numbers += 1
-        name = f"worker-{self._numbers}"
+        name = name or f"worker-{self._numbers}"
         worker = self._start(
             name,
             "dask_worker",

@@ -119,7 +119,10 @@ async def yields_async(payload: Payload, context: TaskContext) -> AsyncIterator[
         ({"payload": dict}, "payload must be a pydantic model (a class), not <class 'dict'>"),
         ({"payload": Payload()}, "payload must be a pydantic model (a class), not Payload("),
         ({"payload": RootModel[list[int]]}, "payload must be a model with fields"),
-        ({"executor": "gpu"}, "executor must be one of 'async', 'thread', 'process', not 'gpu'"),
+        (
+            {"executor": "gpu"},
+            "executor must be one of 'async', 'thread', 'process', 'dask', not 'gpu'",
+        ),
         ({"retry": 3}, "retry must be a RetryPolicy, not 3"),
         ({"retry": policy(wait=5)}, "the retry policy's wait must be a strategy of tenacity's"),
         ({"retry": policy(retry=OSError)}, "the retry policy's retry must be a strategy of"),

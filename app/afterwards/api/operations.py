@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import Awaitable, Callable
 from typing import Final
@@ -84,14 +85,19 @@ async def health() -> Response:
 async def readiness(request: Request) -> Response:
     """200: the registry answers, the journal can be written, and the service is not stopping.
 
-    Where keys are required, the answer has no reason and is up to a second old.
+    Where keys are required, the answer has no reason and is up to a second old. `waiting` names
+    executors that take no attempts, such as `dask` while its cluster cannot be reached: their tasks
+    are accepted, and wait.
     """
     state = request.app.state
     if state.gate.is_open:
         await state.service.probe()
     elif not await state.readiness.is_ready(state.service.probe):
         return Problem(503, NOT_READY, headers={"Retry-After": "1"})
-    return Response(b'{"status":"ready"}', headers=_UNCACHED, media_type="application/json")
+    waiting = state.service.waiting_executors()
+    body = {"status": "ready", "waiting": waiting} if waiting else {"status": "ready"}
+    content = json.dumps(body, separators=(",", ":"))
+    return Response(content, headers=_UNCACHED, media_type="application/json")
 
 
 @router.get(

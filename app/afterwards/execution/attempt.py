@@ -159,7 +159,12 @@ async def run_attempt_async(attempt: Attempt) -> Outcome:
 
 
 FUNCTIONS: Final[Mapping[str, Callable[[Attempt], Any]]] = MappingProxyType(
-    {"async": run_attempt_async, "thread": run_attempt, "process": run_attempt}
+    {
+        "async": run_attempt_async,
+        "thread": run_attempt,
+        "process": run_attempt,
+        "dask": run_attempt,
+    }
 )
 """The function of `afterwards_executors.base.Work` for each kind of executor."""
 

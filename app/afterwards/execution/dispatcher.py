@@ -325,6 +325,10 @@ class Dispatcher:
         """Usable slots by executor kind, none of a kind that rests."""
         return self._executors.slots(self._pauses.is_resting)
 
+    def waiting(self) -> list[str]:
+        """The executor kinds that take no attempts, because what runs them is out of reach."""
+        return ["dask"] if self._executors.cluster_problem() else []
+
     def stuck(self) -> Mapping[str, int]:
         """Slots by executor kind that hold a call which goes on although it should not."""
         return self._executors.stuck()

@@ -26,6 +26,8 @@ class Executors:
         effects: runs the attempts of `effectful` types, and takes of the slots of its kind. None:
             there are no such types.
         effectful: names of the task types that reach the outside.
+        cluster: what is wrong with the cluster of the executor `dask`; empty: nothing, or there is
+            none.
     """
 
     def __init__(
@@ -35,12 +37,15 @@ class Executors:
         trusted: Collection[str],
         effects: HostedExecutor | None = None,
         effectful: Collection[str] = (),
+        *,
+        cluster: Callable[[], str] = str,
     ) -> None:
         self._hosted = hosted
         self._in_process = in_process
         self._trusted = frozenset(trusted)
         self._effects = effects
         self._effectful = frozenset(effectful)
+        self.cluster_problem = cluster
         self._renewals = 0
         self._is_started = False
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 
 from afterwards.execution.attempt import FUNCTIONS, Attempt
@@ -14,7 +15,7 @@ from afterwards.task_types.context import Progress
 from afterwards.task_types.description import Catalogue
 from afterwards.task_types.family import Family
 from afterwards.trace_context import ids
-from afterwards_executors.base import Work
+from afterwards_executors.base import ANYWHERE, Name, Placement, Work
 
 log = get_logger(__name__)
 
@@ -62,7 +63,7 @@ class WorkMaker:
             family=family,
             target=claim.target,
         )
-        return Work(
+        work = Work(
             FUNCTIONS[claim.executor],
             (Attempt(claim.type, claim.payload, context, claim.max_attempts),),
             self._limit(claim),
@@ -71,6 +72,16 @@ class WorkMaker:
             claim.crowd or None,
             partial(self._questions.put, claim, trace or claim.trace, submitted),
         )
+        return self._placed(claim, work) if claim.executor == "dask" else work
+
+    def _placed(self, claim: Claim, work: Work) -> Work:
+        """The same, for a cluster."""
+        placement, task_type = ANYWHERE, self._catalogue.get(claim.type)
+        if task_type is not None and (task_type.dask_resources or task_type.dask_workers):
+            amounts = tuple(sorted(task_type.dask_resources.items()))
+            placement = Placement(amounts, task_type.dask_workers)
+        name = Name(claim.type, claim.task_id, claim.attempt)
+        return replace(work, name=name, placement=placement)
 
     def _limit(self, claim: Claim) -> float:
         if claim.timeout_seconds is not None:

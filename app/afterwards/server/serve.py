@@ -11,13 +11,13 @@ import logging
 import math
 import os
 import socket
-from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 from gunicorn.app.base import BaseApplication
 from gunicorn.glogging import Logger
 
+from afterwards.cluster import require_cluster
 from afterwards.logs import configure, get_logger
 from afterwards.server.descriptors import connections_that_fit, raise_limit
 from afterwards.server.exposure import require_keys_in_public
@@ -33,7 +33,6 @@ from afterwards.settings import Settings, unknown_variables
 from afterwards.system.directories import prepare_directories, require_temporary_directory
 from afterwards.system.gc_tuning import share_the_loaded
 from afterwards.system.notify_socket import NotifySocket
-from afterwards.task_types.described import described
 from afterwards.task_types.generations import News, packed, summary
 from afterwards.traces.base import require_packages
 
@@ -77,7 +76,7 @@ def serve(settings: Settings, *, watches_files: bool = False) -> None:
     registry = _registry(settings)
     generations = Generations(
         first,
-        partial(_described, settings),
+        lambda: packed(assembly.describe_types(settings)),
         summary,
         # The manager first: it knows of the end by when `afterwards reload` does.
         [manager, ReloadFile(settings.data_dir)],
@@ -105,7 +104,8 @@ def _require_startable(settings: Settings) -> bytes:
     require_packages(settings.name_of("otlp_endpoint"), settings.otlp_endpoint)
     # Read here once, and kept.
     _ = settings.effects
-    types = _described(settings)
+    require_cluster(settings)
+    types = packed(importlib.import_module("afterwards.assembly").describe_types(settings))
     prepare_directories(settings)
     return types
 
@@ -119,11 +119,6 @@ def _registry(settings: Settings) -> RegistryProcess | None:
     process = importlib.import_module("afterwards.registry.process.supervised")
     registry: RegistryProcess = process.RegistryProcess(assembly.registry_config(settings))
     return registry
-
-
-def _described(settings: Settings) -> bytes:
-    found = described(settings.task_modules, settings.built_in, effects=settings.effects)
-    return packed(found)
 
 
 def _listening_at(settings: Settings, address: Address) -> Settings:

@@ -358,6 +358,10 @@ class TaskService:
             raise Draining
         await self._client.call(Probe())
 
+    def waiting_executors(self) -> list[str]:
+        """The executors of this worker that take no attempts now, though they should."""
+        return self._dispatcher.waiting()
+
     async def scrape(self) -> bytes:
         """The metrics of the whole service in Prometheus' text format."""
         return await self._client.scrape()

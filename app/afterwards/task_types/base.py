@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import lru_cache
@@ -44,7 +44,9 @@ Result = Mapping[str, Any]
 
 Run = Callable[[Any, TaskContext], Result | Awaitable[Result]]
 
-ExecutorKind = Literal["async", "thread", "process"]
+ExecutorKind = Literal["async", "thread", "process", "dask"]
+
+_ON_DASK: Final = frozenset({"dask", "process"})
 
 NAME: Final = re.compile(r"[a-z][a-z0-9_.-]{0,63}")
 MAX_ATTEMPTS: Final = 100
@@ -100,6 +102,10 @@ class TaskType:
     concurrency_per_key: int = 1
     """The number of attempts at tasks with the same `concurrency_key` that may run at once in the
     whole service."""
+    dask_resources: Mapping[str, float] = field(default_factory=dict)
+    """The resources that an attempt takes of its Dask worker, by name, such as `{"GPU": 1}`."""
+    dask_workers: Sequence[str] = ()
+    """Names, addresses or hosts of the Dask workers that attempts may run on; empty: any."""
 
     @property
     def timeout_seconds(self) -> float | None:
@@ -141,6 +147,7 @@ class TaskType:
         if self.rate_limit is not None and not isinstance(self.rate_limit, RateLimit):
             raise TypeError(f"rate_limit must be a RateLimit, not {self.rate_limit!r}")
         require_count("concurrency_per_key", self.concurrency_per_key)
+        _require_placement(self)
 
 
 def _require_object_model(payload: object) -> None:
@@ -169,6 +176,30 @@ def _require_runnable(run: object, executor: str) -> None:
         return
     wanted = "a coroutine function (async def)" if wants_coroutine else "a plain function (def)"
     raise TypeError(f"run must be {wanted} for executor {executor!r}")
+
+
+def _require_placement(task_type: TaskType) -> None:
+    # Whatever a task module has put there.
+    resources: Any = task_type.dask_resources
+    workers: Any = task_type.dask_workers
+    if (resources or workers) and task_type.executor not in _ON_DASK:
+        raise ValueError(
+            "dask_resources and dask_workers need the executor 'dask', or 'process', which a "
+            f"setting may move there, not {task_type.executor!r}"
+        )
+    if not isinstance(resources, Mapping):
+        raise TypeError(f"dask_resources must be amounts by name, not {resources!r}")
+    for name, amount in resources.items():
+        if not isinstance(name, str) or not name or name.startswith("afterwards:"):
+            raise ValueError(f"dask_resources must have names of your own, not {name!r}")
+        _require_amount(f"the amount of {name!r} in dask_resources", amount)
+    if isinstance(workers, str) or not all(isinstance(one, str) and one for one in workers):
+        raise TypeError(f"dask_workers must be a list of names or addresses, not {workers!r}")
+
+
+def _require_amount(what: str, value: object) -> None:
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value < math.inf:
+        raise ValueError(f"{what} must be a positive number, not {value!r}")
 
 
 def _require_strategy(what: str, strategy: object, example: str) -> None:

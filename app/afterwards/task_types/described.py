@@ -16,6 +16,7 @@ from typing import Any, Final, NamedTuple
 
 from afterwards.effects.settings import NO_EFFECTS, EffectSettings
 from afterwards.errors import ConfigurationError
+from afterwards.setting_sources import variable
 from afterwards.system.child_environment import child_environment
 from afterwards.task_types import built_in
 from afterwards.task_types.declaration import Declaration, require_declarable
@@ -47,6 +48,7 @@ def described(
     timeout_seconds: float = TIMEOUT_SECONDS,
     *,
     effects: EffectSettings = NO_EFFECTS,
+    has_cluster: bool = True,
 ) -> Described:
     """Have `modules` described, beside the built-in task types of these names. Blocks.
 
@@ -55,11 +57,12 @@ def described(
 
     Args:
         effects: the settings that the payloads of schedules of built-in types are held against.
+        has_cluster: there is a Dask cluster for types that need one.
 
     Raises:
         ConfigurationError: one cannot be imported or has no task type, or two have the same name;
-            a schedule is wrong; or the modules take too long, end their process, or have too much
-            to say.
+            a schedule is wrong; or the modules take too long, end their process, have too much
+            to say, or need a cluster that is not there.
         OSError: no process can be started.
     """
     ours = in_process(built_in(names))
@@ -69,6 +72,11 @@ def described(
     if "problem" in found:
         raise ConfigurationError(str(found["setting"]), str(found["problem"]))
     own = [decoded(members) for members in found["types"]]
+    for one in own:
+        if one.executor == "dask" and not has_cluster:
+            setting = variable("dask_scheduler")
+            problem = f"its task type {one.name!r} needs a Dask cluster: set {setting}"
+            raise wrong(str(one.module), problem)
     catalogue = MappingProxyType({**ours, **{one.name: one for one in own}})
     schedules = declarations(found["schedules"])
     require_declarable(schedules, catalogue, effects)

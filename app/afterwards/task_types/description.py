@@ -41,6 +41,8 @@ class TypeDescription:
     max_concurrency: int | None = None
     rate_limit: RateLimit | None = None
     concurrency_per_key: int = 1
+    dask_resources: Mapping[str, float] = field(default_factory=dict)
+    dask_workers: tuple[str, ...] = ()
     module: str | None = None
     """The task module that has it; None: it comes with the service."""
     model: type[BaseModel] | None = field(default=None, compare=False)
@@ -79,6 +81,8 @@ def describe(task_type: TaskType, module: str | None = None) -> TypeDescription:
         max_concurrency=task_type.max_concurrency,
         rate_limit=task_type.rate_limit,
         concurrency_per_key=task_type.concurrency_per_key,
+        dask_resources=dict(task_type.dask_resources),
+        dask_workers=tuple(task_type.dask_workers),
         module=module,
         model=task_type.payload,
     )
@@ -102,6 +106,8 @@ def encoded(description: TypeDescription) -> dict[str, Any]:
         "max_concurrency": description.max_concurrency,
         "rate_limit": None if rate is None else [rate.count, rate.period_seconds],
         "concurrency_per_key": description.concurrency_per_key,
+        "dask_resources": description.dask_resources,
+        "dask_workers": description.dask_workers,
         "module": description.module,
     }
 
@@ -113,7 +119,11 @@ def decoded(members: Mapping[str, Any]) -> TypeDescription:
         TypeError, ValueError: it is no description.
     """
     rate = members.get("rate_limit")
-    return TypeDescription(**{**members, "rate_limit": None if rate is None else RateLimit(*rate)})
+    made = {
+        "rate_limit": None if rate is None else RateLimit(*rate),
+        "dask_workers": tuple(members.get("dask_workers", ())),
+    }
+    return TypeDescription(**{**members, **made})
 
 
 def _payload_schema(model: type[BaseModel]) -> dict[str, Any]:

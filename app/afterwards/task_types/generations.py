@@ -13,6 +13,7 @@ from afterwards.effects.settings import NO_EFFECTS, EffectSettings
 from afterwards.logs import get_logger
 from afterwards.system.board import Board, Notice
 from afterwards.task_types import built_in
+from afterwards.task_types.base import ExecutorKind
 from afterwards.task_types.declaration import Declaration
 from afterwards.task_types.declaration import decoded as declarations
 from afterwards.task_types.described import Described
@@ -57,15 +58,28 @@ class LiveCatalogue(Mapping[str, TypeDescription]):
     Args:
         effects: the settings that payloads of built-in types are held against, and that limit
             some of these types.
+        processes_run_on: the executor of types of task modules that say `process`.
     """
 
-    def __init__(self, catalogue: Catalogue, effects: EffectSettings = NO_EFFECTS) -> None:
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        effects: EffectSettings = NO_EFFECTS,
+        *,
+        processes_run_on: ExecutorKind = "process",
+    ) -> None:
         self._effects = effects
+        self._processes_run_on = processes_run_on
         self.renew(catalogue)
 
     def renew(self, catalogue: Catalogue) -> None:
         """Have these task types from now on, and no others."""
-        self._latest = {name: self._with_effects(one) for name, one in catalogue.items()}
+        self._latest = {name: self._as_set(one) for name, one in catalogue.items()}
+
+    def _as_set(self, one: TypeDescription) -> TypeDescription:
+        if one.module is not None and one.executor == "process":
+            return replace(one, executor=self._processes_run_on)
+        return self._with_effects(one)
 
     def _with_effects(self, one: TypeDescription) -> TypeDescription:
         if one.model is None:

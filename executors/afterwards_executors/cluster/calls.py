@@ -14,7 +14,7 @@ from distributed.scheduler import KilledWorker
 from afterwards_executors.base import End, Outcome
 from afterwards_executors.calls import SHUT_DOWN, cancellation
 from afterwards_executors.cluster.errand import About, Errand
-from afterwards_executors.cluster.session import LOST, Session
+from afterwards_executors.cluster.session import LOST, NOTHING, Cluster, Session
 from afterwards_executors.frames import (
     NUMBER,
     Kind,
@@ -68,6 +68,7 @@ class ClusterCalls:
         self._wire = wire
         self._lost_seconds = lease_seconds + MARGIN_SECONDS
         self._session: Session | None = None
+        self._cluster = NOTHING
         self._calls: dict[int, ClusterCall] = {}
         self._by_key: dict[Any, ClusterCall] = {}
         self._waiting: dict[int, ClusterCall] = {}
@@ -135,9 +136,9 @@ class ClusterCalls:
 
     # -- the cluster ---------------------------------------------------------------------------
 
-    def open(self, session: Session) -> None:
+    def open(self, session: Session, cluster: Cluster) -> None:
         """There is a cluster."""
-        self._session = session
+        self._session, self._cluster = session, cluster
         self._submit_soon()
 
     def close(self) -> None:
@@ -149,10 +150,18 @@ class ClusterCalls:
             if call.is_given:
                 self._lose(call, cancellation(DISCONNECTED))
 
-    def slots(self, threads: int) -> int:
-        """The number of calls that are well placed in a cluster with so many threads."""
+    def slots(self, cluster: Cluster) -> int:
+        """The number of calls that are well placed in a cluster as it is now.
+
+        Calls that no worker can take do not keep others from those that are there.
+        """
+        self._cluster = cluster
+        if self._waiting:
+            self._submit_soon()
         mean = max(self._mean_seconds, AHEAD_SECONDS / AHEAD_MOST)
-        return threads + max(AHEAD_LEAST, math.ceil(threads * AHEAD_SECONDS / mean))
+        ahead = max(AHEAD_LEAST, math.ceil(cluster.threads * AHEAD_SECONDS / mean))
+        aside = cluster.unplaced + len(self._waiting) if cluster.threads else 0
+        return cluster.threads + ahead + aside
 
     def _submit_soon(self) -> None:
         if not self._is_submitting and self._session is not None:
@@ -165,15 +174,28 @@ class ClusterCalls:
         if session is None:
             return
         together: dict[Any, list[ClusterCall]] = {}
-        for call in self._waiting.values():
+        for call in list(self._waiting.values()):
             errand = call.errand
+            if self._workers_for(errand) == []:
+                continue  # until there is one
+            del self._waiting[call.number]
             if errand.name.number > 1:
                 self._start(self._submit_behind_a_fence(session, call))
             else:
                 together.setdefault((errand.crowd, errand.placement), []).append(call)
-        self._waiting.clear()
         for calls in together.values():
             self._give(session, calls)
+
+    def _workers_for(self, errand: Errand) -> list[str] | None:
+        """The addresses of the workers that may run it; None: any.
+
+        Dask takes the name of a worker that is not there yet for that of a host, and any worker on
+        that host for the one.
+        """
+        wanted = set(errand.placement.workers)
+        if not wanted:
+            return None
+        return [one[0] for one in self._cluster.workers if not wanted.isdisjoint(one)]
 
     async def _submit_behind_a_fence(self, session: Session, call: ClusterCall) -> None:
         is_alone = False
@@ -184,7 +206,7 @@ class ClusterCalls:
             log.debug("a fence was not confirmed: %r", error)
         if call.number not in self._calls:
             return  # stopped meanwhile
-        if is_alone and session is self._session:
+        if is_alone and session is self._session and self._workers_for(call.errand) != []:
             self._give(session, [call])
         else:
             self._waiting[call.number] = call
@@ -192,7 +214,8 @@ class ClusterCalls:
 
     def _give(self, session: Session, calls: list[ClusterCall]) -> None:
         numbers, errands = [c.number for c in calls], [c.errand for c in calls]
-        for call, future in zip(calls, session.submit(numbers, errands), strict=True):
+        workers = self._workers_for(errands[0])
+        for call, future in zip(calls, session.submit(numbers, errands, workers), strict=True):
             call.future = future
             call.is_given = True
             self._by_key[call.errand.key] = call

@@ -104,7 +104,7 @@ class _Host:
             session = Session(self._settings, self._calls.hear)
             try:
                 cluster = await session.open()
-                self._calls.open(session)
+                self._calls.open(session, cluster)
                 await self._look_after(session, cluster)
             except NotForUs as error:
                 self._lose(str(error))
@@ -122,7 +122,7 @@ class _Host:
     async def _look_after(self, session: Session, cluster: Cluster) -> None:
         """Tell of the cluster as it changes. Raises what a lost scheduler raises."""
         while True:
-            self._say(self._calls.slots(cluster.threads), _problem(cluster))
+            self._say(self._calls.slots(cluster), _problem(cluster))
             await asyncio.sleep(LOOK_SECONDS)
             cluster = await session.look()
 

@@ -88,14 +88,15 @@ class Relay(SchedulerPlugin):
 
     # -- what submitters ask -------------------------------------------------------------------
 
-    async def _state(self, gate: str) -> dict[str, Any]:
-        """The part of the cluster that is there for calls of this gate."""
+    async def _state(self, gate: str, client: str) -> dict[str, Any]:
+        """The part of the cluster that is there for calls of this gate, and of this submitter."""
         workers = [one for one in self._scheduler.workers.values() if one.status.name == "running"]
         ours = [one for one in workers if gate in one.resources]
         return {
             "allowed_failures": self._scheduler.allowed_failures,
             "threads": sum(one.nthreads for one in ours),
-            "workers": len(ours),
+            "workers": [(one.address, str(one.name), one.host) for one in ours],
+            "unplaced": sum(_is_wanted_by(client, task) for task in self._scheduler.unrunnable),
             "others": len(workers) - len(ours),
         }
 
@@ -165,6 +166,10 @@ class Relay(SchedulerPlugin):
 
 def _is_ours(task: TaskState) -> bool:
     return _any_of_ours(task.resource_restrictions or ())
+
+
+def _is_wanted_by(client: str, task: TaskState) -> bool:
+    return any(one.client_key == client for one in task.who_wants or ())
 
 
 def _has_station(worker: WorkerState) -> bool:

@@ -33,9 +33,15 @@ class Cluster(NamedTuple):
     """The part of a cluster that calls can be given to."""
 
     threads: int
-    workers: int
+    workers: tuple[tuple[str, str, str], ...]
+    """The address, the name and the host of each Dask worker."""
+    unplaced: int
+    """The number of this session's calls that no worker can take."""
     others: int
     """Dask workers that get no calls: another version, another generation, or no station yet."""
+
+
+NOTHING: Final = Cluster(0, (), 0, 0)
 
 
 class Session:
@@ -57,8 +63,11 @@ class Session:
         assert self._client is not None
         return str(self._client.id)
 
-    async def open(self) -> Cluster:
+    async def open(self, *, with_stations: bool = True) -> Cluster:
         """Connect, see that the cluster is fit for calls, and have the other parts installed.
+
+        Args:
+            with_stations: on the workers, too; False: there will be no calls.
 
         Raises:
             OSError, TimeoutError: the scheduler cannot be reached.
@@ -75,10 +84,10 @@ class Session:
         await client
         # Its messages are for us alone: what Dask's own client does not know, it logs.
         client._stream_handlers[TO_CLIENT] = self._heard  # noqa: SLF001 - no other way
-        await self._install(client)
+        await self._install(client, with_stations=with_stations)
         return await self.look()
 
-    async def _install(self, client: Client) -> None:
+    async def _install(self, client: Client, *, with_stations: bool) -> None:
         station = self._settings.station
         try:
             await client.register_plugin(Relay(station.version))
@@ -89,9 +98,10 @@ class Session:
                 f"the Dask scheduler does not take the plugin of the service ({error}): run it "
                 f"where afterwards[dask] {station.version} is installed"
             ) from error
-        state = await self._scheduler().afterwards_state(gate=self._gate)
+        state = await self._scheduler().afterwards_state(gate=self._gate, client=self.id)
         require_no_retries(state["allowed_failures"])
-        await client.register_plugin(StationPlugin(station))
+        if with_stations:
+            await client.register_plugin(StationPlugin(station))
 
     def _scheduler(self) -> Any:
         """The scheduler, each method of which is a handler of it."""
@@ -104,15 +114,18 @@ class Session:
         assert client is not None
         if client.status != "running":
             raise OSError("the connection to the Dask scheduler was lost")
-        asked = self._scheduler().afterwards_state(gate=self._gate)
+        asked = self._scheduler().afterwards_state(gate=self._gate, client=self.id)
         state = await asyncio.wait_for(asked, SILENT_SECONDS)
-        return Cluster(state["threads"], state["workers"], state["others"])
+        return Cluster(state["threads"], state["workers"], state["unplaced"], state["others"])
 
-    def submit(self, numbers: Sequence[int], errands: Sequence[Errand]) -> list[Future[Any]]:
+    def submit(
+        self, numbers: Sequence[int], errands: Sequence[Errand], workers: Sequence[str] | None
+    ) -> list[Future[Any]]:
         """Give calls of one crowd and placement to the cluster.
 
         Args:
             numbers: of the calls; not used again in this session.
+            workers: the addresses of those that may run them; None: any.
         """
         assert self._client is not None
         first = errands[0]
@@ -125,7 +138,7 @@ class Session:
             pure=False,
             retries=0,
             resources={self._gate: share, **dict(first.placement.resources)},
-            workers=list(first.placement.workers) or None,
+            workers=None if workers is None else list(workers),
         )
         return futures
 

@@ -136,7 +136,7 @@ class Crew:
             blocked_seconds=self._settings.blocked_seconds,
             is_terminal=self._settings.is_terminal,
             prepare=encode_call(*prepare) if (prepare := self._settings.prepare) else None,
-            cluster=self._settings.cluster,
+            cluster=self._settings.cluster if self._kind == "dask" else None,
         )
 
         def started(process: HostProcess | Exception) -> None:

@@ -84,3 +84,8 @@ class Health(BaseModel):
     model_config = _example(status="ok")
 
     status: str
+    waiting: list[str] = Field(
+        default=[],
+        description="Executors that take no attempts now: their tasks are accepted, and wait. Only "
+        "there if there are any.",
+    )

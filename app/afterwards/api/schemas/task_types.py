@@ -47,7 +47,7 @@ class TaskTypeDocument(BaseModel):
 
     name: str
     executor: str = Field(
-        description="The executor of its attempts: `async`, `thread` or `process`."
+        description="The executor of its attempts: `async`, `thread`, `process` or `dask`."
     )
     max_attempts: int = Field(ge=1, description="For tasks that do not set their own.")
     timeout_seconds: float = Field(gt=0, description="For tasks that do not set their own.")
