@@ -47,7 +47,7 @@ def main() -> int:
                 signal.pause()
             return 0 if is_well else 1
     except KeyboardInterrupt:
-        return 130
+        return 130 if once else 0
     except subprocess.CalledProcessError as error:
         say("shop", f"{error}: {error.stderr}")
         return 1

@@ -66,7 +66,8 @@ async def refund(cents: Number, key: Key) -> dict[str, int]:
 @app.post("/parcels", status_code=201, dependencies=[only_with(CARRIER_KEY)])
 async def parcel(order: Number, key: Key) -> dict[str, int]:
     """Fetch a parcel."""
-    return once(parcels, key, order, lambda: say("carrier", f"fetches the parcel of {order}"))
+    what = f"fetches the parcel of order {order}"
+    return once(parcels, key, order, lambda: say("carrier", what))
 
 
 class Mailboxes:
