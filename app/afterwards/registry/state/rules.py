@@ -10,43 +10,25 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from afterwards.errors import (
-    ChildrenRefused,
-    IllegalTransition,
-    StaleReport,
-    TaskDeleted,
-    TaskNotFound,
-)
-from afterwards.lifecycle import Task, TaskState
+from afterwards.errors import TaskDeleted, TaskNotFound
+from afterwards.lifecycle import Task
 from afterwards.registry.journal.keys import KeyState
 from afterwards.registry.journal.plans import PlanChanges, Plans
 from afterwards.registry.journal.webhook_rows import WebhookState
 from afterwards.registry.protocol.answers import Claim
 from afterwards.registry.protocol.base import MAX_BATCH_BYTES, Worker
 from afterwards.registry.protocol.clock import Clock
-from afterwards.registry.protocol.requests import (
-    ABOUT_THE_WORKER,
-    Amend,
-    Cancel,
-    Delete,
-    Failed,
-    Join,
-    Lost,
-    Released,
-    Retry,
-    RunNow,
-    Stopped,
-    Succeeded,
-    Suspected,
-)
+from afterwards.registry.protocol.requests import ABOUT_THE_WORKER, Join
 from afterwards.registry.state.acceptance import Acceptance, Limits, Room
 from afterwards.registry.state.activity import ActivityBook
+from afterwards.registry.state.by_hand import ByHand
 from afterwards.registry.state.children import Children
 from afterwards.registry.state.declarations import Declarations
 from afterwards.registry.state.deliveries import Deliveries
 from afterwards.registry.state.gone_types import GoneTypes
 from afterwards.registry.state.keys import KeyBook
 from afterwards.registry.state.ledger import Ledger, WorkerRecord
+from afterwards.registry.state.outcomes import Outcomes
 from afterwards.registry.state.quotas import Quotas
 from afterwards.registry.state.schedule_table import ScheduleTable
 from afterwards.registry.state.schedules import ScheduleBook
@@ -54,7 +36,6 @@ from afterwards.registry.state.shares import Shares
 from afterwards.registry.state.slots import Slots
 from afterwards.registry.state.store import Archive, TaskStore
 from afterwards.registry.state.workers import Workers
-from afterwards.webhooks.delivery import seconds_after_losses
 from afterwards.webhooks.webhook import DELIVERY, Webhook
 
 DUE_AT_ONCE = 1_000
@@ -92,7 +73,7 @@ class Rules:
             next_order=next_order,
             last_created_at=last_created_at,
         )
-        self._children = Children(self.store, archive, self.room, self.quotas, self.acceptance)
+        children = Children(self.store, archive, self.room, self.quotas, self.acceptance)
         self.schedules = ScheduleBook(clock, table, self.room, self.acceptance)
         self.declarations = Declarations(self.schedules, table, self.room, self.ledger)
         self.slots = Slots(self.store.ready, self.ledger)
@@ -109,20 +90,13 @@ class Rules:
             tell=self._note_disabled,
         )
         self.activity = ActivityBook(clock, table, self.keys, self.deliveries.webhooks)
+        outcomes = Outcomes(clock, self.store, children, self.deliveries)
+        by_hand = ByHand(clock, self.store, self.room, self.quotas, self.acceptance, find=self._any)
         verbs: dict[type, Callable[[Any], Any]] = {
             **self.acceptance.verbs,
-            **self._children.verbs,
-            Succeeded: self._succeeded,
-            Failed: self._failed,
-            Released: self._released,
-            Lost: self._lost,
-            Suspected: self._suspected,
-            Stopped: self._stopped,
-            Retry: self._retry,
-            Amend: self._amend,
-            Cancel: self._cancel,
-            RunNow: self._run_now,
-            Delete: self._delete,
+            **children.verbs,
+            **outcomes.verbs,
+            **by_hand.verbs,
             **self.store.throttles.verbs,
             **self.schedules.verbs,
             **self.declarations.verbs,
@@ -291,138 +265,12 @@ class Rules:
             self.deliveries.target(claimed) if claimed.type == DELIVERY else None,
         )
 
-    def _succeeded(self, report: Succeeded) -> None:
-        task = self._running(report.task_id, report.attempt)
-        now = self.clock.wall()
-        done = task.succeed(report.attempt, report.result, now, report.artifacts)
-        outcome = "success"
-        try:
-            self._children.accept(task, report.children)
-        except IllegalTransition:
-            done, outcome = task.stop(report.attempt, now), "cancelled"
-        except ChildrenRefused as error:
-            done, outcome = task.fail(report.attempt, str(error), now), "failure"
-        self._put(task, done, outcome, report, report.run_seconds)
-        if done.type == DELIVERY and done.state is TaskState.SUCCESS:
-            self.deliveries.succeeded(done)
-
-    def _failed(self, report: Failed) -> None:
-        task = self._running(report.task_id, report.attempt)
-        now = self.clock.wall()
-        if report.retry_in_seconds is None:
-            ended = task.fail(report.attempt, report.error, now)
-        else:
-            ended = task.back_off(report.attempt, report.error, report.retry_in_seconds, now)
-        self.store.put(
-            task,
-            ended,
-            "timeout" if report.timed_out else "failure",
-            report.run_seconds,
-            usage=report.usage,
-            log_lines=report.log_lines,
-            traceback=report.traceback,
-        )
-        if ended.type == DELIVERY:
-            self.deliveries.failed(ended, report.error, gone=report.gone)
-
-    def _put(
-        self,
-        task: Task,
-        ended: Task,
-        outcome: str,
-        report: Succeeded | Lost | Suspected,
-        run_seconds: float | None = None,
-    ) -> None:
-        self.store.put(
-            task, ended, outcome, run_seconds, usage=report.usage, log_lines=report.log_lines
-        )
-
-    def _released(self, report: Released) -> None:
-        task = self._running(report.task_id, report.attempt)
-        released = task.release(report.attempt, report.reason, self.clock.wall())
-        self.store.put(task, released, "released")
-
-    def _lost(self, report: Lost) -> None:
-        task = self._running(report.task_id, report.attempt)
-        lost = task.lose(
-            report.attempt,
-            report.error,
-            self.clock.wall(),
-            alone=True,
-            retry_in_seconds=seconds_after_losses(task),
-        )
-        self._put(task, lost, "lost", report)
-
-    def _suspected(self, report: Suspected) -> None:
-        task = self._running(report.task_id, report.attempt)
-        suspect = task.suspect(
-            report.attempt,
-            report.error,
-            report.crowd,
-            self.clock.wall(),
-            retry_in_seconds=seconds_after_losses(task),
-        )
-        outcome = "lost" if task.crowd == 1 else "suspected"
-        self._put(task, suspect, outcome, report)
-
-    def _stopped(self, report: Stopped) -> None:
-        task = self._running(report.task_id, report.attempt)
-        self.store.put(task, task.stop(report.attempt, self.clock.wall()), "cancelled")
-
-    def _retry(self, request: Retry) -> Task:
-        task = self._any(request.task_id)
-        retried = task.retry(self.clock.wall(), request.payload, request.kind, request.run_at)
-        self.store.unique_keys.require(retried)
-        self.room.require(len(retried.payload))
-        self.quotas.require(task.owner, len(retried.payload))
-        self.store.put(task, retried)
-        return retried
-
-    def _amend(self, request: Amend) -> Task:
-        task = self._any(request.task_id)
-        amended = task.amend(request.payload, request.kind, request.run_at)
-        more = max(0, len(amended.payload) - len(task.payload))
-        self.room.require(more, tasks=0)
-        self.quotas.require(task.owner, more, tasks=0)
-        self.store.put(task, amended)
-        return amended
-
-    def _cancel(self, request: Cancel) -> Task:
-        task = self._any(request.task_id)
-        if task.cancel_requested:
-            # Its holder has been told, or will be; once is enough.
-            return task
-        cancelled = task.cancel(self.clock.wall())
-        self.store.put(task, cancelled)
-        return cancelled
-
-    def _run_now(self, request: RunNow) -> Task:
-        task = self._any(request.task_id)
-        due = task.run(self.clock.wall())
-        self.store.put(task, due)
-        return due
-
-    def _delete(self, request: Delete) -> None:
-        task = self._any(request.task_id)
-        task.delete()
-        if self.acceptance.holds_key_of_others(task):
-            # With it would go the key, and a repetition of the batch would be accepted anew.
-            verb = "be deleted before the others of its batch, whose idempotency key it has"
-            raise IllegalTransition(task.id, task.state.value, verb)
-        self.store.delete(task)
-
     def _note_disabled(self, webhook: Webhook) -> None:
         self.activity.add_by_itself("disable", "webhook", webhook.name, webhook.disabled_because)
 
     def _unfinished(self, task_id: str) -> Task:
         task = self.store.get(task_id)
         assert task is not None, "the queues hold unfinished tasks only"
-        return task
-
-    def _running(self, task_id: str, attempt: int) -> Task:
-        task = self.store.get(task_id)
-        if task is None:
-            raise StaleReport(task_id, attempt, 0, "finished or unknown")
         return task
 
     def _any(self, task_id: str) -> Task:
