@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, expect
 
 from loadtests.browser import CHROMIUM, MISSING, chromium
-from tests.browser.window import Window
+from tests.browser.window import SECONDS, Window
 from tests.integration.conftest import Service
 
 
@@ -18,6 +18,7 @@ from tests.integration.conftest import Service
 def browser() -> Iterator[Browser]:
     if CHROMIUM is None:
         pytest.skip(MISSING)
+    expect.set_options(timeout=SECONDS * 1_000)
     with chromium() as running:
         yield running
 

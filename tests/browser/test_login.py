@@ -14,7 +14,7 @@ from playwright.sync_api import Browser, Page, expect
 from afterwards.access.tokens import new_token
 from afterwards.dashboard.shell import PAGES
 from tests.browser.state import filled
-from tests.browser.window import SECONDS, Window
+from tests.browser.window import Window
 from tests.integration.conftest import Service
 
 DESKTOP: Final = {"width": 1280, "height": 900}
@@ -61,7 +61,7 @@ def key(service: Service, name: str, role: str, **more: Any) -> dict[str, Any]:
 
 
 def asks_for_a_key(page: Page) -> None:
-    expect(page.get_by_role("heading", name="Log in")).to_be_visible(timeout=SECONDS * 1_000)
+    expect(page.get_by_role("heading", name="Log in")).to_be_visible()
     expect(page.get_by_label("Key")).to_be_focused()
 
 

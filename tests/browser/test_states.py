@@ -13,7 +13,7 @@ from playwright.sync_api import Page, Route, expect
 
 from afterwards.dashboard.shell import PAGES
 from tests.browser.state import ended, submitted
-from tests.browser.window import SECONDS, Window
+from tests.browser.window import Window
 from tests.integration.conftest import Service
 
 API: Final = re.compile(
@@ -120,7 +120,7 @@ def test_a_page_that_begins_offline_fills_when_the_service_answers(
     quiet.context.unroute_all()
     # The page may have come back by itself just then, without this button.
     retry.evaluate("button => button.click()")
-    expect(banner).to_have_count(0, timeout=SECONDS * 1_000)
+    expect(banner).to_have_count(0)
     expect(quiet.page.locator("main")).to_contain_text(EMPTY[path])
 
 

@@ -51,10 +51,10 @@ class Window:
 
     def settle(self) -> None:
         """Wait until nothing is loading any more, charts included."""
-        expect(self.page.locator("main h1")).to_be_attached(timeout=SECONDS * 1_000)
-        expect(self.page.locator(".skeleton")).to_have_count(0, timeout=SECONDS * 1_000)
+        expect(self.page.locator("main h1")).to_be_attached()
+        expect(self.page.locator(".skeleton")).to_have_count(0)
         for canvas in self.page.locator(".canvas").all():
-            expect(canvas.locator("canvas")).to_be_attached(timeout=SECONDS * 1_000)
+            expect(canvas.locator("canvas")).to_be_attached()
 
     def violations(self) -> list[str]:
         """The violations that axe finds on the page as it is."""

@@ -37,6 +37,14 @@ def service_of_short_leases(new_service: NewService) -> Iterator[FaultyService]:
         yield service
 
 
+@pytest.fixture
+def busy_service(new_service: NewService) -> Iterator[FaultyService]:
+    """The same, with so few slots that eight attempts of three kinds need those of both workers."""
+    slots = {"async_slots": "2", "process_slots": "1", "thread_slots": "1"}
+    with started(new_service(lease_seconds="5", **slots)) as service:
+        yield service
+
+
 def test_a_dead_host_s_task_begins_again_and_its_neighbours_go_on(
     fresh_service: FaultyService,
 ) -> None:
@@ -154,15 +162,16 @@ def test_a_master_killed_alone_can_be_started_again_at_once(fresh_service: Fault
 
 
 def test_a_frozen_worker_is_ended_and_its_tasks_of_every_kind_begin_elsewhere(
-    service_of_short_leases: FaultyService,
+    busy_service: FaultyService,
 ) -> None:
-    service = service_of_short_leases
-    kinds = ["wait"] * 6 + ["wait-process"] * 6 + ["wait-thread"] * 2
+    service = busy_service
+    kinds = ["wait"] * 4 + ["wait-process", "wait-thread"] * 2
     task_ids = [service.add(kind) for kind in kinds]
     begun = {task_id: service.begun(task_id, 1).parent for task_id in task_ids}
     before = service.worker_pids()
     frozen = next(pid for pid in begun.values() if pid in before)
     held = [task_id for task_id, pid in begun.items() if pid == frozen]
+    assert len(held) == 4
     kill(frozen, signal.SIGSTOP)
     for task_id in held:
         service.begun(task_id, 2)
