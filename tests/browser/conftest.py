@@ -1,15 +1,18 @@
-"""One service for each file of tests, and one browser for the files that follow each other."""
+"""One service for each file of tests, and one browser for the files that follow each other.
+
+Not for the whole session: while playwright runs, no test in this process can run an event loop.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, expect
 
 from loadtests.browser import CHROMIUM, MISSING, chromium
+from tests.browser.serving import serving
 from tests.browser.window import SECONDS, Window
 from tests.integration.conftest import Service
 
@@ -25,15 +28,9 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def service(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """A service with one worker and the task types of `work.py`; not started without a browser."""
-    running = Service(tmp_path_factory.mktemp("service"), workers="1", task_modules="work")
-    running.directory = Path(__file__).parent
-    try:
-        running.start()
+    """A service that has done nothing yet; not started without a browser."""
+    with serving(tmp_path_factory.mktemp("service")) as running:
         yield running
-    finally:
-        running.kill_everything()
-        running.client.close()
 
 
 @pytest.fixture

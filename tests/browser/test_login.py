@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any, Final
 
 import pytest
@@ -13,7 +12,8 @@ from playwright.sync_api import Browser, Page, expect
 
 from afterwards.access.tokens import new_token
 from afterwards.dashboard.shell import PAGES
-from tests.browser.state import filled
+from tests.browser.serving import serving
+from tests.browser.state import ended, submitted
 from tests.browser.window import Window
 from tests.integration.conftest import Service
 
@@ -25,24 +25,19 @@ ROOT: Final = new_token().text
 @pytest.fixture(scope="module")
 def service(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """A service that asks for keys, with two workers; its own client is an administrator."""
-    directory = tmp_path_factory.mktemp("service")
-    first = directory / "first_key"
-    first.write_text(ROOT)
-    first.chmod(0o600)
-    running = Service(directory, workers="2", task_modules="work", first_key_file=str(first))
-    running.directory = Path(__file__).parent
-    running.client.headers["Authorization"] = f"Bearer {ROOT}"
-    try:
-        running.start()
+    with serving(tmp_path_factory.mktemp("service"), ROOT, workers="2") as running:
         yield running
-    finally:
-        running.kill_everything()
-        running.client.close()
 
 
 @pytest.fixture(scope="module")
-def ids(service: Service) -> dict[str, str]:
-    return filled(service)
+def failed(service: Service) -> str:
+    """The id of a failed task; there is a webhook, too."""
+    task_id = submitted(service, "charge", {"customer": 2, "card": "declined"})
+    assert ended(service, task_id) == "failed"
+    body = {"url": "https://orders.example", "types": ["report"]}
+    assert service.client.put("/webhooks/orders", json=body).status_code == 201
+    assert service.post("/webhooks/orders/disable").is_success
+    return task_id
 
 
 @pytest.fixture
@@ -87,7 +82,7 @@ def pictured(page: Page, name: str) -> None:
 
 
 def test_a_login_leads_to_where_one_wanted_to_be_and_a_logout_ends_it(
-    window: Window, service: Service, ids: dict[str, str]
+    window: Window, service: Service, failed: str
 ) -> None:
     page = logged_in(window, ROOT, "tasks?status=failed&type=charge")
     assert page.url.endswith("/dashboard/tasks?status=failed&type=charge")
@@ -152,10 +147,10 @@ def test_the_login_says_what_is_wrong_and_fits(
 
 
 def test_a_key_that_is_revoked_meanwhile_leaves_a_notice_and_no_broken_page(
-    window: Window, service: Service, ids: dict[str, str]
+    window: Window, service: Service, failed: str
 ) -> None:
     brief = key(service, "brief", "operator")
-    page = logged_in(window, brief["token"], f"tasks/{ids['failed']}")
+    page = logged_in(window, brief["token"], f"tasks/{failed}")
     assert service.client.delete(f"/keys/{brief['id']}").status_code == 204
     asks_for_a_key(page)
     expect(page.get_by_role("status")).to_contain_text("The session has ended")
@@ -180,17 +175,17 @@ def test_another_window_that_logs_out_ends_the_session_in_all(
 
 
 def test_a_viewer_looks_and_is_offered_no_verb(
-    window: Window, service: Service, ids: dict[str, str]
+    window: Window, service: Service, failed: str
 ) -> None:
     eyes = key(service, "eyes", "viewer", payloads=False)
-    page = logged_in(window, eyes["token"], f"tasks/{ids['failed']}")
+    page = logged_in(window, eyes["token"], f"tasks/{failed}")
     assert "declined" not in page.locator("main").inner_text()
     expect(page.get_by_text("Payloads are hidden from this key.")).to_be_visible()
     assert window.violations() == []
     pictured(page, "viewer-task")
     verbs = re.compile(r"^(Retry|Cancel|Run|Delete|Pause|Resume|Submit|Edit|New|Duplicate)\b")
     for path in PAGES:
-        name = {"tasks/": ids["failed"], "types/": "charge"}.get(path, "")
+        name = {"tasks/": failed, "types/": "charge"}.get(path, "")
         window.open(path + name)
         expect(page.get_by_role("button", name="Account: eyes, viewer")).to_be_visible()
         expect(page.get_by_role("button", name=verbs)).to_have_count(0)
@@ -198,9 +193,7 @@ def test_a_viewer_looks_and_is_offered_no_verb(
     expect(page.get_by_role("table", name="Tasks")).to_contain_text("hidden")
 
 
-def test_a_viewer_is_led_to_no_webhooks(
-    window: Window, service: Service, ids: dict[str, str]
-) -> None:
+def test_a_viewer_is_led_to_no_webhooks(window: Window, service: Service, failed: str) -> None:
     links = window.page.get_by_role("navigation", name="Pages").get_by_role("link")
     for role, number in (("viewer", 0), ("submitter", 0), ("operator", 1)):
         token = key(service, f"{role} of pages", role)["token"]

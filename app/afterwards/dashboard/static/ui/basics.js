@@ -60,6 +60,7 @@ export function Verb({ icon, onClick, kind = "", label, disabled = false, childr
   const [isBusy, setBusy] = useState(false);
   if (!mayChange.value) return null;
   const act = async () => {
+    if (isBusy) return;
     setBusy(true);
     try {
       await onClick();
@@ -67,7 +68,8 @@ export function Verb({ icon, onClick, kind = "", label, disabled = false, childr
       setBusy(false);
     }
   };
-  return html`<button type="button" class="button ${kind}" aria-label=${label} disabled=${disabled || isBusy} onClick=${act}>
+  // While it is busy it keeps the focus, which a disabled one loses: a dialog gives it back to it.
+  return html`<button type="button" class="button ${kind}" aria-label=${label} disabled=${disabled} aria-disabled=${isBusy ? "true" : undefined} onClick=${act}>
     ${icon && html`<${Icon} name=${icon} />`}${children}</button>`;
 }
 

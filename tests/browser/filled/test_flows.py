@@ -236,34 +236,3 @@ def test_a_filter_that_excludes_everything_is_taken_away_by_a_click(
     expect(page.locator("main")).to_contain_text("No task matches")
     page.locator("main .empty").get_by_role("button", name="search: nowhere").click()
     expect(page.get_by_role("table", name="Tasks").locator("tbody tr").first).to_be_visible()
-
-
-def test_a_list_takes_the_ties_of_tasks_as_conditions(window: Window, service: Service) -> None:
-    long_key = "account-" + "7" * 247
-    parent = submitted(service, "split", {"customers": [1, 2]}, unique_key="split-7")
-    keyed = submitted(
-        service, "export", {"seconds": 1}, delay_seconds=3_600, concurrency_key=long_key
-    )
-    assert ended(service, parent) == "success"
-    page = window.open(f"tasks?parent={parent}")
-    rows = page.get_by_role("table", name="Tasks").locator("tbody tr")
-    conditions = page.get_by_role("group", name="Conditions")
-    expect(rows).to_have_count(2)
-    expect(page.locator("main .doing")).to_contain_text("2 match")
-    conditions.get_by_role("button", name=f"Remove parent: {parent[:8]}").click()
-    expect(conditions).to_have_count(0)
-    assert "parent" not in page.url
-    page.set_viewport_size({"width": 390, "height": 900})
-    for query, word, found in (
-        (f"concurrency_key={long_key}", f"concurrency key: {long_key}", keyed),
-        ("unique_key=split-7", "unique key: split-7", parent),
-    ):
-        window.open(f"tasks?{query}")
-        expect(rows).to_have_count(1)
-        expect(rows).to_have_attribute("data-key", found)
-        expect(conditions.get_by_role("button", name=f"Remove {word}")).to_be_visible()
-        assert window.overhang() <= 0
-    window.open(f"tasks?group={parent}")
-    main = page.locator("main")
-    main.locator(".empty").get_by_role("button", name=f"group: {parent[:8]}").click()
-    expect(rows.first).to_be_visible()

@@ -13,7 +13,6 @@ import pytest
 from playwright.sync_api import Browser, Locator, Page
 
 from tests.browser.pixels import Box, Picture, Pixel, Rows, contrast, ink_of
-from tests.browser.state import filled
 from tests.browser.window import Window
 from tests.integration.conftest import Service
 
@@ -25,11 +24,6 @@ SHARP: Final = 3
 """Pixels of the screen for one of the page: a stroke has some without an edge."""
 MARGIN: Final = 2
 """Pixels of the page around a part: its ground."""
-
-
-@pytest.fixture(scope="module")
-def ids(service: Service) -> dict[str, str]:
-    return filled(service)
 
 
 @pytest.fixture(scope="module")

@@ -7,17 +7,10 @@ from typing import Final, Literal
 import pytest
 
 from afterwards.dashboard.shell import PAGES
-from tests.browser.state import filled
 from tests.browser.window import Window
-from tests.integration.conftest import Service
 
 SCHEMES: Final[tuple[Literal["light", "dark"], ...]] = ("light", "dark")
 WIDTHS: Final = (1280, 390)
-
-
-@pytest.fixture(scope="module")
-def ids(service: Service) -> dict[str, str]:
-    return filled(service)
 
 
 @pytest.fixture

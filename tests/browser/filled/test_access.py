@@ -6,16 +6,11 @@ import re
 from collections.abc import Callable
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
-from tests.browser.state import LONG_WORD, RIGHT_TO_LEFT, ended, filled, submitted
+from tests.browser.state import LONG_WORD, RIGHT_TO_LEFT, ended, submitted
 from tests.browser.window import Window
 from tests.integration.conftest import Service
-
-
-@pytest.fixture(scope="module")
-def ids(service: Service) -> dict[str, str]:
-    return filled(service)
 
 
 def heading_is(page: Page, name: str) -> None:
@@ -81,11 +76,25 @@ def test_by_keyboard_alone_a_failed_task_is_found_opened_and_retried(
     assert service.get(f"/tasks/{failed}").json()["retries"] == 1
 
 
+TWO_FRAMES = "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
+
+
 def test_the_focus_stays_in_a_dialog_and_goes_back(shared: Window, ids: dict[str, str]) -> None:
     page = shared.open("schedules")
     opener = page.get_by_role("button", name="New schedule")
     opener.focus()
-    page.keyboard.press("Enter")
+    # The form waits for this, however long it takes.
+    late: list[Route] = []
+
+    def hold(route: Route) -> None:
+        late.append(route)
+
+    page.route("**/task-types", hold)
+    with page.expect_request("**/task-types"):
+        page.keyboard.press("Enter")
+    page.evaluate(TWO_FRAMES)
+    late[0].continue_()
+    page.unroute("**/task-types")
     dialog = page.get_by_role("dialog", name="New schedule")
     expect(dialog).to_be_visible()
     for _ in range(30):
