@@ -96,6 +96,9 @@ def test_schedules_come_and_go_with_the_code(service: Shop) -> None:
     assert (nightly["cron"], nightly["timezone"]) == ("0 3 * * *", "Europe/Berlin")
     fast = service.await_schedule("fast", labels={"team": "a"})
     assert fast["every_seconds"] == 1
+    # Two workers declare them, and one of the two has made them.
+    [line] = wait_for(lambda: service.lines("are put in place"), "the log tells")
+    assert line["made"] == ["fast", "nightly"]
     wait_for(service.ticks, "a task of a declared schedule")
     assert service.client.post("/schedules/nightly/pause").status_code == 200
 

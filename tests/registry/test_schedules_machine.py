@@ -10,6 +10,7 @@ import shutil
 import tempfile
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
@@ -25,8 +26,10 @@ from hypothesis.stateful import (
 from afterwards.lifecycle import Task
 from afterwards.registry.protocol.requests import (
     Cancel,
+    DeclareSchedules,
     PauseSchedule,
     PutSchedule,
+    Request,
     RunSchedule,
 )
 from afterwards.registry.state.acceptance import Limits
@@ -145,15 +148,46 @@ class ScheduleMachine(RuleBasedStateMachine):
     @rule(name=st.sampled_from([CATCHES_UP, SKIPS]))
     def rest(self, name: str) -> None:
         self.look_at_clock()
-        paused = ask(self.registry, PauseSchedule(name, True))
-        resumed = ask(self.registry, PauseSchedule(name, False))
+        paused = self.ask(PauseSchedule(name, True))
+        resumed = self.ask(PauseSchedule(name, False))
         if not isinstance(paused, Exception) or not isinstance(resumed, Exception):
             self.excuse(name, max(self.last_wall, self.bench.clock.wall()))
 
     @rule(name=st.sampled_from([CATCHES_UP, SKIPS]))
     def run_by_hand(self, name: str) -> None:
         self.look_at_clock()
-        ask(self.registry, RunSchedule(name, new_id()))
+        self.ask(RunSchedule(name, new_id()))
+
+    @rule()
+    def deploy(self) -> None:
+        """Their definitions stay, so their times do."""
+        self.look_at_clock()
+        self.declare(CATCHES_UP, SKIPS)
+
+    @rule(name=st.sampled_from([CATCHES_UP, SKIPS]))
+    def deploy_without(self, name: str) -> None:
+        """A task module loses a schedule, and has it again with the next deployment."""
+        self.look_at_clock()
+        kept = {CATCHES_UP, SKIPS} - {name}
+        if self.declare(*kept) | self.declare(CATCHES_UP, SKIPS):
+            self.excuse(name, max(self.last_wall, self.bench.clock.wall()))
+
+    def declare(self, *names: str) -> bool:
+        """Have these declared; True if they are."""
+        declared = [
+            make_schedule(
+                name, every_seconds=PERIOD, catch_up=name == CATCHES_UP, module="shop.tasks"
+            )
+            for name in names
+        ]
+        return self.ask(DeclareSchedules(1, declared)) is None
+
+    def ask(self, request: Request) -> Any:
+        """The answer, once it is noted what its group has made: that is late, or not, as of now."""
+        answer = ask(self.registry, request)
+        for task in self.unfinished():
+            self.note(task)
+        return answer
 
     # -- invariants --
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from afterwards.registry.protocol.requests import Add, PutSchedule
+from afterwards.registry.protocol.requests import Add, DeclareSchedules, PutSchedule
 from tests.registry.bench import Bench, SteppedRegistry
 from tests.registry.peers import Peer, ask, make_schedule
 
@@ -62,3 +62,15 @@ def test_what_another_worker_knows_is_not_gone(bench: Bench, registry: SteppedRe
     assert said_when_joined(bench, registry, ["note", "charge", "invoice"]) == []
 
     assert said_when_joined(bench, registry, ["note"]) == []
+
+
+def test_a_declared_schedule_that_is_gone_with_its_type_makes_no_tasks_and_is_not_told_of(
+    bench: Bench,
+) -> None:
+    registry = bench.registry(journal=bench.journal())
+    pattern = bench.task(type="charge")
+    declared = [make_schedule(name, pattern=pattern, module="shop") for name in ("a", "b")]
+    ask(registry, DeclareSchedules(1, declared))
+    ask(registry, DeclareSchedules(1, declared[:1]))
+
+    assert said_when_joined(bench, registry, ["note"]) == [({}, {"charge": 1})]

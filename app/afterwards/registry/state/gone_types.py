@@ -32,7 +32,8 @@ class GoneTypes:
         self._looked.add(known)
         everybody = known.union(*(record.known_types for record in self._ledger))
         tasks = self._store.unfinished_by_type()
-        schedules = Counter(schedule.pattern.type for schedule in self._schedules)
+        # Those that are gone with their types make no tasks.
+        schedules = Counter(one.pattern.type for one in self._schedules if not one.gone)
         gone = sorted({*tasks, *schedules} - everybody)
         if gone:
             log.warning(
