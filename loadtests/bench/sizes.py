@@ -31,6 +31,8 @@ class Sizes:
     scrapes: int = 50
     calls: int = 20_000
     """The number of calls of a function that does nothing, on an executor."""
+    cluster_calls: int = 2_000
+    """The number of calls of 1 ms on a Dask cluster."""
     executor_workers: int = 4
     """Threads or processes of an executor and of the pool beside it."""
     waiting: int = 10_000

@@ -17,9 +17,10 @@ from distributed import Client
 
 from afterwards_executors.base import End, Name, Outcome, Work
 from afterwards_executors.cluster.executor import ClusterExecutor
+from loadtests.dask_cluster import ROOT, DaskCluster
 from tests.executors import work
 from tests.executors.conftest import DEADLINE_SECONDS, is_gone, wait_until
-from tests.executors.dask_cluster import LEASE_SECONDS, ROOT, DaskCluster, cluster_executor
+from tests.executors.dask_cluster import LEASE_SECONDS, cluster_executor
 from tests.executors.tcp_proxy import TcpProxy
 
 pytestmark = [pytest.mark.processes, pytest.mark.machines]

@@ -230,6 +230,25 @@ def count_and_wait(path: str) -> Outcome:
     return wait_for(path)
 
 
+_remembered: list[str] = []
+
+
+def remember(word: str) -> None:
+    """Have `remembered` know a word; for the preparation of a host."""
+    _remembered.append(word)
+
+
+def remembered() -> Outcome:
+    """The words that this host was prepared with, and the one in its file."""
+    written = Path(os.environ["WORD_FILE"]).read_text(encoding="ascii")
+    return Outcome(End.SUCCEEDED, value=" ".join([*_remembered, written]).encode())
+
+
+def variables() -> Outcome:
+    """The names of this host's variables."""
+    return Outcome(End.SUCCEEDED, value=" ".join(os.environ).encode())
+
+
 def succeed_if_gone(pid: int) -> Outcome:
     """Succeed unless this process, or a zombie of it, is there."""
     return Outcome(End.FAILED, error="it is there") if Path(f"/proc/{pid}").exists() else OK

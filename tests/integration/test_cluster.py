@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
+from loadtests.dask_cluster import DaskCluster
 from tests.executors.conftest import is_gone
-from tests.executors.dask_cluster import DaskCluster
 from tests.integration.conftest import AFTERWARDS, Service, wait_for
 
 pytestmark = [pytest.mark.machines]

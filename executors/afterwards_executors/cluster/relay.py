@@ -8,6 +8,7 @@ worker is given resources that no worker has, and its submitter is told.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Iterable
 from time import monotonic
@@ -45,6 +46,9 @@ class Relay(SchedulerPlugin):
         self._version = version
         self._scheduler: Scheduler
         self._departed_at = 0.0
+        self._gates: dict[str, tuple[str, float]] = {}
+        """The gates that submitters have asked for, and how long they are kept."""
+        self._closing: set[asyncio.Task[Any]] = set()
 
     async def start(self, scheduler: Scheduler) -> None:
         """Take part in the scheduler.
@@ -88,8 +92,13 @@ class Relay(SchedulerPlugin):
 
     # -- what submitters ask -------------------------------------------------------------------
 
-    async def _state(self, gate: str, client: str) -> dict[str, Any]:
-        """The part of the cluster that is there for calls of this gate, and of this submitter."""
+    async def _state(self, gate: str, client: str, keep_seconds: float) -> dict[str, Any]:
+        """The part of the cluster that is there for calls of this gate, and of this submitter.
+
+        Args:
+            keep_seconds: stations of the gate are closed so long after its last submitter has left.
+        """
+        self._gates[client] = gate, keep_seconds
         workers = [one for one in self._scheduler.workers.values() if one.status.name == "running"]
         ours = [one for one in workers if gate in one.resources]
         return {
@@ -152,10 +161,24 @@ class Relay(SchedulerPlugin):
         self._departed_at = monotonic()
 
     def remove_client(self, scheduler: Scheduler, client: str) -> None:
-        """Tell the workers."""
+        """Tell the workers, and close stations that nothing submits to any more."""
+        if (left := self._gates.pop(client, None)) is not None:
+            gate, keep_seconds = left
+            # Until then a submitter may come back, or another come.
+            loop = asyncio.get_running_loop()
+            loop.call_later(keep_seconds, lambda: self._close_if_unused(gate))
         for state in scheduler.workers.values():
             if _has_station(state):
                 self._to_worker(client, About.GONE, state.address)
+
+    def _close_if_unused(self, gate: str) -> None:
+        used = {one for one, _ in self._gates.values()}
+        if gate not in used and gate in self._scheduler.worker_plugins:
+            closing = asyncio.create_task(
+                self._scheduler.unregister_worker_plugin(comm=None, name=gate)
+            )
+            self._closing.add(closing)
+            closing.add_done_callback(self._closing.discard)
 
     def valid_workers_downscaling(
         self, scheduler: Scheduler, workers: list[WorkerState]

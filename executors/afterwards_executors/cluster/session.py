@@ -25,6 +25,9 @@ SILENT_SECONDS: Final = 10.0
 
 CLOSE_SECONDS: Final = 1.0
 
+KEPT_LEASES: Final = 4
+"""Stations are kept for so many leases after their last submitter has left."""
+
 LOST: Final = (OSError, CommClosedError, asyncio.TimeoutError)
 """The errors that a lost scheduler leads to."""
 
@@ -63,6 +66,11 @@ class Session:
         assert self._client is not None
         return str(self._client.id)
 
+    @property
+    def _about_itself(self) -> dict[str, Any]:
+        keep_seconds = KEPT_LEASES * self._settings.station.lease_seconds
+        return {"gate": self._gate, "client": self.id, "keep_seconds": keep_seconds}
+
     async def open(self, *, with_stations: bool = True) -> Cluster:
         """Connect, see that the cluster is fit for calls, and have the other parts installed.
 
@@ -98,7 +106,7 @@ class Session:
                 f"the Dask scheduler does not take the plugin of the service ({error}): run it "
                 f"where afterwards[dask] {station.version} is installed"
             ) from error
-        state = await self._scheduler().afterwards_state(gate=self._gate, client=self.id)
+        state = await self._scheduler().afterwards_state(**self._about_itself)
         require_no_retries(state["allowed_failures"])
         if with_stations:
             await client.register_plugin(StationPlugin(station))
@@ -114,7 +122,7 @@ class Session:
         assert client is not None
         if client.status != "running":
             raise OSError("the connection to the Dask scheduler was lost")
-        asked = self._scheduler().afterwards_state(gate=self._gate, client=self.id)
+        asked = self._scheduler().afterwards_state(**self._about_itself)
         state = await asyncio.wait_for(asked, SILENT_SECONDS)
         return Cluster(state["threads"], state["workers"], state["unplaced"], state["others"])
 

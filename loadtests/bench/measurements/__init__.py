@@ -9,6 +9,7 @@ from typing import Final
 from loadtests.bench.figures import Row
 from loadtests.bench.measurements import (
     batches,
+    cluster,
     dashboard,
     finish,
     growth,
@@ -38,6 +39,7 @@ MEASUREMENTS: Final[Mapping[str, Measurement]] = MappingProxyType(
         "reads": reads.measure,
         "metrics": scrape.measure,
         "executors": pools.measure,
+        "dask": cluster.measure,
         "waiting": waiting.measure,
         "guests": guests.measure,
         "keys": keys.measure,
@@ -47,5 +49,5 @@ MEASUREMENTS: Final[Mapping[str, Measurement]] = MappingProxyType(
 )
 """By the name that `make bench ONLY=...` selects them by, in the order of the report."""
 
-OF_THIS_PROCESS: Final = frozenset({"executors"})
+OF_THIS_PROCESS: Final = frozenset({"dask", "executors"})
 """The measurements without a service, which cannot have another checkout beside them."""

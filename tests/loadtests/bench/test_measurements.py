@@ -179,6 +179,13 @@ def test_executors_are_measured_beside_the_raw_pools(stand: Stand) -> None:
     ]
 
 
+@pytest.mark.machines
+def test_a_cluster_is_measured_beside_the_futures_of_dask(stand: Stand) -> None:
+    rows = list(MEASUREMENTS["dask"](stand))
+    assert [row.beside_name for row in rows] == ["Dask futures"] * 2
+    assert all(row.ours.low > 0 for row in rows)
+
+
 def fails() -> Outcome:
     return Outcome(End.FAILED, error="no")
 
