@@ -16,7 +16,7 @@ from afterwards_executors.hosts import crew
 from afterwards_executors.hosts.executor import HostExecutor
 from afterwards_executors.hosts.settings import HostSettings
 from tests.executors import work
-from tests.executors.dask_cluster import close_shared_cluster, cluster_executor
+from tests.executors.dask_cluster import close_shared_cluster, cluster_executor, shared_cluster
 
 DEADLINE_SECONDS = 60.0
 """For what happens within moments unless it never does."""
@@ -75,6 +75,8 @@ def _marks(kind: str) -> list[pytest.MarkDecorator]:
 
 @pytest.fixture(params=[pytest.param(kind, marks=_marks(kind)) for kind in sorted(FACTORIES)])
 def kind(request: pytest.FixtureRequest) -> str:
+    if request.param == KIND:
+        shared_cluster()  # its processes are there before the test
     return str(request.param)
 
 

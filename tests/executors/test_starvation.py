@@ -22,6 +22,7 @@ import pytest
 
 from afterwards_executors import EXECUTORS, aio, progress
 from afterwards_executors.base import End, Executor, Outcome, Work
+from afterwards_executors.cluster.executor import KIND
 from afterwards_executors.progress import ProgressSender
 from tests.executors.conftest import (
     DEADLINE_SECONDS,
@@ -55,6 +56,8 @@ NEEDED: Final = {
         {"call_soon_threadsafe", "call_later", "_start_new_thread", "socketpair", "pipe"}
         | {"_fork_exec", "pidfd_open", "register"},
     ),
+    # Its only host is there before.
+    KIND: {"call_soon_threadsafe", "call_later"},
 }
 """The resources that each kind asks for on the way to its first call."""
 
@@ -127,7 +130,7 @@ def test_whatever_runs_out_before_a_call_begins_costs_no_slot_and_the_call_never
         if outcome.end is End.SUCCEEDED:
             # What could not be had was for later, or was asked for again.
             assert shortage.refused in {"call_later", "call_soon_threadsafe"}
-            assert kind in EXECUTORS
+            assert kind in {*EXECUTORS, KIND}
         else:
             assert outcome.end is End.STARVED, (shortage.refused, outcome)
             assert outcome.transient

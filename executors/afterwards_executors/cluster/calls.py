@@ -15,6 +15,7 @@ from afterwards_executors.base import End, Outcome
 from afterwards_executors.calls import SHUT_DOWN, cancellation
 from afterwards_executors.cluster.errand import About, Errand
 from afterwards_executors.cluster.session import LOST, NOTHING, Cluster, Session
+from afterwards_executors.cluster.settings import MARGIN_SECONDS
 from afterwards_executors.frames import (
     NUMBER,
     Kind,
@@ -25,9 +26,6 @@ from afterwards_executors.frames import (
 from afterwards_executors.inside.wire import Wire
 
 log = logging.getLogger(__name__)
-
-MARGIN_SECONDS: Final = 1.0
-"""The time in which a host is killed once a lease is over."""
 
 AHEAD_SECONDS: Final = 0.1
 AHEAD_MOST: Final = 16
@@ -74,6 +72,7 @@ class ClusterCalls:
         self._waiting: dict[int, ClusterCall] = {}
         """Those that are next to be given to the cluster."""
         self._is_submitting = False
+        self._winds_up = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._mean_seconds = math.inf
         self._empty = asyncio.Event()
@@ -121,6 +120,7 @@ class ClusterCalls:
 
     def wind_up(self) -> None:
         """Let all calls see that they had better end."""
+        self._winds_up = True
         for number in self._calls:
             self._tell(number, About.WIND_UP)
 
@@ -282,8 +282,10 @@ class ClusterCalls:
             if call is None or call.is_lost or call.is_stopped:
                 unwanted.append(number)
             else:
-                call.worker = worker
+                is_new, call.worker = call.worker is None, worker
                 wanted.append(number)
+                if is_new and self._winds_up:
+                    self._tell(number, About.WIND_UP)
         if self._session is not None:
             self._session.tell(About.LEASE, worker, numbers=wanted, unwanted=unwanted, at=at)
 

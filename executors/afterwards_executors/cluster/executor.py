@@ -11,7 +11,7 @@ from typing import Final
 from afterwards_executors.base import Name, Outcome, Work
 from afterwards_executors.calls import SHUT_DOWN, cancellation
 from afterwards_executors.cluster.errand import Errand
-from afterwards_executors.cluster.settings import ClusterSettings
+from afterwards_executors.cluster.settings import MARGIN_SECONDS, ClusterSettings
 from afterwards_executors.frames import Kind, encode_call, frame
 from afterwards_executors.hosts.calls import HostedCall
 from afterwards_executors.hosts.executor import HostExecutor
@@ -19,9 +19,6 @@ from afterwards_executors.hosts.host import LEAVE_SECONDS, Host
 from afterwards_executors.hosts.settings import HostSettings
 
 KIND: Final = "dask"
-
-MARGIN_SECONDS: Final = 1.0
-"""As `cluster.calls` has it: a host is killed within this time once a lease is over."""
 
 STOP_SHARE: Final = 0.5
 """The share of the time of a shutdown in which calls are stopped."""

@@ -18,6 +18,10 @@ ROOM: Final = 10_000
 included, takes `ROOM / n` of it, any other takes 1."""
 
 
+MARGIN_SECONDS: Final = 1.0
+"""The time in which the host of a call is killed once its lease is over."""
+
+
 class NotForUs(Exception):
     """A cluster that calls cannot be given to; the message says why, and what to do."""
 
