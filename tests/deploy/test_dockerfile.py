@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from collections import defaultdict
 from pathlib import Path
 
 from afterwards import __version__
@@ -12,6 +13,7 @@ from tests.deploy.files import DEPLOY, ROOT
 
 DOCKERFILE = DEPLOY / "Dockerfile"
 TEXT = DOCKERFILE.read_text()
+LOCKS = ("requirements.lock", "requirements-machines.lock")
 
 
 def test_hadolint_has_nothing_to_say() -> None:
@@ -45,12 +47,12 @@ def test_only_what_is_copied_is_sent_to_the_builder() -> None:
 
 
 def test_the_build_backend_and_what_only_it_needs_are_not_in_the_image() -> None:
-    lock = (ROOT / "requirements.lock").read_text()
-    needed_by = dict[str, set[str]]()
+    locks = "\n".join((ROOT / name).read_text() for name in LOCKS)
+    needed_by = defaultdict[str, set[str]](set)
     for name, entry in re.findall(
-        r"^([a-z0-9-]+)(?:\[.*\])?==((?:.*\n(?=[ ]))*.*)", lock, re.MULTILINE
+        r"^([a-z0-9-]+)(?:\[.*\])?==((?:.*\n(?=[ ]))*.*)", locks, re.MULTILINE
     ):
-        needed_by[name] = set(re.findall(r"# +(?:via )?([^\s]+)", entry)) - {"via"}
+        needed_by[name] |= set(re.findall(r"# +(?:via )?([^\s]+)", entry)) - {"via"}
     building = {"hatchling"}
     while more := {n for n, by in needed_by.items() if by and by <= building} - building:
         building |= more
