@@ -37,11 +37,11 @@ from afterwards.errors import IllegalTransition, StaleReport
 from afterwards.moments import LATEST_SHOWN, shown
 
 MAX_LOST_ATTEMPTS: Final = 3
+"""After so many attempts whose fate is unknown a task is failed: it probably kills its hosts. The
+last of them has to have been alone."""
 MAX_LOST_WITH_WORKERS: Final = 6
 """So many attempts may be lost with their worker, beside all others that it ran: whatever ends
 workers mostly is none of them."""
-"""After so many attempts whose fate is unknown a task is failed: it probably kills its hosts. The
-last of them has to have been alone."""
 
 CROWD_SHARE: Final = 8
 """The attempts of a host that died go on in hosts of at most the n-th part of its size."""
