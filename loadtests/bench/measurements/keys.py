@@ -1,8 +1,8 @@
-"""Tasks with keys, of which there are very many, beside as many tasks of a service without any."""
+"""Tasks with keys, of which there are very many, beside as many tasks of a service without keys."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -34,14 +34,18 @@ class _Figures:
 
 
 def measure(stand: Stand) -> Iterator[Row]:
-    """In turn: tasks without keys, and with one of either kind while as many keys are taken."""
+    """In turn: tasks without keys, and with one of either kind while as many keys are taken.
+
+    As many tasks wait on both sides: unfinished tasks have a cost of their own.
+    """
     number = stand.sizes.keys
-    plain, keyed = stand.service(), stand.service(max_pending=number + _ROOM)
+    plain, keyed = (stand.service(max_pending=number + _ROOM) for _ in range(2))
     figures = {name: _Figures() for name in (_NONE, *KEYS)}
     with running(plain, keyed):
         durability = synced.require(keyed, stand.sizes.synced)
         stand.warm_up(plain, keyed)
-        _let_wait(keyed, number)
+        _let_wait(plain, number, ())
+        _let_wait(keyed, number, KEYS)
         first = keyed.counts()
         for count in stand.rounds("keys"):
             for name in [*figures] if count % 2 == 0 else reversed(figures):
@@ -62,23 +66,21 @@ def _rows(stand: Stand, figures: dict[str, _Figures], durable: str) -> Iterator[
                 Figure.of(getattr(figures[_NONE], quantity)),
                 "no keys",
                 durable,
-                f"{stand.sizes.keys:,} keys in turn, while tasks with as many others wait",
+                f"{stand.sizes.keys:,} keys in turn, while as many tasks with others wait",
             )
 
 
-def _let_wait(service: Service, number: int) -> None:
-    """Have tasks wait, each with a key of either kind that no other task has."""
+def _let_wait(service: Service, number: int, keys: Sequence[str]) -> None:
+    """Have tasks wait, each with keys of these kinds that no other task has."""
+    payload = {"name": "Sales", "details": {}}
     with service.connect() as connection:
         connection.expect(200, post(f"/task-types/{_WAITING}/pause", {}))
         for first in range(0, number, _BATCH_TASKS):
-            names = range(first, min(first + _BATCH_TASKS, number))
-            tasks = [_waiting(f"waiting-{name}") for name in names]
+            tasks = [
+                {"type": _WAITING, "payload": payload, **dict.fromkeys(keys, f"waiting-{name}")}
+                for name in range(first, min(first + _BATCH_TASKS, number))
+            ]
             connection.expect(202, post("/tasks/batch", {"tasks": tasks}))
-
-
-def _waiting(key: str) -> dict[str, object]:
-    payload = {"name": "Sales", "details": {}}
-    return {"type": _WAITING, "payload": payload, **dict.fromkeys(KEYS, key)}
 
 
 def _load(stand: Stand, service: Service, name: str, figures: _Figures) -> None:

@@ -159,6 +159,7 @@ def test_each_task_has_a_key_of_its_own_while_others_wait_with_as_many(
     assert all(tasks == different > 0 for tasks, different in numbers)
     assert sum(tasks for tasks, _ in numbers) == tasks_of(rows[0])
     plain = Journal(tmp_path / "service-0" / "data" / "journal.sqlite3")
+    assert plain.states()["pending"] == SMALL.keys
     assert plain.key_counts("concurrency_key") == plain.key_counts("unique_key") == (0, 0)
 
 
