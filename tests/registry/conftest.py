@@ -93,7 +93,16 @@ class Reach:
 MakeReach = Callable[[Limits], Reach]
 
 REGISTRIES = ("memory", "journal", "encrypted", "manager")
-ON_POSTGRESQL: Final = frozenset({"test_deadlines", "test_idempotency", "test_unique_keys"})
+ON_POSTGRESQL: Final = frozenset(
+    {
+        "test_concurrency_keys",
+        "test_deadlines",
+        "test_history",
+        "test_idempotency",
+        "test_limits",
+        "test_unique_keys",
+    }
+)
 """The files of the contract that the registry in PostgreSQL keeps whole; it is being built.
 
 Each file whose part is built is entered here, until all are and this goes.

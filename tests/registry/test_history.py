@@ -223,6 +223,7 @@ def test_the_latest_attempts_that_have_a_traceback_keep_it(reach: Reach) -> None
     claim = peer.run(make_task(max_attempts=99))
     for number in (1, 2, 3, 4):
         peer.report(Failed(claim.task_id, number, "no", 0.1, 0.0, traceback=f"in line {number} ☃"))
+        assert peer.watch()
         [claim] = peer.take()
     peer.release(claim)
     claim = peer.table[claim.task_id]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import threading
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
@@ -28,7 +29,9 @@ _DEFAULTS: Final = {
     "keepalives_count": "2",
     "tcp_user_timeout": "7000",
 }
-_PREPARED_AFTER: Final = 3
+# From the first time on: of a statement that was executed before it is prepared, psycopg does not
+# learn that its preparation failed with its transaction.
+_PREPARED_AFTER: Final = 0
 # Plans go by statistics, which a table that has just been filled does not have; without an index
 # nothing here is ever fast. Plans without one look so expensive that each would be compiled (JIT),
 # for longer than it runs. A process that stops within a transaction must not hold up all others.
@@ -74,12 +77,14 @@ class Transaction:
 
     def commit(self, statements: Sequence[Statement] = ()) -> None:
         """The last round trip: write, and commit."""
-        if self._begun:
-            self._send([*statements, _COMMIT])
-            self._begun = False
-        elif statements:
-            self.run([])
-            self.commit(statements)
+        if self._begun or statements:
+            self.run_and_commit(statements)
+
+    def run_and_commit(self, statements: Sequence[Statement]) -> list[Rows]:
+        """Execute statements and commit, in one round trip; the rows of each."""
+        found = self.run([*statements, _COMMIT])
+        self._begun = False
+        return found[:-1]
 
     def roll_back(self) -> None:
         """End it without a trace."""
@@ -104,6 +109,8 @@ class Database:
     """
 
     def __init__(self, url: str, size: int = 4) -> None:
+        # It warns of what it raises as well.
+        logging.getLogger("psycopg").setLevel(logging.ERROR)
         self._parameters: dict[str, Any] = {**_DEFAULTS, **psycopg.conninfo.conninfo_to_dict(url)}
         self._size = size
         self._idle: list[psycopg.Connection[Any]] = []
@@ -130,9 +137,19 @@ class Database:
         except psycopg.Error as error:
             raise DatabaseUnreachable(f"{self.place}: {_first_line(error)}") from error
 
+    def read(self, *statements: Statement) -> list[Rows]:
+        """Execute statements that only read, at one moment and in one round trip; the rows of each.
+
+        Raises:
+            JournalUnavailable: the database refuses to read.
+            DatabaseUnreachable: it cannot be asked.
+        """
+        with self.transaction(snapshot=True) as transaction:
+            return transaction.run_and_commit(statements)
+
     @contextlib.contextmanager
     def transaction(self, *, snapshot: bool = False) -> Iterator[Transaction]:
-        """One transaction. It is rolled back unless the block commits it.
+        """One transaction. It is committed when the block ends, and rolled back if that raises.
 
         Args:
             snapshot: it only reads, and all of it at one moment.
@@ -146,7 +163,8 @@ class Database:
         transaction = Transaction(connection, _BEGIN_SNAPSHOT if snapshot else _BEGIN)
         try:
             yield transaction
-            transaction.roll_back()
+            # Not a rollback, after which psycopg would prepare everything anew.
+            transaction.commit()
         except psycopg.Error as error:
             raise self._translated(error, connection, transaction) from error
         except BaseException:

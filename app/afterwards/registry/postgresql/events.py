@@ -73,7 +73,7 @@ def changes_after(database: Database, epoch: str, after: int, limit: int | None 
     with database.transaction() as transaction:
         now = publish(transaction)
         new = now.sequence - after
-        if epoch != now.epoch or not 0 <= new <= EVENTS_KEPT:
+        if epoch != now.epoch or after < 0 or not 0 <= new <= EVENTS_KEPT:
             transaction.commit()
             return now
         found: Rows = []

@@ -110,7 +110,7 @@ class Exchange:
                 next_order=order,
                 last_created_at=self._orders.last_created_at,
             )
-            self.answers = [self._apply(working, request) for request in requests]
+            self.answers = self._apply_all(working, requests)
             worker, connection = self._caller
             if worker is not None:
                 self.claims = working.rules.assign(worker, connection)
@@ -118,6 +118,14 @@ class Exchange:
             self.keys_version = working.entry.keys_version
             transaction.commit(self._statements(working, requests))
         return working
+
+    def _apply_all(self, working: WorkingSet, requests: Sequence[Request]) -> list[Answer]:
+        """Apply them in their order, but progress last: what has ended meanwhile makes it stale."""
+        answers: list[Answer] = [None] * len(requests)
+        places = range(len(requests))
+        for place in sorted(places, key=lambda place: type(requests[place]) is Progress):
+            answers[place] = self._apply(working, requests[place])
+        return answers
 
     def _apply(self, working: WorkingSet, request: Request) -> Answer:
         kind = type(request)

@@ -127,12 +127,24 @@ BEGIN
 END
 $$;
 
--- True if `claimable` might give something.
-CREATE FUNCTION afterwards.wanted(lanes json, closed text[]) RETURNS boolean
+-- Types that may start nothing now; `limits` by type: most attempts at once, starts in so many
+-- seconds.
+CREATE FUNCTION afterwards.spent(limits json) RETURNS text[] LANGUAGE sql STABLE AS $$
+    SELECT coalesce(array_agg(l.key), '{}') FROM json_each(limits) AS l WHERE
+        (SELECT count(*) FROM afterwards.tasks AS t
+            WHERE t.type = l.key AND t.state = 'processing') >= (l.value ->> 'most')::int
+        OR (SELECT count(*) FROM afterwards.starts AS s
+            WHERE s.type = l.key AND s.elapsed > afterwards.elapsed()
+                - (l.value ->> 'rate_seconds')::float8) >= (l.value ->> 'rate_count')::int
+$$;
+
+-- True if `claimable` might give something that may start.
+CREATE FUNCTION afterwards.wanted(lanes json, paused text[], limits json) RETURNS boolean
     LANGUAGE plpgsql VOLATILE AS $$
 DECLARE
     one record;
     next_type text;
+    closed text[] := paused || afterwards.spent(limits);
 BEGIN
     FOR one IN SELECT key AS lane FROM json_each_text(lanes) LOOP
         next_type := '';

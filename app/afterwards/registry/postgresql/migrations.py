@@ -44,7 +44,8 @@ def migrate(db: Connection[Any]) -> None:
             )
             raise ConfigurationError("AFTERWARDS_REGISTRY", problem)
         for version in range(before + 1, VERSION + 1):
-            db.execute(MIGRATIONS[version])
+            # Not prepared: it is many statements.
+            db.execute(MIGRATIONS[version], prepare=False)
             db.execute("UPDATE afterwards.version SET number = %s", (version,))
             log.info("database migrated", version=version)
 

@@ -49,11 +49,22 @@ class TypePlans(NamedTuple):
         """The attempts at once that a type allows each of its concurrency keys."""
         return self.limits.get(type_name, _NO_LIMITS).concurrency_per_key
 
+    def limits_document(self) -> str:
+        """The limits of those types, for the functions of the database."""
+        limits = {
+            name: {
+                "most": limit.max_concurrency,
+                "rate_count": limit.rate_count,
+                "rate_seconds": limit.rate_seconds,
+            }
+            for name, limit in ((one, self.limits[one]) for one in self.limited)
+        }
+        return orjson.dumps(limits).decode()
+
     def budget_statement(self) -> Statement:
         """Locks the limited types, and counts what they have started; for `restrict`."""
-        limits = {name: {"rate_seconds": self.limits[name].rate_seconds} for name in self.limited}
         sql = "SELECT type, running, starts FROM afterwards.budgets(%s::json)"
-        return sql, (orjson.dumps(limits).decode(),)
+        return sql, (self.limits_document(),)
 
 
 def load(transaction: Transaction) -> TypePlans:

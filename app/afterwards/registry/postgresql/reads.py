@@ -66,16 +66,14 @@ class Reads:
 
     def counts(self) -> dict[tuple[str, str, str], int]:
         """The sums of all writers' counts."""
-        with self._database.transaction() as transaction:
-            [rows] = transaction.run([(_SUM_COUNTS, ())])
+        [rows] = self._database.read((_SUM_COUNTS, ()))
         return {(counter, kind, label): number for counter, kind, label, number in rows}
 
     def _task(self, request: Get) -> Task | TaskNotFound:
         if not is_id(request.task_id):
             return TaskNotFound(request.task_id)
         task_id = (request.task_id,)
-        with self._database.transaction() as transaction:
-            found, deleted = transaction.run([(_SELECT_TASK, task_id), (_WAS_DELETED, task_id)])
+        found, deleted = self._database.read((_SELECT_TASK, task_id), (_WAS_DELETED, task_id))
         if found:
             return columns.to_task(found[0])
         return (TaskDeleted if deleted else TaskNotFound)(request.task_id)
@@ -84,10 +82,9 @@ class Reads:
         if not is_id(request.task_id):
             return TaskNotFound(request.task_id)
         task_id = (request.task_id,)
-        with self._database.transaction(snapshot=True) as transaction:
-            found, deleted, attempts, children, marks, waits = transaction.run(
-                [(sql, task_id) for sql in _OF_DETAILS]
-            )
+        found, deleted, attempts, children, marks, waits = self._database.read(
+            *((sql, task_id) for sql in _OF_DETAILS)
+        )
         if not found:
             return (TaskDeleted if deleted else TaskNotFound)(request.task_id)
         task = columns.to_task(found[0])

@@ -70,7 +70,9 @@ class WorkingStore(TaskStore):
 
     def sum_up_members(self, group: str, unfinished: int) -> None:
         """Know how many members of a group are unfinished, those here included."""
-        self.members.count(group, unfinished - self.members.of(group))
+        elsewhere = unfinished - self.members.of(group)
+        if elsewhere:
+            self.members.count(group, elsewhere)
 
     def unfinished(self) -> int:
         """The number of tasks that are not finished, wherever they are."""

@@ -21,7 +21,7 @@ _LOOK: Final = """
 SELECT w.joined AND w.connection = %s, (SELECT keys_version FROM afterwards.service),
     EXISTS (SELECT FROM afterwards.tasks AS t WHERE t.worker = w.name AND t.cancel_requested
         AND t.told IS DISTINCT FROM w.connection),
-    afterwards.wanted(%s::json, %s::text[])
+    afterwards.wanted(%s::json, %s::text[], %s::json)
 FROM afterwards.workers AS w WHERE w.name = %s
 """
 
@@ -74,10 +74,9 @@ class Watcher:
         remembered = self._roster.find(name, connection)
         lanes = {} if remembered is None or not remembered.takes else remembered.lanes(0)
         closed = type_plans.closed_types(self._opening.plans)
-        values: Sequence[object] = (connection, orjson.dumps(lanes).decode(), closed, name)
-        with self._database.transaction() as transaction:
-            [rows] = transaction.run([(_LOOK, values)])
-            transaction.commit()
+        limits = self._opening.plans.limits_document()
+        values: Sequence[object] = (connection, orjson.dumps(lanes).decode(), closed, limits, name)
+        [rows] = self._database.read((_LOOK, values))
         if not rows or not rows[0][0]:
             return None
         _, keys_version, cancels, claims = rows[0]

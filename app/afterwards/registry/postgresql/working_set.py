@@ -6,6 +6,7 @@ exchange may touch; whatever else they ask for is read for them (`TransactionArc
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, NamedTuple
@@ -66,6 +67,15 @@ _COUNT_KEYS: Final = """
 SELECT k.type, k.key, (SELECT count(*) FROM afterwards.tasks AS t
     WHERE t.type = k.type AND t.concurrency_key = k.key AND t.state = 'processing')
 FROM unnest(%s::text[], %s::text[]) AS k (type, key)
+"""
+# What may start once those that run have ended. None but the holder of the key's lock changes it.
+_NEXT_OF_KEYS: Final = f"""
+SELECT {SELECTED_TO_WORK} FROM afterwards.tasks WHERE id IN (
+    SELECT w.id FROM unnest(%s::text[], %s::text[], %s::int[]) AS k (type, key, number),
+    LATERAL (SELECT t.id FROM afterwards.tasks AS t
+        WHERE t.type = k.type AND t.concurrency_key = k.key AND t.state = 'pending'
+            AND t.crowd = 0 ORDER BY t.priority DESC, t.age LIMIT k.number) AS w
+) ORDER BY age FOR UPDATE SKIP LOCKED
 """
 _COUNT_MEMBERS: Final = """
 SELECT g.id::text, (SELECT count(*) FROM afterwards.tasks AS t
@@ -320,7 +330,13 @@ class _Reading:
     ) -> None:
         """Read what few exchanges need, in further round trips."""
         claimed = [one for one in candidates if not one.task.is_late(working.entry.wall)]
-        complete(working, [one.task for one in locked], self._needs.concurrency_keys, claimed)
+        complete(
+            working,
+            [one.task for one in locked],
+            self._needs.concurrency_keys,
+            claimed,
+            claims=bool(self._lanes()),
+        )
         restricted = budgets if self._lanes() else None
         type_plans.restrict(working.store, working.plans, restricted)
 
@@ -330,12 +346,15 @@ def complete(
     locked: Sequence[Task],
     keys: Iterable[ConcurrencyKey],
     candidates: Sequence[Stored],
+    *,
+    claims: bool = False,
 ) -> None:
     """Take candidates in, and what is to be known of keys, groups and suspects beside the tasks.
 
     Args:
         locked: tasks that are taken in already; their concurrency keys are locked.
         keys: further keys that are locked.
+        claims: what may start in the place of those that end is taken in as well.
     """
     store = working.store
     working.locked_keys.update(keys)
@@ -361,14 +380,22 @@ def complete(
     )
     del second
     working.locked_keys.update((kind, key) for kind, key, is_ours in first if is_ours)
-    counted, members, holders, solos = working.transaction.run(
+    running = Counter(
+        _key(task)
+        for task in locked
+        if task.concurrency_key is not None and task.state is TaskState.PROCESSING
+    )
+    following = [(*key, number) for key, number in sorted(running.items()) if claims]
+    counted, members, holders, solos, behind = working.transaction.run(
         [
             (_COUNT_KEYS, _columns(sorted(working.locked_keys))),
             (_COUNT_MEMBERS, (sorted(groups),)),
             (_LOCK_UNIQUE, _columns(sorted(unique))),
             (workers.COUNT_SOLO, ()),
+            (_NEXT_OF_KEYS, _columns(following, 3)),
         ]
     )
+    candidates = [*candidates, *map(to_stored, behind)]
     for row in holders:
         store.take_in(to_stored(row))
     for one in sorted(candidates, key=_age):
@@ -409,7 +436,10 @@ def _age(stored: Stored) -> int:
     return stored.age or 0
 
 
-def _columns(rows: Iterable[Sequence[Any]]) -> tuple[list[Any], list[Any]]:
-    """Pairs as two columns."""
-    listed = list(rows)
-    return [first for first, _ in listed], [second for _, second in listed]
+def _columns(rows: Iterable[Sequence[Any]], number: int = 2) -> tuple[list[Any], ...]:
+    """Rows of so many values as columns."""
+    columns: tuple[list[Any], ...] = tuple([] for _ in range(number))
+    for row in rows:
+        for column, value in zip(columns, row, strict=True):
+            column.append(value)
+    return columns
