@@ -203,7 +203,7 @@ def test_a_module_imports_what_its_room_may(module: str) -> None:
         own, may = f"{SERVICE}.{room_of(module)}".rstrip("."), ROOMS[room_of(module)]
     else:
         own = module.partition(".")[0]
-        may = May("", "distributed") if module in OF_DASK else EXECUTORS
+        may = May("", "dask distributed") if module in OF_DASK else EXECUTORS
     ours = [f"{SERVICE}.{name}" for name in may.ours.split()]
     allowed = (*ours, *may.others.split(), *sys.stdlib_module_names)
     # The version is everybody's.

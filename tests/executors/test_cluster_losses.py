@@ -19,7 +19,7 @@ from afterwards_executors.base import End, Name, Outcome, Work
 from afterwards_executors.cluster.executor import ClusterExecutor
 from loadtests.dask_cluster import ROOT, DaskCluster
 from tests.executors import work
-from tests.executors.conftest import DEADLINE_SECONDS, is_gone, wait_until
+from tests.executors.conftest import DEADLINE_SECONDS, is_gone, is_running, wait_until
 from tests.executors.dask_cluster import LEASE_SECONDS, cluster_executor
 from tests.executors.tcp_proxy import TcpProxy
 
@@ -157,6 +157,33 @@ def test_a_worker_that_is_retired_has_no_call_run_twice(
     wait_until(lambda: len(pids_of_runs(gate)) == 2)
     gate.touch()
     assert outcome_of(again).end is End.SUCCEEDED
+
+
+def test_an_adaptive_cluster_keeps_the_workers_with_calls(
+    cluster: DaskCluster, executor: ClusterExecutor, tmp_path: Path
+) -> None:
+    gate = tmp_path / "gate"
+    future = executor.submit(waiting(gate))
+    pid_of_run(gate)
+
+    def to_close(dask_scheduler: Any) -> list[str]:
+        addresses: list[str] = dask_scheduler.workers_to_close(n=1)
+        return addresses
+
+    with Client(cluster.address, set_as_default=False) as client:
+        assert client.run_on_scheduler(to_close) == []
+        gate.touch()
+        assert outcome_of(future).end is End.SUCCEEDED
+        wait_until(lambda: len(client.run_on_scheduler(to_close)) == 1)
+
+
+def test_a_call_sees_that_it_had_better_end(executor: ClusterExecutor, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    future = executor.submit(Work(work.wait_until_stopping, (str(gate),)))
+    wait_until(lambda: is_running(gate))
+    executor.wind_up()
+
+    assert outcome_of(future).end is End.SUCCEEDED
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])

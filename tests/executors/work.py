@@ -230,6 +230,13 @@ def count_and_wait(path: str) -> Outcome:
     return wait_for(path)
 
 
+def wait_until_stopping(path: str) -> Outcome:
+    Path(path + ".running").touch()
+    while not _line().is_stopping:
+        time.sleep(0.01)
+    return OK
+
+
 _remembered: list[str] = []
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from itertools import count
 from typing import Final
+from uuid import uuid4
 
 from afterwards_executors.base import Name, Outcome, Work
 from afterwards_executors.calls import SHUT_DOWN, cancellation
@@ -50,6 +51,8 @@ class ClusterExecutor(HostExecutor):
     ) -> None:
         super().__init__(KIND, slots, self._kept(settings))
         self._most = slots
+        # Of calls that have no name of their own: others may use the same cluster.
+        self._prefix = uuid4().hex
         self._changed = changed
         self._calls.total = 0
         self.problem = NOT_CONNECTED
@@ -73,7 +76,7 @@ class ClusterExecutor(HostExecutor):
         super().renew(None if settings is None else self._kept(settings))
 
     def _encoded(self, work: Work) -> bytes:
-        name = work.name or Name("call", f"{id(self):x}-{next(_numbers)}", 1)
+        name = work.name or Name("call", f"{self._prefix}-{next(_numbers)}", 1)
         call = encode_call(work.function, work.args)
         errand = Errand(call, work.timeout_seconds, work.crowd, name, work.placement)
         return pickle.dumps(errand, pickle.HIGHEST_PROTOCOL)

@@ -11,6 +11,8 @@ import logging
 import pickle
 from typing import Final
 
+import dask
+
 from afterwards_executors.cluster.calls import ClusterCalls
 from afterwards_executors.cluster.errand import Errand
 from afterwards_executors.cluster.session import LOOK_SECONDS, LOST, Cluster, Session
@@ -31,6 +33,8 @@ def serve(wire: Wire, setup: Setup) -> None:
     assert setup.cluster is not None
     # What Dask says of lost connections is said here, once and in other words.
     logging.getLogger("distributed").setLevel(logging.CRITICAL)
+    # A payload may be large, and is passed on once.
+    dask.config.set({"distributed.admin.large-graph-warning-threshold": "1 GiB"})
     asyncio.run(_Host(wire, setup.cluster).run())
 
 
