@@ -139,8 +139,9 @@ def test_a_call_that_only_waited_for_a_killed_worker_is_released(
         assert (end is End.SUSPECTED) == bool(pids_of_runs(gate))
 
 
+@pytest.mark.parametrize("is_in_order", [True, False], ids=["in order", "at once"])
 def test_a_worker_that_is_retired_has_no_call_run_twice(
-    cluster: DaskCluster, executor: ClusterExecutor, tmp_path: Path
+    cluster: DaskCluster, executor: ClusterExecutor, tmp_path: Path, is_in_order: bool
 ) -> None:
     gate = tmp_path / "gate"
     future = executor.submit(waiting(gate))
@@ -148,7 +149,10 @@ def test_a_worker_that_is_retired_has_no_call_run_twice(
     cluster.start_worker()
     with Client(cluster.address, set_as_default=False) as client:
         client.wait_for_workers(2)
-        client.retire_workers(names=["worker-1"])
+        if is_in_order:
+            client.retire_workers(names=["worker-1"])
+        else:
+            client.run_on_scheduler(forget_the_first_worker)
     outcome = outcome_of(future)
 
     assert (outcome.end, len(pids_of_runs(gate))) == (End.CANCELLED, 1)
@@ -320,6 +324,12 @@ def test_a_call_that_waits_for_a_worker_never_begins_after_its_successor(
     assert first.cancel(early, "not wanted")
     assert outcome_of(early).end is End.CANCELLED
     assert len(pids_of_runs(gate)) == 1
+
+
+async def forget_the_first_worker(dask_scheduler: Any) -> None:
+    """As a retirement does at its end, and without a word to the worker."""
+    address = dask_scheduler.aliases["worker-1"]
+    await dask_scheduler.remove_worker(address, expected=True, close=False, stimulus_id="test")
 
 
 def in_the_cluster(cluster: DaskCluster, gate: Path) -> int:
