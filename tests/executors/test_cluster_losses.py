@@ -190,6 +190,25 @@ def test_a_call_sees_that_it_had_better_end(executor: ClusterExecutor, tmp_path:
     assert outcome_of(future).end is End.SUCCEEDED
 
 
+def test_a_worker_that_is_frozen_keeps_no_call_running(
+    cluster: DaskCluster, executor: ClusterExecutor, tmp_path: Path
+) -> None:
+    gate = tmp_path / "gate"
+    future = executor.submit(waiting(gate))
+    pid = pid_of_run(gate)
+    time.sleep(0.5)
+    frozen = cluster.workers[0]
+    frozen.send_signal(signal.SIGSTOP)
+    wait_until(lambda: is_gone(pid))
+    outcome = outcome_of(future)
+
+    assert outcome.end is End.CANCELLED
+    assert "was not heard of any more" in (outcome.error or "")
+    frozen.send_signal(signal.SIGCONT)
+    gate.touch()
+    assert outcome_of(executor.submit(waiting(gate, number=2))).end is End.SUCCEEDED
+
+
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
 def test_a_scheduler_that_is_lost_costs_no_call_its_name(
     cluster: DaskCluster, executor: ClusterExecutor, tmp_path: Path, number: signal.Signals

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import math
 from collections.abc import Callable
+from time import monotonic
 from typing import Any, Final
 
 from distributed import Future
@@ -35,6 +36,7 @@ seconds a thread, at most so many calls a thread, and so many in all even where 
 as an adaptive cluster grows by the calls that wait in it."""
 
 DISCONNECTED: Final = "released: the connection to the Dask scheduler was lost"
+SILENT: Final = "released: its Dask worker was not heard of any more"
 TAKEN_AWAY: Final = "released: its Dask worker was retired"
 
 
@@ -47,6 +49,8 @@ class ClusterCall:
         self.future: Future[Any] | None = None
         self.worker: str | None = None
         """The Dask worker that is known to run it."""
+        self.heard_at = 0.0
+        """The moment at which that worker was last heard of it, monotonic."""
         self.is_given = False
         """True if the cluster has it."""
         self.is_stopped = False
@@ -156,12 +160,20 @@ class ClusterCalls:
         Calls that no worker can take do not keep others from those that are there.
         """
         self._cluster = cluster
+        self._end_silent()
         if self._waiting:
             self._submit_soon()
         mean = max(self._mean_seconds, AHEAD_SECONDS / AHEAD_MOST)
         ahead = max(AHEAD_LEAST, math.ceil(cluster.threads * AHEAD_SECONDS / mean))
         aside = cluster.unplaced + len(self._waiting) if cluster.threads else 0
         return cluster.threads + ahead + aside
+
+    def _end_silent(self) -> None:
+        """End calls whose worker has been silent for longer than their lease."""
+        before = monotonic() - self._lost_seconds
+        for call in list(self._calls.values()):
+            if call.worker and not call.is_lost and call.heard_at < before:
+                self._end(call, cancellation(SILENT))
 
     def _submit_soon(self) -> None:
         if not self._is_submitting and self._session is not None:
@@ -272,7 +284,7 @@ class ClusterCalls:
             call = self._calls.get(message["number"])
             # A call whose worker is retired may come to its end all the same.
             if call is not None and (not call.is_lost or about == About.ENDED):
-                call.worker = worker
+                call.worker, call.heard_at = worker, monotonic()
                 self._hears[about](call, **message)
 
     def _lease(self, worker: str, numbers: tuple[int, ...], at: float) -> None:
@@ -282,7 +294,7 @@ class ClusterCalls:
             if call is None or call.is_lost or call.is_stopped:
                 unwanted.append(number)
             else:
-                is_new, call.worker = call.worker is None, worker
+                is_new, call.worker, call.heard_at = call.worker is None, worker, monotonic()
                 wanted.append(number)
                 if is_new and self._winds_up:
                     self._tell(number, About.WIND_UP)

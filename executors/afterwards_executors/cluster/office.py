@@ -27,6 +27,7 @@ from distributed import get_worker
 
 from afterwards_executors.base import Outcome, Work
 from afterwards_executors.cluster.errand import TO_CLIENT, TO_WORKER, About, Order
+from afterwards_executors.cluster.guard import Guard
 from afterwards_executors.cluster.settings import StationSettings
 from afterwards_executors.cluster.station import Station
 from afterwards_executors.frames import encode_outcome
@@ -85,6 +86,11 @@ class Office:
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
         self._loop, self._stop_loop = own_loop("afterwards-station")
+        try:
+            self._guard = Guard()
+        except BaseException:
+            self._stop_loop(1.0)
+            raise
         self._lock = threading.Lock()
         self._stations: dict[str, Station] = {}
         self._calls: dict[tuple[str, int], _Running] = {}
@@ -101,7 +107,7 @@ class Office:
         """Open a station. Blocks for a moment. Raises what `Station` raises."""
         station = Station(settings, self._worker.state.nthreads, self._loop)
         self._stations[settings.gate] = station
-        self._loop.call_soon_threadsafe(self._keep_renewing, settings.lease_seconds)
+        self._loop.call_soon_threadsafe(self._keep_renewing)
         return station
 
     def close(self, gate: str) -> bool:
@@ -112,6 +118,7 @@ class Office:
         if self._stations:
             return False
         self._stop_loop(1.0)
+        self._guard.close()
         return True
 
     # -- calls ---------------------------------------------------------------------------------
@@ -181,11 +188,15 @@ class Office:
         self._is_announcing = False
         self._ask_for_leases(call for call in self._all() if call.future is not None)
 
-    def _keep_renewing(self, lease_seconds: float) -> None:
+    def _keep_renewing(self) -> None:
         if self._renewal is not None:
             self._renewal.cancel()
-        pause = lease_seconds / RENEWALS_A_LEASE
-        self._renewal = self._loop.call_later(pause, self._keep_renewing, lease_seconds)
+        leases = [one.settings.lease_seconds for one in list(self._stations.values())]
+        if not leases:
+            return
+        pause = min(leases) / RENEWALS_A_LEASE
+        self._renewal = self._loop.call_later(pause, self._keep_renewing)
+        self._guard.extend(min(leases))
         now = monotonic()
         for call in self._all():
             if call.lease_until < now:
