@@ -60,7 +60,7 @@ def test_a_worker_with_another_version_gets_no_calls(cluster: DaskCluster, tmp_p
         assert not future.done()
         cluster.start_worker()
         assert outcome_of(future).end is End.SUCCEEDED
-        assert executor.problem == ""
+        wait_until(lambda: executor.problem == "")
 
 
 def test_a_scheduler_with_another_version_gets_no_calls(tmp_path: Path) -> None:
