@@ -25,10 +25,17 @@ class DaskCluster:
     Args:
         directory: has the logs.
         settings: Dask's, as environment variables.
+        protocol: `tcp`, or `tls` with settings for it.
     """
 
-    def __init__(self, directory: Path, settings: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        settings: Mapping[str, str] | None = None,
+        protocol: str = "tcp",
+    ) -> None:
         self._directory = directory
+        self._protocol = protocol
         self._environment = {
             **os.environ,
             "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path]),
@@ -46,6 +53,7 @@ class DaskCluster:
         file = self._directory / "scheduler.json"
         file.unlink(missing_ok=True)
         where = ["--port", self.address.rpartition(":")[2] or "0", "--host", "127.0.0.1"]
+        where += ["--protocol", self._protocol]
         self.scheduler = self._start(
             "scheduler",
             "dask_scheduler",

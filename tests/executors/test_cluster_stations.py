@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from distributed import Client
 
 from afterwards_executors.base import End, Work
@@ -162,6 +167,47 @@ def test_a_gate_is_named_after_all_that_stations_run() -> None:
     }
     assert len(gates) == 6
     assert StationSettings().gate == StationSettings().gate
+
+
+def certificate(directory: Path) -> Mapping[str, str]:
+    """The settings of Dask's with which all its processes show, and trust, one new certificate."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "dask")])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    ca, cert = directory / "ca.pem", directory / "cert.pem"
+    ca.write_bytes(made.public_bytes(Encoding.PEM))
+    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    cert.write_bytes(private + ca.read_bytes())
+    prefix = "DASK_DISTRIBUTED__COMM__TLS"
+    of_roles = {f"{prefix}__{role}__CERT": str(cert) for role in ("SCHEDULER", "WORKER", "CLIENT")}
+    return {f"{prefix}__CA_FILE": str(ca), **of_roles}
+
+
+def test_a_cluster_is_reached_over_tls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = certificate(tmp_path)
+    cluster = DaskCluster(tmp_path, settings, protocol="tls")
+    try:
+        assert cluster.address.startswith("tls://")
+        cluster.start_worker()
+        with running(cluster_executor(4, cluster=cluster)) as stranger:
+            wait_until(lambda: "cannot be used" in stranger.problem)
+        for name, value in settings.items():
+            monkeypatch.setenv(name, value)
+        with running(cluster_executor(4, cluster=cluster)) as executor:
+            assert outcome_of(executor.submit(Work(work.succeed))).end is End.SUCCEEDED
+    finally:
+        cluster.close()
 
 
 def test_hosts_wear_out_as_they_do_at_home(cluster: DaskCluster) -> None:

@@ -10,6 +10,7 @@ from time import monotonic
 from typing import Any, Final
 
 from distributed import Future
+from distributed.client import ClosedClientError
 from distributed.scheduler import KilledWorker
 
 from afterwards_executors.base import End, Outcome
@@ -226,8 +227,13 @@ class ClusterCalls:
 
     def _give(self, session: Session, calls: list[ClusterCall]) -> None:
         numbers, errands = [c.number for c in calls], [c.errand for c in calls]
-        workers = self._workers_for(errands[0])
-        for call, future in zip(calls, session.submit(numbers, errands, workers), strict=True):
+        try:
+            futures = session.submit(numbers, errands, self._workers_for(errands[0]))
+        except ClosedClientError:
+            # The connection was lost just now. They are given to the next one.
+            self._waiting |= {call.number: call for call in calls}
+            return
+        for call, future in zip(calls, futures, strict=True):
             call.future = future
             call.is_given = True
             self._by_key[call.errand.key] = call

@@ -104,6 +104,7 @@ class _Host:
     # -- the cluster ---------------------------------------------------------------------------
 
     async def _stay_connected(self) -> None:
+        address = self._settings.scheduler
         while True:
             session = Session(self._settings, self._calls.hear)
             try:
@@ -113,8 +114,9 @@ class _Host:
             except NotForUs as error:
                 self._lose(str(error))
             except LOST as error:
-                address = self._settings.scheduler
                 self._lose(f"the Dask scheduler at {address} cannot be reached: {error!r}")
+            except Exception as error:  # noqa: BLE001 - Dask raises anything over wrong settings
+                self._lose(f"the Dask scheduler at {address} cannot be used: {error!r}")
             finally:
                 await session.close()
             await asyncio.sleep(RETRY_SECONDS)

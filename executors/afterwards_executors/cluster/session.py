@@ -199,7 +199,7 @@ class Session:
         if client is not None:
             try:
                 await asyncio.wait_for(client.close(), CLOSE_SECONDS)
-            except LOST as error:
+            except Exception as error:  # noqa: BLE001 - it is given up, whatever has gone wrong
                 log.debug("the Dask client did not close in order: %r", error)
 
 
