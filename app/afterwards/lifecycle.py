@@ -152,7 +152,7 @@ class Task:
     payload: bytes
     """JSON, as the task type's payload model wrote it."""
     executor: str
-    """The kind of executor its attempts run on: a key of `afterwards_executors.EXECUTORS`."""
+    """The kind of executor its attempts run on (`afterwards_executors.base.Executor.kind`)."""
     created_at: float
     """Never before that of a task accepted earlier, even if the clock was set back."""
     run_at: float

@@ -1,7 +1,7 @@
 """Executors: they run a function, time it out and decide on another try.
 
-`EXECUTORS` has every kind there is; `base` is their contract. `send_progress` and `current_line`
-are for the functions that they run.
+`EXECUTORS` has every kind of this machine, and `cluster` the one of others; `base` is their
+contract. `send_progress` and `current_line` are for the functions that they run.
 """
 
 from __future__ import annotations

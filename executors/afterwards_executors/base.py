@@ -162,7 +162,7 @@ class Executor(Protocol):
 
     @property
     def kind(self) -> str:
-        """Its key in `afterwards_executors.EXECUTORS`."""
+        """Its key in `afterwards_executors.EXECUTORS`; `dask` for the one on a cluster."""
 
     @property
     def can_stop(self) -> bool:
