@@ -97,9 +97,12 @@ ON_POSTGRESQL: Final = frozenset(
     {
         "test_concurrency_keys",
         "test_deadlines",
+        "test_error_groups",
+        "test_filters",
         "test_history",
         "test_idempotency",
         "test_limits",
+        "test_listing",
         "test_unique_keys",
     }
 )

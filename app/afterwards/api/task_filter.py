@@ -23,8 +23,8 @@ REPEATABLE: Final = frozenset({"status", "type", "label"})
 
 _MEMBER: Final = re.compile(r"payload((?:\.[A-Za-z0-9_-]{1,100}){1,20})=(.*)", re.DOTALL)
 _TIMES: Final = ("created_after", "created_before", "finished_after", "finished_before")
-_PLACE: Final = re.compile(r"([df])(\d{1,20}\.\d{1,20}|\d\.?\d*e[+-]\d{2}):(\d{1,20})", re.ASCII)
-_LETTERS: Final = {Order.DUE: "d", Order.FINISHED: "f"}
+_PLACE: Final = re.compile(r"([cdf])(\d{1,20}\.\d{1,20}|\d\.?\d*e[+-]\d{2}):(\d{1,20})", re.ASCII)
+_LETTERS: Final = {Order.CREATED: "c", Order.DUE: "d", Order.FINISHED: "f"}
 
 
 def filter_of(query: TaskConditions | BulkSelection, redaction: Redaction) -> Filter:
@@ -98,9 +98,9 @@ def page_end(cursor: str, order: Order) -> PageEnd:
 
 
 def _place_of(text: str, order: Order) -> PageEnd:
-    if order is Order.CREATED:
-        return number_of(text)
     found = _PLACE.fullmatch(text)
+    if found is None and order is Order.CREATED:
+        return number_of(text)
     if found is None or found[1] != _LETTERS[order] or not math.isfinite(float(found[2])):
         raise ValueError(text)
     return float(found[2]), number_of(found[3])

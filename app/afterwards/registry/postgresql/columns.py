@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple
 from afterwards.lifecycle import Task, TaskState
 from afterwards.registry.journal.history import MOST_TRACEBACKS
 from afterwards.registry.protocol.answers import AttemptRecord
+from afterwards.registry.protocol.base import SUMMARY_BYTES
 
 SUSPECTED_LANE: Final = "suspected"
 
@@ -76,11 +77,16 @@ SELECTED: Final = ", ".join(_SELECTED.get(name, name) for name in _FIELDS)
 """A task's columns, as `to_task` takes them."""
 SELECTED_TO_WORK: Final = f"{SELECTED}, age, solo, backoff_due"
 """A task's columns, as `to_stored` takes them."""
+_LEFT_OUT: Final = ("result", "trace", "callback", "artifacts")
 SUMMARY_SELECTED: Final = ", ".join(
-    "NULL" if name in ("result", "trace", "callback", "artifacts") else _SELECTED.get(name, name)
+    "NULL"
+    if name in _LEFT_OUT
+    else f"substring(payload FROM 1 FOR {SUMMARY_BYTES})"
+    if name == "payload"
+    else _SELECTED.get(name, name)
     for name in _FIELDS
-    if name != "payload"
 )
+"""The same of a task without what is large, and with the beginning of its payload."""
 
 # A task that waits, or runs and may wait again, has an age; those that come now get the next ones.
 _AGE: Final = (

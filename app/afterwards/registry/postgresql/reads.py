@@ -12,11 +12,28 @@ from afterwards.counts import counts_by_state
 from afterwards.errors import TaskDeleted, TaskNotFound
 from afterwards.lifecycle import Task
 from afterwards.registry.journal.history import MOST_SHOWN, with_history
-from afterwards.registry.postgresql import columns, events
+from afterwards.registry.postgresql import columns, events, failures, listing
 from afterwards.registry.postgresql.database import Database
 from afterwards.registry.postgresql.ids import is_id
-from afterwards.registry.protocol.answers import Answer, Details, Events, KeyWait, ProgressMark
-from afterwards.registry.protocol.requests import Changes, Counts, Get, Inspect, Request
+from afterwards.registry.protocol.answers import (
+    Answer,
+    Counted,
+    Details,
+    Events,
+    KeyWait,
+    ProgressMark,
+)
+from afterwards.registry.protocol.requests import (
+    Changes,
+    Count,
+    Counts,
+    Errors,
+    Find,
+    Get,
+    Inspect,
+    Members,
+    Request,
+)
 
 _SELECT_TASK: Final = f"SELECT {columns.SELECTED} FROM afterwards.tasks WHERE id = %s"
 _WAS_DELETED: Final = "SELECT 1 FROM afterwards.deleted WHERE id = %s"
@@ -51,6 +68,10 @@ class Reads:
             Inspect: self._details,
             Counts: lambda _: counts_by_state(self.counts()),
             Changes: self._changes,
+            Find: lambda request: listing.find(database, request),
+            Members: lambda request: listing.members(database, request),
+            Count: self._count,
+            Errors: lambda request: failures.errors(database, request),
         }
         self.kinds = frozenset(self._by_kind)
         """The requests that are reads."""
@@ -95,6 +116,13 @@ class Reads:
         if waits and not waits[0][1]:
             details = details._replace(waiting=KeyWait(waits[0][0], waits[0][2]))
         return details
+
+    def _count(self, request: Count) -> Counted:
+        wanted = request.filter
+        if not wanted.only_kinds:
+            return listing.count(self._database, request)
+        numbers = counts_by_state(self.counts())
+        return Counted(sum(n for kind, n in numbers.items() if listing.is_of_kinds(wanted, kind)))
 
     def _changes(self, request: Changes) -> Events:
         return events.changes_after(self._database, request.epoch, request.after)

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
+from afterwards.registry.postgresql import failures, marks
 from afterwards.registry.postgresql.functions import FUNCTIONS
 
 # Time comes from these two alone, so that tests can turn it. `elapsed` is what backoffs wait by:
@@ -90,11 +91,12 @@ CREATE TABLE afterwards.tasks (
     autovacuum_analyze_scale_factor = 0.05,
     autovacuum_vacuum_cost_delay = 0
 );
-CREATE UNIQUE INDEX tasks_by_order ON afterwards.tasks (created_at, ord);
+CREATE INDEX tasks_listed ON afterwards.tasks (type, state, created_at, ord);
+CREATE INDEX tasks_by_end ON afterwards.tasks (state, finished_at, ord)
+    WHERE finished_at IS NOT NULL;
 CREATE INDEX tasks_claimable ON afterwards.tasks (lane, type, priority DESC, age)
     WHERE lane IS NOT NULL;
-CREATE INDEX tasks_due ON afterwards.tasks (run_at, ord)
-    WHERE state = 'scheduled' AND delay_seconds IS NULL;
+CREATE INDEX tasks_due ON afterwards.tasks (run_at, ord) WHERE state = 'scheduled';
 CREATE INDEX tasks_backing_off ON afterwards.tasks (backoff_due, ord)
     WHERE state = 'scheduled' AND backoff_due IS NOT NULL;
 CREATE INDEX tasks_with_deadline ON afterwards.tasks (deadline, ord)
@@ -234,7 +236,10 @@ INSERT INTO afterwards.published (epoch) VALUES (replace(gen_random_uuid()::text
 """
 
 MIGRATIONS: Final[Mapping[int, str]] = MappingProxyType(
-    {1: f"{_TIME}{_TASKS}{_COUNTS}{_WORKERS}{_TYPES}{_EVENTS}{FUNCTIONS}"}
+    {
+        1: f"{_TIME}{_TASKS}{_COUNTS}{_WORKERS}{_TYPES}{_EVENTS}{FUNCTIONS}"
+        f"{marks.SCHEMA}{failures.SCHEMA}"
+    }
 )
 """The statements that make each version of the one before it."""
 

@@ -11,7 +11,7 @@ import orjson
 from afterwards.counts import Tally, tally
 from afterwards.lifecycle import Change, Task, TaskState
 from afterwards.registry.journal.history import MOST_TRACEBACKS, ended_attempt
-from afterwards.registry.postgresql import columns
+from afterwards.registry.postgresql import columns, failures, marks
 from afterwards.registry.postgresql import plans as type_plans
 from afterwards.registry.postgresql.database import Statement
 from afterwards.registry.postgresql.events import unpublished
@@ -49,6 +49,7 @@ def statements(working: WorkingSet, writer: str, progress: Sequence[Event]) -> l
         written += _attempts(changes)
         written += _counts(tally(changes), ends, writer)
         written += _shown(working, ends)
+        written += failures.written(ends)
     event = unpublished(changes, working.entry.wall, progress)
     if event is not None:
         written.append(event)
@@ -66,8 +67,10 @@ def _ends(changes: Iterable[Change]) -> list[_Ends]:
 
 def _tasks(store: WorkingStore, ends: Sequence[_Ends], at: float) -> list[Statement]:
     # In this order: what comes may have the keys of what goes or ends.
-    written: list[Statement] = []
-    gone = [one.before.id for one in ends if one.before is not None and one.after is None]
+    new = [one.after for one in ends if one.before is None and one.after is not None]
+    deleted = [one.before for one in ends if one.before is not None and one.after is None]
+    written = marks.written(new, deleted)
+    gone = [task.id for task in deleted]
     if gone:
         written += [(_DELETE, (gone,)), (_DELETE_ATTEMPTS, (gone,)), (_REMEMBER, (gone, at))]
     changed = [o.after for o in ends if o.before is not None and o.after is not None]
@@ -83,7 +86,6 @@ def _tasks(store: WorkingStore, ends: Sequence[_Ends], at: float) -> list[Statem
     if payloads:
         ids, values = zip(*payloads, strict=True)
         written.append((columns.UPDATE_PAYLOADS, (list(ids), list(values))))
-    new = [one.after for one in ends if one.before is None and one.after is not None]
     if new:
         new.sort(key=store.place)
         rows = [columns.inserted(store.stored(task), lane_of(task)) for task in new]

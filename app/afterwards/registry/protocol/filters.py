@@ -30,7 +30,7 @@ class Order(StrEnum):
 
 PageEnd = int | tuple[float, int]
 """The end of a page: the order of its last task; with its time, if tasks are listed by another
-one."""
+one, or orders do not tell which came first."""
 
 
 class Search(NamedTuple):
@@ -172,7 +172,11 @@ _ABSENT: Final = object()
 
 
 def _member(payload: bytes, path: tuple[str, ...]) -> Any:
-    value = json.loads(payload)
+    try:
+        value = json.loads(payload)
+    except (ValueError, RecursionError):
+        # No JSON, or deeper than any that is read.
+        return _ABSENT
     for step in path:
         if isinstance(value, list) and step.isdigit() and int(step) < len(value):
             value = value[int(step)]
