@@ -78,8 +78,8 @@ ROOMS: Final[dict[str, May]] = {
         "registry.state system trace_context"
     ),
     "registry.postgresql": May(
-        "counts errors lifecycle logs registry.journal registry.protocol registry.state system "
-        "webhooks",
+        "counts errors lifecycle logs metrics registry.journal registry.protocol registry.state "
+        "system webhooks",
         "orjson psycopg",
     ),
     "registry.process": May(

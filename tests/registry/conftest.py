@@ -96,9 +96,11 @@ REGISTRIES = ("memory", "journal", "encrypted", "manager")
 ON_POSTGRESQL: Final = frozenset(
     {
         "test_concurrency_keys",
+        "test_contract",
         "test_deadlines",
         "test_error_groups",
         "test_filters",
+        "test_fleet",
         "test_history",
         "test_idempotency",
         "test_limits",

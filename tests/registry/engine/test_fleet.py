@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 
-from afterwards.registry.engine import fleet
 from afterwards.registry.protocol.answers import WorkerList
 from afterwards.registry.protocol.requests import (
     Beat,
@@ -12,6 +11,7 @@ from afterwards.registry.protocol.requests import (
     ListWorkers,
     WorkerReport,
 )
+from afterwards.registry.state import fleet
 from tests.registry.bench import Bench
 from tests.registry.conftest import Reach
 from tests.registry.peers import make_task

@@ -11,7 +11,6 @@ from afterwards.lifecycle import Change, Task, TaskState
 from afterwards.logs import get_logger
 from afterwards.metrics import TaskMetrics
 from afterwards.registry.engine.event_log import EventLog
-from afterwards.registry.engine.fleet import slots_of
 from afterwards.registry.engine.rates import DrainRate, Rates
 from afterwards.registry.engine.series import SeriesBook
 from afterwards.registry.journal.base import Group, Journal
@@ -26,6 +25,7 @@ from afterwards.registry.protocol.answers import (
 )
 from afterwards.registry.protocol.clock import Clock
 from afterwards.registry.protocol.requests import Changes, Count, Progress
+from afterwards.registry.state.fleet import slots_of
 from afterwards.registry.state.rules import Rules
 from afterwards.trace_context import attempt_span_id, ids
 

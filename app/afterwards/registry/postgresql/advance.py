@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
-from afterwards.registry.postgresql import events, workers, writing
+from afterwards.registry.postgresql import events, measures, workers, writing
 from afterwards.registry.postgresql import plans as type_plans
 from afterwards.registry.postgresql.archive import TransactionArchive
 from afterwards.registry.postgresql.columns import SELECTED_TO_WORK, Stored, to_stored
@@ -133,6 +133,7 @@ class Advance:
             *_, [(seconds,)] = transaction.run(
                 [(_FORGET_WORKERS, ()), (_FORGET_ALIVE, ()), (events.FORGET, ()), (_NEXT, ())]
             )
+            measures.add_up_ended(transaction)
             transaction.commit()
         self.seconds_to_next = 60.0 if seconds is None else max(0.0, seconds)
         return topics

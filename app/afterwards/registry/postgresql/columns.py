@@ -72,6 +72,8 @@ _FIELDS: Final = (
     "payload",
     "result",
 )
+NAMES: Final = tuple(_FIELDS)
+"""The names of a task's columns, in the order of `SELECTED`."""
 _SELECTED: Final = {"id": "id::text", "task_group": "task_group::text"}
 SELECTED: Final = ", ".join(_SELECTED.get(name, name) for name in _FIELDS)
 """A task's columns, as `to_task` takes them."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
@@ -10,16 +11,19 @@ from afterwards.errors import AfterwardsError, NotJoined, StaleReport
 from afterwards.lifecycle import TaskState
 from afterwards.registry.postgresql import plans, workers, writing
 from afterwards.registry.postgresql.database import Database, Statement
+from afterwards.registry.postgresql.measures import Measures
 from afterwards.registry.postgresql.notices import Wake
 from afterwards.registry.postgresql.working_set import Caller, Opening, WorkingSet
 from afterwards.registry.protocol.answers import Answer, Claim, Event, ProgressMark
 from afterwards.registry.protocol.base import Worker
 from afterwards.registry.protocol.requests import (
     ABOUT_THE_WORKER,
+    Beat,
     Held,
     Probe,
     Progress,
     Request,
+    Scrape,
 )
 
 ORDERS_AT_ONCE: Final = 100_000
@@ -73,12 +77,14 @@ class Exchange:
         caller: Caller,
         *,
         writer: str,
+        measures: Measures,
         reads: frozenset[type],
     ) -> None:
         self._database = database
         self._opening = opening
         self._orders = orders
         self._writer = writer
+        self._measures = measures
         self._caller = caller
         self._reads = reads
         self.answers: list[Answer] = []
@@ -86,6 +92,8 @@ class Exchange:
         self.claims: list[Claim] = []
         self.cancels: list[Held] = []
         self.keys_version = 0
+        self.commit_seconds = 0.0
+        """The time that the last round trip took."""
         self.wake = Wake()
         """The topics to tell of, once it is committed."""
         self._progress: list[tuple[Progress, Event]] = []
@@ -116,7 +124,10 @@ class Exchange:
                 self.claims = working.rules.assign(worker, connection)
                 self.cancels = self._cancels(working, worker, connection)
             self.keys_version = working.entry.keys_version
-            transaction.commit(self._statements(working, requests))
+            statements = self._statements(working, requests)
+            began = time.monotonic()
+            transaction.commit(statements)
+            self.commit_seconds = time.monotonic() - began
         return working
 
     def _apply_all(self, working: WorkingSet, requests: Sequence[Request]) -> list[Answer]:
@@ -195,6 +206,13 @@ class Exchange:
             type(request) in ABOUT_THE_WORKER and not isinstance(answer, NotJoined)
             for request, answer in zip(requests, self.answers, strict=True)
         )
+        worker, connection = self._caller
+        if worker is not None and working.rules.workers.find(worker, connection) is not None:
+            written += [
+                self._measures.report(str(worker), request.counts)
+                for request in requests
+                if isinstance(request, Beat | Scrape) and request.counts is not None
+            ]
         if accepted and self._caller.worker is not None:
             record = working.rules.ledger.find(str(self._caller.worker))
             if record is not None:

@@ -14,7 +14,9 @@ from afterwards.lifecycle import Task
 from afterwards.registry.journal.history import MOST_SHOWN, with_history
 from afterwards.registry.postgresql import columns, events, failures, listing
 from afterwards.registry.postgresql.database import Database
+from afterwards.registry.postgresql.fleet import Fleet
 from afterwards.registry.postgresql.ids import is_id
+from afterwards.registry.postgresql.statistics import Figures
 from afterwards.registry.protocol.answers import (
     Answer,
     Counted,
@@ -31,8 +33,11 @@ from afterwards.registry.protocol.requests import (
     Find,
     Get,
     Inspect,
+    ListWorkers,
     Members,
     Request,
+    Scrape,
+    Stats,
 )
 
 _SELECT_TASK: Final = f"SELECT {columns.SELECTED} FROM afterwards.tasks WHERE id = %s"
@@ -61,7 +66,7 @@ GROUP BY counter, type, label
 class Reads:
     """Answers reads."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, fleet: Fleet, figures: Figures) -> None:
         self._database = database
         self._by_kind: Mapping[type, Callable[[Any], Answer]] = {
             Get: self._task,
@@ -71,6 +76,9 @@ class Reads:
             Find: lambda request: listing.find(database, request),
             Members: lambda request: listing.members(database, request),
             Count: self._count,
+            ListWorkers: lambda _: fleet.workers(figures.uptime_seconds()),
+            Stats: lambda _: figures.statistics(),
+            Scrape: lambda _: figures.metrics(),
             Errors: lambda request: failures.errors(database, request),
         }
         self.kinds = frozenset(self._by_kind)

@@ -8,17 +8,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from afterwards.errors import JournalUnavailable, NotJoined, RegistryUnavailable
+from afterwards.errors import JournalUnavailable, NotJoined, RegistryUnavailable, StaleReport
 from afterwards.logs import get_logger
 from afterwards.registry.postgresql import events, notices, workers
-from afterwards.registry.postgresql.database import Conflict, Database
+from afterwards.registry.postgresql.database import Conflict, Database, DatabaseUnreachable
 from afterwards.registry.postgresql.exchange import Exchange, Orders
+from afterwards.registry.postgresql.fleet import Fleet
 from afterwards.registry.postgresql.leader import Keeper
 from afterwards.registry.postgresql.machine import Machine
+from afterwards.registry.postgresql.measures import Measures
 from afterwards.registry.postgresql.migrations import migrate
 from afterwards.registry.postgresql.needs import Needs
 from afterwards.registry.postgresql.notices import Notices
 from afterwards.registry.postgresql.reads import Reads
+from afterwards.registry.postgresql.statistics import Figures
 from afterwards.registry.postgresql.waiting import Watcher
 from afterwards.registry.postgresql.working_set import Caller, Opening, WorkingSet
 from afterwards.registry.protocol.answers import Answer, Claim, Events, Reply
@@ -42,8 +45,10 @@ _TRIES: Final = 3
 """So often a whole exchange is tried before it is carried out request by request."""
 _ALIVE: Final = """
 INSERT INTO afterwards.alive AS old
-SELECT name, 1 FROM afterwards.workers WHERE name = %s AND connection = %s AND joined
-ON CONFLICT (worker) DO UPDATE SET number = old.number + 1 RETURNING number
+SELECT name, 1, afterwards.wall() FROM afterwards.workers
+WHERE name = %s AND connection = %s AND joined
+ON CONFLICT (worker) DO UPDATE SET number = old.number + 1, said_at = afterwards.wall()
+RETURNING number
 """
 
 
@@ -83,7 +88,9 @@ class PostgresqlRegistry(TaskMapping):
         self._roster = workers.Roster()
         self._opening = Opening(service, limits, self._roster)
         self._orders = Orders()
-        self._reads = Reads(self._database)
+        self._measures = Measures(self._database, self._writer)
+        fleet = Fleet(self._database, limits.lease_seconds)
+        self._reads = Reads(self._database, fleet, Figures(self._database, fleet, self._measures))
         self._notices = Notices(self._database, self._writer)
         self._watcher = Watcher(self._database, self._notices, self._roster, self._opening)
         self.keeper = Keeper(
@@ -139,6 +146,10 @@ class PostgresqlRegistry(TaskMapping):
         """Let go of the database."""
         self.keeper.close()
         self._notices.close()
+        try:
+            self._measures.flush()
+        except (Conflict, JournalUnavailable, DatabaseUnreachable) as error:
+            log.warning("what was measured last is lost", error=str(error))
         self._database.close()
 
     # -- how -----------------------------------------------------------------------------------
@@ -173,6 +184,7 @@ class PostgresqlRegistry(TaskMapping):
             self._orders,
             caller,
             writer=self._writer,
+            measures=self._measures,
             reads=self._reads.kinds,
         )
         name = str(caller.worker)
@@ -185,6 +197,7 @@ class PostgresqlRegistry(TaskMapping):
             self._roster.note(working.record_now)
         self._orders.last_created_at = max(self._orders.last_created_at, working.last_created_at)
         self._notices.tell(exchange.wake.topics)
+        self._measure(exchange, working)
         outcome.answers += [
             self._answer(working, request, answer)
             for request, answer in zip(requests, exchange.answers, strict=True)
@@ -192,6 +205,14 @@ class PostgresqlRegistry(TaskMapping):
         outcome.claims += exchange.claims
         outcome.cancels += exchange.cancels
         outcome.keys_version = exchange.keys_version
+
+    def _measure(self, exchange: Exchange, working: WorkingSet) -> None:
+        refused = sum(isinstance(answer, StaleReport) for answer in exchange.answers)
+        self._measures.committed(working.store.changes, refused, exchange.commit_seconds)
+        try:
+            self._measures.flush(now=False)
+        except (Conflict, JournalUnavailable, DatabaseUnreachable) as error:
+            log.debug("what is measured is written later", error=str(error))
 
     def _answer(self, working: WorkingSet, request: Request, answer: Answer) -> Answer:
         if type(request) not in self._reads.kinds:

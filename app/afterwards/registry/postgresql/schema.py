@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-from afterwards.registry.postgresql import failures, marks
+from afterwards.registry.postgresql import failures, marks, measures, statistics
 from afterwards.registry.postgresql.functions import FUNCTIONS
 
 # Time comes from these two alone, so that tests can turn it. `elapsed` is what backoffs wait by:
@@ -177,12 +177,16 @@ CREATE TABLE afterwards.workers (
     gone boolean NOT NULL,
     generation int NOT NULL,
     beats bigint NOT NULL DEFAULT 0,
+    beaten_at float8 NOT NULL DEFAULT afterwards.wall(),
     slots json NOT NULL,
     said json NOT NULL
 ) WITH (fillfactor = 20, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000,
     autovacuum_vacuum_cost_delay = 0);
-CREATE TABLE afterwards.alive (worker text PRIMARY KEY, number bigint NOT NULL)
-    WITH (fillfactor = 20);
+CREATE TABLE afterwards.alive (
+    worker text PRIMARY KEY,
+    number bigint NOT NULL,
+    said_at float8 NOT NULL DEFAULT afterwards.wall()
+) WITH (fillfactor = 20);
 CREATE TABLE afterwards.probe (writer text PRIMARY KEY, at float8 NOT NULL);
 CREATE TABLE afterwards.leader (
     one boolean PRIMARY KEY DEFAULT true CHECK (one),
@@ -238,7 +242,7 @@ INSERT INTO afterwards.published (epoch) VALUES (replace(gen_random_uuid()::text
 MIGRATIONS: Final[Mapping[int, str]] = MappingProxyType(
     {
         1: f"{_TIME}{_TASKS}{_COUNTS}{_WORKERS}{_TYPES}{_EVENTS}{FUNCTIONS}"
-        f"{marks.SCHEMA}{failures.SCHEMA}"
+        f"{marks.SCHEMA}{failures.SCHEMA}{measures.SCHEMA}{statistics.SCHEMA}"
     }
 )
 """The statements that make each version of the one before it."""

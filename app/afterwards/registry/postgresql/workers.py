@@ -15,6 +15,10 @@ from afterwards.registry.protocol.requests import HostReport, WorkerReport
 from afterwards.registry.state.ledger import Ledger, WorkerRecord
 
 ENTER: Final = "SELECT * FROM afterwards.enter(%s, %s, %s)"
+SELECTED: Final = (
+    "connection", "joined", "draining", "over", "doomed", "gone", "generation", "slots", "said",
+)  # fmt: skip
+"""The columns of a worker that an `Entry` has."""
 COUNT_HELD: Final = """
 SELECT executor, crowd, count(*) FROM afterwards.tasks WHERE worker = %s GROUP BY executor, crowd
 """
@@ -29,7 +33,7 @@ ON CONFLICT (name) DO UPDATE SET
     connection = excluded.connection, joined = excluded.joined, draining = excluded.draining,
     over = excluded.over, doomed = excluded.doomed, gone = excluded.gone,
     generation = excluded.generation, slots = excluded.slots, said = excluded.said,
-    beats = old.beats + 1
+    beats = old.beats + 1, beaten_at = afterwards.wall()
 """
 
 
