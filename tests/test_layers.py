@@ -56,6 +56,7 @@ ROOMS: Final[dict[str, May]] = {
     ),
     "system": May("artifacts errors setting_sources settings", "dotenv structlog"),
     "cluster": May("errors logs settings system"),
+    "database": May("errors settings"),
     "schedules": May("lifecycle", "cronsim"),
     "task_types": May(
         "artifacts effects errors labels lifecycle logs mail.content outgoing.calls outgoing.reach "
@@ -114,7 +115,7 @@ ROOMS: Final[dict[str, May]] = {
     ),
     "assembly": May(
         "effects.settings execution logs registry.client registry.process registry.protocol "
-        "service setting_sources settings system task_types traces.base",
+        "registry.state.acceptance service setting_sources settings system task_types traces.base",
         "afterwards_executors",
     ),
     "code_renewals": May(
@@ -127,12 +128,12 @@ ROOMS: Final[dict[str, May]] = {
         "afterwards_executors",
     ),
     "main": May(
-        "api assembly cluster errors logs registry.client.ring registry.process service settings "
-        "system task_types traces.base web_worker",
+        "api assembly cluster database errors logs registry.client.ring registry.process service "
+        "settings system task_types traces.base web_worker",
         "fastapi uvicorn",
     ),
     "server": May(
-        "access cluster encryption_keys errors logs registry.journal registry.process "
+        "access cluster database encryption_keys errors logs registry.journal registry.process "
         "registry.protocol registry.state setting_sources setting_types settings system "
         "task_types traces.base",
         "afterwards_executors gunicorn httptools uvicorn uvicorn_worker",

@@ -295,3 +295,18 @@ def test_the_start_says_that_mail_is_simulated(with_mail: pytest.MonkeyPatch) ->
         announce_mail(Settings.load())
     (line,) = lines
     assert line["event"] == "mail is simulated: AFTERWARDS_SMTP_URL is not set"
+
+
+def test_the_address_of_a_database_has_no_password(tmp_path: Path) -> None:
+    file = tmp_path / "password"
+    file.write_text("dragon & co\n")
+    address = "postgresql://me@db.example/tasks?sslmode=require"
+    chosen = Settings.load(registry=address, registry_password_file=str(file))
+
+    assert chosen.in_database
+    assert chosen.database() == f"{address}&password=dragon%20%26%20co"
+    for wrong in ("postgresql://me:dragon@db/tasks", "postgresql://db/tasks?password=dragon"):
+        said = problem(registry=wrong)
+        assert "AFTERWARDS_REGISTRY_PASSWORD_FILE" in said
+        assert "dragon" not in said
+    assert problem(registry="mysql://db/tasks").startswith("--registry: must be manager, memory, ")

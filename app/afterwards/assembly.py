@@ -17,9 +17,11 @@ from afterwards.execution.executors import Executors
 from afterwards.execution.host_log import HostLog
 from afterwards.logs import get_logger
 from afterwards.registry.client.worker_side import TaskCode
-from afterwards.registry.process.access import RegistryConfig
+from afterwards.registry.process import first_key
+from afterwards.registry.process.access import Access, RegistryConfig
 from afterwards.registry.protocol.base import Worker
 from afterwards.registry.protocol.requests import TypeLimits
+from afterwards.registry.state.acceptance import Limits
 from afterwards.service.validator import Validator
 from afterwards.setting_sources import PREFIX
 from afterwards.settings import Settings
@@ -243,6 +245,25 @@ def _limits_of(task_type: TypeDescription) -> TypeLimits:
     if rate is None:
         return limits
     return limits._replace(rate_count=rate.count, rate_seconds=rate.period_seconds)
+
+
+def database_access(settings: Settings, service: str) -> Access:
+    """The way of a worker of this service to the registry in PostgreSQL.
+
+    Raises:
+        ConfigurationError: the file with the password cannot be used.
+    """
+    # By name: a worker without a database loads nothing of it.
+    module = importlib.import_module("afterwards.registry.postgresql.access")
+    link = module.Link(
+        settings.database(),
+        service,
+        Limits(
+            settings.max_pending, settings.max_pending_bytes, lease_seconds=settings.lease_seconds
+        ),
+        partial(first_key.provide, path=settings.first_key_file),
+    )
+    return Access(service, link.connect, link.close)
 
 
 def registry_config(settings: Settings) -> RegistryConfig:

@@ -25,12 +25,19 @@ from afterwards import __version__, api
 from afterwards.api.authorise import Gate
 from afterwards.api.http_metrics import HttpMetrics
 from afterwards.api.routing import require_declared
-from afterwards.assembly import announce_mail, describe_types, live_catalogue, registry_config
+from afterwards.assembly import (
+    announce_mail,
+    database_access,
+    describe_types,
+    live_catalogue,
+    registry_config,
+)
 from afterwards.cluster import require_cluster
+from afterwards.database import require_database
 from afterwards.errors import ConfigurationError
 from afterwards.logs import configure, get_logger
 from afterwards.registry.client.ring import Ring
-from afterwards.registry.process.access import REGISTRIES, Access, of_service
+from afterwards.registry.process.access import REGISTRIES, Access, new_service, of_service
 from afterwards.registry.process.lock import Endpoint
 from afterwards.settings import Settings
 from afterwards.system.directories import prepare_directories, require_temporary_directory
@@ -48,6 +55,7 @@ def create_app(
     settings: Settings | None = None,
     *,
     endpoint: Endpoint | None = None,
+    service: str = "",
     news: News | None = None,
 ) -> FastAPI:
     """The application of one web worker.
@@ -56,6 +64,8 @@ def create_app(
         settings: None: read from the environment and `.env`.
         endpoint: the registry process of the service this worker belongs to; None: an own one, or
             the one that serves the data directory already.
+        service: the service this worker belongs to, if its registry is in PostgreSQL; empty: one of
+            its own.
         news: of the task code; None: it is described now, and stays as it is.
 
     Raises:
@@ -71,7 +81,7 @@ def create_app(
     stopped_early = threading.Event()
 
     def make_worker() -> WebWorker:
-        access = _reach(chosen, endpoint)
+        access = _reach(chosen, endpoint, service)
         worker = WebWorker(chosen, catalogue, access, http_metrics, generation, ring=ring)
         if news is not None:
             worker.follow(news, app.state.description.renew)
@@ -160,6 +170,7 @@ def _own_settings() -> tuple[Settings, Described]:
         require_packages(settings.name_of("otlp_endpoint"), settings.otlp_endpoint)
         _ = settings.effects
         require_cluster(settings)
+        require_database(settings)
         described_now = describe_types(settings)
         prepare_directories(settings)
         announce_mail(settings)
@@ -170,7 +181,9 @@ def _own_settings() -> tuple[Settings, Described]:
     return settings, described_now
 
 
-def _reach(settings: Settings, endpoint: Endpoint | None) -> Access:
+def _reach(settings: Settings, endpoint: Endpoint | None, service: str) -> Access:
+    if settings.in_database:
+        return database_access(settings, service or new_service())
     if endpoint is not None:
         return of_service(endpoint)
     return REGISTRIES[settings.registry](registry_config(settings))

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
+from urllib.parse import quote
 
 from pydantic import SecretStr
 
@@ -18,7 +19,8 @@ from afterwards.mail.settings import SmtpServer
 from afterwards.setting_sources import variable
 
 SECRET: Final = frozenset(
-    variable(field) for field in ("encryption_keys", "http_proxy", "smtp_url", "webhook_secrets")
+    variable(field)
+    for field in ("encryption_keys", "http_proxy", "registry", "smtp_url", "webhook_secrets")
 )
 """Settings whose values no message shows."""
 
@@ -53,6 +55,17 @@ def smtp_server(address: SecretStr, password_file: Path | None) -> SmtpServer:
     if not password:
         raise ConfigurationError(name, f"{password_file} is empty")
     return replace(server, password=password)
+
+
+def database_url(address: str, password_file: Path | None) -> str:
+    """The address of a database with the password that is in the file."""
+    if password_file is None:
+        return address
+    name = variable("registry_password_file")
+    password = _text_in(password_file, name, "UTF-8").rstrip("\r\n")
+    if not password:
+        raise ConfigurationError(name, f"{password_file} is empty")
+    return f"{address}{'&' if '?' in address else '?'}password={quote(password, safe='')}"
 
 
 def request_secrets(file: Path | None) -> dict[str, Secret]:

@@ -33,6 +33,7 @@ from afterwards.setting_types import (
     Origins,
     Ports,
     ProxyAddress,
+    RegistryAddress,
     RootPath,
     Sender,
     SmtpUrl,
@@ -77,10 +78,17 @@ class SettingTable(BaseSettings):
         description="The directory of files that tasks write: `<task id>.json` of file tasks, and "
         "`<task id>/<attempt>/` of all others.",
     )
-    registry: Literal["manager", "memory"] = Field(
+    registry: RegistryAddress = Field(
         "manager",
         description="`manager`: a process of its own with a journal on disk. `memory`: for "
-        "trying things out; nothing outlives the process, and there is one worker only.",
+        "trying things out; nothing outlives the process, and there is one worker only. "
+        "`postgresql://USER@HOST/DATABASE`: that database, which services on several machines may "
+        "share: [More than one machine](machines.md#the-registry-in-postgresql).",
+    )
+    registry_password_file: Directory | None = Field(
+        None,
+        description="A file with the password of that database; none: libpq looks for it, in "
+        "`PGPASSFILE` among others.",
     )
     grace_seconds: DelaySeconds = Field(
         25.0,

@@ -6,7 +6,7 @@ import ipaddress
 import re
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 from pydantic_settings import NoDecode
@@ -48,6 +48,21 @@ def _address(value: str) -> str:
 def _dask_address(value: str) -> str:
     if value and _DASK_ADDRESS.fullmatch(value) is None:
         raise ValueError("must be the address of a Dask scheduler, like tcp://scheduler:8786")
+    return value
+
+
+def _registry(value: str) -> str:
+    if value in ("manager", "memory"):
+        return value
+    parts = urlsplit(value)
+    if parts.scheme not in ("postgresql", "postgres"):
+        raise ValueError("must be manager, memory, or postgresql://USER@HOST/DATABASE")
+    given = [name for name, _ in parse_qsl(parts.query, keep_blank_values=True)]
+    if parts.password is not None or "password" in given:
+        raise ValueError(
+            "must not hold the password, which lists of processes would show: name a file with it "
+            "in AFTERWARDS_REGISTRY_PASSWORD_FILE, or use PGPASSFILE"
+        )
     return value
 
 
@@ -221,6 +236,7 @@ Count = Annotated[int, Field(ge=1)]
 DelaySeconds = Annotated[float, Field(ge=0, le=DAY, allow_inf_nan=False)]
 RootPath = Annotated[str, AfterValidator(_root_path)]
 DaskAddress = Annotated[str, AfterValidator(_dask_address)]
+RegistryAddress = Annotated[str, AfterValidator(_registry)]
 WebAddress = Annotated[str, AfterValidator(_web_address)]
 TraceLink = Annotated[str, AfterValidator(_trace_link)]
 LowerCase = BeforeValidator(_lower)

@@ -25,7 +25,13 @@ from afterwards.encryption_keys import EncryptionKeys
 from afterwards.errors import ConfigurationError
 from afterwards.mail.settings import MailSettings, sender_of
 from afterwards.outgoing.reach import Reach, networks_of
-from afterwards.setting_secrets import SECRET, journal_keys, request_secrets, smtp_server
+from afterwards.setting_secrets import (
+    SECRET,
+    database_url,
+    journal_keys,
+    request_secrets,
+    smtp_server,
+)
 from afterwards.setting_sources import (
     NOT_SETTINGS,
     PLAIN_NAMES,
@@ -77,6 +83,19 @@ class Settings(SettingTable):
         on = (name for name in self.builtin_types if name != "http" or self.http_hosts)
         # Webhooks are deliveries of the service, whatever tasks it runs.
         return (*on, DELIVERY)
+
+    @property
+    def in_database(self) -> bool:
+        """True if the registry is in PostgreSQL."""
+        return self.registry not in ("manager", "memory")
+
+    def database(self) -> str:
+        """The address of the database that the registry is in, with its password.
+
+        Raises:
+            ConfigurationError: the file with the password cannot be used.
+        """
+        return database_url(self.registry, self.registry_password_file)
 
     @property
     def bound_names(self) -> tuple[str, ...]:
@@ -181,7 +200,7 @@ def _absolute_paths(settings: Settings) -> dict[str, Any]:
         "first_key_file": _absolute(settings.first_key_file),
         **{
             name: file.absolute()
-            for name in ("secrets_file", "smtp_password_file")
+            for name in ("registry_password_file", "secrets_file", "smtp_password_file")
             if (file := getattr(settings, name)) is not None
         },
     }
@@ -209,7 +228,7 @@ def _problem(name: str, detail: ErrorDetails) -> str:
     if name == PLAIN_NAMES["bind"]:
         return f"must be a port number (got {port_of(value)!r})"
     message = detail["msg"].removeprefix("Value error, ").replace("Input should", "must")
-    if name in SECRET:
+    if variable(str(detail["loc"][0])) in SECRET:
         return message
     # "..., unable to parse string as an integer": how it was found out, not what to do.
     if detail["type"].endswith("_parsing"):

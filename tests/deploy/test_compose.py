@@ -81,6 +81,7 @@ def test_the_example_file_s_values_are_the_defaults() -> None:
         "HTTP_PROXY",
         "MAIL_FROM",
         "OTLP_ENDPOINT",
+        "REGISTRY_PASSWORD_FILE",
         "ROOT_PATH",
         "SECRETS_FILE",
         "SMTP_PASSWORD_FILE",

@@ -153,7 +153,8 @@ def _settings(arguments: argparse.Namespace) -> Settings:
     settings = Settings.load(data_dir=arguments.data_dir)
     if settings.registry != "manager":
         problem = (
-            "a registry in memory has its own keys; its first is from AFTERWARDS_FIRST_KEY_FILE"
+            "keys are made here in the journal alone; the first of a registry elsewhere is from "
+            "AFTERWARDS_FIRST_KEY_FILE, and others are made with it over HTTP"
         )
         raise ConfigurationError(settings.name_of("registry"), problem)
     # Standard output is the token's.

@@ -20,7 +20,10 @@ HELP: Final[Mapping[str, tuple[str, str]]] = {
     "workers": ("N", "web worker processes"),
     "data_dir": ("DIRECTORY", "the directory of the journal of all tasks"),
     "output_dir": ("DIRECTORY", "the directory that file tasks write to"),
-    "registry": ("KIND", "manager (durable) or memory (for trying things out)"),
+    "registry": (
+        "KIND",
+        "manager (durable), memory (for trying things out) or postgresql://USER@HOST/DATABASE",
+    ),
     "grace_seconds": ("SECONDS", "time for which running attempts may go on after SIGTERM"),
 }
 

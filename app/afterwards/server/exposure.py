@@ -30,7 +30,7 @@ def require_keys_in_public(settings: Settings) -> None:
         way = "afterwards keys create NAME --role admin"
     else:
         required = bool(settings.first_key_file)
-        way = f"{variable('first_key_file')}, as the registry is in memory"
+        way = f"{variable('first_key_file')}, as the registry has no journal here"
     if not required:
         problem = (
             f"{settings.bind} can be reached by others, who would need no key; make one ({way}), "

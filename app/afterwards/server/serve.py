@@ -18,7 +18,9 @@ from gunicorn.app.base import BaseApplication
 from gunicorn.glogging import Logger
 
 from afterwards.cluster import require_cluster
+from afterwards.database import require_database
 from afterwards.logs import configure, get_logger
+from afterwards.registry.process.access import new_service
 from afterwards.server.descriptors import connections_that_fit, raise_limit
 from afterwards.server.exposure import require_keys_in_public
 from afterwards.server.generations import Generations
@@ -91,6 +93,7 @@ def serve(settings: Settings, *, watches_files: bool = False) -> None:
         manager,
         sources=Sources(settings.task_modules, [Path(ENV_FILE)]) if watches_files else None,
         keeps_listener=is_handed_in,
+        only_worker=settings.registry == "memory",
     ).run()
 
 
@@ -105,13 +108,16 @@ def _require_startable(settings: Settings) -> bytes:
     # Read here once, and kept.
     _ = settings.effects
     require_cluster(settings)
+    require_database(settings)
     types = packed(importlib.import_module("afterwards.assembly").describe_types(settings))
     prepare_directories(settings)
     return types
 
 
 def _registry(settings: Settings) -> RegistryProcess | None:
-    """The registry process, not started; None: each worker has a registry in its memory."""
+    """The registry process, not started; None: each worker is its own way to the registry."""
+    if settings.in_database:
+        return None
     if settings.registry == "memory":
         log.warning("memory registry: nothing outlives this process")
         return None
@@ -139,6 +145,7 @@ class WebApplication(BaseApplication):  # type: ignore[misc] # gunicorn has no t
         self._settings = settings
         self._generations = generations
         self._registry = registry
+        self._service = new_service() if settings.in_database else ""
         self.address = Address.of(listener)
         # gunicorn closes the descriptor once it has made a socket of its own from it.
         self._descriptor = listener.detach()
@@ -181,7 +188,7 @@ class WebApplication(BaseApplication):  # type: ignore[misc] # gunicorn has no t
         endpoint = None if self._registry is None else self._registry.endpoint
         # A worker that is forked later begins with the latest.
         news = News(self._generations.board, self._generations.latest)
-        return main.create_app(self._settings, endpoint=endpoint, news=news)
+        return main.create_app(self._settings, endpoint=endpoint, service=self._service, news=news)
 
     def welcome(self) -> str:
         """The address of the service, and a first command to try it."""

@@ -67,6 +67,7 @@ class Supervisor(Arbiter):  # type: ignore[misc] # gunicorn has no types
         manager: is told of the service's life.
         sources: files that the task code is renewed for when they change; None: only if asked.
         registry: not started; None: there is no such process.
+        only_worker: no two can share the registry.
         keeps_listener: the listening socket is somebody else's, too, who needs it afterwards.
     """
 
@@ -79,8 +80,10 @@ class Supervisor(Arbiter):  # type: ignore[misc] # gunicorn has no types
         *,
         sources: Sources | None = None,
         keeps_listener: bool = False,
+        only_worker: bool = False,
     ) -> None:
         self._registry = registry
+        self._only_worker = only_worker
         self._generations = generations
         self._manager = manager
         self._sources = sources
@@ -237,7 +240,7 @@ class Supervisor(Arbiter):  # type: ignore[misc] # gunicorn has no types
 
     def handle_ttin(self) -> None:
         """One worker more; not with the memory registry, which no two can share."""
-        if self._registry is None:
+        if self._only_worker:
             log.warning("SIGTTIN ignored; the memory registry has room for one worker")
             return
         super().handle_ttin()

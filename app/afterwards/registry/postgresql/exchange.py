@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from afterwards.errors import AfterwardsError, NotJoined, StaleReport
+from afterwards.errors import AfterwardsError, JournalUnavailable, NotJoined, StaleReport
 from afterwards.lifecycle import TaskState
 from afterwards.registry.postgresql import plans, workers, writing
 from afterwards.registry.postgresql.database import Database, Statement
@@ -142,6 +142,9 @@ class Exchange:
         kind = type(request)
         if kind in self._reads or kind is Probe:
             return None
+        if kind is not Progress and not working.rules.takes(kind):
+            # One of many requests, which are not to fail with it.
+            return JournalUnavailable(f"{kind.__name__} is not built for PostgreSQL yet")
         try:
             if kind is Progress:
                 return self._note_progress(working, request)

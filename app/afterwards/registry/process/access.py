@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from afterwards.registry.process.manager import RegistryConfig, connect
 from afterwards.registry.process.supervised import RegistryProcess, RegistryStartError
 from afterwards.registry.protocol.base import Registry
 
-__all__ = ["REGISTRIES", "Access", "RegistryConfig", "of_service"]
+__all__ = ["REGISTRIES", "Access", "RegistryConfig", "new_service", "of_service"]
 
 _STOP_SECONDS: Final = 5.0
 _MEMORY_SERVICE: Final = "memory"
@@ -32,6 +33,11 @@ class Access:
     guard: Callable[[], None] | None = None
     """To be called often, from the same thread: starts the registry process again if it has died,
     or is stopped. None: somebody else does."""
+
+
+def new_service() -> str:
+    """The name of a service that begins."""
+    return secrets.token_hex(8)
 
 
 def of_service(endpoint: Endpoint) -> Access:
