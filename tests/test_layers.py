@@ -155,7 +155,7 @@ CLUSTER: Final = f"{EXECUTORS_PACKAGE}.cluster"
 OF_DASK: Final = frozenset(
     {
         f"{CLUSTER}.{name}"
-        for name in ("calls", "check", "host", "office", "plugin", "relay", "session")
+        for name in ("call", "calls", "check", "host", "office", "plugin", "relay", "session")
     }
 )
 """The modules that import Dask's. They run in a host of their own, and in the cluster."""

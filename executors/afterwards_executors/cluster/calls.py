@@ -15,8 +15,9 @@ from distributed.scheduler import KilledWorker
 
 from afterwards_executors.base import End, Outcome
 from afterwards_executors.calls import SHUT_DOWN, cancellation
+from afterwards_executors.cluster.call import ClusterCall
 from afterwards_executors.cluster.errand import About, Errand
-from afterwards_executors.cluster.session import LOST, NOTHING, Cluster, Session
+from afterwards_executors.cluster.session import LOOK_SECONDS, LOST, NOTHING, Cluster, Session
 from afterwards_executors.cluster.settings import MARGIN_SECONDS
 from afterwards_executors.frames import (
     NUMBER,
@@ -39,29 +40,6 @@ as an adaptive cluster grows by the calls that wait in it."""
 DISCONNECTED: Final = "released: the connection to the Dask scheduler was lost"
 SILENT: Final = "released: its Dask worker was not heard of any more"
 TAKEN_AWAY: Final = "released: its Dask worker was retired"
-
-
-class ClusterCall:
-    """A call that this host was given, and that is not over."""
-
-    def __init__(self, number: int, errand: Errand) -> None:
-        self.number = number
-        self.errand = errand
-        self.future: Future[Any] | None = None
-        self.worker: str | None = None
-        """The Dask worker that is known to run it."""
-        self.heard_at = 0.0
-        """The moment at which that worker was last heard of it, monotonic."""
-        self.is_given = False
-        """True if the cluster has it."""
-        self.is_stopped = False
-        self.lost: Outcome | None = None
-        """Its outcome, if nothing but the end of its lease is waited for."""
-
-    @property
-    def is_lost(self) -> bool:
-        """True if Dask has no more to say of it."""
-        return self.lost is not None
 
 
 class ClusterCalls:
@@ -113,6 +91,9 @@ class ClusterCalls:
             key = call.errand.key
             self._session.tell(About.STOP, None, key=key, number=number)
             self._release(call)
+            # A worker that is frozen says nothing, and begins nothing before it has heard of it.
+            loop = asyncio.get_running_loop()
+            loop.call_later(2 * self._lost_seconds, self._end, call, SHUT_DOWN)
 
     def stop_all(self) -> None:
         """End all calls."""
@@ -217,6 +198,7 @@ class ClusterCalls:
             is_alone = True
         except LOST as error:
             log.debug("a fence was not confirmed: %r", error)
+            await asyncio.sleep(LOOK_SECONDS)
         if call.number not in self._calls:
             return  # stopped meanwhile
         if is_alone and session is self._session and self._workers_for(call.errand) != []:
