@@ -209,6 +209,27 @@ def test_a_worker_that_is_frozen_keeps_no_call_running(
     assert outcome_of(executor.submit(waiting(gate, number=2))).end is End.SUCCEEDED
 
 
+def test_a_call_that_waits_for_a_frozen_worker_can_be_cancelled(
+    cluster: DaskCluster, executor: ClusterExecutor, tmp_path: Path
+) -> None:
+    gates = [tmp_path / str(number) for number in range(5)]  # its worker has four threads
+    futures = [executor.submit(waiting(gate)) for gate in gates]
+    wait_until(lambda: sum(bool(pids_of_runs(gate)) for gate in gates) == 4)
+    frozen = cluster.workers[0]
+    frozen.send_signal(signal.SIGSTOP)
+    ((gate, queued),) = [
+        (gate, future)
+        for gate, future in zip(gates, futures, strict=True)
+        if not pids_of_runs(gate)
+    ]
+    assert executor.cancel(queued, "not wanted")
+
+    assert outcome_of(queued).error == "not wanted"
+    frozen.send_signal(signal.SIGCONT)
+    again = outcome_of(executor.submit(Work(work.succeed)))
+    assert (again.end, pids_of_runs(gate)) == (End.SUCCEEDED, [])
+
+
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
 def test_a_scheduler_that_is_lost_costs_no_call_its_name(
     cluster: DaskCluster, executor: ClusterExecutor, tmp_path: Path, number: signal.Signals
