@@ -22,15 +22,22 @@ class Link:
     Args:
         url: of the database, with its password.
         service: whose worker this is.
+        retention_seconds: how long finished tasks are kept.
         opened: is given the registry before anybody else is.
     """
 
     def __init__(
-        self, url: str, service: str, limits: Limits, opened: Callable[[Registry], None]
+        self,
+        url: str,
+        service: str,
+        limits: Limits,
+        retention_seconds: float,
+        opened: Callable[[Registry], None],
     ) -> None:
         self._url = url
         self._service = service
         self._limits = limits
+        self._retention_seconds = retention_seconds
         self._opened = opened
         self._registry: PostgresqlRegistry | None = None
         self._lock = threading.Lock()
@@ -43,7 +50,12 @@ class Link:
         """
         with self._lock:
             if self._registry is None:
-                registry = PostgresqlRegistry(self._url, self._service, self._limits)
+                registry = PostgresqlRegistry(
+                    self._url,
+                    self._service,
+                    self._limits,
+                    retention_seconds=self._retention_seconds,
+                )
                 try:
                     self._opened(registry)
                 except BaseException:

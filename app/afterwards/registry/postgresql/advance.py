@@ -189,3 +189,8 @@ def _may_end_the_service(stored: Stored, ids: set[str]) -> Stored:
 def _require(fence: Sequence[Any]) -> None:
     if not fence:
         raise NotLeader
+
+
+def fence(number: int) -> Statement:
+    """Gives a row if the leader of this number still leads, and keeps others from leading."""
+    return _FENCE, (number,)

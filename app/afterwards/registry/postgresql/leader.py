@@ -13,11 +13,17 @@ from typing import Final
 
 from afterwards.errors import AfterwardsError
 from afterwards.logs import get_logger
-from afterwards.registry.postgresql.advance import Advance, NotLeader
-from afterwards.registry.postgresql.database import Conflict, Database, DatabaseUnreachable
+from afterwards.registry.postgresql.advance import Advance, NotLeader, fence
+from afterwards.registry.postgresql.database import (
+    Conflict,
+    Database,
+    DatabaseUnreachable,
+    Statement,
+)
 from afterwards.registry.postgresql.leases import Leases
 from afterwards.registry.postgresql.machine import Machine
 from afterwards.registry.postgresql.notices import CLAIMS, DUE, Notices, of_worker
+from afterwards.registry.postgresql.retention import Retention
 from afterwards.registry.postgresql.working_set import Opening
 from afterwards.registry.protocol.base import Worker
 from afterwards.system.trouble import Trouble
@@ -52,6 +58,7 @@ class Keeper:
     Args:
         name: of this process, unlike any other.
         lease_seconds: how long a worker may be silent.
+        retention_seconds: how long finished tasks are kept.
     """
 
     def __init__(
@@ -63,6 +70,7 @@ class Keeper:
         *,
         name: str,
         lease_seconds: float,
+        retention_seconds: float,
     ) -> None:
         self._database = database
         self._service = opening.service
@@ -78,6 +86,7 @@ class Keeper:
         self._lease_seconds = lease_seconds
         self._leases = Leases(lease_seconds)
         self._advance = Advance(database, opening, name)
+        self._retention = Retention(database, opening, name, retention_seconds)
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._run, name="keeper", daemon=True)
 
@@ -124,6 +133,7 @@ class Keeper:
             try:
                 self._end_leases()
                 topics = self._advance.step(self._number or 0)
+                self._delete_overdue(fence(self._number or 0))
             except NotLeader:
                 self._number = None
             else:
@@ -180,6 +190,11 @@ class Keeper:
         silent = self._advance.silent(self._number or 0, self._leases, now)
         if silent:
             self._notices.tell([DUE, CLAIMS, *map(of_worker, silent)])
+
+    def _delete_overdue(self, fenced: Statement) -> None:
+        # The next step takes what is left: what is due for tasks comes in between.
+        if self._retention.step(fenced, self._machine.clock.running()):
+            self._notices.tell([DUE])
 
     # -- leading -------------------------------------------------------------------------------
 

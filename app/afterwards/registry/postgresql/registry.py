@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 import uuid
 from collections.abc import Sequence
@@ -69,6 +70,7 @@ class PostgresqlRegistry(TaskMapping):
         url: of the database, as libpq has them.
         service: whose workers this process speaks for.
         limits: what bounds it, over all services on the database.
+        retention_seconds: how long finished tasks are kept, and their ids after that.
         machine: the processes of this machine.
     """
 
@@ -78,6 +80,7 @@ class PostgresqlRegistry(TaskMapping):
         service: str,
         limits: Limits | None = None,
         *,
+        retention_seconds: float = math.inf,
         machine: Machine | None = None,
     ) -> None:
         limits = limits or Limits()
@@ -100,6 +103,7 @@ class PostgresqlRegistry(TaskMapping):
             machine or Machine(),
             name=self._writer,
             lease_seconds=limits.lease_seconds,
+            retention_seconds=retention_seconds,
         )
         self._notices.start()
         self.keeper.start()
