@@ -36,7 +36,7 @@ ROOMS: Final[dict[str, May]] = {
     "moments": May(),
     "lifecycle": May("errors moments"),
     "counts": May("lifecycle"),
-    "buckets": May("counts"),
+    "buckets": May("counts lifecycle"),
     "metrics": May("counts lifecycle", "prometheus_client"),
     "outgoing": May("", "httpcore"),
     "effects": May("mail outgoing"),
@@ -79,8 +79,8 @@ ROOMS: Final[dict[str, May]] = {
         "registry.state system trace_context"
     ),
     "registry.postgresql": May(
-        "counts errors lifecycle logs metrics registry.journal registry.protocol registry.state "
-        "system webhooks",
+        "buckets counts errors lifecycle logs metrics registry.journal registry.protocol "
+        "registry.state system webhooks",
         "orjson psycopg",
     ),
     "registry.process": May(

@@ -6,12 +6,21 @@ changed in it, and the histograms of the waits and the runs that ended in it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from typing import Final, NamedTuple
 
-from afterwards.counts import TASK_SECONDS
+from afterwards.counts import (
+    RETRIED,
+    RETRYING,
+    SUBMITTED,
+    TASK_SECONDS,
+    TASKS,
+    TRANSITIONS,
+    Cell,
+)
+from afterwards.lifecycle import TaskState
 
 COUNTED: Final = ("submitted", "succeeded", "failed", "cancelled", "retried")
 """The events that are counted in a span."""
@@ -111,6 +120,43 @@ class Bucket:
         counted, stored, grown, wait, run = (numbers[first:last] for first, last in pairwise(parts))
         unsigned = [number >> 1 if number % 2 == 0 else -(number + 1 >> 1) for number in grown]
         return cls(counted, stored, unsigned, wait, run, numbers[0])
+
+
+_CELLS_OF: Final = (
+    (SUBMITTED, ""),
+    (TRANSITIONS, TaskState.SUCCESS),
+    (TRANSITIONS, TaskState.FAILED),
+    (TRANSITIONS, TaskState.CANCELLED),
+    (RETRIED, ""),
+    *((RETRYING, "") if name == "retrying" else (TASKS, TaskState(name)) for name in STORED),
+)
+_PLACES: Final = {cell: place for place, cell in enumerate(_CELLS_OF)}
+VECTOR_SIZE: Final = len(_CELLS_OF)
+
+
+def vectors_of(counts: Mapping[Cell, int]) -> dict[str, list[int]]:
+    """All counts so far by type: those of `COUNTED`, and after them those of `STORED`."""
+    vectors: dict[str, list[int]] = {}
+    for (counter, type_name, label), number in counts.items():
+        place = _PLACES.get((counter, label))
+        if place is not None:
+            vectors.setdefault(type_name, [0] * VECTOR_SIZE)[place] = number
+    return vectors
+
+
+def difference(now: Sequence[int], before: Sequence[int]) -> Bucket:
+    """The bucket of the time between two vectors, each with two histograms after its counts."""
+    more = [a - b for a, b in zip(now, before, strict=True)]
+    counted = len(COUNTED)
+    cells = (len(now) - VECTOR_SIZE) // 2
+    return Bucket(
+        # None of these falls.
+        [max(0, number) for number in more[:counted]],
+        [*now[counted:VECTOR_SIZE]],
+        more[counted:VECTOR_SIZE],
+        more[VECTOR_SIZE : VECTOR_SIZE + cells],
+        more[VECTOR_SIZE + cells :],
+    )
 
 
 def quiet_of(data: bytes) -> int:

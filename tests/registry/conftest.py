@@ -105,6 +105,7 @@ ON_POSTGRESQL: Final = frozenset(
         "test_idempotency",
         "test_limits",
         "test_listing",
+        "test_series",
         "test_unique_keys",
     }
 )

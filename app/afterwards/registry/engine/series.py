@@ -12,9 +12,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from afterwards.buckets import STEPS, STORED, TOTAL, Bucket, Step
-from afterwards.counts import RETRIED, RETRYING, SUBMITTED, TASKS, TRANSITIONS, Tally
-from afterwards.lifecycle import TaskState
+from afterwards.buckets import (
+    COUNTED,
+    STEPS,
+    TOTAL,
+    VECTOR_SIZE,
+    Bucket,
+    Step,
+    difference,
+    vectors_of,
+)
+from afterwards.counts import Tally
 from afterwards.metrics import TaskMetrics
 from afterwards.registry.journal.base import Journal
 from afterwards.registry.journal.series_rows import Key, SeriesChanges
@@ -26,19 +34,6 @@ MAX_TYPES: Final = 200
 
 MAX_ROWS: Final = 20_000
 """So many buckets wait for a journal that cannot be written. The oldest are given up."""
-
-_COUNTED: Final = (
-    (SUBMITTED, ""),
-    (TRANSITIONS, TaskState.SUCCESS),
-    (TRANSITIONS, TaskState.FAILED),
-    (TRANSITIONS, TaskState.CANCELLED),
-    (RETRIED, ""),
-)
-_STORED: Final = tuple(
-    (RETRYING, "") if name == "retrying" else (TASKS, TaskState(name)) for name in STORED
-)
-_PLACES: Final = {cell: place for place, cell in enumerate((*_COUNTED, *_STORED))}
-_SIZE: Final = len(_PLACES)
 
 
 class _Resolution:
@@ -169,7 +164,7 @@ class SeriesBook:
         name, step = request.type or TOTAL, STEPS[request.range]
         resolution = next(r for r in self._resolutions if r.step is step)
         waiting = {**self._ready, **self._closed, **resolution.encoded(name)}
-        numbers = self._vectors().get(name, [0] * _SIZE) if name else self._sum()
+        numbers = vectors_of(self._counts).get(name, [0] * VECTOR_SIZE) if name else self._sum()
         return SeriesRows(
             step.seconds,
             name,
@@ -177,7 +172,7 @@ class SeriesBook:
             rows=_rows_of(waiting, step, name),
             totals=_rows_of(waiting, step, TOTAL),
             runs_since=resolution.runs_since,
-            stored=numbers[len(_COUNTED) :],
+            stored=numbers[len(COUNTED) :],
             is_kept=not name or name in self._tracked or len(self._tracked) < MAX_TYPES,
         )
 
@@ -194,7 +189,7 @@ class SeriesBook:
             first, bucket = max(first, kept[0] + step.seconds), Bucket.decode(kept[1])
         if last < first:
             return {}
-        quiet = Bucket.empty(self._sum()[len(_COUNTED) :] if bucket is None else bucket.stored)
+        quiet = Bucket.empty(self._sum()[len(COUNTED) :] if bucket is None else bucket.stored)
         quiet.quiet = (last - first) // step.seconds
         return {Key(step.seconds, last, TOTAL): quiet.encode()}
 
@@ -223,7 +218,7 @@ class SeriesBook:
 
     def _mark_running(self) -> None:
         """Have buckets of all types, whether there is anything to tell or not."""
-        nothing = Bucket.empty(self._sum()[len(_COUNTED) :])
+        nothing = Bucket.empty(self._sum()[len(COUNTED) :])
         for resolution in self._resolutions:
             if resolution.runs_since <= resolution.at:
                 resolution.add(TOTAL, nothing)
@@ -239,7 +234,7 @@ class SeriesBook:
             if numbers == last:
                 continue
             self._last[name] = numbers
-            change = _difference(numbers, last or [0] * len(numbers))
+            change = difference(numbers, last or [0] * len(numbers))
             if total is None:
                 total = Bucket.empty()
             total.add(change)
@@ -247,7 +242,7 @@ class SeriesBook:
                 for resolution in self._resolutions:
                     resolution.add(name, change)
         if total is not None:
-            total.stored = self._sum()[len(_COUNTED) :]
+            total.stored = self._sum()[len(COUNTED) :]
             for resolution in self._resolutions:
                 resolution.add(TOTAL, total)
 
@@ -258,41 +253,15 @@ class SeriesBook:
 
     def _all(self) -> dict[str, list[int]]:
         """Everything so far, by type: counts, and after them the histograms."""
-        vectors = self._vectors()
+        vectors = vectors_of(self._counts)
         for name, vector in vectors.items():
             for cells in self._metrics.task_seconds(name):
                 vector.extend(cells)
         return vectors
 
-    def _vectors(self) -> dict[str, list[int]]:
-        vectors: dict[str, list[int]] = {}
-        for (counter, type_name, label), number in self._counts.items():
-            place = _PLACES.get((counter, label))
-            if place is not None:
-                vector = vectors.get(type_name)
-                if vector is None:
-                    vector = vectors[type_name] = [0] * _SIZE
-                vector[place] = number
-        return vectors
-
     def _sum(self) -> list[int]:
-        return [sum(numbers) for numbers in zip(*self._vectors().values(), strict=True)] or (
-            [0] * _SIZE
-        )
-
-
-def _difference(now: list[int], before: list[int]) -> Bucket:
-    more = [a - b for a, b in zip(now, before, strict=True)]
-    counted, stored = len(_COUNTED), _SIZE
-    cells = (len(now) - stored) // 2
-    return Bucket(
-        # None of these falls.
-        [max(0, number) for number in more[:counted]],
-        now[counted:stored],
-        more[counted:stored],
-        more[stored : stored + cells],
-        more[stored + cells :],
-    )
+        vectors = vectors_of(self._counts).values()
+        return [sum(numbers) for numbers in zip(*vectors, strict=True)] or [0] * VECTOR_SIZE
 
 
 def _rows_of(rows: Mapping[Key, bytes], step: Step, name: str) -> list[tuple[int, bytes]]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
-from afterwards.registry.postgresql import events, measures, workers, writing
+from afterwards.registry.postgresql import events, measures, series, workers, writing
 from afterwards.registry.postgresql import plans as type_plans
 from afterwards.registry.postgresql.archive import TransactionArchive
 from afterwards.registry.postgresql.columns import SELECTED_TO_WORK, Stored, to_stored
@@ -94,6 +95,7 @@ class Advance:
         self._database = database
         self._opening = opening
         self._writer = writer
+        self._rolls_at = 0.0
         self.seconds_to_next = 0.0
         """Until something is due that is known of; from the last `step` on."""
 
@@ -135,8 +137,19 @@ class Advance:
             )
             measures.add_up_ended(transaction)
             transaction.commit()
+        self._roll(number)
         self.seconds_to_next = 60.0 if seconds is None else max(0.0, seconds)
         return topics
+
+    def _roll(self, number: int) -> None:
+        """Store the buckets of the series that are over."""
+        if time.monotonic() < self._rolls_at:
+            return
+        with self._database.transaction() as transaction:
+            _require(transaction.run([(_FENCE, (number,))])[0])
+            seconds = series.roll(transaction)
+            transaction.commit()
+        self._rolls_at = time.monotonic() + seconds
 
     def _step(self, number: int) -> tuple[int, set[str]]:
         with self._database.transaction() as transaction:

@@ -12,7 +12,7 @@ from afterwards.counts import counts_by_state
 from afterwards.errors import TaskDeleted, TaskNotFound
 from afterwards.lifecycle import Task
 from afterwards.registry.journal.history import MOST_SHOWN, with_history
-from afterwards.registry.postgresql import columns, events, failures, listing
+from afterwards.registry.postgresql import columns, events, failures, listing, series
 from afterwards.registry.postgresql.database import Database
 from afterwards.registry.postgresql.fleet import Fleet
 from afterwards.registry.postgresql.ids import is_id
@@ -37,6 +37,7 @@ from afterwards.registry.protocol.requests import (
     Members,
     Request,
     Scrape,
+    Series,
     Stats,
 )
 
@@ -77,6 +78,7 @@ class Reads:
             Members: lambda request: listing.members(database, request),
             Count: self._count,
             ListWorkers: lambda _: fleet.workers(figures.uptime_seconds()),
+            Series: lambda request: series.read(database, figures.own, request),
             Stats: lambda _: figures.statistics(),
             Scrape: lambda _: figures.metrics(),
             Errors: lambda request: failures.errors(database, request),

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-from afterwards.registry.postgresql import failures, marks, measures, statistics
+from afterwards.registry.postgresql import failures, marks, measures, series, statistics
 from afterwards.registry.postgresql.functions import FUNCTIONS
 
 # Time comes from these two alone, so that tests can turn it. `elapsed` is what backoffs wait by:
@@ -242,7 +242,7 @@ INSERT INTO afterwards.published (epoch) VALUES (replace(gen_random_uuid()::text
 MIGRATIONS: Final[Mapping[int, str]] = MappingProxyType(
     {
         1: f"{_TIME}{_TASKS}{_COUNTS}{_WORKERS}{_TYPES}{_EVENTS}{FUNCTIONS}"
-        f"{marks.SCHEMA}{failures.SCHEMA}{measures.SCHEMA}{statistics.SCHEMA}"
+        f"{marks.SCHEMA}{failures.SCHEMA}{measures.SCHEMA}{series.SCHEMA}{statistics.SCHEMA}"
     }
 )
 """The statements that make each version of the one before it."""

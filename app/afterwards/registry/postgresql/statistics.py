@@ -97,12 +97,16 @@ _FINAL: Final = sorted(state.value for state in FINAL_STATES)
 
 
 class Figures:
-    """Answers with figures of the whole service."""
+    """Answers with figures of the whole service.
+
+    Args:
+        own: what this process has measured.
+    """
 
     def __init__(self, database: Database, fleet: Fleet, own: Measures) -> None:
         self._database = database
         self._fleet = fleet
-        self._own = own
+        self.own = own
         self._since = time.monotonic()
 
     def uptime_seconds(self) -> float:
@@ -137,7 +141,7 @@ class Figures:
 
     def metrics(self) -> bytes:
         """All metrics. What is shown is written before, so that no number falls when this ends."""
-        self._own.flush()
+        self.own.flush()
         kept = measures.kept_of(
             *self._database.read(measures.SELECT_WORKERS, measures.SELECT_CELLS)
         )
