@@ -161,6 +161,7 @@ def empty(url: str) -> None:
         connection.execute(
             f"{deleted}; UPDATE afterwards.leader SET holder = NULL; "
             "UPDATE afterwards.service SET elapsed_minus_wall = 0, keys_version = 0, "
+            "webhooks_version = 0, keys_required = false, schedules = 0, schedule_bytes = 0, "
             "plans_version = plans_version + 1; "
             "UPDATE afterwards.published SET sequence = 0, epoch = md5(random()::text)"
         )

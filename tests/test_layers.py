@@ -79,8 +79,8 @@ ROOMS: Final[dict[str, May]] = {
         "registry.state system trace_context"
     ),
     "registry.postgresql": May(
-        "buckets counts errors lifecycle logs metrics registry.journal registry.protocol "
-        "registry.state system webhooks",
+        "access buckets counts errors lifecycle logs metrics registry.journal registry.protocol "
+        "registry.state schedules system webhooks",
         "orjson psycopg",
     ),
     "registry.process": May(

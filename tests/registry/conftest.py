@@ -95,18 +95,26 @@ MakeReach = Callable[[Limits], Reach]
 REGISTRIES = ("memory", "journal", "encrypted", "manager")
 ON_POSTGRESQL: Final = frozenset(
     {
+        "test_activity",
         "test_concurrency_keys",
         "test_contract",
         "test_deadlines",
+        "test_declarations",
         "test_error_groups",
         "test_filters",
         "test_fleet",
         "test_history",
         "test_idempotency",
+        "test_keys",
         "test_limits",
         "test_listing",
+        "test_quotas",
+        "test_schedule_room",
+        "test_schedules",
         "test_series",
+        "test_shares",
         "test_unique_keys",
+        "test_webhooks",
     }
 )
 """The files of the contract that the registry in PostgreSQL keeps whole; it is being built.

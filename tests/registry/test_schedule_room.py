@@ -110,7 +110,7 @@ def test_a_change_that_could_not_be_written_holds_no_bytes(bench: Bench) -> None
         assert raised(ask(registry, request)) is JournalUnavailable
         journal.failures = 0
 
-    assert registry.rules.schedules._schedules.payload_bytes == 100
+    assert registry.rules.schedules.table.payload_bytes == 100
     assert ask(registry, Add(bench.task(payload=b"x" * 900))) is None
 
 

@@ -379,7 +379,7 @@ def test_what_takes_long_lets_others_have_their_turn(
 
     def late() -> int:
         wall = bench.clock.wall()
-        return sum(due(each) < wall for each in registry.rules.schedules._schedules)
+        return sum(due(each) < wall for each in registry.rules.schedules.table)
 
     registry.tick()
     assert late() >= 26

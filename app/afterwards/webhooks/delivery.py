@@ -62,7 +62,7 @@ def delivery(
         deadline=now + MAX_AGE_SECONDS,
         priority=PRIORITY,
         labels=json.dumps(told, ensure_ascii=False, separators=(",", ":")),
-        concurrency_key=_key_of(receiver, callback),
+        concurrency_key=key_of(receiver, callback),
         callback=callback,
         reason="a task has finished",
     )
@@ -84,10 +84,15 @@ def receiver_of(task: Task) -> str:
     return key.removeprefix(_OF_WEBHOOK) if key.startswith(_OF_WEBHOOK) else CALLBACKS
 
 
-def _key_of(receiver: str, callback: str | None) -> str:
+def key_of_webhook(webhook_id: str) -> str:
+    """The concurrency key of the deliveries to a webhook."""
+    return f"{_OF_WEBHOOK}{webhook_id}"
+
+
+def key_of(receiver: str, callback: str | None) -> str:
     """The key of the deliveries that may wait for each other: those to one webhook, or one host."""
     if callback is None:
-        return f"{_OF_WEBHOOK}{receiver}"
+        return key_of_webhook(receiver)
     parts = urlsplit(Callback.decode(callback).url)
     # Anybody who lists tasks sees the key, and a host may be somebody's secret.
     digest = sha256(f"{parts.scheme}://{parts.netloc}".encode()).hexdigest()

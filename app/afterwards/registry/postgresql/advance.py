@@ -9,13 +9,22 @@ from typing import Any, Final
 from afterwards.registry.postgresql import events, measures, series, workers, writing
 from afterwards.registry.postgresql import plans as type_plans
 from afterwards.registry.postgresql.archive import TransactionArchive
-from afterwards.registry.postgresql.columns import SELECTED_TO_WORK, Stored, to_stored
+from afterwards.registry.postgresql.columns import Stored, to_stored
 from afterwards.registry.postgresql.database import Database, Statement, Transaction
+from afterwards.registry.postgresql.due_books import LOOK, MOST_NEW, Due, DueBooks
+from afterwards.registry.postgresql.due_books import NEXT as NEXT_DUE
+from afterwards.registry.postgresql.exchange import Orders, next_block
 from afterwards.registry.postgresql.leases import Leases
 from afterwards.registry.postgresql.notices import Wake
 from afterwards.registry.postgresql.store import Moment, WorkingStore
-from afterwards.registry.postgresql.working_set import Opening, WorkingSet, complete
+from afterwards.registry.postgresql.working_set import (
+    Opening,
+    WorkingSet,
+    complete,
+    lock_statement,
+)
 from afterwards.registry.protocol.base import Worker
+from afterwards.registry.state.outbox import RETRY_SECONDS
 from afterwards.registry.state.rules import DUE_AT_ONCE
 
 _FENCE: Final = "SELECT 1 FROM afterwards.leader WHERE number = %s FOR SHARE"
@@ -31,14 +40,15 @@ UNION (SELECT id::text FROM afterwards.tasks
     WHERE run_at <= afterwards.wall() AND state = 'scheduled' AND delay_seconds IS NULL
     ORDER BY run_at, ord LIMIT {DUE_AT_ONCE})
 """
-_NEXT: Final = """
+_NEXT: Final = f"""
 SELECT least(
     (SELECT min(deadline) FROM afterwards.tasks
         WHERE deadline IS NOT NULL AND state IN ('scheduled', 'pending')) - afterwards.wall(),
     (SELECT min(backoff_due) FROM afterwards.tasks
         WHERE state = 'scheduled' AND backoff_due IS NOT NULL) - afterwards.elapsed(),
     (SELECT min(run_at) FROM afterwards.tasks
-        WHERE state = 'scheduled' AND delay_seconds IS NULL) - afterwards.wall()
+        WHERE state = 'scheduled' AND delay_seconds IS NULL) - afterwards.wall(),
+    {NEXT_DUE}
 )
 """
 # Workers that have ended and hold something, of one service; whether any of that service goes on.
@@ -52,10 +62,8 @@ SELECT t.id::text, e.name, e.draining, e.over, EXISTS (
 ) FROM ended AS e JOIN first USING (service) JOIN afterwards.tasks AS t ON t.worker = e.name
 ORDER BY t.id LIMIT {DUE_AT_ONCE}
 """
-_LOCK: Final = f"""
-SELECT {SELECTED_TO_WORK} FROM
-    afterwards.lock_tasks(%s::uuid[], '{{}}', '{{}}', '{{}}', '{{}}', NULL, NULL)
-"""
+# As an exchange of a worker does: webhooks are not changed by hand meanwhile.
+_SHARE_PLANS: Final[Statement] = ("SELECT pg_advisory_xact_lock_shared(1634104421, 0)", ())
 _WORKERS: Final = """
 SELECT w.name, w.beats, coalesce(a.number, 0) FROM afterwards.workers AS w
 LEFT JOIN afterwards.alive AS a ON a.worker = w.name WHERE NOT w.gone AND NOT w.doomed
@@ -88,14 +96,17 @@ class Advance:
     """The steps of the leader.
 
     Args:
+        orders: places for the tasks that schedules and notices make.
         writer: whose counts are added to.
     """
 
-    def __init__(self, database: Database, opening: Opening, writer: str) -> None:
+    def __init__(self, database: Database, opening: Opening, orders: Orders, writer: str) -> None:
         self._database = database
         self._opening = opening
+        self._orders = orders
         self._writer = writer
         self._rolls_at = 0.0
+        self._waits_for_room = False
         self.seconds_to_next = 0.0
         """Until something is due that is known of; from the last `step` on."""
 
@@ -138,7 +149,8 @@ class Advance:
             measures.add_up_ended(transaction)
             transaction.commit()
         self._roll(number)
-        self.seconds_to_next = 60.0 if seconds is None else max(0.0, seconds)
+        least = RETRY_SECONDS if self._waits_for_room else 0.0
+        self.seconds_to_next = 60.0 if seconds is None else max(least, seconds)
         return topics
 
     def _roll(self, number: int) -> None:
@@ -153,29 +165,51 @@ class Advance:
 
     def _step(self, number: int) -> tuple[int, set[str]]:
         with self._database.transaction() as transaction:
-            fence, [time], due, held = transaction.run(
-                [(_FENCE, (number,)), _TIME, (_DUE, ()), (_GONE, ())]
+            fence, _, [time], due, held, [look] = transaction.run(
+                [(_FENCE, (number,)), _SHARE_PLANS, _TIME, (_DUE, ()), (_GONE, ()), LOOK]
             )
             _require(fence)
-            if not (due or held):
+            self._waits_for_room = False
+            if not (due or held or Due._make(look).anything):
                 return 0, set()
-            working = self._open(transaction, time)
+            archive = TransactionArchive(transaction)
+            working = self._open(transaction, archive, time)
             self._enter_gone(working, held)
+            books = DueBooks(working, archive, Due._make(look))
+            books.read()
             ids = [row[0] for row in (*due, *held)]
-            [rows] = transaction.run([(_LOCK, (ids,))])
-            locked = [to_stored(row) for row in rows]
-            whole = {row[0] for row in held if not row[4]}
-            for stored in locked:
-                working.store.take_in(_may_end_the_service(stored, whole))
-            complete(working, [stored.task for stored in locked], (), ())
-            type_plans.restrict(working.store, working.plans, None)
+            self._lock(working, books, ids, {row[0] for row in held if not row[4]})
             working.rules.advance()
-            transaction.commit(writing.statements(working, self._writer, ()))
-        return len(ids), Wake.after(working).topics
+            goes_on = books.made_progress()
+            self._waits_for_room = books.due.anything and not goes_on
+            written = writing.statements(working, self._writer, ())
+            topics = Wake.after(working).topics
+            transaction.commit([*written, *books.written()])
+        self._orders.last_created_at = max(self._orders.last_created_at, working.last_created_at)
+        return DUE_AT_ONCE if goes_on else len(ids), topics
 
-    def _open(self, transaction: Transaction, time: Sequence[float]) -> WorkingSet:
-        archive = TransactionArchive(transaction)
-        rules = self._opening.rules(archive, 0, 0.0)
+    def _lock(
+        self, working: WorkingSet, books: DueBooks, ids: Sequence[str], whole: set[str]
+    ) -> None:
+        """Lock what is due, and the keys of what is made, and take it in.
+
+        Args:
+            whole: those of `ids` that were lost with their whole service.
+        """
+        keys = books.concurrency_keys
+        statement = lock_statement([*ids, *books.to_withdraw], books.unique_keys, keys)
+        [rows] = working.transaction.run([statement])
+        locked = [to_stored(row) for row in rows]
+        for stored in locked:
+            working.store.take_in(_may_end_the_service(stored, whole))
+        complete(working, [stored.task for stored in locked], keys, ())
+        type_plans.restrict(working.store, working.plans, None)
+
+    def _open(
+        self, transaction: Transaction, archive: TransactionArchive, time: Sequence[float]
+    ) -> WorkingSet:
+        order = self._orders.take(MOST_NEW, lambda: next_block(self._database))
+        rules = self._opening.rules(archive, order, self._orders.last_created_at)
         store, moment = rules.store, rules.clock
         assert isinstance(store, WorkingStore)
         assert isinstance(moment, Moment)

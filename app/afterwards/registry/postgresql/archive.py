@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from typing import Final
 
 from afterwards.lifecycle import Task
@@ -36,6 +37,7 @@ class TransactionArchive:
         self._store: WorkingStore | None = None
         self._missing: set[str] = set()
         self._by_key: dict[str, Task | None] = {}
+        self._notices: list[Notice] = []
 
     def serve(self, store: WorkingStore) -> None:
         """Put what is read and locked into this store."""
@@ -48,6 +50,10 @@ class TransactionArchive:
     def note_keys(self, by_key: Mapping[str, Task | None]) -> None:
         """Know the tasks of some idempotency keys; None: there is none."""
         self._by_key.update(by_key)
+
+    def note_notices(self, notices: Sequence[Notice]) -> None:
+        """Know the oldest notices of each receiver, in the order of their numbers."""
+        self._notices += notices
 
     def read(self, task_id: str) -> Task | None:
         """See `Archive`. It is locked from now on."""
@@ -84,8 +90,9 @@ class TransactionArchive:
         return number, size
 
     def notices(self, receiver: str, after: int, limit: int) -> Sequence[Notice]:
-        """See `Archive`."""
-        return []
+        """See `Archive`. Those are given that were read: the leader reads all it has a turn for."""
+        fitting = (one for one in self._notices if one.receiver == receiver and one.number > after)
+        return list(islice(fitting, limit))
 
     def was_deleted(self, task_id: str) -> bool:
         """See `Archive`."""

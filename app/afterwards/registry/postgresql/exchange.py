@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
+from afterwards.access.meters import Left
 from afterwards.errors import AfterwardsError, JournalUnavailable, NotJoined, StaleReport
 from afterwards.lifecycle import TaskState
-from afterwards.registry.postgresql import plans, workers, writing
+from afterwards.registry.postgresql import plans, shares, workers, writing
 from afterwards.registry.postgresql.database import Database, Statement
 from afterwards.registry.postgresql.measures import Measures
 from afterwards.registry.postgresql.notices import Wake
 from afterwards.registry.postgresql.working_set import Caller, Opening, WorkingSet
 from afterwards.registry.protocol.answers import Answer, Claim, Event, ProgressMark
 from afterwards.registry.protocol.base import Worker
+from afterwards.registry.protocol.key_requests import Share
 from afterwards.registry.protocol.requests import (
     ABOUT_THE_WORKER,
     Beat,
@@ -110,7 +112,7 @@ class Exchange:
             DatabaseUnreachable: it is not known what is written.
         """
         with self._database.transaction() as transaction:
-            order = self._orders.take(most_new, lambda: _next_block(self._database))
+            order = self._orders.take(most_new, lambda: next_block(self._database))
             working = self._opening.open(
                 transaction,
                 self._caller,
@@ -123,11 +125,12 @@ class Exchange:
             if worker is not None:
                 self.claims = working.rules.assign(worker, connection)
                 self.cancels = self._cancels(working, worker, connection)
-            self.keys_version = working.entry.keys_version
+            self.keys_version = max(working.entry.keys_version, working.rules.keys.version)
             statements = self._statements(working, requests)
             began = time.monotonic()
             transaction.commit(statements)
             self.commit_seconds = time.monotonic() - began
+        self._tell(working)
         return working
 
     def _apply_all(self, working: WorkingSet, requests: Sequence[Request]) -> list[Answer]:
@@ -138,19 +141,35 @@ class Exchange:
             answers[place] = self._apply(working, requests[place])
         return answers
 
+    def _tell(self, working: WorkingSet) -> None:
+        """Log what is committed of webhooks and declared schedules, and is worth a line."""
+        working.rules.deliveries.commit()
+        declarations = working.rules.declarations
+        declarations.told_of = self._opening.declarations_told_of
+        declarations.commit()
+        self._opening.declarations_told_of = declarations.told_of
+
     def _apply(self, working: WorkingSet, request: Request) -> Answer:
         kind = type(request)
         if kind in self._reads or kind is Probe:
             return None
-        if kind is not Progress and not working.rules.takes(kind):
+        if kind not in (Progress, Share) and not working.rules.takes(kind):
             # One of many requests, which are not to fail with it.
             return JournalUnavailable(f"{kind.__name__} is not built for PostgreSQL yet")
         try:
             if kind is Progress:
                 return self._note_progress(working, request)
+            if kind is Share:
+                return self._share(working, request)
             return working.rules.apply(*self._caller, request)
         except AfterwardsError as error:
             return error.with_traceback(None)
+
+    def _share(self, working: WorkingSet, request: Any) -> Mapping[str, Left]:
+        worker, connection = self._caller
+        if worker is not None:
+            working.rules.workers.require(worker, connection)
+        return shares.share(working.transaction, working.rules, worker, request)
 
     def _note_progress(self, working: WorkingSet, request: Any) -> StaleReport | None:
         worker, connection = self._caller
@@ -223,7 +242,8 @@ class Exchange:
         return written
 
 
-def _next_block(database: Database) -> int:
+def next_block(database: Database) -> int:
+    """The first of `ORDERS_AT_ONCE` places that no other process has."""
     with database.transaction() as transaction:
         [[(first,)]] = transaction.run([("SELECT nextval('afterwards.orders')", ())])
         transaction.commit()

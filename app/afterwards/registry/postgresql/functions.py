@@ -15,18 +15,20 @@ FUNCTIONS: Final = """
 CREATE FUNCTION afterwards.enter(worker text, its_service text, plans_change boolean)
     RETURNS TABLE (
         wall float8, elapsed float8, keys_version bigint, plans_version bigint,
+        webhooks_version bigint,
         latest_generation int, known boolean, connection bigint, joined boolean, draining boolean,
         over text, doomed boolean, gone boolean, generation int, slots json, said json
     ) LANGUAGE plpgsql VOLATILE AS $$
 BEGIN
     IF plans_change THEN
         PERFORM pg_advisory_xact_lock(1634104421, 0);
-    ELSIF worker IS NOT NULL THEN
+    ELSE
         PERFORM pg_advisory_xact_lock_shared(1634104421, 0);
     END IF;
     PERFORM 1 FROM afterwards.workers WHERE name = worker FOR NO KEY UPDATE;
     RETURN QUERY
         SELECT afterwards.wall(), afterwards.elapsed(), s.keys_version, s.plans_version,
+            s.webhooks_version,
             (SELECT max(o.generation) FROM afterwards.workers AS o WHERE o.service = its_service),
             w.name IS NOT NULL, w.connection, w.joined, w.draining,
             w.over, w.doomed, w.gone, w.generation, w.slots, w.said

@@ -20,6 +20,7 @@ from afterwards.registry.postgresql.database import (
     DatabaseUnreachable,
     Statement,
 )
+from afterwards.registry.postgresql.exchange import Orders
 from afterwards.registry.postgresql.leases import Leases
 from afterwards.registry.postgresql.machine import Machine
 from afterwards.registry.postgresql.notices import CLAIMS, DUE, Notices, of_worker
@@ -65,6 +66,7 @@ class Keeper:
         self,
         database: Database,
         opening: Opening,
+        orders: Orders,
         notices: Notices,
         machine: Machine,
         *,
@@ -85,7 +87,7 @@ class Keeper:
         self._lock = threading.Lock()
         self._lease_seconds = lease_seconds
         self._leases = Leases(lease_seconds)
-        self._advance = Advance(database, opening, name)
+        self._advance = Advance(database, opening, orders, name)
         self._retention = Retention(database, opening, name, retention_seconds)
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._run, name="keeper", daemon=True)

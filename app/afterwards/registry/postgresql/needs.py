@@ -13,17 +13,23 @@ from afterwards.registry.protocol.requests import (
     Amend,
     Beat,
     Cancel,
+    DeclareSchedules,
     Delete,
+    DeleteSchedule,
     Held,
     Join,
+    PauseSchedule,
     Progress,
+    PutSchedule,
     Report,
     Request,
     Retry,
     RunNow,
+    RunSchedule,
     SubmitChildren,
     Succeeded,
 )
+from afterwards.registry.protocol.webhook_requests import ReplayWebhook, SendTest
 
 _REPORTS: Final = frozenset(get_args(Report))
 _OF_ONE_TASK: Final = _REPORTS | {Amend, Cancel, Delete, Progress, Retry, RunNow, SubmitChildren}
@@ -37,6 +43,8 @@ class Needs:
     """Tasks that they change, or may."""
     known: list[str] = field(default_factory=list)
     """Tasks that may have been accepted before."""
+    unknown: set[str] = field(default_factory=set)
+    """New tasks that are not looked for by their ids."""
     idempotency_keys: list[str] = field(default_factory=list)
     unique_keys: list[tuple[str, str]] = field(default_factory=list)
     """Keys and their owners; an empty one is none."""
@@ -76,6 +84,15 @@ class Needs:
                 self.held = request.held
             case Retry() | Amend():
                 self.needs_room = True
+            case PutSchedule() | PauseSchedule() | DeleteSchedule() | DeclareSchedules():
+                # The sums of schedules are a part of it.
+                self.needs_room = True
+            case RunSchedule() | SendTest():
+                self.known.append(request.task_id)
+                self.new += 1
+                self.needs_room = True
+            case ReplayWebhook():
+                self.ids.add(request.task_id)
 
     def _add_new(self, tasks: Sequence[Task], *, again: bool) -> None:
         self.new += len(tasks)
@@ -83,6 +100,8 @@ class Needs:
         for task in tasks:
             if again:
                 self.known.append(task.id)
+            else:
+                self.unknown.add(task.id)
             key = task.with_key_of_its_owner().idempotency_key
             if key is not None:
                 self.idempotency_keys.append(key)

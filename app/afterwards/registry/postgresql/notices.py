@@ -68,6 +68,11 @@ class Wake:
                 wake.topics.add(of_worker(task.worker))
             if task.deadline is not None and change.old is None:
                 wake.topics.add(DUE)
+        rules = working.rules
+        if rules.schedules.has_changed or rules.deliveries.changes() is not None:
+            wake.topics.add(DUE)
+        if rules.keys.version > working.entry.keys_version:
+            wake.topics.add(KEYS)
         if working.unclaimed or any(
             task.state is TaskState.PENDING for task in store.gathered(finished=False)
         ):

@@ -13,10 +13,14 @@ from afterwards.errors import TaskDeleted, TaskNotFound
 from afterwards.lifecycle import Task
 from afterwards.registry.journal.history import MOST_SHOWN, with_history
 from afterwards.registry.postgresql import columns, events, failures, listing, series
+from afterwards.registry.postgresql.activity import ActivityReads
 from afterwards.registry.postgresql.database import Database
 from afterwards.registry.postgresql.fleet import Fleet
 from afterwards.registry.postgresql.ids import is_id
+from afterwards.registry.postgresql.keys import KeyReads
+from afterwards.registry.postgresql.schedules import ScheduleReads
 from afterwards.registry.postgresql.statistics import Figures
+from afterwards.registry.postgresql.webhooks import WebhookReads
 from afterwards.registry.protocol.answers import (
     Answer,
     Counted,
@@ -25,21 +29,26 @@ from afterwards.registry.protocol.answers import (
     KeyWait,
     ProgressMark,
 )
+from afterwards.registry.protocol.key_requests import Keys
 from afterwards.registry.protocol.requests import (
+    Activity,
     Changes,
     Count,
     Counts,
     Errors,
     Find,
     Get,
+    GetSchedule,
     Inspect,
     ListWorkers,
     Members,
     Request,
+    Schedules,
     Scrape,
     Series,
     Stats,
 )
+from afterwards.registry.protocol.webhook_requests import GetWebhook, ListWebhooks
 
 _SELECT_TASK: Final = f"SELECT {columns.SELECTED} FROM afterwards.tasks WHERE id = %s"
 _WAS_DELETED: Final = "SELECT 1 FROM afterwards.deleted WHERE id = %s"
@@ -82,6 +91,12 @@ class Reads:
             Stats: lambda _: figures.statistics(),
             Scrape: lambda _: figures.metrics(),
             Errors: lambda request: failures.errors(database, request),
+            GetSchedule: ScheduleReads(database).one,
+            Schedules: ScheduleReads(database).page,
+            GetWebhook: WebhookReads(database).one,
+            ListWebhooks: WebhookReads(database).all,
+            Keys: KeyReads(database).ring,
+            Activity: ActivityReads(database).page,
         }
         self.kinds = frozenset(self._by_kind)
         """The requests that are reads."""

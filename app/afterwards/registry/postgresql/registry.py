@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from afterwards.errors import JournalUnavailable, NotJoined, RegistryUnavailable, StaleReport
 from afterwards.logs import get_logger
-from afterwards.registry.postgresql import events, notices, workers
+from afterwards.registry.postgresql import events, notices, schedules, workers
 from afterwards.registry.postgresql.database import Conflict, Database, DatabaseUnreachable
 from afterwards.registry.postgresql.exchange import Exchange, Orders
 from afterwards.registry.postgresql.fleet import Fleet
@@ -99,6 +99,7 @@ class PostgresqlRegistry(TaskMapping):
         self.keeper = Keeper(
             self._database,
             self._opening,
+            self._orders,
             self._notices,
             machine or Machine(),
             name=self._writer,
@@ -192,6 +193,7 @@ class PostgresqlRegistry(TaskMapping):
             reads=self._reads.kinds,
         )
         name = str(caller.worker)
+        schedules.foresee(requests, time.time())
         try:
             working = exchange.carry_out(requests, Needs.of(requests).new)
         except BaseException:
@@ -209,6 +211,8 @@ class PostgresqlRegistry(TaskMapping):
         outcome.claims += exchange.claims
         outcome.cancels += exchange.cancels
         outcome.keys_version = exchange.keys_version
+        if caller.worker is not None:
+            self._watcher.told(name, exchange.keys_version)
 
     def _measure(self, exchange: Exchange, working: WorkingSet) -> None:
         refused = sum(isinstance(answer, StaleReport) for answer in exchange.answers)

@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Final
 
 from afterwards.registry.postgresql import failures, marks, measures, series, statistics
+from afterwards.registry.postgresql.book_tables import BOOK_TABLES
 from afterwards.registry.postgresql.functions import FUNCTIONS
 
 # Time comes from these two alone, so that tests can turn it. `elapsed` is what backoffs wait by:
@@ -20,7 +21,11 @@ CREATE TABLE afterwards.service (
     one boolean PRIMARY KEY DEFAULT true CHECK (one),
     elapsed_minus_wall float8 NOT NULL DEFAULT 0,
     keys_version bigint NOT NULL DEFAULT 0,
-    plans_version bigint NOT NULL DEFAULT 0
+    plans_version bigint NOT NULL DEFAULT 0,
+    webhooks_version bigint NOT NULL DEFAULT 0,
+    keys_required boolean NOT NULL DEFAULT false,
+    schedules int NOT NULL DEFAULT 0,
+    schedule_bytes bigint NOT NULL DEFAULT 0
 );
 INSERT INTO afterwards.service DEFAULT VALUES;
 CREATE FUNCTION afterwards.wall() RETURNS float8 LANGUAGE sql VOLATILE
@@ -241,7 +246,7 @@ INSERT INTO afterwards.published (epoch) VALUES (replace(gen_random_uuid()::text
 
 MIGRATIONS: Final[Mapping[int, str]] = MappingProxyType(
     {
-        1: f"{_TIME}{_TASKS}{_COUNTS}{_WORKERS}{_TYPES}{_EVENTS}{FUNCTIONS}"
+        1: f"{_TIME}{_TASKS}{_COUNTS}{_WORKERS}{_TYPES}{_EVENTS}{BOOK_TABLES}{FUNCTIONS}"
         f"{marks.SCHEMA}{failures.SCHEMA}{measures.SCHEMA}{series.SCHEMA}{statistics.SCHEMA}"
     }
 )

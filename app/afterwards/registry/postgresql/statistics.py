@@ -13,6 +13,7 @@ from afterwards.registry.postgresql import measures, walks
 from afterwards.registry.postgresql.database import Database, Rows, Statement
 from afterwards.registry.postgresql.fleet import Fleet
 from afterwards.registry.postgresql.measures import Measures
+from afterwards.registry.postgresql.schedules import SUM_UP as SUM_UP_SCHEDULES
 from afterwards.registry.postgresql.working_set import UNFINISHED
 from afterwards.registry.protocol.answers import Statistics
 from afterwards.registry.protocol.filters import Filter, Order
@@ -76,6 +77,13 @@ _PAUSED: Final[Statement] = (
     "SELECT name FROM afterwards.types WHERE paused_at IS NOT NULL ORDER BY name",
     (),
 )
+_WEBHOOKS: Final[Statement] = (
+    """
+SELECT (SELECT count(*) FROM afterwards.webhooks WHERE disabled_since IS NOT NULL),
+    (SELECT count(*) FROM afterwards.notices)
+""",
+    (),
+)
 _SIZE: Final[Statement] = (
     """
 SELECT coalesce(sum(pg_total_relation_size(oid)), 0)::bigint FROM pg_class
@@ -119,8 +127,8 @@ class Figures:
 
     def statistics(self) -> Statistics:
         """The service on one page."""
-        [(size,)], ended, submitted = self._database.read(
-            _SIZE, (_LATELY, (_FINAL,)), _submitted_lately()
+        [(size,)], [(schedules, _)], ended, submitted = self._database.read(
+            _SIZE, SUM_UP_SCHEDULES, (_LATELY, (_FINAL,)), _submitted_lately()
         )
         lately: dict[str, int] = dict(ended)
         finished = sum(lately.values()) / _SECONDS
@@ -130,7 +138,7 @@ class Figures:
             uptime_seconds=self.uptime_seconds(),
             finished_per_second=finished,
             paused_types=snapshot.paused_types,
-            schedules=0,
+            schedules=schedules,
             journal_bytes=size,
             per_second={
                 "submitted": submitted[0][0] / _SECONDS,
@@ -148,7 +156,9 @@ class Figures:
         return render(self._snapshot(), kept)
 
     def _snapshot(self) -> Snapshot:
-        counts, [(oldest,)], paused = self._database.read(SUM_COUNTS, _OLDEST, _PAUSED)
+        counts, [(oldest,)], paused, [(disabled, notices)] = self._database.read(
+            SUM_COUNTS, _OLDEST, _PAUSED, _WEBHOOKS
+        )
         slots: Counter[tuple[str, str]] = Counter()
         workers = 0
         for record in self._fleet.records():
@@ -160,6 +170,8 @@ class Figures:
             slots=slots,
             workers=workers,
             paused_types=[name for (name,) in paused],
+            webhooks_disabled=disabled,
+            notices_waiting=notices,
         )
 
 

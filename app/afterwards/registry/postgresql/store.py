@@ -43,6 +43,8 @@ class WorkingStore(TaskStore):
         super().__init__(clock, ledger)
         self._next_age = _FIRST_NEW_AGE
         self._elsewhere = 0
+        self._summed_up = False
+        self._summed_up_owners: set[str] = set()
         self._taken_in: dict[str, Stored] = {}
         self.said_limits: Mapping[str, TypeLimits] | None = None
         """The limits of types that a worker has said in this transaction."""
@@ -58,6 +60,8 @@ class WorkingStore(TaskStore):
         if stored.backoff_due is not None:
             self._backoffs[task.id] = stored.backoff_due
         self.load(task, may_end_the_service=stored.solo)
+        if not task.state.is_final:
+            self._count_no_more_than_once(task)
 
     def has(self, task_id: str) -> bool:
         """True if it was taken in."""
@@ -65,14 +69,28 @@ class WorkingStore(TaskStore):
 
     def sum_up(self, tasks: int, size: int) -> None:
         """Know how many tasks are unfinished, and their bytes of payload, those here included."""
+        self._summed_up = True
         self._elsewhere = tasks - super().unfinished()
         self.unfinished_bytes = size
+
+    def sum_up_owner(self, owner: str, tasks: int, size: int) -> None:
+        """The same of an owner's tasks alone."""
+        self._summed_up_owners.add(owner)
+        self.owned.sum_up(owner, tasks, size)
 
     def sum_up_members(self, group: str, unfinished: int) -> None:
         """Know how many members of a group are unfinished, those here included."""
         elsewhere = unfinished - self.members.of(group)
         if elsewhere:
             self.members.count(group, elsewhere)
+
+    def _count_no_more_than_once(self, task: Task) -> None:
+        """A task that was taken in is in the sums that are known already."""
+        if self._summed_up:
+            self._elsewhere -= 1
+            self.unfinished_bytes -= len(task.payload)
+        if task.owner in self._summed_up_owners:
+            self.owned.count(task, -1)
 
     def unfinished(self) -> int:
         """The number of tasks that are not finished, wherever they are."""

@@ -44,6 +44,7 @@ class Entry(NamedTuple):
     elapsed: float
     keys_version: int
     plans_version: int
+    webhooks_version: int
     latest_generation: int | None
     known: bool
     """The caller has a row; otherwise the rest says nothing."""
@@ -60,7 +61,9 @@ class Entry(NamedTuple):
 
 def at(wall: float, elapsed: float) -> Entry:
     """The entry of a transaction that has no caller."""
-    return Entry(wall, elapsed, 0, 0, None, False, 0, False, False, None, False, False, 0, {}, {})
+    return Entry(
+        wall, elapsed, 0, 0, 0, None, False, 0, False, False, None, False, False, 0, {}, {}
+    )
 
 
 @dataclass

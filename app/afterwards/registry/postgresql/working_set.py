@@ -17,6 +17,7 @@ from afterwards.lifecycle import Task, TaskState
 from afterwards.registry.postgresql import plans as type_plans
 from afterwards.registry.postgresql import workers
 from afterwards.registry.postgresql.archive import SELECT_BY_KEYS, TransactionArchive
+from afterwards.registry.postgresql.books import NO_SUMS, BookReading, Known, Opened
 from afterwards.registry.postgresql.columns import (
     SELECTED_TO_WORK,
     Stored,
@@ -50,11 +51,16 @@ _LOCK_BY_ID: Final = (
 _CLAIMABLE: Final = f"""
 SELECT {SELECTED_TO_WORK} FROM afterwards.claimable(%s::json, %s::text[], %s::text[], %s)
 """
-_SUM_UP: Final = f"""
+SUM_UP: Final[Statement] = (
+    f"""
 SELECT coalesce(sum(number) FILTER (WHERE label = 'tasks'), 0)::bigint,
-    coalesce(sum(number) FILTER (WHERE label = 'bytes'), 0)::bigint
+    coalesce(sum(number) FILTER (WHERE label = 'bytes'), 0)::bigint,
+    (SELECT schedules FROM afterwards.service), (SELECT schedule_bytes FROM afterwards.service)
 FROM afterwards.counts WHERE counter = '{UNFINISHED}'
-"""
+""",
+    (),
+)
+"""The room that is taken: tasks, their bytes, schedules, and theirs."""
 _CANCELS: Final = """
 SELECT id::text, attempt FROM afterwards.tasks
 WHERE worker = %s AND cancel_requested AND told IS DISTINCT FROM %s ORDER BY id
@@ -116,6 +122,8 @@ class WorkingSet:
     unclaimed: bool = False
     """True if there are tasks that could be claimed and were not looked at."""
     caller: Caller = field(default_factory=lambda: Caller(None, 0))
+    schedule_sums: tuple[int, int] = NO_SUMS
+    """The number of schedules, and the bytes of their payloads, before this transaction."""
 
     @property
     def record_now(self) -> WorkerRecord | None:
@@ -141,6 +149,9 @@ class Opening:
         self._limits = limits
         self._roster = roster
         self.plans = TypePlans()
+        self.known = Known()
+        self.declarations_told_of = 0
+        """The latest generation of task code whose schedules this process has logged."""
 
     def rules(self, archive: TransactionArchive, next_order: int, created_at: float) -> Rules:
         """Rules with nothing in them, on clocks that stand still."""
@@ -212,7 +223,10 @@ class _Reading:
         )
         self._slots = next((r.slots for r in requests if isinstance(r, Join | Beat)), None)
         self._limits = next((r.limits for r in requests if type(r) is Join), None)
-        self._changes_plans = any(type(r) in (Pause, Resume) for r in requests)
+        self._books = BookReading(requests)
+        self._changes_plans = self._books.changes_plans or any(
+            type(r) in (Pause, Resume) for r in requests
+        )
         self._parts: list[str] = []
 
     def must_begin_anew(self, plans: TypePlans) -> bool:
@@ -238,9 +252,10 @@ class _Reading:
             (workers.ENTER, (self._name, self._opening.service, changes)),
         ]
         for part, made in (
+            *self._books.statements().items(),
             ("locked", self._lock()),
             ("keyed", self._look_up()),
-            ("room", (_SUM_UP, ()) if self._needs.needs_room else None),
+            ("room", SUM_UP if self._needs.needs_room else None),
             ("held", self._count_held()),
             ("cancels", self._cancels()),
             ("budgets", self._budgets()),
@@ -295,22 +310,40 @@ class _Reading:
         locked = [to_stored(row) for row in rows.get("locked", ())]
         for stored in locked:
             working.store.take_in(stored)
+        tasks = [stored.task for stored in locked]
+        opened = Opened(working.rules, working.entry, working.transaction)
+        working.schedule_sums = self._books.take_in(opened, self._opening.known, rows, tasks)
+        locked += self._lock_keys_of_new_tasks(working)
         wanted = {*self._needs.ids, *self._needs.known}
         archive.note_missing([one for one in wanted if not working.store.has(one)])
         by_key: dict[str, Task | None] = dict.fromkeys(self._needs.idempotency_keys)
         for row in rows.get("keyed", ()):
             task = to_task(row)
+            if task.id in self._needs.unknown:
+                raise Conflict("it was submitted before")
             by_key[task.idempotency_key or ""] = task
         archive.note_keys(by_key)
         working.cancels = [Held(*row) for row in rows.get("cancels", ())]
         if "room" in rows:
-            working.store.sum_up(*rows["room"][0])
+            working.store.sum_up(*rows["room"][0][:2])
         if working.record is not None:
             workers.set_used(working.record, rows.get("held"), self._remembered)
             if self._remembered is None and self._slots is None:
                 rows |= self._look_after_all(working, working.record)
         candidates = [to_stored(row) for row in rows.get("claimable", ())]
         self._complete(working, locked, candidates, rows.get("budgets"))
+
+    def _lock_keys_of_new_tasks(self, working: WorkingSet) -> list[Stored]:
+        """Lock the keys of tasks that schedules and webhooks make; who has them."""
+        unique, limited = self._books.keys_of_new_tasks(working.rules)
+        if not (unique or limited):
+            return []
+        self._needs.concurrency_keys |= limited
+        [rows] = working.transaction.run([lock_statement((), unique, limited)])
+        found = [to_stored(row) for row in rows]
+        for stored in found:
+            working.store.take_in(stored)
+        return found
 
     def _look_after_all(self, working: WorkingSet, record: WorkerRecord) -> dict[str, Rows]:
         """The claims of a worker that was not remembered: only now its slots are known."""
@@ -339,6 +372,17 @@ class _Reading:
         )
         restricted = budgets if self._lanes() else None
         type_plans.restrict(working.store, working.plans, restricted)
+
+
+def lock_statement(
+    ids: Sequence[str],
+    unique_keys: Iterable[tuple[str, str]],
+    concurrency_keys: Iterable[ConcurrencyKey],
+) -> Statement:
+    """Locks tasks, keys of tasks to come, and those that have such unique keys."""
+    unique, owners = _columns(unique_keys)
+    types, keys = _columns(sorted(concurrency_keys))
+    return _LOCK, (list(ids), unique, owners, types, keys, None, None)
 
 
 def complete(

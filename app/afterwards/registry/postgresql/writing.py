@@ -11,7 +11,7 @@ import orjson
 from afterwards.counts import Tally, tally
 from afterwards.lifecycle import Change, Task, TaskState
 from afterwards.registry.journal.history import MOST_TRACEBACKS, ended_attempt
-from afterwards.registry.postgresql import columns, failures, marks
+from afterwards.registry.postgresql import books, columns, failures, marks
 from afterwards.registry.postgresql import plans as type_plans
 from afterwards.registry.postgresql.database import Statement
 from afterwards.registry.postgresql.events import unpublished
@@ -45,7 +45,11 @@ def statements(working: WorkingSet, writer: str, progress: Sequence[Event]) -> l
     written: list[Statement] = []
     if changes:
         ends = _ends(changes)
-        written += _tasks(working.store, ends, working.entry.wall)
+        written += _tasks(working.store, ends)
+        # Those too that came and went in this very transaction.
+        deleted = [change.task.id for change in changes if change.new is None]
+        if deleted:
+            written.append((_REMEMBER, (deleted, working.entry.wall)))
         written += _attempts(changes)
         written += _counts(tally(changes), ends, writer)
         written += _shown(working, ends)
@@ -53,7 +57,8 @@ def statements(working: WorkingSet, writer: str, progress: Sequence[Event]) -> l
     event = unpublished(changes, working.entry.wall, progress)
     if event is not None:
         written.append(event)
-    return written + type_plans.written(working.rules.plan_changes(), working.entry.elapsed)
+    written += type_plans.written(working.rules.plan_changes(), working.entry.elapsed)
+    return written + books.written(working.rules, working.schedule_sums, working.entry.keys_version)
 
 
 def _ends(changes: Iterable[Change]) -> list[_Ends]:
@@ -65,14 +70,14 @@ def _ends(changes: Iterable[Change]) -> list[_Ends]:
     return [one for one in ends.values() if one != _Ends(None, None)]
 
 
-def _tasks(store: WorkingStore, ends: Sequence[_Ends], at: float) -> list[Statement]:
+def _tasks(store: WorkingStore, ends: Sequence[_Ends]) -> list[Statement]:
     # In this order: what comes may have the keys of what goes or ends.
     new = [one.after for one in ends if one.before is None and one.after is not None]
     deleted = [one.before for one in ends if one.before is not None and one.after is None]
     written = marks.written(new, deleted)
     gone = [task.id for task in deleted]
     if gone:
-        written += [(_DELETE, (gone,)), (_DELETE_ATTEMPTS, (gone,)), (_REMEMBER, (gone, at))]
+        written += [(_DELETE, (gone,)), (_DELETE_ATTEMPTS, (gone,))]
     changed = [o.after for o in ends if o.before is not None and o.after is not None]
     if changed:
         changed.sort(key=store.place)

@@ -42,7 +42,7 @@ class Declarations:
         self._schedules = table
         self._room = room
         self._ledger = ledger
-        self._told_of = 0
+        self.told_of = 0
         """The latest generation whose schedules were logged."""
         self._news: list[_News] = []
         """The news of the group at work, told once it is durable."""
@@ -93,8 +93,8 @@ class Declarations:
     def commit(self) -> None:
         """The group is durable."""
         for news in self._news:
-            news.tell(gone_too=news.generation > self._told_of)
-            self._told_of = news.generation
+            news.tell(gone_too=news.generation > self.told_of)
+            self.told_of = news.generation
         self._news.clear()
 
     def undo(self) -> None:

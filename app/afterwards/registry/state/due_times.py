@@ -55,6 +55,16 @@ class Missed:
         self._searched: dict[str, float] = {}
         """Up to when the missed times that are not caught up with have been skipped."""
 
+    def load(self, name: str, held: float | None, searched: float | None) -> None:
+        """Take in what was known of a schedule: the `marks` of it."""
+        for marks, mark in ((self._held, held), (self._searched, searched)):
+            if mark is not None:
+                marks[name] = mark
+
+    def marks(self, name: str) -> tuple[float | None, float | None]:
+        """Until when times of a schedule were held, and up to when they were searched."""
+        return self._held.get(name), self._searched.get(name)
+
     def hold(self, name: str, now: float) -> bool:
         """There is no room for the times of a schedule that have come by now: none is missed.
 

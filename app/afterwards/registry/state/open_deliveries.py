@@ -13,6 +13,7 @@ class OpenDeliveries:
 
     def __init__(self) -> None:
         self._ids: dict[str, dict[str, None]] = {}
+        self._elsewhere: dict[str, int] = {}
 
     def add(self, task: Task) -> None:
         """A delivery is unfinished."""
@@ -28,7 +29,11 @@ class OpenDeliveries:
 
     def count(self, receiver: str) -> int:
         """The number of those to one receiver."""
-        return len(self._ids.get(receiver, ()))
+        return len(self._ids.get(receiver, ())) + self._elsewhere.get(receiver, 0)
+
+    def sum_up(self, receiver: str, number: int) -> None:
+        """Know how many there are to a receiver, where not all of them are here."""
+        self._elsewhere[receiver] = number - len(self._ids.get(receiver, ()))
 
     def receivers(self) -> list[str]:
         """All that have any."""

@@ -38,13 +38,13 @@ class KeyTable(Table[str, Key]):
 
     def _set(self, name: str, row: Key | None) -> None:
         before = self.rows.get(name)
-        if before is not None and _bounds_tasks(before):
+        if before is not None and bounds_tasks(before):
             others = self._bounding[before.principal]
             del others[name]
             if not others:
                 del self._bounding[before.principal]
         super()._set(name, row)
-        if row is not None and _bounds_tasks(row):
+        if row is not None and bounds_tasks(row):
             self._bounding.setdefault(row.principal, {})[name] = row
 
 
@@ -63,6 +63,10 @@ class OwnedTasks:
             self._counts[task.owner] = counted
         else:
             del self._counts[task.owner]
+
+    def sum_up(self, owner: str, tasks: int, size: int) -> None:
+        """Know what an owner has, where not all of its tasks are here."""
+        self._counts[owner] = tasks, size
 
     def of(self, owner: str) -> tuple[int, int]:
         """The number of its tasks, and the bytes of their payloads."""
@@ -110,7 +114,8 @@ class Quotas:
             )
 
 
-def _bounds_tasks(key: Key) -> bool:
+def bounds_tasks(key: Key) -> bool:
+    """True if a key bounds the unfinished tasks of its principal."""
     return key.limits.pending_tasks is not None or key.limits.pending_bytes is not None
 
 

@@ -21,9 +21,15 @@ class ScheduleTable:
         """In order."""
         self.payload_bytes = 0
         """The size of all payloads together."""
+        self._elsewhere = 0
+
+    def sum_up(self, number: int, payload_bytes: int) -> None:
+        """Know how many there are, and the size of their payloads, where only some are here."""
+        self._elsewhere = number - len(self._names)
+        self.payload_bytes = payload_bytes
 
     def __len__(self) -> int:
-        return len(self._names)
+        return len(self._names) + self._elsewhere
 
     def __iter__(self) -> Iterator[Schedule]:
         return iter(self._schedules.values())

@@ -69,7 +69,7 @@ class ScheduleBook:
 
     def __init__(self, clock: Clock, table: ScheduleTable, room: Room, maker: Maker) -> None:
         self._clock = clock
-        self._schedules = table
+        self.table = table
         self._room = room
         self._maker = maker
         self._due = DueQueue()
@@ -77,7 +77,7 @@ class ScheduleBook:
         """The schedules that the group at work has changed, as they were before."""
         self._defined: set[str] = set()
         """Those of the changed ones whose definition has changed."""
-        self._missed = Missed()
+        self.missed = Missed()
         self._waiting: set[str] = set()
         """The schedules that there was no room for; not tried before `_retry_at` (`elapsed`
         clock)."""
@@ -92,7 +92,7 @@ class ScheduleBook:
     # -- reading -------------------------------------------------------------------------------
 
     def __len__(self) -> int:
-        return len(self._schedules)
+        return len(self.table)
 
     def get(self, name: str) -> Schedule:
         """The schedule of this name.
@@ -100,14 +100,14 @@ class ScheduleBook:
         Raises:
             ScheduleNotFound: there is none.
         """
-        schedule = self._schedules.get(name)
+        schedule = self.table.get(name)
         if schedule is None:
             raise ScheduleNotFound(name)
         return schedule
 
     def page(self, query: Schedules) -> SchedulePage:
         """Some of them, by name."""
-        return self._schedules.page(query)
+        return self.table.page(query)
 
     def next_due(self) -> float | None:
         """The time (`wall` clock) at which the next one is due that does not wait for room."""
@@ -117,9 +117,9 @@ class ScheduleBook:
 
     def _put(self, request: PutSchedule) -> bool:
         given = request.schedule
-        old = self._schedules.get(given.name)
+        old = self.table.get(given.name)
         _require_by_hand(old)
-        if old is None and len(self._schedules) >= MAX_SCHEDULES:
+        if old is None and len(self.table) >= MAX_SCHEDULES:
             raise TooManySchedules(MAX_SCHEDULES)
         before = 0 if old is None else len(old.pattern.payload)
         self._room.require_for_schedule(len(given.pattern.payload), before)
@@ -172,7 +172,7 @@ class ScheduleBook:
         elif isinstance(request, DeclareSchedules):
             schedules = request.schedules
         else:
-            schedules = [self._schedules.get(request.name)]
+            schedules = [self.table.get(request.name)]
         for schedule in filter(None, schedules):
             with contextlib.suppress(ValueError):
                 schedule.recurrence.after(self._clock.wall())
@@ -181,7 +181,7 @@ class ScheduleBook:
 
     def fire(self, at_most: int) -> None:
         """Make the tasks of due times that have come: `at_most`, or as many as time allows."""
-        if not self._schedules:
+        if not self.table:
             return
         wall = self._clock.wall()
         if self._waiting and self._clock.elapsed() >= self._retry_at:
@@ -195,8 +195,8 @@ class ScheduleBook:
             schedule = self.get(name)
             due = schedule.next_due
             assert due is not None, "what is in the queue is due some time"
-            if self._missed.has(schedule, due, wall):
-                first = self._missed.first_made(schedule, due, wall)
+            if self.missed.has(schedule, due, wall):
+                first = self.missed.first_made(schedule, due, wall)
                 if first != due:
                     self._change(name, replace(schedule, next_due=first))
             else:
@@ -205,17 +205,17 @@ class ScheduleBook:
     def hold(self) -> None:
         """No tasks can be made now: what is due waits, and is not missed."""
         wall = self._clock.wall()
-        for schedule in self._schedules:
+        for schedule in self.table:
             due = schedule.next_due
-            if due is not None and due <= wall and not self._missed.has(schedule, due, wall):
-                self._missed.hold(schedule.name, wall)
+            if due is not None and due <= wall and not self.missed.has(schedule, due, wall):
+                self.missed.hold(schedule.name, wall)
 
     def _fire(self, schedule: Schedule, due: float, wall: float) -> None:
         name = schedule.name
         try:
             task_id = self._maker.make_scheduled(schedule, due, late=is_late(due, wall))
         except Unavailable as error:
-            if self._missed.hold(name, wall):
+            if self.missed.hold(name, wall):
                 log.warning(
                     "no room for a scheduled task; it is made when there is",
                     schedule=name,
@@ -233,7 +233,7 @@ class ScheduleBook:
 
     def _try_again(self) -> None:
         for name in self._waiting:
-            schedule = self._schedules.get(name)
+            schedule = self.table.get(name)
             if schedule is not None and schedule.next_due is not None:
                 self._due.push(name, schedule.next_due)
         self._waiting.clear()
@@ -246,13 +246,13 @@ class ScheduleBook:
         self._defined.add(schedule.name)
 
     def _change(self, name: str, schedule: Schedule | None) -> None:
-        self._before.setdefault(name, self._schedules.get(name))
+        self._before.setdefault(name, self.table.get(name))
         self._set(name, schedule)
 
     def _set(self, name: str, schedule: Schedule | None) -> None:
         self._due.discard(name)
         self._waiting.discard(name)
-        self._schedules.put(name, schedule)
+        self.table.put(name, schedule)
         if schedule is not None and schedule.next_due is not None:
             self._due.push(name, schedule.next_due)
 
@@ -267,11 +267,11 @@ class ScheduleBook:
 
     def definitions(self) -> dict[str, Schedule | None]:
         """Those the group at work has put, paused or resumed, and None for the deleted ones."""
-        return {name: self._schedules.get(name) for name in self._defined}
+        return {name: self.table.get(name) for name in self._defined}
 
     def moved(self) -> list[Schedule]:
         """Those the group at work has changed in any way, and not deleted."""
-        schedules = map(self._schedules.get, self._before)
+        schedules = map(self.table.get, self._before)
         return [schedule for schedule in schedules if schedule is not None]
 
     def commit(self) -> None:
@@ -279,15 +279,15 @@ class ScheduleBook:
         if not self._before:
             return
         for name in self._before:
-            schedule = self._schedules.get(name)
-            self._missed.commit(name, None if schedule is None else schedule.next_due)
+            schedule = self.table.get(name)
+            self.missed.commit(name, None if schedule is None else schedule.next_due)
         self._forget_changes()
 
     def undo(self) -> None:
         """The group could not be written: be as before it."""
         for name, schedule in self._before.items():
             self._set(name, schedule)
-            self._missed.undo(name)
+            self.missed.undo(name)
         self._forget_changes()
 
     def _forget_changes(self) -> None:

@@ -28,7 +28,7 @@ class Shares:
         self._clock = clock
         self._key = key
         self._ledger: Final = ledger
-        self._buckets: dict[str, tuple[float, float]] = {}
+        self.buckets: dict[str, tuple[float, float]] = {}
         """Levels, and the times (`elapsed` clock) at which they were so."""
 
     def share(self, worker: Worker | None, request: Share) -> Mapping[str, Left]:
@@ -44,7 +44,7 @@ class Shares:
         # before its own first request with the same key.
         wanted = set(request.used)
         if request.everything:
-            wanted |= {*self._buckets, *others}
+            wanted |= {*self.buckets, *others}
         left = {}
         for key_id in wanted:
             spent = request.used.get(key_id, Use()).requests
@@ -54,21 +54,21 @@ class Shares:
         return left
 
     def __len__(self) -> int:
-        return len(self._buckets)
+        return len(self.buckets)
 
     def _left(self, key_id: str, spent: int, others: Use, now: float) -> Left | None:
         key = self._key(key_id)
         if key is None or not is_metered(key.limits):
-            self._buckets.pop(key_id, None)
+            self.buckets.pop(key_id, None)
             return None
         full = capacity(key.limits)
-        level, at = self._buckets.get(key_id, (full, now))
+        level, at = self.buckets.get(key_id, (full, now))
         rate = key.limits.requests_per_second or 0.0
         level = min(full, level + (now - at) * rate) - spent
         if level < full and rate:
-            self._buckets[key_id] = level, now
+            self.buckets[key_id] = level, now
         else:
-            self._buckets.pop(key_id, None)
+            self.buckets.pop(key_id, None)
         return Left(level, others.streams, others.waits)
 
     def _uses_beside(self, own: WorkerRecord | None) -> dict[str, Use]:
