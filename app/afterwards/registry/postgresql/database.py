@@ -35,9 +35,12 @@ _PREPARED_AFTER: Final = 0
 # Plans go by statistics, which a table that has just been filled does not have; without an index
 # nothing here is ever fast. Plans without one look so expensive that each would be compiled (JIT),
 # for longer than it runs. A process that stops within a transaction must not hold up all others.
+# What is answered is on the disk, whatever the server's default is.
 _SETTINGS: Final = """
 SELECT set_config('enable_seqscan', 'off', true), set_config('jit', 'off', true),
-    set_config('idle_in_transaction_session_timeout', '5s', true)
+    set_config('idle_in_transaction_session_timeout', '5s', true),
+    set_config('synchronous_commit', coalesce(
+        nullif(current_setting('synchronous_commit'), 'off'), 'on'), true)
 """
 _BEGIN: Final[Sequence[Statement]] = [
     ("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE", ()),
