@@ -46,9 +46,14 @@ _BEGIN: Final[Sequence[Statement]] = [
     ("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE", ()),
     (_SETTINGS, ()),
 ]
+# A page is read in the order of an index, and no further; a plan that sorts reads all that match.
+_IN_ORDER: Final = """
+SELECT set_config('enable_sort', 'off', true), set_config('enable_bitmapscan', 'off', true)
+"""
 _BEGIN_SNAPSHOT: Final[Sequence[Statement]] = [
     ("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", ()),
     (_SETTINGS, ()),
+    (_IN_ORDER, ()),
 ]
 _COMMIT: Final[Statement] = ("COMMIT", ())
 

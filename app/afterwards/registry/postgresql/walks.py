@@ -36,7 +36,7 @@ SELECT type FROM types WHERE type IS NOT NULL
 """
 _GIVEN_TYPES: Final = "SELECT unnest(%s::text[])"
 _CREATED: Final = """
-created_at >= %s AND created_at < %s AND (created_at, ord) < (%s, %s::bigint)
+created_at >= %s AND (created_at, ord) < (%s, %s::bigint)
 ORDER BY created_at DESC, ord DESC LIMIT %s
 """
 _LATEST_FIRST: Final = "ORDER BY at DESC, ord DESC LIMIT %s"
@@ -53,7 +53,7 @@ WHERE error = %s AND (%s OR EXISTS (
 _FINISHED: Final = f"""
 SELECT w.at, w.ord, w.id FROM unnest(%s::text[]) AS s (state), LATERAL (
     SELECT finished_at AS at, ord, id FROM afterwards.tasks AS t
-    WHERE t.state = s.state AND finished_at IS NOT NULL AND finished_at >= %s AND finished_at < %s
+    WHERE t.state = s.state AND finished_at IS NOT NULL AND finished_at >= %s
         AND (finished_at, ord) < (%s, %s::bigint)
     ORDER BY finished_at DESC, ord DESC LIMIT %s
 ) AS w {_LATEST_FIRST}
@@ -113,10 +113,10 @@ def walk(wanted: Filter, order: Order, after: Place, most: int | None) -> Statem
     if order is Order.DUE:
         return _due(states, after, most)
     if order is Order.FINISHED:
-        bounds = _bounds(wanted.finished_after, wanted.finished_before)
-        return _FINISHED, (states, *bounds, *after, most, most)
-    bounds = _bounds(wanted.created_after, wanted.created_before)
-    return _by_creation(wanted, states, (*bounds, *after, most))
+        span = _span(wanted.finished_after, wanted.finished_before, after)
+        return _FINISHED, (states, *span, most, most)
+    span = _span(wanted.created_after, wanted.created_before, after)
+    return _by_creation(wanted, states, (*span, most))
 
 
 def _by_creation(wanted: Filter, states: Sequence[str], span: Sequence[Any]) -> Statement:
@@ -226,6 +226,15 @@ def _due(states: Iterable[str], after: Place, most: int | None) -> Statement:
 
 def _values(states: Iterable[TaskState]) -> list[str]:
     return sorted(state.value for state in states)
+
+
+def _span(earliest: float | None, end: float | None, after: Place) -> tuple[float, float, int]:
+    """The bounds of a walk backwards in time: it begins behind the earlier of two places.
+
+    With one condition for its beginning the database looks no further than it has to.
+    """
+    at, order = after if end is None else min(after, (end, -1))
+    return -math.inf if earliest is None else earliest, at, order
 
 
 def _bounds(after: float | None, before: float | None) -> tuple[float, float]:
