@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -69,18 +70,26 @@ def filled(postgresql: Server) -> Iterator[list[Database]]:
         with database.connect() as connection:
             migrate(connection)
             for sql in (_FILL, _MARK, _FAIL):
-                connection.execute(sql, {"most": number})  # type: ignore[arg-type] # constants
+                connection.execute(sql, {"most": number})
     yield databases
     for database in databases:
         database.close()
 
 
 def blocks_of(connection: psycopg.Connection[Any], statement: Statement) -> int:
-    """The blocks that a statement reads, by a plan for any values."""
+    """The blocks that a statement reads once it is prepared."""
     sql, values = statement
-    explained = f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {sql}"
-    [[plan]] = connection.execute(explained, values).fetchall()  # type: ignore[arg-type] # as above
-    found: int = plan[0]["Plan"]["Shared Hit Blocks"] + plan[0]["Plan"]["Shared Read Blocks"]
+    places = itertools.count(1)
+    prepared = re.sub("%s", lambda _: f"${next(places)}", sql)
+    cursor = psycopg.ClientCursor(connection)
+    cursor.execute(f"PREPARE page AS {prepared}")
+    explained = "EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) EXECUTE page"
+    arguments = ", ".join(["%s"] * len(values))
+    row = cursor.execute(f"{explained} ({arguments})", values).fetchone()
+    cursor.execute("DEALLOCATE page")
+    assert row is not None
+    plan = row[0][0]["Plan"]
+    found: int = plan["Shared Hit Blocks"] + plan["Shared Read Blocks"]
     return found
 
 
@@ -92,10 +101,9 @@ def test_a_page_reads_as_much_however_many_tasks_are_stored(
     read: list[list[int]] = []
     for database in filled:
         with database.connect() as connection:
-            connection.prepare_threshold = 0
-            connection.execute(f"SET plan_cache_mode = {mode}")  # type: ignore[arg-type] # as above
+            connection.execute(f"SET plan_cache_mode = {mode}")
             for name in ("enable_seqscan", "enable_sort", "enable_bitmapscan", "jit"):
-                connection.execute(f"SET {name} = off")  # type: ignore[arg-type] # as above
+                connection.execute(f"SET {name} = off")
             if known:
                 connection.execute("ANALYZE")
             statements = [
