@@ -261,7 +261,7 @@ def database_access(settings: Settings, service: str) -> Access:
         Limits(
             settings.max_pending, settings.max_pending_bytes, lease_seconds=settings.lease_seconds
         ),
-        settings.retention_hours * 3600,
+        module.Ages(settings.retention_hours * 3600, settings.activity_days * 86_400),
         partial(first_key.provide, path=settings.first_key_file),
     )
     return Access(service, link.connect, link.close)

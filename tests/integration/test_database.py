@@ -1,14 +1,15 @@
-"""A service with its registry in PostgreSQL: what keeps it from starting."""
+"""A service with its registry in PostgreSQL: it starts, works, and waits for its database."""
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psycopg
 import pytest
 
-from tests.integration.conftest import Service
+from tests.integration.conftest import Service, wait_for
 from tests.postgresql import Server, programs
 from tests.registry.bench import keys_of
 
@@ -35,6 +36,66 @@ def make(server: Server, new_service: Callable[..., Service]) -> Callable[..., S
     """Makes services on a database that is new."""
     url = server.create("service")
     return lambda **settings: new_service(**{"registry": url, **settings})
+
+
+def submit(service: Service) -> str:
+    answer = service.client.post("/notify/", json=NOTE)
+    assert answer.status_code == 202, answer.text
+    return str(answer.json()["task_id"])
+
+
+def wait_succeeded(service: Service, task_id: str) -> None:
+    def succeeded() -> bool:
+        return bool(service.client.get(f"/tasks/{task_id}").json()["status"] == "success")
+
+    wait_for(succeeded, f"task {task_id} done")
+
+
+def test_two_services_share_a_database(make: Callable[..., Service]) -> None:
+    one, other = make(), make()
+    one.start()
+    other.start()
+
+    task_id = submit(one)
+    wait_succeeded(other, task_id)
+
+    assert one.stop() == other.stop() == 0
+    assert not (one.data_dir / "journal.sqlite3").exists()
+
+
+def test_what_is_accepted_outlives_all_processes(make: Callable[..., Service]) -> None:
+    service = make(notification_delay_seconds="3600")
+    service.start()
+    task_id = submit(service)
+    service.kill_everything()
+    service.set(notification_delay_seconds="0")
+
+    service.start()
+    wait_succeeded(service, task_id)
+
+    assert service.client.get(f"/tasks/{task_id}").json()["attempts"] == 2
+    assert service.stop() == 0
+
+
+def test_a_service_is_not_ready_while_its_database_is_away_and_goes_on_after_it(
+    make: Callable[..., Service], server: Server
+) -> None:
+    service = make()
+    service.start()
+    done = submit(service)
+    wait_succeeded(service, done)
+
+    server.stop(signal.SIGQUIT)
+    try:
+        wait_for(lambda: service.client.get("/readyz").status_code == 503, "not ready")
+        assert service.client.post("/notify/", json=NOTE).status_code == 503
+    finally:
+        server.start()
+
+    wait_for(lambda: service.client.get("/readyz").status_code == 200, "ready again")
+    wait_succeeded(service, done)
+    wait_succeeded(service, submit(service))
+    assert service.stop() == 0
 
 
 # -- what keeps it from starting ------------------------------------------------------------------

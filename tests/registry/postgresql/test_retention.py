@@ -11,7 +11,8 @@ from afterwards.lifecycle import Task
 from afterwards.registry.postgresql import retention
 from afterwards.registry.postgresql.database import Database
 from afterwards.registry.postgresql.registry import PostgresqlRegistry
-from afterwards.registry.protocol.requests import AddAll, Get
+from afterwards.registry.protocol.activity import By
+from afterwards.registry.protocol.requests import AddAll, Get, Pause, Resume
 from tests.registry.peers import SERVICE, Peer, Processes, ask, eventually, make_task, raised
 
 pytestmark = [pytest.mark.machines, pytest.mark.processes]
@@ -29,7 +30,9 @@ def database(empty_database: str) -> Iterator[Database]:
 @pytest.fixture
 def registry(empty_database: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[PostgresqlRegistry]:
     monkeypatch.setattr(retention, "PAUSE_SECONDS", 0.05)
-    registry = PostgresqlRegistry(empty_database, SERVICE, retention_seconds=KEPT_SECONDS)
+    registry = PostgresqlRegistry(
+        empty_database, SERVICE, ages=retention.Ages(tasks=KEPT_SECONDS, activity=KEPT_SECONDS)
+    )
     yield registry
     registry.close()
 
@@ -88,7 +91,9 @@ def test_more_than_a_step_goes_in_one_pass(
         transaction.run([(end, ())])
 
     monkeypatch.setattr(retention, "PAUSE_SECONDS", 3600.0)
-    registry = PostgresqlRegistry(empty_database, SERVICE, retention_seconds=KEPT_SECONDS)
+    registry = PostgresqlRegistry(
+        empty_database, SERVICE, ages=retention.Ages(tasks=KEPT_SECONDS, activity=KEPT_SECONDS)
+    )
     try:
         eventually(lambda: tasks_in(database) == 0, "all deleted")
     finally:
@@ -113,3 +118,27 @@ def test_a_member_stays_while_its_follower_waits(
 
     eventually(lambda: raised(ask(registry, Get(alone.id))) is TaskDeleted, "deleted")
     assert ask(registry, Get(member.id)).id == member.id
+
+
+def test_old_entries_of_activity_and_starts_that_no_rate_counts_are_forgotten(
+    registry: PostgresqlRegistry, database: Database
+) -> None:
+    ask(registry, Pause("note", by=By(actor="ann")))
+    with database.transaction() as transaction:
+        transaction.run(
+            [
+                ("UPDATE afterwards.activity SET at = at - %s", (KEPT_SECONDS + 1,)),
+                ("INSERT INTO afterwards.starts (type, elapsed) VALUES ('note', 1)", ()),
+            ]
+        )
+    ask(registry, Resume("note", by=By(actor="ann")))
+
+    eventually(lambda: rows_of(database) == (1, 0), "one entry is left, and no start")
+
+
+def rows_of(database: Database) -> tuple[int, int]:
+    [[(entries,)], [(starts,)]] = database.read(
+        ("SELECT count(*) FROM afterwards.activity", ()),
+        ("SELECT count(*) FROM afterwards.starts", ()),
+    )
+    return int(entries), int(starts)

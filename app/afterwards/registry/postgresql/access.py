@@ -12,6 +12,7 @@ from afterwards.errors import ConfigurationError
 from afterwards.registry.postgresql.database import Database, DatabaseUnreachable
 from afterwards.registry.postgresql.migrations import migrate
 from afterwards.registry.postgresql.registry import PostgresqlRegistry
+from afterwards.registry.postgresql.retention import Ages
 from afterwards.registry.protocol.base import Registry
 from afterwards.registry.state.acceptance import Limits
 
@@ -22,7 +23,7 @@ class Link:
     Args:
         url: of the database, with its password.
         service: whose worker this is.
-        retention_seconds: how long finished tasks are kept.
+        ages: how long what is over is kept.
         opened: is given the registry before anybody else is.
     """
 
@@ -31,13 +32,13 @@ class Link:
         url: str,
         service: str,
         limits: Limits,
-        retention_seconds: float,
+        ages: Ages,
         opened: Callable[[Registry], None],
     ) -> None:
         self._url = url
         self._service = service
         self._limits = limits
-        self._retention_seconds = retention_seconds
+        self._ages = ages
         self._opened = opened
         self._registry: PostgresqlRegistry | None = None
         self._lock = threading.Lock()
@@ -54,7 +55,7 @@ class Link:
                     self._url,
                     self._service,
                     self._limits,
-                    retention_seconds=self._retention_seconds,
+                    ages=self._ages,
                 )
                 try:
                     self._opened(registry)

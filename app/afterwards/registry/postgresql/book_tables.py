@@ -109,6 +109,7 @@ CREATE TABLE afterwards.activity (
     bulk text,
     key_id text
 );
+CREATE INDEX activity_by_time ON afterwards.activity (at);
 CREATE UNIQUE INDEX activity_by_bulk ON afterwards.activity (bulk) WHERE bulk IS NOT NULL;
 """
 

@@ -24,7 +24,7 @@ from afterwards.registry.postgresql.exchange import Orders
 from afterwards.registry.postgresql.leases import Leases
 from afterwards.registry.postgresql.machine import Machine
 from afterwards.registry.postgresql.notices import CLAIMS, DUE, Notices, of_worker
-from afterwards.registry.postgresql.retention import Retention
+from afterwards.registry.postgresql.retention import Ages, Retention
 from afterwards.registry.postgresql.working_set import Opening
 from afterwards.registry.protocol.base import Worker
 from afterwards.system.trouble import Trouble
@@ -59,7 +59,7 @@ class Keeper:
     Args:
         name: of this process, unlike any other.
         lease_seconds: how long a worker may be silent.
-        retention_seconds: how long finished tasks are kept.
+        ages: how long what is over is kept.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class Keeper:
         *,
         name: str,
         lease_seconds: float,
-        retention_seconds: float,
+        ages: Ages,
     ) -> None:
         self._database = database
         self._service = opening.service
@@ -88,7 +88,7 @@ class Keeper:
         self._lease_seconds = lease_seconds
         self._leases = Leases(lease_seconds)
         self._advance = Advance(database, opening, orders, name)
-        self._retention = Retention(database, opening, name, retention_seconds)
+        self._retention = Retention(database, opening, name, ages)
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._run, name="keeper", daemon=True)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 import uuid
 from collections.abc import Sequence
@@ -22,6 +21,7 @@ from afterwards.registry.postgresql.migrations import migrate
 from afterwards.registry.postgresql.needs import Needs
 from afterwards.registry.postgresql.notices import Notices
 from afterwards.registry.postgresql.reads import Reads
+from afterwards.registry.postgresql.retention import KEPT, Ages
 from afterwards.registry.postgresql.statistics import Figures
 from afterwards.registry.postgresql.waiting import Watcher
 from afterwards.registry.postgresql.working_set import Caller, Opening, WorkingSet
@@ -70,7 +70,7 @@ class PostgresqlRegistry(TaskMapping):
         url: of the database, as libpq has them.
         service: whose workers this process speaks for.
         limits: what bounds it, over all services on the database.
-        retention_seconds: how long finished tasks are kept, and their ids after that.
+        ages: how long what is over is kept.
         machine: the processes of this machine.
     """
 
@@ -80,7 +80,7 @@ class PostgresqlRegistry(TaskMapping):
         service: str,
         limits: Limits | None = None,
         *,
-        retention_seconds: float = math.inf,
+        ages: Ages = KEPT,
         machine: Machine | None = None,
     ) -> None:
         limits = limits or Limits()
@@ -104,7 +104,7 @@ class PostgresqlRegistry(TaskMapping):
             machine or Machine(),
             name=self._writer,
             lease_seconds=limits.lease_seconds,
-            retention_seconds=retention_seconds,
+            ages=ages,
         )
         self._notices.start()
         self.keeper.start()

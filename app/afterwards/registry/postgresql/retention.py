@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Final
+import math
+from typing import Final, NamedTuple
 
 from afterwards.lifecycle import TaskState
+from afterwards.registry.journal.activity import MOST_ENTRIES
 from afterwards.registry.postgresql import writing
 from afterwards.registry.postgresql.archive import TransactionArchive
 from afterwards.registry.postgresql.columns import SELECTED_TO_WORK, to_stored
@@ -33,6 +35,32 @@ DELETE FROM afterwards.deleted WHERE id IN (
     SELECT id FROM afterwards.deleted WHERE at < afterwards.wall() - %s ORDER BY at LIMIT {STEP}
 ) RETURNING 1
 """
+_FORGET_ACTIVITY: Final = """
+DELETE FROM afterwards.activity WHERE at < afterwards.wall() - %s
+    OR number <= (SELECT max(number) FROM afterwards.activity) - %s
+"""
+# Those that no rate looks at any more.
+_FORGET_STARTS: Final[Statement] = (
+    """
+DELETE FROM afterwards.starts AS s WHERE s.elapsed < afterwards.elapsed() - coalesce(
+    (SELECT t.rate_seconds FROM afterwards.types AS t WHERE t.name = s.type), 0
+)
+""",
+    (),
+)
+
+
+class Ages(NamedTuple):
+    """The time for which what is over is kept, in seconds."""
+
+    tasks: float = math.inf
+    """After their end; their ids for as long again."""
+    activity: float = math.inf
+    """Entries of what people have done by hand."""
+
+
+KEPT: Final = Ages()
+"""Nothing is deleted by itself."""
 
 
 class Retention:
@@ -40,14 +68,14 @@ class Retention:
 
     Args:
         writer: whose counts are added to.
-        seconds: how long a task is kept after its end, and its id after that.
+        ages: how long it is kept.
     """
 
-    def __init__(self, database: Database, opening: Opening, writer: str, seconds: float) -> None:
+    def __init__(self, database: Database, opening: Opening, writer: str, ages: Ages) -> None:
         self._database = database
         self._opening = opening
         self._writer = writer
-        self._seconds = seconds
+        self._ages = ages
         self._next_pass = 0.0
 
     def step(self, fence: Statement, now: float) -> bool:
@@ -59,12 +87,15 @@ class Retention:
         """
         if now < self._next_pass:
             return False
+        seconds = self._ages.tasks
         with self._database.transaction() as transaction:
             leads, [time], rows, forgotten = transaction.run(
-                [fence, _TIME, (_OVERDUE, (_FINAL, self._seconds)), (_FORGET, (self._seconds,))]
+                [fence, _TIME, (_OVERDUE, (_FINAL, seconds)), (_FORGET, (seconds,))]
             )
             if not leads:
                 return False
+            entries = (_FORGET_ACTIVITY, (self._ages.activity, MOST_ENTRIES))
+            transaction.run([entries, _FORGET_STARTS])
             working = self._open(transaction, *time)
             for row in rows:
                 stored = to_stored(row)

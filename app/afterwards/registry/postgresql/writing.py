@@ -21,6 +21,7 @@ from afterwards.registry.protocol.answers import AttemptRecord, Event
 
 _DELETE: Final = "DELETE FROM afterwards.tasks WHERE id = ANY (%s::uuid[])"
 _DELETE_ATTEMPTS: Final = "DELETE FROM afterwards.attempts WHERE task = ANY (%s::uuid[])"
+_DELETE_PROGRESS: Final = "DELETE FROM afterwards.progress WHERE task = ANY (%s::uuid[])"
 _REMEMBER: Final = """
 INSERT INTO afterwards.deleted SELECT unnest(%s::uuid[]), %s ON CONFLICT (id) DO NOTHING
 """
@@ -77,7 +78,11 @@ def _tasks(store: WorkingStore, ends: Sequence[_Ends]) -> list[Statement]:
     written = marks.written(new, deleted)
     gone = [task.id for task in deleted]
     if gone:
-        written += [(_DELETE, (gone,)), (_DELETE_ATTEMPTS, (gone,))]
+        written += [
+            (_DELETE, (gone,)),
+            (_DELETE_ATTEMPTS, (gone,)),
+            (_DELETE_PROGRESS, (gone,)),
+        ]
     changed = [o.after for o in ends if o.before is not None and o.after is not None]
     if changed:
         changed.sort(key=store.place)
