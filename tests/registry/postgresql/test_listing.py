@@ -10,8 +10,8 @@ from afterwards.registry.postgresql import listing
 from afterwards.registry.postgresql.registry import PostgresqlRegistry
 from afterwards.registry.protocol.answers import Counted, Page
 from afterwards.registry.protocol.base import Registry
-from afterwards.registry.protocol.filters import Filter, Search
-from afterwards.registry.protocol.requests import Add, Count, Delete, Find
+from afterwards.registry.protocol.filters import Filter, Order, Search
+from afterwards.registry.protocol.requests import Add, Cancel, Count, Delete, Find
 from tests.registry.conftest import Reach
 from tests.registry.peers import SERVICE, Processes, ask, make_task
 
@@ -51,11 +51,26 @@ def test_tasks_of_several_processes_are_listed_in_the_order_of_their_creation(
         assert [page.scan for page in found] == [None] * 3
 
 
+def test_finished_tasks_by_their_end_are_known_to_an_index(
+    registries: list[PostgresqlRegistry],
+) -> None:
+    cancelled = [make_task(executor="thread") for _ in range(3)]
+    for task in cancelled:
+        ask(registries[0], Add(task))
+        ask(registries[1], Cancel(task.id))
+
+    found = pages(registries[0], Find(limit=2, order=Order.FINISHED))
+
+    assert [task.id for page in found for task in page.tasks] == [t.id for t in cancelled[::-1]]
+    assert [page.scan for page in found] == [None] * 2
+
+
 def test_a_scan_says_how_far_it_came_and_goes_on_from_there(
     registries: list[PostgresqlRegistry], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     registry = registries[0]
     monkeypatch.setattr(listing, "SCAN_SECONDS", 0.0)
+    monkeypatch.setattr(listing, "_FIRST_CHUNK", 16)
     texts = [b'"found"', *[b'"another"'] * 40]
     for n, payload in enumerate(texts):
         ask(registry, Add(make_task(created_at=START + n, payload=payload)))

@@ -24,9 +24,9 @@ from afterwards.registry.protocol.base import PAGE_BYTES, SUMMARY_BYTES
 from afterwards.registry.protocol.filters import SURE_DIGITS, Filter, Order, holds
 from afterwards.registry.protocol.requests import Count, Find, Members
 
-_FIRST_CHUNK: Final = 16
+_FIRST_CHUNK: Final = 256
 _LARGEST_CHUNK: Final = 4_096
-_CHUNK_SECONDS: Final = 0.02
+_CHUNK_SECONDS: Final = 0.03
 _CHUNK_BYTES: Final = 2**20
 """So much is looked through for a text at once, and a single larger task alone."""
 _MOST_OF_AN_ID: Final = 1_000
@@ -151,7 +151,7 @@ class _Look:
             if now >= until:
                 return
             took = now - started
-            size = min(2 * size, _LARGEST_CHUNK) if took < _CHUNK_SECONDS else max(1, size // 2)
+            size = min(4 * size, _LARGEST_CHUNK) if took < _CHUNK_SECONDS else max(1, size // 2)
 
     def _chunk(self, after: Place, most: int) -> Statement:
         """The next tasks of the walk, with what a text is looked for in where all else fits."""

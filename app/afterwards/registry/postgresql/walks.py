@@ -167,9 +167,13 @@ def conditions(wanted: Filter, order: Order, *, by_id: bool = False) -> Statemen
     Args:
         by_id: the walk is one over ids, and knows nothing else.
     """
-    by_kind = not by_id and order is Order.CREATED
-    by = walked_by(wanted) if by_kind else None
-    parts = list(_of_kind(wanted, order, by_kind=by_kind and by is None)) if by != "error" else []
+    by = None if by_id or order is not Order.CREATED else walked_by(wanted)
+    by_state = by is None and not by_id
+    parts: list[Statement] = []
+    if by != "error":
+        parts += _of_kind(
+            wanted, order, by_state=by_state, by_type=by_state and order is Order.CREATED
+        )
     if wanted.error is not None and by != "error":
         sql = "EXISTS (SELECT FROM afterwards.failures AS f WHERE f.task = t.id AND f.error = %s)"
         parts.append((sql, (bytes.fromhex(wanted.error),)))
@@ -177,9 +181,7 @@ def conditions(wanted: Filter, order: Order, *, by_id: bool = False) -> Statemen
         if by != kind and (value := getattr(wanted, name)) is not None:
             parts.append((f"t.{_COLUMNS.get(name, name)} = %s", (value,)))
     parts += [(_HAS_LABEL, (label,)) for label in wanted.labels[int(by == LABEL) :]]
-    walked = (
-        "" if by_id else "finished" if order is Order.FINISHED else "created" if by_kind else ""
-    )
+    walked = "" if by_id else _BOUNDED.get(order, "")
     for name in ("created", "finished"):
         bounds = (getattr(wanted, f"{name}_after"), getattr(wanted, f"{name}_before"))
         if name != walked and bounds != (None, None):
@@ -196,14 +198,14 @@ EXISTS (SELECT FROM afterwards.marks AS m WHERE m.kind = '{LABEL}' AND m.value =
 """
 
 
-def _of_kind(wanted: Filter, order: Order, *, by_kind: bool) -> Iterator[Statement]:
+def _of_kind(wanted: Filter, order: Order, *, by_state: bool, by_type: bool) -> Iterator[Statement]:
     """Conditions of states and types, unless the walk goes by them."""
     walked = wanted.walked_states(order)
-    if not by_kind and walked != frozenset(TaskState):
+    if not by_state and walked != frozenset(TaskState):
         yield "t.state = ANY (%s)", (_values(walked),)
     if wanted.retrying and not wanted.states >= WAITING_STATES:
         yield "(t.state = ANY (%s) OR t.attempts_used > 0)", (_values(wanted.states),)
-    if wanted.types and not by_kind:
+    if wanted.types and not by_type:
         yield "t.type = ANY (%s)", (sorted(wanted.types),)
 
 
