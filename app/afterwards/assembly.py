@@ -21,7 +21,6 @@ from afterwards.registry.process import first_key
 from afterwards.registry.process.access import Access, RegistryConfig
 from afterwards.registry.protocol.base import Worker
 from afterwards.registry.protocol.requests import TypeLimits
-from afterwards.registry.state.acceptance import Limits
 from afterwards.service.validator import Validator
 from afterwards.setting_sources import PREFIX
 from afterwards.settings import Settings
@@ -255,10 +254,11 @@ def database_access(settings: Settings, service: str) -> Access:
     """
     # By name: a worker without a database loads nothing of it.
     module = importlib.import_module("afterwards.registry.postgresql.access")
+    acceptance = importlib.import_module("afterwards.registry.state.acceptance")
     link = module.Link(
         settings.database(),
         service,
-        Limits(
+        acceptance.Limits(
             settings.max_pending, settings.max_pending_bytes, lease_seconds=settings.lease_seconds
         ),
         module.Ages(settings.retention_hours * 3600, settings.activity_days * 86_400),

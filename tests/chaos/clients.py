@@ -68,7 +68,8 @@ class Clients:
         """The acknowledged tasks in the log, each once."""
         if not self._log_file.exists():
             return []
-        lines = [Acknowledged(*json.loads(line)) for line in self._log_file.open()]
+        with self._log_file.open() as log:
+            lines = [Acknowledged(*json.loads(line)) for line in log]
         # One with a unique key may have been the answer to several.
         return [*{one.task_id: one for one in lines}.values()]
 

@@ -20,7 +20,6 @@ from gunicorn.glogging import Logger
 from afterwards.cluster import require_cluster
 from afterwards.database import require_database
 from afterwards.logs import configure, get_logger
-from afterwards.registry.process.access import new_service
 from afterwards.server.descriptors import connections_that_fit, raise_limit
 from afterwards.server.exposure import require_keys_in_public
 from afterwards.server.generations import Generations
@@ -132,6 +131,13 @@ def _listening_at(settings: Settings, address: Address) -> Settings:
     return settings.model_copy(update={"bind": address.setting})
 
 
+def _new_service() -> str:
+    # Imported for a database alone: the registry process names its service itself.
+    access = importlib.import_module("afterwards.registry.process.access")
+    name: str = access.new_service()
+    return name
+
+
 class WebApplication(BaseApplication):  # type: ignore[misc] # gunicorn has no types
     """gunicorn's view of the service: its configuration, and the application each worker makes."""
 
@@ -145,7 +151,7 @@ class WebApplication(BaseApplication):  # type: ignore[misc] # gunicorn has no t
         self._settings = settings
         self._generations = generations
         self._registry = registry
-        self._service = new_service() if settings.in_database else ""
+        self._service = _new_service() if settings.in_database else ""
         self.address = Address.of(listener)
         # gunicorn closes the descriptor once it has made a socket of its own from it.
         self._descriptor = listener.detach()
