@@ -12,7 +12,7 @@ import signal
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import pytest
 import structlog
@@ -92,48 +92,16 @@ class Reach:
 
 MakeReach = Callable[[Limits], Reach]
 
-REGISTRIES = ("memory", "journal", "encrypted", "manager")
-ON_POSTGRESQL: Final = frozenset(
-    {
-        "test_activity",
-        "test_concurrency_keys",
-        "test_contract",
-        "test_deadlines",
-        "test_declarations",
-        "test_error_groups",
-        "test_filters",
-        "test_fleet",
-        "test_history",
-        "test_idempotency",
-        "test_keys",
-        "test_limits",
-        "test_listing",
-        "test_quotas",
-        "test_schedule_room",
-        "test_schedules",
-        "test_series",
-        "test_shares",
-        "test_unique_keys",
-        "test_webhooks",
-    }
+REGISTRIES = (
+    "memory",
+    "journal",
+    "encrypted",
+    "manager",
+    pytest.param("postgresql", marks=pytest.mark.machines),
 )
-"""The files of the contract that the registry in PostgreSQL keeps whole; it is being built.
-
-Each file whose part is built is entered here, until all are and this goes.
-"""
 
 
-def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Give each test of the contract every registry that is to keep it."""
-    if "make_reach" not in metafunc.fixturenames:
-        return
-    registries: list[Any] = list(REGISTRIES)
-    if metafunc.module.__name__.rpartition(".")[2] in ON_POSTGRESQL:
-        registries.append(pytest.param("postgresql", marks=pytest.mark.machines))
-    metafunc.parametrize("make_reach", registries, indirect=True)
-
-
-@pytest.fixture
+@pytest.fixture(params=REGISTRIES)
 def make_reach(
     request: pytest.FixtureRequest, tmp_path: Path, processes: Processes, hosted: Hosted
 ) -> Iterator[MakeReach]:
