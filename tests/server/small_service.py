@@ -111,8 +111,9 @@ class Application:
         """Take to a generation: there is nothing to do."""
 
 
-def create_app(_settings: object, *, endpoint: object, news: News) -> Application:
+def create_app(_settings: object, *, endpoint: object, service: str, news: News) -> Application:
     assert endpoint in (None, Registry.endpoint)
+    assert not service, "that is for a database"
     note("has-the-first-code" if news.first.number == 1 else "has-later-code")
     return Application(news)
 
