@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from afterwards.access.meters import Left
-from afterwards.errors import AfterwardsError, JournalUnavailable, NotJoined, StaleReport
+from afterwards.errors import AfterwardsError, NotJoined, StaleReport
 from afterwards.lifecycle import TaskState
 from afterwards.registry.postgresql import plans, shares, workers, writing
 from afterwards.registry.postgresql.database import Database, Statement
@@ -153,9 +153,6 @@ class Exchange:
         kind = type(request)
         if kind in self._reads or kind is Probe:
             return None
-        if kind not in (Progress, Share) and not working.rules.takes(kind):
-            # One of many requests, which are not to fail with it.
-            return JournalUnavailable(f"{kind.__name__} is not built for PostgreSQL yet")
         try:
             if kind is Progress:
                 return self._note_progress(working, request)

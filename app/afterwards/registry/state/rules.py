@@ -115,10 +115,6 @@ class Rules:
 
     # -- entry ---------------------------------------------------------------------------------
 
-    def takes(self, kind: type) -> bool:
-        """True if `apply` knows this kind of request."""
-        return kind in self._verbs or kind in ABOUT_THE_WORKER
-
     def apply(self, worker: Worker | None, connection: int, request: Any) -> Any:
         """Carry out one request.
 
